@@ -1,0 +1,94 @@
+"""What can go wrong, and how it is told.
+
+Every error that a user can meet is a :class:`ProvisionError`: one sentence, the evidence that supports it
+(the server's own log line, the line of the spec) and the next command to type. The command line has a single
+boundary that prints it and exits with its ``exit_code``; anything else that escapes is a bug of ours (70).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_CHANGES_PENDING = 2
+EXIT_USAGE = 64
+EXIT_SPEC = 65
+EXIT_UNAVAILABLE = 69
+EXIT_BUG = 70
+EXIT_LOCKED = 75
+EXIT_INTERRUPTED = 130
+
+
+class ProvisionError(Exception):
+    """An error for the user: ``sentence``, ``evidence`` (lines) and ``next_step`` (a command, or advice)."""
+
+    exit_code: ClassVar[int] = EXIT_FAILED
+
+    def __init__(self, sentence: str, *, evidence: Sequence[str] = (), next_step: str | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.evidence = tuple(evidence)
+        self.next_step = next_step
+
+
+class StepFailedError(ProvisionError):
+    """A step of the plan was tried and failed."""
+
+
+class NotConvergedError(ProvisionError):
+    """Every step was done, and the world still differs from the spec."""
+
+
+class RefusedError(ProvisionError):
+    """What was asked could destroy data or disturb something that is not ours, so nothing was done."""
+
+
+class UsageError(ProvisionError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+    exit_code = EXIT_USAGE
+
+
+class UnavailableError(ProvisionError):
+    """The Docker engine or the server cannot be reached."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class LockedError(ProvisionError):
+    """Somebody else holds the lock, and the time to wait for it is over."""
+
+    exit_code = EXIT_LOCKED
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a file, where it stands, and what to write instead.
+
+    ``line`` and ``column`` count from 1; ``text`` is the line itself, without its line break.
+    """
+
+    path: Path
+    line: int
+    column: int
+    text: str
+    message: str
+    suggestion: str | None = None
+
+
+class SpecError(ProvisionError):
+    """The spec is wrong: every problem of the file at once, in the order of its lines."""
+
+    exit_code = EXIT_SPEC
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (p.line, p.column)))
+        count = len(self.problems)
+        what = "a problem" if count == 1 else f"{count} problems"
+        super().__init__(f"{self.problems[0].path} has {what}")

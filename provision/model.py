@@ -1,0 +1,311 @@
+"""The nouns of the program: what is declared, what is there, and what would lead from one to the other.
+
+*Desired* and *Observed* are both a mapping of :class:`Address` to :class:`State`. An absent thing has no key; a thing
+that cannot be seen yet, because the server is down, is :data:`UNKNOWN`. A :class:`Plan` is an ordered tuple of
+:class:`Step`, and a step carries the :data:`Effect` values that only :mod:`provision.apply` performs. Everything here
+is a frozen value that compares with ``==`` and can be printed without giving a secret away.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MASK = "********"
+
+
+class Secret:
+    """A text that must not be seen: it prints as a mask, and refuses to be pickled.
+
+    Only :meth:`reveal` gives the text, so that every place that uses it can be found by its name.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the clear text."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    def __reduce__(self) -> NoReturn:
+        message = "a secret is not serialised"
+        raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """The name of one thing: its kind, and its name within the kind (``database/shop``)."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class State:
+    """Base of what an address looks like. Subclasses are frozen dataclasses, compared with ``==``."""
+
+    __slots__ = ()
+
+
+class Unknown(Enum):
+    """The type of :data:`UNKNOWN`, so that type checkers can tell it from a state."""
+
+    UNKNOWN = "unknown"
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = Unknown.UNKNOWN
+"""What cannot be seen yet. It is not the same as absent."""
+
+Desired = Mapping[Address, State]
+Observed = Mapping[Address, State | Unknown]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that differs: the reason for a step, in words (``max_connections: 100 → 200``).
+
+    ``before`` is None where nothing was there, ``after`` is None where the field goes away.
+    """
+
+    field: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"{self.field}: {self.after}"
+        return f"{self.field}: {self.before} → {self.after if self.after is not None else 'default'}"
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple | list):
+        return " ".join(str(item) for item in value)
+    return str(value)
+
+
+def changes(before: State, after: State) -> tuple[Change, ...]:
+    """Return the fields of two states of the same type that differ; mappings are compared key by key."""
+    found: list[Change] = []
+    for each in fields(after):  # type: ignore[arg-type]  # every State is a dataclass
+        old, new = getattr(before, each.name), getattr(after, each.name)
+        if old == new:
+            continue
+        name = each.name.replace("_", " ")
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [
+                Change(f"{name} {key}", _text(old.get(key)), _text(new.get(key)))
+                for key in sorted({*old, *new})
+                if old.get(key) != new.get(key)
+            ]
+        else:
+            found.append(Change(name, _text(old), _text(new)))
+    return tuple(found)
+
+
+# --- Effects -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """Write ``content`` to ``path`` atomically, with ``mode``; missing directories are made."""
+
+    path: Path
+    content: str | Secret
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePath:
+    """Remove a file, or a directory with all that is in it. A path that is not there is fine."""
+
+    path: Path
+
+
+EngineOperation = Literal[
+    "pull_image",
+    "create_network",
+    "remove_network",
+    "create_volume",
+    "remove_volume",
+    "create_container",
+    "rename_container",
+    "update_container",
+    "start_container",
+    "unpause_container",
+    "stop_container",
+    "restart_container",
+    "remove_container",
+    "copy_to_container",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCall:
+    """One call of the Docker Engine API. ``target`` is the object's name, ``body`` the JSON that goes with it."""
+
+    operation: EngineOperation
+    target: str
+    body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class RunProcess:
+    """Run a program to its end. ``stdin`` may be a secret; ``user`` is the system user to run as (None: ours)."""
+
+    argv: tuple[str, ...]
+    stdin: str | Secret | None = None
+    cwd: Path | None = None
+    user: str | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSql:
+    """Run statements over the network connection, each in its own transaction, in ``database``."""
+
+    database: str
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLocalSql:
+    """Run a script as the superuser through the server's own socket, where no password is asked for.
+
+    ``container`` names the container to enter (docker); otherwise ``socket_directory`` is used (embedded).
+    The script may hold a SCRAM verifier and is treated as a secret.
+    """
+
+    script: Secret
+    user: str
+    container: str | None = None
+    socket_directory: Path | None = None
+    port: int = 5432
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadSettings:
+    """Have the server read its configuration again, once it sees a file that holds ``expected`` (name → raw value)."""
+
+    expected: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitReady:
+    """Wait until the final server answers a login over TCP from here, or fail with the server's last words.
+
+    ``timeout`` is in seconds.
+    """
+
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Migrate:
+    """Bring one Alembic tree to ``target``; ``name`` selects the tree among the spec's migrations."""
+
+    name: str
+    target: tuple[str, ...]
+    direction: Literal["upgrade", "downgrade"] = "upgrade"
+
+
+Effect = (
+    WriteFile | RemovePath | EngineCall | RunProcess | RunSql | RunLocalSql | ReloadSettings | WaitReady | Migrate
+)
+
+
+# --- The plan ----------------------------------------------------------------------------------------------------
+
+
+class Action(StrEnum):
+    """What a step does to its address, from the least to the most disruptive."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    RELOAD = "reload"
+    START = "start"
+    MIGRATE = "migrate"
+    STOP = "stop"
+    RESTART = "restart"
+    RECREATE = "recreate"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a plan.
+
+    ``why`` are the differing fields, or a sentence where there is no field; ``consequence`` is what people will
+    notice; ``destroys`` is true when data goes away. After a step with ``reveals`` the world has to be observed again
+    before more is done: the server was started, and its inside can be seen now. A step that stands only for what is
+    to come then (its ``effects`` are empty) is shown, and planned anew.
+    """
+
+    address: Address
+    action: Action
+    before: State | Unknown | None
+    after: State | None
+    effects: tuple[Effect, ...]
+    why: tuple[Change | str, ...] = ()
+    consequence: str = ""
+    destroys: bool = False
+    reveals: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ordered steps that lead from what is observed to what is desired. Empty: nothing to do."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.steps
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one step; ``seconds`` is how long it took. ``error`` is None when it was done."""
+
+    step: Step
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an apply did, step by step, and how many seconds it took in all."""
+
+    outcomes: tuple[Outcome, ...]
+    seconds: float

@@ -1,0 +1,140 @@
+"""The spec as values: what one YAML file declares, after defaults, with every path absolute and every unit resolved.
+
+Sizes are in bytes, times in seconds. Nothing here has looked at the world: a password is a *source* that
+:mod:`provision.observe` resolves, a port may be ``None`` (``auto``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from provision.model import Secret
+
+SettingValue = str | int | float | bool
+"""A setting as the spec wrote it: ``256MB``, ``32768``, ``0.9``, ``True``."""
+
+RuntimeName = Literal["auto", "docker", "embedded", "external"]
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordValue:
+    """Written in the spec, usually as ``${NAME}``."""
+
+    value: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordFile:
+    """The first line of a file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordCommand:
+    """The first line that a program prints."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordGenerated:
+    """Made once by provision and kept in the environment's directory, readable by its owner only."""
+
+
+PasswordSource = PasswordValue | PasswordFile | PasswordCommand | PasswordGenerated
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Data in a named volume of the engine."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataPath:
+    """Data in a directory of the host."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ephemeral:
+    """Data in memory, durability off; gone when the server stops."""
+
+
+Data = Volume | DataPath | Ephemeral
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits of the container: bytes, and CPUs as a number (``1.5``); ``None`` is no limit."""
+
+    memory: int | None = None
+    cpus: float | None = None
+    shm_size: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The server: where it lives, what it is, and how to log in."""
+
+    image: str
+    major: int
+    runtime: RuntimeName
+    container_name: str
+    host: str
+    port: int | None
+    max_connections: int | None
+    settings: Mapping[str, SettingValue]
+    user: str
+    password: PasswordSource
+    database: str
+    data: Data
+    resources: Resources
+    ready_timeout: float
+    stop_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Migrations:
+    """One Alembic tree and where it shall stand.
+
+    Exactly one of ``script_location`` (a directory) and ``config`` (an ini file, or ``pyproject.toml``) is given.
+    """
+
+    name: str
+    script_location: Path | None
+    config: Path | None
+    target: str
+    allow_downgrade: bool
+    python: Path | None
+    version_table: str
+    version_table_schema: str | None
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One spec file. ``path`` is absolute; ``directory`` is where its relative paths start."""
+
+    path: Path
+    name: str
+    server: Server
+    templates: Path | None
+    migrations: tuple[Migrations, ...]
+
+    @property
+    def directory(self) -> Path:
+        """The directory of the spec file."""
+        return self.path.parent
+
+    @property
+    def home(self) -> Path:
+        """``.provision/<name>/``: rendered files, generated secrets and caches of this environment."""
+        return self.directory / ".provision" / self.name
