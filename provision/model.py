@@ -9,11 +9,11 @@ is a frozen value that compares with ``==`` and can be printed without giving a 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +132,28 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
         else:
             found.append(Change(name, _text(old), _text(new)))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the server listens and how to log in; ``database`` is the declared one."""
+
+    host: str
+    port: int
+    user: str
+    password: Secret
+    database: str
+
+
+class Query(Protocol):
+    """Read-only questions to the server, over one connection per database."""
+
+    def rows(self, sql: str, parameters: Sequence[object] = (), *, database: str | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement; ``database`` None is the declared one.
+
+        Raises:
+            provision.errors.UnavailableError: the server cannot be reached.
+        """
 
 
 # --- Effects -----------------------------------------------------------------------------------------------------

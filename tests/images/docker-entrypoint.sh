@@ -59,9 +59,7 @@ initialise() {
     # The official image lets the shell split this variable, quotes included.
     eval "arguments=($POSTGRES_INITDB_ARGS)"
     if [ -n "${POSTGRES_INITDB_WALDIR:-}" ]; then arguments+=(--waldir "$POSTGRES_INITDB_WALDIR"); fi
-    # An empty password file is an error to initdb, an empty password is none.
-    if [ -n "$POSTGRES_PASSWORD" ]; then arguments+=(--pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD")); fi
-    initdb --username="$POSTGRES_USER" "${arguments[@]}"
+    initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${arguments[@]}"
 }
 
 open_to_the_network() { # open_to_the_network COMMAND…
