@@ -331,3 +331,22 @@ class Result:
 
     outcomes: tuple[Outcome, ...]
     seconds: float
+
+
+class Progress(Protocol):
+    """Who is told what happens while a plan is applied; :mod:`provision.report` implements it."""
+
+    def planned(self, plan: Plan) -> None:
+        """A plan was made and its steps come next; called again when the inside of the server can be seen."""
+
+    def started(self, step: Step) -> None:
+        """A step begins."""
+
+    def detail(self, text: str) -> None:
+        """Something worth seeing within the running step (a layer of an image, a revision, who is waited for)."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """A step ended, well or not."""
+
+    def note(self, text: str) -> None:
+        """One line outside of any step (which runtime was chosen, which system user the server runs as)."""
