@@ -77,12 +77,17 @@ create_database() {
     fi
 }
 
+run_shell_script() {
+    # shellcheck source=/dev/null
+    if [ -x "$1" ]; then "$1"; else . "$1"; fi
+}
+
 run_init_scripts() {
     local script
     for script in /docker-entrypoint-initdb.d/*; do
         echo "$0: $script"
         case $script in
-            *.sh) if [ -x "$script" ]; then "$script"; else . "$script"; fi ;;
+            *.sh) run_shell_script "$script" ;;
             *.sql) run_sql --dbname "$POSTGRES_DB" --file "$script" ;;
             *.sql.gz) gunzip --stdout "$script" | run_sql --dbname "$POSTGRES_DB" ;;
             *.sql.xz) xz --decompress --stdout "$script" | run_sql --dbname "$POSTGRES_DB" ;;

