@@ -41,6 +41,10 @@ class StepFailedError(ProvisionError):
     """A step of the plan was tried and failed."""
 
 
+class MigrationsError(ProvisionError):
+    """The Alembic tree is not in order: two heads, two files with one id, an id that only running would tell."""
+
+
 class NotConvergedError(ProvisionError):
     """Every step was done, and the world still differs from the spec."""
 

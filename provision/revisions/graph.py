@@ -1,0 +1,151 @@
+"""The revisions of one tree, and the questions that a plan asks them.
+
+``down_revision`` says what a revision follows, ``depends_on`` what must be there before it. Both make ancestors, but
+only ``down_revision`` ends a branch: that is why a tree can have two heads while the version table of an up-to-date
+database holds one row (one head depends on the other). The rules here are Alembic's; tests compare them with its.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.revisions import check
+from provision.revisions.order import newest_first
+from provision.revisions.source import Fields, Revision, digest, read_fields, restore
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+_SHORTEST_PREFIXED = 4  # Alembic's: an id of up to three characters is never meant by a part of it
+
+
+class Graph:
+    """The revisions of one tree, in the order of their files.
+
+    ``cache`` is what a later :meth:`of` can start from: the fields of exactly these files, as JSON.
+    """
+
+    def __init__(self, revisions: Iterable[Revision], *, cache: Mapping[str, Fields] | None = None) -> None:
+        self.revisions = check.by_id(revisions)
+        self.cache: Mapping[str, Fields] = cache or {}
+        labels = check.labels(self.revisions)
+        self._depends_on = {
+            each.id: tuple([labels.get(name, name) for name in each.depends_on])
+            for each in self.revisions.values()
+            if each.depends_on
+        }
+        check.complete(self.revisions, labels)
+        self._parents = {
+            name: (*each.down, *[other for other in self._depends_on[name] if other not in each.down])
+            if name in self._depends_on
+            else each.down
+            for name, each in self.revisions.items()
+        }
+        check.acyclic(self.revisions, self._parents)
+        followed = {name for each in self.revisions.values() for name in each.down}
+        self.heads: tuple[str, ...] = tuple([name for name in self.revisions if name not in followed])
+
+    @classmethod
+    def of(cls, sources: Mapping[Path, bytes], cache: Mapping[str, Fields] | None = None) -> Graph:
+        """Read a tree from the contents of its files; ``cache`` is the one of an earlier graph.
+
+        Raises:
+            MigrationsError: a file cannot be read, or the revisions do not make a tree.
+        """
+        known = cache or {}
+        kept: dict[str, Fields] = {}
+        revisions: list[Revision] = []
+        for path, source in sources.items():
+            key = digest(source)
+            fields = kept[key] = known.get(key) or read_fields(source, path)
+            revisions.append(restore(fields, path))
+        return cls(revisions, cache=kept)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.revisions
+
+    def __getitem__(self, name: str) -> Revision:
+        return self.revisions[name]
+
+    def __len__(self) -> int:
+        return len(self.revisions)
+
+    def ancestors(self, names: Collection[str]) -> set[str]:
+        """Return ``names`` and everything that must have been applied before them."""
+        seen: set[str] = set()
+        todo = list(names)
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += self._parents[name]
+        return seen
+
+    def resolve(self, target: str) -> tuple[str, ...]:
+        """Return the revisions that a target stands for: none for ``base``, all real heads for ``heads``.
+
+        Raises:
+            MigrationsError: ``head`` where there are several, or a revision that is unknown or ambiguous.
+        """
+        if target == "base" or (target in {"head", "heads"} and not self.revisions):
+            return ()
+        if target == "heads":
+            return self.version_rows(self.heads)
+        if target == "head":
+            if len(self.heads) > 1:
+                raise check.several_heads([self.revisions[name] for name in self.heads])
+            return self.heads
+        if target in self.revisions:
+            return (target,)
+        found = [name for name in self.revisions if len(name) >= _SHORTEST_PREFIXED and name.startswith(target)]
+        if len(found) != 1:
+            raise check.not_one(target, [self.revisions[name] for name in found], self.revisions)
+        return (found[0],)
+
+    def version_rows(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return the rows of the version table once ``names`` and all their ancestors are applied, sorted.
+
+        A revision that another applied one builds or depends on has no row of its own.
+        """
+        applied = self.ancestors(names)
+        covered = {parent for name in applied for parent in self._parents[name]}
+        return tuple(sorted(applied - covered))
+
+    def pending(self, rows: Collection[str], targets: Collection[str]) -> tuple[str, ...]:
+        """Return what an upgrade from ``rows`` to ``targets`` runs, in its order."""
+        missing = self.ancestors(targets) - self.ancestors(rows)
+        return self._newest_first(missing, targets)[::-1]
+
+    def downgrades(self, rows: Collection[str], targets: Collection[str]) -> tuple[str, ...]:
+        """Return what must be undone, in its order, until nothing is applied that ``targets`` do not need."""
+        return self._newest_first(self.ancestors(rows) - self.ancestors(targets), rows)
+
+    def unknown(self, rows: Iterable[str]) -> tuple[str, ...]:
+        """Return the rows of a version table that this tree does not have."""
+        return tuple([row for row in rows if row not in self.revisions])
+
+    def _newest_first(self, revisions: set[str], heads: Collection[str]) -> tuple[str, ...]:
+        if not revisions:
+            return ()
+        needed = {name: self._needed(name) for name in self._depends_on}
+        parents = {**self._parents, **needed}
+        return newest_first(revisions, heads, parents, lambda name: self._is_simple(name, needed), self.ancestors)
+
+    def _is_simple(self, name: str, needed: Mapping[str, tuple[str, ...]]) -> bool:
+        down = self.revisions[name].down
+        return len(down) == 1 and (name not in needed or needed[name] == down)
+
+    def _needed(self, name: str) -> tuple[str, ...]:
+        """Return the immediate predecessors, without dependencies that the branch below already has."""
+        own = self.revisions[name].down
+        inherited: set[str] = set()
+        seen: set[str] = set()
+        todo = list(own)
+        while todo:
+            each = todo.pop()
+            if each not in seen:
+                seen.add(each)
+                inherited.update(self._depends_on.get(each, ()))
+                todo += self.revisions[each].down
+        return tuple(dict.fromkeys([*own, *[x for x in self._depends_on[name] if x not in inherited]]))

@@ -1,0 +1,125 @@
+"""Where a tree lives: from the spec's ``script_location``, or from the text of an ini file or ``pyproject.toml``.
+
+Relative paths in a configuration are relative to Alembic's working directory, and that is the directory of the
+configuration file unless the spec says otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import MigrationsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.spec.model import Migrations
+
+_SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+_KEYS = (
+    "script_location",
+    "version_locations",
+    "path_separator",
+    "version_path_separator",
+    "recursive_version_locations",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """The directories of a tree. ``cwd`` is the working directory and import root of ``env.py``."""
+
+    script: Path
+    versions: tuple[Path, ...]
+    recursive: bool
+    cwd: Path
+
+    @property
+    def env(self) -> Path:
+        """The environment's ``env.py``."""
+        return self.script / "env.py"
+
+
+def locate(tree: Migrations, config: str | None = None) -> Location:
+    """Find the directories of a tree; ``config`` is the text of ``tree.config`` where there is one.
+
+    Raises:
+        MigrationsError: the configuration does not say where, or says it in a way that needs an import.
+    """
+    if tree.script_location is not None:
+        script = tree.script_location
+        return Location(script, (script / "versions",), recursive=False, cwd=script.parent)
+    if tree.config is None or config is None:
+        sentence = "a tree needs its script_location or its config"
+        raise TypeError(sentence)
+    read = _toml if tree.config.suffix == ".toml" else _ini
+    options = read(config, tree.config)
+    cwd = tree.config.parent
+    where = options.get("script_location")
+    if not where:
+        sentence = f"{tree.config} does not say where the migrations are"
+        raise MigrationsError(sentence, next_step="add `script_location = %(here)s/migrations` to it")
+    script = _path(str(where), cwd, tree.config)
+    versions = tuple([_path(each, cwd, tree.config) for each in _version_locations(options, tree.config)])
+    recursive = str(options.get("recursive_version_locations", "")).lower() in {"1", "true", "on", "yes"}
+    return Location(script, versions or (script / "versions",), recursive, cwd)
+
+
+def _ini(text: str, path: Path) -> Mapping[str, Any]:
+    import configparser
+
+    parser = configparser.ConfigParser({"here": str(path.parent)})
+    try:
+        parser.read_string(text, str(path))
+        return {key: parser.get("alembic", key) for key in _KEYS if parser.has_option("alembic", key)}
+    except configparser.Error as error:
+        sentence = f"{path} is not a configuration that Alembic can read"
+        raise MigrationsError(sentence, evidence=str(error).splitlines(), next_step="correct the file") from None
+
+
+def _toml(text: str, path: Path) -> Mapping[str, Any]:
+    import tomllib
+
+    try:
+        table = tomllib.loads(text).get("tool", {}).get("alembic", {})
+    except tomllib.TOMLDecodeError as error:
+        raise MigrationsError(f"{path} is not valid TOML: {error}", next_step="correct the file") from None
+    here = {"here": path.parent.as_posix()}
+    found: dict[str, Any] = {}
+    for key in _KEYS:
+        value = table.get(key)
+        if isinstance(value, str):
+            found[key] = value % here
+        elif isinstance(value, list):
+            found[key] = [str(item) % here for item in value]
+        elif value is not None:
+            found[key] = value
+    return found
+
+
+def _version_locations(options: Mapping[str, Any], path: Path) -> list[str]:
+    value = options.get("version_locations")
+    if not value:
+        return []
+    if isinstance(value, list):
+        return value
+    word = options.get("path_separator", options.get("version_path_separator"))
+    if word is None:
+        return [each for each in re.split(r", *|(?: +)", value) if each]
+    if word not in _SEPARATORS:
+        sentence = f"{path} has `path_separator = {word}`"
+        raise MigrationsError(sentence, next_step=f"write one of {', '.join(_SEPARATORS)}")
+    return [each.strip() for each in value.split(_SEPARATORS[word]) if each.strip()]
+
+
+def _path(text: str, cwd: Path, config: Path) -> Path:
+    if ":" in text and not Path(text).is_absolute():
+        raise MigrationsError(
+            f"{config} names a place inside a Python package ({text}), which only an import could find",
+            next_step="write the directory: `script_location = %(here)s/…`",
+        )
+    return cwd / text
