@@ -1,0 +1,116 @@
+"""The files of an Alembic tree: found, read and remembered.
+
+Reading is all that happens here; what the files mean is the business of :mod:`provision.revisions`. The cache is
+only ever an advantage: one that is missing, damaged or of another version is the same as none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import MigrationsError
+from provision.revisions import Graph, Location, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provision.spec.model import Migrations
+
+
+def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
+    """Read a tree; ``cache`` is a file that :func:`remember` wrote.
+
+    Raises:
+        MigrationsError: there is no tree there, or it is not in order.
+    """
+    location = find(tree)
+    sources = {path: _read(path) for path in _files(location)}
+    return Graph.of(sources, _recall(cache)), location
+
+
+def find(tree: Migrations) -> Location:
+    """Return where a tree is.
+
+    Raises:
+        MigrationsError: its configuration or its ``env.py`` is not there.
+    """
+    text = None
+    if tree.config is not None:
+        try:
+            text = tree.config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            sentence = f"{tree.config} cannot be read: {_reason(error)}"
+            raise MigrationsError(sentence, next_step="correct `migrations.config` in the spec") from None
+    location = locate(tree, text)
+    if not location.env.is_file():
+        raise MigrationsError(
+            f"{location.script} is not an Alembic environment: it has no env.py",
+            next_step=f"correct `migrations` in the spec, or make one: alembic init {location.script}",
+        )
+    return location
+
+
+def remember(graph: Graph, cache: Path) -> None:
+    """Keep what was read for the next time, unless the file has it already; being unable to is no error."""
+    if _recall(cache) == graph.cache:
+        return
+    beside = cache.with_name(f"{cache.name}.{os.getpid()}")
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(graph.cache, separators=(",", ":")), encoding="utf-8")
+        beside.replace(cache)
+    except OSError:
+        beside.unlink(missing_ok=True)
+
+
+def _recall(cache: Path | None) -> Mapping[str, Any]:
+    if cache is None:
+        return {}
+    try:
+        found = json.loads(cache.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _files(location: Location) -> Iterator[Path]:
+    """Return the revision files in Alembic's order; a file that two locations share comes once."""
+    seen: set[str] = set()
+    for directory in location.versions:
+        for path in _walk(str(directory), recursive=location.recursive):
+            real = os.path.realpath(path) if len(location.versions) > 1 else path
+            if real not in seen:
+                seen.add(real)
+                yield Path(path)
+
+
+def _walk(directory: str, *, recursive: bool) -> Iterator[str]:
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise MigrationsError(f"{directory} cannot be read: {_reason(error)}") from None
+    for entry in entries:
+        name = entry.name
+        if name.endswith(".py") and not name.startswith((".#", "__init__")):
+            yield entry.path
+    if recursive:
+        for entry in entries:
+            if entry.is_dir() and entry.name != "__pycache__":
+                yield from _walk(entry.path, recursive=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # half the time of Path.read_bytes, for 500 files
+            return file.readall()
+    except OSError as error:
+        raise MigrationsError(f"{path} cannot be read: {_reason(error)}") from None
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
