@@ -1,0 +1,128 @@
+"""``provision apply``: make the world what the spec says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import (
+    detailed_exitcode_option,
+    diff_option,
+    json_option,
+    load_spec,
+    pass_console,
+    spec_argument,
+    switches,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.model import Result
+    from provision.observe import Survey
+    from provision.report.console import Console
+    from provision.spec.model import Spec
+
+LOCK_TIMEOUT = 60.0
+
+
+@click.command("apply", epilog="Example: provision apply specs/dev.yml")
+@spec_argument
+@click.option("--check", is_flag=True, help="Only show what would be done: the same as plan. Changes nothing.")
+@diff_option
+@detailed_exitcode_option
+@click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0),
+    default=LOCK_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another apply of the same environment.",
+)
+@json_option
+@switches
+@pass_console
+def command(
+    console: Console, spec: Path | None, *, check: bool, diff: bool, detailed_exitcode: bool, lock_timeout: float
+) -> int:
+    """Start, configure and migrate the server that a spec describes.
+
+    Only what differs is done, with the least disruption that gets there, and data is never removed. Afterwards the
+    server is looked at once more. Where nothing differs, nothing is touched.
+    """
+    if detailed_exitcode and not check:
+        raise click.UsageError("--detailed-exitcode goes with --check: an apply leaves no changes pending")
+    read = load_spec(console, spec)
+    if check:
+        from provision.commands.plan import show
+
+        return show(console, read, diff=diff, detailed_exitcode=detailed_exitcode)
+    return _apply(console, read, diff=diff, lock_timeout=lock_timeout)
+
+
+def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> int:
+    from time import monotonic
+
+    from provision.errors import EXIT_DONE, EXIT_FAILED
+    from provision.model import Result
+    from provision.observe import survey
+
+    began = monotonic()
+    found = survey(spec, runtime=None)
+    if found.plan.is_empty:
+        _tell_nothing(console, found, Result((), monotonic() - began))
+        return EXIT_DONE
+    from provision.report import text
+
+    paint = console.paint(console.talk)
+    console.say(f"{text.heading(found, paint)}{paint('dim', f' ({found.reason})' if found.reason else '')}")
+    if diff:
+        from provision.commands.plan import content_of
+        from provision.report.diff import lines, written
+
+        for line in lines(written(found.plan), content_of, paint):
+            console.say(line)
+    from provision.apply import converge
+    from provision.report.progress import told
+
+    with told(console) as progress:
+        done = converge(spec, progress=progress, runtime=None, lock_timeout=lock_timeout)
+    _tell(console, found, Result(done.outcomes, monotonic() - began))
+    return EXIT_FAILED if any(outcome.error is not None for outcome in done.outcomes) else EXIT_DONE
+
+
+def _tell_nothing(console: Console, found: Survey, nothing: Result) -> None:
+    if console.json:
+        from provision.report.documents import result
+
+        console.document(result(found, nothing, found.endpoint))
+    else:
+        from provision.report.text import nothing_to_do
+
+        console.say(nothing_to_do(found, nothing.seconds, console.paint(console.out)))
+
+
+def _tell(console: Console, found: Survey, done: Result) -> None:
+    from provision.observe import endpoint
+
+    where = endpoint(found.spec)
+    if console.json:
+        from provision.report.documents import result
+
+        console.document(result(found, done, where))
+        return
+    from provision.model import Action
+    from provision.report.text import recap, suggestions
+
+    paint = console.paint(console.out)
+    for line in recap(found.spec.name, done, where, paint):
+        console.say(line)
+    if any(outcome.step.action is Action.CREATE for outcome in done.outcomes):
+        commands = {
+            f"provision psql {console.spec}": "open a session",
+            f"provision url {console.spec}": "the URL with its password, for a program",
+            f"provision apply {console.spec}": "again: there is nothing left to do",
+        }
+        for line in suggestions(commands, paint):
+            console.say(line)

@@ -1,0 +1,75 @@
+"""``provision destroy``: remove an environment; its data only when that was asked for and confirmed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import load_spec, pass_console, spec_argument, switches
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.model import Progress, Result
+    from provision.report.console import Console
+    from provision.spec.model import Spec
+
+
+@click.command("destroy", epilog="Example: provision destroy specs/dev.yml")
+@spec_argument
+@click.option("--data", is_flag=True, help="Remove the data too, for good. Asks for the environment's name.")
+@click.option("--yes", is_flag=True, help="Do not ask. Needed to remove data where nobody can answer.")
+@switches
+@pass_console
+def command(console: Console, spec: Path | None, *, data: bool, yes: bool) -> int:
+    """Remove the server, and keep its data: apply brings it back with the same rows.
+
+    With --data the data is removed as well, after the environment's name was typed. There is no way back from that.
+    """
+    from provision.apply import destroy, destruction
+    from provision.commands.running import carry_out
+    from provision.report import text
+
+    read = load_spec(console, spec)
+    plan = destruction(read, data=data)
+    if plan.is_empty:
+        console.say(f"{read.name}: nothing to destroy")
+        return 0
+    removes_data = data or any(step.destroys for step in plan.steps)
+    if removes_data and not yes:
+        paint = console.paint(console.err)
+        console.complain(f"{paint('bold', read.name)}: this would be done")
+        for line in text.plan(plan, paint, verbose=console.verbose):
+            console.complain(line)
+        _confirm(console, read, data=data)
+
+    def carry(spec: Spec, *, progress: Progress) -> Result:
+        return destroy(spec, data=data, progress=progress)
+
+    code = carry_out(console, read, carry, nothing="nothing to destroy")
+    if code == 0 and not removes_data:
+        console.say(f"  the data stays; provision apply {console.spec} brings the server back")
+    return code
+
+
+def _confirm(console: Console, spec: Spec, *, data: bool) -> None:
+    """Ask for the name of the environment.
+
+    Raises:
+        provision.errors.UsageError: nobody is there to answer.
+        provision.errors.RefusedError: another answer was given.
+    """
+    from provision.errors import RefusedError, UsageError
+
+    again = f"provision destroy {'--data ' if data else ''}--yes {console.spec}"
+    if not (sys.stdin.isatty() and console.err.isatty()):
+        raise UsageError(
+            f"the data of {spec.name} would be removed for good, and nobody is here to confirm it; nothing was done",
+            next_step=again,
+        )
+    console.err.write(f"This cannot be undone. Type {spec.name} to go on: ")
+    console.err.flush()
+    if sys.stdin.readline().strip() != spec.name:
+        raise RefusedError(f"that is not {spec.name}; nothing was done", next_step=again)

@@ -1,0 +1,128 @@
+"""What the verbs share: the switches, the spec argument and how a missing or mistyped file is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from provision.report.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provision.spec.model import Spec
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+DEFAULT_NAMES = ("provision.yml", "provision.yaml")
+SUFFIXES = {".yml", ".yaml"}
+MOST_SHOWN = 8
+
+pass_console = click.make_pass_decorator(Console)
+
+
+def _switch(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def turn_on(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's shape
+        if value:
+            setattr(ctx.obj, name, True)
+
+    return turn_on
+
+
+def _flag(*names: str, sets: str, text: str) -> Callable[[F], F]:
+    return click.option(*names, is_flag=True, expose_value=False, callback=_switch(sets), help=text)
+
+
+def switches(function: F) -> F:
+    """Add the switches that every verb, and the program itself, understands."""
+    for option in (
+        _flag("--no-color", sets="colourless", text="No colours (so does NO_COLOR=1 in the environment)."),
+        _flag("-v", "--verbose", sets="verbose", text="More: every effect, all evidence, tracebacks."),
+        _flag("-q", "--quiet", sets="quiet", text="Errors only (and data that was asked for, such as a URL)."),
+    ):
+        function = option(function)
+    return function
+
+
+json_option = _flag("--json", sets="json", text="Print one JSON document (docs/json.md) instead of text.")
+diff_option = click.option("--diff", is_flag=True, help="Show how the rendered files change.")
+detailed_exitcode_option = click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending."
+)
+spec_argument = click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC]")
+
+
+def find_spec(given: Path | None, directory: Path) -> Path:
+    """Return the spec file that is meant: the given one, else ``provision.yml`` in this directory.
+
+    Raises:
+        provision.errors.UsageError: there is no such file; the error lists the files that could be meant.
+    """
+    if given is not None:
+        return given if given.is_file() else _not_a_file(given)
+    found = [Path(name) for name in DEFAULT_NAMES if (directory / name).is_file()]
+    if len(found) == 1:
+        return found[0]
+    from provision.errors import UsageError
+
+    candidates = [str(path) for path in found] or _specs_near(directory)
+    sentence = (
+        f"which spec? Both {' and '.join(DEFAULT_NAMES)} are here"
+        if found
+        else f"which spec? No file was named, and there is no {DEFAULT_NAMES[0]} here"
+    )
+    raise UsageError(sentence, evidence=candidates[:MOST_SHOWN], next_step=_again(candidates))
+
+
+def load_spec(console: Console, given: Path | None) -> Spec:
+    """Find the spec file and read it."""
+    path = find_spec(given, Path())
+    import os
+
+    from provision.spec.load import load
+
+    spec = load(path, os.environ)
+    console.spec = str(path)
+    return spec
+
+
+def _again(candidates: list[str]) -> str | None:
+    if not candidates:
+        return None
+    ctx = click.get_current_context(silent=True)
+    return f"{ctx.command_path if ctx else 'provision apply'} {candidates[0]}"
+
+
+def _specs_near(directory: Path) -> list[str]:
+    found = [
+        path.relative_to(directory)
+        for place in (directory, directory / "specs")
+        if place.is_dir()
+        for path in sorted(place.iterdir())
+        if path.suffix in SUFFIXES and not path.name.startswith((".", "docker-compose", "compose"))
+    ]
+    return [str(path) for path in found]
+
+
+def _not_a_file(given: Path) -> Path:
+    from provision.errors import UsageError
+
+    if given.is_dir():
+        inside = [str(given / name) for name in _specs_near(given)]
+        raise UsageError(
+            f"{given} is a directory; name the spec file in it", evidence=inside[:MOST_SHOWN], next_step=_again(inside)
+        )
+    from difflib import get_close_matches
+
+    place = given.parent
+    if not place.is_dir():
+        near = [str(path) for path in get_close_matches(str(given), _specs_near(Path()), n=1, cutoff=0.5)]
+        what = f"{given} does not exist: there is no directory {place}"
+    else:
+        names = [path.name for path in place.iterdir() if path.suffix in SUFFIXES]
+        near = [str(place / name) for name in get_close_matches(given.name, names, n=1, cutoff=0.5)]
+        what = f"{given} does not exist"
+    guess = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(what + guess, evidence=[] if near else _specs_near(Path())[:MOST_SHOWN], next_step=_again(near))

@@ -1,0 +1,80 @@
+"""``provision plan``: what apply would do, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import (
+    detailed_exitcode_option,
+    diff_option,
+    json_option,
+    load_spec,
+    pass_console,
+    spec_argument,
+    switches,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.report.console import Console
+    from provision.spec.model import Spec
+
+
+@click.command("plan", epilog="Example: provision plan --diff specs/dev.yml")
+@spec_argument
+@diff_option
+@detailed_exitcode_option
+@json_option
+@switches
+@pass_console
+def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode: bool) -> int:
+    """Show each step that apply would take, with the reason for it.
+
+    Nothing is changed: the server is asked in read-only transactions, and the engine with GET requests only.
+    """
+    return show(console, load_spec(console, spec), diff=diff, detailed_exitcode=detailed_exitcode)
+
+
+def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool) -> int:
+    """Look at the world, and show the plan as text or as a document."""
+    from time import monotonic
+
+    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE
+    from provision.observe import survey
+
+    began = monotonic()
+    found = survey(spec, runtime=None)
+    if console.json:
+        from provision.report import documents
+        from provision.report.diff import written
+
+        files = [documents.difference(file, content_of) for file in written(found.plan)] if diff else None
+        console.document(documents.plan(found, files))
+    else:
+        from provision.report import text
+
+        paint = console.paint(console.out)
+        if found.plan.is_empty:
+            console.say(text.nothing_to_do(found, monotonic() - began, paint))
+        else:
+            console.say(text.heading(found, paint))
+            for line in text.plan(found.plan, paint, verbose=console.verbose):
+                console.say(line)
+            if diff:
+                from provision.report.diff import lines, written
+
+                for line in lines(written(found.plan), content_of, paint):
+                    console.say(line)
+            console.say(f"{paint('cyan', 'next:')} provision apply {console.spec}")
+    return EXIT_CHANGES_PENDING if detailed_exitcode and not found.plan.is_empty else EXIT_DONE
+
+
+def content_of(path: Path) -> str | None:
+    """Return the content of a rendered file as it is now; None when there is none to read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None

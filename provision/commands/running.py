@@ -1,0 +1,34 @@
+"""What the verbs that act without planning share: they tell their steps, and then what became of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from provision.errors import EXIT_DONE, EXIT_FAILED
+from provision.report.progress import told
+from provision.report.text import recap
+
+if TYPE_CHECKING:
+    from provision.model import Progress, Result
+    from provision.report.console import Console
+    from provision.spec.model import Spec
+
+
+class Verb(Protocol):
+    """An operation of :mod:`provision.apply` on the environment of a spec."""
+
+    def __call__(self, spec: Spec, *, progress: Progress) -> Result:
+        """Carry it out."""
+
+
+def carry_out(console: Console, spec: Spec, verb: Verb, *, nothing: str) -> int:
+    """Carry out a verb and tell what it did; ``nothing`` is what to say when there was nothing to do."""
+    with told(console) as progress:
+        done = verb(spec, progress=progress)
+    paint = console.paint(console.out)
+    if not done.outcomes:
+        console.say(f"{paint('bold', spec.name)}: {nothing}")
+        return EXIT_DONE
+    for line in recap(spec.name, done, None, paint):
+        console.say(line)
+    return EXIT_FAILED if any(outcome.error is not None for outcome in done.outcomes) else EXIT_DONE

@@ -1,0 +1,50 @@
+"""``provision status``: what runs, where, and at which revision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import (
+    detailed_exitcode_option,
+    json_option,
+    load_spec,
+    pass_console,
+    spec_argument,
+    switches,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.report.console import Console
+
+
+@click.command("status", epilog="Example: provision status --json specs/dev.yml")
+@spec_argument
+@detailed_exitcode_option
+@json_option
+@switches
+@pass_console
+def command(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> int:
+    """Show the server, its version, its data, its revision, and what differs from the spec.
+
+    Nothing is changed. Exits with 69 when the engine or the server cannot be reached.
+    """
+    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE
+    from provision.observe import survey
+
+    found = survey(load_spec(console, spec), runtime=None)
+    if console.json:
+        from provision.report.documents import status
+
+        console.document(status(found))
+    else:
+        from provision.report import text
+
+        for line in text.status(found, console.paint(console.out)):
+            console.say(line)
+    if found.status.server == "unreachable":
+        return EXIT_UNAVAILABLE
+    return EXIT_CHANGES_PENDING if detailed_exitcode and not found.plan.is_empty else EXIT_DONE

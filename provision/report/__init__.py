@@ -1,0 +1,1 @@
+"""What people and programs read: plans, results, states and errors as text and as JSON. Nothing here acts."""

@@ -1,0 +1,112 @@
+"""Where output goes, and how loud and how colourful it is.
+
+Three kinds of text leave the program: *data* for programs (a document, a URL, a log), *talk* for people (plans,
+progress, recaps; silent with ``--quiet``, and on standard error in JSON mode, where standard output carries one
+document and nothing else) and *errors*. When the reader of a pipe goes away, the program falls silent and goes on:
+``provision apply | head -1`` must not end in the middle of a step.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
+CODES: Final = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "cyan": "36",
+    "alarm": "1;31",
+}
+
+
+class Paint:
+    """Colours a text, or leaves it alone."""
+
+    __slots__ = ("on",)
+
+    def __init__(self, *, on: bool) -> None:
+        self.on = on
+
+    def __call__(self, style: str, text: str) -> str:
+        """Return the text in a style of :data:`CODES`."""
+        return f"\x1b[{CODES[style]}m{text}\x1b[0m" if self.on and text else text
+
+
+PLAIN: Final = Paint(on=False)
+
+
+class Console:
+    """The two streams of the program and the switches that the command line sets on them."""
+
+    def __init__(
+        self, out: TextIO | None = None, err: TextIO | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.out = sys.stdout if out is None else out
+        self.err = sys.stderr if err is None else err
+        self.environ = os.environ if environ is None else environ
+        self.quiet = False
+        self.verbose = False
+        self.colourless = False
+        self.json = False
+        self.spec = "SPEC"  # as the person wrote it, for the commands that are suggested
+        self.reader_gone = False
+        for stream in (self.out, self.err):
+            if hasattr(stream, "reconfigure"):  # a terminal that cannot show an arrow shows a question mark
+                stream.reconfigure(errors="replace")
+
+    @property
+    def talk(self) -> TextIO:
+        """The stream for progress, recaps and hints."""
+        return self.err if self.json else self.out
+
+    def is_terminal(self, stream: TextIO) -> bool:
+        """Tell whether a person watches this stream on a screen that can move its cursor."""
+        return stream.isatty() and self.environ.get("TERM", "") not in {"dumb", ""}
+
+    def paint(self, stream: TextIO) -> Paint:
+        """Return the colours for a stream: none in a pipe, none with ``--no-color`` or ``NO_COLOR``."""
+        if self.colourless or self.environ.get("NO_COLOR"):
+            return PLAIN
+        return Paint(on=bool(self.environ.get("FORCE_COLOR")) or self.is_terminal(stream))
+
+    def put(self, text: str) -> None:
+        """Write one line of data."""
+        self._write(self.out, f"{text}\n")
+
+    def say(self, text: str) -> None:
+        """Write one line of talk."""
+        if not self.quiet:
+            self._write(self.talk, f"{text}\n")
+
+    def complain(self, text: str) -> None:
+        """Write one line of an error."""
+        self._write(self.err, f"{text}\n")
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """Write the one JSON document of this run."""
+        import json
+
+        self.put(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def close(self) -> None:
+        """Flush both streams, so that nothing is left to fail when the interpreter ends."""
+        for stream in (self.out, self.err):
+            self._write(stream, "")
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        try:
+            stream.write(text)
+            stream.flush()
+        except BrokenPipeError:
+            self.reader_gone = self.reader_gone or stream is self.out
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

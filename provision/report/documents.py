@@ -1,0 +1,162 @@
+"""The JSON documents: stable in shape and order, versioned by ``schema``, and described in ``docs/json.md``.
+
+Every field is named here one by one. Nothing is dumped as a whole, so no secret can slip in with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import SpecError
+from provision.report.source import mask
+from provision.report.words import effect, is_foretold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from provision.errors import Problem, ProvisionError
+    from provision.model import Change, Endpoint, Outcome, Result, Step, WriteFile
+    from provision.report.facts import Survey
+
+Document = dict[str, Any]
+
+
+def plan(survey: Survey, files: Sequence[Document] | None = None) -> Document:
+    """Return the document of a plan; ``files`` are the differences of rendered files, when they were asked for."""
+    document = {
+        "schema": "provision/plan/1",
+        **_environment(survey),
+        "changes_pending": not survey.plan.is_empty,
+        "destroys_data": any(step.destroys for step in survey.plan.steps),
+        "steps": [_step(step) for step in survey.plan.steps],
+    }
+    return document if files is None else {**document, "files": list(files)}
+
+
+def result(survey: Survey, done: Result, endpoint: Endpoint | None) -> Document:
+    """Return the document of an apply that was carried out, or had nothing to do."""
+    return {
+        "schema": "provision/result/1",
+        **_environment(survey),
+        "endpoint": _endpoint(endpoint),
+        "changed": bool(done.outcomes),
+        "seconds": round(done.seconds, 3),
+        "steps": [_outcome(outcome) for outcome in done.outcomes],
+    }
+
+
+def status(survey: Survey) -> Document:
+    """Return the document of what runs."""
+    state = survey.status
+    return {
+        "schema": "provision/status/1",
+        **_environment(survey),
+        "server": state.server,
+        "detail": state.detail,
+        "version": state.version,
+        "image": state.image,
+        "container": state.container,
+        "started": state.started,
+        "data": state.data,
+        "revisions": {tree: list(rows) for tree, rows in sorted(state.revisions.items())},
+        "changes_pending": not survey.plan.is_empty,
+        "pending": [{"address": str(step.address), "action": str(step.action)} for step in survey.plan.steps],
+    }
+
+
+def validation(specs: Sequence[Document]) -> Document:
+    """Return the document of a validation; each spec is made by :func:`validated`."""
+    return {
+        "schema": "provision/validation/1",
+        "valid": all(spec["valid"] for spec in specs),
+        "specs": list(specs),
+    }
+
+
+def validated(path: str, environment: str | None, problems: Sequence[Problem] = ()) -> Document:
+    """Return what was found in one spec file."""
+    return {
+        "spec": path,
+        "valid": not problems,
+        "environment": environment,
+        "problems": [_problem(problem) for problem in problems],
+    }
+
+
+def failure(error: ProvisionError, exit_code: int) -> Document:
+    """Return the document that stands in place of any other when a command fails."""
+    return {
+        "schema": "provision/error/1",
+        "exit_code": exit_code,
+        "error": error.sentence,
+        "evidence": [line for text in error.evidence for line in text.splitlines()],
+        "next": error.next_step,
+        "problems": [_problem(each) for each in error.problems] if isinstance(error, SpecError) else [],
+    }
+
+
+def difference(file: WriteFile, read: Callable[[Path], str | None]) -> Document:
+    """Return how one rendered file changes."""
+    from provision.report.diff import file_lines
+
+    return {"path": str(file.path), "diff": file_lines(file, read)}
+
+
+def _environment(survey: Survey) -> Document:
+    return {
+        "environment": survey.spec.name,
+        "spec": str(survey.spec.path),
+        "runtime": {"name": survey.runtime, "reason": survey.reason},
+        "endpoint": _endpoint(survey.endpoint),
+    }
+
+
+def _endpoint(endpoint: Endpoint | None) -> Document | None:
+    if endpoint is None:
+        return None
+    return {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "user": endpoint.user,
+        "database": endpoint.database,
+    }
+
+
+def _step(step: Step) -> Document:
+    return {
+        "address": str(step.address),
+        "action": str(step.action),
+        "certain": not is_foretold(step),
+        "why": [_reason(reason) for reason in step.why],
+        "consequence": step.consequence,
+        "destroys_data": step.destroys,
+        "effects": [effect(each) for each in step.effects],
+    }
+
+
+def _reason(reason: Change | str) -> Document:
+    if isinstance(reason, str):
+        return {"field": None, "before": None, "after": None, "text": reason}
+    return {"field": reason.field, "before": reason.before, "after": reason.after, "text": str(reason)}
+
+
+def _outcome(outcome: Outcome) -> Document:
+    return {
+        "address": str(outcome.step.address),
+        "action": str(outcome.step.action),
+        "why": [_reason(reason) for reason in outcome.step.why],
+        "seconds": round(outcome.seconds, 3),
+        "error": outcome.error,
+    }
+
+
+def _problem(problem: Problem) -> Document:
+    return {
+        "path": str(problem.path),
+        "line": problem.line,
+        "column": problem.column,
+        "text": mask(problem.text),
+        "message": problem.message,
+        "suggestion": problem.suggestion,
+    }

@@ -1,0 +1,118 @@
+"""An error as text or as a JSON document: a sentence, the evidence, the next command; and its exit code.
+
+This is the far side of the boundary in :mod:`provision.cli`. What is not a :class:`~provision.errors.ProvisionError`
+and not a slip on the command line is a bug of ours: its traceback goes to a log file that only its owner can read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from provision.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, ProvisionError, SpecError
+from provision.report.words import clean, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from provision.errors import Problem
+    from provision.report.console import Console, Paint
+
+WIDEST: Final = 120
+NARROWEST: Final = 20
+MARGIN: Final = "    "
+MOST_EVIDENCE: Final = 20
+
+
+def tell(error: BaseException, console: Console) -> int:
+    """Show an error to whoever asked, and return the exit code that belongs to it."""
+    if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
+        console.complain("\ninterrupted; what was done so far stays, and the same command goes on from there")
+        return EXIT_INTERRUPTED
+    code, told = _judge(error)
+    if console.json:
+        from provision.report.documents import failure
+
+        console.document(failure(told, code))
+    else:
+        paint = console.paint(console.err)
+        for line in render(told, paint, width=_width(), every=console.verbose):
+            console.complain(line)
+    if console.verbose and code != EXIT_USAGE:
+        from traceback import format_exception
+
+        console.complain("".join(format_exception(error)).rstrip())
+    return code
+
+
+def _judge(error: BaseException) -> tuple[int, ProvisionError]:
+    if isinstance(error, ProvisionError):
+        return error.exit_code, error
+    if isinstance(error, click.ClickException):
+        return EXIT_USAGE, _usage(error)
+    return EXIT_BUG, _bug(error)
+
+
+def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = False) -> Iterator[str]:
+    """Yield the lines of an error: the sentence, the evidence indented, and the next command."""
+    if isinstance(error, SpecError):
+        yield from problems(error.problems, paint, width=width)
+        yield ""
+    first, *rest = clean_lines(error.sentence) or [type(error).__name__]
+    yield f"{paint('alarm', 'error:')} {paint('bold', first)}"
+    yield from (f"       {line}" for line in rest)
+    evidence = [line for text in error.evidence for line in clean_lines(text)]
+    if not every and len(evidence) > MOST_EVIDENCE:
+        yield f"{MARGIN}… {len(evidence) - MOST_EVIDENCE} lines before these (-v shows them)"
+        evidence = evidence[-MOST_EVIDENCE:]
+    yield from (f"{MARGIN}{line}" for line in evidence)
+    if error.next_step:
+        yield f"{paint('cyan', 'next:')} {error.next_step}"
+
+
+def problems(found: Sequence[Problem], paint: Paint, *, width: int) -> Iterator[str]:
+    """Yield each problem of a file: where and what, the line with a caret, and what to write instead."""
+    from provision.report.source import excerpt
+
+    for number, problem in enumerate(found):
+        if number:
+            yield ""
+        where = f"{shown(problem.path)}:{problem.line}:{problem.column}:"
+        yield f"{paint('bold', where)} {clean(problem.message)}"
+        if problem.text.strip():
+            line, caret = excerpt(problem.text, problem.column, width - len(MARGIN))
+            yield f"{MARGIN}{line}"
+            yield f"{MARGIN}{paint('red', caret)}"
+        if problem.suggestion:
+            yield f"{MARGIN}{paint('cyan', clean(problem.suggestion))}"
+
+
+def clean_lines(text: str) -> list[str]:
+    """Return the lines of a text from elsewhere, fit for a terminal."""
+    return [clean(line) for line in text.splitlines()]
+
+
+def _width() -> int:
+    try:
+        return max(NARROWEST, min(WIDEST, os.get_terminal_size(2).columns))
+    except OSError:
+        return WIDEST
+
+
+def _usage(error: click.ClickException) -> ProvisionError:
+    message = error.format_message()
+    sentence = message[:1].lower() + message[1:].rstrip(".") if message[:2] != message[:2].upper() else message
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    return ProvisionError(sentence, next_step=f"{ctx.command_path if ctx else 'provision'} --help")
+
+
+def _bug(error: BaseException) -> ProvisionError:
+    from provision.report.crash import record
+
+    return ProvisionError(
+        f"unexpected error, probably a bug in provision: {type(error).__name__}",
+        evidence=[f"the details are in {record(error)}"],
+        next_step="report it with that file, after a look at what is in it",
+    )

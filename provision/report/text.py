@@ -1,0 +1,172 @@
+"""A plan, a result and a state as lines of text.
+
+The first words carry the message: what would happen, to what, and why. Everything that destroys data is said in
+capitals, so that it is seen without colours too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from provision.model import Action
+from provision.report.words import count, effect, is_foretold, place, seconds, url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from provision.model import Change, Endpoint, Outcome, Plan, Result, Step
+    from provision.report.console import Paint
+    from provision.report.facts import Status, Survey
+
+SIGNS: Final = {Action.CREATE: "+", Action.REMOVE: "-", Action.RECREATE: "±"}
+STYLES: Final = {Action.CREATE: "green", Action.REMOVE: "red", Action.RECREATE: "yellow"}
+PAST: Final = {
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.RELOAD: "reloaded",
+    Action.START: "started",
+    Action.MIGRATE: "migrated",
+    Action.STOP: "stopped",
+    Action.RESTART: "restarted",
+    Action.RECREATE: "recreated",
+    Action.REMOVE: "removed",
+}
+ALARM: Final = "DESTROYS DATA"
+WORD_WIDTH: Final = max(len(action) for action in Action)
+MOST_REASONS: Final = 10
+LAST_REASONS: Final = 2
+
+
+def reasons(why: Sequence[Change | str], *, every: bool) -> Iterator[str]:
+    """Yield the reasons of a step; the middle of a long list is left out unless ``every`` one is wanted."""
+    if every or len(why) <= MOST_REASONS:
+        yield from (str(reason) for reason in why)
+        return
+    first = MOST_REASONS - LAST_REASONS - 1
+    yield from (str(reason) for reason in why[:first])
+    yield f"… {len(why) - first - LAST_REASONS} more (-v shows them)"
+    yield from (str(reason) for reason in why[-LAST_REASONS:])
+
+
+def plan(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
+    """Yield the steps of a plan: sign, action and address, then why, what people will notice, and the alarm."""
+    certain = [step for step in value.steps if not is_foretold(step)]
+    foretold = [step for step in value.steps if is_foretold(step)]
+    for step in certain:
+        yield from _step(step, paint, verbose=verbose)
+    if foretold:
+        yield "  known for certain once the server runs:" if certain else "  known once the server runs:"
+        for step in foretold:
+            yield from _step(step, paint, verbose=verbose)
+
+
+def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
+    sign = "?" if is_foretold(step) else SIGNS.get(step.action, "~")
+    style = "dim" if is_foretold(step) else STYLES.get(step.action, "yellow")
+    alarm = f"  {paint('alarm', ALARM)}" if step.destroys else ""
+    yield f"  {paint(style, f'{sign} {step.action:<{WORD_WIDTH}}')}  {paint('bold', str(step.address))}{alarm}"
+    margin = " " * (WORD_WIDTH + 6)
+    for reason in reasons(step.why, every=verbose):
+        yield f"{margin}{reason}"
+    if step.consequence:
+        yield margin + paint("alarm" if step.destroys else "yellow", step.consequence)
+    if verbose:
+        for each in step.effects:
+            yield margin + paint("dim", f"· {effect(each)}")
+
+
+def heading(survey: Survey, paint: Paint) -> str:
+    """Return the line above a plan: the environment, its runtime, and how many steps there are."""
+    steps = count(len(survey.plan.steps), "step")
+    return f"{paint('bold', survey.spec.name)} on {survey.runtime}: {steps}"
+
+
+def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:
+    """Return the one line that says that the world is as the spec wants it, with what proves it."""
+    facts = ", ".join(_proof(survey.status, survey.endpoint))
+    what = f" ({facts})" if facts else ""
+    return f"{paint('bold', survey.spec.name)}: {paint('green', 'nothing to do')}{what}  {seconds(elapsed)}"
+
+
+def _proof(status: Status, endpoint: Endpoint | None) -> Iterator[str]:
+    if status.version and endpoint:
+        yield f"{status.version} on {place(endpoint)}"
+    elif endpoint:
+        yield place(endpoint)
+    several = len(status.revisions) > 1
+    for tree, rows in status.revisions.items():
+        yield f"{f'{tree} at ' if several else ''}{_at(rows)}"
+
+
+def _at(rows: Sequence[str]) -> str:
+    if not rows:
+        return "no revision"
+    return f"revision{'s' if len(rows) > 1 else ''} {' + '.join(rows)}"
+
+
+def finished(outcome: Outcome, paint: Paint) -> str:
+    """Return the line of a step that ended."""
+    step = outcome.step
+    took = paint("dim", seconds(outcome.seconds))
+    if outcome.error is not None:
+        return f"  {paint('red', '✗')} {step.action:<{WORD_WIDTH}}  {step.address}  {paint('red', 'failed')}  {took}"
+    return f"  {paint('green', '✓')} {step.action:<{WORD_WIDTH}}  {step.address}  {took}"
+
+
+def recap(name: str, result: Result, endpoint: Endpoint | None, paint: Paint) -> Iterator[str]:
+    """Yield what an apply did, in all: what changed, how long it took, and where the server is now."""
+    failed = [outcome for outcome in result.outcomes if outcome.error is not None]
+    if failed:
+        what = f"{failed[0].step.action} {failed[0].step.address} failed: {failed[0].error}"
+        yield f"{paint('bold', name)}: {paint('red', what)}  {seconds(result.seconds)}"
+        return
+    yield f"{paint('bold', name)}: {paint('green', _deeds(result.outcomes))}  {seconds(result.seconds)}"
+    if endpoint is not None:
+        yield f"  {url(endpoint)}"
+
+
+def _deeds(outcomes: Sequence[Outcome]) -> str:
+    if not outcomes:
+        return "nothing to do"
+    tally: dict[str, int] = {}
+    for outcome in outcomes:
+        word = PAST[outcome.step.action]
+        tally[word] = tally.get(word, 0) + 1
+    return ", ".join(f"{number} {word}" for word, number in tally.items())
+
+
+def suggestions(commands: Mapping[str, str], paint: Paint) -> Iterator[str]:
+    """Yield commands worth trying next, each with what it is for."""
+    width = max(map(len, commands), default=0)
+    for command, purpose in commands.items():
+        yield f"  {paint('cyan', f'{command:<{width}}')}  {paint('dim', purpose)}"
+
+
+def status(survey: Survey, paint: Paint) -> Iterator[str]:
+    """Yield what runs, where, at which revision, and how it differs from the spec."""
+    state = survey.status
+    running = state.server == "running"
+    word = paint("green" if running else "red" if state.server == "unreachable" else "yellow", state.server)
+    pending = len(survey.plan.steps)
+    drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
+    yield f"{paint('bold', survey.spec.name)}: {word}, {drift}"
+    facts = {
+        "detail": state.detail,
+        "runtime": f"{survey.runtime} ({survey.reason})" if survey.reason else survey.runtime,
+        "version": f"PostgreSQL {state.version}" if state.version else "",
+        "image": state.image,
+        "container": state.container,
+        "started": state.started,
+        "data": state.data,
+        "url": url(survey.endpoint) if survey.endpoint else "",
+        **{
+            f"migrations {tree}" if len(state.revisions) > 1 else "migrations": _at(rows)
+            for tree, rows in state.revisions.items()
+        },
+    }
+    width = max(len(key) for key, fact in facts.items() if fact)
+    for key, fact in facts.items():
+        if fact:
+            yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
+    for step in survey.plan.steps:
+        yield f"  {paint('yellow', 'pending')}  {step.action} {step.address}"

@@ -1,0 +1,112 @@
+"""Small pieces of text that every report uses: durations, counts, paths, URLs, effects, and text from elsewhere."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from provision.model import (
+    Effect,
+    EngineCall,
+    MakeDirectory,
+    Migrate,
+    ReloadSettings,
+    RemovePath,
+    RunLocalSql,
+    RunProcess,
+    RunSql,
+    Secret,
+    WaitReady,
+    WriteFile,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.model import Endpoint, Plan, Step
+
+_MINUTE = 60
+_EXACT_BELOW = 10
+_BIDI: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_UNSAFE: Final = {
+    code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(0x7F, 0xA0), *_BIDI) if code != ord("\t")
+}
+
+
+def clean(text: str) -> str:
+    """Return one line from elsewhere (a log, a file) without the characters that steer a terminal."""
+    return text.rstrip("\r\n").translate(_UNSAFE)
+
+
+def seconds(value: float) -> str:
+    """Return a duration as people read it: ``0.21 s``, ``12.3 s``, ``2 min 05 s``."""
+    if value < _EXACT_BELOW:
+        return f"{value:.2f} s"
+    if value < _MINUTE:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), _MINUTE)
+    return f"{minutes} min {rest:02d} s"
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 step`` or ``3 steps``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it is unambiguous: relative when it is below the current directory."""
+    here, text = os.getcwd(), str(path)  # noqa: PTH109  # a plain string is wanted
+    return text[len(here) + 1 :] if here != "/" and text.startswith(f"{here}/") else text
+
+
+def place(endpoint: Endpoint) -> str:
+    """Return ``127.0.0.1:5432``."""
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return f"{host}:{endpoint.port}"
+
+
+def url(endpoint: Endpoint, *, whole: bool = False) -> str:
+    """Return the connection URL; the password is in it, percent-encoded, only when it shall be ``whole``."""
+    from urllib.parse import quote
+
+    user, database = quote(endpoint.user, safe=""), quote(endpoint.database, safe="")
+    password = quote(endpoint.password.reveal(), safe="") if whole else str(endpoint.password)
+    host = f"[{quote(endpoint.host, safe=':')}]" if ":" in endpoint.host else quote(endpoint.host, safe="")
+    return f"postgresql://{user}:{password}@{host}:{endpoint.port}/{database}"
+
+
+def is_foretold(step: Step) -> bool:
+    """Tell whether a step only stands for what will be known once the server runs."""
+    return not step.effects
+
+
+def is_settled(plan: Plan) -> bool:
+    """Tell whether everything in the plan is known, so that nothing has to wait for the server."""
+    return not any(is_foretold(step) for step in plan.steps)
+
+
+def effect(value: Effect) -> str:
+    """Return one effect in a few words. File contents, scripts and request bodies are not part of them."""
+    match value:
+        case WriteFile(path=path, content=content, mode=mode):
+            return f"write {shown(path)}{f' (secret, {mode:04o})' if isinstance(content, Secret) else ''}"
+        case MakeDirectory(path=path):
+            return f"make {shown(path)}/"
+        case RemovePath(path=path):
+            return f"remove {shown(path)}"
+        case EngineCall(operation=operation, target=target):
+            return f"engine: {operation.replace('_', ' ')} {target}"
+        case RunProcess(argv=argv):
+            from shlex import join
+
+            return f"run {join(argv)}"
+        case RunSql(database=database, statements=statements):
+            return f"SQL in {database}: {count(len(statements), 'statement')}"
+        case RunLocalSql(user=user):
+            return f"SQL as {user} through the server's local socket"
+        case ReloadSettings(expected=expected):
+            return f"reload the settings ({', '.join(sorted(expected))})" if expected else "reload the settings"
+        case WaitReady(timeout=timeout):
+            return f"wait until ready, at most {seconds(timeout)}"
+        case Migrate(name=name, target=target, direction=direction):
+            return f"{direction} {name} to {', '.join(target) or 'base'}"
