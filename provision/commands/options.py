@@ -88,11 +88,9 @@ def load_spec(console: Console, given: Path | None) -> Spec:
     return spec
 
 
-def _again(candidates: list[str]) -> str | None:
-    if not candidates:
-        return None
+def _again(candidates: list[str]) -> str:
     ctx = click.get_current_context(silent=True)
-    return f"{ctx.command_path if ctx else 'provision apply'} {candidates[0]}"
+    return f"{ctx.command_path if ctx else 'provision apply'} {candidates[0] if candidates else 'path/to/spec.yml'}"
 
 
 def _specs_near(directory: Path) -> list[str]:

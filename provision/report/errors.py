@@ -28,10 +28,9 @@ MOST_EVIDENCE: Final = 20
 
 def tell(error: BaseException, console: Console) -> int:
     """Show an error to whoever asked, and return the exit code that belongs to it."""
-    if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
-        console.complain("\ninterrupted; what was done so far stays, and the same command goes on from there")
-        return EXIT_INTERRUPTED
     code, told = _judge(error)
+    if code == EXIT_INTERRUPTED:
+        console.complain("")  # ends the line on which the terminal wrote ^C
     if console.json:
         from provision.report.documents import failure
 
@@ -40,7 +39,7 @@ def tell(error: BaseException, console: Console) -> int:
         paint = console.paint(console.err)
         for line in render(told, paint, width=_width(), every=console.verbose):
             console.complain(line)
-    if console.verbose and code != EXIT_USAGE:
+    if console.verbose and code not in {EXIT_USAGE, EXIT_INTERRUPTED}:
         from traceback import format_exception
 
         console.complain("".join(format_exception(error)).rstrip())
@@ -52,6 +51,10 @@ def _judge(error: BaseException) -> tuple[int, ProvisionError]:
         return error.exit_code, error
     if isinstance(error, click.ClickException):
         return EXIT_USAGE, _usage(error)
+    if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
+        return EXIT_INTERRUPTED, ProvisionError(
+            "interrupted", next_step="the same command again: it goes on from what was done so far"
+        )
     return EXIT_BUG, _bug(error)
 
 

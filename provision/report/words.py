@@ -85,15 +85,18 @@ def is_settled(plan: Plan) -> bool:
     return not any(is_foretold(step) for step in plan.steps)
 
 
+def _file_effect(value: WriteFile | MakeDirectory | RemovePath) -> str:
+    path = shown(value.path)
+    if isinstance(value, WriteFile):
+        return f"write {path} (secret, {value.mode:04o})" if isinstance(value.content, Secret) else f"write {path}"
+    return f"make {path}/" if isinstance(value, MakeDirectory) else f"remove {path}"
+
+
 def effect(value: Effect) -> str:
     """Return one effect in a few words. File contents, scripts and request bodies are not part of them."""
+    if isinstance(value, WriteFile | MakeDirectory | RemovePath):
+        return _file_effect(value)
     match value:
-        case WriteFile(path=path, content=content, mode=mode):
-            return f"write {shown(path)}{f' (secret, {mode:04o})' if isinstance(content, Secret) else ''}"
-        case MakeDirectory(path=path):
-            return f"make {shown(path)}/"
-        case RemovePath(path=path):
-            return f"remove {shown(path)}"
         case EngineCall(operation=operation, target=target):
             return f"engine: {operation.replace('_', ' ')} {target}"
         case RunProcess(argv=argv):
