@@ -1,0 +1,150 @@
+"""The revision of a database: which rows Alembic's version table shall hold, and what leads there.
+
+Desired and observed are the rows of that table. An empty table, a missing one and ``target: base`` are all the same:
+nothing is applied, and the address is absent. What must not be guessed is refused here, before anything is touched: a
+database that another checkout has migrated, one that is ahead of its target, and one whose version table is gone
+although its tables are there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
+from provision.revisions import version_table
+
+if TYPE_CHECKING:
+    from provision.model import Query
+    from provision.revisions import Graph
+    from provision.spec.model import Migrations
+
+KIND = "migrations"
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Revisions(State):
+    """The rows of the version table, sorted.
+
+    ``stranded`` are tables that the tree would create and that exist although no row says so.
+    """
+
+    rows: tuple[str, ...]
+    stranded: tuple[str, ...] = ()
+
+
+def address(tree: Migrations) -> Address:
+    """Return the address of a tree."""
+    return Address(KIND, tree.name)
+
+
+def desired(tree: Migrations, graph: Graph) -> dict[Address, State]:
+    """Return the rows that the target stands for.
+
+    Raises:
+        MigrationsError: the target is not one of this tree's.
+    """
+    rows = graph.version_rows(graph.resolve(tree.target))
+    return {address(tree): Revisions(rows)} if rows else {}
+
+
+def observe(tree: Migrations, graph: Graph, query: Query) -> dict[Address, State]:
+    """Read the version table; where it is missing or empty, look for tables that the tree would collide with.
+
+    Raises:
+        UnavailableError: the server cannot be reached.
+    """
+    rows = version_table.read_rows(tree, query) or ()
+    stranded: tuple[str, ...] = ()
+    if not rows and len(graph):
+        created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
+        stranded = version_table.existing(created, query)
+    return {address(tree): Revisions(rows, stranded)} if rows or stranded else {}
+
+
+def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
+    """Return the migration from one set of rows to the other, or nothing.
+
+    Raises:
+        RefusedError: the database is somewhere that no upgrade of this tree leads from.
+    """
+    target = after.rows if isinstance(after, Revisions) else ()
+    if before is UNKNOWN:
+        return (_later(tree, graph, after),) if after else ()
+    rows = before.rows if isinstance(before, Revisions) else ()
+    if rows == target:
+        return ()
+    _refuse_foreign(tree, graph, rows)
+    undo, run = graph.downgrades(rows, target), graph.pending(rows, target)
+    if undo and not tree.allow_downgrade:
+        raise _ahead(tree, graph, undo)
+    if isinstance(before, Revisions) and before.stranded:
+        raise _stranded(tree, graph, before.stranded)
+    effects = (
+        *([Migrate(tree.name, target, "downgrade")] if undo else []),
+        *([Migrate(tree.name, target, "upgrade")] if run else []),
+    )
+    why = (*[f"undo {graph[each]}" for each in undo], *[str(graph[each]) for each in run])
+    return (
+        Step(
+            address(tree),
+            Action.MIGRATE,
+            before,
+            after,
+            effects,
+            why=why,
+            consequence="what these revisions added, and the data in it, goes away" if undo else "",
+            destroys=bool(undo),
+        ),
+    )
+
+
+def _later(tree: Migrations, graph: Graph, after: State | None) -> Step:
+    names = ", ".join(str(graph[row]) for row in after.rows) if isinstance(after, Revisions) else "base"
+    why = (f"to {names}; what is pending can be seen when the server is up",)
+    return Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why)
+
+
+def _refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> None:
+    unknown = graph.unknown(rows)
+    table = version_table.table_name(tree)
+    if unknown:
+        raise RefusedError(
+            f"the database is at revision {', '.join(unknown)}, which this checkout does not have",
+            evidence=(f"{table} holds {', '.join(rows)}", f"this tree ends at {', '.join(graph.heads) or 'nothing'}"),
+            next_step="switch to the branch that has it; "
+            f"`git log --all --oneline -S'{unknown[0]}'` finds the commit that brought it",
+        )
+    if graph.version_rows(rows) != rows:
+        raise RefusedError(
+            f"the rows of {table} contradict each other: one revision includes the other",
+            evidence=[str(graph[row]) for row in rows],
+            next_step=f"write down what is really applied: alembic stamp --purge {' '.join(graph.version_rows(rows))}",
+        )
+
+
+def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedError:
+    count = "a revision" if len(undo) == 1 else f"{len(undo)} revisions"
+    return RefusedError(
+        f"the database is ahead of `target: {tree.target}` by {count}, and undoing them can destroy data",
+        evidence=_some([str(graph[each]) for each in undo]),
+        next_step="write `target: head`, or, if they shall be undone, `allow_downgrade: true` under `migrations`",
+    )
+
+
+def _stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> RefusedError:
+    table = version_table.table_name(tree)
+    target = " ".join(graph.resolve(tree.target))
+    return RefusedError(
+        f"{table} is missing or empty, but tables that these migrations create are there already",
+        evidence=_some([f"table {each}" for each in tables]),
+        next_step=f"if they are what the migrations made, say so: alembic stamp {target} "
+        "(or the revision that they are really at); if not, rename or drop them",
+    )
+
+
+def _some(lines: list[str]) -> list[str]:
+    more = len(lines) - _SHOWN
+    return lines if more <= 0 else [*lines[:_SHOWN], f"… and {more} more"]
