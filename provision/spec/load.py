@@ -1,0 +1,70 @@
+"""A file → :class:`~provision.spec.model.Spec`, or every problem of the file at once."""
+
+from __future__ import annotations
+
+import os.path
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.errors import SpecError, UsageError
+from provision.spec.reading import Reading, nearest
+from provision.spec.sections import spec
+from provision.spec.yaml import MAXIMUM_BYTES, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.spec.model import Spec
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Spec:
+    """Return the spec in the file at ``path``, with the variables of ``environ`` put in.
+
+    Nothing is read but this file and the presence of the files that it names.
+
+    Raises:
+        SpecError: the file is wrong; all of its problems are in the error.
+        UsageError: there is no such file, or it cannot be read.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100  # Path.resolve() would follow links, and move relative paths
+    reading = Reading(path, parse(_content(path)), environ)
+    for fault in reading.document.faults:
+        reading.report(fault.mark, fault.message, fault.suggestion)
+    found = spec(reading.document.top, reading) if reading.document.top else None
+    if found is None or reading.problems:
+        raise SpecError(reading.problems)
+    return found
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAXIMUM_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"there is no spec {_shown(path)}", next_step=_advice(path)) from None
+    except IsADirectoryError:
+        raise UsageError(f"{_shown(path)} is a directory, and a spec is a file", next_step=_advice(path / "spec")) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name cannot be one"
+        raise UsageError(f"the spec {_shown(path)} cannot be read: {reason}") from None
+
+
+def _advice(path: Path) -> str:
+    """Say which file was probably meant."""
+    try:
+        found = sorted(each.name for each in path.parent.iterdir() if each.suffix in (".yml", ".yaml"))
+    except OSError:
+        return "give the path of a spec, like specs/dev.yml"
+    if meant := nearest(path.name, found) or (found[0] if len(found) == 1 else None):
+        return f"did you mean {_shown(path.parent / meant)}?"
+    if found:
+        return f"the specs there are {', '.join(found)}"
+    return "give the path of a spec, like specs/dev.yml"
+
+
+def _shown(path: Path) -> str:
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):
+        return str(path)
+    return str(path) if relative.startswith("..") else relative

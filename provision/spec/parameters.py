@@ -1,0 +1,204 @@
+"""PostgreSQL's settings: what exists in which major version, what a value may be, and when two texts are the same.
+
+``256MB``, ``262144kB`` and ``32768`` are one value of ``shared_buffers``. :func:`normalise` gives the text that
+``pg_settings.setting`` shows for any of them, so that declared and effective values can be compared with ``==``. The
+catalogue beside this module is read out of real servers by ``scripts/settings_catalogue.py``; the rules are those of
+PostgreSQL's ``guc.c`` (and ``bool.c``, ``datetime.c`` for what they are named after).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from provision.spec.numbers import LARGEST_INT, NotANumberError, parse_real, parse_whole, units
+from provision.spec.texts import normalise_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAJORS = (14, 15, 16, 17, 18)
+_CATALOGUE = Path(__file__).parent / "catalogue"
+
+# Settings that pg_settings shows in octal: their show hooks in guc_tables.c print "%04o".
+_OCTAL = frozenset({"data_directory_mode", "log_file_mode", "unix_socket_permissions"})
+# Settings that exist in pg_settings and that no configuration file may have: GUC_DISALLOW_IN_FILE in guc_tables.c.
+_NOT_IN_FILE = frozenset({"config_file", "transaction_deferrable", "transaction_isolation", "transaction_read_only"})
+# Names that changed, for those who know the old one: map_old_guc_names in guc.c and the release notes.
+_RENAMED = {
+    "force_parallel_mode": "debug_parallel_query",
+    "ssl_ecdh_curve": "ssl_groups",
+    "sort_mem": "work_mem",
+    "vacuum_mem": "maintenance_work_mem",
+    "wal_keep_segments": "wal_keep_size",
+    "stats_temp_directory": None,
+}
+_CUSTOM_NAME = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*(\.[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)+")
+_LONGEST_NAME = 63
+
+
+class Parameter(NamedTuple):
+    """One row of ``pg_settings``; ``hidden`` are the words that an enumeration takes for one of its values."""
+
+    name: str
+    vartype: str
+    unit: str | None
+    context: str
+    minimum: str | None = None
+    maximum: str | None = None
+    boot: str | None = None
+    values: tuple[str, ...] = ()
+    hidden: Mapping[str, str] = {}  # noqa: RUF012  # never written to
+
+
+class Complaint(NamedTuple):
+    """What is wrong with a setting, and what to write instead; ``about_name`` where it is not about the value."""
+
+    message: str
+    suggestion: str | None = None
+    about_name: bool = False
+
+
+@cache
+def catalogue(major: int) -> Mapping[str, Parameter]:
+    """Return the settings of a major version by name, as ``pg_settings`` spells it (``DateStyle``, ``work_mem``).
+
+    Raises:
+        KeyError: the major version is none of :data:`MAJORS`.
+    """
+    if major not in MAJORS:
+        raise KeyError(major)
+    rows = json.loads((_CATALOGUE / f"postgresql-{major}.json").read_bytes())
+    return {name: Parameter(name, *row[:6], tuple(row[6] or ()) if len(row) > 6 else (), *row[7:]) for name, row in rows.items()}  # noqa: PLR2004  # the file's own order
+
+
+def canonical_name(major: int, name: str) -> str:
+    """Return ``name`` as ``pg_settings`` spells it; PostgreSQL does not care about the case of its names."""
+    names = catalogue(major)
+    if name in names:
+        return name
+    folded = name.casefold()
+    if folded in names:
+        return folded
+    return next((each for each in names if each.casefold() == folded), name)
+
+
+def normalise(parameter: Parameter, value: str) -> str:
+    """Return what ``pg_settings.setting`` shows when the configuration says ``value``.
+
+    Raises:
+        ValueError: PostgreSQL would not take the value; the message says why.
+    """
+    if parameter.vartype == "bool":
+        return "on" if _boolean(value) else "off"
+    if parameter.vartype == "enum":
+        return _enumerated(parameter, value)
+    if parameter.vartype == "integer":
+        number = parse_whole(value, parameter.unit)
+        _check_range(parameter, number)
+        return f"{number:04o}" if parameter.name in _OCTAL else str(number)
+    if parameter.vartype == "real":
+        real = parse_real(value, parameter.unit)
+        _check_range(parameter, real)
+        return f"{real:g}"
+    return normalise_text(parameter.name, value)
+
+
+def check(major: int, name: str, value: str, *, shown: str | None = None) -> Complaint | None:
+    """Return what is wrong with a setting in the configuration of this major version, or None.
+
+    ``shown`` stands for the value in messages, where the value itself must not be shown.
+    """
+    names = catalogue(major)
+    if name not in names:
+        return _complaint_about_name(major, name)
+    parameter = names[name]
+    if parameter.context == "internal":
+        return Complaint("nobody can set it: the server computes it", "remove it", about_name=True)
+    if name in _NOT_IN_FILE:
+        return Complaint("it cannot be set in the configuration", "remove it", about_name=True)
+    if "\0" in value:
+        return Complaint("the value has a NUL in it")
+    shown = shown or f"`{value}`"
+    try:
+        normalise(parameter, value)
+    except ValueError as error:
+        return Complaint(f"{shown} is not a value of this setting", str(error))
+    return None
+
+
+# --- Values ------------------------------------------------------------------------------------------------------
+
+
+def _boolean(value: str) -> bool:
+    """Read a boolean, or a prefix of one that could not be another: ``parse_bool_with_len`` in PostgreSQL's bool.c."""
+    word = value.casefold()
+    if word and ("true".startswith(word) or "yes".startswith(word) or word in ("on", "1")):
+        return True
+    if word and ("false".startswith(word) or "no".startswith(word) or word in ("of", "off", "0")):
+        return False
+    raise ValueError("write `on` or `off`")
+
+
+def _enumerated(parameter: Parameter, value: str) -> str:
+    word = value.casefold()
+    for hidden, meaning in parameter.hidden.items():
+        if hidden == word:
+            return meaning
+    for each in parameter.values:
+        if each.casefold() == word:
+            return each
+    names = [f"`{each}`" for each in parameter.values if each]
+    raise ValueError(f"the values are {', '.join(names[:-1])} and {names[-1]}")
+
+
+def _check_range(parameter: Parameter, number: float) -> None:
+    low = float(parameter.minimum) if parameter.minimum is not None else -LARGEST_INT
+    high = float(parameter.maximum) if parameter.maximum is not None else LARGEST_INT
+    if low <= number <= high:
+        return
+    raise ValueError(f"the range is {_bound(parameter, parameter.minimum)} to {_bound(parameter, parameter.maximum)}")
+
+
+def _bound(parameter: Parameter, bound: str | None) -> str:
+    """Return one end of a range, in blocks too where people count in kilobytes."""
+    if bound is None or parameter.unit is None:
+        return str(bound)
+    blocks = re.fullmatch(r"([0-9]+)(\w+)", parameter.unit)
+    if blocks is None:
+        return f"{bound} {parameter.unit}"
+    return f"{int(bound) * int(blocks[1])} {blocks[2]}"
+
+
+def valid_units(parameter: Parameter) -> tuple[str, ...]:
+    """Return the units that a value of this setting may have, the smallest first."""
+    return units(parameter.unit) if parameter.unit else ()
+
+
+# --- Names -------------------------------------------------------------------------------------------------------
+
+
+def _complaint_about_name(major: int, name: str) -> Complaint | None:
+    from provision.spec.reading import nearest, shorten
+
+    if "." in name:
+        if _CUSTOM_NAME.fullmatch(name) and all(len(part.encode()) <= _LONGEST_NAME for part in name.split(".")):
+            return None
+        return Complaint("it is not a name of two words with a dot between them", "write it like `extension.setting`", about_name=True)
+    message = f"unknown setting `{shorten(name)}` of PostgreSQL {major}"
+    others = [other for other in MAJORS if other != major and canonical_name(other, name) in catalogue(other)]
+    renamed = _RENAMED.get(name)
+    if renamed in catalogue(major):
+        return Complaint(message, f"it is `{renamed}` there", about_name=True)
+    if others:
+        newer = min(others) > major
+        what = f"it arrived in {min(others)}" if newer else f"it was removed in {max(others) + 1}"
+        return Complaint(message, what, about_name=True)
+    meant = nearest(name, catalogue(major))
+    return Complaint(message, f"did you mean `{meant}`?" if meant else None, about_name=True)
+
+
+__all__ = ["MAJORS", "Complaint", "NotANumberError", "Parameter", "canonical_name", "catalogue", "check", "normalise"]

@@ -1,0 +1,261 @@
+"""Readers of single values: what a key's text means, and what to write where it means nothing.
+
+Sizes are written as Docker writes them (https://docs.docker.com/reference/compose-file/extension/#specifying-byte-values)
+and times as Compose does (https://docs.docker.com/reference/compose-file/extension/#specifying-durations); both
+need their unit, because a bare number is bytes to one reader and megabytes to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os.path
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.spec.reading import Wrong, listed, nearest, scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provision.spec.reading import Reading
+    from provision.spec.yaml import Node, Scalar
+
+LONGEST_IDENTIFIER = 63  # NAMEDATALEN - 1: https://www.postgresql.org/docs/current/limits.html
+LARGEST_PORT = 65535
+SMALLEST_CPUS = 0.01  # what the engine accepts
+LARGEST_CPUS = 4096
+LONGEST_TIME = 7 * 86400
+
+# What readers of YAML 1.1 take a plain word for, when it is not text: https://yaml.org/type/
+_BOOLEAN_WORDS = {word: word in ("yes", "on", "true") for word in ("yes", "no", "on", "off", "true", "false")}
+_MISREAD = (
+    (re.compile(r"(?i)yes|no|on|off|true|false"), "a boolean"),
+    (re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"), "a number of base 60"),
+    (re.compile(r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9_]+)([eE][-+]?[0-9]+)?|[-+]?\.(?i:inf)|\.(?i:nan)"), "a fraction"),
+    (re.compile(r"[-+]?0[0-7_]+|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9]+_[0-9_]*"), "a number"),
+    (re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*"), "a date"),
+)
+_SIZE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?) ?(?P<unit>[bkmgtp]?)(?:i?b)?", re.IGNORECASE)
+_SIZE_UNITS = {unit: 1024**power for power, unit in enumerate("bkmgtp")}
+_TIME = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|us|s|m|h|d))+")
+_TIME_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|s|m|h|d)")
+_TIME_UNITS = {"us": 0.000001, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_HOST = 253
+_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+
+def text(what: str, example: str = "", *, verbatim: bool = False) -> Callable[[Node, Reading], str]:
+    """Return a reader of text that refuses what other readers of YAML take for something else, unless ``verbatim``."""
+
+    def read(node: Node, reading: Reading) -> str:
+        found = scalar(node, what)
+        refuse_misread(found, reading, booleans_only=verbatim)
+        value = reading.text(found)
+        if not value:
+            raise Wrong(f"the text is empty; it must be {what}", f"for example `{example}`" if example else None)
+        if any(ord(char) < ord(" ") or char == "\x7f" for char in value):
+            raise Wrong("the text has a line break or a control character in it", "write it in one line")
+        return value
+
+    return read
+
+
+def refuse_misread(node: Scalar, reading: Reading, *, booleans_only: bool = False) -> None:
+    """Refuse a plain word that is text to us and a boolean, a fraction … to every other reader of the file.
+
+    Raises:
+        Wrong: it is one of them.
+    """
+    if node.quoted:
+        return
+    for pattern, what in _MISREAD[:1] if booleans_only else _MISREAD:
+        if pattern.fullmatch(node.text):
+            quoted = "put quotes around it" if reading.secret else f'put quotes around it: `"{node.text}"`'
+            raise Wrong(f"YAML reads {reading.show(node)} as {what}, and it must be text", quoted)
+
+
+def boolean(node: Node, reading: Reading) -> bool:
+    """Read ``true`` or ``false`` (or yes, no, on, off, which mean the same to YAML 1.1)."""
+    found = scalar(node, "`true` or `false`")
+    value = _BOOLEAN_WORDS.get(reading.text(found).lower())
+    if value is None:
+        raise Wrong(f"{reading.show(found)} is not a boolean", "write `true` or `false`")
+    return value
+
+
+def choice(*words: str) -> Callable[[Node, Reading], str]:
+    """Return a reader of one of ``words``."""
+
+    def read(node: Node, reading: Reading) -> str:
+        found = scalar(node, f"one of {listed(words)}")
+        value = reading.text(found)
+        if value not in words:
+            meant = nearest(found.text, words)
+            raise Wrong(
+                f"{reading.show(found)} is not one of {listed(words)}", f"did you mean `{meant}`?" if meant else None
+            )
+        return value
+
+    return read
+
+
+def name(kind: str, pattern: str, rule: str, longest: int = 63) -> Callable[[Node, Reading], str]:
+    """Return a reader of a name that fits ``pattern``, which people know as ``rule``."""
+    compiled = re.compile(pattern)
+
+    def read(node: Node, reading: Reading) -> str:
+        value = text(kind)(node, reading)
+        if not compiled.fullmatch(value):
+            raise Wrong(f"{reading.show(scalar(node, kind))} is not {kind}: {rule}")
+        if len(value) > longest:
+            raise Wrong(f"{len(value)} characters are too many for {kind}", f"use at most {longest}")
+        return value
+
+    return read
+
+
+def identifier(node: Node, reading: Reading) -> str:
+    """Read the name of something inside PostgreSQL, which would cut off what is longer than 63 bytes."""
+    value = text("a name")(node, reading)
+    if (size := len(value.encode())) > LONGEST_IDENTIFIER:
+        raise Wrong(f"the name has {size} bytes, and PostgreSQL keeps {LONGEST_IDENTIFIER} of them", "write a shorter one")
+    return value
+
+
+def port(node: Node, reading: Reading) -> int | None:
+    """Read a port of this host; None is ``auto``."""
+    found = scalar(node, "a port number")
+    value = reading.text(found)
+    if value == "auto":
+        return None
+    if value.isascii() and value.isdigit() and len(value) < 10 and 1 <= int(value) <= LARGEST_PORT:  # noqa: PLR2004  # int() of a long text is slow
+        if value[0] == "0":
+            raise Wrong(f"YAML reads {reading.show(found)} as an octal number", f"write `{int(value)}`")
+        return int(value)
+    advice = f"write a number from 1 to {LARGEST_PORT}, or `auto`"
+    if ":" in found.text and "$" not in found.text:
+        first = found.text.split(":")[0].strip()
+        if first.isascii() and first.isdigit():
+            advice = f"write the port of this host only: `{first}`"
+        raise Wrong(f"{reading.show(found)} is two numbers (which YAML 1.1 reads as one of base 60)", advice)
+    raise Wrong(f"{reading.show(found)} is not a port", advice)
+
+
+def size(smallest: int) -> Callable[[Node, Reading], int]:
+    """Return a reader of a size in bytes."""
+
+    def read(node: Node, reading: Reading) -> int:
+        found = scalar(node, "a size with its unit")
+        value = reading.text(found).strip()
+        match = _SIZE.fullmatch(value) if len(value) < 40 else None  # noqa: PLR2004  # far more digits than any size
+        if match is None:
+            raise Wrong(f"{reading.show(found)} is not a size", "write a number with `k`, `m`, `g` or `t`, like `512m`")
+        if _NUMBER.fullmatch(value):
+            example = found.text if _NUMBER.fullmatch(found.text) else "512"
+            raise Wrong(f"the size {reading.show(found)} has no unit", f"write `{example}m` for MiB, or `{example}g` for GiB")
+        number = round(float(match["number"]) * _SIZE_UNITS[match["unit"].lower() or "b"])
+        if not smallest <= number < 1 << 60:
+            raise Wrong(f"{reading.show(found)} is out of range", f"write at least `{max(1, smallest >> 20)}m`, and less than `1024p`")
+        return number
+
+    return read
+
+
+def cpus(node: Node, reading: Reading) -> float:
+    """Read a number of CPUs, which may have a fraction."""
+    found = scalar(node, "a number of CPUs")
+    value = reading.text(found)
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}", value) or not SMALLEST_CPUS <= float(value) <= LARGEST_CPUS:
+        raise Wrong(f"{reading.show(found)} is not a number of CPUs", "write a number like `2` or `0.5`")
+    return float(value)
+
+
+def duration(node: Node, reading: Reading) -> float:
+    """Read a time in seconds: ``500ms``, ``60s``, ``1h30m``."""
+    found = scalar(node, "a time with its unit")
+    value = reading.text(found).strip()
+    if _NUMBER.fullmatch(value):
+        example = found.text if _NUMBER.fullmatch(found.text) else "60"
+        raise Wrong(f"the time {reading.show(found)} has no unit", f"write `{example}s` for seconds, or `{example}m` for minutes")
+    if not _TIME.fullmatch(value):
+        raise Wrong(f"{reading.show(found)} is not a time", "write a number with `ms`, `s`, `m`, `h` or `d`, like `90s` or `1h30m`")
+    seconds = sum(float(number) * _TIME_UNITS[unit] for number, unit in _TIME_PART.findall(value))
+    if not 0 < seconds <= LONGEST_TIME:
+        raise Wrong(f"the time {reading.show(found)} is out of range", "write more than zero, and at most `7d`")
+    return seconds
+
+
+def path(node: Node, reading: Reading) -> Path:
+    """Read a path, made absolute: it starts in the directory of the spec."""
+    value = text("a path", verbatim=True)(node, reading)
+    if value == "~" or value.startswith("~/"):
+        home = reading.environ.get("HOME")
+        if not home:
+            raise Wrong("`~` stands for a home directory, and `HOME` is not set", "write the whole path")
+        value = home + value[1:]
+    elif value.startswith("~"):
+        raise Wrong("other users' home directories are not looked up", "write the whole path")
+    return Path(os.path.normpath(reading.path.parent / value))
+
+
+def existing(what: str, *, directory: bool) -> Callable[[Node, Reading], Path]:
+    """Return a reader of a path where a directory, or a file, has to be."""
+
+    def read(node: Node, reading: Reading) -> Path:
+        value = path(node, reading)
+        kind = "directory" if directory else "file"
+        shown = reading.show(scalar(node, "a path"))
+        try:
+            if value.is_dir() if directory else value.is_file():
+                return value
+            exists = value.exists()
+        except OSError as error:
+            raise Wrong(f"{shown} cannot be looked up: {error.strerror}") from None
+        if exists:
+            raise Wrong(f"{shown} is not a {kind}", f"{what} must be one")
+        raise Wrong(f"there is no {kind} {shown}", _advice_on_missing(value, node, reading, directory=directory))
+
+    return read
+
+
+def _advice_on_missing(missing: Path, node: Node, reading: Reading, *, directory: bool) -> str:
+    """Say which neighbour was probably meant, or where the path led to."""
+    start = reading.path.parent
+    names: list[str] = []
+    if "$" not in scalar(node, "a path").text:  # what is near a variable's value tells the value
+        with contextlib.suppress(OSError):
+            names = [each.name for each in missing.parent.iterdir() if each.is_dir() == directory]
+    if meant := nearest(missing.name, names):
+        return f"did you mean `{os.path.relpath(missing.parent / meant, start)}`?"
+    return f"relative paths start in the directory of the spec, {start}"
+
+
+def host(node: Node, reading: Reading) -> str:
+    """Read an address, or the name of a host."""
+    found = scalar(node, "an address like `127.0.0.1`")
+    value = reading.text(found)
+    if is_ipv4(value) or (value.isascii() and ":" in value and _is_ipv6(value)):
+        return value
+    if value.startswith("[") and value.endswith("]"):
+        raise Wrong(f"{reading.show(found)} has brackets", f"write `{found.text[1:-1]}`" if "$" not in found.text else None)
+    if len(value) > LONGEST_HOST or not _HOST.fullmatch(value) or value.rsplit(".", 1)[-1].isdigit():
+        advice = "write an address like `127.0.0.1` or `::1`, or the name of a host; the port has a key of its own"
+        raise Wrong(f"{reading.show(found)} is neither an address nor the name of a host", advice)
+    return value
+
+
+def is_ipv4(value: str) -> bool:
+    """Whether ``value`` is an IPv4 address in its usual notation."""
+    return re.fullmatch(r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\.(?!$)|$)){4}", value) is not None
+
+
+def _is_ipv6(value: str) -> bool:
+    import ipaddress  # 8 ms; most specs say 127.0.0.1
+
+    try:
+        ipaddress.IPv6Address(value)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,204 @@
+"""How a node becomes a value: tables of keys, a reader for each, and every problem collected on the way.
+
+A reader is a function from a node to a value. It raises :class:`Wrong`, with what to write instead, and the table loop
+records that as a problem and goes on with the next key, so that one run shows all that is wrong with a file. What
+stands in a message goes through :meth:`Reading.show`, which never repeats a secret or a value of the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from provision.errors import Problem
+from provision.model import MASK
+from provision.spec.masking import ShownLines, is_public_key, is_secret_key, is_secret_word, mask_text
+from provision.spec.yaml import Mapping, Mark, Scalar, Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from collections.abc import Mapping as MappingType
+    from pathlib import Path
+
+    from provision.spec.yaml import Document, Node
+
+T = TypeVar("T")
+
+_LONGEST_SHOWN = 60
+_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\{))")
+
+
+class Wrong(Exception):  # noqa: N818  # it is not an error of the program: the table loop turns it into a problem
+    """What is wrong with the node that is being read, and what to write instead.
+
+    ``at`` is a node to point at in place of the one that was read.
+    """
+
+    def __init__(self, message: str, suggestion: str | None = None, *, at: Node | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.suggestion = suggestion
+        self.at = at
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a section: how its value is read, and the values that are only known by name."""
+
+    read: Callable[[Node, Reading], Any] | None
+    """None: the key is known, and this version does not support it yet."""
+    required: bool = False
+    example: str = ""
+    """What to write where the key is required and missing."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """One pass over one file: where it is, the environment's variables, and the problems found so far."""
+
+    path: Path
+    document: Document
+    environ: MappingType[str, str]
+    problems: list[Problem] = field(default_factory=list)
+    secret: bool = False
+    """Whether the value that is being read is a secret."""
+    lines: ShownLines = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lines = ShownLines(self.document)
+
+    def report(self, mark: Mark, message: str, suggestion: str | None = None) -> None:
+        """Add a problem at ``mark``."""
+        line = min(mark.line, len(self.document.lines))
+        self.problems.append(Problem(self.path, line, mark.column, self.lines.line(line), message, suggestion))
+
+    def show(self, node: Scalar) -> str:
+        """Return the text of ``node`` for a message: short, printable, and never a secret or a variable's value."""
+        return MASK if self.secret else f"`{shorten(node.text)}`"
+
+    def text(self, node: Scalar) -> str:
+        """Return the text of ``node`` with its variables put in.
+
+        Raises:
+            Wrong: a variable is not set, or is not written as it has to be.
+        """
+        if "$" not in node.text:
+            return node.text
+        return _VARIABLE.sub(self._variable, node.text)
+
+    def _variable(self, match: re.Match[str]) -> str:
+        if match["bad"]:
+            raise Wrong("`${` begins a variable that is not written as one", "write `${NAME}` or `${NAME:-default}`, and `$$` for a `$`")
+        name = match["name"]
+        if name is None:
+            return "$"
+        value = self.environ.get(name)
+        if value is None or (value == "" and match["rest"]):
+            if match["rest"]:
+                return match["default"] or ""
+            raise Wrong(
+                f"the environment variable `{shorten(name)}` is not set",
+                f"`export {name}=…` before, or write a default: `${{{name}:-…}}`",
+            )
+        return value
+
+
+def shorten(text: str) -> str:
+    """Return ``text`` in one short, printable line."""
+    text = mask_text(text)
+    if len(text) > _LONGEST_SHOWN:
+        text = text[: _LONGEST_SHOWN - 1] + "…"
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """Return the one of ``words`` that ``word`` was probably meant to be."""
+    from difflib import get_close_matches
+
+    folded = {each.casefold(): each for each in words}
+    found = get_close_matches(word.casefold()[:200], folded, n=1, cutoff=0.7)
+    return folded[found[0]] if found else None
+
+
+def scalar(node: Node, what: str) -> Scalar:
+    """Return ``node`` when it is a text with a value.
+
+    Raises:
+        Wrong: it is a list, a mapping, or nothing.
+    """
+    if isinstance(node, Mapping):
+        raise Wrong(f"this is a mapping, and must be {what}")
+    if isinstance(node, Sequence):
+        raise Wrong(f"this is a list, and must be {what}")
+    if node.is_null:
+        raise Wrong(f"there is no value; it must be {what}", "write one, or leave out the key")
+    return node
+
+
+def read_table(
+    node: Mapping, keys: MappingType[str, Key], reading: Reading, section: str, elsewhere: MappingType[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the values of ``node`` that could be read, by key; everything else becomes a problem.
+
+    ``elsewhere`` names the section of keys that people write in the wrong one.
+    """
+    values: dict[str, Any] = {}
+    for name, (key, value) in node.entries.items():
+        known = keys.get(name)
+        if known is None:
+            _report_unknown(key, value, keys, reading, elsewhere or {})
+        elif known.read is None:
+            reading.report(key.mark, f"`{name}` is known, but this version does not support it yet", "remove it")
+        else:
+            outcome = attempt(known.read, value, reading, key=name)
+            if outcome is not _FAILED:
+                values[name] = outcome
+    for name, known in keys.items():
+        if known.required and name not in node.entries:
+            reading.report(node.mark, f"{section} needs the key `{name}`", f"for example `{known.example}`")
+    return values
+
+
+_FAILED: Any = object()
+
+
+def attempt(read: Callable[[Node, Reading], T], node: Node, reading: Reading, *, key: str = "") -> T:
+    """Return what ``read`` makes of ``node``, or ``_FAILED`` with the problem reported."""
+    before = reading.secret
+    reading.secret = (before or is_secret_key(key)) and not is_public_key(key)
+    try:
+        return read(node, reading)
+    except Wrong as wrong:
+        message = f"`{key}`: {wrong.message}" if key else wrong.message
+        reading.report((wrong.at or node).mark, message, wrong.suggestion)
+        return _FAILED  # type: ignore[no-any-return]
+    finally:
+        reading.secret = before
+
+
+def failed(value: object) -> bool:
+    """Whether ``value`` is what :func:`attempt` returns after a problem."""
+    return value is _FAILED
+
+
+def _report_unknown(
+    key: Scalar, value: Node, keys: MappingType[str, Key], reading: Reading, elsewhere: MappingType[str, str]
+) -> None:
+    if reading.secret and is_secret_word(key, value):
+        reading.report(key.mark, "unknown key", f"the keys here are {listed(keys)}")
+        return
+    message = f"unknown key `{shorten(key.text)}`"
+    if (section := elsewhere.get(key.text)) is not None:
+        reading.report(key.mark, message, f"it belongs in `{section}`")
+    elif (meant := nearest(key.text, keys)) is not None:
+        reading.report(key.mark, message, f"did you mean `{meant}`?")
+    else:
+        supported = [name for name, known in keys.items() if known.read is not None]
+        reading.report(key.mark, message, f"the keys here are {listed(supported)}")
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return ``words`` as people read them: `a`, `b` and `c`."""
+    marked = [f"`{word}`" for word in words]
+    return " and ".join([", ".join(marked[:-1]), marked[-1]] if len(marked) > 1 else marked)

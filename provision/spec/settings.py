@@ -1,0 +1,90 @@
+"""The section ``server.settings``, and ``max_connections`` beside it: PostgreSQL's parameters as the spec gives them.
+
+A value is kept as the text that was written (``on`` stays ``on``, ``256MB`` stays ``256MB``); whether two texts mean
+the same is the business of :mod:`provision.spec.parameters`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.spec.parameters import canonical_name, check
+from provision.spec.reading import Wrong, attempt, failed, scalar
+from provision.spec.yaml import Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as MappingType
+
+    from provision.spec.reading import Reading
+    from provision.spec.yaml import Mapping, Node, Scalar
+
+# What provision sets itself, and the key that says it.
+OWNED = {
+    "port": "`server.port` is the port of the host; inside the container it is always 5432",
+    "listen_addresses": "`server.host` says on which address the port is published",
+    "data_directory": "`server.data` says where the data lives",
+    "config_file": "provision renders `postgresql.conf`; `templates` replaces the template",
+    "hba_file": "the image's `pg_hba.conf` is used",
+    "ident_file": "the image's `pg_ident.conf` is used",
+    "external_pid_file": "the server's state is read from the engine",
+    "unix_socket_directories": "provision reaches the server through the image's own socket",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """The key ``max_connections``: its value, and where it stands."""
+
+    value: int
+    node: Scalar
+
+
+def max_connections(node: Node, reading: Reading) -> Numbered:
+    """Read the number of connections; whether it is in range is checked once the major version is known."""
+    found = scalar(node, "a number of connections")
+    value = reading.text(found)
+    if not (value.isascii() and value.isdigit() and len(value) <= 9):  # noqa: PLR2004  # more than the largest anyway
+        raise Wrong(f"{reading.show(found)} is not a number of connections", "write a whole number, like `200`")
+    return Numbered(int(value), found)
+
+
+def check_max_connections(number: Numbered | None, declared: Mapping | None, major: int, reading: Reading) -> None:
+    """Report a number that is out of range, and one that ``settings`` gives a second time."""
+    if number is None:
+        return
+    if wrong := check(major, "max_connections", str(number.value), shown=reading.show(number.node)):
+        reading.report(number.node.mark, f"`max_connections`: {wrong.message}", wrong.suggestion)
+    for name, (key, _) in (declared.entries if declared else {}).items():
+        if name.casefold() == "max_connections":
+            reading.report(key.mark, "`max_connections` is given twice", "keep the key `server.max_connections`")
+
+
+def read_settings(declared: Mapping, major: int, reading: Reading) -> MappingType[str, str]:
+    """Return the settings that are right, under the names that ``pg_settings`` has; report the others."""
+    settings: dict[str, str] = {}
+    first: dict[str, Scalar] = {}
+    for written, (key, node) in declared.entries.items():
+        name = canonical_name(major, written)
+        if name in first:
+            line = first[name].mark.line
+            reading.report(key.mark, f"the same setting as in line {line}; case does not matter", "keep one of the two")
+            continue
+        first[name] = key
+        if name in OWNED:
+            reading.report(key.mark, f"`{name}` cannot be set here", OWNED[name])
+            continue
+        value = attempt(lambda node, reading, name=name, key=key: _value(node, reading, name, key, major), node, reading, key=written)  # type: ignore[misc]
+        if not failed(value):
+            settings[name] = value
+    return settings
+
+
+def _value(node: Node, reading: Reading, name: str, key: Scalar, major: int) -> str:
+    if isinstance(node, Sequence):
+        raise Wrong("this is a list, and must be one text", "write the items with commas between them: `'a, b'`")
+    found = scalar(node, "a value")
+    value = reading.text(found)
+    if wrong := check(major, name, value, shown=reading.show(found)):
+        raise Wrong(wrong.message, wrong.suggestion, at=key if wrong.about_name else node)
+    return value
