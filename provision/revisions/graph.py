@@ -71,6 +71,10 @@ class Graph:
     def __len__(self) -> int:
         return len(self.revisions)
 
+    def describe(self, name: str) -> str:
+        """Return a revision's id and message; of one that this tree does not have, the id."""
+        return str(self.revisions.get(name, name))
+
     def ancestors(self, names: Collection[str]) -> set[str]:
         """Return ``names`` and everything that must have been applied before them."""
         seen: set[str] = set()

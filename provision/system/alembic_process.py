@@ -1,0 +1,127 @@
+"""The child process that runs Alembic, seen from our side: started early, asked once, listened to, ended for certain.
+
+It is started before the server is up, because importing Alembic and the driver takes longer than most of what is
+waited for. It leads a session of its own, so that Ctrl-C reaches only us and we decide what becomes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import provision
+from provision.errors import StepFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provision.revisions import Location
+    from provision.spec.model import Migrations
+
+PROGRAM = Path(provision.__file__).with_name("alembic_child.py")
+_TAIL = 8192
+_GRACE = 5.0
+
+Event = dict[str, Any]
+
+
+class OutOfTimeError(Exception):
+    """The time that the tree may take is over."""
+
+
+class Child:
+    """One child process: it imports what it needs, serves one request, and ends."""
+
+    def __init__(self, process: subprocess.Popen[bytes], python: str, log: Any) -> None:
+        self.python = python
+        self._process = process
+        self._stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # both are pipes
+        self._stdout: IO[bytes] = process.stdout  # type: ignore[assignment]
+        self._log = log
+        self._unread = b""
+
+    @classmethod
+    def start(cls, tree: Migrations, location: Location) -> Self:
+        """Start the child with the interpreter of the tree; it needs no server yet.
+
+        Raises:
+            StepFailedError: the interpreter cannot be run.
+        """
+        python = str(tree.python or sys.executable)
+        log = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
+        try:
+            process = subprocess.Popen(
+                (python, str(PROGRAM)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=location.cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            log.close()
+            raise StepFailedError(
+                f"the migrations' Python interpreter cannot be run: {python}",
+                evidence=(f"{error.strerror} ({error.filename})",),
+                next_step="correct `migrations.python` in the spec: the interpreter that has the project's packages",
+            ) from None
+        return cls(process, python, log)
+
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Send the request; the pipe stays open, because the child ends when it closes."""
+        with suppress(BrokenPipeError):  # a child that is gone says why among its events
+            self._stdin.write(json.dumps(request).encode() + b"\n")
+            self._stdin.flush()
+
+    def events(self, deadline: float) -> Iterator[Event]:
+        """Yield what the child says until it ends.
+
+        Raises:
+            OutOfTimeError: ``deadline`` (of the monotonic clock) is over.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            while True:
+                line, found, rest = self._unread.partition(b"\n")
+                if found:
+                    self._unread = rest
+                    yield json.loads(line)
+                    continue
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise OutOfTimeError
+                data = os.read(self._stdout.fileno(), 65536)
+                if not data:
+                    return
+                self._unread += data
+
+    def printed(self) -> str:
+        """Return the end of what the user's code has printed."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), _TAIL, max(0, size - _TAIL)).decode(errors="replace")
+
+    def close(self, *, now: bool = True) -> int:
+        """See the child ended, with whatever it has started, and return its exit status; ``now`` gives it no time."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0 if now else _GRACE)
+        if self._process.returncode is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+        self._stdout.close()
+        return self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._log.close()
