@@ -20,9 +20,7 @@ MAJORS = (14, 15, 16, 17, 18)
 CATALOGUE = Path(__file__).parent.parent / "provision" / "spec" / "catalogue"
 
 # What an enumeration takes without listing it: guc_tables.c marks those entries as hidden.
-HIDDEN_WORDS = (
-    "true false yes no on off 1 0 default none debug info fatal panic log archive hot_standby minimal regress".split()
-)
+HIDDEN_WORDS = "true false yes no on off 1 0 default none debug info fatal panic log archive hot_standby regress"
 # Values that a server has only when it was built with a library; the official images are, others may not be.
 BUILT_IN = {
     "default_toast_compression": ("pglz", "lz4"),
@@ -63,11 +61,13 @@ done <"$data/enums"
 
 def read_server(major: int) -> list[str]:
     """Return the lines that a server of this major version gives: settings, time zones, then the hidden words."""
-    variables = {"settings": SETTINGS, "time_zones": TIME_ZONES, "words": " ".join(HIDDEN_WORDS)}
+    variables = {"settings": SETTINGS, "time_zones": TIME_ZONES, "words": HIDDEN_WORDS}
     argv = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "postgres", "--entrypoint", "bash"]
     for name, value in variables.items():
         argv += ["--env", f"{name}={value}"]
-    done = subprocess.run([*argv, f"postgres:{major}", "-s"], input=SERVER, text=True, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        [*argv, f"postgres:{major}", "-s"], input=SERVER, text=True, stdout=subprocess.PIPE, check=True
+    )
     return done.stdout.splitlines()
 
 

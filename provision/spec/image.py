@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 MAJORS = (14, 15, 16, 17, 18)
 
-_REFERENCE = re.compile(
+_REFERENCE = (
     r"(?P<name>(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"
     r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
 _MAJOR = (
-    re.compile(r"(?:^|[-_.])pg(?:sql)?-?(?P<major>[0-9]{1,2})(?![0-9])"),
-    re.compile(r"^v?(?P<major>[0-9]{1,2})(?![0-9])"),
+    r"(?:^|[-_.])pg(?:sql)?-?(?P<major>[0-9]{1,2})(?![0-9])",
+    r"^v?(?P<major>[0-9]{1,2})(?![0-9])",
 )
 _LONGEST = 512
 
@@ -43,25 +43,35 @@ def image(node: Node, reading: Reading) -> tuple[str, int]:
         raise Wrong(f"{reading.show(found)} is a number, not an image", f"write `postgres:{found.text.rstrip('.')}`")
     value = reading.text(found)
     shown = reading.show(found)
-    match = _REFERENCE.fullmatch(value) if len(value) <= _LONGEST else None
+    match = re.fullmatch(_REFERENCE, value) if len(value) <= _LONGEST else None
     if match is None:
         raise Wrong(f"{shown} is not the name of an image", _advice_on_name(found.text))
     tag = match["tag"]
     if tag is None:
-        where = "the tag goes before the digest: `postgres:17@sha256:…`" if match["digest"] else "write one, like `postgres:17`"
+        where = (
+            "the tag goes before the digest: `postgres:17@sha256:…`"
+            if match["digest"]
+            else "write one, like `postgres:17`"
+        )
         raise Wrong(f"the image {shown} does not say which major version it is", where)
     major = major_of(tag)
     if major is None:
-        raise Wrong(f"the tag of {shown} does not say which major version it is", "write a tag that begins with it, like `postgres:17`")
+        raise Wrong(
+            f"the tag of {shown} does not say which major version it is",
+            "write a tag that begins with it, like `postgres:17`",
+        )
     if major not in MAJORS:
-        raise Wrong(f"{shown} is PostgreSQL {major}, which is not supported", f"use a major version from {MAJORS[0]} to {MAJORS[-1]}")
+        raise Wrong(
+            f"{shown} is PostgreSQL {major}, which is not supported",
+            f"use a major version from {MAJORS[0]} to {MAJORS[-1]}",
+        )
     return value, major
 
 
 def major_of(tag: str) -> int | None:
     """Return the major version that a tag names, or None."""
     for pattern in _MAJOR:
-        if match := pattern.search(tag):
+        if match := re.search(pattern, tag):
             return int(match["major"])
     return None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import SpecError, UsageError
 from provision.spec.reading import Reading, nearest
-from provision.spec.sections import spec
+from provision.spec.sections import HOMES, spec
 from provision.spec.yaml import MAXIMUM_BYTES, parse
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Spec:
         UsageError: there is no such file, or it cannot be read.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # Path.resolve() would follow links, and move relative paths
-    reading = Reading(path, parse(_content(path)), environ)
+    reading = Reading(path, parse(_content(path)), environ, HOMES)
     for fault in reading.document.faults:
         reading.report(fault.mark, fault.message, fault.suggestion)
     found = spec(reading.document.top, reading) if reading.document.top else None
@@ -43,7 +43,9 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         raise UsageError(f"there is no spec {_shown(path)}", next_step=_advice(path)) from None
     except IsADirectoryError:
-        raise UsageError(f"{_shown(path)} is a directory, and a spec is a file", next_step=_advice(path / "spec")) from None
+        raise UsageError(
+            f"{_shown(path)} is a directory, and a spec is a file", next_step=_advice(path / "spec")
+        ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name cannot be one"
         raise UsageError(f"the spec {_shown(path)} cannot be read: {reason}") from None

@@ -15,28 +15,29 @@ from provision.model import MASK
 from provision.spec.yaml import Mapping, Scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from provision.spec.yaml import Document, Mark, Node
 
-_SECRET_WORDS = re.compile(r"pass|pwd|secret|token|credential|conninfo|pgpass|api_?key|private_?key", re.IGNORECASE)
+_SECRET_WORDS = ("pass", "pwd", "secret", "token", "credential", "conninfo", "apikey", "api_key", "private_key")
 _PUBLIC_KEYS = frozenset({"user", "file", "command", "generate", "passphrase_command", "ssl_passphrase_command"})
 _PUBLIC_SETTINGS = frozenset({"password_encryption", "ssl_passphrase_command_supports_reload"})
 _CLOSE_TO_PASSWORD = 0.7
-_PASSWORD_IN_URL = re.compile(r"(://[^\s/:@]*:)[^\s@]+(?=@)")
-_PASSWORD_IN_TEXT = re.compile(r"(?i)((?:password|passwd|pwd)\s*=\s*)('[^']*'|[^\s'\"]+)")
-_KEY = re.compile(r"""^(?P<indent>\s*)(?:-\s+)*["']?(?P<key>[^\s"'#:{}\[\],][^"':{}\[\],]*)["']?\s*(?::(?=\s|$)|=)""")
-_ANY_KEY = re.compile(r"""["']?(?P<key>[\w.-]+)["']?\s*[:=]""")
-_COMMENT = re.compile(r"\s#.*$")
-_PLAIN_KEY = re.compile(r"[A-Za-z_-]{1,32}")
+_LOGIN_OF_URL = r"(://[^\s/:@]*:)[^\s@]+(?=@)"
+_WORD_OF_CONNECTION = r"(?i)((?:password|passwd|pwd)\s*=\s*)('[^']*'|[^\s'\"]+)"
+_KEY = r"""^(?P<indent>\s*)(?:-\s+)*["']?(?P<key>[^\s"'#:{}\[\],][^"':{}\[\],]*)["']?\s*(?::(?=\s|$)|=)"""
+_ANY_KEY = r"""["']?(?P<key>[\w.-]+)["']?\s*[:=]"""
+_COMMENT = r"\s#.*$"
+_PLAIN_KEY = r"[A-Za-z_-]{1,32}"
 _NO_KEY = 1_000_000  # deeper than any key
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether the value of ``key`` is treated as a secret: ``password``, ``pasword``, ``api_token`` …"""
+    """Whether the value of ``key`` is treated as a secret: ``password``, ``pasword``, ``api_token``."""
     if key in _PUBLIC_KEYS or key in _PUBLIC_SETTINGS:
         return False
-    return _SECRET_WORDS.search(key) is not None or _sounds_like_password(key)
+    folded = key.casefold()
+    return any(word in folded for word in _SECRET_WORDS) or _sounds_like_password(folded)
 
 
 def is_public_key(key: str) -> bool:
@@ -45,37 +46,51 @@ def is_public_key(key: str) -> bool:
 
 
 def _sounds_like_password(key: str) -> bool:
-    if not key[:1].casefold() in ("p", "q", "o") or not 4 <= len(key) <= 12:  # noqa: PLR2004  # far from 8 letters
+    if key[:1] not in ("p", "o", "a") or not 4 <= len(key) <= 12:  # noqa: PLR2004  # far from 8 letters
         return False
     from difflib import SequenceMatcher
 
-    return SequenceMatcher(None, key.casefold(), "password").ratio() >= _CLOSE_TO_PASSWORD
+    return SequenceMatcher(None, key, "password").ratio() >= _CLOSE_TO_PASSWORD
 
 
 def mask_text(text: str) -> str:
     """Return ``text`` without the passwords in URLs and connection strings."""
-    return _PASSWORD_IN_TEXT.sub(rf"\1{MASK}", _PASSWORD_IN_URL.sub(rf"\1{MASK}", text))
+    return re.sub(_WORD_OF_CONNECTION, rf"\1{MASK}", re.sub(_LOGIN_OF_URL, rf"\1{MASK}", text))
 
 
 def is_secret_word(key: Scalar, value: Node) -> bool:
     """Whether ``key``, in a place where secrets stand, may be one itself (``password: {hunter2}``)."""
-    return (isinstance(value, Scalar) and value.is_null) or _PLAIN_KEY.fullmatch(key.text) is None
+    return (isinstance(value, Scalar) and value.is_null) or re.fullmatch(_PLAIN_KEY, key.text) is None
 
 
 class ShownLines:
-    """The lines of a document as they may be shown; columns in front of a mask stay what they were."""
+    """The lines of a document as they may be shown."""
 
     def __init__(self, document: Document) -> None:
-        self._parsed = document.top is not None
-        self._lines = list(document.lines)
-        if document.top is not None:
-            spans = set(_secrets(document.top, hidden=False))
-            for start, end in sorted(spans, key=lambda span: (span[0].line, span[0].column), reverse=True):
-                _mask_span(self._lines, start, end)
+        self._document = document
+        self._spans: dict[int, list[tuple[Mark, Mark]]] = {}
+        for start, end in _secrets(document.top, hidden=False) if document.top else ():
+            for number in range(start.line, end.line + 1):
+                self._spans.setdefault(number, []).append((start, end))
 
-    def line(self, number: int) -> str:
-        """Return the line ``number``, counted from 1."""
-        return mask_text(self._lines[number - 1] if self._parsed else _mask_by_words(self._lines, number - 1))
+    def line(self, number: int, column: int) -> str:
+        """Return the line ``number``, so that ``column`` points at the same character as in the file.
+
+        Both count from 1. A mask has a fixed length; in front of ``column``, which tells the length anyway, it has
+        that of the secret.
+        """
+        text = self._document.lines[number - 1]
+        if self._document.top is None:
+            return mask_text(_mask_by_words(self._document.lines, number - 1))
+        shown, place = "", 0
+        for start, end in sorted(self._spans.get(number, ())):
+            first = start.column - 1 if start.line == number else 0
+            last = end.column - 1 if end.line == number else len(text)
+            if last > place:  # a block ends where the next line begins
+                shown += text[place:first] + ("*" * (last - first) if last < column else MASK)
+                place = last
+        rest = text[place:]
+        return mask_text(shown + (re.sub(_COMMENT, "", rest) if shown else rest))
 
 
 def _secrets(node: Node, *, hidden: bool) -> Iterator[tuple[Mark, Mark]]:
@@ -94,36 +109,25 @@ def _secrets(node: Node, *, hidden: bool) -> Iterator[tuple[Mark, Mark]]:
             yield from _secrets(item, hidden=hidden)
 
 
-def _mask_span(lines: list[str], start: Mark, end: Mark) -> None:
-    first, last = start.line - 1, end.line - 1
-    if last >= len(lines) or (end.column == 1 and last > first):  # a block ends where the next line begins
-        last, tail = last - 1, ""
-    else:
-        tail = _COMMENT.sub("", lines[last][end.column - 1 :])
-    head = lines[first][: start.column - 1] + MASK
-    lines[first : last + 1] = [head, *[MASK] * (last - first)]
-    lines[last] += tail
-
-
-def _mask_by_words(lines: list[str], index: int) -> str:
+def _mask_by_words(lines: Sequence[str], index: int) -> str:
     line = lines[index]
     if _below_secret(lines, index):
-        match = _KEY.match(line)
+        match = re.match(_KEY, line)
         return (line[: match.end()] + " " if match else line[: len(line) - len(line.lstrip())]) + MASK
-    for match in _ANY_KEY.finditer(line):
+    for match in re.finditer(_ANY_KEY, line):
         if is_secret_key(match["key"]):
             return f"{line[: match.end()]} {MASK}"
     return line
 
 
-def _below_secret(lines: list[str], index: int) -> bool:
+def _below_secret(lines: Sequence[str], index: int) -> bool:
     """Whether a line that the one at ``index`` continues, or is indented under, has a key that sounds like a secret."""
-    match = _KEY.match(lines[index])
+    match = re.match(_KEY, lines[index])
     indentation = len(match["indent"]) if match else _NO_KEY
     for line in reversed(lines[:index]):
-        match = _KEY.match(line)
+        match = re.match(_KEY, line)
         if match and len(match["indent"]) < indentation:
-            if any(is_secret_key(each["key"]) for each in _ANY_KEY.finditer(line)):
+            if any(is_secret_key(each["key"]) for each in re.finditer(_ANY_KEY, line)):
                 return True
             indentation = len(match["indent"])
             if indentation == 0:

@@ -6,15 +6,17 @@ Sizes are in bytes, times in seconds. Nothing here has looked at the world: a pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from provision.model import Secret
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provision.model import Secret
 
 SettingValue = str | int | float | bool
-"""A setting as the spec wrote it: ``256MB``, ``32768``, ``0.9``, ``True``."""
+"""A setting as the spec wrote it, as text: ``256MB``, ``32768``, ``0.9``, ``on``."""
 
 RuntimeName = Literal["auto", "docker", "embedded", "external"]
 

@@ -11,20 +11,19 @@ from __future__ import annotations
 import math
 import re
 
-_WHOLE = re.compile(r"\s*([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
-_REAL = re.compile(
-    r"\s*[-+]?(?:0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][-+]?[0-9]+)?"
-    r"|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|(?:inf(?:inity)?|nan))",
-    re.ASCII | re.IGNORECASE,
+_WHOLE = r"(?a)\s*([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)"
+_REAL = (
+    r"(?ai)\s*[-+]?(?:0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][-+]?[0-9]+)?"
+    r"|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|(?:inf(?:inity)?|nan))"
 )
-_UNIT = re.compile(r"[ \t\n\v\f\r]*(\S*?)[ \t\n\v\f\r]*")
+_UNIT = r"[ \t\n\v\f\r]*(\S*?)[ \t\n\v\f\r]*"
 _LARGEST_LONG = 2**63 - 1
 LARGEST_INT = 2**31 - 1
 
 _MEMORY = {"TB": 1024.0**4, "GB": 1024.0**3, "MB": 1024.0**2, "kB": 1024.0, "B": 1.0}
 _TIME = {"d": 86_400_000.0, "h": 3_600_000.0, "min": 60_000.0, "s": 1000.0, "ms": 1.0, "us": 0.001}
 # pg_settings.unit → its family and its size there; blocks are written as `8kB`.
-_BASE_UNIT = re.compile(r"([0-9]*)(\w+)")
+_BASE_UNIT = r"([0-9]*)(\w+)"
 
 
 class NotANumberError(ValueError):
@@ -38,7 +37,7 @@ def units(base: str) -> tuple[str, ...]:
 
 def _table(base: str) -> tuple[dict[str, float], float]:
     """Return the units of the family of ``base``, the largest first, and the size of ``base`` itself."""
-    match = _BASE_UNIT.fullmatch(base)
+    match = re.fullmatch(_BASE_UNIT, base)
     if match is None:
         raise ValueError(base)
     table = _MEMORY if match[2] in _MEMORY else _TIME
@@ -51,7 +50,7 @@ def parse_whole(text: str, base: str | None) -> int:
     Raises:
         NotANumberError: it is none.
     """
-    match = _WHOLE.match(text)
+    match = re.match(_WHOLE, text)
     number: float
     end = match.end() if match else len(text) - len(text.lstrip(" \t\n\v\f\r"))
     number = _long(match) if match and end - match.start() < 40 else math.inf if match else 0  # noqa: PLR2004  # longer than any long
@@ -83,7 +82,7 @@ def _long(match: re.Match[str]) -> int:
 
 
 def _double(text: str) -> tuple[float, int]:
-    match = _REAL.match(text)
+    match = re.match(_REAL, text)
     if match is None:
         raise NotANumberError("it must be a number")
     word = match.group().strip()
@@ -97,7 +96,7 @@ def _double(text: str) -> tuple[float, int]:
 
 
 def _with_unit(number: float, rest: str, base: str | None) -> float:
-    match = _UNIT.fullmatch(rest)
+    match = re.fullmatch(_UNIT, rest)
     unit = match[1] if match else rest.strip()
     if match and not unit:
         return number

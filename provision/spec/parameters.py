@@ -18,7 +18,7 @@ from provision.spec.numbers import LARGEST_INT, NotANumberError, parse_real, par
 from provision.spec.texts import normalise_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MAJORS = (14, 15, 16, 17, 18)
 _CATALOGUE = Path(__file__).parent / "catalogue"
@@ -36,7 +36,9 @@ _RENAMED = {
     "wal_keep_segments": "wal_keep_size",
     "stats_temp_directory": None,
 }
-_CUSTOM_NAME = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*(\.[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)+")
+_CUSTOM_NAME = (
+    r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*(\.[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)+"
+)
 _LONGEST_NAME = 63
 
 
@@ -50,8 +52,8 @@ class Parameter(NamedTuple):
     minimum: str | None = None
     maximum: str | None = None
     boot: str | None = None
-    values: tuple[str, ...] = ()
-    hidden: Mapping[str, str] = {}  # noqa: RUF012  # never written to
+    values: Sequence[str] = ()
+    hidden: Mapping[str, str] = {}
 
 
 class Complaint(NamedTuple):
@@ -72,7 +74,7 @@ def catalogue(major: int) -> Mapping[str, Parameter]:
     if major not in MAJORS:
         raise KeyError(major)
     rows = json.loads((_CATALOGUE / f"postgresql-{major}.json").read_bytes())
-    return {name: Parameter(name, *row[:6], tuple(row[6] or ()) if len(row) > 6 else (), *row[7:]) for name, row in rows.items()}  # noqa: PLR2004  # the file's own order
+    return {name: Parameter(name, *row) for name, row in rows.items()}
 
 
 def canonical_name(major: int, name: str) -> str:
@@ -185,9 +187,13 @@ def _complaint_about_name(major: int, name: str) -> Complaint | None:
     from provision.spec.reading import nearest, shorten
 
     if "." in name:
-        if _CUSTOM_NAME.fullmatch(name) and all(len(part.encode()) <= _LONGEST_NAME for part in name.split(".")):
+        if re.fullmatch(_CUSTOM_NAME, name) and all(len(part.encode()) <= _LONGEST_NAME for part in name.split(".")):
             return None
-        return Complaint("it is not a name of two words with a dot between them", "write it like `extension.setting`", about_name=True)
+        return Complaint(
+            "it is not a name of two words with a dot between them",
+            "write it like `extension.setting`",
+            about_name=True,
+        )
     message = f"unknown setting `{shorten(name)}` of PostgreSQL {major}"
     others = [other for other in MAJORS if other != major and canonical_name(other, name) in catalogue(other)]
     renamed = _RENAMED.get(name)

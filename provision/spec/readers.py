@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.spec.reading import Wrong, listed, nearest, scalar
+from provision.spec.reading import Wrong, listed, nearest, scalar, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,20 +30,19 @@ LONGEST_TIME = 7 * 86400
 # What readers of YAML 1.1 take a plain word for, when it is not text: https://yaml.org/type/
 _BOOLEAN_WORDS = {word: word in ("yes", "on", "true") for word in ("yes", "no", "on", "off", "true", "false")}
 _MISREAD = (
-    (re.compile(r"(?i)yes|no|on|off|true|false"), "a boolean"),
-    (re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"), "a number of base 60"),
-    (re.compile(r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9_]+)([eE][-+]?[0-9]+)?|[-+]?\.(?i:inf)|\.(?i:nan)"), "a fraction"),
-    (re.compile(r"[-+]?0[0-7_]+|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9]+_[0-9_]*"), "a number"),
-    (re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*"), "a date"),
+    (r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?", "a number of base 60"),
+    (r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9_]+)([eE][-+]?[0-9]+)?|[-+]?\.(?i:inf)|\.(?i:nan)", "a fraction"),
+    (r"[-+]?0[0-7_]+|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9]+_[0-9_]*", "a number"),
+    (r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*", "a date"),
 )
-_SIZE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?) ?(?P<unit>[bkmgtp]?)(?:i?b)?", re.IGNORECASE)
-_SIZE_UNITS = {unit: 1024**power for power, unit in enumerate("bkmgtp")}
-_TIME = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|us|s|m|h|d))+")
-_TIME_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|s|m|h|d)")
+_SIZE = r"(?i)(?P<number>[0-9]+(\.[0-9]+)?) ?(?P<unit>[bkmgtp]?)(?:i?b)?"
+_SIZE_UNITS = {unit: int(1024**power) for power, unit in enumerate("bkmgtp")}
+_TIME = r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|us|s|m|h|d))+"
+_TIME_PART = r"([0-9]+(?:\.[0-9]+)?)(ms|us|s|m|h|d)"
 _TIME_UNITS = {"us": 0.000001, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_HOST = 253
-_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*")
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
+_NUMBER = r"[0-9]+(\.[0-9]+)?"
 
 
 def text(what: str, example: str = "", *, verbatim: bool = False) -> Callable[[Node, Reading], str]:
@@ -70,10 +69,12 @@ def refuse_misread(node: Scalar, reading: Reading, *, booleans_only: bool = Fals
     """
     if node.quoted:
         return
-    for pattern, what in _MISREAD[:1] if booleans_only else _MISREAD:
-        if pattern.fullmatch(node.text):
-            quoted = "put quotes around it" if reading.secret else f'put quotes around it: `"{node.text}"`'
-            raise Wrong(f"YAML reads {reading.show(node)} as {what}, and it must be text", quoted)
+    what = "a boolean" if node.text.lower() in _BOOLEAN_WORDS else None
+    if not booleans_only and node.text[0] in "0123456789+-.":
+        what = next((what for pattern, what in _MISREAD if re.fullmatch(pattern, node.text)), None)
+    if what is not None:
+        advice = "put quotes around it" if reading.secret else f'put quotes around it: `"{shorten(node.text)}"`'
+        raise Wrong(f"YAML reads {reading.show(node)} as {what}, and it must be text", advice)
 
 
 def boolean(node: Node, reading: Reading) -> bool:
@@ -103,11 +104,10 @@ def choice(*words: str) -> Callable[[Node, Reading], str]:
 
 def name(kind: str, pattern: str, rule: str, longest: int = 63) -> Callable[[Node, Reading], str]:
     """Return a reader of a name that fits ``pattern``, which people know as ``rule``."""
-    compiled = re.compile(pattern)
 
     def read(node: Node, reading: Reading) -> str:
         value = text(kind)(node, reading)
-        if not compiled.fullmatch(value):
+        if not re.fullmatch(pattern, value):
             raise Wrong(f"{reading.show(scalar(node, kind))} is not {kind}: {rule}")
         if len(value) > longest:
             raise Wrong(f"{len(value)} characters are too many for {kind}", f"use at most {longest}")
@@ -120,7 +120,9 @@ def identifier(node: Node, reading: Reading) -> str:
     """Read the name of something inside PostgreSQL, which would cut off what is longer than 63 bytes."""
     value = text("a name")(node, reading)
     if (size := len(value.encode())) > LONGEST_IDENTIFIER:
-        raise Wrong(f"the name has {size} bytes, and PostgreSQL keeps {LONGEST_IDENTIFIER} of them", "write a shorter one")
+        raise Wrong(
+            f"the name has {size} bytes, and PostgreSQL keeps {LONGEST_IDENTIFIER} of them", "write a shorter one"
+        )
     return value
 
 
@@ -149,15 +151,20 @@ def size(smallest: int) -> Callable[[Node, Reading], int]:
     def read(node: Node, reading: Reading) -> int:
         found = scalar(node, "a size with its unit")
         value = reading.text(found).strip()
-        match = _SIZE.fullmatch(value) if len(value) < 40 else None  # noqa: PLR2004  # far more digits than any size
+        match = re.fullmatch(_SIZE, value) if len(value) < 40 else None  # noqa: PLR2004  # far more digits than any size
         if match is None:
             raise Wrong(f"{reading.show(found)} is not a size", "write a number with `k`, `m`, `g` or `t`, like `512m`")
-        if _NUMBER.fullmatch(value):
-            example = found.text if _NUMBER.fullmatch(found.text) else "512"
-            raise Wrong(f"the size {reading.show(found)} has no unit", f"write `{example}m` for MiB, or `{example}g` for GiB")
-        number = round(float(match["number"]) * _SIZE_UNITS[match["unit"].lower() or "b"])
+        if re.fullmatch(_NUMBER, value):
+            example = found.text if re.fullmatch(_NUMBER, found.text) else "512"
+            raise Wrong(
+                f"the size {reading.show(found)} has no unit", f"write `{example}m` for MiB, or `{example}g` for GiB"
+            )
+        number = int(float(match["number"]) * _SIZE_UNITS[match["unit"].lower() or "b"])
         if not smallest <= number < 1 << 60:
-            raise Wrong(f"{reading.show(found)} is out of range", f"write at least `{max(1, smallest >> 20)}m`, and less than `1024p`")
+            raise Wrong(
+                f"{reading.show(found)} is out of range",
+                f"write at least `{max(1, smallest >> 20)}m`, and less than `1024p`",
+            )
         return number
 
     return read
@@ -167,7 +174,10 @@ def cpus(node: Node, reading: Reading) -> float:
     """Read a number of CPUs, which may have a fraction."""
     found = scalar(node, "a number of CPUs")
     value = reading.text(found)
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}", value) or not SMALLEST_CPUS <= float(value) <= LARGEST_CPUS:
+    if (
+        not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}", value)
+        or not SMALLEST_CPUS <= float(value) <= LARGEST_CPUS
+    ):
         raise Wrong(f"{reading.show(found)} is not a number of CPUs", "write a number like `2` or `0.5`")
     return float(value)
 
@@ -176,12 +186,18 @@ def duration(node: Node, reading: Reading) -> float:
     """Read a time in seconds: ``500ms``, ``60s``, ``1h30m``."""
     found = scalar(node, "a time with its unit")
     value = reading.text(found).strip()
-    if _NUMBER.fullmatch(value):
-        example = found.text if _NUMBER.fullmatch(found.text) else "60"
-        raise Wrong(f"the time {reading.show(found)} has no unit", f"write `{example}s` for seconds, or `{example}m` for minutes")
-    if not _TIME.fullmatch(value):
-        raise Wrong(f"{reading.show(found)} is not a time", "write a number with `ms`, `s`, `m`, `h` or `d`, like `90s` or `1h30m`")
-    seconds = sum(float(number) * _TIME_UNITS[unit] for number, unit in _TIME_PART.findall(value))
+    if re.fullmatch(_NUMBER, value):
+        example = found.text if re.fullmatch(_NUMBER, found.text) else "60"
+        raise Wrong(
+            f"the time {reading.show(found)} has no unit",
+            f"write `{example}s` for seconds, or `{example}m` for minutes",
+        )
+    if not re.fullmatch(_TIME, value):
+        raise Wrong(
+            f"{reading.show(found)} is not a time",
+            "write a number with `ms`, `s`, `m`, `h` or `d`, like `90s` or `1h30m`",
+        )
+    seconds = sum(float(number) * _TIME_UNITS[unit] for number, unit in re.findall(_TIME_PART, value))
     if not 0 < seconds <= LONGEST_TIME:
         raise Wrong(f"the time {reading.show(found)} is out of range", "write more than zero, and at most `7d`")
     return seconds
@@ -239,8 +255,10 @@ def host(node: Node, reading: Reading) -> str:
     if is_ipv4(value) or (value.isascii() and ":" in value and _is_ipv6(value)):
         return value
     if value.startswith("[") and value.endswith("]"):
-        raise Wrong(f"{reading.show(found)} has brackets", f"write `{found.text[1:-1]}`" if "$" not in found.text else None)
-    if len(value) > LONGEST_HOST or not _HOST.fullmatch(value) or value.rsplit(".", 1)[-1].isdigit():
+        raise Wrong(
+            f"{reading.show(found)} has brackets", f"write `{found.text[1:-1]}`" if "$" not in found.text else None
+        )
+    if len(value) > LONGEST_HOST or not re.fullmatch(_HOST, value) or value.rsplit(".", 1)[-1].isdigit():
         advice = "write an address like `127.0.0.1` or `::1`, or the name of a host; the port has a key of its own"
         raise Wrong(f"{reading.show(found)} is neither an address nor the name of a host", advice)
     return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from provision.errors import Problem
 from provision.model import MASK
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_SHOWN = 60
-_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\{))")
+_VARIABLE = r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\{))"
 
 
 class Wrong(Exception):  # noqa: N818  # it is not an error of the program: the table loop turns it into a problem
@@ -42,8 +42,7 @@ class Wrong(Exception):  # noqa: N818  # it is not an error of the program: the 
         self.at = at
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One key of a section: how its value is read, and the values that are only known by name."""
 
     read: Callable[[Node, Reading], Any] | None
@@ -53,13 +52,18 @@ class Key:
     """What to write where the key is required and missing."""
 
 
-@dataclass(slots=True)
+LATER = Key(None)
+
+
+@dataclass(eq=False)
 class Reading:
     """One pass over one file: where it is, the environment's variables, and the problems found so far."""
 
     path: Path
     document: Document
     environ: MappingType[str, str]
+    homes: MappingType[str, str]
+    """Where the keys belong that people look for in another section: ``in `server```."""
     problems: list[Problem] = field(default_factory=list)
     secret: bool = False
     """Whether the value that is being read is a secret."""
@@ -71,7 +75,9 @@ class Reading:
     def report(self, mark: Mark, message: str, suggestion: str | None = None) -> None:
         """Add a problem at ``mark``."""
         line = min(mark.line, len(self.document.lines))
-        self.problems.append(Problem(self.path, line, mark.column, self.lines.line(line), message, suggestion))
+        self.problems.append(
+            Problem(self.path, line, mark.column, self.lines.line(line, mark.column), message, suggestion)
+        )
 
     def show(self, node: Scalar) -> str:
         """Return the text of ``node`` for a message: short, printable, and never a secret or a variable's value."""
@@ -85,11 +91,14 @@ class Reading:
         """
         if "$" not in node.text:
             return node.text
-        return _VARIABLE.sub(self._variable, node.text)
+        return re.sub(_VARIABLE, self._variable, node.text)
 
     def _variable(self, match: re.Match[str]) -> str:
         if match["bad"]:
-            raise Wrong("`${` begins a variable that is not written as one", "write `${NAME}` or `${NAME:-default}`, and `$$` for a `$`")
+            raise Wrong(
+                "`${` begins a variable that is not written as one",
+                "write `${NAME}` or `${NAME:-default}`, and `$$` for a `$`",
+            )
         name = match["name"]
         if name is None:
             return "$"
@@ -136,18 +145,13 @@ def scalar(node: Node, what: str) -> Scalar:
     return node
 
 
-def read_table(
-    node: Mapping, keys: MappingType[str, Key], reading: Reading, section: str, elsewhere: MappingType[str, str] | None = None
-) -> dict[str, Any]:
-    """Return the values of ``node`` that could be read, by key; everything else becomes a problem.
-
-    ``elsewhere`` names the section of keys that people write in the wrong one.
-    """
+def read_table(node: Mapping, keys: MappingType[str, Key], reading: Reading, section: str) -> dict[str, Any]:
+    """Return the values of ``node`` that could be read, by key; everything else becomes a problem."""
     values: dict[str, Any] = {}
     for name, (key, value) in node.entries.items():
         known = keys.get(name)
         if known is None:
-            _report_unknown(key, value, keys, reading, elsewhere or {})
+            _report_unknown(key, value, keys, reading)
         elif known.read is None:
             reading.report(key.mark, f"`{name}` is known, but this version does not support it yet", "remove it")
         else:
@@ -182,20 +186,33 @@ def failed(value: object) -> bool:
     return value is _FAILED
 
 
-def _report_unknown(
-    key: Scalar, value: Node, keys: MappingType[str, Key], reading: Reading, elsewhere: MappingType[str, str]
-) -> None:
+def _report_unknown(key: Scalar, value: Node, keys: MappingType[str, Key], reading: Reading) -> None:
     if reading.secret and is_secret_word(key, value):
         reading.report(key.mark, "unknown key", f"the keys here are {listed(keys)}")
         return
     message = f"unknown key `{shorten(key.text)}`"
-    if (section := elsewhere.get(key.text)) is not None:
-        reading.report(key.mark, message, f"it belongs in `{section}`")
+    if (place := reading.homes.get(key.text)) is not None:
+        reading.report(key.mark, message, f"it belongs {place}")
     elif (meant := nearest(key.text, keys)) is not None:
         reading.report(key.mark, message, f"did you mean `{meant}`?")
     else:
         supported = [name for name, known in keys.items() if known.read is not None]
         reading.report(key.mark, message, f"the keys here are {listed(supported)}")
+
+
+def mapping(node: Node, example: str) -> Mapping:
+    """Return ``node`` when it is a mapping; nothing at all is an empty one.
+
+    Raises:
+        Wrong: it is a text or a list.
+    """
+    if isinstance(node, Mapping):
+        return node
+    if isinstance(node, Scalar) and node.is_null:
+        return Mapping(node.mark, node.end)
+    raise Wrong(
+        f"this is a {'list' if isinstance(node, Sequence) else 'text'}, and must be a mapping", f"write {example}"
+    )
 
 
 def listed(words: Iterable[str]) -> str:

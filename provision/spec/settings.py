@@ -6,8 +6,8 @@ the same is the business of :mod:`provision.spec.parameters`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from provision.spec.parameters import canonical_name, check
 from provision.spec.reading import Wrong, attempt, failed, scalar
@@ -32,8 +32,7 @@ OWNED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(NamedTuple):
     """The key ``max_connections``: its value, and where it stands."""
 
     value: int
@@ -74,13 +73,13 @@ def read_settings(declared: Mapping, major: int, reading: Reading) -> MappingTyp
         if name in OWNED:
             reading.report(key.mark, f"`{name}` cannot be set here", OWNED[name])
             continue
-        value = attempt(lambda node, reading, name=name, key=key: _value(node, reading, name, key, major), node, reading, key=written)  # type: ignore[misc]
+        value = attempt(partial(_value, name=name, key=key, major=major), node, reading, key=written)
         if not failed(value):
             settings[name] = value
     return settings
 
 
-def _value(node: Node, reading: Reading, name: str, key: Scalar, major: int) -> str:
+def _value(node: Node, reading: Reading, *, name: str, key: Scalar, major: int) -> str:
     if isinstance(node, Sequence):
         raise Wrong("this is a list, and must be one text", "write the items with commas between them: `'a, b'`")
     found = scalar(node, "a value")

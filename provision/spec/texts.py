@@ -37,7 +37,7 @@ _TIME_ZONES = frozenset({"TimeZone", "log_timezone"})
 _CUT_TO_NAME = frozenset({"application_name", "cluster_name", "primary_slot_name"})  # GUC_IS_NAME
 _LONGEST_NAME = 63
 # A text between double quotes (a quote in it is doubled), or anything up to the next comma.
-_ITEM = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*|(?P<plain>[^,"]*))(?P<end>,|$)')
+_ITEM = r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*|(?P<plain>[^,"]*))(?P<end>,|$)'
 _ENCODINGS = {"unicode": "UTF8", "utf8": "UTF8", "sqlascii": "SQL_ASCII", "latin1": "LATIN1", "iso88591": "LATIN1"}
 _STYLES = {"iso": "ISO", "sql": "SQL", "german": "German", "postgres": "Postgres"}
 _ORDERS = {
@@ -66,7 +66,9 @@ def _normalise_list(value: str) -> str:
     items = _items(value)
     if items is None:
         return value
-    return ", ".join(each if re.fullmatch(r'[^\s,"]+', each) else '"{}"'.format(each.replace('"', '""')) for each in items)
+    return ", ".join(
+        each if re.fullmatch(r'[^\s,"]+', each) else '"{}"'.format(each.replace('"', '""')) for each in items
+    )
 
 
 def _items(value: str) -> list[str] | None:
@@ -76,7 +78,7 @@ def _items(value: str) -> list[str] | None:
     items: list[str] = []
     place = 0
     while True:
-        match = _ITEM.match(value, place)
+        match = re.match(_ITEM, value[place:])
         if match is None:
             return None
         quoted = match["quoted"]
@@ -85,7 +87,7 @@ def _items(value: str) -> list[str] | None:
             return None
         if match["end"] == "":
             return items
-        place = match.end()
+        place += match.end()
 
 
 def _normalise_date_style(value: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -22,20 +22,18 @@ MAXIMUM_DEPTH = 20
 MAXIMUM_BYTES = 1024 * 1024
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # What libyaml counts as a line break (section 4.1.4 of YAML 1.1): our line numbers are its line numbers.
-_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LINE_BREAK = "\r\n|[\r\n\x85\u2028\u2029]"
+_UNPRINTABLE = "[\0-\b\v\f\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]"
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A position in the text, counted from 1."""
 
     line: int
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(NamedTuple):
     """A text as written. ``end`` is the position behind its last character."""
 
     mark: Mark
@@ -49,7 +47,7 @@ class Scalar:
         return not self.quoted and self.text in _NULLS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Mapping:
     """Keys with their values, in the order of the file, each key once; the ``duplicates`` are kept to be masked."""
 
@@ -59,7 +57,7 @@ class Mapping:
     duplicates: list[tuple[Scalar, Node]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Sequence:
     """A list."""
 
@@ -71,8 +69,7 @@ class Sequence:
 Node = Scalar | Mapping | Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """Something that the text may not hold, where it stands, and what to write instead."""
 
     mark: Mark
@@ -80,8 +77,7 @@ class Fault:
     suggestion: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """What was understood of a text: its lines, the top mapping as far as it could be read, and the faults."""
 
     lines: tuple[str, ...]
@@ -92,7 +88,7 @@ class Document:
 def parse(raw: bytes) -> Document:
     """Return the document in ``raw``; whatever is wrong with it is among its ``faults``, never an exception."""
     text, fault = _decode(raw)
-    lines = tuple(_LINE_BREAK.split(text))
+    lines = tuple(re.split(_LINE_BREAK, text))
     if fault is not None:
         return Document(lines, None, (fault,))
     builder = _Builder(len(lines))
@@ -114,7 +110,7 @@ def _decode(raw: bytes) -> tuple[str, Fault | None]:
         text = raw.decode("utf-8", errors="replace")
         mark = _mark_of_index(text, len(raw[: error.start].decode("utf-8")))
         return text, Fault(mark, f"byte 0x{raw[error.start]:02x} is not UTF-8", "save the file as UTF-8")
-    if found := _UNPRINTABLE.search(text):
+    if found := re.search(_UNPRINTABLE, text):
         code = f"U+{ord(found.group()):04X}"
         mark = _mark_of_index(text, found.start())
         return text, Fault(mark, f"the character {code} may not stand in YAML", "remove it")
@@ -122,13 +118,13 @@ def _decode(raw: bytes) -> tuple[str, Fault | None]:
 
 
 def _mark_of_index(text: str, index: int) -> Mark:
-    before = _LINE_BREAK.split(text[:index])
+    before = re.split(_LINE_BREAK, text[:index])
     return Mark(len(before), len(before[-1]) + 1)
 
 
 def _events(text: str) -> Iterator[Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.parse(text, Loader=loader)  # type: ignore[no-any-return]
+    return yaml.parse(text, Loader=loader)
 
 
 class _Builder:
@@ -187,7 +183,9 @@ class _Builder:
 
     def _refuse_tag(self, event: Any, mark: Mark) -> None:
         if event.tag is not None:
-            self.faults.append(Fault(mark, "tags are not supported", "write the value without the word that begins with `!`"))
+            self.faults.append(
+                Fault(mark, "tags are not supported", "write the value without the word that begins with `!`")
+            )
 
     def _add(self, node: Node) -> None:
         if not self._stack:
@@ -222,17 +220,45 @@ class _Builder:
 
 # libyaml's words (its scanner.c and parser.c) → what people can do about it.
 _ADVICE = (
-    ("mapping values are not allowed", "a `:` stands where no key can be", "put quotes around the value, or check the indentation"),
-    ("found character that cannot start any token", "no value can begin with this character", "put quotes around the value; indent with spaces, not tabs"),
+    (
+        "mapping values are not allowed",
+        "a `:` stands where no key can be",
+        "put quotes around the value, or check the indentation",
+    ),
+    (
+        "found character that cannot start any token",
+        "no value can begin with this character",
+        "put quotes around the value; indent with spaces, not tabs",
+    ),
     ("found a tab character", "a tab stands where YAML wants spaces", "indent with spaces"),
-    ("did not find expected key", "the indentation does not fit, or a bracket or quote is open", "align this line with its neighbours"),
+    (
+        "did not find expected key",
+        "the indentation does not fit, or a bracket or quote is open",
+        "align this line with its neighbours",
+    ),
     ("could not find expected ':'", "this key has no `:` behind it", "write `key: value`"),
-    ("did not find expected ',' or", "a bracket is not closed, or a comma is missing", "check the brackets before this place"),
-    ("did not find expected '-' indicator", "the indentation of this list does not fit", "align the `-` of all its items"),
+    (
+        "did not find expected ',' or",
+        "a bracket is not closed, or a comma is missing",
+        "check the brackets before this place",
+    ),
+    (
+        "did not find expected '-' indicator",
+        "the indentation of this list does not fit",
+        "align the `-` of all its items",
+    ),
     ("did not find expected node content", "a value is missing here", None),
     ("block sequence entries are not allowed", "a list cannot begin here", "begin it on the next line"),
-    ("found unexpected end of stream", "a quote is not closed", "close it, or double it (`''`) where it belongs to the text"),
-    ("found unknown escape character", "unknown escape after `\\` in double quotes", "use single quotes, or write `\\\\`"),
+    (
+        "found unexpected end of stream",
+        "a quote is not closed",
+        "close it, or double it (`''`) where it belongs to the text",
+    ),
+    (
+        "found unknown escape character",
+        "unknown escape after `\\` in double quotes",
+        "use single quotes, or write `\\\\`",
+    ),
 )
 
 

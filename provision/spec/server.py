@@ -1,0 +1,121 @@
+"""The section ``server``: what it is, where it lives, and what holds where a key is left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.spec.credentials import credentials
+from provision.spec.image import image
+from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Resources, Server, Volume
+from provision.spec.readers import boolean, choice, cpus, duration, host, identifier, name, path, port, size
+from provision.spec.reading import LATER, Key, Wrong, mapping, read_table
+from provision.spec.settings import check_max_connections, max_connections, read_settings
+
+if TYPE_CHECKING:
+    from provision.spec.model import Data
+    from provision.spec.reading import Reading
+    from provision.spec.yaml import Node
+
+MEBIBYTE = 1024 * 1024
+DEFAULT_PORT = 5432
+READY_TIMEOUT = 60.0
+STOP_TIMEOUT = 120.0
+
+# https://github.com/moby/moby/blob/master/daemon/names/names.go
+object_name = name(
+    "a name for an object of the engine",
+    r"[A-Za-z0-9][A-Za-z0-9_.-]+",
+    "it has at least two characters, which are letters, digits, `-`, `_` and `.`, and begins with a letter or a digit",
+    128,
+)
+
+
+def data(node: Node, reading: Reading) -> Data | None:
+    """Read where the data lives; None is the default volume."""
+    example = "one of `{volume: NAME}`, `{path: DIRECTORY}` and `{ephemeral: true}`"
+    entries = mapping(node, example)
+    values = read_table(entries, DATA_KEYS, reading, "`data`")
+    if values.get("ephemeral") is False:
+        del values["ephemeral"]
+    keys = [key for text, (key, _) in entries.entries.items() if text in DATA_KEYS]
+    if len(values) > 1:
+        later = max((key for key in keys if key.text in values), key=lambda key: key.mark)
+        raise Wrong(f"`{later.text}` stands beside another place for the data", f"write {example}", at=later)
+    return next(iter(values.values()), None)
+
+
+def _volume(node: Node, reading: Reading) -> Volume:
+    return Volume(object_name(node, reading))
+
+
+def _data_path(node: Node, reading: Reading) -> DataPath:
+    value = path(node, reading)
+    if value in (value.parent, reading.path.parent):
+        raise Wrong("the server needs a directory of its own", "write a directory that holds nothing else")
+    return DataPath(value)
+
+
+def _ephemeral(node: Node, reading: Reading) -> Ephemeral | bool:
+    return Ephemeral() if boolean(node, reading) else False
+
+
+DATA_KEYS = {"volume": Key(_volume), "path": Key(_data_path), "ephemeral": Key(_ephemeral)}
+RESOURCES_KEYS = {
+    "memory": Key(size(6 * MEBIBYTE)),  # the engine's smallest
+    "cpus": Key(cpus),
+    "shm_size": Key(size(MEBIBYTE)),
+}
+
+
+def resources(node: Node, reading: Reading) -> Resources:
+    """Read the limits of the container."""
+    return Resources(**read_table(mapping(node, "`{memory: 1g, cpus: 2}`"), RESOURCES_KEYS, reading, "`resources`"))
+
+
+SERVER_KEYS = {
+    "runtime": Key(choice("auto", "docker", "embedded", "external")),
+    "image": Key(image, required=True, example="image: postgres:17"),
+    "container_name": Key(object_name),
+    "host": Key(host),
+    "port": Key(port),
+    "max_connections": Key(max_connections),
+    "settings": Key(lambda node, _: mapping(node, "`shared_buffers: 256MB` and the like below it")),
+    "credentials": Key(credentials),
+    "database": Key(identifier),
+    "data": Key(data),
+    "resources": Key(resources),
+    "ready_timeout": Key(duration),
+    "stop_timeout": Key(duration),
+    "bin_dir": LATER,
+    "sslmode": LATER,
+    "sslrootcert": LATER,
+    "settings_via": LATER,
+}
+
+
+def server(node: Node, reading: Reading, environment: str) -> Server:
+    """Read the section ``server``; ``environment`` is the name that its defaults are made of."""
+    values = read_table(mapping(node, "`image: postgres:17` and the like below it"), SERVER_KEYS, reading, "`server`")
+    reference, major = values.get("image", ("", 0))
+    login = values.get("credentials", {})
+    declared = values.get("settings")
+    if major:
+        check_max_connections(values.get("max_connections"), declared, major, reading)
+    number = values.get("max_connections")
+    return Server(
+        image=reference,
+        major=major,
+        runtime=values.get("runtime", "auto"),
+        container_name=values.get("container_name", environment),
+        host=values.get("host", "127.0.0.1"),
+        port=values.get("port", DEFAULT_PORT),
+        max_connections=number.value if number else None,
+        settings=read_settings(declared, major, reading) if declared and major else {},
+        user=login.get("user", "postgres"),
+        password=login.get("password", PasswordGenerated()),
+        database=values.get("database", login.get("user", "postgres")),
+        data=values.get("data") or Volume(f"{environment}-data"),
+        resources=values.get("resources", Resources()),
+        ready_timeout=values.get("ready_timeout", READY_TIMEOUT),
+        stop_timeout=values.get("stop_timeout", STOP_TIMEOUT),
+    )
