@@ -32,7 +32,6 @@ def _lines(console: Console, paths: list[Path]) -> int:
     import os
 
     from provision.errors import SpecError
-    from provision.report.errors import tell
     from provision.spec.load import load
 
     code = 0
@@ -40,6 +39,8 @@ def _lines(console: Console, paths: list[Path]) -> int:
         try:
             spec = load(path, os.environ)
         except SpecError as error:
+            from provision.report.errors import tell
+
             code = tell(error, console)
         else:
             console.say(f"{path}: valid ({spec.name}, {spec.server.image})")

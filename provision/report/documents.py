@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import SpecError
-from provision.report.source import mask
 from provision.report.words import effect, is_foretold
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def _problem(problem: Problem) -> Document:
         "path": str(problem.path),
         "line": problem.line,
         "column": problem.column,
-        "text": mask(problem.text),
+        "text": problem.text,
         "message": problem.message,
         "suggestion": problem.suggestion,
     }

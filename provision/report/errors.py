@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from provision.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, ProvisionError, SpecError
-from provision.report.words import clean, shown
+from provision.report.words import clean, count, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = Fal
     if isinstance(error, SpecError):
         yield from problems(error.problems, paint, width=width)
         yield ""
-    first, *rest = clean_lines(error.sentence) or [type(error).__name__]
+    first, *rest = clean_lines(_sentence(error)) or [type(error).__name__]
     yield f"{paint('alarm', 'error:')} {paint('bold', first)}"
     yield from (f"       {line}" for line in rest)
     evidence = [line for text in error.evidence for line in clean_lines(text)]
@@ -73,6 +73,12 @@ def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = Fal
     yield from (f"{MARGIN}{line}" for line in evidence)
     if error.next_step:
         yield f"{paint('cyan', 'next:')} {error.next_step}"
+
+
+def _sentence(error: ProvisionError) -> str:
+    if isinstance(error, SpecError):
+        return f"{shown(error.problems[0].path)} has {count(len(error.problems), 'problem')}"
+    return error.sentence
 
 
 def problems(found: Sequence[Problem], paint: Paint, *, width: int) -> Iterator[str]:

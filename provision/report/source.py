@@ -1,36 +1,23 @@
 """A line of a file with a caret under the column that is meant.
 
 Tabs, wide characters and combining marks do not take one cell each, and a line may be longer than the screen; the
-caret has to stand right all the same. A clear password in the line is masked, because the line is shown to people
-and ends in the logs of pipelines.
+caret has to stand right all the same. What is secret in the line was masked where the spec was read.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from typing import Final
 
-from provision.model import MASK
 from provision.report.words import clean
 
 TAB: Final = 4
 ELLIPSIS: Final = "…"
-_PASSWORD: Final = re.compile(r"""(?i)(?:password|passwd|secret)["']?\s*[:=]\s*""")
-_REFERENCE: Final = re.compile(r"(\$\{\w+\}|[{\[]|\||>|$)")
-
-
-def mask(line: str) -> str:
-    """Return the line without the password that may be written in it; a reference (``${NAME}``) stays."""
-    found = _PASSWORD.search(line)
-    if not found or _REFERENCE.match(line, found.end()):
-        return line
-    return line[: found.end()] + MASK
 
 
 def excerpt(line: str, column: int, width: int) -> tuple[str, str]:
     """Return the line as it is shown in ``width`` cells, and the caret line below it. ``column`` counts from 1."""
-    cells = _cells(clean(mask(line)))
+    cells = _cells(clean(line))
     position = min(max(column - 1, 0), len(cells))
     first, last = _window([size for _, size in cells], position, width)
     before = sum(size for _, size in cells[first:position])

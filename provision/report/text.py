@@ -31,6 +31,7 @@ PAST: Final = {
     Action.RECREATE: "recreated",
     Action.REMOVE: "removed",
 }
+SERVER_STYLES: Final = {"running": "green", "unreachable": "red"}
 ALARM: Final = "DESTROYS DATA"
 WORD_WIDTH: Final = max(len(action) for action in Action)
 MOST_REASONS: Final = 10
@@ -145,13 +146,13 @@ def suggestions(commands: Mapping[str, str], paint: Paint) -> Iterator[str]:
 def status(survey: Survey, paint: Paint) -> Iterator[str]:
     """Yield what runs, where, at which revision, and how it differs from the spec."""
     state = survey.status
-    running = state.server == "running"
-    word = paint("green" if running else "red" if state.server == "unreachable" else "yellow", state.server)
+    word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
     pending = len(survey.plan.steps)
     drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
     yield f"{paint('bold', survey.spec.name)}: {word}, {drift}"
+    if state.detail:
+        yield f"  {state.detail}"
     facts = {
-        "detail": state.detail,
         "runtime": f"{survey.runtime} ({survey.reason})" if survey.reason else survey.runtime,
         "version": f"PostgreSQL {state.version}" if state.version else "",
         "image": state.image,
@@ -169,4 +170,4 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
         if fact:
             yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
     for step in survey.plan.steps:
-        yield f"  {paint('yellow', 'pending')}  {step.action} {step.address}"
+        yield f"  {paint('yellow', 'pending'.ljust(width))}  {step.action} {step.address}"

@@ -110,6 +110,6 @@ def effect(value: Effect) -> str:
         case ReloadSettings(expected=expected):
             return f"reload the settings ({', '.join(sorted(expected))})" if expected else "reload the settings"
         case WaitReady(timeout=timeout):
-            return f"wait until ready, at most {seconds(timeout)}"
+            return f"wait until ready, at most {timeout:g} s"
         case Migrate(name=name, target=target, direction=direction):
             return f"{direction} {name} to {', '.join(target) or 'base'}"

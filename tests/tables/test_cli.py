@@ -1,0 +1,185 @@
+"""The command line from outside: exit codes, usage, help, and what it costs to ask for help."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from provision.cli import COMMANDS, verbs
+
+ROOT = Path(__file__).parent.parent.parent
+HEAVY = ("yaml", "jinja2", "docker", "sqlalchemy", "alembic", "pydantic", "psycopg2", "rich", "platformdirs", "json")
+GOOD = "version: 1\nname: shop-dev\nserver:\n  image: postgres:17\n  credentials: {password: '${PW:-x}'}\n"
+BAD = GOOD + "  max_conections: 200\nmigration: {}\n"
+SPECS = {"specs/dev.yml": GOOD, "specs/bad.yml": BAD}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name, text in SPECS.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}}
+    return subprocess.run(
+        (sys.executable, "-m", "provision", *words),
+        cwd=project,
+        env={**environment, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(project), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        stdin=subprocess.DEVNULL,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ("--version", 0, "provision 0."),
+        ("--help", 0, "Help on one command"),
+        ("apply -h", 0, "Example: provision apply"),
+        ("", 64, "Usage: provision"),
+        ("aply specs/dev.yml", 64, "there is no command `aply`; did you mean `apply`?"),
+        ("frobnicate", 64, "there is no command `frobnicate`; there are validate, render"),
+        ("specs/dev.yml", 64, "provision apply specs/dev.yml"),
+        ("plan --jsno", 64, "--json"),
+        ("plan", 64, "specs/dev.yml"),
+        ("plan a.yml b.yml", 64, "unexpected extra argument"),
+        ("plan specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
+        ("plan spec/dev.yml", 64, "there is no directory spec"),
+        ("plan specs", 64, "specs is a directory; name the spec file in it"),
+        ("apply --detailed-exitcode specs/dev.yml", 64, "--detailed-exitcode goes with --check"),
+        ("apply --lock-timeout -1 specs/dev.yml", 64, "--lock-timeout"),
+        ("psql specs/dev.yml -c x", 64, "what is meant for psql follows --"),
+        ("validate specs/dev.yml", 0, "specs/dev.yml: valid (shop-dev, postgres:17)"),
+        ("validate specs/bad.yml", 65, "specs/bad.yml:6:3: unknown key `max_conections`"),
+        ("validate specs/dev.yml specs/bad.yml", 65, "did you mean `migrations`?"),
+        ("apply specs/bad.yml", 65, "specs/bad.yml has 2 problems"),
+        ("-q validate specs/bad.yml", 65, "specs/bad.yml has 2 problems"),
+    ],
+)
+def test_exit_code_and_words(project: Path, words: str, code: int, told: str) -> None:
+    done = provision(project, *words.split())
+    assert told in done.stdout + done.stderr
+    assert done.returncode == code
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_provision_yml_is_found_and_two_are_not_guessed(project: Path) -> None:
+    (project / "provision.yml").write_text(GOOD)
+    assert provision(project, "validate").stdout == "provision.yml: valid (shop-dev, postgres:17)\n"
+    (project / "provision.yaml").write_text(GOOD)
+    done = provision(project, "validate")
+    assert done.returncode == 64
+    assert "Both provision.yml and provision.yaml are here" in done.stderr
+
+
+def test_quiet_says_nothing_when_all_is_well(project: Path) -> None:
+    done = provision(project, "validate", "-q", "specs/dev.yml")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "name"),
+    [
+        ("validate --json specs/dev.yml specs/bad.yml", 65, "validation"),
+        ("plan --json specs/bad.yml", 65, "error"),
+        ("apply --json specs/none.yml", 64, "error"),
+        ("status --json --nonsense", 64, "error"),
+    ],
+)
+def test_json_is_one_document_even_for_errors(project: Path, words: str, code: int, name: str) -> None:
+    done = provision(project, *words.split())
+    document = json.loads(done.stdout)
+    schema = json.loads((ROOT / "docs/schema" / f"{name}.json").read_text())
+    jsonschema.validate(document, schema)
+    assert done.returncode == code
+    assert document.get("exit_code", code) == code
+    assert done.stderr == ""
+
+
+def test_json_after_two_dashes_is_not_ours(project: Path) -> None:
+    assert provision(project, "psql", "none.yml", "--", "--json").stdout == ""
+
+
+def test_a_gone_reader_is_no_error(project: Path) -> None:
+    command = f"{sys.executable} -m provision validate --json specs/dev.yml | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ("bash", "-c", command),
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "frobnicate"])
+def test_help_loads_nothing_heavy_and_no_verb(words: str) -> None:
+    script = (
+        "import sys; before = set(sys.modules); from provision.cli import run; run(sys.argv[1:]);"
+        "print(*(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", script, words),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "click" in loaded
+    assert not loaded & set(HEAVY)
+    assert not {name for name in loaded if name.startswith("provision.commands.")} - {"provision.commands.options"}
+
+
+def test_completion_knows_the_verbs(project: Path) -> None:
+    done = subprocess.run(
+        (sys.executable, "-m", "provision"),
+        cwd=project,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "_PROVISION_COMPLETE": "bash_complete",
+            "COMP_WORDS": "provision sta",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["plain,status", "plain,start"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> None:
+    command = verbs.get_command(click.Context(verbs), name)
+    assert command is not None
+    assert command.name == name
+    page = CliRunner().invoke(verbs, [name, "--help"]).output
+    assert command.help
+    assert f"provision {name}" in (command.epilog or "")
+    documented = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    section = documented.split(f"\n## {name}\n")[1].split("\n## ")[0]
+    assert f"    provision {name}" in section or f"$(provision {name}" in section
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+            assert any(option in documented for option in parameter.opts), parameter.opts
+            assert parameter.opts[-1] in page

@@ -1,0 +1,256 @@
+"""Plans, results and states as people and programs read them: one expected file per case.
+
+To see what a change of wording does, run with ``UPDATE_EXPECTED=1`` and read the difference in git.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from provision.errors import Problem, RefusedError, SpecError
+from provision.model import (
+    Action,
+    Address,
+    Change,
+    Endpoint,
+    EngineCall,
+    MakeDirectory,
+    Migrate,
+    Outcome,
+    Plan,
+    ReloadSettings,
+    RemovePath,
+    Result,
+    RunLocalSql,
+    RunProcess,
+    RunSql,
+    Secret,
+    Step,
+    WaitReady,
+    WriteFile,
+)
+from provision.report import diff, documents, text, words
+from provision.report.console import PLAIN
+
+HERE = Path(__file__).parent
+EXPECTED = HERE / "report" / "expected"
+SCHEMAS = HERE.parent.parent / "docs" / "schema"
+PASSWORD = "p@ss/wörd %"
+SHOP = SimpleNamespace(name="shop-dev", path=Path("/srv/shop/specs/dev.yml"))
+HOME = Path("/srv/shop/specs/.provision/shop-dev")
+ENDPOINT = Endpoint("127.0.0.1", 5432, "postgres", Secret(PASSWORD), "shop")
+
+
+@dataclass(frozen=True)
+class Status:
+    server: str = "running"
+    detail: str = ""
+    image: str | None = "postgres:17"
+    container: str | None = "shop-dev"
+    version: str | None = "17.6"
+    started: str | None = "2026-01-02T03:04:05+00:00"
+    revisions: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"app": ("0006_status",)})
+    data: str | None = "volume shop-dev-data"
+
+
+@dataclass(frozen=True)
+class Survey:
+    plan: Plan = field(default_factory=lambda: Plan(()))
+    status: Status = field(default_factory=Status)
+    endpoint: Endpoint | None = ENDPOINT
+    spec: Any = field(default_factory=lambda: SHOP)
+    runtime: str = "docker"
+    reason: str = "an engine answers at unix:///var/run/docker.sock"
+
+
+def step(address: str, action: Action, *effects: Any, why: tuple[Any, ...] = (), **more: Any) -> Step:
+    return Step(Address(*address.split("/", 1)), action, None, None, effects, why, **more)
+
+
+COMPOSE = WriteFile(HOME / "docker-compose.yml", "services:\n  db:\n    image: postgres:17\n")
+CONF = WriteFile(HOME / "conf/postgresql.conf", "max_connections = 200\nlisten_addresses = '*'\n")
+PASSWORD_FILE = WriteFile(HOME / "secrets/password", Secret(PASSWORD), 0o600)
+FRESH = Plan(
+    (
+        step("files/shop-dev", Action.CREATE, COMPOSE, CONF, PASSWORD_FILE, why=("they are not there yet",)),
+        step("volume/shop-dev-data", Action.CREATE, EngineCall("create_volume", "shop-dev-data")),
+        step(
+            "container/shop-dev",
+            Action.CREATE,
+            EngineCall("create_container", "shop-dev", {"Env": [f"X={PASSWORD}"]}),
+            WaitReady(60),
+            why=(Change("image", None, "postgres:17"), Change("port", None, "127.0.0.1:5432")),
+            reveals=True,
+        ),
+        step("migrations/app", Action.MIGRATE, why=("0001 create userdata", "0002 add index")),
+    )
+)
+RESTART = Plan(
+    (
+        step(
+            "settings/shop-dev",
+            Action.RESTART,
+            CONF,
+            EngineCall("restart_container", "shop-dev"),
+            why=(Change("max_connections", "100", "200"), Change("work_mem", "8MB", None)),
+            consequence="the server restarts: open sessions are ended",
+        ),
+    )
+)
+MANY = Plan(
+    (
+        step(
+            "migrations/app",
+            Action.MIGRATE,
+            Migrate("app", ("0500",)),
+            why=tuple(f"{number:04} a change" for number in range(1, 501)),
+        ),
+    )
+)
+DESTRUCTION = Plan(
+    (
+        step("container/shop-dev", Action.REMOVE, EngineCall("remove_container", "shop-dev")),
+        step(
+            "volume/shop-dev-data",
+            Action.REMOVE,
+            EngineCall("remove_volume", "shop-dev-data"),
+            consequence="every row of shop-dev is gone for good",
+            destroys=True,
+        ),
+    )
+)
+EVERY_EFFECT = Plan(
+    (
+        step(
+            "everything/at-once",
+            Action.RECREATE,
+            COMPOSE,
+            PASSWORD_FILE,
+            MakeDirectory(HOME),
+            RemovePath(HOME),
+            RunProcess(("initdb", "-D", "/srv/my data"), stdin=Secret(PASSWORD)),
+            RunSql("shop", (f"SELECT '{PASSWORD}'",)),
+            RunLocalSql(Secret(PASSWORD), "postgres"),
+            ReloadSettings({"work_mem": "8MB"}),
+            WaitReady(90),
+            Migrate("app", ()),
+            why=(Change("port", "5432", "5433"),),
+            consequence="the container is made anew; the data stays",
+        ),
+    )
+)
+DONE = Result(tuple(Outcome(each, 0.5 * number) for number, each in enumerate(FRESH.steps)), 3.214)
+FAILED = Result((Outcome(FRESH.steps[0], 0.01), Outcome(FRESH.steps[3], 75, "0007 failed: relation exists")), 75.2)
+DOWN = Status("stopped", "it was stopped 3 minutes ago", version=None, started=None, revisions={})
+TWO_TREES = replace(Status(), revisions={"app": ("0006_status",), "audit": ("a1", "b2"), "new": ()})
+OLD_FILES = {COMPOSE.path: "services:\n  db:\n    image: postgres:16\n"}
+WRONG = SpecError([Problem(SHOP.path, 3, 5, "  pasword: x", "unknown key `pasword`", "did you mean `password`?")])
+
+TEXTS: dict[str, list[str]] = {
+    "plan-fresh": [text.heading(Survey(FRESH), PLAIN), *text.plan(FRESH, PLAIN)],
+    "plan-fresh-verbose": list(text.plan(FRESH, PLAIN, verbose=True)),
+    "plan-restart": [text.heading(Survey(RESTART), PLAIN), *text.plan(RESTART, PLAIN)],
+    "plan-500-revisions": list(text.plan(MANY, PLAIN)),
+    "plan-destruction": list(text.plan(DESTRUCTION, PLAIN)),
+    "plan-every-effect": list(text.plan(EVERY_EFFECT, PLAIN, verbose=True)),
+    "plan-nothing": [text.nothing_to_do(Survey(), 0.2134, PLAIN)],
+    "plan-nothing-two-trees": [text.nothing_to_do(Survey(status=TWO_TREES), 0.2134, PLAIN)],
+    "diff": list(diff.lines(diff.written(FRESH), OLD_FILES.get, PLAIN)),
+    "recap-done": list(text.recap("shop-dev", DONE, ENDPOINT, PLAIN)),
+    "recap-failed": list(text.recap("shop-dev", FAILED, ENDPOINT, PLAIN)),
+    "status-running": list(text.status(Survey(), PLAIN)),
+    "status-two-trees": list(text.status(Survey(RESTART, TWO_TREES), PLAIN)),
+    "status-stopped": list(text.status(Survey(FRESH, DOWN), PLAIN)),
+    "status-absent": list(text.status(Survey(FRESH, Status("absent", "", *[None] * 4, {}, None), None), PLAIN)),
+}
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "plan": documents.plan(Survey(FRESH)),
+    "plan-nothing": documents.plan(Survey()),
+    "plan-diff": documents.plan(
+        Survey(FRESH, endpoint=None), [documents.difference(file, OLD_FILES.get) for file in diff.written(FRESH)]
+    ),
+    "plan-every-effect": documents.plan(Survey(EVERY_EFFECT)),
+    "result-done": documents.result(Survey(), DONE, ENDPOINT),
+    "result-failed": documents.result(Survey(), FAILED, None),
+    "status": documents.status(Survey(RESTART, TWO_TREES)),
+    "status-absent": documents.status(Survey(FRESH, Status("absent", "", *[None] * 4, {}, None), None)),
+    "validation": documents.validation(
+        [
+            documents.validated("specs/dev.yml", "shop-dev"),
+            documents.validated("specs/ci.yml", None, WRONG.problems),
+        ]
+    ),
+    "error": documents.failure(RefusedError("no", evidence=["line 1\nline 2"], next_step="provision apply"), 1),
+    "error-spec": documents.failure(WRONG, 65),
+}
+
+
+def compare(name: str, found: str) -> None:
+    path = EXPECTED / name
+    if os.environ.get("UPDATE_EXPECTED"):
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_text_is_as_expected(case: str) -> None:
+    compare(f"{case}.txt", "\n".join(TEXTS[case]) + "\n")
+
+
+@pytest.mark.parametrize("case", DOCUMENTS)
+def test_document_is_as_expected_and_follows_its_schema(case: str) -> None:
+    document = DOCUMENTS[case]
+    compare(f"{case}.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    name = document["schema"].split("/")[1]
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+
+
+@pytest.mark.parametrize("case", [*TEXTS, *DOCUMENTS])
+def test_no_report_holds_the_password(case: str) -> None:
+    shown = "\n".join(TEXTS[case]) if case in TEXTS else json.dumps(DOCUMENTS[case], ensure_ascii=False)
+    assert PASSWORD not in shown
+    assert words.url(ENDPOINT, whole=True).split(":")[2].split("@")[0] not in shown
+
+
+def test_every_schema_and_every_field_is_documented() -> None:
+    page = (HERE.parent.parent / "docs" / "json.md").read_text(encoding="utf-8")
+    for path in SCHEMAS.glob("*.json"):
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        assert f"provision/{path.stem}/1" in page
+        assert all("description" in field for field in schema["properties"].values()), path
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        (ENDPOINT, "postgresql://postgres:p%40ss%2Fw%C3%B6rd%20%25@127.0.0.1:5432/shop"),
+        (Endpoint("::1", 5433, "a b", Secret("x"), "d/b"), "postgresql://a%20b:x@[::1]:5433/d%2Fb"),
+    ],
+)
+def test_url_is_whole_and_percent_encoded(endpoint: Endpoint, expected: str) -> None:
+    assert words.url(endpoint, whole=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.2134, "0.21 s"),
+        (9.994, "9.99 s"),
+        (12.34, "12.3 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min 00 s"),
+        (125, "2 min 05 s"),
+    ],
+)
+def test_durations_read_well(value: float, expected: str) -> None:
+    assert words.seconds(value) == expected

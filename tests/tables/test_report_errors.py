@@ -1,0 +1,115 @@
+"""Errors as text: the sentence, the evidence, the next command, and the caret under the right column."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+
+import click
+import pytest
+
+from provision.errors import LockedError, Problem, ProvisionError, SpecError, UnavailableError
+from provision.report.console import PLAIN, Console, Paint
+from provision.report.errors import render, tell
+from provision.report.source import excerpt
+
+EXPECTED = Path(__file__).parent / "report" / "expected"
+SPEC = Path("/srv/shop/specs/dev.yml")
+LONG = "  settings: {" + ", ".join(f"setting_{number}: {number}" for number in range(30)) + "}"
+
+
+def problem(line: int, column: int, text: str, message: str, suggestion: str | None = None) -> Problem:
+    return Problem(SPEC, line, column, text, message, suggestion)
+
+
+CASES: dict[str, ProvisionError] = {
+    "error-sentence": ProvisionError("the container exited with 1"),
+    "error-evidence": UnavailableError(
+        "no Docker engine answers",
+        evidence=[
+            "tried unix:///var/run/docker.sock: no such file",
+            "\x1b[31mtried\x1b[0m the context `colima`\nand more",
+        ],
+        next_step="systemctl start docker",
+    ),
+    "error-long-evidence": ProvisionError("it failed", evidence=[f"LOG: line {number}" for number in range(50)]),
+    "error-two-sentences": LockedError("another apply of shop-dev is running\nit was started by ana, process 4711"),
+    "error-spec": SpecError(
+        [
+            problem(9, 3, "  prot: 5432", "unknown key `prot`", "did you mean `port`?"),
+            problem(5, 13, "\tversion:\t16.10", "`16.10` is read as the number 16.1", "write '16.10'"),
+            problem(6, 9, "  名前: データ値 # x", "the value is not a word", None),
+            problem(7, LONG.index("setting_25") + 1, LONG, "unknown setting `setting_25`", None),
+            problem(8, 13, "  password: [hunter2", "the bracket is not closed", None),
+            problem(12, 1, "", "the file ends too early", "add `server:`"),
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_error_is_as_expected(case: str) -> None:
+    found = "\n".join(render(CASES[case], PLAIN, width=80)) + "\n"
+    path = EXPECTED / f"{case}.txt"
+    if os.environ.get("UPDATE_EXPECTED"):
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_colours_only_add_to_the_plain_text(case: str) -> None:
+    painted = click.unstyle("\n".join(render(CASES[case], Paint(on=True), width=80)))
+    assert painted == "\n".join(render(CASES[case], PLAIN, width=80))
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "width", "text", "caret"),
+    [
+        ("abc: d", 6, 40, "abc: d", "     ^"),
+        ("\tabc", 2, 40, "    abc", "    ^"),
+        ("a\tbc", 3, 40, "a   bc", "    ^"),
+        ("名前: x", 5, 40, "名前: x", "      ^"),
+        ("e\N{COMBINING ACUTE ACCENT}: x", 5, 40, "e\N{COMBINING ACUTE ACCENT}: x", "   ^"),
+        ("abc", 99, 40, "abc", "   ^"),
+        ("abc", 0, 40, "abc", "^"),
+        ("0123456789" * 4, 1, 12, "0123456789…", "^"),
+        ("0123456789" * 4, 21, 12, "…5678901234…", "      ^"),
+        ("0123456789" * 4, 40, 12, "…0123456789", "          ^"),
+        ("a\x1b[31mb", 1, 40, "a\N{REPLACEMENT CHARACTER}[31mb", "^"),
+    ],
+)
+def test_caret_stands_under_the_column(line: str, column: int, width: int, text: str, caret: str) -> None:
+    assert excerpt(line, column, width) == (text, caret)
+
+
+def test_a_bug_is_logged_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    err = io.StringIO()
+    password = "hunter2"  # noqa: F841  # the value of a variable must not get into the log
+    with pytest.raises(KeyError) as caught:
+        _ = {}["key"]
+    assert tell(caught.value, Console(io.StringIO(), err, {})) == 70
+    assert "unexpected error, probably a bug in provision" in err.getvalue()
+    (log,) = tmp_path.rglob("error-*.log")
+    assert str(log) in err.getvalue()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert "KeyError" in log.read_text()
+    assert "hunter2" not in log.read_text().replace('password = "hunter2"', "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ProvisionError("x"), 1),
+        (SpecError([problem(1, 1, "x", "y")]), 65),
+        (UnavailableError("x"), 69),
+        (LockedError("x"), 75),
+        (click.UsageError("X y."), 64),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int) -> None:
+    assert tell(error, Console(io.StringIO(), io.StringIO(), {})) == code

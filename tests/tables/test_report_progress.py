@@ -1,0 +1,149 @@
+"""Progress: plain lines in a pipe, a live line on a terminal, nothing with ``--quiet``."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provision.model import Action, Address, EngineCall, Outcome, Plan, Step, WaitReady
+from provision.report.console import Console
+from provision.report.plain import PAUSE, Plain
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = Path(__file__).parent / "report" / "live_steps.py"
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}},
+    "PYTHONPATH": str(ROOT),
+    "TERM": "xterm-256color",
+    "COLUMNS": "80",
+}
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+PLAIN_LINES = """\
+the server runs as postgres
+reload settings/shop: done in 0.25 s
+  work_mem: 4MB → 8MB
+migrate migrations/app …
+migrate migrations/app: done in 0.25 s
+  0002 add [red]x
+"""
+
+
+def piped(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, SCRIPT, *words),
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def on_terminal(*words: str, **environment: str) -> str:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        (sys.executable, SCRIPT, *words),
+        env={**ENVIRONMENT, **environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    ):
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            seen += chunk
+    os.close(ours)
+    return seen.decode()
+
+
+def test_a_pipe_gets_plain_lines() -> None:
+    assert piped().stdout == PLAIN_LINES
+
+
+def test_json_leaves_standard_output_to_the_document() -> None:
+    done = piped("json")
+    assert (done.stdout, done.stderr) == ("", PLAIN_LINES)
+
+
+def test_quiet_says_nothing() -> None:
+    done = piped("quiet")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_verbose_passes_every_detail_on_without_control_characters() -> None:
+    seen = piped("verbose").stdout
+    assert seen.count("  halfway\N{REPLACEMENT CHARACTER}[2J") == 2
+
+
+def test_a_pipe_may_be_forced_to_colours() -> None:
+    seen = piped(FORCE_COLOR="1").stdout
+    assert COLOUR.sub("", seen) == PLAIN_LINES
+    assert seen != PLAIN_LINES
+
+
+def test_a_dumb_terminal_gets_plain_lines() -> None:
+    assert on_terminal(TERM="dumb").replace("\r\n", "\n") == PLAIN_LINES
+
+
+def test_a_terminal_gets_a_live_line_and_keeps_the_steps() -> None:
+    seen = on_terminal()
+    assert "⠋" in seen
+    assert COLOUR.search(seen)
+    kept = COLOUR.sub("", seen)
+    assert "✓ reload    settings/shop  0.25 s" in kept
+    assert "✓ migrate   migrations/app  0.25 s" in kept
+    assert "0002 add [red]x" in kept
+    assert "\x1b[2J" not in seen
+    assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h")  # the cursor is given back
+
+
+def test_no_color_is_respected_on_a_terminal() -> None:
+    assert not re.search(r"\x1b\[[1-9;][0-9;]*m", on_terminal(NO_COLOR="1"))
+
+
+def test_a_failed_step_gives_the_terminal_back() -> None:
+    seen = on_terminal("fail")
+    assert "✗ reload    settings/shop  failed" in COLOUR.sub("", seen)
+    assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h")
+
+
+@pytest.mark.parametrize(
+    ("effect", "announced"),
+    [(EngineCall("pull_image", "x"), True), (WaitReady(1), True), (EngineCall("create_volume", "x"), False)],
+)
+def test_only_a_step_that_lasts_is_announced(effect: EngineCall | WaitReady, announced: bool) -> None:  # noqa: FBT001
+    out = io.StringIO()
+    Plain(Console(out, out, {})).started(Step(Address("a", "b"), Action.CREATE, None, None, (effect,)))
+    assert out.getvalue() == ("create a/b …\n" if announced else "")
+
+
+def test_details_come_every_few_seconds() -> None:
+    now = [0.0]
+    out = io.StringIO()
+    plain = Plain(Console(out, out, {}), lambda: now[0])
+    step = Step(Address("image", "postgres"), Action.CREATE, None, None, (EngineCall("pull_image", "x"),))
+    plain.planned(Plan((step,)))
+    plain.started(step)
+    for second in range(int(PAUSE) * 2 + 1):
+        now[0] = second
+        plain.detail(f"layer {second}")
+    plain.finished(Outcome(step, 11))
+    assert out.getvalue().splitlines() == [
+        "create image/postgres …",
+        f"  layer {int(PAUSE)}",
+        f"  layer {int(PAUSE) * 2}",
+        "create image/postgres: done in 11.0 s",
+    ]
