@@ -69,7 +69,7 @@ def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> 
     from provision.observe import survey
 
     began = monotonic()
-    found = survey(spec, runtime=None)
+    found = survey(spec)
     if found.plan.is_empty:
         _tell_nothing(console, found, Result((), monotonic() - began))
         return EXIT_DONE
@@ -87,7 +87,7 @@ def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> 
     from provision.report.progress import told
 
     with told(console) as progress:
-        done = converge(spec, progress=progress, runtime=None, lock_timeout=lock_timeout)
+        done = converge(found, progress=progress, lock_timeout=lock_timeout)
     _tell(console, found, Result(done.outcomes, monotonic() - began))
     return EXIT_FAILED if any(outcome.error is not None for outcome in done.outcomes) else EXIT_DONE
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
+    from provision.model import Outcome
+
 CODES: Final = {
     "bold": "1",
     "dim": "2",
@@ -57,6 +59,7 @@ class Console:
         self.colourless = False
         self.json = False
         self.spec = "SPEC"  # as the person wrote it, for the commands that are suggested
+        self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
         self.reader_gone = False
         for stream in (self.out, self.err):
             if hasattr(stream, "reconfigure"):  # a terminal that cannot show an arrow shows a question mark

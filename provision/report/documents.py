@@ -83,7 +83,7 @@ def validated(path: str, environment: str | None, problems: Sequence[Problem] = 
     }
 
 
-def failure(error: ProvisionError, exit_code: int) -> Document:
+def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] = ()) -> Document:
     """Return the document that stands in place of any other when a command fails."""
     return {
         "schema": "provision/error/1",
@@ -92,6 +92,7 @@ def failure(error: ProvisionError, exit_code: int) -> Document:
         "evidence": [line for text in error.evidence for line in text.splitlines()],
         "next": error.next_step,
         "problems": [_problem(each) for each in error.problems] if isinstance(error, SpecError) else [],
+        "steps": [_outcome(outcome) for outcome in outcomes],
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, ProvisionError, SpecError
+from provision.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SPEC, EXIT_USAGE, ProvisionError, SpecError
 from provision.report.words import clean, count, shown
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def tell(error: BaseException, console: Console) -> int:
     if console.json:
         from provision.report.documents import failure
 
-        console.document(failure(told, code))
+        console.document(failure(told, code, console.outcomes))
     else:
         paint = console.paint(console.err)
         for line in render(told, paint, width=_width(), every=console.verbose):
             console.complain(line)
-    if console.verbose and code not in {EXIT_USAGE, EXIT_INTERRUPTED}:
+    if console.verbose and code not in {EXIT_USAGE, EXIT_SPEC, EXIT_INTERRUPTED}:
         from traceback import format_exception
 
         console.complain("".join(format_exception(error)).rstrip())

@@ -1,7 +1,7 @@
-"""The shape of what is reported, as the reports read it.
+"""What a survey is to the reports.
 
-The values themselves are made by :mod:`provision.observe`, which stands above the reports in the flow; these
-protocols say which of their fields are shown, without importing it.
+It is made by :mod:`provision.observe`, which stands above the reports in the flow; the protocol says which of its
+fields are shown, without importing it.
 """
 
 from __future__ import annotations
@@ -9,46 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.model import Endpoint, Plan
+    from provision.model import Endpoint, Plan, Status
     from provision.spec.model import Spec
-
-
-class Status(Protocol):
-    """What runs."""
-
-    @property
-    def server(self) -> str:
-        """``running``, ``stopped``, ``paused``, ``restarting``, ``absent`` or ``unreachable``."""
-
-    @property
-    def detail(self) -> str:
-        """A sentence that says more, or nothing."""
-
-    @property
-    def image(self) -> str | None:
-        """The image of the container."""
-
-    @property
-    def container(self) -> str | None:
-        """The container's name."""
-
-    @property
-    def version(self) -> str | None:
-        """The server's version (``17.6``)."""
-
-    @property
-    def started(self) -> str | None:
-        """When the server was started, in ISO 8601."""
-
-    @property
-    def revisions(self) -> Mapping[str, tuple[str, ...]]:
-        """The rows of each tree's version table."""
-
-    @property
-    def data(self) -> str | None:
-        """Where the data is."""
 
 
 class Survey(Protocol):

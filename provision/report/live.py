@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from provision.model import Action
+from provision.report.silent import Silent
 from provision.report.text import WORD_WIDTH, finished, reasons
 from provision.report.words import clean, seconds
 
@@ -16,26 +17,23 @@ if TYPE_CHECKING:
     from rich.live import Live as RichLive
     from rich.text import Text
 
-    from provision.model import Outcome, Plan, Step
+    from provision.model import Outcome, Step
     from provision.report.console import Console
 
 FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAMES_PER_SECOND: Final = 10
 
 
-class Live:
+class Live(Silent):
     """The steps that ended stand above the one that runs."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._paint = console.paint(console.talk)
         self._live: RichLive | None = None
         self._step: Step | None = None
         self._detail = ""
         self._since = 0.0
-
-    def planned(self, plan: Plan) -> None:
-        """Say nothing: the steps speak for themselves."""
 
     def started(self, step: Step) -> None:
         """Put the step on the last line of the screen."""
@@ -46,15 +44,16 @@ class Live:
     def detail(self, text: str) -> None:
         """Show a detail behind the step; with ``--verbose`` it stays."""
         self._detail = clean(text)
-        if self._console.verbose:
+        if self.console.verbose:
             self._line(f"    {self._paint('dim', self._detail)}")
 
     def finished(self, outcome: Outcome) -> None:
         """Leave a line for the step, and why it was done."""
+        super().finished(outcome)
         self._step = None
         self._line(finished(outcome, self._paint))
         if outcome.step.action is not Action.CREATE:
-            for reason in reasons(outcome.step.why, every=self._console.verbose):
+            for reason in reasons(outcome.step.why, every=self.console.verbose):
                 self._line(f"{' ' * (WORD_WIDTH + 6)}{self._paint('dim', reason)}")
 
     def note(self, text: str) -> None:
@@ -70,7 +69,7 @@ class Live:
 
     def _line(self, text: str) -> None:
         if self._live is None:
-            self._console.say(text)
+            self.console.say(text)
             return
         from rich.text import Text
 
@@ -81,7 +80,7 @@ class Live:
         from rich.live import Live as RichLive
 
         screen = RichConsole(
-            file=self._console.talk,
+            file=self.console.talk,
             force_terminal=True,
             color_system="standard" if self._paint.on else None,
             highlight=False,

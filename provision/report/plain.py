@@ -10,13 +10,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from provision.model import Action, EngineCall, Migrate, RunProcess, WaitReady
+from provision.report.silent import Silent
 from provision.report.text import reasons
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provision.model import Outcome, Plan, Step
+    from provision.model import Outcome, Step
     from provision.report.console import Console
 
 PAUSE: Final = 5.0
@@ -31,42 +32,37 @@ def lasts(step: Step) -> bool:
     )
 
 
-class Plain:
+class Plain(Silent):
     """One line per event."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
+        super().__init__(console)
         self._clock = clock
         self._spoke = 0.0
-
-    def planned(self, plan: Plan) -> None:
-        """Say nothing: the steps speak for themselves."""
 
     def started(self, step: Step) -> None:
         """Announce a step that lasts."""
         if lasts(step):
-            self._console.say(f"{step.action} {step.address} …")
+            self.console.say(f"{step.action} {step.address} …")
         self._spoke = self._clock()
 
     def detail(self, text: str) -> None:
         """Pass on a detail, not more often than every few seconds unless all are wanted."""
-        if self._console.verbose or self._clock() - self._spoke >= PAUSE:
-            self._console.say(f"  {clean(text)}")
+        if self.console.verbose or self._clock() - self._spoke >= PAUSE:
+            self.console.say(f"  {clean(text)}")
             self._spoke = self._clock()
 
     def finished(self, outcome: Outcome) -> None:
         """Say how a step ended, and why it was done."""
+        super().finished(outcome)
         step = outcome.step
-        paint = self._console.paint(self._console.talk)
+        paint = self.console.paint(self.console.talk)
         how = paint("red", "failed after") if outcome.error is not None else paint("green", "done in")
-        self._console.say(f"{step.action} {step.address}: {how} {seconds(outcome.seconds)}")
+        self.console.say(f"{step.action} {step.address}: {how} {seconds(outcome.seconds)}")
         if step.action is not Action.CREATE:
-            for reason in reasons(step.why, every=self._console.verbose):
-                self._console.say(f"  {reason}")
+            for reason in reasons(step.why, every=self.console.verbose):
+                self.console.say(f"  {reason}")
 
     def note(self, text: str) -> None:
         """Pass on a note."""
-        self._console.say(clean(text))
-
-    def close(self) -> None:
-        """Have nothing to put away."""
+        self.console.say(clean(text))

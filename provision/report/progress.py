@@ -2,60 +2,43 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
-from provision.model import Progress
+from provision.report.silent import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.model import Outcome, Plan, Step
+    from provision.model import Progress
     from provision.report.console import Console
-
-
-class Silent:
-    """Tells nothing."""
-
-    def planned(self, plan: Plan) -> None:
-        """Tell nothing."""
-
-    def started(self, step: Step) -> None:
-        """Tell nothing."""
-
-    def detail(self, text: str) -> None:
-        """Tell nothing."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """Tell nothing."""
-
-    def note(self, text: str) -> None:
-        """Tell nothing."""
-
-    def close(self) -> None:
-        """Have nothing to put away."""
-
-
-class Closing(Progress, Protocol):
-    """Progress that may hold the screen, and gives it back."""
-
-    def close(self) -> None:
-        """Give the screen back."""
 
 
 @contextmanager
 def told(console: Console) -> Iterator[Progress]:
-    """Choose the way that fits the console, and give the screen back whatever happens."""
+    """Choose the way that fits the console, and give the screen back whatever happens.
+
+    A pipeline that is cancelled (SIGTERM) and a terminal that is closed (SIGHUP) interrupt the work as Ctrl-C does,
+    so that locks and child processes are put away.
+    """
     progress = _choose(console)
+    before = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGHUP)]
     try:
         yield progress
     finally:
         progress.close()
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
-def _choose(console: Console) -> Closing:
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _choose(console: Console) -> Silent:
     if console.quiet:
-        return Silent()
+        return Silent(console)
     if console.is_terminal(console.talk):
         from provision.report.live import Live
 

@@ -14,9 +14,9 @@ from provision.report.words import count, effect, is_foretold, place, seconds, u
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.model import Change, Endpoint, Outcome, Plan, Result, Step
+    from provision.model import Change, Endpoint, Outcome, Plan, Result, Status, Step
     from provision.report.console import Paint
-    from provision.report.facts import Status, Survey
+    from provision.report.facts import Survey
 
 SIGNS: Final = {Action.CREATE: "+", Action.REMOVE: "-", Action.RECREATE: "±"}
 STYLES: Final = {Action.CREATE: "green", Action.REMOVE: "red", Action.RECREATE: "yellow"}

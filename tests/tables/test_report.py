@@ -33,6 +33,7 @@ from provision.model import (
     RunProcess,
     RunSql,
     Secret,
+    Status,
     Step,
     WaitReady,
     WriteFile,
@@ -49,22 +50,23 @@ HOME = Path("/srv/shop/specs/.provision/shop-dev")
 ENDPOINT = Endpoint("127.0.0.1", 5432, "postgres", Secret(PASSWORD), "shop")
 
 
-@dataclass(frozen=True)
-class Status:
-    server: str = "running"
-    detail: str = ""
-    image: str | None = "postgres:17"
-    container: str | None = "shop-dev"
-    version: str | None = "17.6"
-    started: str | None = "2026-01-02T03:04:05+00:00"
-    revisions: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"app": ("0006_status",)})
-    data: str | None = "volume shop-dev-data"
+RUNNING = Status(
+    "running",
+    "",
+    image="postgres:17",
+    container="shop-dev",
+    version="17.6",
+    started="2026-01-02T03:04:05+00:00",
+    revisions={"app": ("0006_status",)},
+    data="volume shop-dev-data",
+)
+ABSENT = Status("absent")
 
 
 @dataclass(frozen=True)
 class Survey:
     plan: Plan = field(default_factory=lambda: Plan(()))
-    status: Status = field(default_factory=Status)
+    status: Status = RUNNING
     endpoint: Endpoint | None = ENDPOINT
     spec: Any = field(default_factory=lambda: SHOP)
     runtime: str = "docker"
@@ -149,8 +151,8 @@ EVERY_EFFECT = Plan(
 )
 DONE = Result(tuple(Outcome(each, 0.5 * number) for number, each in enumerate(FRESH.steps)), 3.214)
 FAILED = Result((Outcome(FRESH.steps[0], 0.01), Outcome(FRESH.steps[3], 75, "0007 failed: relation exists")), 75.2)
-DOWN = Status("stopped", "it was stopped 3 minutes ago", version=None, started=None, revisions={})
-TWO_TREES = replace(Status(), revisions={"app": ("0006_status",), "audit": ("a1", "b2"), "new": ()})
+DOWN = Status("stopped", "it was stopped 3 minutes ago", "postgres:17", "shop-dev", data="volume shop-dev-data")
+TWO_TREES = replace(RUNNING, revisions={"app": ("0006_status",), "audit": ("a1", "b2"), "new": ()})
 OLD_FILES = {COMPOSE.path: "services:\n  db:\n    image: postgres:16\n"}
 WRONG = SpecError([Problem(SHOP.path, 3, 5, "  pasword: x", "unknown key `pasword`", "did you mean `password`?")])
 
@@ -169,7 +171,7 @@ TEXTS: dict[str, list[str]] = {
     "status-running": list(text.status(Survey(), PLAIN)),
     "status-two-trees": list(text.status(Survey(RESTART, TWO_TREES), PLAIN)),
     "status-stopped": list(text.status(Survey(FRESH, DOWN), PLAIN)),
-    "status-absent": list(text.status(Survey(FRESH, Status("absent", "", *[None] * 4, {}, None), None), PLAIN)),
+    "status-absent": list(text.status(Survey(FRESH, ABSENT, None), PLAIN)),
 }
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "plan": documents.plan(Survey(FRESH)),
@@ -181,14 +183,16 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     "result-done": documents.result(Survey(), DONE, ENDPOINT),
     "result-failed": documents.result(Survey(), FAILED, None),
     "status": documents.status(Survey(RESTART, TWO_TREES)),
-    "status-absent": documents.status(Survey(FRESH, Status("absent", "", *[None] * 4, {}, None), None)),
+    "status-absent": documents.status(Survey(FRESH, ABSENT, None)),
     "validation": documents.validation(
         [
             documents.validated("specs/dev.yml", "shop-dev"),
             documents.validated("specs/ci.yml", None, WRONG.problems),
         ]
     ),
-    "error": documents.failure(RefusedError("no", evidence=["line 1\nline 2"], next_step="provision apply"), 1),
+    "error": documents.failure(
+        RefusedError("no", evidence=["line 1\nline 2"], next_step="provision apply"), 1, FAILED.outcomes
+    ),
     "error-spec": documents.failure(WRONG, 65),
 }
 
