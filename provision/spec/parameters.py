@@ -109,6 +109,19 @@ def normalise(parameter: Parameter, value: str) -> str:
     return normalise_text(parameter.name, value)
 
 
+def shows(parameter: Parameter, value: str, shown: str) -> bool:
+    """Whether a server that shows ``shown`` in ``pg_settings.setting`` runs with ``value``.
+
+    Raises:
+        ValueError: PostgreSQL would not take the value.
+    """
+    # show_archive_command in xlogarchive.c: without archive_mode the command itself is not shown.
+    if parameter.name == "archive_command" and shown == "(disabled)":
+        return True
+    wanted = normalise(parameter, value)
+    return shown == wanted or (parameter.vartype == "string" and normalise(parameter, shown) == wanted)
+
+
 def check(major: int, name: str, value: str, *, shown: str | None = None) -> Complaint | None:
     """Return what is wrong with a setting in the configuration of this major version, or None.
 
@@ -207,4 +220,15 @@ def _complaint_about_name(major: int, name: str) -> Complaint | None:
     return Complaint(message, f"did you mean `{meant}`?" if meant else None, about_name=True)
 
 
-__all__ = ["MAJORS", "Complaint", "NotANumberError", "Parameter", "canonical_name", "catalogue", "check", "normalise"]
+__all__ = [
+    "MAJORS",
+    "Complaint",
+    "NotANumberError",
+    "Parameter",
+    "canonical_name",
+    "catalogue",
+    "check",
+    "normalise",
+    "shows",
+    "valid_units",
+]
