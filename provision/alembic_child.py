@@ -56,7 +56,8 @@ class Channel:
 
     def hide(self, secret: str) -> None:
         """Mask a text from now on, also the way it looks inside a URL."""
-        forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}
+        quoted = {quote(secret, safe=safe) for safe in ("/", "", " +")} | {quote_plus(secret)}  # " +" is SQLAlchemy's
+        forms = {secret, repr(secret)[1:-1], *quoted, *(each.replace("%", "%%") for each in quoted)}
         self._masked = sorted((form for form in forms if form), key=len, reverse=True)
 
     def mask(self, text: str) -> str:

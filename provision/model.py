@@ -120,7 +120,7 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
     found: list[Change] = []
     for each in fields(after):  # type: ignore[arg-type]  # every State is a dataclass
         old, new = getattr(before, each.name), getattr(after, each.name)
-        if old == new:
+        if old == new or not each.compare:
             continue
         name = each.name.replace("_", " ")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -145,10 +145,30 @@ class Endpoint:
     database: str
 
 
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The server in a few words for people.
+
+    ``server`` is running, stopped, paused, restarting, absent or unreachable, ``detail`` the words of the engine or
+    the server where there is trouble. ``started`` is ISO 8601. ``revisions`` maps a tree's name to its version rows.
+    """
+
+    server: str
+    detail: str = ""
+    image: str | None = None
+    container: str | None = None
+    version: str | None = None
+    started: str | None = None
+    revisions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    data: str | None = None
+
+
 class Query(Protocol):
     """Read-only questions to the server, over one connection per database."""
 
-    def rows(self, sql: str, parameters: Sequence[object] = (), *, database: str | None = None) -> list[tuple[Any, ...]]:
+    def rows(
+        self, sql: str, parameters: Sequence[object] = (), *, database: str | None = None
+    ) -> list[tuple[Any, ...]]:
         """Return the rows of one statement; ``database`` None is the declared one.
 
         Raises:
@@ -166,6 +186,14 @@ class WriteFile:
     path: Path
     content: str | Secret
     mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """Make a directory and its missing parents, with ``mode``. One that is there already is fine."""
+
+    path: Path
+    mode: int = 0o755
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +291,16 @@ class Migrate:
 
 
 Effect = (
-    WriteFile | RemovePath | EngineCall | RunProcess | RunSql | RunLocalSql | ReloadSettings | WaitReady | Migrate
+    WriteFile
+    | MakeDirectory
+    | RemovePath
+    | EngineCall
+    | RunProcess
+    | RunSql
+    | RunLocalSql
+    | ReloadSettings
+    | WaitReady
+    | Migrate
 )
 
 
@@ -313,6 +350,7 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
         return not self.steps
 
 

@@ -109,8 +109,9 @@ def elsewhere(
 def masked(text: str, password: Secret) -> str:
     """Return the text without the password, also the way it looks inside a URL."""
     clear = password.reveal()
-    forms = {clear, quote(clear), quote(clear, safe=""), quote_plus(clear), repr(clear)[1:-1]} - {""}
-    for form in sorted(forms, key=len, reverse=True):
+    quoted = {quote(clear, safe=safe) for safe in ("/", "", " +")} | {quote_plus(clear)}  # " +" is SQLAlchemy's
+    forms = {clear, repr(clear)[1:-1], *quoted, *(each.replace("%", "%%") for each in quoted)}
+    for form in sorted(forms - {""}, key=len, reverse=True):
         text = text.replace(form, MASK)
     return text
 

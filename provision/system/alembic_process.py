@@ -38,6 +38,15 @@ class OutOfTimeError(Exception):
     """The time that the tree may take is over."""
 
 
+def _environment() -> dict[str, str]:
+    """Return our environment; a relative PYTHONPATH keeps its meaning in the child's directory."""
+    environment = dict(os.environ)
+    if environment.get("PYTHONPATH"):
+        entries = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path.cwd() / entry) for entry in entries)
+    return environment
+
+
 class Child:
     """One child process: it imports what it needs, serves one request, and ends."""
 
@@ -65,6 +74,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=location.cwd,
+                env=_environment(),
                 start_new_session=True,
             )
         except OSError as error:

@@ -122,6 +122,8 @@ wants_server() {
 if [ "${1:0:1}" = - ]; then set -- postgres "$@"; fi
 
 if wants_server "$@"; then
+    # Still as root, who can read a secret file that belongs to somebody else.
+    read_settings
     mkdir -p "$PGDATA"
     if [ "$(id -u)" = 0 ]; then
         find "$PGDATA" \! -user postgres -exec chown postgres {} +
@@ -130,7 +132,6 @@ if wants_server "$@"; then
     fi
     chmod 00700 "$PGDATA" || true
 
-    read_settings
     if [ -s "$PGDATA/PG_VERSION" ]; then
         printf '\n%s\n\n' 'PostgreSQL Database directory appears to contain a database; Skipping initialization'
     else

@@ -1,0 +1,205 @@
+"""Plan → Result: the only place where effects happen.
+
+A run observes, plans and acts until nothing is left to do. Steps that reveal more (the server was started) end a round;
+the next one observes again. The run ends with a look that finds nothing to do, or with an error: nothing is called done
+because a command exited with 0.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from provision import desired as desires
+from provision import observe
+from provision.errors import NotConvergedError, ProvisionError
+from provision.kinds import file, settings
+from provision.model import Outcome, Plan, Result, WriteFile
+from provision.perform import Performer
+from provision.system import files as filesystem
+from provision.system import lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from provision.model import Progress, Step
+    from provision.observe import Survey, World
+    from provision.spec.model import Spec
+
+_MOST_ROUNDS = 8
+LOCK_TIMEOUT = 60.0
+
+
+def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT) -> Result:
+    """Bring the world to what the spec of a first survey says. A result without outcomes: there was nothing to do.
+
+    A run with nothing to do takes no lock and writes nothing.
+
+    Raises:
+        ProvisionError: a step failed, was refused, or the world does not converge.
+        LockedError: another run holds the environment for longer than ``lock_timeout`` seconds.
+    """
+    started = time.monotonic()
+    if first.plan.is_empty:
+        _remember(first.world)
+        return Result((), time.monotonic() - started)
+    spec = first.spec
+    with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
+        run = _Run(progress)
+        run.converge(lambda: observe.survey(spec, runtime=first.runtime))
+        return Result(tuple(run.outcomes), time.monotonic() - started)
+
+
+def start(spec: Spec, *, progress: Progress) -> Result:
+    """Start the environment's server as it was made before."""
+    return _lifecycle(spec, lambda world: world.site.start(), progress)
+
+
+def stop(spec: Spec, *, progress: Progress) -> Result:
+    """Stop the environment's server and keep everything."""
+    return _lifecycle(spec, lambda world: world.site.stop(), progress)
+
+
+def restart(spec: Spec, *, progress: Progress) -> Result:
+    """Stop and start the environment's server."""
+    return _lifecycle(spec, lambda world: world.site.restart(), progress)
+
+
+def destruction(spec: Spec, *, data: bool) -> Plan:
+    """Return what :func:`destroy` would do."""
+    return Plan(observe.world(spec).site.destroy(data=data))
+
+
+def destroy(spec: Spec, *, data: bool, progress: Progress) -> Result:
+    """Remove the environment's server; its data, and what was rendered, only with ``data``."""
+    return _lifecycle(spec, lambda world: world.site.destroy(data=data), progress)
+
+
+def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress) -> Result:
+    started = time.monotonic()
+    if not steps(observe.world(spec)):
+        return Result((), time.monotonic() - started)
+    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+        world = observe.world(spec)
+        plan = Plan(tuple(steps(world)))
+        progress.planned(plan)
+        run = _Run(progress)
+        run.perform(plan, Performer(world, progress))
+        return Result(tuple(run.outcomes), time.monotonic() - started)
+
+
+def write(rendered: Sequence[WriteFile]) -> tuple[Path, ...]:
+    """Write files that differ from what is there; return the paths of those."""
+    changed = []
+    for each in rendered:
+        text = each.content if isinstance(each.content, str) else each.content.reveal()
+        if filesystem.read_text(each.path) != text or filesystem.mode_of(each.path) != each.mode:
+            filesystem.write_atomically(each.path, text, each.mode)
+            changed.append(each.path)
+    return tuple(changed)
+
+
+def psql(spec: Spec, arguments: Sequence[str]) -> int:
+    """Run psql on the declared database and return its exit code.
+
+    Raises:
+        UnavailableError: no server runs.
+        ProvisionError: there is no psql.
+    """
+    from provision.system.psql import run
+
+    seen = observe.world(spec)
+    return run(observe.endpoint_of(seen), spec.server.major, seen.site.container_name, arguments)
+
+
+class _Run:
+    """One run: the outcomes so far, and who is told."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.outcomes: list[Outcome] = []
+
+    def converge(self, look: Callable[[], Survey]) -> None:
+        """Observe, plan and act until there is nothing left to do."""
+        performer: Performer | None = None
+        try:
+            for _ in range(_MOST_ROUNDS):
+                survey = look()
+                if survey.plan.is_empty:
+                    _remember(survey.world)
+                    return
+                performer = performer.move_to(survey.world) if performer else Performer(survey.world, self.progress)
+                self._refuse_to_repeat(survey.plan)
+                self.progress.planned(survey.plan)
+                performer.prepare(survey.plan)
+                self.perform(survey.plan, performer)
+            raise _not_converged(survey.plan)
+        finally:
+            if performer is not None:
+                performer.close()
+
+    def _refuse_to_repeat(self, plan: Plan) -> None:
+        done = [(outcome.step.address, outcome.step.action, outcome.step.why) for outcome in self.outcomes]
+        again = [step for step in plan.steps if step.effects and (step.address, step.action, step.why) in done]
+        if again or not any(step.effects for step in plan.steps):
+            raise _not_converged(plan)
+
+    def perform(self, plan: Plan, performer: Performer) -> None:
+        """Do the steps of one round, up to the first that reveals more."""
+        for step in plan.steps:
+            if not step.effects:
+                continue
+            self._do(step, plan, performer)
+            if step.reveals:
+                return
+
+    def _do(self, step: Step, plan: Plan, performer: Performer) -> None:
+        self.progress.started(step)
+        began = time.monotonic()
+        error: str | None = "interrupted"
+        try:
+            for effect in step.effects:
+                performer.perform(effect)
+            error = None
+        except ProvisionError as failure:
+            error = failure.sentence
+            if step.address.kind == settings.KIND:
+                _restore_configuration(plan, performer, failure)
+            raise
+        finally:
+            outcome = Outcome(step, time.monotonic() - began, error)
+            self.outcomes.append(outcome)
+            self.progress.finished(outcome)
+
+
+def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionError) -> None:
+    """Put the last good configuration back when the new one does not work, and have the server run with it."""
+    before = next(
+        (each.before for each in plan.steps if each.address.kind == file.KIND and each.address.name.endswith(".conf")),
+        None,
+    )
+    if not isinstance(before, file.File):
+        return
+    performer.perform(WriteFile(before.path, before.content, before.mode))
+    with suppress(ProvisionError):
+        for effect in performer.world.site.ground(starting=False).restart:
+            performer.perform(effect)
+        failure.evidence = (*failure.evidence, "the last good configuration is back, and the server runs with it")
+
+
+def _not_converged(plan: Plan) -> NotConvergedError:
+    lines = [f"{step.address}: {step.action}" + "".join(f"; {why}" for why in step.why) for step in plan.steps]
+    return NotConvergedError(
+        "every step was done, and the server still differs from the spec", evidence=lines, next_step="provision plan"
+    )
+
+
+def _remember(world: World) -> None:
+    """Keep what was rendered and read for the next run; these are caches and say nothing about the server."""
+    texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.spec.home / name))}
+    memo = desires.memo(world.spec, world.inputs, texts)
+    if memo != world.inputs.memo:
+        filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
+    observe.remember_graphs(world)

@@ -1,0 +1,112 @@
+"""Spec → Desired: what shall be there, as far as it can be said before looking at the server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from provision import __version__, runtimes
+from provision.errors import ProvisionError
+from provision.kinds import database, file, migrations, role, server, settings
+from provision.model import WriteFile
+from provision.spec.parameters import canonical_name, catalogue, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.model import Address, Secret, State
+    from provision.revisions import Graph
+    from provision.spec.model import Spec
+
+SECRET_FILE = "secrets/postgres_password"  # noqa: S105  # its name
+MEMO = "cache/rendered.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a spec refers to outside itself, read from the world before anything is decided.
+
+    ``templates`` maps names to texts, ``graphs`` the names of the migrations to their revisions; ``rendered`` is what
+    the last run rendered (relative path → text) and ``memo`` from what, so that the same need not be rendered again.
+    """
+
+    runtime: str
+    templates: Mapping[str, str]
+    port: int
+    password: Secret
+    graphs: Mapping[str, Graph]
+    rendered: Mapping[str, str]
+    memo: str | None
+
+
+def files(spec: Spec, inputs: Inputs) -> tuple[WriteFile, ...]:
+    """Return every file of the environment's directory: what the runtime renders first, then the password.
+
+    Raises:
+        ProvisionError: a template is wrong.
+    """
+    if inputs.memo == memo(spec, inputs, inputs.rendered):
+        rendered = tuple(WriteFile(spec.home / name, text) for name, text in inputs.rendered.items())
+    else:
+        rendered = runtimes.load(inputs.runtime).render(spec, inputs.templates, inputs.port)
+    return (
+        *rendered,
+        WriteFile(spec.home / SECRET_FILE, inputs.password, 0o600),
+        WriteFile(spec.home / ".gitignore", "*\n"),
+    )
+
+
+def memo(spec: Spec, inputs: Inputs, rendered: Mapping[str, str]) -> str:
+    """Return the note that ties rendered texts (relative path → text) to what they were rendered from."""
+    outputs = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in rendered.items()}
+    return json.dumps({"inputs": _digest(spec, inputs), "outputs": outputs}, indent=1) + "\n"
+
+
+def _digest(spec: Spec, inputs: Inputs) -> str:
+    """Hash everything that a template can see. The password is not among it."""
+    server_ = {name: value for name, value in asdict(spec.server).items() if name != "password"}
+    data = type(spec.server.data).__name__
+    seen = [__version__, inputs.runtime, spec.name, spec.path, inputs.port, server_, data, dict(inputs.templates)]
+    return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def inside(spec: Spec, inputs: Inputs, configuration: str) -> dict[Address, State]:
+    """Return what shall be in the server; ``configuration`` is the text of the rendered ``postgresql.conf``.
+
+    Raises:
+        ProvisionError: the configuration cannot be read back, or a migration target does not exist.
+    """
+    found: dict[Address, State] = {
+        **server.desired(spec.name),
+        **role.desired(spec.server.user),
+        **_settings(spec, configuration),
+        **database.desired(spec.server.database),
+    }
+    for tree in spec.migrations:
+        found |= migrations.desired(tree, inputs.graphs[tree.name])
+    return found
+
+
+def _settings(spec: Spec, configuration: str) -> dict[Address, State]:
+    known = catalogue(spec.server.major)
+
+    def normalised(name: str, value: str) -> str:
+        return normalise(known[name], value) if name in known else value
+
+    try:
+        raw = settings.parse(configuration)
+        named = {canonical_name(spec.server.major, name): value for name, value in raw.items()}
+        return settings.desired(named, normalised)
+    except ValueError as error:
+        raise ProvisionError(
+            f"the rendered postgresql.conf cannot be used: {error}",
+            evidence=[str(spec.home / "config" / "postgresql.conf")],
+            next_step="correct your postgresql.conf.j2, then: provision render",
+        ) from error
+
+
+def of_files(spec: Spec, rendered: tuple[WriteFile, ...]) -> dict[Address, State]:
+    """Return the files as states."""
+    return file.desired(rendered, spec.home)

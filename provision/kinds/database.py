@@ -1,0 +1,31 @@
+"""The declared database: made when it is missing, never dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision.model import Action, Address, RunSql, State, Step, Unknown
+
+KIND = "database"
+MAINTENANCE = "postgres"
+
+
+@dataclass(frozen=True, slots=True)
+class Database(State):
+    """A database that exists."""
+
+    name: str
+
+
+def desired(name: str) -> dict[Address, State]:
+    """Return the declared database."""
+    return {Address(KIND, name): Database(name)}
+
+
+def plan(address: Address, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
+    """Create the database where it is missing."""
+    if before is not None or not isinstance(after, Database):
+        return ()
+    quoted = after.name.replace('"', '""')
+    statement = f'CREATE DATABASE "{quoted}"'
+    return (Step(address, Action.CREATE, None, after, (RunSql(MAINTENANCE, (statement,)),)),)

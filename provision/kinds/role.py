@@ -1,0 +1,84 @@
+"""The superuser's login: the image sets its password only while it initialises the data, so it is converged here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.model import Action, Address, Change, Secret, State, Step, Unknown
+
+if TYPE_CHECKING:
+    from provision.kinds import Ground
+
+KIND = "role"
+_ITERATIONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Role(State):
+    """A role that logs in; ``login`` is ``accepted``, or how the server refuses it."""
+
+    name: str
+    login: str
+
+
+def desired(user: str) -> dict[Address, State]:
+    """Return the superuser, whose login is accepted."""
+    return {Address(KIND, user): Role(user, "accepted")}
+
+
+def observe(user: str, login: str) -> dict[Address, State]:
+    """Return what an attempt to log in has shown."""
+    return {Address(KIND, user): Role(user, login)}
+
+
+def plan(
+    address: Address, before: State | Unknown | None, after: State | None, *, password: Secret, ground: Ground
+) -> tuple[Step, ...]:
+    """Set the declared password through the server's own socket when the login is refused."""
+    if before == after or not isinstance(before, Role) or not isinstance(after, Role):
+        return ()
+    script = alter_password(after.name, verifier(password, secrets.token_bytes(16)))
+    return (
+        Step(
+            address,
+            Action.UPDATE,
+            before,
+            after,
+            (ground.local_sql(script),),
+            why=(Change("login", before.login, after.login), "the declared password is set through the local socket"),
+            reveals=True,
+        ),
+    )
+
+
+def alter_password(user: str, verifier_: str) -> Secret:
+    """Return the script that sets a password verifier; its clear text reaches neither the server nor its log."""
+    quoted = user.replace('"', '""')
+    return Secret(f"ALTER ROLE \"{quoted}\" WITH LOGIN PASSWORD '{verifier_}';\n")
+
+
+def verifier(password: Secret, salt: bytes) -> str:
+    """Return the SCRAM-SHA-256 verifier that the server would store.
+
+    https://www.postgresql.org/docs/current/catalog-pg-authid.html ; RFC 5802, RFC 7677. The password is used as it
+    is, which equals its SASLprep form for what people type; the server falls back to the same for other text.
+    """
+    salted = hashlib.pbkdf2_hmac("sha256", _saslprep(password.reveal()).encode(), salt, _ITERATIONS)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    stored = hashlib.sha256(client).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    salt64, stored64, server64 = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256${_ITERATIONS}:{salt64}${stored64}:{server64}"
+
+
+def _saslprep(text: str) -> str:
+    if text.isascii():
+        return text
+    import unicodedata
+
+    return unicodedata.normalize("NFKC", text)

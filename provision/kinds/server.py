@@ -1,0 +1,31 @@
+"""The server process behind the runtime: it answers a login over TCP from here, or it does not yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision.model import Action, Address, State, Step, Unknown, WaitReady
+
+KIND = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Server(State):
+    """A server that answers; it may refuse a login, but it is the final one and speaks for itself."""
+
+    answers: bool
+
+
+def desired(name: str) -> dict[Address, State]:
+    """Return the server, answering."""
+    return {Address(KIND, name): Server(answers=True)}
+
+
+def plan(
+    address: Address, before: State | Unknown | None, after: State | None, *, starting: bool, timeout: float
+) -> tuple[Step, ...]:
+    """Wait for a server that is being started, or that does not answer; ``timeout`` is in seconds."""
+    if before == after and not starting:
+        return ()
+    why = () if starting else ("it runs, but does not answer",)
+    return (Step(address, Action.START, before, after, (WaitReady(timeout),), why=why, reveals=True),)

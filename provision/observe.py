@@ -1,0 +1,307 @@
+"""The world → Observed, read-only: no file is written, no transaction can write, the engine is only asked."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision import desired as desires
+from provision import plan as planner
+from provision import runtimes
+from provision.errors import ProvisionError, RefusedError, UnavailableError
+from provision.kinds import database, file, migrations, role, server, settings
+from provision.model import UNKNOWN, Status
+from provision.system import files, ports, secrets
+from provision.system.engine import EngineReader, locate
+from provision.system.postgres import Login, LoginError, ReadOnlyQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provision.desired import Inputs
+    from provision.model import Address, Desired, Endpoint, Observed, Plan, State, Unknown, WriteFile
+    from provision.revisions import Graph, Location
+    from provision.runtimes import Site
+    from provision.spec.model import Spec
+
+__all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
+
+_REVISIONS_CACHE = "cache/revisions-{}.json"
+
+
+class Eyes:
+    """Implements :class:`provision.runtimes.Look`."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.address = locate(environ)
+        self.engine_host = self.address.hostname
+        self.engine_is_local = self.address.is_local
+        self.reader = EngineReader(self.address)
+
+    def engine(self, path: str, **parameters: str | int) -> Any:
+        """Return the JSON of a GET to the Docker engine, or None for 404."""
+        return self.reader.get(path, **parameters)
+
+    def text(self, path: Path) -> str | None:
+        """Return a file's text, or None where there is no file."""
+        return files.read_text(path)
+
+    def exists(self, path: Path) -> bool:
+        """Tell whether there is anything at a path."""
+        return path.exists()
+
+    def listener(self, host: str, port: int) -> str | None:
+        """Return who listens on a port, in words; None where the port is free."""
+        if ports.is_free(host, port):
+            return None
+        wanted = json.dumps({"publish": [str(port)]})
+        for container in self.engine("/containers/json", filters=wanted):
+            return f"the container {container['Names'][0].lstrip('/')!r}"
+        return ports.process_on(port) or "another process"
+
+    def free_port(self, host: str, name: str) -> int:
+        """Return a port that nobody listens on."""
+        return ports.free(host or "127.0.0.1", name)
+
+
+@dataclass(frozen=True)
+class World:
+    """One environment as it is: the spec, what it refers to, and its server's home, seen once."""
+
+    spec: Spec
+    runtime: str
+    reason: str
+    eyes: Eyes
+    inputs: Inputs
+    locations: Mapping[str, Location]
+    files: tuple[WriteFile, ...]
+    site: Site
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was declared, what was found, and the plan that leads from one to the other.
+
+    ``endpoint`` is None while no server runs.
+    """
+
+    world: World
+    desired: Desired
+    observed: Observed
+    plan: Plan
+    endpoint: Endpoint | None
+    status: Status
+
+    @property
+    def spec(self) -> Spec:
+        """The spec that was surveyed."""
+        return self.world.spec
+
+    @property
+    def runtime(self) -> str:
+        """The name of the runtime."""
+        return self.world.runtime
+
+    @property
+    def reason(self) -> str:
+        """Why this runtime was chosen."""
+        return self.world.reason
+
+
+def world(spec: Spec, *, runtime: str | None = None) -> World:
+    """Read everything that can be known without a connection to the server.
+
+    Raises:
+        UnavailableError: no engine answers.
+        ProvisionError: something that the spec refers to is missing or wrong.
+    """
+    eyes = Eyes(os.environ)
+    name = runtime or spec.server.runtime
+    if name == "auto":
+        name = "docker"
+    if name != "docker":
+        raise ProvisionError(
+            f"the runtime {name!r} is not supported by this version",
+            next_step="write `server.runtime: docker`, or leave it out",
+        )
+    module = runtimes.load(name)
+    graphs, locations = _graphs(spec)
+    inputs = desires.Inputs(
+        runtime=name,
+        templates=_templates(spec, module.TEMPLATES),
+        port=module.port(spec, eyes),
+        password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
+        graphs=graphs,
+        rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES},
+        memo=files.read_text(spec.home / desires.MEMO),
+    )
+    written = desires.files(spec, inputs)
+    site = module.examine(spec, written, eyes)
+    return World(spec, name, f"the engine at {eyes.address}", eyes, inputs, locations, written, site)
+
+
+def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the texts of the templates: the user's own where there are any, else the shipped ones."""
+    package = Path(__file__).parent
+    shipped = package / "templates"
+    if not shipped.is_dir():
+        shipped = package.parent / "templates"
+    places = [place for place in (spec.templates, shipped) if place is not None]
+    texts = {}
+    for name in names:
+        found = next((text for place in places if (text := files.read_text(place / name)) is not None), None)
+        if found is None:
+            raise ProvisionError(f"the template {name} is missing", evidence=[str(place) for place in places])
+        texts[name] = found
+    return texts
+
+
+def _graphs(spec: Spec) -> tuple[dict[str, Graph], dict[str, Location]]:
+    from provision.system import alembic_files
+
+    graphs, locations = {}, {}
+    for tree in spec.migrations:
+        cache = spec.home / _REVISIONS_CACHE.format(tree.name)
+        graphs[tree.name], locations[tree.name] = alembic_files.load(tree, cache)
+    return graphs, locations
+
+
+def survey(spec: Spec, *, runtime: str | None = None) -> Survey:
+    """Look at everything, and plan.
+
+    Raises:
+        UnavailableError: no engine answers.
+        RefusedError: the plan would cost data, or disturb what is not ours.
+    """
+    seen = world(spec, runtime=runtime)
+    configuration = next(str(each.content) for each in seen.files if each.path.name == "postgresql.conf")
+    wanted = {
+        **desires.of_files(spec, seen.files),
+        **seen.site.desired,
+        **desires.inside(spec, seen.inputs, configuration),
+    }
+    found: dict[Address, State | Unknown] = {
+        **file.observe(wanted, files.read_text, files.mode_of),
+        **seen.site.observed,
+    }
+    at = seen.site.endpoint(seen.inputs.password)
+    inside, status = _inside(seen, wanted, at)
+    found |= inside
+    plan = planner.plan(spec, seen.inputs, seen.site, wanted, found)
+    return Survey(seen, wanted, found, plan, at, status)
+
+
+def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Address, State | Unknown], Status]:
+    spec, status = seen.spec, seen.site.status
+    unknown: dict[Address, State | Unknown] = {
+        address: UNKNOWN for address in wanted if address.kind in (settings.KIND, database.KIND, migrations.KIND)
+    }
+    if at is None:
+        return ({} if seen.site.is_fresh else unknown), status
+    query = ReadOnlyQuery(at)
+    try:
+        found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
+        found |= role.desired(spec.server.user)
+        try:
+            query.rows("SELECT 1")
+        except LoginError as error:
+            if error.login is Login.REFUSED:
+                refused = role.observe(spec.server.user, error.evidence[-1] if error.evidence else "refused")
+                return {**unknown, **found, **refused}, replace(status, detail="it refuses the declared login")
+            if error.login is not Login.NO_DATABASE:
+                return unknown, replace(status, detail=error.login.value)
+            place = database.MAINTENANCE
+        else:
+            place = spec.server.database
+            found |= database.desired(place)
+        config = seen.site.config_file
+        found |= settings.observe(wanted[settings.ADDRESS], query, config_file=config, database=place)
+        for tree in spec.migrations if place == spec.server.database else ():
+            found |= migrations.observe(tree, seen.inputs.graphs[tree.name], query)
+        return found, _with_details(status, found, query, place)
+    finally:
+        query.close()
+
+
+def _with_details(
+    status: Status, found: Mapping[Address, State | Unknown], query: ReadOnlyQuery, database_: str
+) -> Status:
+    ((version,),) = query.rows("SHOW server_version", database=database_)
+    rows = {address.name: state.rows for address, state in found.items() if isinstance(state, migrations.Revisions)}
+    return replace(status, version=version.split()[0], revisions=rows)
+
+
+def rendered(spec: Spec) -> tuple[WriteFile, ...]:
+    """Return what ``provision render`` shows: every file of the environment's directory but the caches.
+
+    Raises:
+        UnavailableError: the port is ``auto`` and no engine answers.
+    """
+    module = runtimes.load("docker")
+    port = spec.server.port if spec.server.port is not None else module.port(spec, Eyes(os.environ))
+    inputs = desires.Inputs(
+        runtime="docker",
+        templates=_templates(spec, module.TEMPLATES),
+        port=port,
+        password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
+        graphs={},
+        rendered={},
+        memo=None,
+    )
+    return desires.files(spec, inputs)
+
+
+def endpoint(spec: Spec) -> Endpoint:
+    """Return where the environment's server is reached.
+
+    Raises:
+        UnavailableError: no server runs.
+    """
+    return endpoint_of(world(spec))
+
+
+def endpoint_of(seen: World) -> Endpoint:
+    """Return where the server of a world is reached.
+
+    Raises:
+        UnavailableError: no server runs.
+    """
+    found = seen.site.endpoint(seen.inputs.password)
+    if found is None:
+        raise UnavailableError(
+            f"the server of {seen.spec.name!r} is {seen.site.status.server}",
+            next_step=f"provision apply {_relative(seen.spec.path)}",
+        )
+    return found
+
+
+def logs(spec: Spec, *, follow: bool, tail: int | None) -> Iterator[str]:
+    """Return the lines of the server's log, oldest first; with ``follow``, as they come.
+
+    Raises:
+        RefusedError: there is no server yet.
+    """
+    from provision.system.engine_calls import Engine
+
+    seen = world(spec)
+    container = seen.site.status.container
+    if container is None:
+        raise RefusedError(
+            f"the environment {spec.name!r} has no server yet", next_step=f"provision apply {_relative(spec.path)}"
+        )
+    return Engine(seen.eyes.address).logs(container, follow=follow, tail=tail)
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def remember_graphs(seen: World) -> None:
+    """Keep what was read of the revision files for the next run."""
+    from provision.system import alembic_files
+
+    for name, graph in seen.inputs.graphs.items():
+        alembic_files.remember(graph, seen.spec.home / _REVISIONS_CACHE.format(name))

@@ -1,0 +1,163 @@
+"""Effect → the world: one method for each kind of effect, and what has to be kept between them."""
+
+from __future__ import annotations
+
+from functools import singledispatchmethod
+from typing import TYPE_CHECKING
+
+from provision.errors import StepFailedError
+from provision.kinds.database import MAINTENANCE
+from provision.model import (
+    Effect,
+    EngineCall,
+    MakeDirectory,
+    Migrate,
+    ReloadSettings,
+    RemovePath,
+    RunLocalSql,
+    RunSql,
+    WaitReady,
+    WriteFile,
+)
+from provision.system import files
+
+if TYPE_CHECKING:
+    from provision.model import Endpoint, Plan, Progress
+    from provision.observe import World
+    from provision.system.alembic import MigrationEvent
+    from provision.system.alembic_process import Child
+    from provision.system.engine_calls import Engine
+
+
+class Performer:
+    """Performs the effects of one run in one world."""
+
+    def __init__(self, world: World, progress: Progress) -> None:
+        self.world = world
+        self._progress = progress
+        self._engine: Engine | None = None
+        self._children: dict[str, Child] = {}
+
+    def move_to(self, world: World) -> Performer:
+        """Go on in the same world as it was seen later."""
+        self.world = world
+        return self
+
+    def prepare(self, plan: Plan) -> None:
+        """Start what takes long to load and will be needed: while the server comes up, Alembic is imported."""
+        from provision.system.alembic_process import Child
+
+        for step in plan.steps:
+            for effect in step.effects:
+                if isinstance(effect, Migrate) and effect.name not in self._children:
+                    tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
+                    self._children[effect.name] = Child.start(tree, self.world.locations[effect.name])
+
+    def close(self) -> None:
+        """End what was started early and not needed."""
+        while self._children:
+            self._children.popitem()[1].close()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that the world was seen with."""
+        if self._engine is None:
+            from provision.system.engine_calls import Engine
+
+            self._engine = Engine(self.world.eyes.address)
+        return self._engine
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the server is reached once it runs."""
+        return self.world.site.target(self.world.inputs.password)
+
+    @singledispatchmethod
+    def perform(self, effect: Effect) -> None:
+        """Perform one effect.
+
+        Raises:
+            ProvisionError: it failed, with the evidence.
+        """
+        message = f"there is no way to perform {type(effect).__name__}"
+        raise NotImplementedError(message)
+
+    @perform.register
+    def _(self, effect: WriteFile) -> None:
+        text = effect.content if isinstance(effect.content, str) else effect.content.reveal()
+        files.write_atomically(effect.path, text, effect.mode)
+
+    @perform.register
+    def _(self, effect: MakeDirectory) -> None:
+        files.make_directory(effect.path, effect.mode)
+
+    @perform.register
+    def _(self, effect: RemovePath) -> None:
+        files.remove(effect.path)
+
+    @perform.register
+    def _(self, effect: EngineCall) -> None:
+        self.engine.perform(effect, self._progress.detail)
+
+    @perform.register
+    def _(self, effect: RunSql) -> None:
+        from provision.system import postgres
+
+        postgres.execute(self.endpoint, effect.database, effect.statements)
+
+    @perform.register
+    def _(self, effect: RunLocalSql) -> None:
+        if effect.container is None:
+            message = "there is no container to enter"
+            raise NotImplementedError(message)
+        argv = (
+            "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            f"--username={effect.user}",
+            "--dbname=postgres",
+        )
+        code, output = self.engine.execute(effect.container, argv, effect.script)
+        if code != 0:
+            raise StepFailedError(
+                f"the server's own socket in the container {effect.container!r} refuses the change",
+                evidence=output.splitlines()[-5:],
+                next_step=f"docker exec -it {effect.container} psql -U {effect.user}",
+            )
+
+    @perform.register
+    def _(self, effect: ReloadSettings) -> None:
+        from provision.system.reload import reload
+
+        reload(self.endpoint, MAINTENANCE, effect.expected)
+
+    @perform.register
+    def _(self, effect: WaitReady) -> None:
+        from provision.system import readiness
+
+        name = self.world.site.container_name or ""
+        watch = readiness.ContainerWatch(self.world.eyes.reader, name)
+        try:
+            readiness.wait(self.endpoint, effect.timeout, trouble=watch, log_command=f"docker logs {name}")
+        except StepFailedError:
+            self._calm(name)
+            raise
+
+    def _calm(self, container: str) -> None:
+        """Stop a container that starts and ends again and again; what it said stays in its log."""
+        seen = self.world.eyes.engine(f"/containers/{container}/json")
+        if seen is not None and seen["State"]["Status"] == "restarting":
+            self.engine.perform(EngineCall("stop_container", container, {"timeout": 1}), self._progress.detail)
+
+    @perform.register
+    def _(self, effect: Migrate) -> None:
+        from provision.system import alembic
+
+        tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
+        place = (self.world.inputs.graphs[effect.name], self.world.locations[effect.name])
+        child = self._children.pop(effect.name, None)
+        alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
+
+    def _tell(self, event: MigrationEvent) -> None:
+        self._progress.detail(str(event))

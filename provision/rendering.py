@@ -1,0 +1,93 @@
+"""Templates → text. Strict: a template that names what does not exist is an error with its line.
+
+Jinja is imported only when something has to be rendered.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import ProvisionError
+from provision.kinds.settings import quote as quote_setting
+from provision.spec.model import Ephemeral
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.spec.model import Spec
+
+# What initdb would have written into the postgresql.conf that ours takes the place of.
+_LIKE_INITDB = {
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "datestyle": "iso, mdy",
+    "default_text_search_config": "pg_catalog.english",
+}
+# https://www.postgresql.org/docs/current/non-durability.html
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def settings(spec: Spec) -> dict[str, object]:
+    """Return the settings that the configuration file gets: what initdb would set, and on top what the spec says."""
+    server = spec.server
+    merged: dict[str, object] = dict(_LIKE_INITDB)
+    if isinstance(server.data, Ephemeral):
+        merged |= _NOT_DURABLE
+    if server.max_connections is not None:
+        merged["max_connections"] = server.max_connections
+    merged |= {name.lower(): value for name, value in server.settings.items()}
+    return merged
+
+
+def render_template(name: str, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:
+    """Render one of ``texts`` with ``values``; a template may include and extend the others.
+
+    Raises:
+        ProvisionError: the template is wrong, with its line.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader(dict(texts)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # YAML and PostgreSQL's configuration, not HTML; the filters quote
+    )
+    environment.filters |= {"quote": quote, "conf": quote_setting, "seconds": _seconds}
+    try:
+        return environment.get_template(name).render(values)
+    except jinja2.TemplateError as error:
+        raise ProvisionError(
+            f"the template {name} cannot be rendered: {error.message or error}",
+            evidence=[f"{name}:{_line(error)}"],
+            next_step="correct the template, then: provision render",
+        ) from error
+
+
+def quote(value: object) -> str:
+    r"""Quote a text for YAML, and keep Compose from expanding a ``$``.
+
+    >>> quote('pa$$"word')
+    '"pa$$$$\\"word"'
+    """
+    return json.dumps(str(value), ensure_ascii=False).replace("$", "$$").replace("\x7f", "\\x7f")
+
+
+def _seconds(value: float) -> str:
+    return f"{round(value * 1000)}ms" if value % 1 else f"{value:.0f}s"
+
+
+def _line(error: BaseException) -> int:
+    line: int | None = getattr(error, "lineno", None)
+    if line is not None:
+        return line
+    traceback = error.__traceback__
+    found = 1
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == "<template>":
+            found = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return found

@@ -1,0 +1,76 @@
+"""The server in a container of a Docker engine."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from provision.model import WriteFile
+from provision.runtimes.docker import compose
+from provision.runtimes.docker.site import DockerSite, examine
+from provision.spec.model import DataPath, Ephemeral, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provision.runtimes import Look
+    from provision.spec.model import Spec
+
+__all__ = ["FILES", "TEMPLATES", "DockerSite", "examine", "port", "render"]
+
+COMPOSE = "docker-compose.yml"
+CONFIG = "config/postgresql.conf"
+FILES = (COMPOSE, CONFIG)
+TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2")
+
+_FIRST_MAJOR_WITH_ITS_OWN_DIRECTORY = 18
+
+
+def port(spec: Spec, look: Look) -> int:
+    """Return the declared port; for ``auto`` the one of the rendered file or the container, or one that is free."""
+    if spec.server.port is not None:
+        return spec.server.port
+    rendered = look.text(spec.home / COMPOSE)
+    if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
+        return int(match[1])
+    container = look.engine(f"/containers/{spec.server.container_name}/json")
+    if container is not None and container["Config"]["Labels"].get(compose.DIRECTORY) == str(spec.directory):
+        for bindings in (container["HostConfig"]["PortBindings"] or {}).values():
+            return int(bindings[0]["HostPort"])
+    return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
+
+
+def data_target(major: int) -> str:
+    """Return where the data is mounted: from 18 on the image keeps a directory per major below the mount.
+
+    https://github.com/docker-library/docs/blob/master/postgres/README.md#pgdata
+    """
+    return "/var/lib/postgresql" if major >= _FIRST_MAJOR_WITH_ITS_OWN_DIRECTORY else "/var/lib/postgresql/data"
+
+
+def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
+    """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
+    from provision.rendering import render_template, settings
+
+    data = spec.server.data
+    values = {
+        "spec": spec,
+        "name": spec.name,
+        "directory": str(spec.directory),
+        "server": spec.server,
+        "port": port,
+        "publish": f"[{spec.server.host}]" if ":" in spec.server.host else spec.server.host,
+        "settings": settings(spec),
+        "data_target": data_target(spec.server.major),
+        "ephemeral": isinstance(data, Ephemeral),
+        "data_path": str(data.path) if isinstance(data, DataPath) else None,
+        "volume": data.name if isinstance(data, Volume) else None,
+        "fingerprint": compose.FINGERPRINT_PLACEHOLDER,
+    }
+    path: Path = spec.home / COMPOSE
+    composed = render_template("docker-compose.yml.j2", texts, values)
+    return (
+        WriteFile(path, compose.with_fingerprint(composed, path)),
+        WriteFile(spec.home / CONFIG, render_template("postgresql.conf.j2", texts, values)),
+    )

@@ -1,0 +1,338 @@
+"""The rendered compose file → what the Docker Engine is asked to create.
+
+The file is the truth about the container: whatever it says is translated, and a key that is not supported is an error
+that names it. Compose specification: https://docs.docker.com/reference/compose-file/services/ ; Engine API:
+https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import ProvisionError
+from provision.runtimes.docker.quantities import duration_ns, size_bytes
+from provision.runtimes.docker.volumes import mount
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FINGERPRINT = "provision.fingerprint"
+FINGERPRINT_PLACEHOLDER = "@fingerprint@"
+ENVIRONMENT = "provision.environment"
+DIRECTORY = "provision.directory"
+MAJOR = "provision.major"
+CONFIG_HASH = "com.docker.compose.config-hash"
+
+_TOP_KEYS = {"name", "services", "secrets", "volumes", "networks", "version"}
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A network or volume that the file declares: the engine's name for it, and its labels."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What the engine is asked to create for one compose file: a container, its network and its volumes."""
+
+    container: str
+    image: str
+    body: Mapping[str, Any]
+    networks: tuple[Named, ...]
+    volumes: tuple[Named, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of the whole creation call, so that no field of it can be forgotten."""
+        return str(self.body["Labels"].get(FINGERPRINT, ""))
+
+
+def read(text: str, path: Path) -> Creation:
+    """Translate a rendered compose file; relative paths in it start at the file.
+
+    Raises:
+        ProvisionError: it is not YAML, holds not exactly one service, or uses what this runtime does not support.
+    """
+    return _Reader(path).read(text)
+
+
+def with_fingerprint(text: str, path: Path) -> str:
+    """Return the rendered text with the fingerprint of its own creation call in place of the placeholder."""
+    return text.replace(FINGERPRINT_PLACEHOLDER, fingerprint(read(text, path)))
+
+
+def fingerprint(creation: Creation) -> str:
+    """Hash the creation call, leaving out only the labels that hold the hash itself."""
+    labels = {k: v for k, v in creation.body["Labels"].items() if k not in (FINGERPRINT, CONFIG_HASH)}
+    call = {**creation.body, "Labels": labels, "name": creation.container}
+    return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class _Reader:
+    """Reads one file; knows its path for messages and relative paths."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.directory = path.parent
+        self.project = ""
+
+    def read(self, text: str) -> Creation:
+        document = unescape(self._parse(text), self.path)
+        self._only(document, _TOP_KEYS, "the file")
+        services = document.get("services") or {}
+        if len(services) != 1:
+            raise self._error(f"{len(services)} services are declared; this tool runs exactly one")
+        ((service_name, service),) = services.items()
+        self._only(service, {*_SERVICE, *_HANDLED}, f"service {service_name!r}")
+        for key in ("image", "container_name"):
+            if not isinstance(service.get(key), str):
+                raise self._error(f"service {service_name!r} has no {key!r}")
+        self.project = str(document.get("name") or service["container_name"])
+        volumes = self._volumes(document)
+        network = Named(
+            f"{self.project}_default",
+            {"com.docker.compose.project": self.project, "com.docker.compose.network": "default"},
+        )
+        body = self._body(str(service_name), service, document, volumes, network)
+        return Creation(service["container_name"], service["image"], body, (network,), tuple(volumes.values()))
+
+    def _parse(self, text: str) -> dict[str, Any]:
+        import yaml
+
+        try:
+            document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # it is safe
+        except yaml.YAMLError as error:
+            raise self._error(f"it is not YAML: {error}") from error
+        if not isinstance(document, dict):
+            raise self._error("it is not a mapping")
+        return document
+
+    def _volumes(self, document: Mapping[str, Any]) -> dict[str, Named]:
+        found = {}
+        for key, declared in (document.get("volumes") or {}).items():
+            self._only(declared or {}, {"name", "labels"}, f"volume {key!r}")
+            name = (declared or {}).get("name", f"{self.project}_{key}")
+            labels = {str(k): str(v) for k, v in ((declared or {}).get("labels") or {}).items()}
+            own = {"com.docker.compose.project": self.project, "com.docker.compose.volume": str(key)}
+            found[str(key)] = Named(str(name), {**labels, **own})
+        return found
+
+    def _body(
+        self,
+        name: str,
+        service: Mapping[str, Any],
+        document: Mapping[str, Any],
+        volumes: Mapping[str, Named],
+        network: Named,
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"Image": service["image"], "HostConfig": {"NetworkMode": network.name}}
+        for key, translate in _SERVICE.items():
+            if key in service:
+                try:
+                    translate(body, service[key])
+                except (ValueError, TypeError, AttributeError, KeyError) as error:
+                    raise self._error(f"service {name!r}, {key}: {error}") from error
+        body["HostConfig"]["Mounts"] = [
+            *(self._mount(each, volumes) for each in service.get("volumes") or ()),
+            *(self._secret(each, document) for each in service.get("secrets") or ()),
+        ]
+        body["NetworkingConfig"] = {
+            "EndpointsConfig": {network.name: {"Aliases": sorted({name, service["container_name"]})}}
+        }
+        labels = body.setdefault("Labels", {})
+        labels.update(
+            {
+                "com.docker.compose.project": self.project,
+                "com.docker.compose.service": name,
+                "com.docker.compose.container-number": "1",
+                "com.docker.compose.oneoff": "False",
+                "com.docker.compose.project.working_dir": str(self.directory),
+                "com.docker.compose.project.config_files": str(self.path),
+                CONFIG_HASH: labels.get(FINGERPRINT, ""),
+            }
+        )
+        return body
+
+    def _mount(self, declared: object, volumes: Mapping[str, Named]) -> dict[str, Any]:
+        try:
+            return mount(declared, self.directory, {key: each.name for key, each in volumes.items()})
+        except ValueError as error:
+            raise self._error(str(error)) from error
+
+    def _secret(self, name: object, document: Mapping[str, Any]) -> dict[str, Any]:
+        declared = (document.get("secrets") or {}).get(name)
+        if not isinstance(name, str) or not isinstance(declared, dict) or set(declared) != {"file"}:
+            raise self._error(f"secret {name!r} is not declared with `file:`")
+        return {
+            "Type": "bind",
+            "Source": str((self.directory / declared["file"]).resolve()),
+            "Target": f"/run/secrets/{name}",
+            "ReadOnly": True,
+        }
+
+    def _only(self, mapping: object, known: set[str], where: str) -> None:
+        if not isinstance(mapping, dict):
+            raise self._error(f"{where} is not a mapping")
+        if unknown := sorted(str(key) for key in mapping if key not in known and not str(key).startswith("x-")):
+            raise self._error(f"{where} uses {', '.join(map(repr, unknown))}, which is not supported here")
+
+    def _error(self, what: str) -> ProvisionError:
+        return ProvisionError(
+            f"the rendered {self.path.name} cannot be run: {what}",
+            evidence=[str(self.path)],
+            next_step="correct your docker-compose.yml.j2, then: provision render",
+        )
+
+
+# --- One translation per service key --------------------------------------------------------------------------------
+
+Translation = Callable[[dict[str, Any], Any], None]
+
+
+def _config(field: str, convert: Callable[[Any], Any]) -> Translation:
+    def translate(body: dict[str, Any], value: Any) -> None:
+        body[field] = convert(value)
+
+    return translate
+
+
+def _host(field: str, convert: Callable[[Any], Any]) -> Translation:
+    def translate(body: dict[str, Any], value: Any) -> None:
+        body["HostConfig"][field] = convert(value)
+
+    return translate
+
+
+def _words(value: Any) -> list[str]:
+    import shlex
+
+    return shlex.split(value) if isinstance(value, str) else [str(each) for each in value]
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(k): _scalar(v) for k, v in value.items()}
+    pairs = dict(str(each).partition("=")[::2] for each in value)
+    return {str(k): str(v) for k, v in pairs.items()}
+
+
+def _scalar(value: Any) -> str:
+    if value is None:
+        message = "a value is missing"
+        raise ValueError(message)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _environment(value: Any) -> list[str]:
+    return [f"{name}={text}" for name, text in sorted(_pairs(value).items())]
+
+
+def _ports(body: dict[str, Any], value: Any) -> None:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for each in value:
+        match = re.fullmatch(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d+):(\d+)(?:/(tcp|udp))?", str(each))
+        if match is None:
+            message = f"{each!r} is not written as 'address:port:container port'"
+            raise ValueError(message)
+        address, outside, inside, protocol = match.groups()
+        target = bindings.setdefault(f"{inside}/{protocol or 'tcp'}", [])
+        target.append({"HostIp": (address or "").strip("[]"), "HostPort": outside})
+    body["HostConfig"]["PortBindings"] = bindings
+    body["ExposedPorts"] = {port: {} for port in bindings}
+
+
+def _healthcheck(value: Any) -> dict[str, Any]:
+    if value.get("disable"):
+        return {"Test": ["NONE"]}
+    test = value["test"]
+    known = {"test", "interval", "timeout", "retries", "start_period"}
+    if unknown := set(value) - known:
+        message = f"{', '.join(sorted(unknown))} is not supported here"
+        raise ValueError(message)
+    translated: dict[str, Any] = {"Test": ["CMD-SHELL", test] if isinstance(test, str) else [str(t) for t in test]}
+    times = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
+    translated |= {times[key]: duration_ns(value[key]) for key in times if key in value}
+    if "retries" in value:
+        translated["Retries"] = int(value["retries"])
+    return translated
+
+
+def _restart(value: Any) -> dict[str, Any]:
+    name, _, count = str(value).partition(":")
+    if name not in ("no", "always", "on-failure", "unless-stopped"):
+        message = f"{value!r} is not a restart policy (a plain `no` needs quotes)"
+        raise ValueError(message)
+    return {"Name": name, "MaximumRetryCount": int(count or 0)}
+
+
+def _tmpfs(value: Any) -> dict[str, str]:
+    entries = [value] if isinstance(value, str) else value
+    return {path: options for path, _, options in (str(each).partition(":") for each in entries)}
+
+
+def _ulimits(value: Any) -> list[dict[str, Any]]:
+    return [
+        {"Name": name, "Soft": int(limit["soft"]), "Hard": int(limit["hard"])}
+        if isinstance(limit, Mapping)
+        else {"Name": name, "Soft": int(limit), "Hard": int(limit)}
+        for name, limit in sorted(value.items())
+    ]
+
+
+_SERVICE: dict[str, Translation] = {
+    "command": _config("Cmd", _words),
+    "entrypoint": _config("Entrypoint", _words),
+    "environment": _config("Env", _environment),
+    "labels": _config("Labels", _pairs),
+    "healthcheck": _config("Healthcheck", _healthcheck),
+    "hostname": _config("Hostname", str),
+    "user": _config("User", str),
+    "stop_signal": _config("StopSignal", str),
+    "stop_grace_period": _config("StopTimeout", lambda value: -(-duration_ns(value) // 10**9)),
+    "ports": _ports,
+    "restart": _host("RestartPolicy", _restart),
+    "shm_size": _host("ShmSize", size_bytes),
+    "mem_limit": _host("Memory", size_bytes),
+    "cpus": _host("NanoCpus", lambda value: round(float(value) * 10**9)),
+    "tmpfs": _host("Tmpfs", _tmpfs),
+    "ulimits": _host("Ulimits", _ulimits),
+    "init": _host("Init", bool),
+    "cap_add": _host("CapAdd", _words),
+    "cap_drop": _host("CapDrop", _words),
+    "security_opt": _host("SecurityOpt", _words),
+    "extra_hosts": _host("ExtraHosts", _words),
+    "sysctls": _host("Sysctls", _pairs),
+}
+
+_HANDLED = {"image", "container_name", "volumes", "secrets"}
+
+_VARIABLE = re.compile(r"\$(\$|\{[^}]*\}?|[A-Za-z_]\w*)?")
+
+
+def unescape(value: Any, path: Path) -> Any:
+    """Do what Compose does to a ``$``: ``$$`` is one; a variable is refused, for a rendered file stands for itself."""
+    if isinstance(value, dict):
+        return {key: unescape(each, path) for key, each in value.items()}
+    if isinstance(value, list):
+        return [unescape(each, path) for each in value]
+    if not isinstance(value, str) or "$" not in value:
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] == "$":
+            return "$"
+        raise ProvisionError(
+            f"the rendered {path.name} uses the variable {match[0]!r}, whose value only the caller's shell would know",
+            evidence=[str(path)],
+            next_step="use ${...} in the spec, or write $$ for a plain dollar sign",
+        )
+
+    return _VARIABLE.sub(replace, value)

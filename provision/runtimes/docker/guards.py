@@ -1,0 +1,102 @@
+"""What is refused before anything is touched: things that belong to somebody else, and data of another major."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import RefusedError
+from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
+from provision.spec.model import Ephemeral
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.runtimes import Look
+    from provision.runtimes.docker.compose import Creation
+    from provision.spec.model import Spec
+
+
+def check(  # each is a thing to be guarded
+    spec: Spec,
+    creation: Creation,
+    container: Mapping[str, Any] | None,
+    volumes: Mapping[str, Mapping[str, Any] | None],
+    look: Look,
+    *,
+    removing: bool = False,
+) -> None:
+    """Refuse to touch a container or volume of somebody else, and to start one major's data with another.
+
+    Raises:
+        RefusedError: with the owner and a way out.
+    """
+    if container is not None:
+        _check_container(spec, creation.container, container["Config"].get("Labels") or {}, look)
+    for name, volume in volumes.items():
+        labels = (volume or {}).get("Labels") or {}
+        _check_owner(spec, f"the volume {name!r}", labels, look, way_out="server.data.volume")
+        if not removing and (major := labels.get(MAJOR)) not in (None, str(spec.server.major)):
+            raise _other_major(spec, f"the volume {name!r}", str(major))
+    if container is not None and not removing and not isinstance(spec.server.data, Ephemeral):
+        environment = dict(each.partition("=")[::2] for each in container["Config"].get("Env") or ())
+        major = environment.get("PG_MAJOR", str(spec.server.major))
+        if major != str(spec.server.major):
+            raise _other_major(spec, f"the data of the container {creation.container!r}", major)
+
+
+def _check_container(spec: Spec, name: str, labels: Mapping[str, str], look: Look) -> None:
+    if ENVIRONMENT not in labels:
+        raise RefusedError(
+            f"a container named {name!r} is there already, and it was not made from a spec",
+            evidence=[f"it has no label {ENVIRONMENT!r}"],
+            next_step=f"set another `server.container_name`, or remove it: docker rm -f {name}",
+        )
+    _check_owner(spec, f"the container {name!r}", labels, look, way_out="name")
+
+
+def _check_owner(spec: Spec, what: str, labels: Mapping[str, str], look: Look, *, way_out: str) -> None:
+    """Compare the labels with this spec. An owner whose directory is gone has moved here."""
+    directory, name = labels.get(DIRECTORY), labels.get(ENVIRONMENT)
+    if directory is None or name is None:
+        return
+    same_place = directory == str(spec.directory) or not look.exists(Path(directory))
+    if same_place and name == spec.name:
+        return
+    raise RefusedError(
+        f"{what} belongs to the environment {name!r} of {directory}",
+        evidence=[f"this spec is the environment {spec.name!r} of {spec.directory}"],
+        next_step=f"give this spec another `{way_out}`",
+    )
+
+
+def _other_major(spec: Spec, what: str, major: str) -> RefusedError:
+    return RefusedError(
+        f"{what} was made by PostgreSQL {major} and cannot be used by {spec.server.image!r}",
+        evidence=["a data directory works with its own major version only"],
+        next_step=f"go back to an image of PostgreSQL {major}, or name a new volume in `server.data.volume`"
+        " and copy the data with pg_dump",
+    )
+
+
+def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Look) -> None:
+    """Refuse a published port that somebody else listens on.
+
+    Raises:
+        RefusedError: with the owner and a free port.
+    """
+    if not look.engine_is_local:
+        return
+    ours = set()
+    if container is not None and container["State"]["Running"]:
+        ours = _published(container["HostConfig"].get("PortBindings") or {})
+    for host, port in sorted(_published(creation.body["HostConfig"].get("PortBindings", {})) - ours):
+        if (owner := look.listener(host or "0.0.0.0", port)) is not None:  # noqa: S104  # asked, not bound
+            raise RefusedError(
+                f"the port {port} of {host or 'every address'} is taken by {owner}",
+                next_step=f"set `server.port: {look.free_port(host, creation.container)}` (free now), or `port: auto`",
+            )
+
+
+def _published(bindings: Mapping[str, Any]) -> set[tuple[str, int]]:
+    return {(each["HostIp"], int(each["HostPort"])) for all_ in bindings.values() for each in all_}

@@ -1,0 +1,382 @@
+"""One environment's container, network and volumes, as they were seen once, and the steps that converge them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import ProvisionError
+from provision.kinds import Ground
+from provision.model import (
+    Action,
+    Address,
+    Effect,
+    Endpoint,
+    EngineCall,
+    MakeDirectory,
+    RemovePath,
+    RunLocalSql,
+    Secret,
+    State,
+    Status,
+    Step,
+    Unknown,
+    WaitReady,
+    changes,
+)
+from provision.runtimes.docker import compose, guards, remote
+from provision.runtimes.docker.states import (
+    IDLE,
+    Container,
+    Directory,
+    Image,
+    Network,
+    VolumeState,
+    desired_container,
+    labels_of,
+    observed_container,
+)
+from provision.spec.model import DataPath, Ephemeral
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from provision.model import WriteFile
+    from provision.runtimes import Look
+    from provision.spec.model import Spec
+
+
+def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
+    """Read the compose file among ``files`` and look at everything in the engine that it names."""
+    creation = compose.read(str(files[0].content), files[0].path)
+    uploads: Mapping[str, tuple[str | Secret, int]] = {}
+    if not look.engine_is_local:
+        creation, uploads = remote.without_host_files(creation, files)
+    container = look.engine(f"/containers/{creation.container}/json")
+    image = look.engine(f"/images/{creation.image}/json")
+    own_image = image
+    if container is not None and (image is None or container["Image"] != image["Id"]):
+        own_image = look.engine(f"/images/{container['Image']}/json")
+    return DockerSite(
+        spec=spec,
+        creation=creation,
+        uploads=uploads,
+        container=container,
+        image=image,
+        own_image=own_image,
+        networks={each.name: look.engine(f"/networks/{each.name}") for each in creation.networks},
+        volumes={each.name: look.engine(f"/volumes/{each.name}") for each in creation.volumes},
+        look=look,
+    )
+
+
+@dataclass(frozen=True)
+class DockerSite:
+    """Implements :class:`provision.runtimes.Site` from the JSON that the engine gave."""
+
+    spec: Spec
+    creation: compose.Creation
+    uploads: Mapping[str, tuple[str | Secret, int]]
+    container: Mapping[str, Any] | None
+    image: Mapping[str, Any] | None
+    own_image: Mapping[str, Any] | None
+    networks: Mapping[str, Mapping[str, Any] | None]
+    volumes: Mapping[str, Mapping[str, Any] | None]
+    look: Look = field(repr=False)
+
+    config_file = "/etc/postgresql/postgresql.conf"
+
+    # --- what is declared, what is there ---
+
+    @property
+    def container_name(self) -> str:
+        """The container's name."""
+        return self.creation.container
+
+    @property
+    def desired(self) -> dict[Address, State]:
+        """Image, network, volumes or data directory, container."""
+        found: dict[Address, State] = {Address("image", self.creation.image): Image(self.creation.image)}
+        found |= {Address("network", each.name): Network(each.name) for each in self.creation.networks}
+        found |= {Address("volume", each.name): VolumeState(each.name) for each in self.creation.volumes}
+        if isinstance(self.spec.server.data, DataPath):
+            found[Address("directory", str(self.spec.server.data.path))] = Directory(self.spec.server.data.path)
+        brought = (self.image or self.own_image or {}).get("Config") or {}
+        found[Address("container", self.container_name)] = desired_container(self.creation, brought)
+        return found
+
+    @property
+    def observed(self) -> dict[Address, State | Unknown]:
+        """The same addresses, as far as there is something."""
+        found: dict[Address, State | Unknown] = {}
+        if self.image is not None:
+            found[Address("image", self.creation.image)] = Image(self.creation.image)
+        found |= {Address("network", name): Network(name) for name, seen in self.networks.items() if seen is not None}
+        for name, seen in self.volumes.items():
+            if seen is not None:
+                found[Address("volume", name)] = VolumeState(name, seen.get("Labels") or {})
+        data = self.spec.server.data
+        if isinstance(data, DataPath) and self.look.exists(data.path):
+            found[Address("directory", str(data.path))] = Directory(data.path)
+        if self.container is not None:
+            found[Address("container", self.container_name)] = self._observed_container(self.container)
+        return found
+
+    def _observed_container(self, container: Mapping[str, Any]) -> Container:
+        brought = (self.own_image or {}).get("Config") or {}
+        current = (self.image or {}).get("Id", "")
+        return observed_container(container, brought, current_image_id=current)
+
+    @property
+    def _state(self) -> str:
+        return "absent" if self.container is None else str(self.container["State"]["Status"])
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has initialised the data yet."""
+        data = self.spec.server.data
+        if isinstance(data, Ephemeral):
+            return self._state == "absent" or self._state in IDLE
+        if isinstance(data, DataPath):
+            return not self.look.exists(data.path)
+        return all(seen is None for seen in self.volumes.values())
+
+    @property
+    def status(self) -> Status:
+        """The container in a few words."""
+        if self.container is None:
+            return Status("absent", image=self.creation.image, data=self._data_place)
+        state = self.container["State"]
+        words = {"exited": "stopped", "created": "stopped", "dead": "stopped"}
+        detail = f"exit code {state['ExitCode']}" if state["Status"] in ("exited", "restarting") else ""
+        if state.get("OOMKilled"):
+            detail += ", killed for lack of memory"
+        return Status(
+            words.get(state["Status"], state["Status"]),
+            detail=detail,
+            image=self.container["Config"]["Image"],
+            container=self.container_name,
+            started=state["StartedAt"] if state["Running"] else None,
+            data=self._data_place,
+        )
+
+    @property
+    def _data_place(self) -> str:
+        data = self.spec.server.data
+        if isinstance(data, Ephemeral):
+            return "in memory"
+        return f"directory {data.path}" if isinstance(data, DataPath) else f"volume {data.name}"
+
+    def endpoint(self, password: Secret) -> Endpoint | None:
+        """Return the published address of the running container, as the engine shows it."""
+        if self._state != "running" or self.container is None:
+            return None
+        return self._published(self.container["HostConfig"]["PortBindings"] or {}, password)
+
+    def target(self, password: Secret) -> Endpoint:
+        """Return the address that the compose file publishes.
+
+        Raises:
+            ProvisionError: it publishes none.
+        """
+        found = self._published(self.creation.body["HostConfig"].get("PortBindings", {}), password)
+        if found is None:
+            raise ProvisionError(
+                "the rendered docker-compose.yml publishes no port, so the server cannot be reached from here",
+                next_step="add `ports:` to your docker-compose.yml.j2",
+            )
+        return found
+
+    def _published(self, bindings: Mapping[str, Any], password: Secret) -> Endpoint | None:
+        for each in bindings.values():
+            server, host = self.spec.server, self._reachable(each[0]["HostIp"])
+            return Endpoint(host, int(each[0]["HostPort"]), server.user, password, server.database)
+        return None
+
+    def _reachable(self, published: str) -> str:
+        if not self.look.engine_is_local:
+            return self.look.engine_host
+        return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(published, published)  # noqa: S104  # compared
+
+    # --- what kinds build on ---
+
+    def ground(self, *, starting: bool) -> Ground:
+        """Return how this container is restarted and entered."""
+
+        def local_sql(script: Secret) -> RunLocalSql:
+            return RunLocalSql(script, self.spec.server.user, container=self.container_name)
+
+        return Ground(self._publish, (self._call("restart_container"), self._ready), local_sql, starting)
+
+    @property
+    def _ready(self) -> WaitReady:
+        return WaitReady(self.spec.server.ready_timeout)
+
+    @property
+    def _publish(self) -> tuple[Effect, ...]:
+        return self._copy_to(self.container_name)
+
+    def _copy_to(self, name: str) -> tuple[Effect, ...]:
+        return (EngineCall("copy_to_container", name, {"files": self.uploads}),) if self.uploads else ()
+
+    def _call(self, operation: Any, target: str = "") -> EngineCall:
+        return EngineCall(operation, target or self.container_name, {"timeout": round(self.spec.server.stop_timeout)})
+
+    # --- the plan ---
+
+    def plan(self) -> tuple[Step, ...]:
+        """Return the steps to a running container.
+
+        Raises:
+            RefusedError: they would disturb what is not ours, or cost data.
+        """
+        guards.check(self.spec, self.creation, self.container, self.volumes, self.look)
+        container = self._plan_container()
+        if container:
+            guards.check_port(self.creation, self.container, self.look)
+        return (*self._plan_surroundings(), *container)
+
+    def _plan_surroundings(self) -> tuple[Step, ...]:
+        seen, wanted = self.observed, self.desired
+        creations: dict[Address, Effect] = {
+            Address("image", self.creation.image): EngineCall("pull_image", self.creation.image)
+        }
+        for each in self.creation.networks:
+            creations[Address("network", each.name)] = EngineCall("create_network", each.name, labels_of(each))
+        for each in self.creation.volumes:
+            creations[Address("volume", each.name)] = EngineCall("create_volume", each.name, labels_of(each))
+        if isinstance(self.spec.server.data, DataPath):
+            path = self.spec.server.data.path
+            creations[Address("directory", str(path))] = MakeDirectory(path, 0o700)
+        return tuple(
+            Step(address, Action.CREATE, None, wanted[address], (effect,))
+            for address, effect in creations.items()
+            if address not in seen and not (address.kind == "image" and not self._image_is_needed)
+        )
+
+    @property
+    def _image_is_needed(self) -> bool:
+        """An image that was removed from the engine is missed only when a container has to be made from it."""
+        return any(step.action in (Action.CREATE, Action.RECREATE) for step in self._plan_container())
+
+    def _plan_container(self) -> tuple[Step, ...]:
+        address = Address("container", self.container_name)
+        after = self.desired[address]
+        before = self.observed.get(address)
+        if before == after or not isinstance(after, Container):
+            return ()
+        if not isinstance(before, Container):
+            return (Step(address, Action.CREATE, None, after, (*self._make(self.container_name), *self._start)),)
+        why = changes(before, after)
+        if [change.field for change in why] != ["status"]:
+            return (self._recreate(address, before, after),)
+        if before.status == "paused":
+            return (
+                Step(
+                    address,
+                    Action.START,
+                    before,
+                    after,
+                    (EngineCall("unpause_container", self.container_name),),
+                    why=why,
+                ),
+            )
+        if before.status in IDLE:
+            return (Step(address, Action.START, before, after, (*self._publish, *self._start), why=why),)
+        effects = (*self._publish, self._call("restart_container"))
+        return (Step(address, Action.RESTART, before, after, effects, why=why),)
+
+    @property
+    def _start(self) -> tuple[Effect, ...]:
+        return (EngineCall("start_container", self.container_name),)
+
+    def _make(self, name: str) -> tuple[Effect, ...]:
+        """Create the container under a name; what an interrupted run left under the temporary name goes first."""
+        return (
+            EngineCall("remove_container", self._temporary),
+            EngineCall("create_container", name, self.creation.body),
+            *self._copy_to(name),
+        )
+
+    @property
+    def _temporary(self) -> str:
+        return f"{self.container_name}.new"
+
+    def _recreate(self, address: Address, before: Container, after: Container) -> Step:
+        """Make the new container first, so that one that cannot be made leaves the old one running."""
+        effects: list[Effect] = [*self._make(self._temporary), *self._stopping(before.status)]
+        effects += [
+            EngineCall("remove_container", self.container_name),
+            EngineCall("rename_container", self._temporary, {"name": self.container_name}),
+            *self._start,
+        ]
+        # An older build prints the same reference twice, and the fingerprint only says that something differs.
+        why = tuple(each for each in changes(before, after) if each.field not in ("fingerprint", "status"))
+        reasons = why or ("it was created with other arguments than the compose file has now",)
+        consequence = "recreate: connections are dropped, the data is kept"
+        if before.mounts != after.mounts and not isinstance(self.spec.server.data, Ephemeral):
+            consequence = "recreate: connections are dropped; the data stays where it was, see the mounts"
+        return Step(address, Action.RECREATE, before, after, tuple(effects), why=reasons, consequence=consequence)
+
+    def _stopping(self, status: str) -> list[Effect]:
+        if status in IDLE:
+            return []
+        thaw = [EngineCall("unpause_container", self.container_name)] if status == "paused" else []
+        return [*thaw, self._call("stop_container")]
+
+    # --- verbs ---
+
+    def _lifecycle(self, action: Action, effects: Sequence[Effect], **more: Any) -> Step:
+        address = Address("container", self.container_name)
+        before = self.observed.get(address)
+        after = None if action is Action.REMOVE else before
+        return Step(address, action, before, after if isinstance(after, State) else None, tuple(effects), **more)
+
+    def start(self) -> tuple[Step, ...]:
+        """Start or thaw a container that is there and does not run."""
+        if self.container is None or self._state == "running":
+            return ()
+        guards.check_port(self.creation, self.container, self.look)
+        effect = EngineCall("unpause_container" if self._state == "paused" else "start_container", self.container_name)
+        return (self._lifecycle(Action.START, (effect, self._ready)),)
+
+    def stop(self) -> tuple[Step, ...]:
+        """Stop the container; data in memory goes with it."""
+        if self.container is None or self._state in IDLE:
+            return ()
+        lost = isinstance(self.spec.server.data, Ephemeral)
+        text = "the data was in memory and is gone" if lost else "the data is kept"
+        return (self._lifecycle(Action.STOP, self._stopping(self._state), consequence=text, destroys=lost),)
+
+    def restart(self) -> tuple[Step, ...]:
+        """Stop and start the container."""
+        if self.container is None or self._state != "running":
+            return self.start()
+        return (self._lifecycle(Action.RESTART, (self._call("restart_container"), self._ready)),)
+
+    def destroy(self, *, data: bool) -> tuple[Step, ...]:
+        """Remove container and network; with ``data`` also the volume or directory, and what was rendered."""
+        guards.check(self.spec, self.creation, self.container, self.volumes, self.look, removing=True)
+        steps: list[Step] = []
+        if self.container is not None:
+            effects = [*self._stopping(self._state), EngineCall("remove_container", self.container_name)]
+            steps.append(self._lifecycle(Action.REMOVE, effects))
+        removals: list[tuple[Address, Effect, bool]] = [
+            (Address("network", name), EngineCall("remove_network", name), False)
+            for name, seen in self.networks.items()
+            if seen is not None
+        ]
+        if data:
+            removals += [
+                (Address("volume", name), EngineCall("remove_volume", name), True)
+                for name, seen in self.volumes.items()
+                if seen is not None
+            ]
+            if isinstance(self.spec.server.data, DataPath) and self.look.exists(self.spec.server.data.path):
+                path = self.spec.server.data.path
+                removals.append((Address("directory", str(path)), RemovePath(path), True))
+            if self.look.exists(self.spec.home):
+                removals.append((Address("directory", str(self.spec.home)), RemovePath(self.spec.home), False))
+        for address, effect, destroys in removals:
+            steps.append(Step(address, Action.REMOVE, self.observed.get(address), None, (effect,), destroys=destroys))
+        return tuple(steps)

@@ -1,0 +1,201 @@
+"""The Docker engine: where it is, a reader that can only ask, and (in :mod:`.engine_calls`) what changes things.
+
+The reader speaks one plain GET over the engine's Unix socket, because the SDK takes 150 ms to import and a run with
+nothing to do must not pay for it. Every other transport (tcp, TLS, ssh) goes through the SDK.
+API: https://docs.docker.com/reference/api/engine/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from provision.errors import StepFailedError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from docker import APIClient
+
+_TIMEOUT = 30.0
+_OK, _NOT_FOUND = 200, 404
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """Where the engine is (``unix:///var/run/docker.sock``) and who said so; ``tls`` holds the certificates."""
+
+    url: str
+    source: str
+    tls: Path | None = None
+
+    @property
+    def socket_path(self) -> str | None:
+        """The path of the Unix socket, or None for another transport."""
+        return self.url.removeprefix("unix://") if self.url.startswith("unix://") else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether paths of this machine mean something to the engine."""
+        return self.socket_path is not None
+
+    @property
+    def hostname(self) -> str:
+        """The host on which the engine publishes ports."""
+        return "127.0.0.1" if self.is_local else urlsplit(self.url).hostname or "127.0.0.1"
+
+    def __str__(self) -> str:
+        return f"{self.url} ({self.source})"
+
+
+def locate(environ: Mapping[str, str]) -> EngineAddress:
+    """Find the engine as the ``docker`` command does: DOCKER_HOST, DOCKER_CONTEXT, the current context, the default.
+
+    https://docs.docker.com/engine/manage-resources/contexts/
+    """
+    config = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
+    if host := environ.get("DOCKER_HOST"):
+        tls = Path(environ.get("DOCKER_CERT_PATH") or config) if environ.get("DOCKER_TLS_VERIFY") else None
+        return EngineAddress(host, "from DOCKER_HOST", tls)
+    name = environ.get("DOCKER_CONTEXT") or _current_context(config)
+    if name and name != "default":
+        return _context(config, name)
+    candidates = [
+        "/var/run/docker.sock",
+        f"{environ.get('HOME', '')}/.docker/run/docker.sock",
+        f"{environ.get('XDG_RUNTIME_DIR', '')}/docker.sock",
+    ]
+    found = next((path for path in candidates if Path(path).exists()), candidates[0])
+    return EngineAddress(f"unix://{found}", "the default socket")
+
+
+def _current_context(config: Path) -> str | None:
+    try:
+        return json.loads((config / "config.json").read_bytes()).get("currentContext")  # type: ignore[no-any-return]
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _context(config: Path, name: str) -> EngineAddress:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    try:
+        meta = json.loads((config / "contexts" / "meta" / digest / "meta.json").read_bytes())
+        host = meta["Endpoints"]["docker"]["Host"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnavailableError(
+            f"the docker context {name!r} cannot be read",
+            evidence=[f"{type(error).__name__}: {error}"],
+            next_step="docker context ls",
+        ) from error
+    tls = config / "contexts" / "tls" / digest / "docker"
+    return EngineAddress(host, f"docker context {name!r}", tls if tls.is_dir() else None)
+
+
+class EngineReader:
+    """Asks the engine, and cannot change it: it has no method but GET."""
+
+    def __init__(self, address: EngineAddress) -> None:
+        self.address = address
+        self._client: APIClient | None = None
+
+    def get(self, path: str, **parameters: str | int) -> Any:
+        """Return the JSON of ``GET path``, or None where the engine answers 404.
+
+        Raises:
+            UnavailableError: nothing answers there.
+            StepFailedError: the engine answers with an error.
+        """
+        status, body = self._fetch(path, parameters)
+        if status == _NOT_FOUND:
+            return None
+        if status != _OK:
+            raise StepFailedError(
+                f"the engine at {self.address} answered {status} to GET {path}",
+                evidence=[body.decode(errors="replace").strip()],
+                next_step="docker info",
+            )
+        return json.loads(body)
+
+    def logs(self, container: str, tail: int) -> list[str]:
+        """Return the last lines of a container's log, both streams, oldest first."""
+        _, body = self._fetch(f"/containers/{container}/logs", {"stdout": 1, "stderr": 1, "tail": tail})
+        return demultiplex(body).decode(errors="replace").splitlines()
+
+    def _fetch(self, path: str, parameters: Mapping[str, str | int]) -> tuple[int, bytes]:
+        query = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in parameters.items())
+        target = quote(path, safe="/:@") + (f"?{query}" if query else "")
+        if (socket_path := self.address.socket_path) is not None:
+            return self._fetch_unix(socket_path, target)
+        return self._fetch_by_sdk(target)
+
+    def _fetch_unix(self, socket_path: str, target: str) -> tuple[int, bytes]:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(_TIMEOUT)
+                connection.connect(socket_path)
+                # HTTP/1.0: the answer ends where the connection does, and is never chunked.
+                connection.sendall(f"GET {target} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+                chunks = []
+                while chunk := connection.recv(1 << 16):
+                    chunks.append(chunk)
+        except OSError as error:
+            raise unreachable(self.address, error) from error
+        head, separator, body = b"".join(chunks).partition(b"\r\n\r\n")
+        if not separator:
+            raise unreachable(self.address, ConnectionError("it closed the connection without an answer"))
+        return int(head.split(b" ", 2)[1]), body
+
+    def _fetch_by_sdk(self, target: str) -> tuple[int, bytes]:
+        if self._client is None:
+            self._client = connect(self.address)
+        answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
+        return answer.status_code, answer.content
+
+
+def demultiplex(raw: bytes) -> bytes:
+    """Join the frames of a container's output (8 bytes of header: stream, 0, 0, 0, length) into plain text.
+
+    https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+    """
+    parts, at = [], 0
+    while at + 8 <= len(raw) and raw[at] in (0, 1, 2) and raw[at + 1 : at + 4] == b"\0\0\0":
+        length = int.from_bytes(raw[at + 4 : at + 8], "big")
+        parts.append(raw[at + 8 : at + 8 + length])
+        at += 8 + length
+    return b"".join(parts) if parts else raw
+
+
+def unreachable(address: EngineAddress, error: BaseException) -> UnavailableError:
+    """Return the error for an engine that does not answer: which one was tried, why it failed, what to do."""
+    reason = f"{type(error).__name__}: {error}"
+    advice = "start Docker, or name the engine in DOCKER_HOST (docker context ls)"
+    if isinstance(error, PermissionError):
+        advice = f"sudo usermod -aG docker {os.environ.get('USER', '$USER')}   (then log in again)"
+    return UnavailableError(f"no Docker engine answers at {address}", evidence=[reason], next_step=advice)
+
+
+def connect(address: EngineAddress) -> APIClient:
+    """Return the SDK's client for this engine, with the API version that both sides know.
+
+    Raises:
+        UnavailableError: nothing answers there.
+    """
+    import docker
+    import docker.errors
+    import docker.tls
+    import requests
+
+    tls: docker.tls.TLSConfig | bool = False
+    if address.tls is not None:
+        pair = (str(address.tls / "cert.pem"), str(address.tls / "key.pem"))
+        tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(address.tls / "ca.pem"), verify=True)
+    try:
+        return docker.APIClient(base_url=address.url, version="auto", tls=tls, timeout=60)
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        raise unreachable(address, error) from error

@@ -1,0 +1,202 @@
+"""What changes things in the Docker engine, through its SDK: one function for each operation of an EngineCall."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import StepFailedError
+from provision.system.engine import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from docker import APIClient
+
+    from provision.model import EngineCall, Secret
+    from provision.system.engine import EngineAddress
+
+_REMOVAL_TIMEOUT = 30.0
+
+
+class Engine:
+    """Performs engine calls; the connection is made with the first one."""
+
+    def __init__(self, address: EngineAddress) -> None:
+        self.address = address
+        self._client: APIClient | None = None
+
+    @property
+    def client(self) -> APIClient:
+        """The SDK's low-level client."""
+        if self._client is None:
+            self._client = connect(self.address)
+        return self._client
+
+    def perform(self, call: EngineCall, detail: Callable[[str], None]) -> None:
+        """Do one call. ``detail`` is told of progress worth seeing.
+
+        Raises:
+            StepFailedError: the engine refused, with its own words.
+        """
+        import docker.errors
+        import requests
+
+        operation = getattr(self, f"_{call.operation}")
+        try:
+            operation(call.target, call.body, detail)
+        except docker.errors.APIError as error:
+            raise StepFailedError(
+                f"the engine refused to {call.operation.replace('_', ' ')} {call.target!r}",
+                evidence=[error.explanation or str(error)],
+                next_step="docker info",
+            ) from error
+        except requests.RequestException as error:
+            raise StepFailedError(
+                f"the engine at {self.address} did not answer while it should {call.operation.replace('_', ' ')}"
+                f" {call.target!r}",
+                evidence=[f"{type(error).__name__}: {error}"],
+                next_step="docker info",
+            ) from error
+
+    def execute(self, container: str, argv: tuple[str, ...], stdin: Secret) -> tuple[int, str]:
+        """Run a program in a container with a secret on its standard input; return its exit code and output."""
+        import socket
+
+        from provision.system.engine import demultiplex
+
+        created = self.client.exec_create(container, list(argv), stdin=True, stdout=True, stderr=True)
+        stream = self.client.exec_start(created["Id"], socket=True)
+        connection: Any = getattr(stream, "_sock", stream)
+        try:
+            connection.sendall(stdin.reveal().encode())
+            connection.shutdown(socket.SHUT_WR)
+            chunks = []
+            while chunk := connection.recv(1 << 16):
+                chunks.append(chunk)
+        finally:
+            stream.close()
+        code = self.client.exec_inspect(created["Id"])["ExitCode"]
+        return int(code), demultiplex(b"".join(chunks)).decode(errors="replace")
+
+    def logs(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
+        """Yield the lines of a container's log; with ``follow`` until the container ends."""
+        stream = self.client.logs(
+            container, stream=True, follow=follow, tail="all" if tail is None else tail, stdout=True, stderr=True
+        )
+        rest = b""
+        for chunk in stream:
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+        if rest:
+            yield rest.decode(errors="replace")
+
+    # --- images ---
+
+    def _pull_image(self, image: str, _body: Mapping[str, Any], detail: Callable[[str], None]) -> None:
+        import docker.errors
+
+        repository, tag = split_reference(image)
+        done: dict[str, tuple[int, int]] = {}
+        try:
+            for event in self.client.pull(repository, tag=tag, stream=True, decode=True):
+                if "error" in event:
+                    raise self._not_pulled(image, event["error"])
+                progress = event.get("progressDetail") or {}
+                if progress.get("total"):
+                    done[event["id"]] = (progress["current"], progress["total"])
+                    current, total = (sum(part) for part in zip(*done.values(), strict=True))
+                    detail(f"{event['status'].lower()} {current / 1e6:.0f} of {total / 1e6:.0f} MB")
+        except docker.errors.APIError as error:
+            raise self._not_pulled(image, error.explanation or str(error)) from error
+
+    def _not_pulled(self, image: str, why: str) -> StepFailedError:
+        return StepFailedError(
+            f"the image {image!r} is not in the engine at {self.address} and could not be pulled",
+            evidence=[why.strip()],
+            next_step=f"docker pull {image}",
+        )
+
+    # --- networks and volumes ---
+
+    def _create_network(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.create_network(name, driver="bridge", labels=dict(body["labels"]), check_duplicate=True)
+
+    def _remove_network(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.remove_network(name)
+
+    def _create_volume(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.create_volume(name, labels=dict(body["labels"]))
+
+    def _remove_volume(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.remove_volume(name)
+
+    # --- containers ---
+
+    def _create_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.create_container_from_config(dict(body), name)  # type: ignore[no-untyped-call]
+
+    def _rename_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.rename(name, body["name"])
+
+    def _update_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.update_container(name, **body)
+
+    def _start_container(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.start(name)
+
+    def _unpause_container(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.unpause(name)
+
+    def _stop_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.stop(name, timeout=body["timeout"])
+
+    def _restart_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.restart(name, timeout=body["timeout"])
+
+    def _remove_container(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        """Remove a container and its anonymous volumes, if it is there, and wait until its name is free again."""
+        import docker.errors
+
+        with suppress(docker.errors.NotFound):
+            self.client.remove_container(name, v=True)
+        deadline = time.monotonic() + _REMOVAL_TIMEOUT
+        while True:
+            try:
+                self.client.inspect_container(name)
+            except docker.errors.NotFound:
+                return
+            if time.monotonic() > deadline:
+                raise StepFailedError(
+                    f"the container {name!r} is still being removed after {_REMOVAL_TIMEOUT:.0f} s",
+                    next_step=f"docker inspect {name}",
+                )
+            time.sleep(0.05)
+
+    def _copy_to_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        """Put files into a container: ``body["files"]`` maps absolute paths to (content, mode)."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for path, (content, mode) in body["files"].items():
+                data = (content if isinstance(content, str) else content.reveal()).encode()
+                entry = tarfile.TarInfo(path.lstrip("/"))
+                entry.size, entry.mode, entry.mtime = len(data), mode, int(time.time())
+                tar.addfile(entry, io.BytesIO(data))
+        self.client.put_archive(name, "/", archive.getvalue())
+
+
+def split_reference(image: str) -> tuple[str, str | None]:
+    """Split an image reference into what is pulled and its tag; a digest stays with the name.
+
+    >>> split_reference("registry.example:5000/db/postgres:17")
+    ('registry.example:5000/db/postgres', '17')
+    >>> split_reference("postgres@sha256:abc")
+    ('postgres@sha256:abc', None)
+    """
+    if "@" in image:
+        return image, None
+    name, separator, tag = image.rpartition(":")
+    return (name, tag) if separator and "/" not in tag else (image, "latest")

@@ -1,0 +1,72 @@
+"""Files: read what may not be there, write so that a reader sees the old text or the new one and nothing between."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from provision.errors import ProvisionError
+
+
+def read_text(path: Path) -> str | None:
+    """Return a file's text, or None where there is no file.
+
+    Raises:
+        ProvisionError: it is there and cannot be read.
+    """
+    try:
+        return path.read_bytes().decode()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProvisionError(f"{path} cannot be read", evidence=[str(error)], next_step=f"ls -l {path}") from error
+
+
+def mode_of(path: Path) -> int:
+    """Return the permission bits of a file that exists."""
+    return path.stat().st_mode & 0o777
+
+
+def write_atomically(path: Path, content: str, mode: int) -> None:
+    """Write ``content`` beside ``path``, flush it to the disk, and put it in place in one rename.
+
+    Missing directories are made: 0700 for a file that only its owner may read, else 0755.
+
+    Raises:
+        ProvisionError: the directory is not writable, the disk is full.
+    """
+    try:
+        make_directory(path.parent, 0o755 if mode & 0o044 else 0o700)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode())
+                os.fchmod(file.fileno(), mode)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise ProvisionError(
+            f"{path} cannot be written", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
+        ) from error
+
+
+def make_directory(path: Path, mode: int) -> None:
+    """Make a directory and its parents; only those that are new get ``mode``, whatever the umask is."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        each.chmod(mode if each == path else 0o755)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole directory; what is not there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""One apply at a time per environment: an operating-system lock, gone with its process, that names its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from provision.errors import LockedError
+from provision.system.files import make_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_POLL = 0.1
+
+
+@contextmanager
+def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file at ``path`` for the length of the block; wait up to ``timeout`` seconds for it.
+
+    ``waiting`` is told once who holds it.
+
+    Raises:
+        LockedError: it is still held after that time.
+    """
+    make_directory(path.parent, 0o755)
+    with path.open("a+") as file:
+        deadline = time.monotonic() + timeout
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = _holder(path)
+                if time.monotonic() >= deadline:
+                    raise LockedError(
+                        f"another run works on this environment and did not end within {timeout:g} s",
+                        evidence=[f"the lock is held by {holder}"],
+                        next_step="wait for it, or give a longer --lock-timeout",
+                    ) from None
+                if not told:
+                    waiting(f"waiting for {holder}")
+                    told = True
+                time.sleep(_POLL)
+        file.truncate(0)
+        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}, file)
+        file.flush()
+        yield
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _holder(path: Path) -> str:
+    try:
+        held = json.loads(path.read_text())
+        return f"process {held['pid']} on {held['host']}, since {held['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"

@@ -1,0 +1,57 @@
+"""Ports of this machine: is one free, who has it, and which one to take."""
+
+from __future__ import annotations
+
+import socket
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+_FIRST, _COUNT = 20000, 10000
+"""Below the ports that systems give to outgoing connections (32768 on Linux, 49152 elsewhere)."""
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether a server could listen on a port now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            return True  # a low port, which the engine may bind and we may not
+        except OSError:
+            return False
+    return True
+
+
+def free(host: str, name: str) -> int:
+    """Return a free port; the same name gets the same one as long as nobody else has it."""
+    start = zlib.crc32(name.encode())
+    for offset in range(_COUNT):
+        port = _FIRST + (start + offset) % _COUNT
+        if is_free(host, port):
+            return port
+    message = f"no port between {_FIRST} and {_FIRST + _COUNT} is free"
+    raise RuntimeError(message)
+
+
+def process_on(port: int) -> str | None:
+    """Return the process that listens on a TCP port (``nginx, process 4711``), where this system tells.
+
+    Linux lists sockets with their inodes in ``/proc/net/tcp`` and a process's sockets in ``/proc/<pid>/fd``.
+    """
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{fields[9]}]")
+    if not inodes:
+        return None
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(str(each.readlink()) in inodes for each in (directory / "fd").iterdir()):
+                return f"{(directory / 'comm').read_text().strip()}, process {directory.name}"
+    return None

@@ -1,0 +1,141 @@
+"""Connections to PostgreSQL: one that can only read, for observing, and one that acts.
+
+libpq parameters: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import StepFailedError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg2.extensions
+
+    from provision.model import Endpoint
+
+_CONNECT_TIMEOUT = 5
+_READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
+
+
+class Login(Enum):
+    """What became of an attempt to log in."""
+
+    OK = "ok"
+    NO_SERVER = "nothing accepts connections there"
+    STARTING = "the server is starting up"
+    NO_DATABASE = "the database does not exist"
+    REFUSED = "the server refuses this login"
+
+
+# libpq gives no SQLSTATE for a connection that fails, so the server's words have to do.
+_ANSWERS = (
+    (re.compile(r'database ".*" does not exist'), Login.NO_DATABASE),
+    (re.compile(r"password authentication failed|no pg_hba.conf entry|role \".*\" (does not exist|is not permitted)"),
+     Login.REFUSED),
+    (re.compile(r"the database system is (starting up|in recovery|shutting down|not yet accepting)"), Login.STARTING),
+)  # fmt: skip
+
+
+class LoginError(UnavailableError):
+    """A login failed; ``login`` says in which of the ways that matter."""
+
+    def __init__(self, login: Login, endpoint: Endpoint, message: str) -> None:
+        super().__init__(
+            f"cannot log in to {endpoint.host}:{endpoint.port} as {endpoint.user!r}: {login.value}",
+            evidence=[line for line in message.splitlines() if line.strip()],
+        )
+        self.login = login
+
+
+def classify(message: str) -> Login:
+    """Tell from libpq's message how a login failed."""
+    return next((login for pattern, login in _ANSWERS if pattern.search(message)), Login.NO_SERVER)
+
+
+def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool) -> psycopg2.extensions.connection:
+    """Open a connection in autocommit mode.
+
+    Raises:
+        LoginError: it failed, and how.
+    """
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(
+            host=endpoint.host,
+            port=endpoint.port,
+            user=endpoint.user,
+            password=endpoint.password.reveal(),
+            dbname=database or endpoint.database,
+            connect_timeout=_CONNECT_TIMEOUT,
+            application_name="provision",
+            gssencmode="disable",
+            sslmode="prefer",
+            client_encoding="UTF8",
+            options=_READ_ONLY if read_only else "",
+        )
+    except psycopg2.OperationalError as error:
+        raise LoginError(classify(str(error)), endpoint, str(error)) from error
+    connection.autocommit = True
+    return connection
+
+
+class ReadOnlyQuery:
+    """Implements :class:`provision.model.Query` with one read-only connection per database, opened when asked."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._connections: dict[str, psycopg2.extensions.connection] = {}
+
+    def rows(
+        self, sql: str, parameters: Sequence[object] = (), *, database: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement.
+
+        Raises:
+            LoginError: the login fails.
+            UnavailableError: the server went away, or refuses the question.
+        """
+        import psycopg2
+
+        name = database or self._endpoint.database
+        if name not in self._connections:
+            self._connections[name] = connect(self._endpoint, name, read_only=True)
+        try:
+            with self._connections[name].cursor() as cursor:
+                cursor.execute(sql, tuple(parameters) or None)
+                return cursor.fetchall()
+        except psycopg2.Error as error:
+            raise UnavailableError(
+                f"the server at {self._endpoint.host}:{self._endpoint.port} did not answer a question",
+                evidence=str(error).splitlines(),
+            ) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        while self._connections:
+            self._connections.popitem()[1].close()
+
+
+def execute(endpoint: Endpoint, database: str, statements: Sequence[str]) -> None:
+    """Run statements, each in a transaction of its own.
+
+    Raises:
+        StepFailedError: the server refused one, with its words.
+    """
+    import psycopg2
+
+    with closing(connect(endpoint, database, read_only=False)) as connection, connection.cursor() as cursor:
+        for statement in statements:
+            try:
+                cursor.execute(statement)
+            except psycopg2.Error as error:
+                raise StepFailedError(
+                    "the server refused a statement", evidence=[statement, *str(error).splitlines()]
+                ) from error

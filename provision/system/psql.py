@@ -1,0 +1,69 @@
+"""An interactive psql: the one of this machine, or the one in the container."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+from provision.errors import ProvisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.model import Endpoint
+
+
+def run(endpoint: Endpoint, major: int, container: str | None, arguments: Sequence[str]) -> int:
+    """Run psql on the terminal and return its exit code.
+
+    The psql of this machine is taken if it is at least as new as the server (an older one does not know its catalogs),
+    else the container's own.
+
+    Raises:
+        ProvisionError: there is none.
+    """
+    local = shutil.which("psql")
+    if local is not None and (container is None or _major(local) >= major):
+        return _local(local, endpoint, arguments)
+    docker = shutil.which("docker")
+    if container is not None and docker is not None:
+        flags = "-it" if sys.stdin.isatty() and sys.stdout.isatty() else "-i"
+        place = (f"--username={endpoint.user}", f"--dbname={endpoint.database}")
+        return subprocess.run((docker, "exec", flags, container, "psql", *place, *arguments), check=False).returncode
+    if local is not None:
+        return _local(local, endpoint, arguments)
+    raise ProvisionError(
+        "there is no psql on this machine, and no docker command to use the container's",
+        next_step="install psql (Debian: apt install postgresql-client)",
+    )
+
+
+def _major(psql: str) -> int:
+    said = subprocess.run((psql, "--version"), capture_output=True, text=True, check=False).stdout
+    match = re.search(r"(\d+)", said)
+    return int(match[1]) if match else 0
+
+
+def _local(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
+    """Hand the password over in a file that only we can read, never in argv or the environment.
+
+    https://www.postgresql.org/docs/current/libpq-pgpass.html
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="provision-", suffix=".pgpass") as file:
+        escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
+        file.write(f"*:*:*:*:{escaped}\n")
+        file.flush()
+        place = (
+            f"--host={endpoint.host}",
+            f"--port={endpoint.port}",
+            f"--username={endpoint.user}",
+            f"--dbname={endpoint.database}",
+        )
+        environment = {**os.environ, "PGPASSFILE": file.name}
+        environment.pop("PGPASSWORD", None)
+        return subprocess.run((psql, *place, *arguments), env=environment, check=False).returncode

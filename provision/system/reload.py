@@ -1,0 +1,72 @@
+"""Having the server read its configuration again, and seeing that it did.
+
+A file that was just replaced may not be visible to the server yet (shared folders of virtual machines), and one with an
+error is dropped as a whole at a reload. So the server is asked first what it makes of the file.
+https://www.postgresql.org/docs/current/view-pg-file-settings.html
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import StepFailedError
+from provision.system.postgres import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.model import Endpoint
+
+_TIMEOUT = 10.0
+_PAUSE = 0.02
+_FILE = """
+SELECT name, setting, sourceline, error FROM pg_file_settings
+WHERE sourcefile = current_setting('config_file') ORDER BY seqno
+"""
+_NEEDS_RESTART = "setting could not be applied"
+
+
+def reload(endpoint: Endpoint, database: str, expected: Mapping[str, str]) -> None:
+    """Wait until the server sees ``expected`` (name → raw value) in its file, then have it read it.
+
+    Raises:
+        StepFailedError: the server finds an error in the file, or does not see it.
+    """
+    wanted = {name.casefold(): value for name, value in expected.items()}
+    with closing(connect(endpoint, database, read_only=False)) as connection, connection.cursor() as cursor:
+        _await_file(cursor, wanted)
+        cursor.execute("SELECT pg_conf_load_time()::text")
+        before = cursor.fetchone()
+        cursor.execute("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + _TIMEOUT
+    while time.monotonic() < deadline:
+        with closing(connect(endpoint, database, read_only=True)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_conf_load_time()::text")
+            if cursor.fetchone() != before:
+                return
+        time.sleep(_PAUSE)
+    raise StepFailedError(f"the server did not read its configuration again within {_TIMEOUT:g} s")
+
+
+def _await_file(cursor: Any, wanted: Mapping[str, str]) -> None:
+    deadline = time.monotonic() + _TIMEOUT
+    while True:
+        cursor.execute(_FILE)
+        rows = cursor.fetchall()
+        errors = [
+            f"line {line}: {name}: {error}" for name, _, line, error in rows if error not in (None, _NEEDS_RESTART)
+        ]
+        seen = {name.casefold(): value for name, value, _, _ in rows if name is not None}
+        if seen == dict(wanted):
+            if errors:
+                raise StepFailedError("the server refuses the new postgresql.conf", evidence=errors)
+            return
+        if time.monotonic() > deadline:
+            raise StepFailedError(
+                f"the server does not see the new postgresql.conf after {_TIMEOUT:g} s",
+                evidence=[f"it sees {name} = {seen.get(name)}, not {value}" for name, value in wanted.items()
+                          if seen.get(name) != value][:5],
+            )  # fmt: skip
+        time.sleep(_PAUSE)

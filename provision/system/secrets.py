@@ -1,0 +1,64 @@
+"""Where a password comes from: a file, a program, or our own generator."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from typing import TYPE_CHECKING
+
+from provision.errors import ProvisionError
+from provision.model import Secret
+from provision.spec.model import PasswordCommand, PasswordFile, PasswordValue
+from provision.system.files import read_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.spec.model import PasswordSource
+
+_TIMEOUT = 60
+_BYTES = 24
+
+
+def resolve(source: PasswordSource, kept: Path) -> Secret:
+    """Return the password; ``kept`` is the file in which a generated one was kept.
+
+    A generated password that is not kept yet is made anew; writing it there is a step of the plan.
+
+    Raises:
+        ProvisionError: the file is missing or empty, the program fails or prints nothing.
+    """
+    if isinstance(source, PasswordValue):
+        return source.value
+    if isinstance(source, PasswordFile):
+        text = read_text(source.path)
+        if text is None:
+            raise ProvisionError(f"the password file {source.path} does not exist", next_step=f"ls -l {source.path}")
+        return _first_line(text, f"the password file {source.path}")
+    if isinstance(source, PasswordCommand):
+        return _first_line(_output(source), f"the program {source.argv[0]!r}")
+    return Secret(read_text(kept) or secrets.token_urlsafe(_BYTES))
+
+
+def _first_line(text: str, where: str) -> Secret:
+    line = text.split("\n", 1)[0].rstrip("\r")
+    if not line:
+        raise ProvisionError(
+            f"{where} holds no password in its first line", next_step="write it there, alone in a line"
+        )
+    return Secret(line)
+
+
+def _output(source: PasswordCommand) -> str:
+    shown = " ".join(source.argv)
+    try:
+        done = subprocess.run(source.argv, cwd=source.cwd, capture_output=True, timeout=_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ProvisionError(f"the password program {shown!r} cannot be run", evidence=[str(error)]) from error
+    if done.returncode != 0:
+        raise ProvisionError(
+            f"the password program {shown!r} failed with exit code {done.returncode}",
+            evidence=done.stderr.decode(errors="replace").splitlines()[-5:],
+            next_step=shown,
+        )
+    return done.stdout.decode(errors="replace")
