@@ -1,0 +1,118 @@
+"""The command line on a made-up world: ``fake_core.py SCENARIO VERB …``. What would be carried out is only printed.
+
+It stands in for :mod:`provision.observe` and :mod:`provision.apply`, so that what the verbs say and how they exit can
+be tested without a server. The same verbs run on real servers in ``tests/docker``.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from provision.cli import run
+from provision.errors import StepFailedError, UnavailableError
+from provision.model import (
+    Action,
+    Address,
+    Change,
+    Endpoint,
+    EngineCall,
+    Outcome,
+    Plan,
+    Result,
+    Secret,
+    Status,
+    Step,
+    WriteFile,
+)
+
+ENDPOINT = Endpoint("127.0.0.1", 5432, "postgres", Secret("p@ss/word"), "shop")
+CONF = WriteFile(Path("conf/postgresql.conf"), "max_connections = 200\n")
+SECRET_FILE = WriteFile(Path("secrets/password"), Secret("p@ss/word"), 0o600)
+RELOAD = Step(Address("settings", "shop"), Action.RELOAD, None, None, (CONF,), (Change("work_mem", "4MB", "8MB"),))
+CREATE = Step(Address("container", "shop"), Action.CREATE, None, None, (EngineCall("create_container", "shop"),))
+REMOVE = Step(Address("container", "shop"), Action.REMOVE, None, None, (EngineCall("remove_container", "shop"),))
+REMOVE_DATA = Step(
+    Address("volume", "shop-data"), Action.REMOVE, None, None, (EngineCall("remove_volume", "shop"),), destroys=True
+)
+PLANS = {"nothing": (), "reload": (RELOAD,), "fresh": (CREATE, RELOAD)}
+RUNNING = Status("running", version="17.6", container="shop", revisions={"app": ("0006_status",)})
+STATUS = {"unreachable": Status("unreachable", "it does not answer"), "nothing": RUNNING, "reload": RUNNING}
+
+
+@dataclass(frozen=True)
+class Survey:
+    spec: Any
+    plan: Plan
+    status: Status
+    endpoint: Endpoint | None = ENDPOINT
+    runtime: str = "docker"
+    reason: str = "the engine at unix:///var/run/docker.sock"
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def perform(scenario: str, steps: tuple[Step, ...], progress: Any) -> Result:
+    outcomes = []
+    for step in steps:
+        progress.started(step)
+        if scenario == "slow":
+            print("begun", flush=True)  # noqa: T201
+            time.sleep(60)
+        error = "it broke" if scenario == "broken" else None
+        outcomes.append(Outcome(step, 0.01, error))
+        progress.finished(outcomes[-1])
+        if error:
+            raise StepFailedError("it broke", evidence=["FATAL: disk full"], next_step="provision logs")
+    return Result(tuple(outcomes), 0.02)
+
+
+def psql(spec: Any, arguments: tuple[str, ...]) -> int:
+    print(spec.name, *arguments)  # noqa: T201
+    return 3
+
+
+def core(scenario: str) -> dict[str, ModuleType]:
+    observe, apply = ModuleType("provision.observe"), ModuleType("provision.apply")
+
+    def survey(spec: Any, *, runtime: str | None = None) -> Survey:
+        del runtime
+        if scenario == "no-engine":
+            raise UnavailableError("no Docker engine answers", evidence=["tried unix:///x"], next_step="start it")
+        if scenario == "bug":
+            raise ZeroDivisionError
+        if scenario == "interrupted":
+            raise KeyboardInterrupt
+        return Survey(spec, Plan(PLANS.get(scenario, (CREATE,))), STATUS.get(scenario, Status("absent")))
+
+    def destruction(spec: Any, *, data: bool) -> Plan:
+        del spec
+        return Plan(() if scenario == "nothing" else (REMOVE, REMOVE_DATA) if data else (REMOVE,))
+
+    vars(observe).update(
+        survey=survey,
+        endpoint=lambda _spec: ENDPOINT,
+        rendered=lambda _spec: (CONF, SECRET_FILE),
+        logs=lambda _spec, *, follow, tail: iter([f"LOG: {follow} {tail}", "LOG: ready"]),
+    )
+    vars(apply).update(
+        converge=lambda first, *, progress, lock_timeout: perform(
+            scenario, first.plan.steps if lock_timeout else (), progress
+        ),
+        start=lambda _spec, *, progress: perform(scenario, (), progress),
+        stop=lambda _spec, *, progress: perform(scenario, (REMOVE,), progress),
+        restart=lambda _spec, *, progress: perform(scenario, (RELOAD,), progress),
+        destruction=destruction,
+        destroy=lambda spec, *, data, progress: perform(scenario, destruction(spec, data=data).steps, progress),
+        write=lambda files: (files[0].path,),
+        psql=psql,
+    )
+    return {"provision.observe": observe, "provision.apply": apply}
+
+
+if __name__ == "__main__":
+    sys.modules.update(core(sys.argv[1]))
+    sys.exit(run(sys.argv[2:]))
