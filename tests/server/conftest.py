@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from provision.model import Endpoint, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+sys.path.insert(0, str(Path(__file__).parent))  # helpers beside the tests: import mode importlib adds nothing
 
 SYSTEM_USER = "nobody"
 PASSWORD = "pä ss%@:/'\\word"

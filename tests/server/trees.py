@@ -1,0 +1,70 @@
+"""Alembic trees for the tests, written where a test wants them."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from provision.model import Migrate
+from provision.spec.model import Migrations
+from provision.system.alembic import migrate
+from provision.system.alembic_files import load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provision.model import Endpoint
+    from provision.system.alembic import Migrated, MigrationEvent
+
+ENV = """
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+engine = create_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=pool.NullPool)
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+def table(name: str) -> str:
+    """Return the body of an upgrade that makes a table."""
+    return f'op.create_table("{name}", sa.Column("id", sa.Integer, primary_key=True))'
+
+
+def write(home: Path, revisions: Mapping[str, str], *, env: str = ENV) -> Migrations:
+    """Write a line of revisions (id → body of ``upgrade``) and return the tree; its downgrades drop table ``id``."""
+    versions = home / "migrations" / "versions"
+    versions.mkdir(parents=True, exist_ok=True)
+    (versions.parent / "env.py").write_text(textwrap.dedent(env))
+    before = None
+    for name, body in revisions.items():
+        text = (
+            f'"""make {name}"""\nimport sqlalchemy as sa\nfrom alembic import op\n'
+            f"revision = {name!r}\ndown_revision = {before!r}\n"
+            f"def upgrade():\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
+            f"def downgrade():\n    op.drop_table({name!r})\n"
+        )
+        (versions / f"{name}.py").write_text(text)
+        before = name
+    return Migrations("app", versions.parent, None, "head", False, None, "alembic_version", None, 60.0)
+
+
+def run(
+    tree: Migrations, endpoint: Endpoint, target: str = "head", events: list[MigrationEvent] | None = None
+) -> Migrated:
+    """Upgrade to a target."""
+    files = load(tree)
+    rows = files[0].version_rows(files[0].resolve(target))
+    told = events if events is not None else []
+    return migrate(tree, files, endpoint, Migrate(tree.name, rows), told.append)
+
+
+def undo(tree: Migrations, endpoint: Endpoint, target: str) -> Migrated:
+    """Downgrade to a target."""
+    files = load(tree)
+    effect = Migrate(tree.name, files[0].version_rows(files[0].resolve(target)), "downgrade")
+    return migrate(replace(tree, allow_downgrade=True), files, endpoint, effect, lambda _event: None)
