@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,7 +52,6 @@ class Survey:
     endpoint: Endpoint | None = ENDPOINT
     runtime: str = "docker"
     reason: str = "the engine at unix:///var/run/docker.sock"
-    more: dict[str, Any] = field(default_factory=dict)
 
 
 def perform(scenario: str, steps: tuple[Step, ...], progress: Any) -> Result:
