@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.revisions import check
 from provision.revisions.order import newest_first
-from provision.revisions.source import Fields, Revision, digest, read_fields, restore
+from provision.revisions.source import FIELDS, Fields, Revision, digest, read_fields, restore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -58,8 +58,11 @@ class Graph:
         revisions: list[Revision] = []
         for path, source in sources.items():
             key = digest(source)
-            fields = kept[key] = known.get(key) or read_fields(source, path)
-            revisions.append(restore(fields, path))
+            found = known.get(key)
+            if found is None or len(found) != FIELDS:
+                found = read_fields(source, path)
+            kept[key] = found
+            revisions.append(restore(found, path))
         return cls(revisions, cache=kept)
 
     def __contains__(self, name: str) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Fields = list[Any]
 """What is kept of one file, as JSON: the fields of a :class:`Revision` without its path, in their order."""
 
+FIELDS = 8
 _WANTED = ("revision", "down_revision", "depends_on", "branch_labels")
 _LITERAL = "write it as a plain string (or tuple of strings) at the top level of the file, as `alembic revision` does"
 

@@ -1,0 +1,142 @@
+"""Trees, targets and plans as a table (`revisions.yml`): one line a case."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provision.errors import MigrationsError, ProvisionError, RefusedError
+from provision.kinds import migrations as kind
+from provision.model import UNKNOWN, Action, Migrate, State, Unknown
+from provision.revisions import Graph, Revision, locate, read
+from provision.spec.model import Migrations
+
+Case = dict[str, Any]
+CASES: dict[str, list[Case]] = yaml.safe_load(Path(__file__).with_name("revisions.yml").read_text(encoding="utf-8"))
+NOTATION = re.compile(r"(?P<id>[^<+]+)(<(?P<down>[^+]+))?(\+(?P<depends_on>.+))?")
+
+
+def tree_of(case: Case) -> Migrations:
+    script = None if "config" in case else Path("/p/migrations")
+    config = Path("/p", case["config"]) if "config" in case else None
+    target, down = str(case.get("target", "head")), case.get("down", False)
+    return Migrations("app", script, config, target, down, None, "alembic_version", None, 60.0)
+
+
+def revision(text: str) -> Revision:
+    parts = NOTATION.fullmatch(text)
+    assert parts is not None
+    down, depends_on = (tuple((parts[name] or "").split(",")) if parts[name] else () for name in ("down", "depends_on"))
+    return Revision(parts["id"], down, depends_on, (), "", (), 1, 2, Path(f"{parts['id']}.py"))
+
+
+def graph(case: Case) -> Graph:
+    return Graph(revision(text) for text in case["tree"].split())
+
+
+def observed(rows: str) -> State | Unknown | None:
+    if rows == "unknown":
+        return UNKNOWN
+    if rows.startswith("stranded "):
+        return kind.Revisions((), tuple(rows.split()[1:]))
+    return kind.Revisions(tuple(sorted(rows.split()))) if rows else None
+
+
+def check(error: ProvisionError, case: Case) -> None:
+    assert error.sentence.startswith(case["error"])
+    assert str(case.get("evidence", "")) in " ".join(error.evidence)
+    assert case.get("next", "") in (error.next_step or "")
+    assert error.next_step
+
+
+@pytest.mark.parametrize("case", CASES["plans"], ids=lambda case: case["name"])
+def test_plan(case: Case) -> None:
+    tree, revisions = tree_of(case), graph(case)
+    address = kind.address(tree)
+    after = kind.desired(tree, revisions).get(address)
+    before = observed(case["rows"])
+    if "refused" in case:
+        with pytest.raises(RefusedError) as caught:
+            kind.plan(tree, revisions, before, after)
+        assert caught.value.sentence.startswith(case["refused"])
+        assert caught.value.evidence
+        assert caught.value.next_step
+        return
+    steps = kind.plan(tree, revisions, before, after)
+    assert [line for step in steps for line in step.why] == case.get("why", [])
+    for step in steps:
+        target = tuple(case["after"].split())
+        assert (step.address, step.action, step.before, step.after) == (address, Action.MIGRATE, before, after)
+        assert step.destroys == any("undo" in line for line in case["why"])
+        assert all(isinstance(effect, Migrate) and effect.target == target for effect in step.effects)
+        assert bool(step.effects) == (before is not UNKNOWN)
+
+
+@pytest.mark.parametrize("case", CASES["targets"], ids=lambda case: f"{case['target']} in {case['tree']}")
+def test_target(case: Case) -> None:
+    if "error" in case:
+        with pytest.raises(MigrationsError) as caught:
+            graph(case).resolve(case["target"])
+        check(caught.value, {"next": "write", **case})
+    else:
+        assert graph(case).resolve(case["target"]) == tuple(case["rows"].split())
+
+
+@pytest.mark.parametrize("case", CASES["trees"], ids=lambda case: case["tree"])
+def test_tree_that_is_not_in_order(case: Case) -> None:
+    with pytest.raises(MigrationsError) as caught:
+        graph(case)
+    check(caught.value, case)
+
+
+@pytest.mark.parametrize("case", CASES["files"], ids=lambda case: case["source"])
+def test_file(case: Case) -> None:
+    path, source = Path("r.py"), case["source"].encode()
+    if "error" in case:
+        with pytest.raises(MigrationsError) as caught:
+            read(source, path)
+        check(caught.value, case)
+        return
+    found = read(source, path)
+    creates = [list(each) for each in found.creates]
+    fields = [found.id, list(found.down), list(found.depends_on), list(found.branch_labels), found.message, creates]
+    assert fields == case["fields"]
+
+
+@pytest.mark.parametrize("case", CASES["locations"], ids=lambda case: case["text"])
+def test_location(case: Case) -> None:
+    if "error" in case:
+        with pytest.raises(MigrationsError) as caught:
+            locate(tree_of(case), case["text"])
+        check(caught.value, case)
+        return
+    found = locate(tree_of(case), case["text"])
+    assert found.script == Path("/p", case["script"])
+    assert found.versions == tuple(Path("/p", each) for each in case["versions"])
+    assert found.cwd == Path("/p")
+
+
+def test_a_branch_label_can_be_depended_on() -> None:
+    first = Revision("a", (), (), ("users",), "", (), 1, 1, Path("a.py"))
+    second = Revision("b", (), ("users",), (), "", (), 1, 1, Path("b.py"))
+    assert Graph([first, second]).resolve("heads") == ("b",)
+
+
+def test_a_changed_a_new_and_a_deleted_file_are_seen_through_the_cache() -> None:
+    sources = {Path(f"{name}.py"): f"revision = {name!r}".encode() for name in "ab"}
+    cache = Graph.of(sources).cache
+    sources = {Path("a.py"): b"revision = 'z'", Path("c.py"): b"revision = 'c'"}
+    again = Graph.of(sources, cache)
+    assert list(again.revisions) == ["z", "c"]
+    assert len(again.cache) == 2
+    assert Graph.of(sources, again.cache).cache == again.cache
+
+
+def test_a_cache_that_is_no_cache_is_no_harm() -> None:
+    source = {Path("a.py"): b"revision = 'a'"}
+    key = next(iter(Graph.of(source).cache))
+    assert list(Graph.of(source, {key: ["wrong"]}).revisions) == ["a"]
