@@ -79,13 +79,22 @@ def find_spec(given: Path | None, directory: Path) -> Path:
 def load_spec(console: Console, given: Path | None) -> Spec:
     """Find the spec file and read it."""
     path = find_spec(given, Path())
+    console.spec = shell_word(path)
     import os
 
     from provision.spec.load import load
 
-    spec = load(path, os.environ)
-    console.spec = str(path)
-    return spec
+    return load(path, os.environ)
+
+
+def shell_word(path: Path) -> str:
+    """Return a path as one would type it into a shell."""
+    text = str(path)
+    if text.replace("/", "").replace(".", "").replace("-", "").replace("_", "").isalnum():
+        return text
+    from shlex import quote
+
+    return quote(text)
 
 
 def _again(candidates: list[str]) -> str:

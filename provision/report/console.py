@@ -58,7 +58,7 @@ class Console:
         self.verbose = False
         self.colourless = False
         self.json = False
-        self.spec = "SPEC"  # as the person wrote it, for the commands that are suggested
+        self.spec = ""  # as the person wrote it, for the commands that are suggested
         self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
         self.reader_gone = False
         for stream in (self.out, self.err):

@@ -40,6 +40,7 @@ class Live(Silent):
         self._step, self._detail, self._since = step, "", time.monotonic()
         if self._live is None:
             self._live = self._open()
+        self._live.refresh()
 
     def detail(self, text: str) -> None:
         """Show a detail behind the step; with ``--verbose`` it stays."""
@@ -51,6 +52,8 @@ class Live(Silent):
         """Leave a line for the step, and why it was done."""
         super().finished(outcome)
         self._step = None
+        if self._live is not None:
+            self._live.refresh()
         self._line(finished(outcome, self._paint))
         if outcome.step.action is not Action.CREATE:
             for reason in reasons(outcome.step.why, every=self.console.verbose):

@@ -61,7 +61,7 @@ def provision(scenario: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("reload", "apply --diff dev.yml", 0, "+max_connections = 200"),
         ("fresh", "apply dev.yml", 0, "1 created, 1 reloaded"),
         ("fresh", "apply dev.yml", 0, "provision psql dev.yml"),
-        ("broken", "apply dev.yml", 1, "    FATAL: disk full\nnext: provision logs"),
+        ("broken", "apply dev.yml", 1, "    FATAL: disk full\nnext: provision logs dev.yml\n"),
         ("no-engine", "apply dev.yml", 69, "error: no Docker engine answers\n    tried unix:///x\nnext: start it"),
         ("interrupted", "apply dev.yml", 130, "error: interrupted"),
         ("reload", "status dev.yml", 0, "pending     reload settings/shop"),
