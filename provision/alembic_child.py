@@ -21,6 +21,7 @@ sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != _HERE]  
 
 import contextlib  # noqa: E402
 import json  # noqa: E402
+import re  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
@@ -271,6 +272,7 @@ def prove_place(connection: Any, lock: dict[str, int], progress: Progress, table
 def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
     """Return what a person needs to know about an error, without the parameters of a statement."""
     original = getattr(error, "orig", None) or error
+    message = re.sub(r"^<class '[^']*'>: ", "", str(original).strip())  # asyncpg's, through SQLAlchemy
     hidden = isinstance(getattr(error, "statement", None), str)
     if hidden:
         error.hide_parameters = True  # type: ignore[attr-defined]
@@ -278,7 +280,7 @@ def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
         "stage": "elsewhere" if isinstance(error, ElsewhereError) else progress.stage,
         "revision": progress.revision,
         "type": type(original).__name__,
-        "message": str(original).strip() or type(original).__name__,
+        "message": message or type(original).__name__,
         "sqlstate": getattr(original, "pgcode", None) or getattr(original, "sqlstate", None),
         "statement": error.statement if hidden else None,  # type: ignore[attr-defined]
         "place": _place(error),

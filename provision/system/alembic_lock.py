@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import LockedError, UnavailableError
+from provision.system.alembic_process import CHILD_NAME
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ FROM pg_locks LEFT JOIN pg_stat_activity AS activity USING (pid)
 WHERE locktype = 'advisory' AND granted AND classid = %s AND objid = %s AND objsubid = 2
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+
+_LEFT_BEHIND = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
 
 
 class LockConnection:
@@ -86,6 +89,8 @@ class LockConnection:
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_POLL)
+        # Nobody else can be migrating now: such a session was left behind by a run that was killed.
+        self.end([pid for (pid,) in self.rows(_LEFT_BEHIND, (CHILD_NAME,))])
 
     def _holder(self) -> str:
         for pid, application, user, client, since in self.rows(_HOLDER, (CLASS_ID, OBJECT_ID)):

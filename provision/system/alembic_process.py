@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from provision.spec.model import Migrations
 
 PROGRAM = Path(provision.__file__).with_name("alembic_child.py")
+CHILD_NAME = "provision migration"
+"""What the sessions of a child are called on the server (libpq reads PGAPPNAME)."""
+
 _TAIL = 8192
 _GRACE = 5.0
 
@@ -40,7 +43,7 @@ class OutOfTimeError(Exception):
 
 def _environment() -> dict[str, str]:
     """Return our environment; a relative PYTHONPATH keeps its meaning in the child's directory."""
-    environment = dict(os.environ)
+    environment = {**os.environ, "PGAPPNAME": CHILD_NAME}
     if environment.get("PYTHONPATH"):
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(str(Path.cwd() / entry) for entry in entries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -272,6 +273,7 @@ def test_an_interpreter_without_alembic(tree: Migrations, tmp_path: Path, databa
 
 
 SLEEP = 'op.execute("SELECT pg_sleep(60)")'
+ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 
 
 def test_time_is_bounded_and_the_statement_is_cancelled(tmp_path: Path, database: Server) -> None:
@@ -286,10 +288,9 @@ def test_time_is_bounded_and_the_statement_is_cancelled(tmp_path: Path, database
 
 def test_an_interrupt_cancels_the_statement(tmp_path: Path, database: Server) -> None:
     tree = trees.write(tmp_path, {"alpha": SLEEP})
-    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 
     def interrupt() -> None:
-        while database.execute(asleep) == [(0,)]:
+        while database.execute(ASLEEP) == [(0,)]:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -298,7 +299,7 @@ def test_an_interrupt_cancels_the_statement(tmp_path: Path, database: Server) ->
     with pytest.raises(KeyboardInterrupt):
         trees.run(tree, database.endpoint)
     thread.join()
-    assert database.execute(asleep) == [(0,)]
+    assert database.execute(ASLEEP) == [(0,)]
 
 
 def test_a_child_that_is_killed(tmp_path: Path, database: Server) -> None:
@@ -307,6 +308,33 @@ def test_a_child_that_is_killed(tmp_path: Path, database: Server) -> None:
     error = failure(tree, database)
     assert error.sentence == "the migration process was ended by signal 9"
     assert "applied now: alpha  make alpha" in error.evidence
+
+
+def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": "op.execute('CREATE TABLE alpha ()'); " + SLEEP})
+    here = database.endpoint
+    program = (
+        "import sys; from pathlib import Path; from dataclasses import replace; import trees;"
+        "from provision.model import Endpoint, Secret; from provision.spec.model import Migrations;"
+        f"tree = Migrations('app', Path({str(tree.script_location)!r}), None, 'head', False, None,"
+        " 'alembic_version', None, 60.0);"
+        f"trees.run(tree, Endpoint({here.host!r}, {here.port}, {here.user!r}, Secret(sys.stdin.read()),"
+        f" {here.database!r}))"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, env=env) as other:
+        assert other.stdin is not None
+        other.stdin.write(here.password.reveal().encode())
+        other.stdin.close()
+        while database.execute(ASLEEP) == [(0,)]:
+            assert other.poll() is None
+            time.sleep(0.05)
+        other.kill()
+    trees.write(tmp_path, {"alpha": trees.table("alpha")})
+    started = time.monotonic()
+    assert trees.run(tree, database.endpoint).after == ("alpha",)
+    assert time.monotonic() - started < 10
+    assert database.execute(ASLEEP) == [(0,)]
 
 
 # --- What is observed --------------------------------------------------------------------------------------------
