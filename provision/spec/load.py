@@ -27,9 +27,19 @@ def load(path: Path, environ: Mapping[str, str]) -> Spec:
         UsageError: there is no such file, or it cannot be read.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # Path.resolve() would follow links, and move relative paths
-    reading = Reading(path, parse(_content(path)), environ, HOMES)
+    return read(path, _content(path), environ)
+
+
+def read(path: Path, content: bytes, environ: Mapping[str, str]) -> Spec:
+    """Return the spec that ``content`` is, as if it stood in the file at the absolute ``path``.
+
+    Raises:
+        SpecError: it is wrong; all of its problems are in the error.
+    """
+    reading = Reading(path, parse(content), environ, HOMES)
     for fault in reading.document.faults:
         reading.report(fault.mark, fault.message, fault.suggestion)
+    reading.faulty = {fault.mark for fault in reading.document.faults}
     found = spec(reading.document.top, reading) if reading.document.top else None
     if found is None or reading.problems:
         raise SpecError(reading.problems)

@@ -60,6 +60,8 @@ def mask_text(text: str) -> str:
 
 def is_secret_word(key: Scalar, value: Node) -> bool:
     """Whether ``key``, in a place where secrets stand, may be one itself (``password: {hunter2}``)."""
+    if key.text in _PUBLIC_KEYS or key.text == "password":
+        return False
     return (isinstance(value, Scalar) and value.is_null) or re.fullmatch(_PLAIN_KEY, key.text) is None
 
 
@@ -77,27 +79,34 @@ class ShownLines:
         """Return the line ``number``, so that ``column`` points at the same character as in the file.
 
         Both count from 1. A mask has a fixed length; in front of ``column``, which tells the length anyway, it has
-        that of the secret.
+        that of the secret. What cannot be printed is replaced.
         """
+        return "".join(
+            char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}"
+            for char in self._masked(number, column)
+        )
+
+    def _masked(self, number: int, column: int) -> str:
         text = self._document.lines[number - 1]
         if self._document.top is None:
             return mask_text(_mask_by_words(self._document.lines, number - 1))
         shown, place = "", 0
-        for start, end in sorted(self._spans.get(number, ())):
+        spans = sorted(self._spans.get(number, ()))
+        for start, end in spans:
             first = start.column - 1 if start.line == number else 0
             last = end.column - 1 if end.line == number else len(text)
             if last > place:  # a block ends where the next line begins
                 shown += text[place:first] + ("*" * (last - first) if last < column else MASK)
                 place = last
         rest = text[place:]
-        return mask_text(shown + (re.sub(_COMMENT, "", rest) if shown else rest))
+        return mask_text(shown + (re.sub(_COMMENT, "", rest) if spans else rest))
 
 
 def _secrets(node: Node, *, hidden: bool) -> Iterator[tuple[Mark, Mark]]:
     """Yield where secrets begin and end."""
     if isinstance(node, Scalar):
-        if hidden and node.text:
-            yield node.mark, node.end
+        if hidden:  # where nothing is written, a comment behind it may still tell
+            yield node.mark, node.end if node.text else node.mark
     elif isinstance(node, Mapping):
         for key, value in (*node.entries.values(), *node.duplicates):
             if hidden and is_secret_word(key, value):

@@ -41,7 +41,7 @@ MIGRATIONS_KEYS = {
     "name": Key(tree_name),
     "script_location": Key(_script_location),
     "config": Key(existing("`config`", directory=False)),
-    "target": Key(name("a target", r"\S+", "write `head`, `heads`, `base`, or a revision", 255)),
+    "target": Key(name("a target", r"\S+", "write `head`, `heads`, `base`, or a revision", 255, verbatim=True)),
     "allow_downgrade": Key(boolean),
     "python": Key(existing("`python`", directory=False)),
     "version_table": Key(identifier),

@@ -100,6 +100,8 @@ def _with_unit(number: float, rest: str, base: str | None) -> float:
     unit = match[1] if match else rest.strip()
     if match and not unit:
         return number
+    if rest[:1].isdigit():
+        raise NotANumberError("a number that begins with 0 is octal, and has no 8 and no 9")
     if base is None:
         raise NotANumberError("it takes no unit")
     table, base_size = _table(base)

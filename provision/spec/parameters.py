@@ -34,7 +34,7 @@ _RENAMED = {
     "sort_mem": "work_mem",
     "vacuum_mem": "maintenance_work_mem",
     "wal_keep_segments": "wal_keep_size",
-    "stats_temp_directory": None,
+    "checkpoint_segments": "max_wal_size",
 }
 _CUSTOM_NAME = (
     r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*(\.[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)+"
@@ -57,11 +57,14 @@ class Parameter(NamedTuple):
 
 
 class Complaint(NamedTuple):
-    """What is wrong with a setting, and what to write instead; ``about_name`` where it is not about the value."""
+    """What is wrong with a setting, and what to write instead."""
 
     message: str
     suggestion: str | None = None
-    about_name: bool = False
+
+
+class OutOfRangeError(ValueError):
+    """The value is understood, and is too small or too large; the message says what the range is."""
 
 
 @cache
@@ -127,21 +130,35 @@ def check(major: int, name: str, value: str, *, shown: str | None = None) -> Com
 
     ``shown`` stands for the value in messages, where the value itself must not be shown.
     """
-    names = catalogue(major)
-    if name not in names:
-        return _complaint_about_name(major, name)
-    parameter = names[name]
-    if parameter.context == "internal":
-        return Complaint("nobody can set it: the server computes it", "remove it", about_name=True)
-    if name in _NOT_IN_FILE:
-        return Complaint("it cannot be set in the configuration", "remove it", about_name=True)
+    if wrong := check_name(major, name):
+        return wrong
     if "\0" in value:
         return Complaint("the value has a NUL in it")
+    parameter = catalogue(major).get(name)
+    if parameter is None:
+        return None
     shown = shown or f"`{value}`"
     try:
         normalise(parameter, value)
+    except OutOfRangeError as error:
+        bare = f"; a number without a unit counts in {parameter.unit}" if parameter.unit and value.isdigit() else ""
+        return Complaint(f"{shown} is out of range", f"{error}{bare}")
     except ValueError as error:
         return Complaint(f"{shown} is not a value of this setting", str(error))
+    return None
+
+
+def check_name(major: int, name: str) -> Complaint | None:
+    """Return why no configuration of this major version can have a setting ``name``, or None."""
+    from provision.spec.reading import shorten
+
+    parameter = catalogue(major).get(name)
+    if parameter is None:
+        return _complaint_about_custom(name) if "." in name else _complaint_about_unknown(major, name)
+    if parameter.context == "internal":
+        return Complaint(f"`{shorten(name)}` cannot be set: the server computes it", "remove it")
+    if name in _NOT_IN_FILE:
+        return Complaint(f"`{shorten(name)}` cannot be set in a configuration", "remove it")
     return None
 
 
@@ -175,7 +192,9 @@ def _check_range(parameter: Parameter, number: float) -> None:
     high = float(parameter.maximum) if parameter.maximum is not None else LARGEST_INT
     if low <= number <= high:
         return
-    raise ValueError(f"the range is {_bound(parameter, parameter.minimum)} to {_bound(parameter, parameter.maximum)}")
+    raise OutOfRangeError(
+        f"the range is {_bound(parameter, parameter.minimum)} to {_bound(parameter, parameter.maximum)}"
+    )
 
 
 def _bound(parameter: Parameter, bound: str | None) -> str:
@@ -196,28 +215,26 @@ def valid_units(parameter: Parameter) -> tuple[str, ...]:
 # --- Names -------------------------------------------------------------------------------------------------------
 
 
-def _complaint_about_name(major: int, name: str) -> Complaint | None:
+def _complaint_about_custom(name: str) -> Complaint | None:
+    from provision.spec.reading import shorten
+
+    if re.fullmatch(_CUSTOM_NAME, name) and len(name.encode()) <= _LONGEST_NAME:
+        return None
+    return Complaint(f"`{shorten(name)}` is not a name of words with dots between", "write it like `extension.setting`")
+
+
+def _complaint_about_unknown(major: int, name: str) -> Complaint:
     from provision.spec.reading import nearest, shorten
 
-    if "." in name:
-        if re.fullmatch(_CUSTOM_NAME, name) and all(len(part.encode()) <= _LONGEST_NAME for part in name.split(".")):
-            return None
-        return Complaint(
-            "it is not a name of two words with a dot between them",
-            "write it like `extension.setting`",
-            about_name=True,
-        )
     message = f"unknown setting `{shorten(name)}` of PostgreSQL {major}"
+    if (renamed := _RENAMED.get(name)) in catalogue(major):
+        return Complaint(message, f"it is `{renamed}` there")
     others = [other for other in MAJORS if other != major and canonical_name(other, name) in catalogue(other)]
-    renamed = _RENAMED.get(name)
-    if renamed in catalogue(major):
-        return Complaint(message, f"it is `{renamed}` there", about_name=True)
     if others:
         newer = min(others) > major
-        what = f"it arrived in {min(others)}" if newer else f"it was removed in {max(others) + 1}"
-        return Complaint(message, what, about_name=True)
+        return Complaint(message, f"it arrived in {min(others)}" if newer else f"it was removed in {max(others) + 1}")
     meant = nearest(name, catalogue(major))
-    return Complaint(message, f"did you mean `{meant}`?" if meant else None, about_name=True)
+    return Complaint(message, f"did you mean `{meant}`?" if meant else None)
 
 
 __all__ = [

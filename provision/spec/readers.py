@@ -102,11 +102,13 @@ def choice(*words: str) -> Callable[[Node, Reading], str]:
     return read
 
 
-def name(kind: str, pattern: str, rule: str, longest: int = 63) -> Callable[[Node, Reading], str]:
+def name(
+    kind: str, pattern: str, rule: str, longest: int = 63, *, verbatim: bool = False
+) -> Callable[[Node, Reading], str]:
     """Return a reader of a name that fits ``pattern``, which people know as ``rule``."""
 
     def read(node: Node, reading: Reading) -> str:
-        value = text(kind)(node, reading)
+        value = text(kind, verbatim=verbatim)(node, reading)
         if not re.fullmatch(pattern, value):
             raise Wrong(f"{reading.show(scalar(node, kind))} is not {kind}: {rule}")
         if len(value) > longest:

@@ -67,13 +67,17 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
     secret: bool = False
     """Whether the value that is being read is a secret."""
+    faulty: set[Mark] = field(default_factory=set)
+    """Where the text is not what a spec may hold: what follows from that is not reported."""
     lines: ShownLines = field(init=False)
 
     def __post_init__(self) -> None:
         self.lines = ShownLines(self.document)
 
     def report(self, mark: Mark, message: str, suggestion: str | None = None) -> None:
-        """Add a problem at ``mark``."""
+        """Add a problem at ``mark``, unless the text itself is already wrong there."""
+        if mark in self.faulty:
+            return
         line = min(mark.line, len(self.document.lines))
         self.problems.append(
             Problem(self.path, line, mark.column, self.lines.line(line, mark.column), message, suggestion)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.spec.parameters import canonical_name, check
+from provision.spec.parameters import canonical_name, check, check_name
 from provision.spec.reading import Wrong, attempt, failed, scalar
 from provision.spec.yaml import Sequence
 
@@ -73,17 +73,20 @@ def read_settings(declared: Mapping, major: int, reading: Reading) -> MappingTyp
         if name in OWNED:
             reading.report(key.mark, f"`{name}` cannot be set here", OWNED[name])
             continue
-        value = attempt(partial(_value, name=name, key=key, major=major), node, reading, key=written)
+        if wrong := check_name(major, name):
+            reading.report(key.mark, wrong.message, wrong.suggestion)
+            continue
+        value = attempt(partial(_value, name=name, major=major), node, reading, key=written)
         if not failed(value):
             settings[name] = value
     return settings
 
 
-def _value(node: Node, reading: Reading, *, name: str, key: Scalar, major: int) -> str:
+def _value(node: Node, reading: Reading, *, name: str, major: int) -> str:
     if isinstance(node, Sequence):
         raise Wrong("this is a list, and must be one text", "write the items with commas between them: `'a, b'`")
-    found = scalar(node, "a value")
+    found = scalar(node, "a text or a number")
     value = reading.text(found)
     if wrong := check(major, name, value, shown=reading.show(found)):
-        raise Wrong(wrong.message, wrong.suggestion, at=key if wrong.about_name else node)
+        raise Wrong(wrong.message, wrong.suggestion)
     return value

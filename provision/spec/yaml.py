@@ -159,7 +159,7 @@ class _Builder:
                 self._keys.pop()
             elif isinstance(event, yaml.AliasEvent):
                 self.faults.append(Fault(mark, "aliases are not supported", "write the value itself"))
-                self._add(Scalar(mark, self._end(event), "", quoted=False))
+                self._add(Scalar(mark, self._end(event), "*", quoted=False))
             elif isinstance(event, yaml.DocumentStartEvent) and self._documents:
                 self.faults.append(Fault(mark, "a second document begins here", "write one spec per file"))
                 return
@@ -265,7 +265,7 @@ _ADVICE = (
 def _syntax_fault(error: yaml.YAMLError, lines: tuple[str, ...]) -> Fault:
     place = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or "")
-    if "end of stream" in problem:
+    if "end of stream" in problem or "expected ':'" in problem:
         place = getattr(error, "context_mark", None) or place
     mark = Mark(1, 1)
     if place is not None:

@@ -59,8 +59,18 @@ def lines_of(major: int) -> list[tuple[dict[str, tuple[str, str]], str]]:
 def test_a_value_is_shown_as_the_server_shows_it(major: int) -> None:
     batches = lines_of(major)
     done = subprocess.run(
-        ["docker", "run", "--rm", "-i", "--network=none", "--user=postgres", "--entrypoint=bash", f"postgres:{major}"]
-        + ["-c", SERVER],
+        [
+            "docker",
+            "run",
+            "--rm",
+            "-i",
+            "--network=none",
+            "--user=postgres",
+            "--entrypoint=bash",
+            f"postgres:{major}",
+            "-c",
+            SERVER,
+        ],
         input="".join(f"{text}\n" for _, text in batches),
         text=True,
         stdout=subprocess.PIPE,
@@ -122,11 +132,10 @@ def test_normalise_is_idempotent_or_says_what_is_wrong(name: str, value: str) ->
     parameter = catalogue(17)[name]
     try:
         once = normalise(parameter, value)
-    except ValueError as error:
-        assert str(error)
+    except ValueError:
         assert check(17, name, value) is not None
-        return
-    assert normalise(parameter, once) == once
+    else:
+        assert normalise(parameter, once) == once
 
 
 @given(st.lists(st.text(alphabet='abcXYZ_$" ,', min_size=1, max_size=6), min_size=1, max_size=4))
