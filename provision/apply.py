@@ -43,7 +43,7 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
     """
     started = time.monotonic()
     if first.plan.is_empty:
-        _remember(first.world)
+        remember(first.world)
         return Result((), time.monotonic() - started)
     spec = first.spec
     with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
@@ -128,7 +128,7 @@ class _Run:
             for _ in range(_MOST_ROUNDS):
                 survey = look()
                 if survey.plan.is_empty:
-                    _remember(survey.world)
+                    remember(survey.world)
                     return
                 performer = performer.move_to(survey.world) if performer else Performer(survey.world, self.progress)
                 self._refuse_to_repeat(survey.plan)
@@ -196,7 +196,7 @@ def _not_converged(plan: Plan) -> NotConvergedError:
     )
 
 
-def _remember(world: World) -> None:
+def remember(world: World) -> None:
     """Keep what was rendered and read for the next run; these are caches and say nothing about the server."""
     texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.spec.home / name))}
     memo = desires.memo(world.spec, world.inputs, texts)

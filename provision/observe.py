@@ -80,6 +80,14 @@ class World:
     files: tuple[WriteFile, ...]
     site: Site
 
+    @property
+    def has_stale_caches(self) -> bool:
+        """Whether the next run could be quicker if what was rendered and read now were kept."""
+        memo = desires.memo(self.spec, self.inputs, self.inputs.rendered)
+        return memo != self.inputs.memo or any(
+            not (self.spec.home / _REVISIONS_CACHE.format(name)).is_file() for name in self.inputs.graphs
+        )
+
 
 @dataclass(frozen=True)
 class Survey:

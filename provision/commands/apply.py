@@ -71,6 +71,10 @@ def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> 
     began = monotonic()
     found = survey(spec)
     if found.plan.is_empty:
+        if found.world.has_stale_caches:
+            from provision.apply import remember
+
+            remember(found.world)
         _tell_nothing(console, found, Result((), monotonic() - began))
         return EXIT_DONE
     from provision.report import text
