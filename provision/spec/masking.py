@@ -95,7 +95,7 @@ class ShownLines:
         for start, end in spans:
             first = start.column - 1 if start.line == number else 0
             last = end.column - 1 if end.line == number else len(text)
-            if last > place:  # a block ends where the next line begins
+            if last > max(place, first):  # a block ends where the next line begins
                 shown += text[place:first] + ("*" * (last - first) if last < column else MASK)
                 place = last
         rest = text[place:]
