@@ -62,25 +62,22 @@ def command(
 
 
 def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> int:
-    from time import monotonic
-
     from provision.errors import EXIT_DONE, EXIT_FAILED
     from provision.model import Result
     from provision.observe import survey
 
-    began = monotonic()
     found = survey(spec)
     if found.plan.is_empty:
         if found.world.has_stale_caches:
             from provision.apply import remember
 
             remember(found.world)
-        _tell_nothing(console, found, Result((), monotonic() - began))
+        _tell_nothing(console, found, Result((), console.elapsed()))
         return EXIT_DONE
     from provision.report import text
 
     paint = console.paint(console.talk)
-    console.say(f"{text.heading(found, paint)}{paint('dim', f' ({found.reason})' if found.reason else '')}")
+    console.say(text.heading(found, paint))
     if diff:
         from provision.commands.plan import content_of
         from provision.report.diff import lines, written
@@ -92,7 +89,7 @@ def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> 
 
     with told(console) as progress:
         done = converge(found, progress=progress, lock_timeout=lock_timeout)
-    _tell(console, found, Result(done.outcomes, monotonic() - began))
+    _tell(console, found, Result(done.outcomes, console.elapsed()))
     return EXIT_FAILED if any(outcome.error is not None for outcome in done.outcomes) else EXIT_DONE
 
 

@@ -40,13 +40,10 @@ def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcod
 
 def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool) -> int:
     """Look at the world, and show the plan as text or as a document."""
-    from time import monotonic
-
     from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE
     from provision.observe import survey
 
-    began = monotonic()
-    found = survey(spec, runtime=None)
+    found = survey(spec)
     if console.json:
         from provision.report import documents
         from provision.report.diff import written
@@ -58,7 +55,7 @@ def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool) -
 
         paint = console.paint(console.out)
         if found.plan.is_empty:
-            console.say(text.nothing_to_do(found, monotonic() - began, paint))
+            console.say(text.nothing_to_do(found, console.elapsed(), paint))
         else:
             console.say(text.heading(found, paint))
             for line in text.plan(found.plan, paint, verbose=console.verbose):

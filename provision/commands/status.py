@@ -35,7 +35,7 @@ def command(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> 
     from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE
     from provision.observe import survey
 
-    found = survey(load_spec(console, spec), runtime=None)
+    found = survey(load_spec(console, spec))
     if console.json:
         from provision.report.documents import status
 

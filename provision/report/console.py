@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Console:
         self.out = sys.stdout if out is None else out
         self.err = sys.stderr if err is None else err
         self.environ = os.environ if environ is None else environ
+        self.began = time.monotonic()
         self.quiet = False
         self.verbose = False
         self.colourless = False
@@ -79,6 +81,10 @@ class Console:
         if self.colourless or self.environ.get("NO_COLOR"):
             return PLAIN
         return Paint(on=bool(self.environ.get("FORCE_COLOR")) or self.is_terminal(stream))
+
+    def elapsed(self) -> float:
+        """Return the seconds since the program began."""
+        return time.monotonic() - self.began
 
     def put(self, text: str) -> None:
         """Write one line of data."""

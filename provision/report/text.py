@@ -79,7 +79,8 @@ def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
 def heading(survey: Survey, paint: Paint) -> str:
     """Return the line above a plan: the environment, its runtime, and how many steps there are."""
     steps = count(len(survey.plan.steps), "step")
-    return f"{paint('bold', survey.spec.name)} on {survey.runtime}: {steps}"
+    reason = f"  {paint('dim', survey.reason)}" if survey.reason else ""
+    return f"{paint('bold', survey.spec.name)} on {survey.runtime}: {steps}{reason}"
 
 
 def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:
@@ -153,7 +154,7 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
     if state.detail:
         yield f"  {state.detail}"
     facts = {
-        "runtime": f"{survey.runtime} ({survey.reason})" if survey.reason else survey.runtime,
+        "runtime": f"{survey.runtime}, {survey.reason}" if survey.reason else survey.runtime,
         "version": f"PostgreSQL {state.version}" if state.version else "",
         "image": state.image,
         "container": state.container,

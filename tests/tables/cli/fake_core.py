@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from provision.cli import run
@@ -52,6 +52,7 @@ class Survey:
     endpoint: Endpoint | None = ENDPOINT
     runtime: str = "docker"
     reason: str = "the engine at unix:///var/run/docker.sock"
+    world: Any = field(default_factory=lambda: SimpleNamespace(has_stale_caches=False))
 
 
 def perform(scenario: str, steps: tuple[Step, ...], progress: Any) -> Result:
