@@ -21,12 +21,20 @@ class Verb(Protocol):
         """Carry it out."""
 
 
-def carry_out(console: Console, spec: Spec, verb: Verb, *, nothing: str) -> int:
-    """Carry out a verb and tell what it did; ``nothing`` is what to say when there was nothing to do."""
+def carry_out(console: Console, spec: Spec, verb: Verb, *, nothing: str, must_run: bool = False) -> int:
+    """Carry out a verb and tell what it did; ``nothing`` is what to say when there was nothing to do.
+
+    Raises:
+        provision.errors.UnavailableError: nothing was done, and there is no server although it ``must_run`` now.
+    """
     with told(console) as progress:
         done = verb(spec, progress=progress)
     paint = console.paint(console.out)
     if not done.outcomes:
+        if must_run:
+            from provision.observe import endpoint
+
+            endpoint(spec)
         console.say(f"{paint('bold', spec.name)}: {nothing}")
         return EXIT_DONE
     for line in recap(spec.name, done, None, paint):

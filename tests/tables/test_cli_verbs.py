@@ -68,6 +68,7 @@ def provision(scenario: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("reload", "status --detailed-exitcode dev.yml", 2, "shop: running, 1 change pending"),
         ("unreachable", "status dev.yml", 69, "it does not answer"),
         ("nothing", "start dev.yml", 0, "shop: already running"),
+        ("absent", "start dev.yml", 69, "the server of 'shop' is absent\nnext: provision apply dev.yml"),
         ("nothing", "stop dev.yml", 0, "remove container/shop: done in 0.01 s"),
         ("nothing", "restart dev.yml", 0, "shop: 1 reloaded"),
         ("broken", "restart dev.yml", 1, "error: it broke"),

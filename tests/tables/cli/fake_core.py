@@ -88,13 +88,18 @@ def core(scenario: str) -> dict[str, ModuleType]:
             raise KeyboardInterrupt
         return Survey(spec, Plan(PLANS.get(scenario, (CREATE,))), STATUS.get(scenario, Status("absent")))
 
+    def endpoint(spec: Any) -> Endpoint:
+        if scenario == "absent":
+            raise UnavailableError(f"the server of {spec.name!r} is absent", next_step="provision apply")
+        return ENDPOINT
+
     def destruction(spec: Any, *, data: bool) -> Plan:
         del spec
         return Plan(() if scenario == "nothing" else (REMOVE, REMOVE_DATA) if data else (REMOVE,))
 
     vars(observe).update(
         survey=survey,
-        endpoint=lambda _spec: ENDPOINT,
+        endpoint=endpoint,
         rendered=lambda _spec: (CONF, SECRET_FILE),
         logs=lambda _spec, *, follow, tail: iter([f"LOG: {follow} {tail}", "LOG: ready"]),
     )
