@@ -84,7 +84,11 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server: where it lives, what it is, and how to log in."""
+    """The server: where it lives, what it is, and how to log in.
+
+    ``sslmode`` and ``sslrootcert`` are libpq's, and ``settings_via`` says how settings reach a server that somebody
+    else runs; None: they are compared only.
+    """
 
     image: str
     major: int
@@ -101,6 +105,9 @@ class Server:
     resources: Resources
     ready_timeout: float
     stop_timeout: float
+    sslmode: str
+    sslrootcert: Path | None
+    settings_via: Literal["alter_system"] | None
 
 
 @dataclass(frozen=True, slots=True)

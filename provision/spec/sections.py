@@ -81,6 +81,9 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
     found = attempt(lambda node, _: server(node, reading, environment), values["server"], reading, key="server")
     if failed(found):
         return None
+    if found.runtime == "external" and "templates" in top.entries:
+        at, _ = top.entries["templates"]
+        reading.report(at.mark, "`templates` has no meaning with `runtime: external`: nothing is rendered", "remove it")
     return Spec(
         path=reading.path,
         name=environment,

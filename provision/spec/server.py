@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.spec.credentials import credentials
+from provision.spec.external import EXTERNAL_KEYS, SSLMODE, check
 from provision.spec.image import image
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Resources, Server, Volume
 from provision.spec.readers import boolean, choice, cpus, duration, host, identifier, name, path, port, size
@@ -87,15 +88,15 @@ SERVER_KEYS = {
     "ready_timeout": Key(duration),
     "stop_timeout": Key(duration),
     "bin_dir": LATER,
-    "sslmode": LATER,
-    "sslrootcert": LATER,
-    "settings_via": LATER,
+    **EXTERNAL_KEYS,
 }
 
 
 def server(node: Node, reading: Reading, environment: str) -> Server:
     """Read the section ``server``; ``environment`` is the name that its defaults are made of."""
-    values = read_table(mapping(node, "`image: postgres:17` and the like below it"), SERVER_KEYS, reading, "`server`")
+    entries = mapping(node, "`image: postgres:17` and the like below it")
+    values = read_table(entries, SERVER_KEYS, reading, "`server`")
+    check(entries, values, reading)
     reference, major = values.get("image", ("", 0))
     login = values.get("credentials", {})
     declared = values.get("settings")
@@ -118,4 +119,7 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         resources=values.get("resources", Resources()),
         ready_timeout=values.get("ready_timeout", READY_TIMEOUT),
         stop_timeout=values.get("stop_timeout", STOP_TIMEOUT),
+        sslmode=values.get("sslmode", SSLMODE),
+        sslrootcert=values.get("sslrootcert"),
+        settings_via=values.get("settings_via"),
     )
