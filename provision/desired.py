@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from provision import __version__, runtimes
 from provision.errors import ProvisionError
 from provision.kinds import database, file, migrations, role, server, settings
 from provision.model import WriteFile
+from provision.spec.model import PasswordGenerated
 from provision.spec.parameters import canonical_name, catalogue, normalise
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def memo(spec: Spec, inputs: Inputs, rendered: Mapping[str, str]) -> str:
 
 def _digest(spec: Spec, inputs: Inputs) -> str:
     """Hash everything that a template can see. The password is not among it."""
-    server_ = {name: value for name, value in asdict(spec.server).items() if name != "password"}
+    server_ = asdict(replace(spec.server, password=PasswordGenerated()))
     data = type(spec.server.data).__name__
     seen = [__version__, inputs.runtime, spec.name, spec.path, inputs.port, server_, data, dict(inputs.templates)]
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()

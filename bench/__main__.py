@@ -1,0 +1,126 @@
+"""Measure ours and the peers in turn in one run, and print medians and ratios: ``python -m bench [--json FILE]``.
+
+The machine may be busy: what counts is the ratio of two medians that were taken alternately.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import trees
+from bench.peers import Ansible, ComposeAndAlembic, Peer, Provision, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_TREES = {"1 revision": 1, "500 revisions": 500}
+
+
+def seconds(action: Callable[[], None]) -> float:
+    """Return how long an action takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def in_turn(actions: dict[str, Callable[[], None]], rounds: int, between: Callable[[str], None]) -> dict[str, float]:
+    """Return the median of each action; they alternate, and ``between`` runs untimed before each."""
+    taken: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(rounds):
+        for name, action in actions.items():
+            between(name)
+            taken[name].append(seconds(action))
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def measure_tree(
+    label: str, peers: Sequence[Peer], rounds: int, rounds_from_nothing: int
+) -> dict[str, dict[str, float]]:
+    """Measure every peer on one tree, from nothing and with nothing to do."""
+    by_name = {peer.name: peer for peer in peers}
+    actions = {peer.name: peer.apply for peer in peers}
+    try:
+        cold = in_turn(actions, rounds_from_nothing, lambda name: by_name[name].destroy())
+        for action in actions.values():
+            action()
+        warm = in_turn(actions, rounds, lambda _: None)
+    finally:
+        for peer in peers:
+            peer.destroy()
+    return {f"from nothing, {label}": cold, f"nothing to do, {label}": warm}
+
+
+def measure_commands(spec: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Measure what needs no server."""
+    ours, alembic = Path(sys.executable).with_name("provision"), Path(sys.executable).with_name("alembic")
+    found = {}
+    for label, actions in {
+        "--help": {"provision": lambda: run(ours, "--help"), "alembic": lambda: run(alembic, "--help")},
+        "--version": {"provision": lambda: run(ours, "--version"), "alembic": lambda: run(alembic, "--version")},
+        "validate": {"provision": lambda: run(ours, "validate", spec)},
+    }.items():
+        found[label] = in_turn(actions, rounds, lambda _: None)
+    return found
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def table(results: dict[str, dict[str, float]]) -> list[str]:
+    """Return the results as lines of a Markdown table; a ratio says how many times as long the peer takes."""
+    peers = list(dict.fromkeys(name for row in results.values() for name in row))
+    lines = ["| what | " + " | ".join(peers) + " |", "| --- |" + " --- |" * len(peers)]
+    for what, row in results.items():
+        ours = row["provision"]
+        cells = [f"{ours:.3f} s"]
+        cells += [f"{row[peer]:.3f} s ({row[peer] / ours:.1f} times)" if peer in row else "-" for peer in peers[1:]]
+        lines.append(f"| {what} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def main() -> None:
+    """Measure everything that this machine can."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians here, in seconds")
+    parser.add_argument("--image", default="postgres:17", help="the image to start (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=11, help="runs with nothing to do (%(default)s)")
+    parser.add_argument("--rounds-from-nothing", type=int, default=3, help="runs from nothing (%(default)s)")
+    options = parser.parse_args()
+    results: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="provision-bench-") as name:
+        directory = Path(name)
+        for label, count in _TREES.items():
+            tree = directory / f"tree{count}"
+            trees.make(tree, count)
+            kinds = [Provision, *(kind for kind in (ComposeAndAlembic, Ansible) if kind.is_available())]
+            peers = [kind(directory / f"{kind.__name__}{count}", tree, options.image, free_port()) for kind in kinds]
+            results |= measure_tree(label, peers, options.rounds, options.rounds_from_nothing)
+        spec = directory / "Provision1" / "spec.yml"
+        results |= measure_commands(spec, options.rounds)
+    print("\n".join(table(results)))
+    if options.json is not None:
+        engine = subprocess.run(
+            ("docker", "version", "--format", "{{.Server.Version}}"), capture_output=True, text=True, check=False
+        )
+        machine = {"python": platform.python_version(), "engine": engine.stdout.strip(), "image": options.image}
+        options.json.write_text(
+            json.dumps({"schema": "provision/bench/1", "machine": machine, "seconds": results}, indent=1)
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The ways to get the same server: each can make it from nothing, do it again, and take it away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Protocol
+
+_PASSWORD = "bench"  # noqa: S105  # of a server on the loopback interface that lives for a minute
+
+
+def run(*argv: str | Path, **environment: str) -> None:
+    """Run a program quietly; its output is shown only when it fails."""
+    # Bytecode is written as it is for everybody who has installed a package.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [str(each) for each in argv]
+    done = subprocess.run(command, env={**inherited, **environment}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, argv))} failed:\n{done.stdout}{done.stderr}")
+
+
+class Peer(Protocol):
+    """One way."""
+
+    name: str
+
+    def apply(self) -> None:
+        """Make the server as declared, or find that nothing is to be done."""
+
+    def destroy(self) -> None:
+        """Take away the server and its data."""
+
+
+class Provision:
+    """``provision apply``."""
+
+    name = "provision"
+
+    def __init__(self, directory: Path, tree: Path, image: str, port: int) -> None:
+        self._spec = directory / "spec.yml"
+        directory.mkdir()
+        self._spec.write_text(
+            f"name: bench-{tree.name}\n"
+            f"server:\n  runtime: docker\n  image: {image}\n  port: {port}\n  database: app\n  max_connections: 200\n"
+            f"  credentials: {{user: postgres, password: {_PASSWORD}}}\n"
+            f"migrations: {{script_location: {tree}}}\n"
+        )
+        self.command = (Path(sys.executable).with_name("provision"), "apply", self._spec)
+
+    def apply(self) -> None:
+        """Apply the spec."""
+        run(*self.command)
+
+    def destroy(self) -> None:
+        """Destroy the environment with its data."""
+        run(self.command[0], "destroy", "--data", "--yes", self._spec)
+
+
+class ComposeAndAlembic:
+    """``docker compose up --detach --wait`` and ``alembic upgrade head``."""
+
+    name = "compose + alembic"
+
+    def __init__(self, directory: Path, tree: Path, image: str, port: int) -> None:
+        directory.mkdir()
+        self._file = directory / "docker-compose.yml"
+        self._file.write_text(
+            f"name: bench-compose-{tree.name}\n"
+            "services:\n  postgres:\n"
+            f"    image: {image}\n"
+            "    command: [postgres, -c, max_connections=200]\n"
+            f"    environment: {{POSTGRES_PASSWORD: {_PASSWORD}, POSTGRES_DB: app}}\n"
+            f"    ports: ['127.0.0.1:{port}:5432']\n"
+            f"    volumes: ['data:/var/lib/postgresql{'' if image.endswith('18') else '/data'}']\n"
+            "    healthcheck:\n"
+            "      test: [CMD, pg_isready, --host=127.0.0.1, --username=postgres]\n"
+            "      interval: 1s\n      retries: 60\n"
+            "volumes: {data: {}}\n"
+        )
+        self._tree = tree
+        self._url = f"postgresql+psycopg2://postgres:{_PASSWORD}@127.0.0.1:{port}/app"
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether the Compose plugin is installed."""
+        docker = shutil.which("docker")
+        if docker is None:
+            return False
+        return subprocess.run((docker, "compose", "version"), capture_output=True, check=False).returncode == 0
+
+    def apply(self) -> None:
+        """Bring the container up, wait until it is healthy, migrate."""
+        run("docker", "compose", "--file", self._file, "up", "--detach", "--wait")
+        alembic = Path(sys.executable).with_name("alembic")
+        run(alembic, "--config", self._tree / "alembic.ini", "upgrade", "head", DATABASE_URL=self._url)
+
+    def destroy(self) -> None:
+        """Take the project down with its volume."""
+        run("docker", "compose", "--file", self._file, "down", "--volumes")
+
+
+class Ansible:
+    """An Ansible playbook with ``community.docker``, and ``alembic upgrade head`` as its last task."""
+
+    name = "ansible"
+
+    def __init__(self, directory: Path, tree: Path, image: str, port: int) -> None:
+        directory.mkdir()
+        target = "/var/lib/postgresql" + ("" if image.endswith("18") else "/data")
+        self._name = f"bench-ansible-{tree.name}"
+        alembic = Path(sys.executable).with_name("alembic")
+        url = f"postgresql+psycopg2://postgres:{_PASSWORD}@127.0.0.1:{port}/app"
+        container = (
+            f"        name: {self._name}\n        image: {image}\n        pull: never\n"
+            "        command: [postgres, -c, max_connections=200]\n"
+            f"        env: {{POSTGRES_PASSWORD: {_PASSWORD}, POSTGRES_DB: app}}\n"
+            f"        published_ports: ['127.0.0.1:{port}:5432']\n"
+            f"        volumes: ['{self._name}:{target}']\n"
+        )
+        self._up = directory / "up.yml"
+        self._up.write_text(
+            "- hosts: localhost\n  connection: local\n  gather_facts: false\n"
+            f"  vars: {{ansible_python_interpreter: {sys.executable}}}\n"
+            "  tasks:\n    - community.docker.docker_volume:\n"
+            f"        name: {self._name}\n"
+            f"    - community.docker.docker_container:\n{container}"
+            "    - ansible.builtin.command: "
+            f"docker exec {self._name} pg_isready --host=127.0.0.1\n"
+            "      register: ready\n      until: ready.rc == 0\n      retries: 60\n      delay: 1\n"
+            "      changed_when: false\n"
+            f"    - ansible.builtin.command: {alembic} --config {tree}/alembic.ini upgrade head\n"
+            f"      environment: {{DATABASE_URL: '{url}'}}\n"
+        )
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether Ansible and its Docker modules are installed beside this Python."""
+        doc = Path(sys.executable).with_name("ansible-doc")
+        if not doc.exists():
+            return False
+        argv = (str(doc), "community.docker.docker_container")
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+    def apply(self) -> None:
+        """Run the playbook."""
+        run(Path(sys.executable).with_name("ansible-playbook"), self._up)
+
+    def destroy(self) -> None:
+        """Remove the container and its volume."""
+        subprocess.run(("docker", "rm", "--force", "--volumes", self._name), capture_output=True, check=False)
+        subprocess.run(("docker", "volume", "rm", "--force", self._name), capture_output=True, check=False)
