@@ -79,7 +79,7 @@ def migrations(node: Node, reading: Reading) -> tuple[Migrations, ...]:
         if not named and len(node.items) > 1:
             reading.report(item.mark, "migrations in a list need the key `name`", "for example `name: app`")
         elif any(tree.name == other.name for other in trees):
-            reading.report(item.mark, f"two migrations have the name `{tree.name}`", "write another name")
+            reading.report(item.mark, "these migrations have the name of others in the list", "write another name")
         trees.append(tree)
     return tuple(trees)
 

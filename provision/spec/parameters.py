@@ -36,9 +36,9 @@ _RENAMED = {
     "wal_keep_segments": "wal_keep_size",
     "checkpoint_segments": "max_wal_size",
 }
-_CUSTOM_NAME = (
-    r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*(\.[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)+"
-)
+# QUALIFIED_ID in guc-file.l, the grammar of postgresql.conf: two words, where what is not ASCII counts as a letter.
+_CUSTOM_WORD = r"[^\0-@\[-^`{-\x7f][^\0-/:-@\[-^`{-\x7f]*"
+_CUSTOM_NAME = rf"{_CUSTOM_WORD}\.{_CUSTOM_WORD}"
 _LONGEST_NAME = 63
 
 
@@ -220,7 +220,7 @@ def _complaint_about_custom(name: str) -> Complaint | None:
 
     if re.fullmatch(_CUSTOM_NAME, name) and len(name.encode()) <= _LONGEST_NAME:
         return None
-    return Complaint(f"`{shorten(name)}` is not a name of words with dots between", "write it like `extension.setting`")
+    return Complaint(f"`{shorten(name)}` is not two words with a dot between them", "write it like `extension.setting`")
 
 
 def _complaint_about_unknown(major: int, name: str) -> Complaint:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_SHOWN = 60
+MOST_PROBLEMS = 100
 _VARIABLE = r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\{))"
 
 
@@ -76,12 +77,17 @@ class Reading:
 
     def report(self, mark: Mark, message: str, suggestion: str | None = None) -> None:
         """Add a problem at ``mark``, unless the text itself is already wrong there."""
-        if mark in self.faulty:
+        if mark in self.faulty or self.is_full:
             return
         line = min(mark.line, len(self.document.lines))
         self.problems.append(
             Problem(self.path, line, mark.column, self.lines.line(line, mark.column), message, suggestion)
         )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more problems than anybody reads, and looking for names that were meant takes too long."""
+        return len(self.problems) >= MOST_PROBLEMS
 
     def show(self, node: Scalar) -> str:
         """Return the text of ``node`` for a message: short, printable, and never a secret or a variable's value."""
@@ -112,7 +118,7 @@ class Reading:
                 return match["default"] or ""
             raise Wrong(
                 f"the environment variable `{shorten(name)}` is not set",
-                f"`export {name}=…` before, or write a default: `${{{name}:-…}}`",
+                f"set it (`export {shorten(name)}=…`), or write a default: `${{{shorten(name)}:-…}}`",
             )
         return value
 
@@ -153,6 +159,8 @@ def read_table(node: Mapping, keys: MappingType[str, Key], reading: Reading, sec
     """Return the values of ``node`` that could be read, by key; everything else becomes a problem."""
     values: dict[str, Any] = {}
     for name, (key, value) in node.entries.items():
+        if reading.is_full:
+            break
         known = keys.get(name)
         if known is None:
             _report_unknown(key, value, keys, reading)

@@ -64,6 +64,8 @@ def read_settings(declared: Mapping, major: int, reading: Reading) -> MappingTyp
     settings: dict[str, str] = {}
     first: dict[str, Scalar] = {}
     for written, (key, node) in declared.entries.items():
+        if reading.is_full:
+            break
         name = canonical_name(major, written)
         if name in first:
             line = first[name].mark.line

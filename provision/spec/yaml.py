@@ -23,7 +23,7 @@ MAXIMUM_BYTES = 1024 * 1024
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # What libyaml counts as a line break (section 4.1.4 of YAML 1.1): our line numbers are its line numbers.
 _LINE_BREAK = "\r\n|[\r\n\x85\u2028\u2029]"
-_UNPRINTABLE = "[\0-\b\v\f\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]"
+_UNPRINTABLE = "[\0-\b\v\f\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]"
 
 
 class Mark(NamedTuple):
