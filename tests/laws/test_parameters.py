@@ -55,6 +55,7 @@ def lines_of(major: int) -> list[tuple[dict[str, tuple[str, str]], str]]:
 
 
 @pytest.mark.docker
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("major", [14, 18])
 def test_a_value_is_shown_as_the_server_shows_it(major: int) -> None:
     batches = lines_of(major)
