@@ -7,6 +7,9 @@ server is still coming up; then it reads one request from its standard input (th
 and answers with one JSON event a line. Standard output is a private channel: whatever the user's code prints goes to
 standard error.
 
+How TLS is used goes into the environment (``PGSSLMODE``), where psycopg and asyncpg look, and not into the URL:
+``env.py`` may exchange the driver of the URL, and drivers do not agree on its query.
+
 Before the first revision runs, the connection that ``env.py`` made is asked whether it sees the lock that our parent
 holds. Only a connection to the same database of the same server can, so nothing else is ever migrated by mistake.
 """
@@ -108,6 +111,7 @@ def main() -> int:
             return 0
         request: Request = json.loads(line)
         channel.hide(request["password"])
+        os.environ.update(request["tls"])
         _die_with_parent()
         progress.stage = "config"
         migrate(request, progress)
@@ -204,6 +208,9 @@ def make_url(request: Request) -> str:
             message = "this interpreter has no PostgreSQL driver (psycopg2, psycopg, asyncpg or pg8000)"
             raise ModuleNotFoundError(message)
         name = "postgresql+" + drivers[0]
+    if name.endswith("+pg8000") and request["tls"]["PGSSLMODE"] not in ("disable", "allow", "prefer"):
+        message = "pg8000 does not read `sslmode`, and would connect without TLS; install psycopg2 or psycopg"
+        raise ModuleNotFoundError(message)
     url = URL.create(
         name,
         username=request["user"],

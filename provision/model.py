@@ -136,13 +136,18 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the server listens and how to log in; ``database`` is the declared one."""
+    """Where the server listens and how to log in; ``database`` is the declared one.
+
+    ``sslmode`` and ``sslrootcert`` are libpq's: https://www.postgresql.org/docs/current/libpq-ssl.html
+    """
 
     host: str
     port: int
     user: str
     password: Secret
     database: str
+    sslmode: str = "prefer"
+    sslrootcert: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

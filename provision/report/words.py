@@ -72,7 +72,15 @@ def url(endpoint: Endpoint, *, whole: bool = False) -> str:
     user, database = quote(endpoint.user, safe=""), quote(endpoint.database, safe="")
     password = quote(endpoint.password.reveal(), safe="") if whole else str(endpoint.password)
     host = f"[{quote(endpoint.host, safe=':')}]" if ":" in endpoint.host else quote(endpoint.host, safe="")
-    return f"postgresql://{user}:{password}@{host}:{endpoint.port}/{database}"
+    return f"postgresql://{user}:{password}@{host}:{endpoint.port}/{database}{_tls(endpoint)}"
+
+
+def _tls(endpoint: Endpoint) -> str:
+    """Return what libpq would not do by itself, as the query of a URL."""
+    from urllib.parse import quote
+
+    root = f"&sslrootcert={quote(str(endpoint.sslrootcert))}" if endpoint.sslrootcert else ""
+    return f"?sslmode={endpoint.sslmode}{root}" if endpoint.sslmode != "prefer" else ""
 
 
 def is_foretold(step: Step) -> bool:

@@ -16,6 +16,7 @@ from provision.revisions import version_table
 from provision.system import alembic_errors
 from provision.system.alembic_lock import CLASS_ID, OBJECT_ID, LockConnection
 from provision.system.alembic_process import Child, OutOfTimeError
+from provision.system.postgres import tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +148,7 @@ def _request(
         "user": endpoint.user,
         "password": endpoint.password.reveal(),
         "database": endpoint.database,
+        "tls": tls(endpoint),
         "url_driver": None,
         "config": str(tree.config) if tree.config else None,
         "script_location": str(location.script),

@@ -76,7 +76,8 @@ def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool)
             connect_timeout=_CONNECT_TIMEOUT,
             application_name="provision",
             gssencmode="disable",
-            sslmode="prefer",
+            sslmode=endpoint.sslmode,
+            sslrootcert=str(endpoint.sslrootcert) if endpoint.sslrootcert else None,
             client_encoding="UTF8",
             options=_READ_ONLY if read_only else "",
         )
@@ -84,6 +85,15 @@ def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool)
         raise LoginError(classify(str(error)), endpoint, str(error)) from error
     connection.autocommit = True
     return connection
+
+
+def tls(endpoint: Endpoint) -> dict[str, str]:
+    """Return the variables that make libpq, and asyncpg, connect with the TLS that was declared.
+
+    https://www.postgresql.org/docs/current/libpq-envars.html
+    """
+    root = {"PGSSLROOTCERT": str(endpoint.sslrootcert)} if endpoint.sslrootcert else {}
+    return {"PGSSLMODE": endpoint.sslmode, **root}
 
 
 class ReadOnlyQuery:

@@ -11,6 +11,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
+from provision.system.postgres import tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,4 +67,5 @@ def _local(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
         )
         environment = {**os.environ, "PGPASSFILE": file.name}
         environment.pop("PGPASSWORD", None)
+        environment |= tls(endpoint)
         return subprocess.run((psql, *place, *arguments), env=environment, check=False).returncode

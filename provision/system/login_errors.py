@@ -1,0 +1,134 @@
+"""Why a login to a server that somebody else runs failed, in words that lead to the remedy.
+
+libpq gives no SQLSTATE for a connection that fails, so its words, and those of the server, have to do. They are those
+of libpq 12 to 18 and PostgreSQL 14 to 18: fe-connect.c, fe-secure-openssl.c, auth.c and postinit.c.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from provision.errors import UnavailableError
+from provision.system.postgres import Login, LoginError
+
+if TYPE_CHECKING:
+    from provision.model import Endpoint
+
+
+class _Cause(NamedTuple):
+    """A pattern in the message, what it means, and what to do; both may name {user}, {host}, {port}, {database}."""
+
+    pattern: str
+    sentence: str
+    next_step: str
+
+
+_PSQL = "`provision url SPEC` shows what is used"
+_HBA = (
+    "add a line to its pg_hba.conf, and reload it: {kind} {database} {user} YOUR-ADDRESS scram-sha-256 "
+    "(a cloud service calls this allowed networks)"
+)
+_CAUSES = (
+    _Cause(
+        r"could not translate host name|Name or service not known|nodename nor servname|No address associated",
+        "there is no host {host!r}",
+        "correct `server.host`; in a CI job it is the name of the service container, or 127.0.0.1",
+    ),
+    _Cause(
+        r"does not support SSL, but SSL was required",
+        "the server at {host}:{port} does not speak TLS, and `sslmode: {sslmode}` demands it",
+        "have it set up (`ssl = on`), or write `sslmode: prefer` if the network may be trusted",
+    ),
+    _Cause(
+        r"root certificate file .* does not exist",
+        "`sslmode: {sslmode}` needs the certificate of the authority that signed the server's",
+        "write `sslrootcert: ./ca.pem` (public authorities: the file of the system, like "
+        "/etc/ssl/certs/ca-certificates.crt)",
+    ),
+    _Cause(
+        r"could not read root certificate file|could not load system root",
+        "the file in `sslrootcert` is not a certificate",
+        "openssl x509 -noout -subject -in {root}",
+    ),
+    _Cause(
+        r"does not match host name|server certificate for",
+        "the certificate of the server at {host}:{port} is for another name, so it is not trusted",
+        "write the name that is in the certificate as `server.host`; `sslmode: verify-ca` would not look at the name",
+    ),
+    _Cause(
+        r"certificate verify failed",
+        "the certificate of the server at {host}:{port} is not signed by the authority in `sslrootcert`",
+        "openssl s_client -starttls postgres -connect {host}:{port} -showcerts </dev/null   # shows who signed it",
+    ),
+    _Cause(
+        r"(?s)\A(?!.*(SSL encryption|SSL on)).*no pg_hba.conf entry.*(no encryption|SSL off)",
+        "the server at {host}:{port} does not let {user!r} in without TLS from here",
+        "write `sslmode: require` (or verify-full), or: " + _HBA.replace("{kind}", "host"),
+    ),
+    _Cause(
+        r"no pg_hba.conf entry|pg_hba.conf rejects",
+        "the server at {host}:{port} does not let {user!r} in from here",
+        _HBA.replace("{kind}", "hostssl"),
+    ),
+    _Cause(
+        r"password authentication failed|no password supplied|authentication failed",
+        "the server at {host}:{port} refuses the password of {user!r}",
+        "correct `server.credentials`; " + _PSQL,
+    ),
+    _Cause(
+        r'role ".*" (does not exist|is not permitted to log in)',
+        "there is no role {user!r} that may log in to the server at {host}:{port}",
+        "correct `server.credentials`, or as an administrator: CREATE ROLE {quoted} LOGIN PASSWORD '…'",
+    ),
+    _Cause(
+        r"permission denied for database",
+        "the role {user!r} may not connect to the database {database!r}",
+        "as an administrator: GRANT CONNECT ON DATABASE {place} TO {quoted}",
+    ),
+    _Cause(
+        r"too many (clients|connections)|remaining connection slots",
+        "the server at {host}:{port} has no connection left",
+        "end some sessions, or raise its max_connections",
+    ),
+)
+_UNREACHABLE = "start it, or correct `server.host` and `server.port`; provision does not start it (`runtime: external`)"
+_WORTH_WAITING = re.compile(r"Connection refused|Connection reset|closed the connection unexpectedly|timeout expired")
+
+
+def is_worth_waiting(error: LoginError) -> bool:
+    """Tell whether a server may only be on its way: nothing listens yet, or it says that it is starting."""
+    text = "\n".join(error.evidence)
+    return error.login is Login.STARTING or (
+        error.login is Login.NO_SERVER and bool(_WORTH_WAITING.search(text)) and _cause(text) is None
+    )
+
+
+def diagnosed(error: LoginError, endpoint: Endpoint) -> UnavailableError:
+    """Return the error to tell: the cause as a sentence, the words of libpq and the server, and what to do."""
+    text = "\n".join(error.evidence)
+    cause = _cause(text)
+    if cause is None:
+        sentence = f"the server at {endpoint.host}:{endpoint.port} cannot be reached"
+        return UnavailableError(sentence, evidence=error.evidence, next_step=_UNREACHABLE)
+    words = {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "user": endpoint.user,
+        "database": endpoint.database,
+        "sslmode": endpoint.sslmode,
+        "root": endpoint.sslrootcert,
+        "quoted": _identifier(endpoint.user),
+        "place": _identifier(endpoint.database),
+    }
+    return UnavailableError(
+        cause.sentence.format(**words), evidence=error.evidence, next_step=cause.next_step.format(**words)
+    )
+
+
+def _cause(text: str) -> _Cause | None:
+    return next((each for each in _CAUSES if re.search(each.pattern, text)), None)
+
+
+def _identifier(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
