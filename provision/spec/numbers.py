@@ -30,11 +30,6 @@ class NotANumberError(ValueError):
     """The text is not a number that PostgreSQL accepts; the message says why, for people."""
 
 
-def units(base: str) -> tuple[str, ...]:
-    """Return the units that a setting with this base unit accepts, the smallest first."""
-    return tuple(reversed(_table(base)[0]))
-
-
 def _table(base: str) -> tuple[dict[str, float], float]:
     """Return the units of the family of ``base``, the largest first, and the size of ``base`` itself."""
     match = re.fullmatch(_BASE_UNIT, base)

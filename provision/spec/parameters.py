@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.spec.numbers import LARGEST_INT, NotANumberError, parse_real, parse_whole, units
-from provision.spec.texts import normalise_text
+from provision.spec.numbers import LARGEST_INT, NotANumberError, parse_real, parse_whole
+from provision.spec.texts import comparable, normalise_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,8 +121,9 @@ def shows(parameter: Parameter, value: str, shown: str) -> bool:
     # show_archive_command in xlogarchive.c: without archive_mode the command itself is not shown.
     if parameter.name == "archive_command" and shown == "(disabled)":
         return True
-    wanted = normalise(parameter, value)
-    return shown == wanted or (parameter.vartype == "string" and normalise(parameter, shown) == wanted)
+    if parameter.vartype == "string":
+        return comparable(parameter.name, shown) == comparable(parameter.name, value)
+    return shown == normalise(parameter, value)
 
 
 def check(major: int, name: str, value: str, *, shown: str | None = None) -> Complaint | None:
@@ -207,11 +208,6 @@ def _bound(parameter: Parameter, bound: str | None) -> str:
     return f"{int(bound) * int(blocks[1])} {blocks[2]}"
 
 
-def valid_units(parameter: Parameter) -> tuple[str, ...]:
-    """Return the units that a value of this setting may have, the smallest first."""
-    return units(parameter.unit) if parameter.unit else ()
-
-
 # --- Names -------------------------------------------------------------------------------------------------------
 
 
@@ -247,5 +243,4 @@ __all__ = [
     "check",
     "normalise",
     "shows",
-    "valid_units",
 ]

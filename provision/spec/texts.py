@@ -1,8 +1,8 @@
 """Settings that are text, brought to the one spelling that can be compared.
 
-PostgreSQL keeps most texts as they were written; a few of its check hooks rewrite them (``DateStyle``, time zones,
-``client_encoding``). Lists are kept as written too, and compared here without the white space and the quotes around
-their items, which mean nothing.
+PostgreSQL keeps most texts as they were written, lists among them; a few of its check hooks rewrite them
+(``DateStyle``, time zones, ``client_encoding``). Lists are compared without the white space and the quotes around their
+items, which mean nothing.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ _ORDERS = {
 
 
 def normalise_text(name: str, value: str) -> str:
-    """Return the text that ``pg_settings`` shows for ``value``, or one that is equal for equal lists."""
-    if name in _LISTS:
-        return _normalise_list(value)
+    """Return the text that ``pg_settings`` shows for ``value``."""
     if name == "DateStyle":
         return _normalise_date_style(value)
     if name in _TIME_ZONES:
@@ -62,7 +60,12 @@ def normalise_text(name: str, value: str) -> str:
     return value
 
 
-def _normalise_list(value: str) -> str:
+def comparable(name: str, value: str) -> str:
+    """Return a text that is the same for two spellings of one value."""
+    return _comparable_list(value) if name in _LISTS else normalise_text(name, value)
+
+
+def _comparable_list(value: str) -> str:
     items = _items(value)
     if items is None:
         return value
