@@ -271,9 +271,12 @@ class RunLocalSql:
 
 @dataclass(frozen=True, slots=True)
 class ReloadSettings:
-    """Have the server read its configuration again, once it sees a file that holds ``expected`` (name → raw value)."""
+    """Have the server read its configuration again, once it sees a file that holds ``expected`` (name → raw value).
 
-    expected: Mapping[str, str]
+    None: there is no file to wait for.
+    """
+
+    expected: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,14 +352,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The ordered steps that lead from what is observed to what is desired. Empty: nothing to do."""
+    """The ordered steps that lead from what is observed to what is desired. Empty: nothing to do.
+
+    ``notes`` are differences that only somebody else can remove, a sentence each: a server that we do not run has to
+    be restarted, or its settings are only compared.
+    """
 
     steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.steps
+
+    @property
+    def differs(self) -> bool:
+        """Whether the world is not as the spec says, whoever can change that."""
+        return bool(self.steps or self.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,10 +383,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an apply did, step by step, and how many seconds it took in all."""
+    """What an apply did, step by step, and how many seconds it took in all; ``notes`` are those of the last plan."""
 
     outcomes: tuple[Outcome, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 class Progress(Protocol):

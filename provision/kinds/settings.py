@@ -23,10 +23,11 @@ KIND = "settings"
 ADDRESS = Address(KIND, "postgresql.conf")
 
 _QUERY = """
-SELECT name, setting, current_setting(name), context, source, sourcefile, sourceline, pending_restart
+SELECT name, CASE source WHEN 'session' THEN reset_val ELSE setting END,
+    CASE source WHEN 'session' THEN reset_val ELSE current_setting(name) END, context, source, sourcefile, sourceline, pending_restart
 FROM pg_settings WHERE name = ANY(%s) OR sourcefile = %s
 """
-_OVERRIDES = {
+OVERRIDES = {
     "command line": "the server's command line",
     "environment variable": "the server's environment",
     "database": "ALTER DATABASE … SET",
@@ -67,14 +68,25 @@ def observe(want: State, query: Query, *, config_file: str, database: str) -> di
     """Read the declared settings, and those that the file set before and no longer declares."""
     if not isinstance(want, Settings):
         return {}
-    values, rows = {}, {}
-    found = query.rows(_QUERY, (list(want.values), config_file), database=database)
-    for name, setting, shown, context, source, file, line, pending in found:
-        wanted = want.values.get(name)
-        chosen = source == "override" and wanted in _AUTOMATIC
-        values[name] = wanted if chosen and wanted is not None else setting
-        rows[name] = Row(shown, context, source, file or "", line or 0, pending)
+    values, rows = read(want.values, query, config_file=config_file, database=database)
     return {ADDRESS: Settings(values, rows=rows)}
+
+
+def read(
+    wanted: Mapping[str, str], query: Query, *, config_file: str, database: str
+) -> tuple[dict[str, str], dict[str, Row]]:
+    """Return the effective values and what else is known, for the wanted settings and those of a file.
+
+    A setting that our own session has changed (a time limit) counts with the value that other sessions get.
+    """
+    values, rows = {}, {}
+    found = query.rows(_QUERY, (list(wanted), config_file), database=database)
+    for name, setting, shown, context, source, file, line, pending in found:
+        want = wanted.get(name)
+        chosen = source == "override" and want in _AUTOMATIC
+        values[name] = want if chosen and want is not None else setting
+        rows[name] = Row(shown, context, source, file or "", line or 0, pending)
+    return values, rows
 
 
 def plan(
@@ -126,8 +138,8 @@ def _refuse_overrides(names: tuple[str, ...], seen: Settings, config_file: str) 
 def _override(row: Row | None, config_file: str) -> str | None:
     if row is None:
         return None
-    if row.source in _OVERRIDES:
-        return _OVERRIDES[row.source]
+    if row.source in OVERRIDES:
+        return OVERRIDES[row.source]
     if row.source == "configuration file" and row.file and row.file != config_file:
         return f"{row.file}:{row.line}"
     return None
