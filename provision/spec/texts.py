@@ -66,7 +66,7 @@ def comparable(name: str, value: str) -> str:
 
 
 def _comparable_list(value: str) -> str:
-    items = _items(value)
+    items = list_items(value)
     if items is None:
         return value
     return ", ".join(
@@ -74,7 +74,7 @@ def _comparable_list(value: str) -> str:
     )
 
 
-def _items(value: str) -> list[str] | None:
+def list_items(value: str) -> list[str] | None:
     """Return the items of a list, or None where it is not well-formed (the server judges it then)."""
     if not value.strip():
         return []

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import StepFailedError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import psycopg2.extensions
 
     from provision.model import Endpoint
 
 _CONNECT_TIMEOUT = 5
-_READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
+_LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'"
+_READ_ONLY = "-c default_transaction_read_only=on"
+# Set in the session, not at its start: so pg_settings still tells what other sessions get (its reset_val).
+_LIMITS = "SET statement_timeout = '30s'; SET lock_timeout = '5s'"
 
 
 class Login(Enum):
@@ -64,17 +67,23 @@ def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool)
     Raises:
         LoginError: it failed, and how.
     """
+    options = _READ_ONLY if read_only else ""
+    connection = _open(endpoint, database, application_name="provision", client_encoding="UTF8", options=options)
+    connection.autocommit = True
+    return connection
+
+
+def _open(endpoint: Endpoint, database: str | None, **parameters: str) -> psycopg2.extensions.connection:
     import psycopg2
 
     try:
-        connection = psycopg2.connect(
+        return psycopg2.connect(
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,
             password=endpoint.password.reveal(),
             dbname=database or endpoint.database,
             connect_timeout=_CONNECT_TIMEOUT,
-            application_name="provision",
             gssencmode="disable",
             sslmode=endpoint.sslmode,
             sslrootcert=str(endpoint.sslrootcert) if endpoint.sslrootcert else None,
@@ -84,6 +93,9 @@ def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool)
     except psycopg2.OperationalError as error:
         raise LoginError(classify(str(error)), endpoint, str(error)) from error
     connection.autocommit = True
+    if read_only:
+        with connection.cursor() as cursor:
+            cursor.execute(_LIMITS)
     return connection
 
 
@@ -97,14 +109,18 @@ def tls(endpoint: Endpoint) -> dict[str, str]:
 
 
 class ReadOnlyQuery:
-    """Implements :class:`provision.model.Query` with one read-only connection per database, opened when asked."""
+    """Implements :class:`provision.model.Query` with one connection per database, opened when asked.
+
+    Each question is a read-only transaction of its own. Nothing is set for the session: ``pg_settings`` would show that
+    in place of what the server was configured with.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._connections: dict[str, psycopg2.extensions.connection] = {}
 
     def rows(
-        self, sql: str, parameters: Sequence[object] = (), *, database: str | None = None
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None
     ) -> list[tuple[Any, ...]]:
         """Return the rows of one statement.
 
@@ -116,16 +132,26 @@ class ReadOnlyQuery:
 
         name = database or self._endpoint.database
         if name not in self._connections:
-            self._connections[name] = connect(self._endpoint, name, read_only=True)
+            self._connections[name] = self._connect(name)
+        connection = self._connections[name]
         try:
-            with self._connections[name].cursor() as cursor:
-                cursor.execute(sql, tuple(parameters) or None)
+            with connection, connection.cursor() as cursor:
+                if "pg_settings" not in sql:
+                    cursor.execute(_LIMITS)
+                cursor.execute(sql, parameters or None)
                 return cursor.fetchall()
         except psycopg2.Error as error:
             raise UnavailableError(
                 f"the server at {self._endpoint.host}:{self._endpoint.port} did not answer a question",
                 evidence=str(error).splitlines(),
             ) from error
+
+    def _connect(self, database: str) -> psycopg2.extensions.connection:
+        connection = _open(self._endpoint, database)
+        if connection.encoding != "UTF8":
+            connection.set_client_encoding("UTF8")
+        connection.set_session(readonly=True)
+        return connection
 
     def close(self) -> None:
         """Close every connection."""

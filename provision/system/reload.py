@@ -28,15 +28,15 @@ WHERE sourcefile = current_setting('config_file') ORDER BY seqno
 _NEEDS_RESTART = "setting could not be applied"
 
 
-def reload(endpoint: Endpoint, database: str, expected: Mapping[str, str]) -> None:
-    """Wait until the server sees ``expected`` (name → raw value) in its file, then have it read it.
+def reload(endpoint: Endpoint, database: str, expected: Mapping[str, str] | None) -> None:
+    """Wait until the server sees ``expected`` (name → raw value) in its file, if that is given, then have it read it.
 
     Raises:
         StepFailedError: the server finds an error in the file, or does not see it.
     """
-    wanted = {name.casefold(): value for name, value in expected.items()}
     with closing(connect(endpoint, database, read_only=False)) as connection, connection.cursor() as cursor:
-        _await_file(cursor, wanted)
+        if expected is not None:
+            _await_file(cursor, {name.casefold(): value for name, value in expected.items()})
         cursor.execute("SELECT pg_conf_load_time()::text")
         before = cursor.fetchone()
         cursor.execute("SELECT pg_reload_conf()")

@@ -1,0 +1,276 @@
+"""Settings of a server that somebody else runs: compared with the spec, and changed only where that was asked for.
+
+There is no rendered file here: what is declared comes from the spec itself. With ``settings_via: alter_system`` a
+difference is removed by ``ALTER SYSTEM`` and a reload; what is in nobody's power here (a restart, the server's command
+line) is a note of the plan and no step, so that an apply that did what it can ends well.
+https://www.postgresql.org/docs/current/sql-altersystem.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+from provision.kinds.database import MAINTENANCE
+from provision.kinds.settings import KIND, OVERRIDES, Row, read
+from provision.model import Action, Address, Change, ReloadSettings, RunSql, State, Step, Unknown
+from provision.spec.parameters import catalogue, normalise, shows
+from provision.spec.texts import list_items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provision.model import Query
+
+ADDRESS = Address(KIND, "server")
+
+# GUC_LIST_QUOTE: each item is an argument of its own (variable_is_guc_list_quote in pg_dump's dumputils.c).
+_QUOTED_LISTS = frozenset(
+    {
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
+_WAITS = "setting could not be applied"  # pg_file_settings.error of what needs a restart
+_FIRST_MAJOR_WITH_GRANTS = 15
+_AUTO_CONF = "postgresql.auto.conf"
+
+_POWERS = """
+SELECT current_user, coalesce(current_setting('allow_alter_system', true), 'on') = 'on',
+    has_function_privilege('pg_reload_conf()', 'EXECUTE'),
+    has_table_privilege('pg_file_settings', 'SELECT')
+        AND has_function_privilege('pg_show_all_file_settings()', 'EXECUTE'),
+    pg_has_role('pg_read_all_settings', 'USAGE'), rolsuper
+FROM pg_roles WHERE rolname = current_user
+"""
+_MAY_ALTER = "SELECT name FROM unnest(%s) AS t (name) WHERE has_parameter_privilege(name, 'ALTER SYSTEM')"
+_WAITING = "SELECT name, setting FROM pg_file_settings WHERE NOT applied AND error = %s ORDER BY seqno"
+
+
+@dataclass(frozen=True, slots=True)
+class Powers:
+    """What our role may do; ``alter`` are the settings that it may change with ALTER SYSTEM.
+
+    ``allowed`` is the server's ``allow_alter_system``, which exists from 17 on.
+    """
+
+    role: str
+    allowed: bool
+    reload: bool
+    file: bool
+    read: bool
+    alter: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignSettings(State):
+    """Settings by name, each in the form that the server shows; ``raw`` is as the spec has it.
+
+    ``waiting`` are values that were set and come into force with a restart. ``powers`` is None where nothing differs.
+    """
+
+    values: Mapping[str, str]
+    raw: Mapping[str, str] = field(default_factory=dict, compare=False)
+    rows: Mapping[str, Row] = field(default_factory=dict, compare=False)
+    waiting: Mapping[str, str] = field(default_factory=dict, compare=False)
+    powers: Powers | None = field(default=None, compare=False)
+
+
+def desired(raw: Mapping[str, str], normalised: Callable[[str, str], str]) -> dict[Address, State]:
+    """Return the declared settings, if any; ``normalised(name, value)`` gives the server's form of a value."""
+    values = {name: normalised(name, value) for name, value in raw.items()}
+    return {ADDRESS: ForeignSettings(values, raw)} if raw else {}
+
+
+def observe(want: State | None, query: Query, *, major: int, altering: bool, database: str) -> dict[Address, State]:
+    """Read the declared settings; where one differs, also what waits for a restart and what we may do about it."""
+    if not isinstance(want, ForeignSettings):
+        return {}
+    values, rows = read(want.values, query, major=major, config_file="", database=database)
+    waits = any(row.pending_restart for row in rows.values())
+    if values == want.values and not (waits and altering):
+        return {ADDRESS: ForeignSettings(values, rows=rows)}
+    powers = _powers(want, query, major, database)
+    waiting = {}
+    if powers.file and waits:
+        for name, value in query.rows(_WAITING, (_WAITS,), database=database):
+            waiting[name] = want.values[name] if _same(name, want.values.get(name), value, major) else value
+    return {ADDRESS: ForeignSettings(values, rows=rows, waiting=waiting, powers=powers)}
+
+
+def _same(name: str, wanted: str | None, value: str, major: int) -> bool:
+    """Tell whether a value as a configuration file has it is the wanted one."""
+    known = catalogue(major).get(name)
+    if known is None or wanted is None:
+        return wanted == value
+    try:
+        return shows(known, wanted, normalise(known, value))
+    except ValueError:
+        return False
+
+
+def _powers(want: ForeignSettings, query: Query, major: int, database: str) -> Powers:
+    ((role, allowed, reload, file, everything, superuser),) = query.rows(_POWERS, database=database)
+    names = list(want.values)
+    if superuser:
+        alter = names
+    elif major >= _FIRST_MAJOR_WITH_GRANTS:
+        alter = [name for (name,) in query.rows(_MAY_ALTER, (names,), database=database)]
+    else:
+        alter = []
+    return Powers(role, allowed, reload, file, everything, frozenset(alter))
+
+
+def plan(
+    address: Address, before: State | Unknown | None, after: State | None, *, altering: bool, major: int
+) -> tuple[Step, ...]:
+    """Return the ALTER SYSTEM and the reload that remove the differences which can be removed from here.
+
+    Raises:
+        RefusedError: our role lacks a privilege, to read or to change.
+    """
+    if not isinstance(before, ForeignSettings) or not isinstance(after, ForeignSettings):
+        return ()
+    _refuse_blindness(before, after, major)
+    names = _alterable(before, after) if altering else ()
+    if not names:
+        return ()
+    _refuse_impotence(before, names, major)
+    why = tuple(
+        Change(name, before.rows[name].shown if name in before.rows else None, after.raw[name]) for name in names
+    )
+    restarting = [name for name in names if name in before.rows and before.rows[name].context == "postmaster"]
+    text = "reload: nobody is disturbed"
+    if restarting:
+        text = f"in force only after a restart of the server, which is yours to do: {', '.join(restarting)}"
+    statements = tuple(statement(name, after.raw[name]) for name in names)
+    effects = (RunSql(MAINTENANCE, statements), ReloadSettings(None))
+    return (Step(address, Action.RELOAD, before, after, effects, why=why, consequence=text),)
+
+
+def notes(before: State | Unknown | None, after: State | None, *, altering: bool) -> tuple[str, ...]:
+    """Return what differs and is not for us to change, one sentence a setting."""
+    if not isinstance(before, ForeignSettings) or not isinstance(after, ForeignSettings):
+        return ()
+    ours = _alterable(before, after) if altering else ()
+    found = []
+    for name in _differing(before, after):
+        if name in ours:
+            continue
+        what = f"{name} is {_shown(before, name)}, and {after.raw[name]!r} is declared"
+        found.append(f"{what}: {_whose(before, after, name, altering=altering)}")
+    return tuple(found)
+
+
+def _whose(before: ForeignSettings, after: ForeignSettings, name: str, *, altering: bool) -> str:
+    """Say who can remove a difference."""
+    if not altering:
+        return "settings of this server are only compared (`settings_via: alter_system` would change them)"
+    if before.waiting.get(name) == after.values[name]:
+        return "it is set, and waits for a restart of the server; restart it yourself"
+    row = before.rows.get(name)
+    if row is not None and row.source in OVERRIDES:
+        return f"it comes from {OVERRIDES[row.source]}, which ALTER SYSTEM cannot override; change it there"
+    return "ALTER SYSTEM cannot make a list empty; change it in the server's configuration file"
+
+
+def _shown(before: ForeignSettings, name: str) -> str:
+    return repr(before.rows[name].shown) if name in before.rows else "not set"
+
+
+def _differing(before: ForeignSettings, after: ForeignSettings) -> tuple[str, ...]:
+    return tuple(name for name in sorted(after.values) if before.values.get(name) != after.values[name])
+
+
+def _alterable(before: ForeignSettings, after: ForeignSettings) -> tuple[str, ...]:
+    """Return the settings that ALTER SYSTEM has to set: they differ now, or will with the next restart."""
+    found = []
+    for name, value in sorted(after.values.items()):
+        row = before.rows.get(name)
+        coming = before.waiting.get(name, before.values.get(name))
+        overridden = row is not None and row.source in OVERRIDES
+        emptied = name in _QUOTED_LISTS and not after.raw[name].strip()
+        foreign = emptied and not (row is not None and row.file.endswith(_AUTO_CONF))
+        if coming != value and not overridden and not foreign:
+            found.append(name)
+    return tuple(found)
+
+
+def statement(name: str, raw: str) -> str:
+    r"""Return the statement that sets one setting.
+
+    An empty list is reset: as a value it would be a list of one empty name, and with ``shared_preload_libraries`` the
+    server would not start any more.
+
+    >>> statement("work_mem", "8MB")
+    'ALTER SYSTEM SET "work_mem" TO \'8MB\''
+    """
+    quoted = ".".join('"{}"'.format(part.replace('"', '""')) for part in name.split("."))
+    items = list_items(raw) if name in _QUOTED_LISTS else None
+    if items is None:
+        return f"ALTER SYSTEM SET {quoted} TO {_literal(raw)}"
+    if not items:
+        return f"ALTER SYSTEM RESET {quoted}"
+    return f"ALTER SYSTEM SET {quoted} TO {', '.join(_literal(each) for each in items)}"
+
+
+def _literal(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return "E'{}'".format(doubled.replace("\\", "\\\\")) if "\\" in text else f"'{doubled}'"
+
+
+def _refuse_blindness(before: ForeignSettings, after: ForeignSettings, major: int) -> None:
+    hidden = [name for name in sorted(after.values) if name not in before.rows and name in catalogue(major)]
+    if not hidden or before.powers is None:
+        return
+    role = before.powers.role
+    if before.powers.read:
+        raise RefusedError(
+            f"this server does not have the setting {hidden[0]!r}, although PostgreSQL {major} does",
+            evidence=[f"{name} is not in pg_settings" for name in hidden],
+            next_step="remove it from `server.settings`",
+        )
+    raise RefusedError(
+        f"the role {role!r} may not read declared settings: {', '.join(hidden)}",
+        evidence=["the privilege that is missing: membership in pg_read_all_settings"],
+        next_step=f"as an administrator: GRANT pg_read_all_settings TO {_identifier(role)}; "
+        "or remove them from `server.settings`",
+    )
+
+
+def _refuse_impotence(before: ForeignSettings, names: tuple[str, ...], major: int) -> None:
+    powers = before.powers
+    if powers is None:
+        return
+    if not powers.allowed:
+        raise RefusedError(
+            "the server does not allow ALTER SYSTEM (`allow_alter_system` is off)",
+            evidence=[f"{name} differs" for name in names],
+            next_step="change the settings where its operator does, and leave out `settings_via`",
+        )
+    role = _identifier(powers.role)
+    denied = [name for name in names if name not in powers.alter]
+    grants = [f"GRANT ALTER SYSTEM ON PARAMETER {', '.join(denied)} TO {role}"] if denied else []
+    if not powers.reload:
+        grants.append(f"GRANT EXECUTE ON FUNCTION pg_reload_conf() TO {role}")
+    if not powers.file:
+        grants.append(f"GRANT SELECT ON pg_file_settings TO {role}")
+        grants.append(f"GRANT EXECUTE ON FUNCTION pg_show_all_file_settings() TO {role}")
+    if not grants:
+        return
+    if major < _FIRST_MAJOR_WITH_GRANTS and denied:
+        grants = [f"before PostgreSQL 15 only a superuser may: ALTER ROLE {role} SUPERUSER"]
+    raise RefusedError(
+        f"the role {powers.role!r} may not change settings with ALTER SYSTEM: {', '.join(denied or names)}",
+        evidence=[f"missing: {each}" for each in grants],
+        next_step=f"as an administrator: {'; '.join(grants)}; or leave out `settings_via`, and they are only compared",
+    )
+
+
+def _identifier(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
