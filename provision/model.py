@@ -172,7 +172,7 @@ class Query(Protocol):
     """Read-only questions to the server, over one connection per database."""
 
     def rows(
-        self, sql: str, parameters: Sequence[object] = (), *, database: str | None = None
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None
     ) -> list[tuple[Any, ...]]:
         """Return the rows of one statement; ``database`` None is the declared one.
 

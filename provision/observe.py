@@ -226,7 +226,8 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
             place = spec.server.database
             found |= database.desired(place)
         config = seen.site.config_file
-        found |= settings.observe(wanted[settings.ADDRESS], query, config_file=config, database=place)
+        major = spec.server.major
+        found |= settings.observe(wanted[settings.ADDRESS], query, major=major, config_file=config, database=place)
         for tree in spec.migrations if place == spec.server.database else ():
             found |= migrations.observe(tree, seen.inputs.graphs[tree.name], query)
         return found, _with_details(status, found, query, place)

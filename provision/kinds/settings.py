@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import Action, Address, Change, ReloadSettings, State, Step, Unknown
+from provision.spec.parameters import catalogue, shows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,9 +24,12 @@ KIND = "settings"
 ADDRESS = Address(KIND, "postgresql.conf")
 
 _QUERY = """
-SELECT name, CASE source WHEN 'session' THEN reset_val ELSE setting END,
-    CASE source WHEN 'session' THEN reset_val ELSE current_setting(name) END, context, source, sourcefile, sourceline, pending_restart
-FROM pg_settings WHERE name = ANY(%s) OR sourcefile = %s
+SELECT name, setting, current_setting(name), context, source, sourcefile, sourceline, pending_restart
+FROM pg_settings WHERE name = ANY(%(names)s) OR sourcefile = %(file)s
+UNION ALL
+SELECT name, current_setting(name, true), current_setting(name, true), 'user', 'configuration file', %(file)s, 0, false
+FROM unnest(%(custom)s::text[]) AS custom (name)
+WHERE current_setting(name, true) IS NOT NULL AND name NOT IN (SELECT name FROM pg_settings)
 """
 OVERRIDES = {
     "command line": "the server's command line",
@@ -64,27 +68,28 @@ def desired(raw: Mapping[str, str], normalise: Callable[[str, str], str]) -> dic
     return {ADDRESS: Settings({name: normalise(name, value) for name, value in raw.items()}, raw=raw)}
 
 
-def observe(want: State, query: Query, *, config_file: str, database: str) -> dict[Address, State]:
+def observe(want: State, query: Query, *, major: int, config_file: str, database: str) -> dict[Address, State]:
     """Read the declared settings, and those that the file set before and no longer declares."""
     if not isinstance(want, Settings):
         return {}
-    values, rows = read(want.values, query, config_file=config_file, database=database)
+    values, rows = read(want.values, query, major=major, config_file=config_file, database=database)
     return {ADDRESS: Settings(values, rows=rows)}
 
 
 def read(
-    wanted: Mapping[str, str], query: Query, *, config_file: str, database: str
+    wanted: Mapping[str, str], query: Query, *, major: int, config_file: str, database: str
 ) -> tuple[dict[str, str], dict[str, Row]]:
     """Return the effective values and what else is known, for the wanted settings and those of a file.
 
-    A setting that our own session has changed (a time limit) counts with the value that other sessions get.
+    A custom setting (``myapp.note``) that no extension has claimed stands in no view, and is asked for by its name.
     """
-    values, rows = {}, {}
-    found = query.rows(_QUERY, (list(wanted), config_file), database=database)
-    for name, setting, shown, context, source, file, line, pending in found:
+    values, rows, known = {}, {}, catalogue(major)
+    asked = {"names": list(wanted), "file": config_file, "custom": [name for name in wanted if "." in name]}
+    for name, setting, shown, context, source, file, line, pending in query.rows(_QUERY, asked, database=database):
         want = wanted.get(name)
         chosen = source == "override" and want in _AUTOMATIC
-        values[name] = want if chosen and want is not None else setting
+        same = want is not None and name in known and shows(known[name], want, setting)
+        values[name] = want if want is not None and (chosen or same) else setting
         rows[name] = Row(shown, context, source, file or "", line or 0, pending)
     return values, rows
 

@@ -23,6 +23,9 @@ def user(node: Node, reading: Reading) -> str:
     value = identifier(node, reading)
     if value.startswith("pg_"):
         raise Wrong("names that begin with `pg_` are PostgreSQL's own", "write another one", at=node)
+    if found := sorted(set(value) & set("\"$'\\")):
+        # "invalid character in extension owner" in extension.c ends initdb, and it does not quote the name before.
+        raise Wrong(f"no superuser of PostgreSQL can have {' '.join(found)} in its name", "write another one", at=node)
     return value
 
 

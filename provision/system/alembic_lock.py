@@ -17,7 +17,7 @@ from provision.system.alembic_process import CHILD_NAME
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from provision.model import Endpoint
 
@@ -47,7 +47,7 @@ class LockConnection:
         self.pid = int(self.rows("SELECT pg_backend_pid()")[0][0])
 
     def rows(
-        self, sql: str, parameters: Sequence[object] = (), *, database: str | None = None
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None
     ) -> list[tuple[Any, ...]]:
         """Return the rows of one statement (a :class:`provision.model.Query`).
 
@@ -61,7 +61,7 @@ class LockConnection:
             raise ValueError(message)
         try:
             with self._connection.cursor() as cursor:
-                cursor.execute(sql, tuple(parameters) or None)
+                cursor.execute(sql, parameters or None)
                 return cursor.fetchall()
         except psycopg2.Error as error:
             raise UnavailableError(

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from provision.model import Endpoint
 
 _CONNECT_TIMEOUT = 5
+_READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
 _LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'"
-_READ_ONLY = "-c default_transaction_read_only=on"
-# Set in the session, not at its start: so pg_settings still tells what other sessions get (its reset_val).
-_LIMITS = "SET statement_timeout = '30s'; SET lock_timeout = '5s'"
 
 
 class Login(Enum):
@@ -73,7 +71,7 @@ def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool)
     return connection
 
 
-def _open(endpoint: Endpoint, database: str | None, **parameters: str) -> psycopg2.extensions.connection:
+def _open(endpoint: Endpoint, database: str | None, **parameters: Any) -> psycopg2.extensions.connection:
     import psycopg2
 
     try:
@@ -87,16 +85,10 @@ def _open(endpoint: Endpoint, database: str | None, **parameters: str) -> psycop
             gssencmode="disable",
             sslmode=endpoint.sslmode,
             sslrootcert=str(endpoint.sslrootcert) if endpoint.sslrootcert else None,
-            client_encoding="UTF8",
-            options=_READ_ONLY if read_only else "",
+            **parameters,
         )
     except psycopg2.OperationalError as error:
         raise LoginError(classify(str(error)), endpoint, str(error)) from error
-    connection.autocommit = True
-    if read_only:
-        with connection.cursor() as cursor:
-            cursor.execute(_LIMITS)
-    return connection
 
 
 def tls(endpoint: Endpoint) -> dict[str, str]:
@@ -111,8 +103,8 @@ def tls(endpoint: Endpoint) -> dict[str, str]:
 class ReadOnlyQuery:
     """Implements :class:`provision.model.Query` with one connection per database, opened when asked.
 
-    Each question is a read-only transaction of its own. Nothing is set for the session: ``pg_settings`` would show that
-    in place of what the server was configured with.
+    Each question is a read-only transaction of its own. Nothing is set for the session (``pg_settings`` would show that
+    in place of what the server was configured with), so that a connection pooler may stand between, too.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:

@@ -1,0 +1,65 @@
+"""What tests of every folder share: a Docker engine with the test images, and environments that go away again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the package `support`: import mode importlib adds nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.engine import Engine
+    from support.environment import Environment
+
+IMAGES = ("postgres:14", "postgres:16", "postgres:17", "postgres:18")
+REQUIRED = "PROVISION_TEST_REQUIRE_DOCKER"
+
+
+def _unavailable(reason: str) -> None:
+    if os.environ.get(REQUIRED) == "1":
+        pytest.fail(f"{reason}, and {REQUIRED}=1 forbids to skip")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The engine that the environment names; without one, or without the images, the test is skipped."""
+    import docker.errors
+    import requests
+    from support.engine import Engine
+
+    try:
+        found = Engine()
+        tags = {tag for image in found.client.images() for tag in image["RepoTags"] or ()}
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        _unavailable(f"no Docker engine answers: {error}")
+        raise
+    if missing := [image for image in IMAGES if image not in tags]:
+        _unavailable(f"the engine has no {', '.join(missing)} (make images)")
+    return found
+
+
+@pytest.fixture
+def environment(engine: Engine, tmp_path: Path) -> Iterator[Environment]:
+    """An environment of this test: declared, not applied; removed with its data afterwards."""
+    from support.environment import an_environment
+
+    with an_environment(engine, tmp_path / "project") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Environment]]:
+    """Make environments for a module's own fixtures; all of them are removed after its last test."""
+    from contextlib import ExitStack
+
+    from support.environment import an_environment
+
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(an_environment(engine, tmp_path_factory.mktemp("shared") / "project"))

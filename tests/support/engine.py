@@ -1,0 +1,86 @@
+"""The Docker engine as a test sees it: what it made for one environment, what happened to that, and its removal."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import docker
+import docker.errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The engine runs the health check whenever it likes, and nobody asked it to just now.
+_OF_ITSELF = ("exec_create: pg_isready", "exec_start: pg_isready", "exec_die", "health_status")
+
+
+class Events:
+    """What the engine told about one environment since a recording began; the engine keeps the last 256 events."""
+
+    def __init__(self, client: docker.APIClient, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._since = time.time()
+
+    def seen(self) -> list[str]:
+        """Return ``type action name`` of each event, oldest first."""
+        found = self._client.events(since=f"{self._since:.6f}", until=f"{time.time():.6f}", decode=True)
+        events = [event for event in found if self._name in json.dumps(event)]
+        return [
+            f"{event['Type']} {event['Action']} {event['Actor']['Attributes'].get('name', event['Actor']['ID'])}"
+            for event in events
+            if not event["Action"].startswith(_OF_ITSELF)
+        ]
+
+
+class Engine:
+    """A client of the engine, and the questions that tests ask it."""
+
+    def __init__(self) -> None:
+        self.client = docker.APIClient(version="auto", timeout=60)
+
+    def record(self, name: str) -> Events:
+        """Begin to record what happens to an environment."""
+        return Events(self.client, name)
+
+    def containers(self, name: str) -> list[str]:
+        """Return the ids of the containers of an environment, whatever their state, and of those of its name."""
+        by_label = {"label": f"provision.environment={name}"}
+        found = [each["Id"] for each in self.client.containers(all=True, filters=by_label)]
+        named = self.client.containers(all=True, filters={"name": name})
+        return list(dict.fromkeys([*found, *(each["Id"] for each in named)]))
+
+    def remove_all(self, name: str) -> None:
+        """Remove everything that an environment has, the data too."""
+        for each in self.containers(name):
+            with suppress(docker.errors.NotFound):
+                self.client.remove_container(each, force=True, v=True)
+        for network in self.client.networks(names=[name]):
+            with suppress(docker.errors.NotFound):
+                self.client.remove_network(network["Id"])
+        for volume in self.client.volumes(filters={"name": name})["Volumes"] or []:
+            with suppress(docker.errors.NotFound):
+                self.client.remove_volume(volume["Name"])
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return what the engine shows of a container."""
+        found: dict[str, Any] = self.client.inspect_container(name)
+        return found
+
+    def run(self, name: str, *argv: str, user: str = "root") -> str:
+        """Run a program in a container and return what it printed."""
+        created = self.client.exec_create(name, list(argv), user=user)
+        return bytes(self.client.exec_start(created["Id"])).decode()
+
+    @contextmanager
+    def stranger(self, name: str, **more: Any) -> Iterator[str]:
+        """Have a container that no spec made."""
+        host = self.client.create_host_config(port_bindings=more.pop("publish", {}))
+        made = self.client.create_container("postgres:17", ["sleep", "600"], name=name, host_config=host, **more)
+        try:
+            yield made["Id"]
+        finally:
+            self.client.remove_container(made["Id"], force=True, v=True)
