@@ -1,0 +1,102 @@
+"""docs/spec.md says what the program reads: every key, every default, and only examples that are right."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from provision.spec.credentials import CREDENTIALS_KEYS, PASSWORD_KEYS
+from provision.spec.load import load
+from provision.spec.migrations import MIGRATIONS_KEYS
+from provision.spec.sections import SPEC_KEYS
+from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
+from provision.spec.settings import OWNED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.spec.reading import Key
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+SECTIONS: dict[str, Mapping[str, Key]] = {
+    "The top of the file": SPEC_KEYS,
+    "server": SERVER_KEYS,
+    "server.credentials": CREDENTIALS_KEYS,
+    "server.credentials.password": PASSWORD_KEYS,
+    "server.data": DATA_KEYS,
+    "server.resources": RESOURCES_KEYS,
+    "migrations": MIGRATIONS_KEYS,
+}
+NESTED = [title for title in SECTIONS if title != "The top of the file"]
+MISSING = {"name": "name: shop-dev\n", "server": "server: {image: postgres:17}\n"}
+"""What makes a whole spec of an example that shows one section."""
+EXAMPLES = re.findall(r"```yaml( defaults)?\n(.*?)```", PAGE, re.DOTALL)
+
+
+def section(title: str) -> str:
+    """Return the text below a heading, up to the next one."""
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_every_section_that_has_keys_is_on_the_page() -> None:
+    nested = {"server.settings", "templates", "Values"}
+    assert set(re.findall(r"^## (.*)$", PAGE, re.MULTILINE)) == set(SECTIONS) | nested
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_keys_of_a_section_are_those_that_are_read(title: str) -> None:
+    documented = re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE)
+    supported = [name for name, key in SECTIONS[title].items() if key.read is not None]
+    assert sorted(documented) == sorted(supported)
+    required = re.findall(r"^\| `(\w+)` \| required \|", section(title), re.MULTILINE)
+    assert required == [name for name, key in SECTIONS[title].items() if key.required]
+
+
+def test_settings_that_cannot_be_set_are_named() -> None:
+    named = section("server.settings").split("cannot be set:")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", named)) == set(OWNED)
+
+
+def test_the_defaults_that_are_shown_are_the_defaults(tmp_path: Path) -> None:
+    (defaults,) = [text for marked, text in EXAMPLES if marked]
+    minimal, shown = tmp_path / "minimal.yml", tmp_path / "shown.yml"
+    minimal.write_text("".join(MISSING.values()))
+    shown.write_text(defaults)
+    assert replace(load(shown, {}), path=minimal) == load(minimal, {})
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_defaults_in_the_tables_change_nothing_when_they_are_written(title: str, tmp_path: Path) -> None:
+    (tmp_path / "env.py").touch()
+    for key, default, meaning in re.findall(r"^\| `(\w+)` \| `([^`]+)` \| (.*) \|$", section(title), re.MULTILINE):
+        if default in ("name", "NAME-data"):
+            continue  # made of the name, and in the file that shows all defaults
+        spec: dict[str, Any] = {"name": "shop-dev", "server": {"image": "postgres:17"}}
+        if meaning.startswith("external only"):
+            spec["server"] |= {"runtime": "external", "credentials": {"password": "x"}}
+        if title == "migrations":
+            spec["migrations"] = {"script_location": "."}
+        path = tmp_path / "spec.yml"
+        path.write_text(yaml.safe_dump(spec))
+        before = load(path, {})
+        place = spec
+        for step in title.split(".") if title in NESTED else ():
+            place = place.setdefault(step, {})
+        place[key] = yaml.safe_load(default)
+        path.write_text(yaml.safe_dump(spec))
+        assert load(path, {}) == before, key
+
+
+@pytest.mark.parametrize("text", [text for _, text in EXAMPLES])
+def test_an_example_is_right(text: str, tmp_path: Path) -> None:
+    (tmp_path / "migrations").symlink_to(ROOT / "migrations")
+    (tmp_path / "specs").mkdir()
+    path = tmp_path / "specs" / "spec.yml"
+    path.write_text(text + "".join(line for key, line in MISSING.items() if key not in yaml.safe_load(text)))
+    assert load(path, {"HOME": str(tmp_path)}).name == "shop-dev"
