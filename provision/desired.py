@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from provision import __version__, runtimes
+from provision import __version__, rendering, runtimes
 from provision.errors import ProvisionError
-from provision.kinds import database, file, migrations, role, server, settings
+from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
 from provision.model import WriteFile
 from provision.spec.model import PasswordGenerated
 from provision.spec.parameters import canonical_name, catalogue, normalise
@@ -45,6 +45,8 @@ class Inputs:
 def files(spec: Spec, inputs: Inputs) -> tuple[WriteFile, ...]:
     """Return every file of the environment's directory: what the runtime renders first, then the password.
 
+    A server for which nothing is rendered has its password already, and it is not written down a second time.
+
     Raises:
         ProvisionError: a template is wrong.
     """
@@ -52,9 +54,10 @@ def files(spec: Spec, inputs: Inputs) -> tuple[WriteFile, ...]:
         rendered = tuple(WriteFile(spec.home / name, text) for name, text in inputs.rendered.items())
     else:
         rendered = runtimes.load(inputs.runtime).render(spec, inputs.templates, inputs.port)
+    secret = (WriteFile(spec.home / SECRET_FILE, inputs.password, 0o600),) if rendered else ()
     return (
         *rendered,
-        WriteFile(spec.home / SECRET_FILE, inputs.password, 0o600),
+        *secret,
         WriteFile(spec.home / ".gitignore", "*\n"),
     )
 
@@ -73,8 +76,10 @@ def _digest(spec: Spec, inputs: Inputs) -> str:
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def inside(spec: Spec, inputs: Inputs, configuration: str) -> dict[Address, State]:
+def inside(spec: Spec, inputs: Inputs, configuration: str | None) -> dict[Address, State]:
     """Return what shall be in the server; ``configuration`` is the text of the rendered ``postgresql.conf``.
+
+    None: nothing is rendered, and the settings are those of the spec.
 
     Raises:
         ProvisionError: the configuration cannot be read back, or a migration target does not exist.
@@ -90,12 +95,14 @@ def inside(spec: Spec, inputs: Inputs, configuration: str) -> dict[Address, Stat
     return found
 
 
-def _settings(spec: Spec, configuration: str) -> dict[Address, State]:
+def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
     known = catalogue(spec.server.major)
 
     def normalised(name: str, value: str) -> str:
         return normalise(known[name], value) if name in known else value
 
+    if configuration is None:
+        return foreign_settings.desired(rendering.declared(spec), normalised)
     try:
         raw = settings.parse(configuration)
         named = {canonical_name(spec.server.major, name): value for name, value in raw.items()}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision import desired as desires
+from provision import foreign, runtimes
 from provision import plan as planner
-from provision import runtimes
 from provision.errors import ProvisionError, RefusedError, UnavailableError
-from provision.kinds import database, file, migrations, role, server, settings
+from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
 from provision.model import UNKNOWN, Status
 from provision.system import files, ports, secrets
 from provision.system.engine import EngineReader, locate
@@ -130,7 +130,7 @@ def world(spec: Spec, *, runtime: str | None = None) -> World:
     name = runtime or spec.server.runtime
     if name == "auto":
         name = "docker"
-    if name != "docker":
+    if name not in ("docker", "external"):
         raise ProvisionError(
             f"the runtime {name!r} is not supported by this version",
             next_step="write `server.runtime: docker`, or leave it out",
@@ -148,7 +148,8 @@ def world(spec: Spec, *, runtime: str | None = None) -> World:
     )
     written = desires.files(spec, inputs)
     site = module.examine(spec, written, eyes)
-    return World(spec, name, f"the engine at {eyes.address}", eyes, inputs, locations, written, site)
+    reason = f"the engine at {eyes.address}" if name == "docker" else "declared in the spec"
+    return World(spec, name, reason, eyes, inputs, locations, written, site)
 
 
 def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
@@ -185,7 +186,7 @@ def survey(spec: Spec, *, runtime: str | None = None) -> Survey:
         RefusedError: the plan would cost data, or disturb what is not ours.
     """
     seen = world(spec, runtime=runtime)
-    configuration = next(str(each.content) for each in seen.files if each.path.name == "postgresql.conf")
+    configuration = next((str(each.content) for each in seen.files if each.path.name == "postgresql.conf"), None)
     wanted = {
         **desires.of_files(spec, seen.files),
         **seen.site.desired,
@@ -216,6 +217,8 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
         try:
             query.rows("SELECT 1")
         except LoginError as error:
+            if not seen.site.is_ours and error.login is not Login.NO_DATABASE:
+                return unknown, foreign.unreachable(error, at, status)
             if error.login is Login.REFUSED:
                 refused = role.observe(spec.server.user, error.evidence[-1] if error.evidence else "refused")
                 return {**unknown, **found, **refused}, replace(status, detail="it refuses the declared login")
@@ -227,7 +230,10 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
             found |= database.desired(place)
         config = seen.site.config_file
         major = spec.server.major
-        found |= settings.observe(wanted[settings.ADDRESS], query, major=major, config_file=config, database=place)
+        if not seen.site.is_ours:
+            foreign.check(spec, query, database=place, creating=place != spec.server.database)
+        found |= settings.observe(wanted.get(settings.ADDRESS), query, major=major, config_file=config, database=place)
+        found |= foreign_settings.observe(wanted.get(foreign_settings.ADDRESS), query, major=major, database=place)
         for tree in spec.migrations if place == spec.server.database else ():
             found |= migrations.observe(tree, seen.inputs.graphs[tree.name], query)
         return found, _with_details(status, found, query, place)
@@ -296,6 +302,12 @@ def logs(spec: Spec, *, follow: bool, tail: int | None) -> Iterator[str]:
     from provision.system.engine_calls import Engine
 
     seen = world(spec)
+    if not seen.site.is_ours:
+        raise RefusedError(
+            f"the server of {spec.name!r} is run by somebody else, and so is its log",
+            evidence=["`runtime: external`: provision sees only what a connection shows"],
+            next_step="read it where the server is run; SHOW log_destination tells how it is written",
+        )
     container = seen.site.status.container
     if container is None:
         raise RefusedError(

@@ -136,6 +136,9 @@ class Performer:
     def _(self, effect: WaitReady) -> None:
         from provision.system import readiness
 
+        if not self.world.site.is_ours:
+            readiness.wait_for_foreign(self.endpoint, effect.timeout)
+            return
         name = self.world.site.container_name or ""
         watch = readiness.ContainerWatch(self.world.eyes.reader, name)
         try:

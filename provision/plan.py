@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.kinds import database, file, migrations, role, server, settings
+from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
 from provision.model import Plan, Step
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def plan(spec: Spec, inputs: Inputs, site: Site, desired: Desired, observed: Obs
     starting = any(step.address.kind in ("container", "process") for step in outside)
     ground = site.ground(starting=starting)
     steps: list[Step] = []
+    notes: list[str] = []
     trees = {migrations.address(tree): tree for tree in spec.migrations}
     addresses = {*desired, *observed, *trees}
 
@@ -39,9 +40,12 @@ def plan(spec: Spec, inputs: Inputs, site: Site, desired: Desired, observed: Obs
         steps += role.plan(address, before, after, password=inputs.password, ground=ground)
     for address, before, after in named(settings.KIND):
         steps += settings.plan(address, before, after, config_file=site.config_file, ground=ground)
+        altering = spec.server.settings_via == "alter_system"
+        steps += foreign_settings.plan(address, before, after, altering=altering, major=spec.server.major)
+        notes += foreign_settings.notes(before, after, altering=altering)
     for address, before, after in named(database.KIND):
         steps += database.plan(address, before, after)
     for address, before, after in named(migrations.KIND):
         if address in trees:
             steps += migrations.plan(trees[address], inputs.graphs[trees[address].name], before, after)
-    return Plan(tuple(steps))
+    return Plan(tuple(steps), tuple(notes))

@@ -34,10 +34,15 @@ def settings(spec: Spec) -> dict[str, object]:
     merged: dict[str, object] = dict(_LIKE_INITDB)
     if isinstance(server.data, Ephemeral):
         merged |= _NOT_DURABLE
-    if server.max_connections is not None:
-        merged["max_connections"] = server.max_connections
-    merged |= {name.lower(): value for name, value in server.settings.items()}
+    merged |= {name.lower(): value for name, value in declared(spec).items()}
     return merged
+
+
+def declared(spec: Spec) -> dict[str, str]:
+    """Return the settings that the spec says itself, under the names that ``pg_settings`` has."""
+    server = spec.server
+    number = {} if server.max_connections is None else {"max_connections": str(server.max_connections)}
+    return {**number, **{name: str(value) for name, value in server.settings.items()}}
 
 
 def render_template(name: str, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:

@@ -87,13 +87,13 @@ def desired(raw: Mapping[str, str], normalised: Callable[[str, str], str]) -> di
     return {ADDRESS: ForeignSettings(values, raw)} if raw else {}
 
 
-def observe(want: State | None, query: Query, *, major: int, altering: bool, database: str) -> dict[Address, State]:
+def observe(want: State | None, query: Query, *, major: int, database: str) -> dict[Address, State]:
     """Read the declared settings; where one differs, also what waits for a restart and what we may do about it."""
     if not isinstance(want, ForeignSettings):
         return {}
     values, rows = read(want.values, query, major=major, config_file="", database=database)
     waits = any(row.pending_restart for row in rows.values())
-    if values == want.values and not (waits and altering):
+    if values == want.values and not waits:
         return {ADDRESS: ForeignSettings(values, rows=rows)}
     powers = _powers(want, query, major, database)
     waiting = {}

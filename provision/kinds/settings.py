@@ -68,7 +68,7 @@ def desired(raw: Mapping[str, str], normalise: Callable[[str, str], str]) -> dic
     return {ADDRESS: Settings({name: normalise(name, value) for name, value in raw.items()}, raw=raw)}
 
 
-def observe(want: State, query: Query, *, major: int, config_file: str, database: str) -> dict[Address, State]:
+def observe(want: State | None, query: Query, *, major: int, config_file: str, database: str) -> dict[Address, State]:
     """Read the declared settings, and those that the file set before and no longer declares."""
     if not isinstance(want, Settings):
         return {}

@@ -46,6 +46,8 @@ class Look(Protocol):
 class Site(Protocol):
     """One environment's server, as it was seen once."""
 
+    is_ours: bool
+    """Whether provision runs the server, and may start it, restart it and enter it."""
     container_name: str | None
     """The container, where the server lives in one."""
     config_file: str

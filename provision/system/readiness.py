@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
+from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect
 
 if TYPE_CHECKING:
@@ -53,6 +54,21 @@ def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | 
                 evidence=last.evidence or (last.sentence,),
                 next_step=log_command,
             )
+        time.sleep(pause)
+        pause = min(pause * 1.2, _LONGEST_PAUSE)
+
+
+def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:
+    """Wait up to ``timeout`` seconds for a server that somebody else starts, as long as there is hope.
+
+    Raises:
+        UnavailableError: it did not answer in time, or cannot be reached this way.
+    """
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+    while (last := _attempt(endpoint)) is not None:
+        if not is_worth_waiting(last) or time.monotonic() + pause > deadline:
+            raise diagnosed(last, endpoint)
         time.sleep(pause)
         pause = min(pause * 1.2, _LONGEST_PAUSE)
 

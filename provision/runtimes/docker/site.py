@@ -84,6 +84,7 @@ class DockerSite:
     volumes: Mapping[str, Mapping[str, Any] | None]
     look: Look = field(repr=False)
 
+    is_ours = True
     config_file = "/etc/postgresql/postgresql.conf"
 
     # --- what is declared, what is there ---

@@ -1,0 +1,56 @@
+"""What has to hold for a server that somebody else runs, before anything is planned for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+from provision.system.login_errors import diagnosed, is_worth_waiting
+
+if TYPE_CHECKING:
+    from provision.model import Endpoint, Query, Status
+    from provision.spec.model import Spec
+    from provision.system.postgres import LoginError
+
+_FACTS = """
+SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'), current_user,
+    (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+
+
+def unreachable(error: LoginError, endpoint: Endpoint, status: Status) -> Status:
+    """Return the status of a server that may be on its way.
+
+    Raises:
+        UnavailableError: waiting would not help; the error says what would.
+    """
+    if not is_worth_waiting(error):
+        raise diagnosed(error, endpoint) from error
+    words = error.evidence[0] if error.evidence else error.login.value
+    return replace(status, server="unreachable", detail=words)
+
+
+def check(spec: Spec, query: Query, *, database: str, creating: bool) -> None:
+    """Compare the server with what the spec builds on; ``creating``: the declared database is missing.
+
+    Raises:
+        RefusedError: it is of another major version, or our role may not create the database.
+    """
+    ((major, version, role, may_create),) = query.rows(_FACTS, database=database)
+    server = spec.server
+    if major != server.major:
+        raise RefusedError(
+            f"the server at {server.host}:{server.port} is PostgreSQL {major}, "
+            f"and the spec declares {server.major} (`image: {server.image}`)",
+            evidence=[f"its version is {version}"],
+            next_step=f"write `image: postgres:{major}`, or correct `server.host` and `server.port`",
+        )
+    if creating and not may_create:
+        quoted, name = (each.replace('"', '""') for each in (role, server.database))
+        raise RefusedError(
+            f"the database {server.database!r} does not exist, and the role {role!r} may not create databases",
+            evidence=["the privilege that is missing: CREATEDB"],
+            next_step=f'as an administrator: CREATE DATABASE "{name}" OWNER "{quoted}"; '
+            f'or let the role do it: ALTER ROLE "{quoted}" CREATEDB',
+        )

@@ -1,0 +1,167 @@
+"""The server that somebody else runs: a cloud service, a CI service container, a server on the network.
+
+It is configured and migrated from outside, and never started, stopped or restarted. All that is ours are the caches in
+``.provision/<name>/``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from provision.errors import ProvisionError, RefusedError
+from provision.kinds import Ground
+from provision.model import Action, Address, Endpoint, RemovePath, State, Status, Step
+from provision.spec.model import PasswordGenerated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from provision.model import RunLocalSql, Secret, Unknown, WriteFile
+    from provision.runtimes import Look
+    from provision.spec.model import Spec
+
+TEMPLATES: tuple[str, ...] = ()
+FILES: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Directory(State):
+    """The environment's own directory, with caches only."""
+
+    path: Path
+
+
+def port(spec: Spec, look: Look) -> int:
+    """Return the declared port.
+
+    Raises:
+        ProvisionError: it is ``auto``, which only a server of ours can have.
+    """
+    del look
+    if spec.server.port is None:
+        raise ProvisionError(
+            "`port: auto` has no meaning for a server that somebody else runs",
+            next_step="write the port of the server as `server.port`",
+        )
+    return spec.server.port
+
+
+def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
+    """Return nothing: its configuration is its operator's."""
+    del spec, texts, port
+    return ()
+
+
+def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> ExternalSite:
+    """Return the site; there is nothing to look at from outside.
+
+    Raises:
+        ProvisionError: the password would have to be generated.
+    """
+    del files
+    if isinstance(spec.server.password, PasswordGenerated):
+        raise ProvisionError(
+            "a server that somebody else runs has its password already, and the spec does not say it",
+            next_step="write `server.credentials.password`, for example `${PGPASSWORD}`",
+        )
+    return ExternalSite(spec, look)
+
+
+@dataclass(frozen=True)
+class ExternalSite:
+    """Implements :class:`provision.runtimes.Site` for a server of which only the address is known."""
+
+    spec: Spec
+    look: Look = field(repr=False)
+
+    is_ours = False
+    container_name = None
+    config_file = ""
+    is_fresh = False
+
+    @property
+    def desired(self) -> dict[Address, State]:
+        """Return nothing: what is outside the server is not ours."""
+        return {}
+
+    @property
+    def observed(self) -> dict[Address, State | Unknown]:
+        """Return nothing, for the same reason."""
+        return {}
+
+    @property
+    def status(self) -> Status:
+        """The server as running, until a connection shows otherwise."""
+        return Status("running")
+
+    def plan(self) -> tuple[Step, ...]:
+        """Return nothing: the server is there, or somebody else starts it."""
+        return ()
+
+    def endpoint(self, password: Secret) -> Endpoint:
+        """Return the declared address."""
+        return self.target(password)
+
+    def target(self, password: Secret) -> Endpoint:
+        """Return the declared address."""
+        server = self.spec.server
+        return Endpoint(
+            server.host,
+            port(self.spec, self.look),
+            server.user,
+            password,
+            server.database,
+            server.sslmode,
+            server.sslrootcert,
+        )
+
+    def ground(self, *, starting: bool) -> Ground:
+        """Return ground on which nothing can be restarted, and no local socket is entered."""
+
+        def local_sql(script: Secret) -> RunLocalSql:
+            del script
+            self._refuse("enters")
+
+        return Ground((), (), local_sql, starting)
+
+    def start(self) -> tuple[Step, ...]:
+        """Refuse."""
+        self._refuse("starts")
+
+    def stop(self) -> tuple[Step, ...]:
+        """Refuse."""
+        self._refuse("stops")
+
+    def restart(self) -> tuple[Step, ...]:
+        """Refuse."""
+        self._refuse("restarts")
+
+    def _refuse(self, verb: str) -> NoReturn:
+        raise RefusedError(
+            f"the server of {self.spec.name!r} is run by somebody else: provision never {verb} it",
+            evidence=["`runtime: external` in the spec"],
+            next_step="do it where the server is run",
+        )
+
+    def destroy(self, *, data: bool) -> tuple[Step, ...]:
+        """Remove what provision keeps here.
+
+        Raises:
+            RefusedError: the data shall go too, which is not ours.
+        """
+        if data:
+            database = self.spec.server.database.replace('"', '""')
+            raise RefusedError(
+                f"the data of {self.spec.name!r} is on a server that somebody else runs: provision never removes it",
+                evidence=[f"the server is {self.spec.server.host}:{self.spec.server.port}"],
+                next_step=f'to drop the database yourself: DROP DATABASE "{database}"; '
+                "without --data, destroy forgets the environment",
+            )
+        home = self.spec.home
+        if not self.look.exists(home):
+            return ()
+        address = Address("directory", str(home))
+        text = "the server, its databases and its data are not touched"
+        return (Step(address, Action.REMOVE, Directory(home), None, (RemovePath(home),), consequence=text),)
