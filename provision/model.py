@@ -202,6 +202,14 @@ class MakeDirectory:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyPath:
+    """Copy a file, or a directory with all that is in it, so that it is there as a whole or not at all."""
+
+    source: Path
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class RemovePath:
     """Remove a file, or a directory with all that is in it. A path that is not there is fine."""
 
@@ -236,14 +244,23 @@ class EngineCall:
 
 
 @dataclass(frozen=True, slots=True)
-class RunProcess:
-    """Run a program to its end. ``stdin`` may be a secret; ``user`` is the system user to run as (None: ours)."""
+class ServerCall:
+    """One operation on a server process of this machine, which is known by its data directory.
 
-    argv: tuple[str, ...]
-    stdin: str | Secret | None = None
-    cwd: Path | None = None
+    ``argv`` is the program to run, ``user`` the system user to run it as (None: ours), ``password`` what the
+    superuser gets when the directory is initialised. ``sockets`` is the directory of the server's own socket,
+    ``link`` a symbolic link that shows where the data of the running server is. ``timeout`` is in seconds.
+    """
+
+    operation: Literal["initialise", "start", "stop"]
+    data: Path
+    argv: tuple[str, ...] = ()
     user: str | None = None
-    timeout: float | None = None
+    password: Secret | None = None
+    log: Path | None = None
+    sockets: Path | None = None
+    link: Path | None = None
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +318,10 @@ class Migrate:
 Effect = (
     WriteFile
     | MakeDirectory
+    | CopyPath
     | RemovePath
     | EngineCall
-    | RunProcess
+    | ServerCall
     | RunSql
     | RunLocalSql
     | ReloadSettings

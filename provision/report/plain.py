@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from provision.model import Action, EngineCall, Migrate, RunProcess, WaitReady
+from provision.model import Action, EngineCall, Migrate, ServerCall, WaitReady
 from provision.report.silent import Silent
 from provision.report.text import reasons
 from provision.report.words import clean, seconds
@@ -26,7 +26,7 @@ PAUSE: Final = 5.0
 def lasts(step: Step) -> bool:
     """Tell whether a step may take longer than people wait without a word."""
     return any(
-        isinstance(effect, Migrate | RunProcess | WaitReady)
+        isinstance(effect, Migrate | ServerCall | WaitReady)
         or (isinstance(effect, EngineCall) and effect.operation == "pull_image")
         for effect in step.effects
     )

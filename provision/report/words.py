@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from provision.model import (
+    CopyPath,
     Effect,
     EngineCall,
     MakeDirectory,
@@ -13,9 +14,9 @@ from provision.model import (
     ReloadSettings,
     RemovePath,
     RunLocalSql,
-    RunProcess,
     RunSql,
     Secret,
+    ServerCall,
     WaitReady,
     WriteFile,
 )
@@ -23,7 +24,7 @@ from provision.model import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.model import Endpoint, Plan, Step
+    from provision.model import Endpoint, Step
 
 _MINUTE = 60
 _EXACT_BELOW = 10
@@ -88,13 +89,10 @@ def is_foretold(step: Step) -> bool:
     return not step.effects
 
 
-def is_settled(plan: Plan) -> bool:
-    """Tell whether everything in the plan is known, so that nothing has to wait for the server."""
-    return not any(is_foretold(step) for step in plan.steps)
-
-
-def _file_effect(value: WriteFile | MakeDirectory | RemovePath) -> str:
+def _file_effect(value: WriteFile | MakeDirectory | CopyPath | RemovePath) -> str:
     path = shown(value.path)
+    if isinstance(value, CopyPath):
+        return f"copy {shown(value.source)} to {path}"
     if isinstance(value, WriteFile):
         return f"write {path} (secret, {value.mode:04o})" if isinstance(value.content, Secret) else f"write {path}"
     return f"make {path}/" if isinstance(value, MakeDirectory) else f"remove {path}"
@@ -102,15 +100,13 @@ def _file_effect(value: WriteFile | MakeDirectory | RemovePath) -> str:
 
 def effect(value: Effect) -> str:
     """Return one effect in a few words. File contents, scripts and request bodies are not part of them."""
-    if isinstance(value, WriteFile | MakeDirectory | RemovePath):
+    if isinstance(value, WriteFile | MakeDirectory | CopyPath | RemovePath):
         return _file_effect(value)
     match value:
         case EngineCall(operation=operation, target=target):
             return f"engine: {operation.replace('_', ' ')} {target}"
-        case RunProcess(argv=argv):
-            from shlex import join
-
-            return f"run {join(argv)}"
+        case ServerCall(operation=operation, data=data):
+            return f"{operation} the server on {shown(data)}"
         case RunSql(database=database, statements=statements):
             return f"SQL in {database}: {count(len(statements), 'statement')}"
         case RunLocalSql(user=user):
