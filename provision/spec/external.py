@@ -59,7 +59,7 @@ def _check_password(server: Mapping, reading: Reading) -> None:
     advice = "write `password: ${NAME}`, `{file: …}` or `{command: […]}`"
     if "credentials" not in server.entries:
         message = "`runtime: external` needs `credentials` with the password of its login"
-        reading.report(server.mark, message, "write `credentials: {user: …, password: ${NAME}}`")
+        reading.report(server.mark, message, 'write `credentials: {user: …, password: "${NAME}"}`')
         return
     key, login = server.entries["credentials"]
     if not isinstance(login, Mapping) or "password" not in login.entries:
