@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test lint format bench images wheel clean
+.PHONY: help venv quickstart test transcripts lint format bench images wheel clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ lint: venv ## Check format, style, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+transcripts: venv ## Write the sessions in README.md and docs/ as they are now
+	@$(BIN)/python -m pytest -q tests/transcripts --update-transcripts $(ARGS)
+
 format: venv ## Format the code and repair what can be repaired safely
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -48,7 +51,7 @@ images: ## Make sure that the engine has the images postgres:14 to postgres:18
 	@tests/images/build
 
 wheel: venv ## Build the wheel into dist/
-	@$(BIN)/python -m build --wheel
+	@$(BIN)/python -m build --wheel --no-isolation
 
 # Never .provision/: secrets that were generated live there, and nothing could make them again.
 clean: ## Remove .venv, caches and build products; never data
