@@ -44,12 +44,12 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
     started = time.monotonic()
     if first.plan.is_empty:
         remember(first.world)
-        return Result((), time.monotonic() - started)
+        return Result((), time.monotonic() - started, first.plan.notes)
     spec = first.spec
     with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
         run = _Run(progress)
         run.converge(lambda: observe.survey(spec, runtime=first.runtime))
-        return Result(tuple(run.outcomes), time.monotonic() - started)
+        return Result(tuple(run.outcomes), time.monotonic() - started, run.notes)
 
 
 def start(spec: Spec, *, progress: Progress) -> Result:
@@ -120,6 +120,7 @@ class _Run:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.outcomes: list[Outcome] = []
+        self.notes: tuple[str, ...] = ()
 
     def converge(self, look: Callable[[], Survey]) -> None:
         """Observe, plan and act until there is nothing left to do."""
@@ -129,6 +130,7 @@ class _Run:
                 survey = look()
                 if survey.plan.is_empty:
                     remember(survey.world)
+                    self.notes = survey.plan.notes
                     return
                 performer = performer.move_to(survey.world) if performer else Performer(survey.world, self.progress)
                 self._refuse_to_repeat(survey.plan)

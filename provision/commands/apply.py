@@ -72,7 +72,7 @@ def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> 
             from provision.apply import remember
 
             remember(found.world)
-        _tell_nothing(console, found, Result((), console.elapsed()))
+        _tell_nothing(console, found, Result((), console.elapsed(), found.plan.notes))
         return EXIT_DONE
     from provision.report import text
 
@@ -89,7 +89,7 @@ def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> 
 
     with told(console) as progress:
         done = converge(found, progress=progress, lock_timeout=lock_timeout)
-    _tell(console, found, Result(done.outcomes, console.elapsed()))
+    _tell(console, found, Result(done.outcomes, console.elapsed(), done.notes))
     return EXIT_FAILED if any(outcome.error is not None for outcome in done.outcomes) else EXIT_DONE
 
 
@@ -99,9 +99,12 @@ def _tell_nothing(console: Console, found: Survey, nothing: Result) -> None:
 
         console.document(result(found, nothing, found.endpoint))
     else:
-        from provision.report.text import nothing_to_do
+        from provision.report.text import notes, nothing_to_do
 
-        console.say(nothing_to_do(found, nothing.seconds, console.paint(console.out)))
+        paint = console.paint(console.out)
+        console.say(nothing_to_do(found, nothing.seconds, paint))
+        for line in notes(nothing.notes, paint):
+            console.say(line)
 
 
 def _tell(console: Console, found: Survey, done: Result) -> None:

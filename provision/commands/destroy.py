@@ -49,7 +49,7 @@ def command(console: Console, spec: Path | None, *, data: bool, yes: bool) -> in
         return destroy(spec, data=data, progress=progress)
 
     code = carry_out(console, read, carry, nothing="nothing to destroy")
-    if code == 0 and not removes_data:
+    if code == 0 and not removes_data and any(step.address.kind != "directory" for step in plan.steps):
         console.say(f"  the data stays; provision apply {console.spec} brings the server back")
     return code
 

@@ -56,6 +56,8 @@ def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool) -
         paint = console.paint(console.out)
         if found.plan.is_empty:
             console.say(text.nothing_to_do(found, console.elapsed(), paint))
+            for line in text.notes(found.plan.notes, paint):
+                console.say(line)
         else:
             console.say(text.heading(found, paint))
             for line in text.plan(found.plan, paint, verbose=console.verbose):
@@ -66,7 +68,7 @@ def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool) -
                 for line in lines(written(found.plan), content_of, paint):
                     console.say(line)
             console.say(f"{paint('cyan', 'next:')} provision apply {console.spec}")
-    return EXIT_CHANGES_PENDING if detailed_exitcode and not found.plan.is_empty else EXIT_DONE
+    return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE
 
 
 def content_of(path: Path) -> str | None:

@@ -47,4 +47,4 @@ def command(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> 
             console.say(line)
     if found.status.server == "unreachable":
         return EXIT_UNAVAILABLE
-    return EXIT_CHANGES_PENDING if detailed_exitcode and not found.plan.is_empty else EXIT_DONE
+    return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE

@@ -142,7 +142,8 @@ def plan(
         return ()
     _refuse_impotence(before, names, major)
     why = tuple(
-        Change(name, before.rows[name].shown if name in before.rows else None, after.raw[name]) for name in names
+        Change(name, (before.rows[name].shown or "''") if name in before.rows else None, after.raw[name] or "''")
+        for name in names
     )
     restarting = [name for name in names if name in before.rows and before.rows[name].context == "postmaster"]
     text = "reload: nobody is disturbed"

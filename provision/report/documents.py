@@ -26,9 +26,10 @@ def plan(survey: Survey, files: Sequence[Document] | None = None) -> Document:
     document = {
         "schema": "provision/plan/1",
         **_environment(survey),
-        "changes_pending": not survey.plan.is_empty,
+        "changes_pending": survey.plan.differs,
         "destroys_data": any(step.destroys for step in survey.plan.steps),
         "steps": [_step(step) for step in survey.plan.steps],
+        "notes": list(survey.plan.notes),
     }
     return document if files is None else {**document, "files": list(files)}
 
@@ -42,6 +43,7 @@ def result(survey: Survey, done: Result, endpoint: Endpoint | None) -> Document:
         "changed": bool(done.outcomes),
         "seconds": round(done.seconds, 3),
         "steps": [_outcome(outcome) for outcome in done.outcomes],
+        "notes": list(done.notes),
     }
 
 
@@ -59,8 +61,9 @@ def status(survey: Survey) -> Document:
         "started": state.started,
         "data": state.data,
         "revisions": {tree: list(rows) for tree, rows in sorted(state.revisions.items())},
-        "changes_pending": not survey.plan.is_empty,
+        "changes_pending": survey.plan.differs,
         "pending": [{"address": str(step.address), "action": str(step.action)} for step in survey.plan.steps],
+        "notes": list(survey.plan.notes),
     }
 
 

@@ -59,6 +59,13 @@ def plan(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
         yield "  known for certain once the server runs:" if certain else "  known once the server runs:"
         for step in foretold:
             yield from _step(step, paint, verbose=verbose)
+    yield from notes(value.notes, paint)
+
+
+def notes(found: Sequence[str], paint: Paint) -> Iterator[str]:
+    """Yield what differs from the spec and is somebody else's to change."""
+    for note in found:
+        yield f"  {paint('yellow', '!')} {note}"
 
 
 def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
@@ -84,7 +91,7 @@ def heading(survey: Survey, paint: Paint) -> str:
 
 
 def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:
-    """Return the one line that says that the world is as the spec wants it, with what proves it."""
+    """Return the one line that says that there is nothing to do, with what proves it."""
     facts = ", ".join(_proof(survey.status, survey.endpoint))
     what = f" ({facts})" if facts else ""
     return f"{paint('bold', survey.spec.name)}: {paint('green', 'nothing to do')}{what}  {seconds(elapsed)}"
@@ -125,6 +132,7 @@ def recap(name: str, result: Result, endpoint: Endpoint | None, paint: Paint) ->
     yield f"{paint('bold', name)}: {paint('green', _deeds(result.outcomes))}  {seconds(result.seconds)}"
     if endpoint is not None:
         yield f"  {url(endpoint)}"
+    yield from notes(result.notes, paint)
 
 
 def _deeds(outcomes: Sequence[Outcome]) -> str:
@@ -150,6 +158,9 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
     pending = len(survey.plan.steps)
     drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
+    if survey.plan.notes:
+        others = f"{count(len(survey.plan.notes), 'difference')} for others to change"
+        drift = f"{drift}, {others}" if pending else others
     yield f"{paint('bold', survey.spec.name)}: {word}, {drift}"
     if state.detail:
         yield f"  {state.detail}"
@@ -172,3 +183,4 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
             yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
     for step in survey.plan.steps:
         yield f"  {paint('yellow', 'pending'.ljust(width))}  {step.action} {step.address}"
+    yield from notes(survey.plan.notes, paint)
