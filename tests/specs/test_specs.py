@@ -8,7 +8,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 from support.checkout import ROOT, SECRET, a_checkout
 
 from provision.spec.load import load
@@ -90,8 +89,3 @@ def test_the_password_file_of_the_secret_spec_can_be_changed(checkout: Checkout)
     (checkout.directory / SECRET).write_text("another one\n")
     assert "role/shop" in checkout.type("provision apply specs/secret.yml").text
     assert "another%20one" in checkout.type("provision url specs/secret.yml").text
-
-
-def test_the_readme_shows_the_dev_spec() -> None:
-    (shown,) = re.findall(r"```yaml\n(name: shop-dev\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "specs" / "dev.yml").read_text())
