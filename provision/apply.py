@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from provision import desired as desires
 from provision import observe
 from provision.errors import NotConvergedError, ProvisionError
-from provision.kinds import file, settings
-from provision.model import Outcome, Plan, Result, WriteFile
+from provision.kinds import file, server, settings
+from provision.model import EngineCall, Outcome, Plan, ReloadSettings, Result, WriteFile
 from provision.perform import Performer
 from provision.system import files as filesystem
 from provision.system import lock
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from provision.model import Progress, Step
+    from provision.model import Effect, Progress, Step
     from provision.observe import Survey, World
     from provision.spec.model import Spec
 
@@ -163,32 +163,57 @@ class _Run:
         error: str | None = "interrupted"
         try:
             for effect in step.effects:
-                performer.perform(effect)
+                self._perform(effect, step, plan, performer)
             error = None
         except ProvisionError as failure:
             error = failure.sentence
-            if step.address.kind == settings.KIND:
-                _restore_configuration(plan, performer, failure)
             raise
         finally:
             outcome = Outcome(step, time.monotonic() - began, error)
             self.outcomes.append(outcome)
             self.progress.finished(outcome)
 
+    def _perform(self, effect: Effect, step: Step, plan: Plan, performer: Performer) -> None:
+        try:
+            performer.perform(effect)
+        except ProvisionError as failure:
+            if step.address.kind in (settings.KIND, server.KIND):
+                _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
+            raise
 
-def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionError) -> None:
-    """Put the last good configuration back when the new one does not work, and have the server run with it."""
-    before = next(
-        (each.before for each in plan.steps if each.address.kind == file.KIND and each.address.name.endswith(".conf")),
-        None,
-    )
-    if not isinstance(before, file.File):
+
+def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionError, *, restarted: bool) -> None:
+    """Put the last good configuration back when the new one does not work, and have the server run with it.
+
+    A server that refused to read the new one still runs with what it had.
+    """
+    step = next((each for each in plan.steps if _writes_configuration(each)), None)
+    if step is None or not isinstance(step.before, file.File) or not isinstance(step.after, file.File):
         return
-    performer.perform(WriteFile(before.path, before.content, before.mode))
-    with suppress(ProvisionError):
-        for effect in performer.world.site.ground(starting=False).restart:
+    old, ground = step.before, performer.world.site.ground(starting=False)
+    performer.perform(WriteFile(old.path, old.content, old.mode))
+    with suppress(ProvisionError, ValueError):
+        for effect in ground.publish:
+            performer.perform(_as_before(effect, old, step.after))
+        again = ground.restart if restarted else (ReloadSettings(settings.parse(str(old.content))),)
+        for effect in again:
             performer.perform(effect)
         failure.evidence = (*failure.evidence, "the last good configuration is back, and the server runs with it")
+
+
+def _writes_configuration(step: Step) -> bool:
+    return step.address.kind == file.KIND and step.address.name.endswith(".conf")
+
+
+def _as_before(effect: Effect, old: file.File, new: file.File) -> Effect:
+    """Return an effect that publishes the new configuration as one that publishes the old."""
+    if not isinstance(effect, EngineCall) or "files" not in effect.body:
+        return effect
+    published = {
+        path: (old.content if content == new.content else content, mode)
+        for path, (content, mode) in effect.body["files"].items()
+    }
+    return EngineCall(effect.operation, effect.target, {**effect.body, "files": published})
 
 
 def _not_converged(plan: Plan) -> NotConvergedError:

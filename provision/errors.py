@@ -7,12 +7,16 @@ boundary that prints it and exits with its ``exit_code``; anything else that esc
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+# How a server repeats a statement that failed: with the password that was in it.
+_PASSWORD = re.compile(r"(PASSWORD\s+(?:E|U&)?)'(?:[^'\\]|''|\\.)*'", re.IGNORECASE)
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -33,7 +37,7 @@ class ProvisionError(Exception):
     def __init__(self, sentence: str, *, evidence: Sequence[str] = (), next_step: str | None = None) -> None:
         super().__init__(sentence)
         self.sentence = sentence
-        self.evidence = tuple(evidence)
+        self.evidence = tuple(_PASSWORD.sub(r"\1'********'", line) for line in evidence)
         self.next_step = next_step
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # What the engine makes up anew for each container.
 _OF_THIS_CONTAINER = ("Id", "Created", "State", "ResolvConfPath", "HostnamePath", "HostsPath", "LogPath", "Name",
-                      "RestartCount", "ExecIDs", "GraphDriver", "AppArmorProfile", "ProcessLabel", "MountLabel")  # fmt: skip
+                      "RestartCount", "ExecIDs", "GraphDriver", "AppArmorProfile")  # fmt: skip
 # Compose's version and the id of the image, which ours knows only once the image was pulled.
 _OF_COMPOSE = ("com.docker.compose.config-hash", "com.docker.compose.version", "com.docker.compose.image",
                "com.docker.compose.depends_on", "com.docker.compose.replace")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,28 +11,18 @@ if TYPE_CHECKING:
 
     from support.environment import Environment
 
-START = {"max_connections": 100, "settings": {"shared_buffers": "64MB"}}
-
 
 @pytest.fixture(scope="module")
-def running(shared: Callable[[], Environment]) -> Environment:
+def applied(shared: Callable[[], Environment]) -> Environment:
     """An environment that was applied."""
-    made = shared().server(**START)
-    made.apply()
-    return made
+    return shared().server(max_connections=100, settings={"shared_buffers": "64MB"}).keep()
 
 
-@pytest.fixture(scope="module")
-def start(running: Environment) -> dict[str, Any]:
-    """The spec that was applied first."""
-    return running.document
-
-
-@pytest.fixture(autouse=True)
-def as_at_the_start(running: Environment, start: dict[str, Any]) -> None:
-    """Begin each test with the same spec, applied."""
-    running.document = start
-    running.declare().apply()
+@pytest.fixture
+def running(applied: Environment) -> Environment:
+    """The same, as it was in the beginning."""
+    applied.back()
+    return applied
 
 
 def changes(environment: Environment) -> dict[str, tuple[str | None, str | None]]:

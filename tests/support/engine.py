@@ -83,4 +83,5 @@ class Engine:
         try:
             yield made["Id"]
         finally:
-            self.client.remove_container(made["Id"], force=True, v=True)
+            with suppress(docker.errors.NotFound):
+                self.client.remove_container(made["Id"], force=True, v=True)

@@ -61,6 +61,7 @@ class Environment:
         }
         directory.mkdir(parents=True, exist_ok=True)
         self.document: dict[str, Any] = {}
+        self._kept: dict[str, Any] = {}
         self.declare(version=1, name=name, server=_SERVER)
 
     def declare(self, changes: Mapping[str, Any] | None = None, **more: Any) -> Environment:
@@ -68,6 +69,17 @@ class Environment:
         self.document = _merged(self.document, {**(changes or {}), **more})
         self.spec.write_text(yaml.safe_dump(self.document, allow_unicode=True, sort_keys=False), encoding="utf-8")
         return self
+
+    def keep(self) -> Environment:
+        """Apply, and remember the spec for :meth:`back`."""
+        self.apply()
+        self._kept = self.document
+        return self
+
+    def back(self) -> None:
+        """Bring everything back to the remembered spec: what one test changed is none of the next one's business."""
+        self.document = self._kept
+        self.declare().apply()
 
     def server(self, **changes: Any) -> Environment:
         """Merge changes into the section ``server``."""

@@ -17,32 +17,41 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 
-def check(  # each is a thing to be guarded
+def check_owner(
     spec: Spec,
-    creation: Creation,
+    name: str,
     container: Mapping[str, Any] | None,
     volumes: Mapping[str, Mapping[str, Any] | None],
     look: Look,
-    *,
-    removing: bool = False,
 ) -> None:
-    """Refuse to touch a container or volume of somebody else, and to start one major's data with another.
+    """Refuse to have anything to do with the container ``name``, or a volume, of somebody else.
 
     Raises:
         RefusedError: with the owner and a way out.
     """
     if container is not None:
-        _check_container(spec, creation.container, container["Config"].get("Labels") or {}, look)
-    for name, volume in volumes.items():
+        _check_container(spec, name, container["Config"].get("Labels") or {}, look)
+    for each, volume in volumes.items():
         labels = (volume or {}).get("Labels") or {}
-        _check_owner(spec, f"the volume {name!r}", labels, look, way_out="server.data.volume")
-        if not removing and (major := labels.get(MAJOR)) not in (None, str(spec.server.major)):
-            raise _other_major(spec, f"the volume {name!r}", str(major))
-    if container is not None and not removing and not isinstance(spec.server.data, Ephemeral):
+        _check_owner(spec, f"the volume {each!r}", labels, look, way_out="server.data.volume")
+
+
+def check_major(
+    spec: Spec, name: str, container: Mapping[str, Any] | None, volumes: Mapping[str, Mapping[str, Any] | None]
+) -> None:
+    """Refuse to start one major's data with another.
+
+    Raises:
+        RefusedError: with both majors and a way out.
+    """
+    for each, volume in volumes.items():
+        if (major := ((volume or {}).get("Labels") or {}).get(MAJOR)) not in (None, str(spec.server.major)):
+            raise _other_major(spec, f"the volume {each!r}", str(major))
+    if container is not None and not isinstance(spec.server.data, Ephemeral):
         environment = dict(each.partition("=")[::2] for each in container["Config"].get("Env") or ())
         major = environment.get("PG_MAJOR", str(spec.server.major))
         if major != str(spec.server.major):
-            raise _other_major(spec, f"the data of the container {creation.container!r}", major)
+            raise _other_major(spec, f"the data of the container {name!r}", major)
 
 
 def _check_container(spec: Spec, name: str, labels: Mapping[str, str], look: Look) -> None:

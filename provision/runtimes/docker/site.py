@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 
 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
-    """Read the compose file among ``files`` and look at everything in the engine that it names."""
+    """Read the compose file among ``files`` and look at everything in the engine that it names.
+
+    Raises:
+        RefusedError: it is somebody else's.
+    """
     creation = compose.read(str(files[0].content), files[0].path)
     uploads: Mapping[str, tuple[str | Secret, int]] = {}
     if not look.engine_is_local:
@@ -57,6 +61,8 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     own_image = image
     if container is not None and (image is None or container["Image"] != image["Id"]):
         own_image = look.engine(f"/images/{container['Image']}/json")
+    volumes = {each.name: look.engine(f"/volumes/{each.name}") for each in creation.volumes}
+    guards.check_owner(spec, creation.container, container, volumes, look)
     return DockerSite(
         spec=spec,
         creation=creation,
@@ -65,7 +71,7 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
         image=image,
         own_image=own_image,
         networks={each.name: look.engine(f"/networks/{each.name}") for each in creation.networks},
-        volumes={each.name: look.engine(f"/volumes/{each.name}") for each in creation.volumes},
+        volumes=volumes,
         look=look,
     )
 
@@ -231,7 +237,7 @@ class DockerSite:
         Raises:
             RefusedError: they would disturb what is not ours, or cost data.
         """
-        guards.check(self.spec, self.creation, self.container, self.volumes, self.look)
+        guards.check_major(self.spec, self.container_name, self.container, self.volumes)
         container = self._plan_container()
         if container:
             guards.check_port(self.creation, self.container, self.look)
@@ -357,7 +363,6 @@ class DockerSite:
 
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
         """Remove container and network; with ``data`` also the volume or directory, and what was rendered."""
-        guards.check(self.spec, self.creation, self.container, self.volumes, self.look, removing=True)
         steps: list[Step] = []
         if self.container is not None:
             effects = [*self._stopping(self._state), EngineCall("remove_container", self.container_name)]
