@@ -111,7 +111,9 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
     from provision.system.psql import run
 
     seen = observe.world(spec)
-    return run(observe.endpoint_of(seen), spec.server.major, seen.site.container_name, arguments)
+    site = seen.site
+    at = observe.endpoint_of(seen)
+    return run(at, spec.server.major, arguments, container=site.container_name, programs=site.programs)
 
 
 class _Run:

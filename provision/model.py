@@ -155,7 +155,8 @@ class Status:
     """The server in a few words for people.
 
     ``server`` is running, stopped, paused, restarting, absent or unreachable, ``detail`` the words of the engine or
-    the server where there is trouble. ``started`` is ISO 8601. ``revisions`` maps a tree's name to its version rows.
+    the server where there is trouble. ``process`` is its number and system user, where it is one of this machine.
+    ``started`` is ISO 8601. ``revisions`` maps a tree's name to its version rows.
     """
 
     server: str
@@ -166,6 +167,7 @@ class Status:
     started: str | None = None
     revisions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     data: str | None = None
+    process: str | None = None
 
 
 class Query(Protocol):
@@ -247,16 +249,15 @@ class EngineCall:
 class ServerCall:
     """One operation on a server process of this machine, which is known by its data directory.
 
-    ``argv`` is the program to run, ``user`` the system user to run it as (None: ours), ``password`` what the
-    superuser gets when the directory is initialised. ``sockets`` is the directory of the server's own socket,
-    ``link`` a symbolic link that shows where the data of the running server is. ``timeout`` is in seconds.
+    ``argv`` is the program to run and ``user`` the system user to run it as (None: ours). ``sockets`` is the directory
+    of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
+    ``timeout`` is in seconds.
     """
 
     operation: Literal["initialise", "start", "stop"]
     data: Path
     argv: tuple[str, ...] = ()
     user: str | None = None
-    password: Secret | None = None
     log: Path | None = None
     sockets: Path | None = None
     link: Path | None = None

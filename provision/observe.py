@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provision import desired as desires
 from provision import foreign, runtimes
 from provision import plan as planner
 from provision.errors import ProvisionError, RefusedError, UnavailableError
+from provision.eyes import Eyes
 from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
 from provision.model import UNKNOWN, Status
-from provision.system import files, ports, secrets
-from provision.system.engine import EngineReader, locate
+from provision.runtimes import choice
+from provision.system import files, secrets
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 
 if TYPE_CHECKING:
@@ -30,41 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
 
 _REVISIONS_CACHE = "cache/revisions-{}.json"
-
-
-class Eyes:
-    """Implements :class:`provision.runtimes.Look`."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.address = locate(environ)
-        self.engine_host = self.address.hostname
-        self.engine_is_local = self.address.is_local
-        self.reader = EngineReader(self.address)
-
-    def engine(self, path: str, **parameters: str | int) -> Any:
-        """Return the JSON of a GET to the Docker engine, or None for 404."""
-        return self.reader.get(path, **parameters)
-
-    def text(self, path: Path) -> str | None:
-        """Return a file's text, or None where there is no file."""
-        return files.read_text(path)
-
-    def exists(self, path: Path) -> bool:
-        """Tell whether there is anything at a path."""
-        return path.exists()
-
-    def listener(self, host: str, port: int) -> str | None:
-        """Return who listens on a port, in words; None where the port is free."""
-        if ports.is_free(host, port):
-            return None
-        wanted = json.dumps({"publish": [str(port)]})
-        for container in self.engine("/containers/json", filters=wanted):
-            return f"the container {container['Names'][0].lstrip('/')!r}"
-        return ports.process_on(port) or "another process"
-
-    def free_port(self, host: str, name: str) -> int:
-        """Return a port that nobody listens on."""
-        return ports.free(host or "127.0.0.1", name)
 
 
 @dataclass(frozen=True)
@@ -119,22 +84,19 @@ class Survey:
         return self.world.reason
 
 
-def world(spec: Spec, *, runtime: str | None = None) -> World:
+def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> World:
     """Read everything that can be known without a connection to the server.
+
+    ``runtime`` takes the place of what the spec says; with ``moving``, what the spec says has to be where the
+    environment was made.
 
     Raises:
         UnavailableError: no engine answers.
+        RefusedError: the environment lives in another runtime.
         ProvisionError: something that the spec refers to is missing or wrong.
     """
     eyes = Eyes(os.environ)
-    name = runtime or spec.server.runtime
-    if name == "auto":
-        name = "docker"
-    if name not in ("docker", "external"):
-        raise ProvisionError(
-            f"the runtime {name!r} is not supported by this version",
-            next_step="write `server.runtime: docker`, or leave it out",
-        )
+    name, reason = choice.choose(spec, eyes, wanted=runtime, moving=moving)
     module = runtimes.load(name)
     graphs, locations = _graphs(spec)
     inputs = desires.Inputs(
@@ -148,7 +110,6 @@ def world(spec: Spec, *, runtime: str | None = None) -> World:
     )
     written = desires.files(spec, inputs)
     site = module.examine(spec, written, eyes)
-    reason = f"the engine at {eyes.address}" if name == "docker" else "declared in the spec"
     return World(spec, name, reason, eyes, inputs, locations, written, site)
 
 
@@ -185,7 +146,7 @@ def survey(spec: Spec, *, runtime: str | None = None) -> Survey:
         UnavailableError: no engine answers.
         RefusedError: the plan would cost data, or disturb what is not ours.
     """
-    seen = world(spec, runtime=runtime)
+    seen = world(spec, runtime=runtime, moving=True)
     configuration = next((str(each.content) for each in seen.files if each.path.name == "postgresql.conf"), None)
     wanted = {
         **desires.of_files(spec, seen.files),
@@ -255,10 +216,15 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
     Raises:
         UnavailableError: the port is ``auto`` and no engine answers.
     """
-    module = runtimes.load("docker")
-    port = spec.server.port if spec.server.port is not None else module.port(spec, Eyes(os.environ))
+    eyes = Eyes(os.environ)
+    try:
+        name, _ = choice.choose(spec, eyes)
+    except UnavailableError:
+        name = choice.HOMES[0]
+    module = runtimes.load(name)
+    port = spec.server.port if spec.server.port is not None else module.port(spec, eyes)
     inputs = desires.Inputs(
-        runtime="docker",
+        runtime=name,
         templates=_templates(spec, module.TEMPLATES),
         port=port,
         password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
@@ -299,21 +265,12 @@ def logs(spec: Spec, *, follow: bool, tail: int | None) -> Iterator[str]:
     Raises:
         RefusedError: there is no server yet.
     """
-    from provision.system.engine_calls import Engine
-
-    seen = world(spec)
-    if not seen.site.is_ours:
-        raise RefusedError(
-            f"the server of {spec.name!r} is run by somebody else, and so is its log",
-            evidence=["`runtime: external`: provision sees only what a connection shows"],
-            next_step="read it where the server is run; SHOW log_destination tells how it is written",
-        )
-    container = seen.site.status.container
-    if container is None:
+    found = world(spec).site.logs(follow=follow, tail=tail)
+    if found is None:
         raise RefusedError(
             f"the environment {spec.name!r} has no server yet", next_step=f"provision apply {_relative(spec.path)}"
         )
-    return Engine(seen.eyes.address).logs(container, follow=follow, tail=tail)
+    return found
 
 
 def _relative(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provision.errors import StepFailedError
 from provision.kinds.database import MAINTENANCE
 from provision.model import (
+    CopyPath,
     Effect,
     EngineCall,
     MakeDirectory,
@@ -16,6 +17,7 @@ from provision.model import (
     RemovePath,
     RunLocalSql,
     RunSql,
+    ServerCall,
     WaitReady,
     WriteFile,
 )
@@ -96,6 +98,20 @@ class Performer:
         files.remove(effect.path)
 
     @perform.register
+    def _(self, effect: CopyPath) -> None:
+        files.copy(effect.source, effect.path)
+
+    @perform.register
+    def _(self, effect: ServerCall) -> None:
+        from provision.system import servers
+
+        if effect.operation == "start" and effect.user is not None:
+            self._progress.note(
+                f"the server runs as the system user {effect.user!r}: PostgreSQL refuses to run as root"
+            )
+        servers.perform(effect, self.world.inputs.password)
+
+    @perform.register
     def _(self, effect: EngineCall) -> None:
         self.engine.perform(effect, self._progress.detail)
 
@@ -108,8 +124,10 @@ class Performer:
     @perform.register
     def _(self, effect: RunLocalSql) -> None:
         if effect.container is None:
-            message = "there is no container to enter"
-            raise NotImplementedError(message)
+            from provision.system import servers
+
+            servers.local_sql(effect)
+            return
         argv = (
             "psql",
             "--no-psqlrc",
@@ -139,19 +157,13 @@ class Performer:
         if not self.world.site.is_ours:
             readiness.wait_for_foreign(self.endpoint, effect.timeout)
             return
-        name = self.world.site.container_name or ""
-        watch = readiness.ContainerWatch(self.world.eyes.reader, name)
+        site = self.world.site
         try:
-            readiness.wait(self.endpoint, effect.timeout, trouble=watch, log_command=f"docker logs {name}")
+            readiness.wait(self.endpoint, effect.timeout, trouble=site.watch(), log_command=site.log_command)
         except StepFailedError:
-            self._calm(name)
+            for each in site.calm():
+                self.perform(each)
             raise
-
-    def _calm(self, container: str) -> None:
-        """Stop a container that starts and ends again and again; what it said stays in its log."""
-        seen = self.world.eyes.engine(f"/containers/{container}/json")
-        if seen is not None and seen["State"]["Status"] == "restarting":
-            self.engine.perform(EngineCall("stop_container", container, {"timeout": 1}), self._progress.detail)
 
     @perform.register
     def _(self, effect: Migrate) -> None:

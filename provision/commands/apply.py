@@ -12,6 +12,7 @@ from provision.commands.options import (
     json_option,
     load_spec,
     pass_console,
+    runtime_option,
     spec_argument,
     switches,
 )
@@ -40,11 +41,19 @@ LOCK_TIMEOUT = 60.0
     metavar="SECONDS",
     help="How long to wait for another apply of the same environment.",
 )
+@runtime_option
 @json_option
 @switches
 @pass_console
 def command(
-    console: Console, spec: Path | None, *, check: bool, diff: bool, detailed_exitcode: bool, lock_timeout: float
+    console: Console,
+    spec: Path | None,
+    *,
+    check: bool,
+    diff: bool,
+    detailed_exitcode: bool,
+    lock_timeout: float,
+    runtime: str | None,
 ) -> int:
     """Start, configure and migrate the server that a spec describes.
 
@@ -57,16 +66,16 @@ def command(
     if check:
         from provision.commands.plan import show
 
-        return show(console, read, diff=diff, detailed_exitcode=detailed_exitcode)
-    return _apply(console, read, diff=diff, lock_timeout=lock_timeout)
+        return show(console, read, diff=diff, detailed_exitcode=detailed_exitcode, runtime=runtime)
+    return _apply(console, read, diff=diff, lock_timeout=lock_timeout, runtime=runtime)
 
 
-def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float) -> int:
+def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float, runtime: str | None) -> int:
     from provision.errors import EXIT_DONE, EXIT_FAILED
     from provision.model import Result
     from provision.observe import survey
 
-    found = survey(spec)
+    found = survey(spec, runtime=runtime)
     if found.plan.is_empty:
         if found.world.has_stale_caches:
             from provision.apply import remember

@@ -51,6 +51,11 @@ diff_option = click.option("--diff", is_flag=True, help="Show how the rendered f
 detailed_exitcode_option = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending."
 )
+runtime_option = click.option(
+    "--runtime",
+    type=click.Choice(["docker", "embedded", "external"]),
+    help="Where a new server shall live, whatever the spec says; for this run.",
+)
 spec_argument = click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC]")
 
 

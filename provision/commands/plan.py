@@ -12,6 +12,7 @@ from provision.commands.options import (
     json_option,
     load_spec,
     pass_console,
+    runtime_option,
     spec_argument,
     switches,
 )
@@ -27,23 +28,24 @@ if TYPE_CHECKING:
 @spec_argument
 @diff_option
 @detailed_exitcode_option
+@runtime_option
 @json_option
 @switches
 @pass_console
-def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode: bool) -> int:
+def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode: bool, runtime: str | None) -> int:
     """Show each step that apply would take, with the reason for it.
 
     Nothing is changed: the server is asked in read-only transactions, and the engine with GET requests only.
     """
-    return show(console, load_spec(console, spec), diff=diff, detailed_exitcode=detailed_exitcode)
+    return show(console, load_spec(console, spec), diff=diff, detailed_exitcode=detailed_exitcode, runtime=runtime)
 
 
-def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool) -> int:
+def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool, runtime: str | None) -> int:
     """Look at the world, and show the plan as text or as a document."""
     from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE
     from provision.observe import survey
 
-    found = survey(spec)
+    found = survey(spec, runtime=runtime)
     if console.json:
         from provision.report import documents
         from provision.report.diff import written

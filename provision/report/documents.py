@@ -58,6 +58,7 @@ def status(survey: Survey) -> Document:
         "version": state.version,
         "image": state.image,
         "container": state.container,
+        "process": state.process,
         "started": state.started,
         "data": state.data,
         "revisions": {tree: list(rows) for tree, rows in sorted(state.revisions.items())},

@@ -169,6 +169,7 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
         "version": f"PostgreSQL {state.version}" if state.version else "",
         "image": state.image,
         "container": state.container,
+        "process": state.process,
         "started": state.started,
         "data": state.data,
         "url": url(survey.endpoint) if survey.endpoint else "",

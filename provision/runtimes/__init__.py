@@ -8,27 +8,57 @@ and returns a :class:`Site`: what shall be there, what is there, and the steps b
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from provision.kinds import Ground
-    from provision.model import Desired, Endpoint, Observed, Secret, Status, Step, WriteFile
+    from provision.model import Desired, Effect, Endpoint, Observed, Secret, Status, Step, WriteFile
+    from provision.runtimes.embedded.machine import Machine
     from provision.spec.model import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a server will not come up, in words, with the lines that show it."""
+
+    sentence: str
+    evidence: tuple[str, ...]
 
 
 class Look(Protocol):
     """What a runtime may look at, without changing it."""
 
-    engine_host: str
-    """The host on which the engine publishes ports."""
-    engine_is_local: bool
-    """Whether the engine sees this machine's files."""
+    @property
+    def machine(self) -> Machine:
+        """This machine's processes, users and installations."""
+
+    @property
+    def engine_name(self) -> str:
+        """The engine in words."""
+
+    @property
+    def engine_host(self) -> str:
+        """The host on which the engine publishes ports."""
+
+    @property
+    def engine_is_local(self) -> bool:
+        """Whether the engine sees this machine's files."""
+
+    def find_engine(self) -> None:
+        """Return quickly when an engine answers, and raise UnavailableError as quickly when none does."""
 
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""
+
+    def container_lines(self, container: str, count: int) -> list[str]:
+        """Return the last lines of a container's log."""
+
+    def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
+        """Yield the lines of a container's log; with ``follow`` also those to come."""
 
     def text(self, path: Path) -> str | None:
         """Return a file's text, or None where there is no file."""
@@ -57,6 +87,19 @@ class Site(Protocol):
     is_fresh: bool
     """Whether there is no data yet, so that what is inside the server is known to be absent."""
     status: Status
+    programs: Path | None
+    """The directory of the server's own client programs, where this machine has it."""
+    log_command: str
+    """What to type to see the server's log."""
+
+    def watch(self) -> Callable[[], Trouble | None]:
+        """Return what tells, each time it is called, whether the server has failed while it should become ready."""
+
+    def calm(self) -> tuple[Effect, ...]:
+        """Return what keeps a server that has failed from being started again and again."""
+
+    def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
+        """Return the lines of the server's log, or None where there is no server yet."""
 
     def plan(self) -> tuple[Step, ...]:
         """Return the steps that lead to a running server.
@@ -93,6 +136,17 @@ class RuntimeModule(Protocol):
     TEMPLATES: tuple[str, ...]
     FILES: tuple[str, ...]
     """The paths of the rendered files below the environment's directory, in the order of ``render``."""
+
+    def made(self, spec: Spec, look: Look) -> str | None:
+        """Return where the environment was made in this runtime, in words, or None where it was not."""
+
+    def available(self, spec: Spec, look: Look) -> str:
+        """Return in words what a new environment would use here.
+
+        Raises:
+            provision.errors.UnavailableError: nothing.
+            provision.errors.RefusedError: nothing that fits the spec.
+        """
 
     def port(self, spec: Spec, look: Look) -> int:
         """Return the declared port; for ``auto`` the remembered one, or one that is free."""

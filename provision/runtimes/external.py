@@ -15,11 +15,11 @@ from provision.model import Action, Address, Endpoint, RemovePath, State, Status
 from provision.spec.model import PasswordGenerated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from provision.model import RunLocalSql, Secret, Unknown, WriteFile
-    from provision.runtimes import Look
+    from provision.model import Effect, RunLocalSql, Secret, Unknown, WriteFile
+    from provision.runtimes import Look, Trouble
     from provision.spec.model import Spec
 
 TEMPLATES: tuple[str, ...] = ()
@@ -31,6 +31,18 @@ class Directory(State):
     """The environment's own directory, with caches only."""
 
     path: Path
+
+
+def made(spec: Spec, look: Look) -> str | None:
+    """Return nothing: no server is ever made by this runtime."""
+    del spec, look
+    return None
+
+
+def available(spec: Spec, look: Look) -> str:
+    """Return the declared address; it is chosen only by name."""
+    del look
+    return f"the server at {spec.server.host}"
 
 
 def port(spec: Spec, look: Look) -> int:
@@ -80,6 +92,8 @@ class ExternalSite:
     container_name = None
     config_file = ""
     is_fresh = False
+    programs = None
+    log_command = "SHOW log_destination"
 
     @property
     def desired(self) -> dict[Address, State]:
@@ -95,6 +109,23 @@ class ExternalSite:
     def status(self) -> Status:
         """The server as running, until a connection shows otherwise."""
         return Status("running")
+
+    def watch(self) -> Callable[[], Trouble | None]:
+        """Return what sees nothing: only a connection shows how the server is."""
+        return lambda: None
+
+    def calm(self) -> tuple[Effect, ...]:
+        """Return nothing: it is not ours to stop."""
+        return ()
+
+    def logs(self, *, follow: bool, tail: int | None) -> NoReturn:
+        """Refuse."""
+        del follow, tail
+        raise RefusedError(
+            f"the server of {self.spec.name!r} is run by somebody else, and so is its log",
+            evidence=["`runtime: external`: provision sees only what a connection shows"],
+            next_step="read it where the server is run; SHOW log_destination tells how it is written",
+        )
 
     def plan(self) -> tuple[Step, ...]:
         """Return nothing: the server is there, or somebody else starts it."""

@@ -30,6 +30,9 @@ EXTERNAL_KEYS: Final = {
 
 def check(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
     """Report keys that have no meaning with the declared runtime, and what an external server lacks."""
+    if "bin_dir" in server.entries and values.get("runtime") in ("docker", "external"):
+        key, _ = server.entries["bin_dir"]
+        reading.report(key.mark, "`bin_dir` has a meaning only with `runtime: embedded`", "remove it")
     if values.get("runtime") == "external":
         _check_external(server, values, reading)
         return

@@ -87,7 +87,7 @@ class Server:
     """The server: where it lives, what it is, and how to log in.
 
     ``sslmode`` and ``sslrootcert`` are libpq's, and ``settings_via`` says how settings reach a server that somebody
-    else runs; None: they are compared only.
+    else runs; None: they are compared only. ``bin_dir`` holds the programs of an embedded server.
     """
 
     image: str
@@ -108,6 +108,7 @@ class Server:
     sslmode: str
     sslrootcert: Path | None
     settings_via: Literal["alter_system"] | None
+    bin_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

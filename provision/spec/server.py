@@ -8,8 +8,8 @@ from provision.spec.credentials import credentials
 from provision.spec.external import EXTERNAL_KEYS, SSLMODE, check
 from provision.spec.image import image
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Resources, Server, Volume
-from provision.spec.readers import boolean, choice, cpus, duration, host, identifier, name, path, port, size
-from provision.spec.reading import LATER, Key, Wrong, mapping, read_table
+from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, name, path, port, size
+from provision.spec.reading import Key, Wrong, mapping, read_table
 from provision.spec.settings import check_max_connections, max_connections, read_settings
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ SERVER_KEYS = {
     "resources": Key(resources),
     "ready_timeout": Key(duration),
     "stop_timeout": Key(duration),
-    "bin_dir": LATER,
+    "bin_dir": Key(existing("`bin_dir`", directory=True)),
     **EXTERNAL_KEYS,
 }
 
@@ -122,4 +122,5 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         sslmode=values.get("sslmode", SSLMODE),
         sslrootcert=values.get("sslrootcert"),
         settings_via=values.get("settings_via"),
+        bin_dir=values.get("bin_dir"),
     )

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _TIMEOUT = 30.0
+_PING_TIMEOUT = 3.0
 _OK, _NOT_FOUND = 200, 404
+_PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-port-numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,24 @@ class EngineReader:
         self.address = address
         self._client: APIClient | None = None
 
+    def ping(self) -> None:
+        """Return when something answers there, soon.
+
+        Raises:
+            UnavailableError: nothing does, or it takes too long.
+        """
+        if (socket_path := self.address.socket_path) is not None:
+            self._fetch_unix(socket_path, "/_ping", _PING_TIMEOUT)
+            return
+        parts = urlsplit(self.address.url)
+        if parts.scheme in ("tcp", "http", "https"):
+            place = (parts.hostname or "127.0.0.1", parts.port or (_TLS_PORT if self.address.tls else _PORT))
+            try:
+                socket.create_connection(place, _PING_TIMEOUT).close()
+            except OSError as error:
+                raise unreachable(self.address, error) from error
+        self._fetch_by_sdk("/_ping")
+
     def get(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of ``GET path``, or None where the engine answers 404.
 
@@ -134,10 +154,10 @@ class EngineReader:
             return self._fetch_unix(socket_path, target)
         return self._fetch_by_sdk(target)
 
-    def _fetch_unix(self, socket_path: str, target: str) -> tuple[int, bytes]:
+    def _fetch_unix(self, socket_path: str, target: str, timeout: float = _TIMEOUT) -> tuple[int, bytes]:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(_TIMEOUT)
+                connection.settimeout(timeout)
                 connection.connect(socket_path)
                 # HTTP/1.0: the answer ends where the connection does, and is never chunked.
                 connection.sendall(f"GET {target} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())

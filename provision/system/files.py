@@ -70,3 +70,43 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file or a directory beside its place, readable for everybody, and put it there in one rename.
+
+    Files of a directory are linked instead where that is possible: programs are large, and never changed in place.
+
+    Raises:
+        ProvisionError: it cannot be written.
+    """
+    try:
+        make_directory(path.parent, 0o755)
+        if source.is_file():
+            write_atomically(path, source.read_text(), 0o644)
+            return
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            shutil.copytree(source, temporary, symlinks=True, copy_function=_link_or_copy, dirs_exist_ok=True)
+            for each in (temporary, *(each for each in temporary.rglob("*") if each.is_dir())):
+                each.chmod(0o755)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise ProvisionError(
+            f"{source} cannot be copied to {path}", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
+        ) from error
+
+
+def _link_or_copy(source: str, target: str, *, follow_symlinks: bool = True) -> None:
+    del follow_symlinks
+    mode = Path(source).lstat().st_mode
+    if mode & 0o044 == 0o044:  # noqa: PLR2004  # readable for everybody
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError:
+            shutil.copy2(source, target, follow_symlinks=False)
+        return
+    shutil.copy2(source, target, follow_symlinks=False)
+    Path(target).chmod(0o755 if mode & 0o100 else 0o644)

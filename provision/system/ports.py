@@ -25,15 +25,35 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
+_reserved: dict[tuple[str, str], int] = {}
+
+
 def free(host: str, name: str) -> int:
-    """Return a free port; the same name gets the same one as long as nobody else has it."""
+    """Return a free port; the same name gets the same one as long as nobody else has it.
+
+    It is reserved until this process ends, so that two runs at the same time never choose the same one.
+    """
+    if (mine := _reserved.get((host, name))) is not None:
+        return mine
     start = zlib.crc32(name.encode())
     for offset in range(_COUNT):
         port = _FIRST + (start + offset) % _COUNT
-        if is_free(host, port):
+        if is_free(host, port) and _reserve(port):
+            _reserved[host, name] = port
             return port
     message = f"no port between {_FIRST} and {_FIRST + _COUNT} is free"
     raise RuntimeError(message)
+
+
+def _reserve(port: int) -> bool:
+    """Take the UDP port of the same number, which no PostgreSQL uses: a sign to other runs that dies with this one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sign:
+        try:
+            sign.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        sign.detach()  # it stays open as long as this process lives
+    return True
 
 
 def process_on(port: int) -> str | None:

@@ -15,22 +15,32 @@ from provision.system.postgres import tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from provision.model import Endpoint
 
 
-def run(endpoint: Endpoint, major: int, container: str | None, arguments: Sequence[str]) -> int:
+def run(
+    endpoint: Endpoint,
+    major: int,
+    arguments: Sequence[str],
+    *,
+    container: str | None = None,
+    programs: Path | None = None,
+) -> int:
     """Run psql on the terminal and return its exit code.
 
     The psql of this machine is taken if it is at least as new as the server (an older one does not know its catalogs),
-    else the container's own.
+    else the server's own: among its ``programs``, or in its ``container``.
 
     Raises:
         ProvisionError: there is none.
     """
     local = shutil.which("psql")
-    if local is not None and (container is None or _major(local) >= major):
+    if local is not None and ((container is None and programs is None) or _major(local) >= major):
         return _local(local, endpoint, arguments)
+    if programs is not None and (own := shutil.which("psql", path=programs)) is not None:
+        return _local(own, endpoint, arguments)
     docker = shutil.which("docker")
     if container is not None and docker is not None:
         flags = "-it" if sys.stdin.isatty() and sys.stdout.isatty() else "-i"

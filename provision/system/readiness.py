@@ -7,7 +7,6 @@ over TCP is the final one. A login that is refused is an answer too: what is wro
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
@@ -18,19 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.model import Endpoint
-    from provision.system.engine import EngineReader
+    from provision.runtimes import Trouble
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
-_LOG_LINES = 15
 _ANSWERS = (Login.OK, Login.NO_DATABASE, Login.REFUSED)
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a server will not come up, in words, with the lines that show it."""
-
-    sentence: str
-    evidence: tuple[str, ...]
 
 
 def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | None], log_command: str) -> None:
@@ -79,29 +69,3 @@ def _attempt(endpoint: Endpoint) -> LoginError | None:
     except LoginError as error:
         return None if error.login in _ANSWERS else error
     return None
-
-
-class ContainerWatch:
-    """Tells whether a container has ended, or ends again and again."""
-
-    def __init__(self, reader: EngineReader, name: str) -> None:
-        self._reader = reader
-        self._name = name
-        self._restarts: int | None = None
-
-    def __call__(self) -> Trouble | None:
-        """Look once."""
-        seen = self._reader.get(f"/containers/{self._name}/json")
-        if seen is None:
-            return Trouble(f"the container {self._name!r} is gone", ())
-        state, restarts = seen["State"], seen["RestartCount"]
-        first, self._restarts = self._restarts is None, self._restarts if self._restarts is not None else restarts
-        crashed = state["Status"] in ("exited", "dead", "restarting") or (not first and restarts > self._restarts)
-        if not crashed and state["Status"] != "paused":
-            return None
-        if state["Status"] == "paused":
-            return Trouble(f"the container {self._name!r} is paused", ())
-        why = "was killed for lack of memory" if state["OOMKilled"] else f"ended with exit code {state['ExitCode']}"
-        sentence = f"the server in the container {self._name!r} {why} while it should become ready"
-        lines = self._reader.logs(self._name, _LOG_LINES)
-        return Trouble(sentence, (*([state["Error"]] if state["Error"] else []), *lines))

@@ -140,7 +140,7 @@ EVERY_EFFECT = Plan(
             MakeDirectory(HOME),
             RemovePath(HOME),
             CopyPath(HOME / "golden", HOME / "data"),
-            ServerCall("initialise", HOME / "data", ("initdb",), password=Secret(PASSWORD)),
+            ServerCall("initialise", HOME / "data", ("initdb",)),
             RunSql("shop", (f"SELECT '{PASSWORD}'",)),
             RunLocalSql(Secret(PASSWORD), "postgres"),
             ReloadSettings({"work_mem": "8MB"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from provision.errors import UnavailableError
 from provision.model import WriteFile
 from provision.runtimes.docker import compose
 from provision.runtimes.docker.site import DockerSite, examine
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from provision.runtimes import Look
     from provision.spec.model import Spec
 
-__all__ = ["FILES", "TEMPLATES", "DockerSite", "examine", "port", "render"]
+__all__ = ["FILES", "TEMPLATES", "DockerSite", "available", "examine", "made", "port", "render"]
 
 COMPOSE = "docker-compose.yml"
 CONFIG = "config/postgresql.conf"
@@ -25,6 +26,32 @@ FILES = (COMPOSE, CONFIG)
 TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2")
 
 _FIRST_MAJOR_WITH_ITS_OWN_DIRECTORY = 18
+
+
+def made(spec: Spec, look: Look) -> str | None:
+    """Return the engine where a compose file, or the container, shows that this environment lives in it."""
+    if look.text(spec.home / COMPOSE) is not None:
+        return look.engine_name
+    if look.exists(spec.home):
+        return None
+    try:
+        container = look.engine(f"/containers/{spec.server.container_name}/json")
+    except UnavailableError:
+        return None
+    labels = ((container or {}).get("Config") or {}).get("Labels") or {}
+    ours = labels.get(compose.DIRECTORY) == str(spec.directory) and labels.get(compose.ENVIRONMENT) == spec.name
+    return look.engine_name if ours else None
+
+
+def available(spec: Spec, look: Look) -> str:
+    """Return the engine.
+
+    Raises:
+        UnavailableError: none answers.
+    """
+    del spec
+    look.find_engine()
+    return look.engine_name
 
 
 def port(spec: Spec, look: Look) -> int:
@@ -67,6 +94,8 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
         "data_path": str(data.path) if isinstance(data, DataPath) else None,
         "volume": data.name if isinstance(data, Volume) else None,
         "fingerprint": compose.FINGERPRINT_PLACEHOLDER,
+        "listen_addresses": "*",
+        "listen_port": None,
     }
     path: Path = spec.home / COMPOSE
     composed = render_template("docker-compose.yml.j2", texts, values)

@@ -36,10 +36,11 @@ from provision.runtimes.docker.states import (
     labels_of,
     observed_container,
 )
+from provision.runtimes.docker.watch import ContainerWatch
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from provision.model import WriteFile
     from provision.runtimes import Look
@@ -91,6 +92,7 @@ class DockerSite:
     look: Look = field(repr=False)
 
     is_ours = True
+    programs = None
     config_file = "/etc/postgresql/postgresql.conf"
 
     # --- what is declared, what is there ---
@@ -204,6 +206,30 @@ class DockerSite:
         if not self.look.engine_is_local:
             return self.look.engine_host
         return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(published, published)  # noqa: S104  # compared
+
+    # --- what a run asks while it works ---
+
+    @property
+    def log_command(self) -> str:
+        """The command that shows the log."""
+        return f"docker logs {self.container_name}"
+
+    def watch(self) -> ContainerWatch:
+        """Return what tells whether the container has ended."""
+        return ContainerWatch(self.look, self.container_name)
+
+    def calm(self) -> tuple[Effect, ...]:
+        """Stop a container that starts and ends again and again; what it said stays in its log."""
+        seen = self.look.engine(f"/containers/{self.container_name}/json")
+        if seen is None or not (seen["State"]["Restarting"] or seen["RestartCount"]):
+            return ()
+        return (EngineCall("stop_container", self.container_name, {"timeout": 1}),)
+
+    def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
+        """Return the lines of the container's log."""
+        if self.container is None:
+            return None
+        return self.look.container_log(self.container_name, follow=follow, tail=tail)
 
     # --- what kinds build on ---
 

@@ -1,0 +1,93 @@
+"""What a run looks at the world with: files, ports, this machine, and the Docker engine. It cannot change anything."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import UnavailableError
+from provision.system import files, ports
+from provision.system.engine import EngineAddress, EngineReader, locate
+from provision.system.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+class Eyes:
+    """Implements :class:`provision.runtimes.Look`. The engine is looked for when it is asked for something."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.machine = Machine()
+
+    @cached_property
+    def address(self) -> EngineAddress:
+        """Where the engine is."""
+        return locate(self._environ)
+
+    @cached_property
+    def reader(self) -> EngineReader:
+        """The engine, which can only be asked."""
+        return EngineReader(self.address)
+
+    @property
+    def engine_name(self) -> str:
+        """The engine in words."""
+        return f"the engine at {self.address}"
+
+    @property
+    def engine_host(self) -> str:
+        """The host on which the engine publishes ports."""
+        return self.address.hostname
+
+    @property
+    def engine_is_local(self) -> bool:
+        """Whether the engine sees this machine's files."""
+        return self.address.is_local
+
+    def find_engine(self) -> None:
+        """Return quickly when an engine answers, and raise UnavailableError as quickly when none does."""
+        self.reader.ping()
+
+    def engine(self, path: str, **parameters: str | int) -> Any:
+        """Return the JSON of a GET to the Docker engine, or None for 404."""
+        return self.reader.get(path, **parameters)
+
+    def container_lines(self, container: str, count: int) -> list[str]:
+        """Return the last lines of a container's log."""
+        return self.reader.logs(container, count)
+
+    def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
+        """Yield the lines of a container's log; with ``follow`` also those to come."""
+        from provision.system.engine_calls import Engine
+
+        return Engine(self.address).logs(container, follow=follow, tail=tail)
+
+    def text(self, path: Path) -> str | None:
+        """Return a file's text, or None where there is no file."""
+        return files.read_text(path)
+
+    def exists(self, path: Path) -> bool:
+        """Tell whether there is anything at a path."""
+        return path.exists()
+
+    def listener(self, host: str, port: int) -> str | None:
+        """Return who listens on a port, in words; None where the port is free."""
+        if ports.is_free(host, port):
+            return None
+        return self._container_on(port) or ports.process_on(port) or "another process"
+
+    def _container_on(self, port: int) -> str | None:
+        wanted = json.dumps({"publish": [str(port)]})
+        try:
+            found = self.engine("/containers/json", filters=wanted)
+        except UnavailableError:  # without an engine nothing of it listens
+            return None
+        return next((f"the container {each['Names'][0].lstrip('/')!r}" for each in found), None)
+
+    def free_port(self, host: str, name: str) -> int:
+        """Return a port that nobody listens on, nor another run is about to."""
+        return ports.free(host or "127.0.0.1", name)

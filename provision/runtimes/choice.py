@@ -1,0 +1,72 @@
+"""Which runtime an environment lives in: where it was made, else what was asked for, else the first that works here.
+
+An environment never moves by itself: its data would stay behind, and an empty server would take its place.
+"""
+
+from __future__ import annotations
+
+import os.path
+from typing import TYPE_CHECKING
+
+from provision.errors import ProvisionError, RefusedError, UnavailableError
+from provision.runtimes import load
+
+if TYPE_CHECKING:
+    from provision.runtimes import Look
+    from provision.spec.model import Spec
+
+HOMES = ("docker", "embedded")
+"""Runtimes in which a server of ours lives, the preferred first."""
+AUTO = "auto"
+
+
+def choose(spec: Spec, look: Look, *, wanted: str | None = None, moving: bool = True) -> tuple[str, str]:
+    """Return the name of a runtime, and why it is that one; ``wanted`` takes the place of what the spec says.
+
+    With ``moving`` off, what the spec says counts only where nothing was made yet: for the verbs that deal with what
+    there is.
+
+    Raises:
+        RefusedError: the environment lives in another runtime than the one that is asked for.
+        UnavailableError: the choice is ours, and neither runtime works here.
+    """
+    asked = wanted or spec.server.runtime
+    for name in HOMES:
+        place = load(name).made(spec, look)
+        if place is None:
+            continue
+        if asked in (AUTO, name) or not moving:
+            return name, place
+        raise _lives_elsewhere(spec, name, place, asked)
+    if asked != AUTO:
+        return asked, "asked for with --runtime" if wanted else "declared in the spec"
+    return _first_that_works(spec, look)
+
+
+def _first_that_works(spec: Spec, look: Look) -> tuple[str, str]:
+    reasons: list[str] = []
+    evidence: list[str] = []
+    advice: list[str] = []
+    for name in HOMES:
+        try:
+            works = load(name).available(spec, look)
+        except (UnavailableError, RefusedError) as error:
+            reasons.append(error.sentence)
+            evidence += [f"{name}: {error.sentence}", *(f"  {line}" for line in error.evidence)]
+            advice += [error.next_step] if error.next_step else []
+        else:
+            return name, "; ".join((*reasons, works))
+    raise UnavailableError(
+        "neither a Docker engine nor an embedded server can be used here",
+        evidence=evidence,
+        next_step=", or: ".join(advice),
+    )
+
+
+def _lives_elsewhere(spec: Spec, name: str, place: str, asked: str) -> ProvisionError:
+    shown = os.path.relpath(spec.path)
+    return RefusedError(
+        f"{spec.name!r} lives in the runtime {name!r}, and {asked!r} was asked for; its data would stay behind",
+        evidence=[place],
+        next_step=f"remove it and its data first: provision destroy --data {shown}; or give the spec another `name`",
+    )

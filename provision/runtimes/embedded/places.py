@@ -1,0 +1,98 @@
+"""Where the parts of an embedded server are: its data, its configuration, its socket, its log and its programs.
+
+All of it is in ``.provision/<name>/``, with two exceptions. As root the server runs as another user, and where that
+one cannot enter (a checkout below ``/root``), what it has to reach is in ``/var/lib/provision/<hash>/``: the data,
+and copies of the configuration and, if need be, of the programs. And a socket's path holds 107 bytes at most, so where
+the environment's directory lies deeper, the socket gets a short directory below the system's temporary one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.spec.model import DataPath, Ephemeral
+
+if TYPE_CHECKING:
+    from provision.runtimes.embedded.machine import Machine
+    from provision.spec.model import Spec
+    from provision.system.users import SystemUser
+
+CONFIG = "config/postgresql.conf"
+LINK = "server"
+SHARED = Path("/var/lib/provision")
+# `struct sockaddr_un` holds 108 bytes on Linux and 104 elsewhere, with a zero byte at the end.
+_LONGEST_SOCKET = 103
+_SOCKET_NAME = ".s.PGSQL.65535"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The paths of one environment; ``root`` is where the server can reach things: ``home``, or a shared place.
+
+    ``candidates`` are the directories where a server of this environment may run now, with the declared one first.
+    """
+
+    home: Path
+    root: Path
+    data: Path
+    user: SystemUser | None
+    candidates: tuple[Path, ...]
+
+    @property
+    def rendered(self) -> Path:
+        """The rendered configuration."""
+        return self.home / CONFIG
+
+    @property
+    def config(self) -> Path:
+        """The configuration as the server reads it."""
+        return self.root / CONFIG
+
+    @property
+    def log(self) -> Path:
+        """The server's log; it is opened by us, so it may be anywhere."""
+        return self.home / "log" / "postgresql.log"
+
+    @property
+    def link(self) -> Path:
+        """A symbolic link to the data of the server that was started last."""
+        return self.home / LINK
+
+    @property
+    def sockets(self) -> Path:
+        """The directory of the server's own socket."""
+        near = self.root / "socket"
+        if len(str(near / _SOCKET_NAME).encode()) <= _LONGEST_SOCKET:
+            return near
+        return Path(tempfile.gettempdir()) / f"provision-{_digest(self.home)}"
+
+
+def settle(spec: Spec, machine: Machine) -> Places:
+    """Decide where everything is."""
+    home, linked = spec.home, machine.link(spec.home / LINK)
+    root = home
+    user = machine.server_user(_data(spec, home))
+    if not machine.reaches(user, home / CONFIG):
+        root = SHARED / _digest(home)
+        if linked is not None and linked.parent.parent == SHARED:  # the checkout was moved here
+            root = linked.parent
+        user = machine.server_user(_data(spec, root))
+    data = _data(spec, root)
+    others = (linked, *(place / name for place in (home, root) for name in ("data", "ephemeral")))
+    return Places(home, root, data, user, tuple(dict.fromkeys(each for each in (data, *others) if each is not None)))
+
+
+def _data(spec: Spec, root: Path) -> Path:
+    data = spec.server.data
+    if isinstance(data, DataPath):
+        return data.path
+    # Not the same directory: what is in one that is ephemeral is removed with its server.
+    return root / ("ephemeral" if isinstance(data, Ephemeral) else "data")
+
+
+def _digest(home: Path) -> str:
+    return hashlib.sha256(str(home).encode()).hexdigest()[:12]

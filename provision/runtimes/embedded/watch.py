@@ -1,0 +1,33 @@
+"""Tells whether a server has ended while it should become ready, with what it said last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.runtimes import Trouble
+
+if TYPE_CHECKING:
+    from provision.runtimes.embedded.machine import Machine
+    from provision.runtimes.embedded.places import Places
+
+_LOG_LINES = 15
+
+
+class ProcessWatch:
+    """Looks at a process, again and again."""
+
+    def __init__(self, machine: Machine, places: Places) -> None:
+        self._machine = machine
+        self._places = places
+        self._pid: int | None = None
+
+    def __call__(self) -> Trouble | None:
+        """Look once."""
+        found = self._machine.postmaster(self._places.data)
+        if found is not None:
+            self._pid = found.pid
+            return None
+        code = self._machine.exit_code(self._pid) if self._pid is not None else None
+        how = "ended" if code is None else f"ended with exit code {code}"
+        lines = self._machine.last_lines(self._places.log, _LOG_LINES)
+        return Trouble(f"the server process {how} while it should become ready", tuple(lines))

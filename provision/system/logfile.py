@@ -1,0 +1,75 @@
+"""A log file that grows: its last lines, and those that come."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BLOCK = 1 << 16
+_PAUSE = 0.2
+
+
+def lines(path: Path, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
+    """Yield the lines of a file, or only the last ``tail``; with ``follow`` also those that are still to come."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        if tail is not None:
+            file.seek(_start_of_last(path, tail))
+        rest = b""
+        while True:
+            for line in iter(file.readline, b""):
+                rest += line
+                if rest.endswith(b"\n"):
+                    yield rest.decode(errors="replace").rstrip("\r\n")
+                    rest = b""
+            if not follow:
+                break
+            time.sleep(_PAUSE)
+            with suppress(OSError):
+                if path.stat().st_size < file.tell():  # begun anew
+                    file.seek(0)
+        if rest:
+            yield rest.decode(errors="replace")
+
+
+def last(path: Path, count: int, *, since: int = 0) -> list[str]:
+    """Return the last lines of what was written after byte ``since``."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(since, _start_of_last(path, count)))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def size(path: Path) -> int:
+    """Return the size of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _start_of_last(path: Path, count: int) -> int:
+    """Return the byte at which the last ``count`` lines begin, reading backwards."""
+    with path.open("rb") as file:
+        at = file.seek(0, os.SEEK_END)
+        if count <= 0:
+            return at
+        wanted, text = count + 1, b""
+        while at > 0 and text.count(b"\n") < wanted:
+            step = min(_BLOCK, at)
+            at -= step
+            file.seek(at)
+            text = file.read(step) + text
+    kept = b"".join(text.splitlines(keepends=True)[-count:])
+    return at + len(text) - len(kept)

@@ -1,0 +1,76 @@
+"""This machine, looked at: its server processes, its users and its PostgreSQL installations. Nothing is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.system import installations, logfile, postmaster, users
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from provision.system.installations import Installation
+    from provision.system.postmaster import Postmaster
+    from provision.system.users import SystemUser
+
+
+class Machine:
+    """Implements :class:`provision.runtimes.embedded.machine.Machine`."""
+
+    def postmaster(self, data: Path) -> Postmaster | None:
+        """Return the server that runs on a data directory."""
+        return postmaster.find(data)
+
+    def last_start(self, data: Path) -> tuple[str, ...]:
+        """Return how the last server on a data directory was started, running or not."""
+        return postmaster.options(data)
+
+    def exit_code(self, pid: int) -> int | None:
+        """Return the exit code of a server that this run has started, once it has ended."""
+        return postmaster.ended(pid)
+
+    def installations(self, bin_dir: Path | None, major: int) -> Iterator[Installation]:
+        """Yield PostgreSQL installations, the preferred first."""
+        return installations.find(bin_dir, major)
+
+    def server_user(self, data: Path) -> SystemUser | None:
+        """Return whom a server on a directory has to run as; None is ourselves."""
+        return users.server_user(data)
+
+    def ourselves(self) -> SystemUser:
+        """Return the user that this run belongs to."""
+        return users.ourselves()
+
+    def owner(self, path: Path) -> SystemUser | None:
+        """Return whose a path is."""
+        return users.owner(path)
+
+    def reaches(self, user: SystemUser | None, path: Path) -> bool:
+        """Tell whether a user may pass through every directory above a path."""
+        return users.reaches(user, path)
+
+    def runs(self, user: SystemUser | None, program: Path) -> bool:
+        """Tell whether a user may run a program."""
+        return users.runs(user, program)
+
+    def link(self, path: Path) -> Path | None:
+        """Return what a symbolic link points at; None where there is none."""
+        return path.readlink() if path.is_symlink() else None
+
+    def holds_anything(self, directory: Path) -> bool:
+        """Tell whether there is anything in a directory."""
+        try:
+            return next(directory.iterdir(), None) is not None
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
+    def last_lines(self, path: Path, count: int) -> list[str]:
+        """Return the last lines of a file."""
+        return logfile.last(path, count)
+
+    def lines(self, path: Path, *, follow: bool, tail: int | None) -> Iterator[str]:
+        """Yield the lines of a file; with ``follow`` also those to come."""
+        return logfile.lines(path, follow=follow, tail=tail)

@@ -1,0 +1,175 @@
+"""The server process on a data directory: is it there, and is it really that one.
+
+A server writes ``postmaster.pid`` into its data directory: its number, the directory, when it started, port, socket
+directory, address, shared memory, and how far it is. The file outlives a crash and a reboot, and by then another
+process may have the number, so a number is believed only when the process behind it is a server on this directory.
+https://www.postgresql.org/docs/current/storage-file-layout.html
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+_PROC = Path("/proc")
+_NAMES = ("postgres", "postmaster")
+_DELETED = " (deleted)"
+_codes: dict[int, int] = {}
+_PID, _STARTED, _PORT, _SOCKETS, _ADDRESS, _READINESS = 0, 2, 3, 4, 5, 7
+
+
+@dataclass(frozen=True, slots=True)
+class Postmaster:
+    """A server that runs. ``argv`` is how it was started; ``is_orphaned``: its data directory was deleted under it."""
+
+    pid: int
+    port: int
+    host: str
+    sockets: str
+    started: str
+    is_ready: bool
+    argv: tuple[str, ...] = ()
+    is_orphaned: bool = False
+
+
+def find(data: Path) -> Postmaster | None:
+    """Return the server that runs on a data directory."""
+    lines = _pid_file(data)
+    if lines is None:
+        return _orphan(data) if not data.exists() else None
+    pid = int(lines[_PID]) if lines and lines[_PID].strip("-").isdigit() else 0
+    if pid <= 0 or not is_server(pid, data):
+        return None
+
+    def line(number: int) -> str:
+        return lines[number].strip() if len(lines) > number else ""
+
+    return Postmaster(
+        pid=pid,
+        port=int(line(_PORT) or 0),
+        host=line(_ADDRESS),
+        sockets=line(_SOCKETS),
+        started=_iso(line(_STARTED)),
+        is_ready=line(_READINESS) in ("ready", "standby"),
+        argv=options(data),
+    )
+
+
+def has_stale_number(data: Path) -> bool:
+    """Tell whether ``postmaster.pid`` names a process that lives and is not the server.
+
+    The server itself would take that one for its predecessor, and refuse to start.
+    """
+    lines = _pid_file(data)
+    if not lines or not lines[_PID].strip("-").isdigit():
+        return False
+    pid = abs(int(lines[_PID]))
+    return _exists(pid) and not is_server(pid, data)
+
+
+def is_server(pid: int, data: Path) -> bool:
+    """Tell whether a process is a server on a data directory. It runs in that directory, whatever its path was."""
+    if ended(pid) is not None or not _exists(pid):
+        return False
+    if not _PROC.joinpath("self").exists():
+        return _looks_like_server(pid, data)
+    try:
+        name = (_PROC / str(pid) / "comm").read_text().strip()
+        state = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    if name not in _NAMES or state in "ZX":
+        return False
+    with suppress(OSError):
+        return (_PROC / str(pid) / "cwd").samefile(data)
+    return _argument(_argv(pid), "-D") in (str(data), str(data.resolve()))
+
+
+def _looks_like_server(pid: int, data: Path) -> bool:
+    """Ask ``ps``, where there is no ``/proc``."""
+    said = subprocess.run(
+        ("ps", "-o", "stat=,command=", "-p", str(pid)), capture_output=True, text=True, check=False
+    ).stdout
+    state, _, command = said.strip().partition(" ")
+    program = command.partition(" -D ")[0].rpartition("/")[2]
+    return not state.startswith("Z") and program.strip() in _NAMES and str(data) in command
+
+
+def others(data: Path) -> list[int]:
+    """Return the processes of a server whose parent was killed: they keep its memory until they notice."""
+    found = []
+    for directory in _PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            if (directory / "comm").read_text().strip() in _NAMES and (directory / "cwd").samefile(data):
+                found.append(int(directory.name))
+    return found
+
+
+def ended(pid: int) -> int | None:
+    """Return the exit code of a child of ours that has ended (negative: the signal), or None.
+
+    Until it was asked for, the number of such a child looks alive.
+    """
+    with suppress(ChildProcessError):
+        seen, status = os.waitpid(pid, os.WNOHANG)
+        if seen == pid:
+            _codes[pid] = os.waitstatus_to_exitcode(status)
+    return _codes.get(pid)
+
+
+def options(data: Path) -> tuple[str, ...]:
+    """Return how the last server was started, as ``postmaster.opts`` says: a program, then quoted arguments."""
+    try:
+        text = (data / "postmaster.opts").read_text(errors="replace").rstrip("\n")
+    except OSError:
+        return ()
+    program, *rest = text.split(' "')
+    return (program, *(each.removesuffix('"') for each in rest))
+
+
+def _orphan(data: Path) -> Postmaster | None:
+    """Find a server whose data directory was deleted; it notices that itself only after a minute or so."""
+    gone = f"{data.parent.resolve() / data.name}{_DELETED}"
+    for directory in _PROC.glob("[0-9]*"):
+        with suppress(OSError, ValueError):
+            if (directory / "comm").read_text().strip() in _NAMES and str((directory / "cwd").readlink()) == gone:
+                argv = _argv(int(directory.name))
+                if "-D" in argv:  # the others have their tasks there
+                    return Postmaster(int(directory.name), 0, "", "", "", is_ready=False, argv=argv, is_orphaned=True)
+    return None
+
+
+def _pid_file(data: Path) -> list[str] | None:
+    try:
+        return (data / "postmaster.pid").read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+
+
+def _argv(pid: int) -> tuple[str, ...]:
+    with suppress(OSError):
+        return tuple((_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0"))
+    return ()
+
+
+def _argument(argv: tuple[str, ...], name: str) -> str | None:
+    return next((value for option, value in pairwise(argv) if option == name), None)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _iso(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat(timespec="seconds") if seconds.isdigit() else ""

@@ -1,0 +1,304 @@
+"""Server processes of this machine: a data directory made in one step, a server started, stopped, and spoken to.
+
+``initdb`` works beside the place where its result belongs, and one rename puts it there. So a directory is either
+complete or not there at all, whatever was killed in between, and one that a server has run on is never made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.errors import StepFailedError
+from provision.system import logfile, postmaster
+from provision.system.files import make_directory
+from provision.system.users import as_user, lookup, owner
+
+if TYPE_CHECKING:
+    from provision.model import RunLocalSql, Secret, ServerCall
+
+_POLL = 0.005
+_LOG_LINES = 15
+_LARGEST_LOG = 32 << 20
+_HEAD_START = 5.0
+_LAST_WORDS = 10.0
+_STILL_THERE = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+# As in the official image, so that `server.host` alone says who can connect; initdb adds this for 127.0.0.1 only.
+_EVERYWHERE = "\n# Added by provision: every address that the server listens on.\nhost all all all scram-sha-256\n"
+
+
+def perform(call: ServerCall, password: Secret) -> None:
+    """Perform one operation; the superuser of a new data directory gets ``password``.
+
+    Raises:
+        StepFailedError: it failed, with what the program or the server said.
+    """
+    match call.operation:
+        case "initialise":
+            _initialise(call, password)
+        case "start":
+            _start(call)
+        case "stop":
+            _stop(call)
+
+
+def _environment() -> dict[str, str]:
+    """Return what a server that outlives us may know of our environment: no secrets, no PGPORT, English messages."""
+    return {**{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}, "LC_ALL": "C"}
+
+
+# --- a new data directory ---
+
+
+def _initialise(call: ServerCall, password: Secret) -> None:
+    parent = call.data.parent
+    make_directory(parent, 0o755)
+    prefix = f".{call.data.name}.initdb-"
+    for left in parent.glob(f"{prefix}*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        if call.user is not None:
+            shutil.chown(temporary, lookup(call.user).uid, lookup(call.user).gid)
+        _run_initdb(call, temporary, password)
+        with (temporary / "pg_hba.conf").open("a") as file:
+            file.write(_EVERYWHERE)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(call.data)
+        _sync_directory(parent)
+    except OSError as error:
+        raise StepFailedError(
+            f"the data directory {call.data} cannot be made", evidence=[str(error)], next_step=f"ls -la {parent}"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
+    """Run initdb; the password reaches it through a pipe, which only the user that reads it may open."""
+    reading, writing = os.pipe()
+    try:
+        if call.user is not None:
+            os.fchown(reading, lookup(call.user).uid, lookup(call.user).gid)
+        os.write(writing, f"{password.reveal()}\n".encode())
+        os.close(writing)
+        writing = -1
+        done = subprocess.run(
+            (*call.argv, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
+            stdin=reading,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env=_environment(),
+            check=False,
+            **as_user(call.user),
+        )
+    finally:
+        for each in (reading, writing):
+            if each >= 0:
+                os.close(each)
+    if done.returncode != 0:
+        said = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+        raise StepFailedError(
+            f"initdb failed with exit code {done.returncode}",
+            evidence=said[-_LOG_LINES:],
+            next_step=f"df -h {directory.parent}",
+        )
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# --- start ---
+
+
+def _start(call: ServerCall) -> None:
+    if postmaster.find(call.data) is not None:
+        return
+    deadline = time.monotonic() + call.timeout
+    _bury_predecessor(call.data, deadline)
+    if call.sockets is not None:
+        _make_socket_directory(call.sockets, call.user)
+    if call.link is not None:
+        _point(call.link, call.data)
+    log = call.log or call.data / "server.log"
+    make_directory(log.parent, 0o755)
+    if logfile.size(log) > _LARGEST_LOG:
+        log.replace(log.with_suffix(f"{log.suffix}.1"))
+    while True:
+        begin = logfile.size(log)
+        pid = _spawn(call, log)
+        code = _watch(pid, call.data, min(deadline, time.monotonic() + _HEAD_START))
+        if code is None:
+            return
+        said = logfile.last(log, _LOG_LINES, since=begin)
+        if time.monotonic() < deadline and any(text in line for line in said for text in _STILL_THERE):
+            time.sleep(20 * _POLL)
+            continue
+        raise StepFailedError(
+            f"the server ended with exit code {code} while it started", evidence=said, next_step="provision logs"
+        )
+
+
+def _spawn(call: ServerCall, log: Path) -> int:
+    """Start the server in a session of its own, so that it goes on when we end or our terminal closes."""
+    with log.open("ab") as output:
+        try:
+            process = subprocess.Popen(
+                call.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=_environment(),
+                start_new_session=True,
+                umask=0o077,
+                **as_user(call.user),
+            )
+        except OSError as error:
+            raise StepFailedError("the server cannot be run", evidence=[str(error)]) from error
+    process.returncode = 0  # it shall outlive us, and Python shall not complain about that
+    return process.pid
+
+
+def _watch(pid: int, data: Path, deadline: float) -> int | None:
+    """Wait until the server is ready or the time is over; return its exit code when it ended instead."""
+    while time.monotonic() < deadline:
+        code = postmaster.ended(pid)
+        if code is not None:
+            return code
+        found = postmaster.find(data)
+        if found is not None and found.pid == pid and found.is_ready:
+            return None
+        time.sleep(_POLL)
+    return None
+
+
+def _bury_predecessor(data: Path, deadline: float) -> None:
+    """Clean up after a server that was killed.
+
+    Its processes notice soon that their parent is gone; one that does not, in a long query, is ended. A
+    ``postmaster.pid`` whose number now belongs to somebody else would keep the new server from starting.
+    """
+    if not (data / "postmaster.pid").exists():
+        return
+    patience = min(deadline, time.monotonic() + _HEAD_START)
+    while (left := postmaster.others(data)) and time.monotonic() < deadline:
+        if time.monotonic() > patience:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGQUIT)
+        time.sleep(_POLL)
+    if postmaster.has_stale_number(data):
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _make_socket_directory(path: Path, user: str | None) -> None:
+    """Make the directory of the socket, which its owner alone may enter: whoever comes in needs no password."""
+    with suppress(FileExistsError):
+        make_directory(path.parent, 0o755)
+        path.mkdir(mode=0o700)
+        if user is not None:
+            shutil.chown(path, lookup(user).uid, lookup(user).gid)
+    wanted = lookup(user).uid if user is not None else os.geteuid()
+    found = owner(path)
+    if path.is_symlink() or not path.is_dir() or found is None or found.uid != wanted:
+        raise StepFailedError(
+            f"the directory for the server's socket, {path}, belongs to somebody else", next_step=f"ls -ld {path}"
+        )
+    path.chmod(0o700)
+
+
+def _point(link: Path, target: Path) -> None:
+    if link.is_symlink() and link.readlink() == target:
+        return
+    make_directory(link.parent, 0o755)
+    beside = link.with_name(f".{link.name}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    beside.replace(link)
+
+
+# --- stop ---
+
+
+def _stop(call: ServerCall) -> None:
+    """Ask for a fast shutdown, and for an immediate one when the time is over; neither loses data.
+
+    https://www.postgresql.org/docs/current/server-shutdown.html
+    """
+    found = postmaster.find(call.data)
+    if found is not None:
+        gentle = signal.SIGQUIT if found.is_orphaned else signal.SIGINT
+        for number, patience in ((gentle, call.timeout), (signal.SIGQUIT, _LAST_WORDS)):
+            if _end(found.pid, number, call.data, patience):
+                break
+        else:
+            raise StepFailedError(f"the server, process {found.pid}, does not stop", next_step=f"kill -9 {found.pid}")
+    if call.sockets is not None:
+        with suppress(OSError):
+            call.sockets.rmdir()
+
+
+def _end(pid: int, number: int, data: Path, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return True
+    except PermissionError as error:
+        raise StepFailedError(
+            f"the server, process {pid}, belongs to another user", next_step=f"ps -o user= -p {pid}"
+        ) from error
+    while time.monotonic() < deadline:
+        found = postmaster.find(data)
+        if found is None or found.pid != pid:
+            return True
+        time.sleep(_POLL)
+    return False
+
+
+# --- through its own socket ---
+
+
+def local_sql(effect: RunLocalSql) -> None:
+    """Run a script over the server's own socket, where no password is asked for.
+
+    Raises:
+        StepFailedError: the server refuses it. The script itself is a secret, and not shown.
+    """
+    import psycopg2
+
+    place = f"{effect.socket_directory}, port {effect.port}"
+    try:
+        connection = psycopg2.connect(
+            host=str(effect.socket_directory), port=effect.port, user=effect.user, dbname="postgres", connect_timeout=5
+        )
+        connection.autocommit = True
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute(effect.script.reveal())
+    except psycopg2.Error as error:
+        said = (error.diag.message_primary or str(error)) if error.pgcode else str(error)
+        raise StepFailedError(
+            f"the server's own socket in {place} refuses the change",
+            evidence=_without(effect.script, said).splitlines()[-5:],
+            next_step="provision logs",
+        ) from None
+
+
+def _without(script: Secret, text: str) -> str:
+    return text.replace(script.reveal().strip(), "…")
