@@ -149,7 +149,12 @@ def plan(
     text = "reload: nobody is disturbed"
     if restarting:
         text = f"in force only after a restart of the server, which is yours to do: {', '.join(restarting)}"
-    statements = tuple(statement(name, after.raw[name]) for name in names)
+    # Before 16 ALTER SYSTEM knows a custom setting (`myapp.note`) only in a session that has set it.
+    custom = (name for name in names if "." in name and name not in before.rows)
+    statements = (
+        *(statement(name, after.raw[name], "SET") for name in custom),
+        *(statement(name, after.raw[name]) for name in names),
+    )
     effects = (RunSql(MAINTENANCE, statements), ReloadSettings(None))
     return (Step(address, Action.RELOAD, before, after, effects, why=why, consequence=text),)
 
@@ -202,7 +207,7 @@ def _alterable(before: ForeignSettings, after: ForeignSettings) -> tuple[str, ..
     return tuple(found)
 
 
-def statement(name: str, raw: str) -> str:
+def statement(name: str, raw: str, verb: str = "ALTER SYSTEM SET") -> str:
     r"""Return the statement that sets one setting.
 
     An empty list is reset: as a value it would be a list of one empty name, and with ``shared_preload_libraries`` the
@@ -214,10 +219,10 @@ def statement(name: str, raw: str) -> str:
     quoted = ".".join('"{}"'.format(part.replace('"', '""')) for part in name.split("."))
     items = list_items(raw) if name in _QUOTED_LISTS else None
     if items is None:
-        return f"ALTER SYSTEM SET {quoted} TO {_literal(raw)}"
+        return f"{verb} {quoted} TO {_literal(raw)}"
     if not items:
         return f"ALTER SYSTEM RESET {quoted}"
-    return f"ALTER SYSTEM SET {quoted} TO {', '.join(_literal(each) for each in items)}"
+    return f"{verb} {quoted} TO {', '.join(_literal(each) for each in items)}"
 
 
 def _literal(text: str) -> str:

@@ -1,0 +1,44 @@
+"""Servers that somebody else runs, one for each major version and session: a test declares a database of its own."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.foreign import a_foreign_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.engine import Engine
+    from support.foreign import Foreign
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.docker)
+
+
+@pytest.fixture(scope="session")
+def servers(engine: Engine) -> Iterator[Callable[[int], Foreign]]:
+    """Return the session's server of a major version, started when it is first asked for."""
+    running: dict[int, Foreign] = {}
+    with ExitStack() as stack:
+
+        def of(major: int) -> Foreign:
+            if major not in running:
+                running[major] = stack.enter_context(a_foreign_server(engine, major))
+            return running[major]
+
+        yield of
+
+
+@pytest.fixture
+def foreign(servers: Callable[[int], Foreign]) -> Foreign:
+    """A server of no special version."""
+    return servers(17)
