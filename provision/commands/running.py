@@ -39,4 +39,7 @@ def carry_out(console: Console, spec: Spec, verb: Verb, *, nothing: str, must_ru
         return EXIT_DONE
     for line in recap(spec.name, done, None, paint):
         console.say(line)
+    for outcome in done.outcomes:
+        if outcome.error is None and outcome.step.consequence:
+            console.say(f"  {outcome.step.consequence}")
     return EXIT_FAILED if any(outcome.error is not None for outcome in done.outcomes) else EXIT_DONE

@@ -21,10 +21,12 @@ class Ground:
 
     ``publish`` brings a newly rendered configuration to where the server reads it (nothing to do where it is mounted);
     ``restart`` restarts the server in place; ``local_sql`` runs a script through the server's own socket;
-    ``starting`` is true when the plan (re)starts the server anyway, which then reads its settings anew.
+    ``starting`` is true when the plan (re)starts the server anyway, which then reads its settings anew;
+    ``restart_destroys`` is true when the data is in memory and goes with the server.
     """
 
     publish: tuple[Effect, ...]
     restart: tuple[Effect, ...]
     local_sql: Callable[[Secret], RunLocalSql]
     starting: bool
+    restart_destroys: bool = False

@@ -124,8 +124,11 @@ def plan(
     text = (
         f"restart, because {names} can only be set when the server starts: connections are dropped for about a second"
     )
+    if ground.restart_destroys:
+        text += ", and the data in memory is gone"
     effects = (*reload_, *ground.restart)
-    return (Step(address, Action.RESTART, before, after, effects, why=why, consequence=text, reveals=True),)
+    destroys = ground.restart_destroys
+    return (Step(address, Action.RESTART, before, after, effects, why, text, destroys=destroys, reveals=True),)
 
 
 def _refuse_overrides(names: tuple[str, ...], seen: Settings, config_file: str) -> None:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from provision.runtimes import Look
     from provision.spec.model import Spec
 
+_DATA_DIRECTORY = "/var/lib/postgresql/data"
+
 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     """Read the compose file among ``files`` and look at everything in the engine that it names.
@@ -239,7 +241,9 @@ class DockerSite:
         def local_sql(script: Secret) -> RunLocalSql:
             return RunLocalSql(script, self.spec.server.user, container=self.container_name)
 
-        return Ground(self._publish, (self._call("restart_container"), self._ready), local_sql, starting)
+        restart = (self._call("restart_container"), self._ready)
+        in_memory = isinstance(self.spec.server.data, Ephemeral)
+        return Ground(self._publish, restart, local_sql, starting, restart_destroys=in_memory)
 
     @property
     def _ready(self) -> WaitReady:
@@ -280,12 +284,18 @@ class DockerSite:
             creations[Address("volume", each.name)] = EngineCall("create_volume", each.name, labels_of(each))
         if isinstance(self.spec.server.data, DataPath):
             path = self.spec.server.data.path
-            creations[Address("directory", str(path))] = MakeDirectory(path, 0o700)
+            creations[Address("directory", str(path))] = MakeDirectory(path, self._directory_mode)
         return tuple(
             Step(address, Action.CREATE, None, wanted[address], (effect,))
             for address, effect in creations.items()
             if address not in seen and not (address.kind == "image" and not self._image_is_needed)
         )
+
+    @property
+    def _directory_mode(self) -> int:
+        """The server owns what is mounted; from 18 on it owns a directory below, which it must be able to reach."""
+        inside = self.creation.body["HostConfig"]["Mounts"]
+        return 0o700 if any(each["Target"] == _DATA_DIRECTORY for each in inside) else 0o711
 
     @property
     def _image_is_needed(self) -> bool:
@@ -347,9 +357,12 @@ class DockerSite:
         why = tuple(each for each in changes(before, after) if each.field not in ("fingerprint", "status"))
         reasons = why or ("it was created with other arguments than the compose file has now",)
         consequence = "recreate: connections are dropped, the data is kept"
-        if before.mounts != after.mounts and not isinstance(self.spec.server.data, Ephemeral):
+        in_memory = any(each.startswith("tmpfs ") for each in before.mounts) and before.status not in IDLE
+        if in_memory:
+            consequence = "recreate: connections are dropped, and the data in memory is gone"
+        elif before.mounts != after.mounts:
             consequence = "recreate: connections are dropped; the data stays where it was, see the mounts"
-        return Step(address, Action.RECREATE, before, after, tuple(effects), why=reasons, consequence=consequence)
+        return Step(address, Action.RECREATE, before, after, tuple(effects), reasons, consequence, destroys=in_memory)
 
     def _stopping(self, status: str) -> list[Effect]:
         if status in IDLE:

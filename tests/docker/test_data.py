@@ -1,0 +1,72 @@
+"""Where the data lives: a directory of the host, or memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.environment import Environment
+
+
+@pytest.mark.parametrize(("major", "inside"), [(17, "PG_VERSION"), (18, "18/docker/PG_VERSION")])
+def test_a_directory_of_the_host(environment: Environment, major: int, inside: str) -> None:
+    environment.server(image=f"postgres:{major}", data={"path": "./postgresql/the db"}).apply()
+    place = environment.directory / "postgresql" / "the db"
+    assert (place / inside).read_text() == f"{major}\n"
+    assert [each["Name"] for each in environment.container["Mounts"] if each["Type"] == "volume"] == []
+    environment.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    environment.settled()
+    environment.run("destroy")
+    assert (place / inside).exists()
+    environment.apply()
+    assert environment.query("SELECT answer FROM kept") == [(42,)]
+    environment.run("destroy", "--data", "--yes")
+    assert not place.exists()
+    assert environment.directory.exists()
+
+
+def test_data_in_memory_is_quick_and_gone_with_the_server(environment: Environment) -> None:
+    environment.server(data={"ephemeral": True}).migrations("userdata").apply()
+    assert [environment.setting(name) for name in ("fsync", "synchronous_commit", "full_page_writes")] == ["off"] * 3
+    assert [each["Type"] for each in environment.container["Mounts"] if "postgresql/data" in each["Destination"]] == [
+        "tmpfs"
+    ]
+    assert not environment.engine.client.volumes(filters={"name": environment.name})["Volumes"]
+    environment.query("INSERT INTO userdata (name) VALUES ('Zoë')")
+    assert "in memory" in environment.run("status").out
+    environment.settled()
+
+    assert "the data was in memory and is gone" in environment.run("stop").out
+    environment.apply()
+    assert environment.query("SELECT * FROM userdata") == []
+    environment.settled()
+
+
+def test_changes_of_a_server_in_memory_say_that_the_data_goes(environment: Environment) -> None:
+    environment.server(data={"ephemeral": True}).apply()
+    environment.server(stop_timeout="5s")
+    (step,) = (each for each in environment.steps() if each["address"].startswith("container/"))
+    assert step["destroys_data"], step
+    environment.apply()
+    environment.settled()
+    environment.server(max_connections=50)
+    (step,) = (each for each in environment.steps() if each["address"].startswith("settings/"))
+    assert step["destroys_data"], step
+    environment.apply()
+    assert environment.setting("max_connections") == "50"
+    environment.settled()
+
+
+def test_another_place_for_the_data_leaves_the_old_one(environment: Environment) -> None:
+    environment.apply()
+    environment.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    environment.server(data={"volume": f"{environment.name}-second"})
+    told = environment.run("plan").out
+    assert "the data stays where it was, see the mounts" in told
+    environment.apply()
+    assert environment.query("SELECT to_regclass('kept')") == [(None,)]
+    environment.server(data={"volume": f"{environment.name}-data"}).apply()
+    assert environment.query("SELECT answer FROM kept") == [(42,)]
+    environment.settled()
