@@ -97,6 +97,15 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
     """
     eyes = Eyes(os.environ)
     name, reason = choice.choose(spec, eyes, wanted=runtime, moving=moving)
+    try:
+        return _seen(spec, eyes, name, reason)
+    except UnavailableError as error:
+        if name != (runtime or spec.server.runtime):
+            error.evidence = (*error.evidence, f"the environment {spec.name!r} was made there, and stays there")
+        raise
+
+
+def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     module = runtimes.load(name)
     graphs, locations = _graphs(spec)
     inputs = desires.Inputs(

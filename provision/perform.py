@@ -39,6 +39,7 @@ class Performer:
         self._progress = progress
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
+        self._told_user = False
 
     def move_to(self, world: World) -> Performer:
         """Go on in the same world as it was seen later."""
@@ -105,7 +106,8 @@ class Performer:
     def _(self, effect: ServerCall) -> None:
         from provision.system import servers
 
-        if effect.operation == "start" and effect.user is not None:
+        if effect.operation == "start" and effect.user is not None and not self._told_user:
+            self._told_user = True
             self._progress.note(
                 f"the server runs as the system user {effect.user!r}: PostgreSQL refuses to run as root"
             )

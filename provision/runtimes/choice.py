@@ -39,7 +39,7 @@ def choose(spec: Spec, look: Look, *, wanted: str | None = None, moving: bool = 
             return name, place
         raise _lives_elsewhere(spec, name, place, asked)
     if asked != AUTO:
-        return asked, "asked for with --runtime" if wanted else "declared in the spec"
+        return asked, f"--runtime {asked}" if wanted else f"`runtime: {asked}` in the spec"
     return _first_that_works(spec, look)
 
 

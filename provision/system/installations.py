@@ -50,6 +50,15 @@ def find(bin_dir: Path | None, major: int) -> Iterator[Installation]:
         if _is_complete(bin_dir) and (said := _ask(bin_dir / "postgres")):
             yield Installation(bin_dir, said, "`server.bin_dir`")
         return
+    seen: set[Path] = set()
+    for each in _everywhere(major):
+        place = each.programs.resolve()
+        if place not in seen:
+            seen.add(place)
+            yield each
+
+
+def _everywhere(major: int) -> Iterator[Installation]:
     yield from _wheel()
     debian = Path(_DEBIAN)
     majors = sorted((each.name for each in debian.glob("[0-9]*")), key=lambda name: (name != str(major), name))

@@ -22,6 +22,10 @@ class Machine:
         """Return the server that runs on a data directory."""
         return postmaster.find(data)
 
+    def orphan(self, data: Path) -> Postmaster | None:
+        """Return the server whose data directory, at this path, was deleted under it."""
+        return postmaster.orphan(data)
+
     def last_start(self, data: Path) -> tuple[str, ...]:
         """Return how the last server on a data directory was started, running or not."""
         return postmaster.options(data)

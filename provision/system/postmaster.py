@@ -41,7 +41,7 @@ def find(data: Path) -> Postmaster | None:
     """Return the server that runs on a data directory."""
     lines = _pid_file(data)
     if lines is None:
-        return _orphan(data) if not data.exists() else None
+        return None
     pid = int(lines[_PID]) if lines and lines[_PID].strip("-").isdigit() else 0
     if pid <= 0 or not is_server(pid, data):
         return None
@@ -74,20 +74,30 @@ def has_stale_number(data: Path) -> bool:
 
 def is_server(pid: int, data: Path) -> bool:
     """Tell whether a process is a server on a data directory. It runs in that directory, whatever its path was."""
-    if ended(pid) is not None or not _exists(pid):
+    if not is_alive(pid):
         return False
     if not _PROC.joinpath("self").exists():
         return _looks_like_server(pid, data)
     try:
         name = (_PROC / str(pid) / "comm").read_text().strip()
-        state = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    if name not in _NAMES or state in "ZX":
+    if name not in _NAMES:
         return False
     with suppress(OSError):
         return (_PROC / str(pid) / "cwd").samefile(data)
     return _argument(_argv(pid), "-D") in (str(data), str(data.resolve()))
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs: one that has ended keeps its number until its parent takes note of it."""
+    if ended(pid) is not None or not _exists(pid):
+        return False
+    try:
+        state = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state not in "ZX"
 
 
 def _looks_like_server(pid: int, data: Path) -> bool:
@@ -132,7 +142,7 @@ def options(data: Path) -> tuple[str, ...]:
     return (program, *(each.removesuffix('"') for each in rest))
 
 
-def _orphan(data: Path) -> Postmaster | None:
+def orphan(data: Path) -> Postmaster | None:
     """Find a server whose data directory was deleted; it notices that itself only after a minute or so."""
     gone = f"{data.parent.resolve() / data.name}{_DELETED}"
     for directory in _PROC.glob("[0-9]*"):

@@ -133,6 +133,8 @@ def _start(call: ServerCall) -> None:
     _bury_predecessor(call.data, deadline)
     if call.sockets is not None:
         _make_socket_directory(call.sockets, call.user)
+        for left in call.sockets.glob(".s.PGSQL.*"):  # its lock names a process too, and the directory is ours alone
+            left.unlink(missing_ok=True)
     if call.link is not None:
         _point(call.link, call.data)
     log = call.log or call.data / "server.log"
@@ -241,11 +243,11 @@ def _stop(call: ServerCall) -> None:
 
     https://www.postgresql.org/docs/current/server-shutdown.html
     """
-    found = postmaster.find(call.data)
+    found = postmaster.find(call.data) or (postmaster.orphan(call.data) if not call.data.exists() else None)
     if found is not None:
         gentle = signal.SIGQUIT if found.is_orphaned else signal.SIGINT
         for number, patience in ((gentle, call.timeout), (signal.SIGQUIT, _LAST_WORDS)):
-            if _end(found.pid, number, call.data, patience):
+            if _end(found.pid, number, patience):
                 break
         else:
             raise StepFailedError(f"the server, process {found.pid}, does not stop", next_step=f"kill -9 {found.pid}")
@@ -254,7 +256,7 @@ def _stop(call: ServerCall) -> None:
             call.sockets.rmdir()
 
 
-def _end(pid: int, number: int, data: Path, patience: float) -> bool:
+def _end(pid: int, number: int, patience: float) -> bool:
     deadline = time.monotonic() + patience
     try:
         os.kill(pid, number)
@@ -265,8 +267,7 @@ def _end(pid: int, number: int, data: Path, patience: float) -> bool:
             f"the server, process {pid}, belongs to another user", next_step=f"ps -o user= -p {pid}"
         ) from error
     while time.monotonic() < deadline:
-        found = postmaster.find(data)
-        if found is None or found.pid != pid:
+        if not postmaster.is_alive(pid):
             return True
         time.sleep(_POLL)
     return False

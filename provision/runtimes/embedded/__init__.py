@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.model import WriteFile
 from provision.runtimes.embedded import guards
-from provision.runtimes.embedded.places import CONFIG, settle
+from provision.runtimes.embedded.places import CONFIG, running, settle
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.spec.model import Ephemeral
 
@@ -57,12 +57,11 @@ def port(spec: Spec, look: Look) -> int:
     if spec.server.port is not None:
         return spec.server.port
     places = settle(spec, look.machine)
-    running = next((found for each in places.candidates if (found := look.machine.postmaster(each))), None)
+    found = running(places, look.machine)
+    taken = found[1].port if found else 0
     match = re.search(r"^port = (\d+)$", look.text(places.rendered) or "", re.MULTILINE)
-    remembered = int(match[1]) if match else running.port if running else 0
-    if remembered and (
-        (running is not None and running.port == remembered) or look.listener(spec.server.host, remembered) is None
-    ):
+    remembered = int(match[1]) if match else taken
+    if remembered and (taken == remembered or look.listener(spec.server.host, remembered) is None):
         return remembered
     return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
 
@@ -88,7 +87,6 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:
     """Look at the data directory, and for a server that runs on it or on another one of this environment."""
     places = settle(spec, look.machine)
-    running = next(((each, found) for each in places.candidates if (found := look.machine.postmaster(each))), None)
     configuration = next(each for each in files if each.path == places.rendered)
     match = re.search(r"^port = (\d+)$", str(configuration.content), re.MULTILINE)
     return EmbeddedSite(
@@ -96,7 +94,7 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:
         places=places,
         configuration=str(configuration.content),
         port=spec.server.port or (int(match[1]) if match else 0),
-        running=running,
+        running=running(places, look.machine),
         made_by=look.text(places.data / guards.VERSION_FILE),
         look=look,
     )

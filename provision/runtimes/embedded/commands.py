@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import CopyPath
+from provision.runtimes.embedded.states import CONFIG_FILE, ENVIRONMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,8 @@ def server_argv(directory: Path, places: Places) -> tuple[str, ...]:
     return (
         str(directory / "postgres"),
         *("-D", str(places.data)),
-        *("-c", f"config_file={places.config}"),
+        *("-c", f"{CONFIG_FILE}{places.config}"),
+        *("-c", f"{ENVIRONMENT}{places.home}"),
         *("-k", str(places.sockets)),
         *("-c", "unix_socket_permissions=0700"),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.kinds import settings
-from provision.runtimes.embedded.states import config_file
+from provision.runtimes.embedded.states import environment
 from provision.spec.model import DataPath
 
 if TYPE_CHECKING:
@@ -61,15 +61,15 @@ def check_data(spec: Spec, places: Places, look: Look) -> None:
 
 
 def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
-    """Refuse a directory that another environment declares too. One whose configuration is gone has moved here."""
+    """Refuse a directory that another environment declares too. One that is gone has moved here."""
     if not isinstance(spec.server.data, DataPath):
         return
-    last = config_file(look.machine.last_start(places.data))
-    if last in ("", str(places.config)) or not look.exists(Path(last)):
+    last = environment(look.machine.last_start(places.data))
+    if last in ("", str(places.home)) or not look.exists(Path(last)):
         return
     raise RefusedError(
         f"the data in {places.data} belongs to another environment",
-        evidence=[f"its server was started with {last}", f"this spec has {places.config}"],
+        evidence=[f"its server was started from {last}", f"this spec has {places.home}"],
         next_step="name another `server.data.path`",
     )
 

@@ -19,6 +19,9 @@ class Machine(Protocol):
     def postmaster(self, data: Path) -> Postmaster | None:
         """Return the server that runs on a data directory."""
 
+    def orphan(self, data: Path) -> Postmaster | None:
+        """Return the server whose data directory, at this path, was deleted under it."""
+
     def last_start(self, data: Path) -> tuple[str, ...]:
         """Return how the last server on a data directory was started, running or not."""
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.runtimes.embedded.states import environment
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from provision.runtimes.embedded.machine import Machine
     from provision.spec.model import Spec
+    from provision.system.postmaster import Postmaster
     from provision.system.users import SystemUser
 
 CONFIG = "config/postgresql.conf"
@@ -73,7 +75,7 @@ class Places:
 
 def settle(spec: Spec, machine: Machine) -> Places:
     """Decide where everything is."""
-    home, linked = spec.home, machine.link(spec.home / LINK)
+    home, linked = spec.home, _linked(spec.home, machine)
     root = home
     user = machine.server_user(_data(spec, home))
     if not machine.reaches(user, home / CONFIG):
@@ -84,6 +86,25 @@ def settle(spec: Spec, machine: Machine) -> Places:
     data = _data(spec, root)
     others = (linked, *(place / name for place in (home, root) for name in ("data", "ephemeral")))
     return Places(home, root, data, user, tuple(dict.fromkeys(each for each in (data, *others) if each is not None)))
+
+
+def running(places: Places, machine: Machine) -> tuple[Path, Postmaster] | None:
+    """Return the server of this environment that runs, and its data directory."""
+    for data in places.candidates:
+        if (found := machine.postmaster(data)) is not None:
+            return data, found
+    if machine.owner(places.data) is None and (found := machine.orphan(places.data)) is not None:
+        return places.data, found
+    return None
+
+
+def _linked(home: Path, machine: Machine) -> Path | None:
+    """Return the data of the server that was started last, unless the link was copied together with its directory."""
+    linked = machine.link(home / LINK)
+    if linked is None:
+        return None
+    whose = environment(machine.last_start(linked))
+    return None if whose not in ("", str(home)) and machine.owner(Path(whose)) is not None else linked
 
 
 def _data(spec: Spec, root: Path) -> Path:

@@ -265,7 +265,7 @@ class EmbeddedSite:
             guards.check_port(*here, self.spec.name, self.look)
         if not isinstance(before, State):
             return (Step(self._process, Action.START, None, after, self._start_it),)
-        why = changes(before, after) or ("its data directory was deleted",)
+        why = ("its data directory was deleted",) if orphaned else changes(before, after)
         text = "restart: connections are dropped for about a second"
         if self.running is not None and self.running[0] != self.places.data and not orphaned:
             text += f"; the data so far stays in {self.running[0]}"
@@ -312,7 +312,7 @@ class EmbeddedSite:
         if self.made_by is not None and (data or self._is_ephemeral):
             guards.check_data(self.spec, places, self.look)
             gone, before = RemovePath(places.data), self.observed.get(self._data)
-            steps.append(Step(self._data, Action.REMOVE, before, None, (gone,), destroys=not self._is_ephemeral))
+            steps.append(Step(self._data, Action.REMOVE, before, None, (gone,), destroys=True))
         if data:
             for path in dict.fromkeys((places.root, places.home)):
                 if self.look.exists(path):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from provision.system.postmaster import Postmaster
 
 CONFIG_FILE = "config_file="
+# A setting of ours that the server only keeps: its command line says whose it is, as a label does on a container.
+ENVIRONMENT = "provision.environment="
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,16 @@ def observed(found: Postmaster) -> Process:
 
 def config_file(argv: tuple[str, ...]) -> str:
     """Return the configuration file among the arguments that a server was started with."""
-    return next((each.removeprefix(CONFIG_FILE) for each in argv if each.startswith(CONFIG_FILE)), "")
+    return _setting(argv, CONFIG_FILE)
+
+
+def environment(argv: tuple[str, ...]) -> str:
+    """Return the directory of the environment that started a server."""
+    return _setting(argv, ENVIRONMENT)
+
+
+def _setting(argv: tuple[str, ...], name: str) -> str:
+    return next((each.removeprefix(name) for each in argv if each.startswith(name)), "")
 
 
 def option(argv: tuple[str, ...], name: str) -> str:
