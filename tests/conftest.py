@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,12 +36,16 @@ def engine() -> Engine:
     import requests
     from support.engine import Engine
 
-    try:
-        found = Engine()
-        tags = {tag for image in found.client.images() for tag in image["RepoTags"] or ()}
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        _unavailable(f"no Docker engine answers: {error}")
-        raise
+    refused = None
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        try:
+            found = Engine()
+            tags = {tag for image in found.client.images() for tag in image["RepoTags"] or ()}
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            refused = f"no Docker engine answers: {error}"
+        gc.collect()  # the SDK leaves the socket open on which nobody answered
+    if refused:
+        _unavailable(refused)
     if missing := [image for image in IMAGES if image not in tags]:
         _unavailable(f"the engine has no {', '.join(missing)} (make images)")
     return found

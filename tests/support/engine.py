@@ -40,7 +40,7 @@ class Engine:
     """A client of the engine, and the questions that tests ask it."""
 
     def __init__(self) -> None:
-        self.client = docker.APIClient(version="auto", timeout=60)
+        self.client = docker.from_env(version="auto", timeout=60).api
 
     def record(self, name: str) -> Events:
         """Begin to record what happens to an environment."""

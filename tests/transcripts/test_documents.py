@@ -46,12 +46,11 @@ def test_the_sessions_of_a_document(
         done = replay(path.read_text(encoding="utf-8"), checkout, with_engine=engine_or_none is not None)
     if request.config.getoption("--update-transcripts", default=False):
         path.write_text(done.after, encoding="utf-8")
-    else:
+    elif done.before != done.after:
         name = str(path.relative_to(ROOT))
-        difference = unified_diff(
-            done.before.split("\n"), done.after.split("\n"), name, f"{name}, as typed now", lineterm=""
-        )
-        assert done.before == done.after, "\n" + "\n".join(difference)
+        sides = (done.before.split("\n"), done.after.split("\n"))
+        difference = unified_diff(*sides, name, f"{name}, as typed now", lineterm="")
+        pytest.fail("\n".join([*difference, "when this is as it shall be: make transcripts"]), pytrace=False)
     if done.left_out:
         pytest.skip(f"{done.left_out} sessions need a Docker engine; the others are as they should be")
 
