@@ -179,7 +179,7 @@ class _Run:
         try:
             performer.perform(effect)
         except ProvisionError as failure:
-            if step.address.kind in (settings.KIND, server.KIND):
+            if step.address.kind in (settings.KIND, server.KIND, "process"):
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
             raise
 

@@ -22,6 +22,10 @@ class Machine:
         """Return the server that runs on a data directory."""
         return postmaster.find(data)
 
+    def version(self, data: Path) -> str | None:
+        """Return the major version that made a data directory; an empty text where we may not look."""
+        return postmaster.version(data)
+
     def orphan(self, data: Path) -> Postmaster | None:
         """Return the server whose data directory, at this path, was deleted under it."""
         return postmaster.orphan(data)

@@ -60,6 +60,16 @@ def find(data: Path) -> Postmaster | None:
     )
 
 
+def version(data: Path) -> str | None:
+    """Return the major version that made a data directory, None where none is, empty for one of somebody else."""
+    try:
+        return (data / "PG_VERSION").read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return ""
+
+
 def has_stale_number(data: Path) -> bool:
     """Tell whether ``postmaster.pid`` names a process that lives and is not the server.
 

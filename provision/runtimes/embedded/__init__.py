@@ -31,7 +31,7 @@ _OF_THE_IMAGE = "/etc/postgresql/"
 def made(spec: Spec, look: Look) -> str | None:
     """Return which data directory shows that this environment lives here."""
     for path in settle(spec, look.machine).candidates:
-        if look.text(path / guards.VERSION_FILE) is not None and not _is_of_a_container(path, look):
+        if look.machine.version(path) is not None and not _is_of_a_container(path, look):
             return f"its data is in {path}"
     return None
 
@@ -87,6 +87,7 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:
     """Look at the data directory, and for a server that runs on it or on another one of this environment."""
     places = settle(spec, look.machine)
+    guards.check_owner(places, look)
     configuration = next(each for each in files if each.path == places.rendered)
     match = re.search(r"^port = (\d+)$", str(configuration.content), re.MULTILINE)
     return EmbeddedSite(
@@ -95,6 +96,6 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:
         configuration=str(configuration.content),
         port=spec.server.port or (int(match[1]) if match else 0),
         running=running(places, look.machine),
-        made_by=look.text(places.data / guards.VERSION_FILE),
+        made_by=look.machine.version(places.data),
         look=look,
     )

@@ -19,14 +19,12 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
     from provision.system.installations import Installation
 
-VERSION_FILE = "PG_VERSION"
 
-
-def check_data(spec: Spec, places: Places, look: Look) -> None:
-    """Refuse a data directory that is not ours, is not one, or was made by another major version.
+def check_owner(places: Places, look: Look) -> None:
+    """Refuse a data directory of another system user, into which we cannot even look.
 
     Raises:
-        RefusedError: with the reason and a way out.
+        RefusedError: with the owner and a way out.
     """
     path, machine = places.data, look.machine
     mine, whose = machine.ourselves(), machine.owner(path)
@@ -35,26 +33,35 @@ def check_data(spec: Spec, places: Places, look: Look) -> None:
             f"the data directory {path} belongs to the system user {whose.name!r}, and this is {mine.name!r}",
             next_step=f"run provision as {whose.name!r} (or as root), or name another `server.data.path`",
         )
+
+
+def check_data(spec: Spec, places: Places, look: Look) -> None:
+    """Refuse a data directory that is not one, is another environment's, or was made by another major version.
+
+    Raises:
+        RefusedError: with the reason and a way out.
+    """
+    path, machine = places.data, look.machine
     if not machine.reaches(places.user, path):
-        name = places.user.name if places.user else mine.name
+        name = places.user.name if places.user else machine.ourselves().name
         raise RefusedError(
             f"the system user {name!r}, whom the server has to run as, cannot enter {path.parent}",
             evidence=["PostgreSQL refuses to run as root, so as root it runs as another user"],
             next_step="name a `server.data.path` that everybody may pass through, or leave it out",
         )
-    made_by = look.text(path / VERSION_FILE)
+    made_by = machine.version(path)
     if made_by is None:
         if machine.holds_anything(path):
             raise RefusedError(
                 f"the directory {path} holds something else than the data of a server",
-                evidence=[f"it has no file {VERSION_FILE}"],
+                evidence=["it has no file PG_VERSION"],
                 next_step="name another `server.data.path`",
             )
-    elif made_by.strip() != str(spec.server.major):
+    elif made_by != str(spec.server.major):
         raise RefusedError(
-            f"the data in {path} was made by PostgreSQL {made_by.strip()} and cannot be used by {spec.server.image!r}",
+            f"the data in {path} was made by PostgreSQL {made_by} and cannot be used by {spec.server.image!r}",
             evidence=["a data directory works with its own major version only"],
-            next_step=f"go back to an image of PostgreSQL {made_by.strip()}, or name a new `server.data.path`"
+            next_step=f"go back to an image of PostgreSQL {made_by}, or name a new `server.data.path`"
             " and copy the data with pg_dump",
         )
     _check_other_environment(spec, places, look)

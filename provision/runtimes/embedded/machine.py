@@ -19,6 +19,9 @@ class Machine(Protocol):
     def postmaster(self, data: Path) -> Postmaster | None:
         """Return the server that runs on a data directory."""
 
+    def version(self, data: Path) -> str | None:
+        """Return the major version that made a data directory; an empty text where we may not look."""
+
     def orphan(self, data: Path) -> Postmaster | None:
         """Return the server whose data directory, at this path, was deleted under it."""
 

@@ -88,7 +88,7 @@ class EmbeddedSite:
         """The same, as far as there is something."""
         found: dict[Address, State | Unknown] = {}
         if self.made_by is not None and not self._has_left_over:
-            found[self._data] = states.DataDirectory(self.places.data, self.made_by.strip())
+            found[self._data] = states.DataDirectory(self.places.data, self.made_by)
         if self.running is not None:
             found[self._process] = states.observed(self.running[1])
         return found
