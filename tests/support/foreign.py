@@ -87,16 +87,25 @@ class Foreign:
 
 @contextmanager
 def a_foreign_server(
-    engine: Engine, major: int, *, arguments: Sequence[str] = (), files: Mapping[str, str] | None = None
+    engine: Engine,
+    major: int,
+    *,
+    arguments: Sequence[str] = ("-c", "fsync=off"),
+    files: Mapping[str, str] | None = None,
+    password: str = PASSWORD,
+    ready: bool = True,
 ) -> Iterator[Foreign]:
-    """Start a server; ``files`` (name → text) are copied to ``/given`` and belong to the image's user."""
+    """Start a server; ``files`` (name → text) are copied to ``/given`` and belong to the image's user.
+
+    Without ``ready`` it is handed out while it may still be starting, as the service of a pipeline is.
+    """
     client, name = engine.client, f"t-foreign-{uuid4().hex[:8]}"
     port = _free_port()  # one of the engine's choice would be another one after a restart
     made = client.create_container(
         f"postgres:{major}",
-        ["postgres", "-c", "fsync=off", *arguments],
+        ["postgres", *arguments],
         name=name,
-        environment={"POSTGRES_PASSWORD": PASSWORD},
+        environment={"POSTGRES_PASSWORD": password},
         ports=[5432],
         host_config=client.create_host_config(port_bindings={5432: ("127.0.0.1", port)}),
     )
@@ -105,7 +114,8 @@ def a_foreign_server(
             client.put_archive(name, "/", _archive(files))
         client.start(name)
         found = Foreign(engine, name, major, port)
-        found.wait()
+        if ready:
+            found.wait()
         yield found
     finally:
         client.remove_container(made["Id"], force=True, v=True)
