@@ -75,7 +75,7 @@ def _open(endpoint: Endpoint, database: str | None, **parameters: Any) -> psycop
     import psycopg2
 
     try:
-        return psycopg2.connect(
+        connection: psycopg2.extensions.connection = psycopg2.connect(
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,
@@ -89,6 +89,7 @@ def _open(endpoint: Endpoint, database: str | None, **parameters: Any) -> psycop
         )
     except psycopg2.OperationalError as error:
         raise LoginError(classify(str(error)), endpoint, str(error)) from error
+    return connection
 
 
 def tls(endpoint: Endpoint) -> dict[str, str]:
