@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.system.login_errors import diagnosed, is_worth_waiting
+from provision.system.postgres import LoginError
 
 if TYPE_CHECKING:
     from provision.model import Endpoint, Query, Status
     from provision.spec.model import Spec
-    from provision.system.postgres import LoginError
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'), current_user,
@@ -37,8 +37,17 @@ def check(spec: Spec, query: Query, *, database: str, creating: bool) -> None:
     Raises:
         RefusedError: it is of another major version, or our role may not create the database.
     """
-    ((major, version, role, may_create),) = query.rows(_FACTS, database=database)
     server = spec.server
+    try:
+        ((major, version, role, may_create),) = query.rows(_FACTS, database=database)
+    except LoginError as error:
+        raise RefusedError(
+            f"the database {server.database!r} does not exist, and {database!r}, from which it would be created, "
+            "cannot be entered",
+            evidence=error.evidence,
+            next_step=f"as an administrator: CREATE DATABASE {_identifier(server.database)} "
+            f"OWNER {_identifier(server.user)}",
+        ) from error
     if major != server.major:
         raise RefusedError(
             f"the server at {server.host}:{server.port} is PostgreSQL {major}, "
@@ -47,10 +56,13 @@ def check(spec: Spec, query: Query, *, database: str, creating: bool) -> None:
             next_step=f"write `image: postgres:{major}`, or correct `server.host` and `server.port`",
         )
     if creating and not may_create:
-        quoted, name = (each.replace('"', '""') for each in (role, server.database))
         raise RefusedError(
             f"the database {server.database!r} does not exist, and the role {role!r} may not create databases",
             evidence=["the privilege that is missing: CREATEDB"],
-            next_step=f'as an administrator: CREATE DATABASE "{name}" OWNER "{quoted}"; '
-            f'or let the role do it: ALTER ROLE "{quoted}" CREATEDB',
+            next_step=f"as an administrator: CREATE DATABASE {_identifier(server.database)} "
+            f"OWNER {_identifier(role)}; or let the role do it: ALTER ROLE {_identifier(role)} CREATEDB",
         )
+
+
+def _identifier(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))

@@ -110,3 +110,39 @@ def test_destroy_forgets_the_environment_and_touches_nothing_else(foreign: Forei
 
 def test_logs_are_where_the_server_is(foreign: Foreign, environment: Environment) -> None:
     assert "is run by somebody else, and so is its log" in foreign.declare(environment).run("logs", code=1).err
+
+
+def test_psql_and_url_lead_there(foreign: Foreign, environment: Environment) -> None:
+    foreign.declare(environment).apply()
+    asked = environment.run("psql", "spec.yml", "--", "-Atc", "SELECT current_database()", spec=False)
+    assert asked.out.strip() == environment.document["server"]["database"]
+    assert f"@127.0.0.1:{foreign.port}/" in environment.url
+
+
+def test_nothing_is_rendered(foreign: Foreign, environment: Environment) -> None:
+    environment = foreign.declare(environment)
+    assert environment.run("render").out.split() == [f".provision/{environment.name}/.gitignore:", "written"]
+
+
+def test_no_engine_is_needed(foreign: Foreign, environment: Environment) -> None:
+    foreign.declare(environment).migrations("customers").apply(DOCKER_HOST="unix:///nonexistent")
+    assert "nothing to do" in environment.apply(DOCKER_HOST="unix:///nonexistent").out
+
+
+def test_where_the_maintenance_database_is_closed_an_administrator_creates_ours(
+    foreign: Foreign, environment: Environment
+) -> None:
+    role = foreign.role("CREATEDB")
+    foreign.declare(environment, credentials={"user": role})
+    foreign.execute("REVOKE CONNECT ON DATABASE postgres FROM public")
+    try:
+        refused = environment.run("apply", code=1)
+    finally:
+        foreign.execute("GRANT CONNECT ON DATABASE postgres TO public")
+    assert "and 'postgres', from which it would be created, cannot be entered" in refused.err
+    assert f'CREATE DATABASE "{environment.document["server"]["database"]}" OWNER "{role}"' in refused.err
+
+
+def test_a_spec_of_a_server_of_ours_does_not_fit_by_force(environment: Environment) -> None:
+    refused = environment.server(port=5432).declare(server={"credentials": {"password": {"generate": True}}})
+    assert "has its password already" in refused.run("plan", "--runtime", "external", code=1).err
