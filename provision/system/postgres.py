@@ -10,7 +10,7 @@ from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import StepFailedError, UnavailableError
+from provision.errors import RefusedError, StepFailedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,9 +119,11 @@ class ReadOnlyQuery:
 
         Raises:
             LoginError: the login fails.
-            UnavailableError: the server went away, or refuses the question.
+            RefusedError: our role may not ask this.
+            UnavailableError: the server went away, or does not answer.
         """
         import psycopg2
+        from psycopg2.errors import InsufficientPrivilege
 
         name = database or self._endpoint.database
         if name not in self._connections:
@@ -133,6 +135,12 @@ class ReadOnlyQuery:
                     cursor.execute(_LIMITS)
                 cursor.execute(sql, parameters or None)
                 return cursor.fetchall()
+        except InsufficientPrivilege as error:
+            raise RefusedError(
+                f"the role {self._endpoint.user!r} lacks a privilege in the database {name!r}",
+                evidence=str(error).splitlines(),
+                next_step="as an administrator: grant it, or have this role own the database and what is in it",
+            ) from error
         except psycopg2.Error as error:
             raise UnavailableError(
                 f"the server at {self._endpoint.host}:{self._endpoint.port} did not answer a question",

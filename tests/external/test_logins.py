@@ -146,3 +146,11 @@ def test_where_the_maintenance_database_is_closed_an_administrator_creates_ours(
 def test_a_spec_of_a_server_of_ours_does_not_fit_by_force(environment: Environment) -> None:
     refused = environment.server(port=5432).declare(server={"credentials": {"password": {"generate": True}}})
     assert "has its password already" in refused.run("plan", "--runtime", "external", code=1).err
+
+
+def test_a_role_that_may_not_read_the_version_table(foreign: Foreign, environment: Environment) -> None:
+    foreign.declare(environment).migrations("customers").apply()
+    role = foreign.role()
+    refused = environment.server(credentials={"user": role}).run("apply", code=1)
+    assert f"the role '{role}' lacks a privilege" in refused.err
+    assert "permission denied for table alembic_version" in refused.err
