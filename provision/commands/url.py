@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @click.command("url", epilog='Example: export DATABASE_URL="$(provision url specs/dev.yml)"')
 @spec_argument
+@click.option("--driver", metavar="NAME", help="Name the driver, as SQLAlchemy wants it: postgresql+NAME://…")
 @switches
 @pass_console
-def command(console: Console, spec: Path | None) -> None:
+def command(console: Console, spec: Path | None, *, driver: str | None) -> None:
     """Print the connection URL with its password, percent-encoded, and nothing else.
 
     This is the only command that prints the password; it is meant for programs.
@@ -26,4 +27,4 @@ def command(console: Console, spec: Path | None) -> None:
     from provision.observe import endpoint
     from provision.report.words import url
 
-    console.put(url(endpoint(load_spec(console, spec)), whole=True))
+    console.put(url(endpoint(load_spec(console, spec)), whole=True, driver=driver))

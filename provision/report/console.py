@@ -14,10 +14,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import TextIO
 
-    from provision.model import Outcome
+    from provision.model import Outcome, Step
 
 CODES: Final = {
     "bold": "1",
@@ -62,6 +62,7 @@ class Console:
         self.json = False
         self.spec = ""  # as the person wrote it, for the commands that are suggested
         self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
+        self.planned: Sequence[Step] = ()  # the newest plan's steps, for the same
         self.reader_gone = False
         for stream in (self.out, self.err):
             if hasattr(stream, "reconfigure"):  # a terminal that cannot show an arrow shows a question mark

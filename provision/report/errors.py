@@ -38,6 +38,11 @@ def tell(error: BaseException, console: Console) -> int:
         console.document(failure(told, code, console.outcomes))
     else:
         paint = console.paint(console.err)
+        if console.planned:
+            from provision.report.text import unfinished
+
+            for line in unfinished(console.planned, console.outcomes):
+                console.complain(line)
         for line in render(told, paint, width=_width(), every=console.verbose):
             console.complain(line)
     if console.verbose and code not in {EXIT_USAGE, EXIT_SPEC, EXIT_INTERRUPTED}:

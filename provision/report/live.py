@@ -8,9 +8,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from provision.model import Action
 from provision.report.silent import Silent
-from provision.report.text import WORD_WIDTH, finished, reasons
+from provision.report.text import WORD_WIDTH, finished, reasons, tells_reasons
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Live(Silent):
         if self._live is not None:
             self._live.refresh()
         self._line(finished(outcome, self._paint))
-        if outcome.step.action is not Action.CREATE:
+        if tells_reasons(outcome.step, verbose=self.console.verbose):
             for reason in reasons(outcome.step.why, every=self.console.verbose):
                 self._line(f"{' ' * (WORD_WIDTH + 6)}{self._paint('dim', reason)}")
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from provision.model import Action, EngineCall, Migrate, ServerCall, WaitReady
+from provision.model import EngineCall, Migrate, ServerCall, WaitReady
 from provision.report.silent import Silent
-from provision.report.text import reasons
+from provision.report.text import reasons, tells_reasons
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Plain(Silent):
         paint = self.console.paint(self.console.talk)
         how = paint("red", "failed after") if outcome.error is not None else paint("green", "done in")
         self.console.say(f"{step.action} {step.address}: {how} {seconds(outcome.seconds)}")
-        if step.action is not Action.CREATE:
+        if tells_reasons(step, verbose=self.console.verbose):
             for reason in reasons(step.why, every=self.console.verbose):
                 self.console.say(f"  {reason}")
 

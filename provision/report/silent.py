@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 
 
 class Silent:
-    """Only keeps the outcomes, so that an error can say what was done before it."""
+    """Only keeps the steps and their outcomes, so that an error can say what was done before it, and what was not."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     def planned(self, plan: Plan) -> None:
-        """Say nothing: the steps speak for themselves."""
+        """Keep the steps; they speak for themselves."""
+        self.console.planned = plan.steps
 
     def started(self, step: Step) -> None:
         """Say nothing."""

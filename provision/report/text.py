@@ -49,6 +49,11 @@ def reasons(why: Sequence[Change | str], *, every: bool) -> Iterator[str]:
     yield from (str(reason) for reason in why[-LAST_REASONS:])
 
 
+def tells_reasons(step: Step, *, verbose: bool) -> bool:
+    """Tell whether a step that ended needs its reasons: a new thing has none, and verbose migrations told them."""
+    return step.action is not Action.CREATE and not (verbose and step.action is Action.MIGRATE)
+
+
 def plan(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
     """Yield the steps of a plan: sign, action and address, then why, what people will notice, and the alarm."""
     certain = [step for step in value.steps if not is_foretold(step)]
@@ -85,9 +90,8 @@ def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
 
 def heading(survey: Survey, paint: Paint) -> str:
     """Return the line above a plan: the environment, its runtime, and how many steps there are."""
-    steps = count(len(survey.plan.steps), "step")
-    reason = f"  {paint('dim', survey.reason)}" if survey.reason else ""
-    return f"{paint('bold', survey.spec.name)} on {survey.runtime}: {steps}{reason}"
+    reason = f" {paint('dim', f'({survey.reason})')}" if survey.reason else ""
+    return f"{paint('bold', survey.spec.name)} on {survey.runtime}{reason}: {count(len(survey.plan.steps), 'step')}"
 
 
 def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:
@@ -135,6 +139,17 @@ def recap(name: str, result: Result, endpoint: Endpoint | None, paint: Paint) ->
     yield from notes(result.notes, paint)
 
 
+def unfinished(steps: Sequence[Step], outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield what a run that was broken off had done, and what it had not: the failed step and those after it."""
+    done = [outcome for outcome in outcomes if outcome.error is None]
+    tried = [outcome.step for outcome in done]
+    left = [f"{step.action} {step.address}" for step in steps if step not in tried]
+    if done:
+        yield f"done: {_deeds(done)}"
+    if left:
+        yield f"not done: {', '.join(left)}"
+
+
 def _deeds(outcomes: Sequence[Outcome]) -> str:
     if not outcomes:
         return "nothing to do"
@@ -150,6 +165,11 @@ def suggestions(commands: Mapping[str, str], paint: Paint) -> Iterator[str]:
     width = max(map(len, commands), default=0)
     for command, purpose in commands.items():
         yield f"  {paint('cyan', f'{command:<{width}}')}  {paint('dim', purpose)}"
+
+
+def _moment(iso: str | None) -> str | None:
+    """Return a moment to the second: the engine tells nanoseconds."""
+    return iso and f"{iso[:19].replace('T', ' ')} UTC" if iso and iso.endswith("Z") else iso
 
 
 def status(survey: Survey, paint: Paint) -> Iterator[str]:
@@ -170,7 +190,7 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
         "image": state.image,
         "container": state.container,
         "process": state.process,
-        "started": state.started,
+        "started": _moment(state.started),
         "data": state.data,
         "url": url(survey.endpoint) if survey.endpoint else "",
         **{

@@ -66,14 +66,18 @@ def place(endpoint: Endpoint) -> str:
     return f"{host}:{endpoint.port}"
 
 
-def url(endpoint: Endpoint, *, whole: bool = False) -> str:
-    """Return the connection URL; the password is in it, percent-encoded, only when it shall be ``whole``."""
+def url(endpoint: Endpoint, *, whole: bool = False, driver: str | None = None) -> str:
+    """Return the connection URL; the password is in it, percent-encoded, only when it shall be ``whole``.
+
+    https://docs.sqlalchemy.org/en/20/core/engines.html#postgresql shows what ``driver`` is for.
+    """
     from urllib.parse import quote
 
     user, database = quote(endpoint.user, safe=""), quote(endpoint.database, safe="")
     password = quote(endpoint.password.reveal(), safe="") if whole else str(endpoint.password)
     host = f"[{quote(endpoint.host, safe=':')}]" if ":" in endpoint.host else quote(endpoint.host, safe="")
-    return f"postgresql://{user}:{password}@{host}:{endpoint.port}/{database}{_tls(endpoint)}"
+    scheme = f"postgresql+{driver}" if driver else "postgresql"
+    return f"{scheme}://{user}:{password}@{host}:{endpoint.port}/{database}{_tls(endpoint)}"
 
 
 def _tls(endpoint: Endpoint) -> str:

@@ -31,7 +31,10 @@ _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """Where the engine is (``unix:///var/run/docker.sock``) and who said so; ``tls`` holds the certificates."""
+    """Where the engine is (``unix:///var/run/docker.sock``), and who said so where it is not the default place.
+
+    ``tls`` is the directory of the certificates.
+    """
 
     url: str
     source: str
@@ -53,7 +56,7 @@ class EngineAddress:
         return "127.0.0.1" if self.is_local else urlsplit(self.url).hostname or "127.0.0.1"
 
     def __str__(self) -> str:
-        return f"{self.url} ({self.source})"
+        return f"{self.url} ({self.source})" if self.source else self.url
 
 
 def locate(environ: Mapping[str, str]) -> EngineAddress:
@@ -74,7 +77,7 @@ def locate(environ: Mapping[str, str]) -> EngineAddress:
         f"{environ.get('XDG_RUNTIME_DIR', '')}/docker.sock",
     ]
     found = next((path for path in candidates if Path(path).exists()), candidates[0])
-    return EngineAddress(f"unix://{found}", "the default socket")
+    return EngineAddress(f"unix://{found}", source="")
 
 
 def _current_context(config: Path) -> str | None:

@@ -156,10 +156,12 @@ class DockerSite:
     def status(self) -> Status:
         """The container in a few words."""
         if self.container is None:
-            return Status("absent", image=self.creation.image, data=self._data_place)
+            coming = " (not made yet)" if self.is_fresh else ""
+            return Status("absent", image=self.creation.image, data=self._data_place + coming)
         state = self.container["State"]
         words = {"exited": "stopped", "created": "stopped", "dead": "stopped"}
-        detail = f"exit code {state['ExitCode']}" if state["Status"] in ("exited", "restarting") else ""
+        ended = state["Status"] in ("exited", "restarting") and state["ExitCode"]
+        detail = f"exit code {state['ExitCode']}" if ended else ""
         if state.get("OOMKilled"):
             detail += ", killed for lack of memory"
         return Status(

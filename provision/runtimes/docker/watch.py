@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from provision.runtimes import Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from provision.runtimes import Look
 
-_LOG_LINES = 15
+_LOG_LINES = 40
+_SHOWN = 12
+_COMPLAINT = re.compile(r"\b(FATAL|PANIC|ERROR):")
+# https://github.com/docker-library/postgres/issues/891: a first start that is killed leaves a data directory that looks
+# initialised, and is not.
+_HALF_MADE = "could not find the database system"
+_ADVICE = (
+    "the data is incomplete; if its first start was interrupted there is nothing in it: provision destroy --data,"
+    " then provision apply"
+)
+
+
+def telling(lines: Sequence[str]) -> list[str]:
+    """Return the last lines of a server's log; where it complains, from the first complaint of its last start on.
+
+    https://www.postgresql.org/docs/current/runtime-config-logging.html#RUNTIME-CONFIG-SEVERITY-LEVELS
+    """
+    starts = [at for at, line in enumerate(lines) if "starting PostgreSQL" in line]
+    last = list(lines[starts[-1] :] if starts else lines)
+    complaints = [at for at, line in enumerate(last) if _COMPLAINT.search(line)]
+    return last[complaints[0] :][:_SHOWN] if complaints else last[-_SHOWN:]
 
 
 class ContainerWatch:
@@ -32,7 +55,12 @@ class ContainerWatch:
             return None
         if state["Status"] == "paused":
             return Trouble(f"the container {self._name!r} is paused", ())
-        why = "was killed for lack of memory" if state["OOMKilled"] else f"ended with exit code {state['ExitCode']}"
+        why = f"ended with exit code {state['ExitCode']}"
+        if state["OOMKilled"]:
+            why = "was killed for lack of memory"
+        elif state["Running"] and not state["Restarting"]:
+            why = "ended, was started again by the engine,"
         sentence = f"the server in the container {self._name!r} {why} while it should become ready"
-        lines = self._look.container_lines(self._name, _LOG_LINES)
-        return Trouble(sentence, (*([state["Error"]] if state["Error"] else []), *lines))
+        lines = telling(self._look.container_lines(self._name, _LOG_LINES))
+        advice = [_ADVICE] if any(_HALF_MADE in line for line in lines) else []
+        return Trouble(sentence, (*([state["Error"]] if state["Error"] else []), *lines, *advice))
