@@ -54,7 +54,9 @@ class Performer:
             for effect in step.effects:
                 if isinstance(effect, Migrate) and effect.name not in self._children:
                     tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
-                    self._children[effect.name] = Child.start(tree, self.world.locations[effect.name])
+                    if not tree.command:
+                        cwd = self.world.locations[effect.name].cwd
+                        self._children[effect.name] = Child.start(tree, cwd)
 
     def close(self) -> None:
         """End what was started early and not needed."""
@@ -177,4 +179,5 @@ class Performer:
         alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
 
     def _tell(self, event: MigrationEvent) -> None:
-        self._progress.detail(str(event))
+        tell = self._progress.note if event.what == "invalid" else self._progress.detail
+        tell(str(event))

@@ -8,6 +8,6 @@ loaded only when there is something to migrate.
 
 from provision.revisions.graph import Graph
 from provision.revisions.location import Location, locate
-from provision.revisions.source import Revision, read
+from provision.revisions.source import NotStaticError, Revision, read
 
-__all__ = ["Graph", "Location", "Revision", "locate", "read"]
+__all__ = ["Graph", "Location", "NotStaticError", "Revision", "locate", "read"]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from provision.revisions import check
 from provision.revisions.order import newest_first
-from provision.revisions.source import FIELDS, Fields, Revision, digest, read_fields, restore
+from provision.revisions.source import FIELDS, Fields, NotStaticError, Revision, digest, read_fields, restore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
 _SHORTEST_PREFIXED = 4  # Alembic's: an id of up to three characters is never meant by a part of it
@@ -47,20 +47,37 @@ class Graph:
         self.heads: tuple[str, ...] = tuple([name for name in self.revisions if name not in followed])
 
     @classmethod
-    def of(cls, sources: Mapping[Path, bytes], cache: Mapping[str, Fields] | None = None) -> Graph:
+    def of(
+        cls,
+        sources: Mapping[Path, bytes],
+        cache: Mapping[str, Fields] | None = None,
+        run: Callable[[NotStaticError], Mapping[Path, Fields]] | None = None,
+    ) -> Graph:
         """Read a tree from the contents of its files; ``cache`` is the one of an earlier graph.
+
+        ``run`` returns the fields of all files by running them; it is asked once, and only when a file computes what
+        it states.
 
         Raises:
             MigrationsError: a file cannot be read, or the revisions do not make a tree.
         """
         known = cache or {}
         kept: dict[str, Fields] = {}
+        ran: Mapping[Path, Fields] | None = None
         revisions: list[Revision] = []
         for path, source in sources.items():
             key = digest(source)
             found = known.get(key)
             if found is None or len(found) != FIELDS:
-                found = read_fields(source, path)
+                try:
+                    found = read_fields(source, path)
+                except NotStaticError as error:
+                    if run is None:
+                        raise
+                    ran = run(error) if ran is None else ran
+                    if path not in ran:
+                        raise
+                    found = ran[path]
             kept[key] = found
             revisions.append(restore(found, path))
         return cls(revisions, cache=kept)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from provision.spec.model import Migrations
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+_LOGGING = ("logger", "handler", "formatter", "post_write_hooks")
 _KEYS = (
     "script_location",
     "version_locations",
@@ -44,38 +45,51 @@ class Location:
         return self.script / "env.py"
 
 
-def locate(tree: Migrations, config: str | None = None) -> Location:
-    """Find the directories of a tree; ``config`` is the text of ``tree.config`` where there is one.
+def locate(tree: Migrations, config: str | None = None, find: Callable[[str], Path] | None = None) -> Location:
+    """Find the directories of a tree.
+
+    ``config`` is the text of ``tree.config`` where there is one; ``find`` returns the directory of a ``package:dir``.
 
     Raises:
         MigrationsError: the configuration does not say where, or says it in a way that needs an import.
     """
+    if tree.package is not None:
+        script = _path(tree.package, tree.cwd or Path(), Path("the spec"), find)
+        return Location(script, (script / "versions",), recursive=False, cwd=tree.cwd or script.parent)
     if tree.script_location is not None:
         script = tree.script_location
-        return Location(script, (script / "versions",), recursive=False, cwd=script.parent)
+        return Location(script, (script / "versions",), recursive=False, cwd=tree.cwd or script.parent)
     if tree.config is None or config is None:
         sentence = "a tree needs its script_location or its config"
         raise TypeError(sentence)
-    read = _toml if tree.config.suffix == ".toml" else _ini
-    options = read(config, tree.config)
-    cwd = tree.config.parent
+    is_toml = tree.config.suffix == ".toml"
+    options = _toml(config, tree.config) if is_toml else _ini(config, tree.config, tree.section)
+    cwd = tree.cwd or tree.config.parent
     where = options.get("script_location")
     if not where:
-        sentence = f"{tree.config} does not say where the migrations are"
-        raise MigrationsError(sentence, next_step="add `script_location = %(here)s/migrations` to it")
-    script = _path(str(where), cwd, tree.config)
-    versions = tuple([_path(each, cwd, tree.config) for each in _version_locations(options, tree.config)])
+        section = "" if tree.section == "alembic" else f" in its section [{tree.section}]"
+        sentence = f"{tree.config} does not say where the migrations are{section}"
+        advice = "add `script_location = %(here)s/migrations` to it, or name the pyproject.toml that has [tool.alembic]"
+        raise MigrationsError(sentence, next_step=advice)
+    script = _path(str(where), cwd, tree.config, find)
+    versions = tuple([_path(each, cwd, tree.config, find) for each in _version_locations(options, tree.config)])
     recursive = str(options.get("recursive_version_locations", "")).lower() in {"1", "true", "on", "yes"}
     return Location(script, versions or (script / "versions",), recursive, cwd)
 
 
-def _ini(text: str, path: Path) -> Mapping[str, Any]:
+def _ini(text: str, path: Path, section: str) -> Mapping[str, Any]:
     import configparser
 
     parser = configparser.ConfigParser({"here": str(path.parent)})
     try:
         parser.read_string(text, str(path))
-        return {key: parser.get("alembic", key) for key in _KEYS if parser.has_option("alembic", key)}
+        if section != "alembic" and not parser.has_section(section):
+            raise MigrationsError(
+                f"{path} has no section [{section}]",
+                evidence=[f"[{each}]" for each in parser.sections() if not each.startswith(_LOGGING)],
+                next_step="correct `migrations.section` in the spec",
+            )
+        return {key: parser.get(section, key) for key in _KEYS if parser.has_option(section, key)}
     except configparser.Error as error:
         sentence = f"{path} is not a configuration that Alembic can read"
         raise MigrationsError(sentence, evidence=str(error).splitlines(), next_step="correct the file") from None
@@ -116,10 +130,12 @@ def _version_locations(options: Mapping[str, Any], path: Path) -> list[str]:
     return [each.strip() for each in value.split(_SEPARATORS[word]) if each.strip()]
 
 
-def _path(text: str, cwd: Path, config: Path) -> Path:
-    if ":" in text and not Path(text).is_absolute():
-        raise MigrationsError(
-            f"{config} names a place inside a Python package ({text}), which only an import could find",
-            next_step="write the directory: `script_location = %(here)s/…`",
-        )
-    return cwd / text
+def _path(text: str, cwd: Path, config: Path, find: Callable[[str], Path] | None) -> Path:
+    if ":" not in text or Path(text).is_absolute():
+        return Path(os.path.normpath(cwd / text))
+    if find is not None:
+        return find(text)
+    raise MigrationsError(
+        f"{config} names a place inside a Python package ({text}), which only an import could find",
+        next_step="write the directory: `script_location = %(here)s/…`",
+    )

@@ -27,6 +27,10 @@ _WANTED = ("revision", "down_revision", "depends_on", "branch_labels")
 _LITERAL = "write it as a plain string (or tuple of strings) at the top level of the file, as `alembic revision` does"
 
 
+class NotStaticError(MigrationsError):
+    """A revision file computes what it states, so that only running it would tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Revision:
     """One revision file. ``creates`` are the tables (schema or None, name) that its upgrade makes.
@@ -174,10 +178,10 @@ def _first_line(docstring: str | None) -> str:
     return docstring.strip().partition("\n")[0].strip() if docstring else ""
 
 
-def _not_static(name: str, node: ast.expr, path: Path) -> MigrationsError:
+def _not_static(name: str, node: ast.expr, path: Path) -> NotStaticError:
     import ast
 
-    return MigrationsError(
+    return NotStaticError(
         f"{path}:{node.lineno} computes `{name}`, so it cannot be known without running the file",
         evidence=(f"{name} = {ast.unparse(node)}",),
         next_step=_LITERAL,

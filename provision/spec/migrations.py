@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provision.spec.model import Migrations
-from provision.spec.readers import boolean, duration, existing, identifier, name
-from provision.spec.reading import LATER, Key, Wrong, attempt, failed, mapping, read_table, scalar
+from provision.spec.readers import boolean, duration, existing, identifier, name, text
+from provision.spec.reading import Key, Wrong, attempt, failed, mapping, read_table, scalar
+from provision.spec.tree_values import PACKAGE, argv, attributes, environment, options, url_driver, x_arguments
 from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ tree_name = name(
 
 
 def _script_location(node: Node, reading: Reading) -> Any:
+    written = reading.text(scalar(node, "a path"))
+    if PACKAGE.fullmatch(written) and not (reading.path.parent / written).exists():
+        return written
     value = existing("`script_location`", directory=True)(node, reading)
     if not (value / "env.py").is_file():
         shown = reading.show(scalar(node, "a path"))
@@ -47,22 +51,18 @@ MIGRATIONS_KEYS = {
     "version_table": Key(identifier),
     "version_table_schema": Key(_schema),
     "timeout": Key(duration),
-    **dict.fromkeys(
-        (
-            "section",
-            "cwd",
-            "url_driver",
-            "options",
-            "env",
-            "attributes",
-            "lock_timeout",
-            "transaction_per_revision",
-            "x",
-            "command",
-        ),
-        LATER,
-    ),
+    "section": Key(text("the name of a section", "alembic")),
+    "cwd": Key(existing("`cwd`", directory=True)),
+    "url_driver": Key(url_driver),
+    "options": Key(options),
+    "env": Key(environment),
+    "attributes": Key(attributes),
+    "lock_timeout": Key(duration),
+    "transaction_per_revision": Key(boolean),
+    "x": Key(x_arguments),
+    "command": Key(argv),
 }
+_NOT_WITH_COMMAND = ("options", "attributes", "x", "transaction_per_revision", "lock_timeout")
 
 
 def migrations(node: Node, reading: Reading) -> tuple[Migrations, ...]:
@@ -89,20 +89,44 @@ def _tree(node: Node, reading: Reading) -> Migrations | None:
     if not entries.entries and not entries.duplicates:
         return None
     values = read_table(entries, MIGRATIONS_KEYS, reading, "`migrations`")
-    given = [entries.entries[each][0] for each in ("script_location", "config") if each in entries.entries]
+    _check_together(entries, values, reading)
+    place = values.pop("script_location", None)
+    defaults = {
+        "name": MIGRATIONS_NAME,
+        "config": None,
+        "target": "head",
+        "allow_downgrade": False,
+        "python": None,
+        "version_table": "alembic_version",
+        "version_table_schema": None,
+        "timeout": MIGRATIONS_TIMEOUT,
+    }
+    if isinstance(place, str):
+        return Migrations(
+            **{"script_location": None, "package": place, "cwd": reading.path.parent, **defaults, **values}
+        )
+    return Migrations(**{"script_location": place, **defaults, **values})
+
+
+def _check_together(entries: Mapping, values: dict[str, Any], reading: Reading) -> None:
+    """Report keys that contradict each other.
+
+    Raises:
+        Wrong: nothing says where the tree is.
+    """
+    keys = {each: entries.entries[each][0] for each in entries.entries}
+    given = [keys[each] for each in ("script_location", "config") if each in keys]
     if len(given) > 1:
         later = max(given, key=lambda key: key.mark)
         reading.report(later.mark, "there are both `script_location` and `config`", "keep one of them")
-    elif not given and not any(each in entries.entries for each in ("command", "section")):
-        raise Wrong("it needs `script_location` or `config`", "for example `script_location: ../migrations`")
-    return Migrations(
-        name=values.get("name", MIGRATIONS_NAME),
-        script_location=values.get("script_location"),
-        config=values.get("config"),
-        target=values.get("target", "head"),
-        allow_downgrade=values.get("allow_downgrade", False),
-        python=values.get("python"),
-        version_table=values.get("version_table", "alembic_version"),
-        version_table_schema=values.get("version_table_schema"),
-        timeout=values.get("timeout", MIGRATIONS_TIMEOUT),
-    )
+    elif not given:
+        why = "; it tells which revisions there are" if "command" in keys else ""
+        raise Wrong(f"it needs `script_location` or `config`{why}", "for example `script_location: ../migrations`")
+    if values.get("section", "alembic") != "alembic" and "config" not in keys:
+        reading.report(keys["section"].mark, "`section` names a section of `config`, and there is none", "add `config`")
+    for each in _NOT_WITH_COMMAND if "command" in keys else ():
+        if each in keys:
+            advice = "remove it, or pass it on as an argument of the program"
+            reading.report(keys[each].mark, f"`{each}` has no meaning with `command`", advice)
+    if "command" in keys and values.get("allow_downgrade"):
+        reading.report(keys["allow_downgrade"].mark, "`command` can only upgrade", "remove `allow_downgrade`")

@@ -6,7 +6,7 @@ Sizes are in bytes, times in seconds. Nothing here has looked at the world: a pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -115,7 +115,10 @@ class Server:
 class Migrations:
     """One Alembic tree and where it shall stand.
 
-    Exactly one of ``script_location`` (a directory) and ``config`` (an ini file, or ``pyproject.toml``) is given.
+    ``script_location`` (a directory), ``package`` (``package:dir``) or ``config`` (an ini file, or ``pyproject.toml``)
+    says where it is. ``options``, ``env`` and ``x`` are templates: see :mod:`provision.child.fill`. ``attributes`` maps
+    names in ``config.attributes`` to what is handed in under them. ``command`` is the program that migrates in place
+    of Alembic; the tree then only tells which revisions there are.
     """
 
     name: str
@@ -127,6 +130,17 @@ class Migrations:
     version_table: str
     version_table_schema: str | None
     timeout: float
+    package: str | None = None
+    section: str = "alembic"
+    cwd: Path | None = None
+    url_driver: str | None = None
+    options: Mapping[str, Secret] = field(default_factory=dict)
+    env: Mapping[str, Secret] = field(default_factory=dict)
+    x: Mapping[str, Secret] = field(default_factory=dict)
+    attributes: Mapping[str, Literal["connection", "engine"]] = field(default_factory=dict)
+    lock_timeout: float = 5.0
+    transaction_per_revision: bool = True
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,17 @@ nothing that the child says is believed either: the version table of our databas
 from __future__ import annotations
 
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from provision.errors import MigrationsError, UnavailableError
+from provision.errors import MigrationsError
 from provision.revisions import version_table
-from provision.system import alembic_errors
-from provision.system.alembic_lock import CLASS_ID, OBJECT_ID, LockConnection
-from provision.system.alembic_process import Child, OutOfTimeError
-from provision.system.postgres import tls
+from provision.system import alembic_command, alembic_errors, alembic_watch
+from provision.system.alembic_events import MigrationEvent
+from provision.system.alembic_lock import LockConnection
+from provision.system.alembic_process import Child
+from provision.system.alembic_run import NoLockError, Run, request, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,30 +26,10 @@ if TYPE_CHECKING:
     from provision.revisions import Graph, Location
     from provision.spec.model import Migrations
 
+__all__ = ["Migrated", "MigrationEvent", "migrate"]
 
-@dataclass(frozen=True, slots=True)
-class MigrationEvent:
-    """Something worth seeing while a tree is migrated; as text, one line.
-
-    ``subject`` is a revision's id, or who holds the lock.
-    """
-
-    what: Literal["waiting", "started", "done", "nothing"]
-    subject: str = ""
-    message: str = ""
-    seconds: float = 0.0
-
-    def __str__(self) -> str:
-        name = f"{self.subject}  {self.message}".rstrip()
-        match self.what:
-            case "waiting":
-                return f"waiting for the migration of {self.subject}"
-            case "started":
-                return name
-            case "done":
-                return f"{name} ({self.seconds:.2f} s)"
-            case "nothing":
-                return "somebody else has migrated meanwhile; nothing to do"
+_RETRIES = 10
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +39,6 @@ class Migrated:
     before: tuple[str, ...]
     after: tuple[str, ...]
     revisions: tuple[tuple[str, float], ...]
-
-
-@dataclass(slots=True)
-class _Run:
-    """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached."""
-
-    tree: Migrations
-    graph: Graph
-    endpoint: Endpoint
-    lock: LockConnection
-    deadline: float
-    on_event: Callable[[MigrationEvent], None]
-    pids: list[int]
-    places: list[str]
-    done: list[tuple[str, float]]
-    running: str | None = None
-
-    def rows(self) -> tuple[str, ...] | None:
-        return version_table.read_rows(self.tree, self.lock)
-
-    def rows_if_any(self) -> tuple[str, ...] | None:
-        """Return the rows for an error that is being told: a server that is gone must not hide it."""
-        with suppress(UnavailableError):
-            return self.rows() or ()
-        return None
 
 
 def migrate(
@@ -106,22 +62,53 @@ def migrate(
     try:
         with closing(LockConnection(endpoint)) as lock:
             lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
-            run = _Run(tree, graph, endpoint, lock, deadline, on_event, [], [], [])
-            before = run.rows() or ()
+            before = version_table.read_rows(tree, lock) or ()
             names, expected = _work(graph, before, effect)
             if not names:
                 on_event(MigrationEvent("nothing"))
                 return Migrated(before, before, ())
-            child = child or Child.start(tree, location)
-            _serve(run, child, _request(run, location, effect, before, names))
+            then = alembic_watch.before(lock)
+            run = Run(tree, graph, location, endpoint, lock, deadline, on_event, effect, then)
+            if tree.command:
+                alembic_command.serve(run)
+            else:
+                _serve(run, child)
             after = run.rows()
             if (after or ()) != expected:
                 table = version_table.table_name(tree)
-                raise alembic_errors.elsewhere(table, expected, after, run.places)
+                raise alembic_errors.elsewhere(tree, location, table, expected, after, run.places)
+            for index in alembic_watch.invalid_indexes(lock):
+                on_event(MigrationEvent("invalid", f"index {index}", f"REINDEX INDEX CONCURRENTLY {index};"))
             return Migrated(before, expected, tuple(run.done))
     finally:
         if child is not None:
             child.__exit__()
+
+
+def _serve(run: Run, child: Child | None) -> None:
+    """Run what is pending; a revision that got no lock, and left nothing, is run again after a while."""
+    tries: dict[str, int] = {}
+    while True:
+        rows = run.rows() or ()
+        names, _ = _work(run.graph, rows, run.effect)
+        with child or Child.start(run.tree, run.location.cwd) as running:
+            child = None
+            try:
+                serve(run, running, request(run, rows, names))
+            except NoLockError as failure:
+                number = tries[failure.revision] = tries.get(failure.revision, 0) + 1
+                pause = min(_FIRST_PAUSE * 2.0 ** (number - 1), _LONGEST_PAUSE)
+                if number > _RETRIES or time.monotonic() + pause > run.deadline:
+                    times = "once" if number == 1 else f"{number} times"
+                    failure.error.evidence = (*failure.error.evidence, f"it was tried {times}")
+                    raise failure.error from None
+                revision = failure.revision
+            else:
+                return
+        run.pids.clear()
+        run.running = None
+        run.on_event(MigrationEvent("retrying", run.graph.describe(revision), seconds=pause))
+        time.sleep(pause)
 
 
 def _work(graph: Graph, rows: tuple[str, ...], effect: Migrate) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -136,76 +123,3 @@ def _work(graph: Graph, rows: tuple[str, ...], effect: Migrate) -> tuple[tuple[s
         return graph.pending(rows, effect.target), graph.version_rows([*rows, *effect.target])
     names = graph.downgrades(rows, effect.target)
     return names, graph.version_rows(graph.ancestors(rows) - set(names))
-
-
-def _request(
-    run: _Run, location: Location, effect: Migrate, rows: tuple[str, ...], names: tuple[str, ...]
-) -> dict[str, Any]:
-    tree, endpoint = run.tree, run.endpoint
-    return {
-        "host": endpoint.host,
-        "port": endpoint.port,
-        "user": endpoint.user,
-        "password": endpoint.password.reveal(),
-        "database": endpoint.database,
-        "tls": tls(endpoint),
-        "url_driver": None,
-        "config": str(tree.config) if tree.config else None,
-        "script_location": str(location.script),
-        "cwd": str(location.cwd),
-        "version_table": tree.version_table,
-        "version_table_schema": tree.version_table_schema,
-        "direction": effect.direction,
-        "target": list(effect.target),
-        "revisions": list(names),
-        "rows": list(rows),
-        "lock": {"pid": run.lock.pid, "classid": CLASS_ID, "objid": OBJECT_ID},
-    }
-
-
-def _serve(run: _Run, child: Child, request: dict[str, Any]) -> None:
-    """Have the child run the request to its end; whatever goes wrong, it and its statements are over afterwards."""
-    try:
-        failure, finished = _listen(run, child, request)
-    except OutOfTimeError:
-        _cancel(run, child)
-        raise alembic_errors.out_of_time(run.tree, run.running, run.graph, run.rows_if_any()) from None
-    except BaseException:
-        _cancel(run, child)
-        raise
-    status = child.close(now=False)
-    if failure is not None:
-        raise alembic_errors.failed(failure, run.tree, run.graph, child.python, run.rows_if_any())
-    if not finished:
-        _cancel(run, child)
-        printed = alembic_errors.masked(child.printed(), run.endpoint.password)
-        raise alembic_errors.died(status, printed, run.graph, run.rows_if_any())
-
-
-def _listen(run: _Run, child: Child, request: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
-    """Return the error that the child reported, if any, and whether it came to its end."""
-    for event in child.events(run.deadline):
-        match event["event"]:
-            case "ready":
-                child.ask(request)
-            case "connected":
-                run.pids.append(event["pid"])
-                run.places.append(f"database {event['database']} (version table {event['table']})")
-            case "revision-start":
-                run.running = event["revision"]
-                run.on_event(MigrationEvent("started", event["revision"], event["message"]))
-            case "revision-done":
-                run.running = None
-                run.done.append((event["revision"], event["seconds"]))
-                run.on_event(MigrationEvent("done", event["revision"], event["message"], event["seconds"]))
-            case "finished":
-                return None, True
-            case "error":
-                return event, False
-    return None, False
-
-
-def _cancel(run: _Run, child: Child) -> None:
-    child.close()
-    with suppress(UnavailableError):
-        run.lock.end(run.pids)

@@ -7,34 +7,62 @@ exception, which only ``-v`` shows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
 
+from provision.child.channel import masked_forms
 from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
+from provision.revisions.hints import settings_module, ways_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provision.model import Secret
-    from provision.revisions import Graph
+    from provision.revisions import Graph, Location
     from provision.spec.model import Migrations
+    from provision.system.alembic_watch import Leftover
 
 _STATEMENT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is so on the server after a failure. ``rows`` is None where it cannot be read."""
+
+    graph: Graph
+    rows: Sequence[str] | None
+    left: Sequence[Leftover] = ()
+    waits: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """What it waited for, what is applied, what was left behind, and how that is removed."""
+        if self.rows is None:
+            return [*self.waits, "what is applied now cannot be read: the server is gone"]
+        applied = [f"applied now: {self.graph.describe(row)}" for row in self.rows] or ["applied now: nothing"]
+        left = [f"left behind, outside a transaction: {each}" for each in self.left]
+        return [*self.waits, *applied, *left, *[f"clean up: {each.clean_up}" for each in self.left]]
+
+    @property
+    def next_step(self) -> str:
+        """What to do before the same command is run again."""
+        again = "run the same command again: it goes on from what is applied"
+        return f"remove what was left behind, or a second run collides with it; then {again}" if self.left else again
+
+
 _URL_WAY = (
     "let env.py connect with the URL of its configuration: "
     'url = config.get_main_option("sqlalchemy.url") or os.environ["DATABASE_URL"]'
 )
 
 
-def failed(
-    event: Mapping[str, Any], tree: Migrations, graph: Graph, python: str, applied: Sequence[str] | None
-) -> ProvisionError:
-    """Return the error for a child that reported one; ``applied`` are the rows now, None if they cannot be read."""
+def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str, truth: Truth) -> ProvisionError:
+    """Return the error for a child that reported one."""
+    tree, location = files
     place = [f"at {event['place']}"] if event["place"] else []
     first, *more = str(event["message"]).splitlines() or [event["type"]]
     what = first if event["sqlstate"] else f"{event['type']}: {first}"
-    state = _state(graph, applied)
     match event["stage"]:
         case "import":
             error = StepFailedError(
@@ -55,63 +83,105 @@ def failed(
             error = StepFailedError(
                 f"the migrations would go to another database: {first}",
                 evidence=["nothing was migrated, here or there"],
-                next_step=_URL_WAY,
+                next_step=url_way(tree, location),
             )
         case "revision":
             error = StepFailedError(
-                f"revision {graph.describe(event['revision'])} failed",
-                evidence=[what, *more, *_statement(event), *place, *state],
-                next_step="correct the revision and run the same command again: it goes on from what is applied",
+                f"revision {truth.graph.describe(event['revision'])} failed",
+                evidence=[what, *more, *_statement(event), *place, *truth.lines],
+                next_step=_after_failure(event, truth),
             )
         case _:
-            error = StepFailedError(f"env.py failed: {what}", evidence=[*more, *_statement(event), *place, *state])
+            error = StepFailedError(
+                f"env.py failed: {what}", evidence=[*more, *_statement(event), *place, *truth.lines]
+            )
             error.next_step = "correct env.py or what it needs, and run the same command again"
     error.add_note(f"In the migration process ({python}):\n{event['traceback']}")
     return error
 
 
-def died(status: int, printed: str, graph: Graph, applied: Sequence[str] | None) -> ProvisionError:
+def died(status: int, printed: str, truth: Truth) -> ProvisionError:
     """Return the error for a child that ended without a word."""
     how = f"by signal {-status}" if status < 0 else f"with exit code {status}"
     return StepFailedError(
         f"the migration process was ended {how}",
-        evidence=[*printed.splitlines()[-5:], *_state(graph, applied)],
-        next_step="run the same command again: it goes on from what is applied",
+        evidence=[*printed.splitlines()[-5:], *truth.lines],
+        next_step=truth.next_step,
     )
 
 
-def out_of_time(tree: Migrations, running: str | None, graph: Graph, applied: Sequence[str] | None) -> ProvisionError:
+def out_of_time(tree: Migrations, running: str | None, truth: Truth) -> ProvisionError:
     """Return the error for a migration that took longer than the tree allows; it was cancelled on the server."""
     what = f"revision {running}" if running else "env.py"
     return StepFailedError(
         f"the migration took longer than {tree.timeout:g} s and was cancelled in {what}",
-        evidence=_state(graph, applied),
-        next_step="give it more time (`migrations.timeout`) and run the same command again",
+        evidence=truth.lines,
+        next_step="end what it waited for, or give it more time (`migrations.timeout`)"
+        if truth.waits
+        else "give it more time (`migrations.timeout`) and run the same command again",
     )
 
 
-def elsewhere(
-    table: str, expected: Sequence[str], found: Sequence[str] | None, configured: Sequence[str]
+def elsewhere(  # it tells of all of them
+    tree: Migrations,
+    location: Location,
+    table: str,
+    expected: Sequence[str],
+    found: Sequence[str] | None,
+    configured: Sequence[str],
 ) -> ProvisionError:
-    """Return the error for an ``env.py`` that ended well and left our version table as it should not be."""
+    """Return the error for a migration that ended well and left our version table as it should not be."""
+    who = tree.command[0] if tree.command else "env.py"
     return StepFailedError(
-        f"env.py ended without an error, but {table} does not hold what it should",
+        f"{who} ended without an error, but {table} does not hold what it should",
         evidence=(
             f"expected: {', '.join(expected) or 'no rows'}",
             "found: " + ("no such table" if found is None else ", ".join(found) or "no rows"),
             *(f"env.py connected to {each}" for each in configured),
-            *(() if configured else ("env.py made no connection that migrations ran on",)),
+            *(() if configured or tree.command else ("env.py made no connection that migrations ran on",)),
         ),
-        next_step=f"{_URL_WAY}; if it names its own version table, write `version_table` into the spec",
+        next_step=f"{url_way(tree, location)}; if it names its own version table, write `version_table` into the spec",
     )
+
+
+def url_way(tree: Migrations, location: Location) -> str:
+    """Say how this ``env.py`` can be told the URL: with the keys of the spec that fit what it reads."""
+    if tree.command:
+        return "give the program the URL under `env`, for example `env: {DATABASE_URL: '{url}'}`"
+    try:
+        text = location.env.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return _URL_WAY
+    ways = [each for each in ways_in(text) if not _is_given(each, tree)]
+    if ways:
+        return f"tell env.py the URL; it reads what this line in `migrations` sets: {' or '.join(ways[:3])}"
+    if module := settings_module(text):
+        return (
+            f"tell env.py the URL: it takes it from {module}, so set under `env` the variable which that reads, "
+            "for example `env: {DATABASE_URL: '{url}'}`"
+        )
+    return _URL_WAY
+
+
+def _is_given(way: str, tree: Migrations) -> bool:
+    key, _, name = way.partition(": {")
+    return name.split(":")[0] in getattr(tree, key)
+
+
+def _after_failure(event: Mapping[str, Any], truth: Truth) -> str:
+    if event["sqlstate"] in ("55P03", "40P01"):
+        return f"wait until the lock is free, or give it more time (`migrations.lock_timeout`); then {truth.next_step}"
+    if event["type"] == "AssertionError" and "autocommit_block" in str(event["traceback"]):
+        return (
+            "write `engine.connect()` in place of `engine.begin()` in env.py: "
+            f"autocommit_block() cannot leave a transaction that is not Alembic's; then {truth.next_step}"
+        )
+    return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
 
 
 def masked(text: str, password: Secret) -> str:
     """Return the text without the password, also the way it looks inside a URL."""
-    clear = password.reveal()
-    quoted = {quote(clear, safe=safe) for safe in ("/", "", " +")} | {quote_plus(clear)}  # " +" is SQLAlchemy's
-    forms = {clear, repr(clear)[1:-1], *quoted, *(each.replace("%", "%%") for each in quoted)}
-    for form in sorted(forms - {""}, key=len, reverse=True):
+    for form in masked_forms([password.reveal()]):
         text = text.replace(form, MASK)
     return text
 
@@ -121,11 +191,3 @@ def _statement(event: Mapping[str, Any]) -> list[str]:
     if not text:
         return []
     return [f"statement: {text if len(text) <= _STATEMENT else text[:_STATEMENT] + ' …'}"]
-
-
-def _state(graph: Graph, applied: Sequence[str] | None) -> list[str]:
-    if applied is None:
-        return ["what is applied now cannot be read: the server is gone"]
-    if not applied:
-        return ["applied now: nothing"]
-    return [f"applied now: {graph.describe(row)}" for row in applied]

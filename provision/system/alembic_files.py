@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import MigrationsError
 from provision.revisions import Graph, Location, locate
+from provision.system import alembic_resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,13 +27,13 @@ def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
     Raises:
         MigrationsError: there is no tree there, or it is not in order.
     """
-    location = find(tree)
+    location = find(tree, cache)
     sources = {path: _read(path) for path in _files(location)}
-    return Graph.of(sources, _recall(cache)), location
+    return Graph.of(sources, _recall(cache), lambda error: alembic_resolve.revisions(tree, location, error)), location
 
 
-def find(tree: Migrations) -> Location:
-    """Return where a tree is.
+def find(tree: Migrations, cache: Path | None = None) -> Location:
+    """Return where a tree is; what only the project's interpreter knows is kept beside ``cache``.
 
     Raises:
         MigrationsError: its configuration or its ``env.py`` is not there.
@@ -44,8 +45,8 @@ def find(tree: Migrations) -> Location:
         except (OSError, UnicodeDecodeError) as error:
             sentence = f"{tree.config} cannot be read: {_reason(error)}"
             raise MigrationsError(sentence, next_step="correct `migrations.config` in the spec") from None
-    location = locate(tree, text)
-    if not location.env.is_file():
+    location = locate(tree, text, lambda place: alembic_resolve.directory(tree, place, cache))
+    if not location.env.is_file() and not tree.command:
         raise MigrationsError(
             f"{location.script} is not an Alembic environment: it has no env.py",
             next_step=f"correct `migrations` in the spec, or make one: alembic init {location.script}",

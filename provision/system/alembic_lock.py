@@ -90,7 +90,15 @@ class LockConnection:
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_POLL)
         # Nobody else can be migrating now: such a session was left behind by a run that was killed.
-        self.end([pid for (pid,) in self.rows(_LEFT_BEHIND, (CHILD_NAME,))])
+        self.end_all()
+
+    def end_all(self, pids: Sequence[int] = ()) -> None:
+        """End every session that a child has opened, those that we know of and those that bear its name.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        self.end(list({*pids, *[pid for (pid,) in self.rows(_LEFT_BEHIND, (CHILD_NAME,))]}))
 
     def _holder(self) -> str:
         for pid, application, user, client, since in self.rows(_HOLDER, (CLASS_ID, OBJECT_ID)):

@@ -24,10 +24,9 @@ from provision.errors import StepFailedError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.revisions import Location
     from provision.spec.model import Migrations
 
-PROGRAM = Path(provision.__file__).with_name("alembic_child.py")
+PROGRAM = Path(provision.__file__).parent / "child" / "__main__.py"
 CHILD_NAME = "provision migration"
 """What the sessions of a child are called on the server (libpq reads PGAPPNAME)."""
 
@@ -41,7 +40,7 @@ class OutOfTimeError(Exception):
     """The time that the tree may take is over."""
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return our environment; a relative PYTHONPATH keeps its meaning in the child's directory."""
     environment = {**os.environ, "PGAPPNAME": CHILD_NAME}
     if environment.get("PYTHONPATH"):
@@ -62,8 +61,8 @@ class Child:
         self._unread = b""
 
     @classmethod
-    def start(cls, tree: Migrations, location: Location) -> Self:
-        """Start the child with the interpreter of the tree; it needs no server yet.
+    def start(cls, tree: Migrations, cwd: Path) -> Self:
+        """Start the child with the interpreter of the tree, in its directory; it needs no server yet.
 
         Raises:
             StepFailedError: the interpreter cannot be run.
@@ -76,8 +75,8 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                cwd=location.cwd,
-                env=_environment(),
+                cwd=cwd,
+                env=environment(),
                 start_new_session=True,
             )
         except OSError as error:
@@ -95,8 +94,8 @@ class Child:
             self._stdin.write(json.dumps(request).encode() + b"\n")
             self._stdin.flush()
 
-    def events(self, deadline: float) -> Iterator[Event]:
-        """Yield what the child says until it ends.
+    def events(self, deadline: float, every: float | None = None) -> Iterator[Event]:
+        """Yield what the child says until it ends, and ``quiet`` when it has said nothing for ``every`` seconds.
 
         Raises:
             OutOfTimeError: ``deadline`` (of the monotonic clock) is over.
@@ -109,8 +108,12 @@ class Child:
                     self._unread = rest
                     yield json.loads(line)
                     continue
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise OutOfTimeError
+                left = max(0.0, deadline - time.monotonic())
+                if not selector.select(left if every is None else min(every, left)):
+                    if time.monotonic() >= deadline:
+                        raise OutOfTimeError
+                    yield {"event": "quiet"}
+                    continue
                 data = os.read(self._stdout.fileno(), 65536)
                 if not data:
                     return

@@ -1,0 +1,122 @@
+"""The way back to the parent: events, the progress that they tell of, and errors without a secret in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import traceback
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ElsewhereError(Exception):
+    """``env.py`` is connected to another database than the one that shall be migrated."""
+
+
+def masked_forms(secrets: Iterable[str]) -> list[str]:
+    """Return the ways in which secrets can look in a text: as they are, in a URL, in a ``repr``; longest first."""
+    forms = set()
+    for secret in secrets:
+        quoted = {quote(secret, safe=safe) for safe in ("/", "", " +")} | {quote_plus(secret)}  # " +" is SQLAlchemy's
+        forms |= {secret, repr(secret)[1:-1], *quoted, *(each.replace("%", "%%") for each in quoted)}
+    return sorted((form for form in forms if form), key=len, reverse=True)
+
+
+class Channel:
+    """One JSON object a line, with no secret in it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._masked: list[str] = []
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Mask texts from now on, also the way they look inside a URL."""
+        self._masked = masked_forms(secrets)
+
+    def mask(self, text: str) -> str:
+        """Return the text without the secrets."""
+        for form in self._masked:
+            text = text.replace(form, "********")
+        return text
+
+    def say(self, event: str, **values: Any) -> None:
+        """Send one event."""
+        shown = {key: self.mask(value) if isinstance(value, str) else value for key, value in values.items()}
+        self._stream.write(json.dumps({"event": event, **shown}) + "\n")
+        self._stream.flush()
+
+
+class Progress:
+    """Which revision is running, since when, and whether anything was committed meanwhile."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.stage = "import"
+        self.revision: str | None = None
+        self.since = 0.0
+        self.commits = 0
+
+    def start(self, step: Any) -> None:
+        """Say that a revision starts."""
+        self.stage, self.revision, self.since, self.commits = "revision", step_id(step), time.monotonic(), 0
+        self.channel.say("revision-start", revision=self.revision, message=first_line(step.doc))
+
+    def done(self, step: Any) -> None:
+        """Say that it has run, and is written down."""
+        seconds = round(time.monotonic() - self.since, 4)
+        self.channel.say("revision-done", revision=self.revision, message=first_line(step.doc), seconds=seconds)
+        self.stage, self.revision, self.commits = "env", None, 0
+
+
+def step_id(step: Any) -> str:
+    """Return the id of the revision that a step runs."""
+    return str(step.revision.revision)
+
+
+def first_line(text: str | None) -> str:
+    """Return the first line of a docstring."""
+    return (text or "").strip().split("\n")[0].strip()
+
+
+def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
+    """Return what a person needs to know about an error, without the parameters of a statement.
+
+    ``clean`` says that nothing was committed since the running revision began, as far as SQLAlchemy can tell.
+    """
+    original = getattr(error, "orig", None) or error
+    message = re.sub(r"^<class '[^']*'>: ", "", str(original).strip())  # asyncpg's, through SQLAlchemy
+    hidden = isinstance(getattr(error, "statement", None), str)
+    if hidden:
+        error.hide_parameters = True  # type: ignore[attr-defined]
+    return {
+        "stage": "elsewhere" if isinstance(error, ElsewhereError) else progress.stage,
+        "revision": progress.revision,
+        "type": type(original).__name__,
+        "message": message or type(original).__name__,
+        "sqlstate": getattr(original, "pgcode", None) or getattr(original, "sqlstate", None),
+        "statement": error.statement if hidden else None,  # type: ignore[attr-defined]
+        "place": _place(error),
+        "clean": progress.commits == 0,
+        "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
+    }
+
+
+def _place(error: BaseException) -> str | None:
+    """Return ``file:line`` of the last line of the user's own code that the error went through."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    ours = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
+    standard = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
+    libraries = ("site-packages", "dist-packages", standard, ours, "<")
+    found = None
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    for name, line in frames:
+        # A tree that is installed with its application is the user's too.
+        if not any(part in name for part in libraries) or f"{os.sep}versions{os.sep}" in name:
+            found = f"{name}:{line}"
+    return found

@@ -1,0 +1,183 @@
+"""Alembic's configuration as ``env.py`` sees it: the user's file, our URL, and what the spec adds.
+
+How TLS is used goes into the environment (``PGSSLMODE``), where psycopg and asyncpg look, and not into the URL:
+``env.py`` may exchange the driver of the URL, and drivers do not agree on its query.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .fill import fill
+
+if TYPE_CHECKING:
+    Request = dict[str, Any]
+
+DRIVERS = (("psycopg2", "psycopg2", 1), ("psycopg", "psycopg", 2), ("asyncpg", "asyncpg", 1), ("pg8000", "pg8000", 1))
+"""Module, SQLAlchemy's name for it, and the first major version of SQLAlchemy that knows it, best first."""
+
+_ASYNCHRONOUS = ("asyncpg", "psycopg")
+_USES_ASYNC = re.compile(r"\b(create_async_engine|async_engine_from_config|AsyncEngine)\b")
+
+
+def make_config(request: Request) -> Any:
+    """Return Alembic's configuration: from the user's file where there is one, with our URL and the spec's options."""
+    from alembic.config import CommandLine, Config
+
+    file, section = request["config"], request["section"]
+    if file is None:
+        config = Config(ini_section=section)
+    elif file.endswith(".toml"):
+        config = Config(toml_file=file, ini_section=section)
+    else:
+        config = Config(file, ini_section=section)
+    if request["script_location"] is not None:
+        config.set_main_option("script_location", _escaped(request["script_location"]))
+    values = places(request)
+    config.set_main_option("sqlalchemy.url", _escaped(values["url"]))
+    for name, template in request["options"].items():
+        config.set_main_option(name, _escaped(fill(template, values)))
+    arguments = [f"-x{key}={fill(value, values)}" for key, value in request["x"].items()]
+    verb = "downgrade" if request["direction"] == "downgrade" else "upgrade"
+    target = (request["target"] or ["base"])[0]
+    config.cmd_opts = CommandLine().parser.parse_args(["-n", section, *arguments, verb, target])
+    return config
+
+
+def set_environment(request: Request) -> None:
+    """Set what ``env.py`` and the application read from the environment, in this process only."""
+    os.environ.update(request["tls"])
+    if not request["env"]:
+        return
+    values = places(request)
+    os.environ.update({name: fill(template, values) for name, template in request["env"].items()})
+
+
+def places(request: Request) -> dict[str, str]:
+    """Return what the names in a template stand for."""
+    names = ("host", "port", "user", "password", "database")
+    return {"url": make_url(request), **{name: str(request[name]) for name in names}}
+
+
+def make_url(request: Request) -> str:
+    """Return the URL of the database, with a driver that this interpreter has."""
+    from sqlalchemy.engine import URL
+
+    name = request["url_driver"] or "postgresql+" + _driver(request)
+    if name.endswith("+pg8000") and request["tls"]["PGSSLMODE"] not in ("disable", "allow", "prefer"):
+        message = "pg8000 does not read `sslmode`, and would connect without TLS; install psycopg2 or psycopg"
+        raise ModuleNotFoundError(message)
+    url = URL.create(
+        name,
+        username=request["user"],
+        password=request["password"],
+        host=request["host"],
+        port=request["port"],
+        database=request["database"],
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def _driver(request: Request) -> str:
+    """Choose among the drivers of this interpreter: an ``env.py`` that makes an asynchronous engine needs another."""
+    asynchronous = not request["attributes"] and _USES_ASYNC.search(_text(request["env_file"]))
+    found = first_driver(*(_ASYNCHRONOUS if asynchronous else ())) or first_driver()
+    if found is None:
+        message = "this interpreter has no PostgreSQL driver (psycopg2, psycopg, asyncpg or pg8000)"
+        raise ModuleNotFoundError(message)
+    return found
+
+
+def first_driver(*names: str) -> str | None:
+    """Import the best driver that this interpreter has (one of ``names``), and return SQLAlchemy's name for it."""
+    from importlib import import_module
+
+    import sqlalchemy
+
+    major = int(sqlalchemy.__version__.split(".", maxsplit=1)[0])
+    for module, name, since in DRIVERS:
+        if major >= since and (not names or name in names):
+            with contextlib.suppress(ImportError):
+                import_module(module)
+                return name
+    return None
+
+
+class Attributes:
+    """The live connections and engines that ``env.py`` finds in ``config.attributes``."""
+
+    def __init__(self, request: Request, config: Any) -> None:
+        self._engines: list[Any] = []
+        self._connections: list[Any] = []
+        for name, what in request["attributes"].items():
+            config.attributes[name] = self._engine(request) if what == "engine" else self._connection(request)
+
+    def _engine(self, request: Request) -> Any:
+        from sqlalchemy import create_engine, pool
+
+        self._engines.append(create_engine(make_url(request), poolclass=pool.NullPool))
+        return self._engines[-1]
+
+    def _connection(self, request: Request) -> Any:
+        self._connections.append(self._engine(request).connect())
+        return self._connections[-1]
+
+    def finish(self) -> None:
+        """Commit what ``env.py`` left open on a connection of ours: whoever makes one has to."""
+        for connection in self._connections:
+            if not connection.closed and connection.in_transaction():
+                connection.commit()
+            connection.close()
+
+
+def script_directory(config: Any) -> Any:
+    """Return Alembic's view of the tree; what the file prepends to ``sys.path`` does not hide the standard library."""
+    from alembic.script import ScriptDirectory
+
+    before = list(sys.path)
+    script = ScriptDirectory.from_config(config)
+    added = sys.path[: max(0, len(sys.path) - len(before))]
+    if added and sys.path[len(added) :] == before:
+        sys.path[:] = before
+        for entry in reversed(added):
+            add_import_root(os.path.abspath(entry))  # noqa: PTH100
+    return script
+
+
+def add_import_root(path: str) -> None:
+    """Make a directory importable: before what is installed, but after the standard library, which it may shadow."""
+    installed = [at for at, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages"))]
+    sys.path.insert(installed[0] if installed else len(sys.path), path)
+
+
+def keep_logging() -> None:
+    """Let ``fileConfig`` of ``env.py`` neither silence the loggers of this process nor fail for want of a file."""
+    import logging.config
+
+    original = logging.config.fileConfig
+
+    def file_config(fname: Any, *args: Any, **options: Any) -> None:
+        options.pop("disable_existing_loggers", None)
+        defaults = args[0] if args else options.pop("defaults", None)
+        try:
+            original(fname, defaults, disable_existing_loggers=False, **options)
+        except Exception as error:  # noqa: BLE001  # how the project logs is no reason not to migrate
+            print(f"fileConfig({fname!r}): {error!r}", file=sys.stderr)  # noqa: T201
+
+    logging.config.fileConfig = file_config
+
+
+def _escaped(value: str) -> str:
+    return value.replace("%", "%%")
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""

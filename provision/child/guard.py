@@ -1,0 +1,80 @@
+"""What is done on the connection that ``env.py`` made, before the first revision and while they run.
+
+It is asked whether it sees the lock that our parent holds: only a connection to the same database of the same server
+can, so nothing else is ever migrated by mistake. And its statements may wait for a lock no longer than the spec says,
+so that nobody queues behind a migration that waits. ``CONCURRENTLY`` is exempt: while it waits nobody is blocked, and
+giving up would leave an INVALID index.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from .channel import ElsewhereError
+
+if TYPE_CHECKING:
+    from .channel import Progress
+
+SEES_OUR_LOCK = """
+SELECT pg_backend_pid(), current_database(), EXISTS (
+    SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND granted AND pg_locks.pid = {pid}
+      AND classid = {classid} AND objid = {objid} AND datname = current_database()),
+    (SELECT setting = reset_val FROM pg_settings WHERE name = 'lock_timeout')
+"""
+
+_COMMITS = re.compile(r"(?is)(^|;)\s*(commit|end|rollback|abort|prepare\s+transaction)\b\s*(;|$|work|transaction|and)")
+_CONCURRENTLY = re.compile(r"(?i)\bconcurrently\b")
+_MARK = "provision: lock_timeout"
+
+
+def prove_place(connection: Any, lock: dict[str, int], progress: Progress, table: str, lock_timeout: float) -> None:
+    """Make sure that a connection of ``env.py`` leads to the database whose lock our parent holds, and bound its waits.
+
+    A limit that ``env.py`` has set in its session is kept.
+    """
+    from sqlalchemy import text
+
+    if connection is None:
+        message = "env.py runs in offline mode"
+        raise ElsewhereError(message)
+    url = connection.engine.url
+    place = f"{url.host or 'the local socket'}:{url.port or 5432}, database {url.database}"
+    if connection.dialect.name != "postgresql":
+        message = f"env.py connected to {connection.dialect.name} ({url.database})"
+        raise ElsewhereError(message)
+    began = connection.in_transaction()
+    pid, database, same, is_default = connection.execute(text(SEES_OUR_LOCK.format(**lock))).fetchone()
+    if same and is_default:
+        connection.execute(text(f"SET lock_timeout = {round(lock_timeout * 1000)}"))
+        connection.info[_MARK] = round(lock_timeout * 1000)
+    if not began and connection.in_transaction():
+        connection.commit()  # leave no transaction behind that env.py did not begin
+    if not same:
+        message = f"env.py connected to {place}"
+        raise ElsewhereError(message)
+    progress.channel.say("connected", pid=pid, database=database, table=table)
+
+
+def watch(progress: Progress) -> None:
+    """Count what is committed by any engine of this process, and lift the limit where waiting blocks nobody."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def committed(_connection: Any) -> None:
+        progress.commits += 1
+
+    def before(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if _COMMITS.search(statement):
+            progress.commits += 1
+        if _CONCURRENTLY.search(statement) and _MARK in connection.info:
+            cursor.execute("SET lock_timeout = 0")
+
+    def after(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if _CONCURRENTLY.search(statement) and _MARK in connection.info:
+            cursor.execute(f"SET lock_timeout = {connection.info[_MARK]}")
+
+    event.listen(Engine, "commit", committed)
+    event.listen(Engine, "before_cursor_execute", before)
+    event.listen(Engine, "after_cursor_execute", after)

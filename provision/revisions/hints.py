@@ -1,0 +1,38 @@
+"""How an ``env.py`` can be told the URL, found out by reading it: what it asks for is what the spec can give it."""
+
+from __future__ import annotations
+
+import re
+
+_NAME = r"""\(?\s*f?["']([A-Za-z_][\w.-]*)["']"""
+_URL_LIKE = re.compile(r"(?i)(url|uri|dsn|database|conn|postgres|pg|db)")
+_READS = (
+    ("attributes", rf"attributes\s*(?:\.get\s*\(|\[|\.setdefault\s*\(|\.pop\s*\()\s*{_NAME}", "{}: true"),
+    ("x", rf"get_x_argument\s*\([^)]*\)\s*(?:\.get\s*\(|\[)\s*{_NAME}", "{}: '{{url}}'"),
+    ("options", rf"get_(?:main|alembic)_option\s*{_NAME}", "{}: '{{url}}'"),
+    ("options", rf"get_section_option\s*\([^,]+,\s*{_NAME}", "{}: '{{url}}'"),
+    ("env", rf"(?:environ\s*(?:\.get\s*\(|\[)|getenv\s*\(|\benv\s*\()\s*{_NAME}", "{}: '{{url}}'"),
+)
+_SETTINGS = re.compile(
+    r"(?m)^\s*from\s+([\w.]+)\s+import\s+[^#\n]*\b(\w*settings\w*|\w*config\w*|engine|\w*_url)\b", re.IGNORECASE
+)
+_OURS = {"sqlalchemy.url", "version_table", "version_table_schema", "script_location"}
+
+
+def ways_in(env: str) -> tuple[str, ...]:
+    """Return what can be written under ``migrations`` so that this ``env.py`` finds the URL, most likely first.
+
+    What it reads for other ends is left out as far as its name tells.
+    """
+    found: dict[str, None] = {}
+    for key, pattern, form in _READS:
+        for name in re.findall(pattern, env):
+            if name not in _OURS and (key == "attributes" or _URL_LIKE.search(name)):
+                found[f"{key}: {{{form.format(name)}}}"] = None
+    return tuple(found)
+
+
+def settings_module(env: str) -> str | None:
+    """Return the application's module that ``env.py`` takes its URL from, as far as an import tells."""
+    found = [match for match in _SETTINGS.findall(env) if not match[0].startswith(("alembic", "sqlalchemy", "logging"))]
+    return f"{found[0][0]}.{found[0][1]}" if found else None

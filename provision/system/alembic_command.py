@@ -1,0 +1,110 @@
+"""A tree that only its own program can run: the program is run under our lock, and what it did is proved afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from provision.child.fill import fill
+from provision.errors import StepFailedError
+from provision.system import alembic_errors
+from provision.system.alembic_events import MigrationEvent
+from provision.system.alembic_process import environment
+from provision.system.postgres import tls
+
+if TYPE_CHECKING:
+    from provision.system.alembic_run import Run
+
+_LOOK_EVERY = 1.0
+_GRACE = 5.0
+_TAIL = 8192
+_LINES = 12
+
+
+def serve(run: Run) -> None:
+    """Run the program of a tree to its end; whatever goes wrong, it and its statements are over afterwards.
+
+    Raises:
+        StepFailedError: it cannot be started, failed, or took too long.
+    """
+    run.on_event(MigrationEvent("started", " ".join(run.tree.command)))
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        process = _start(run, log.fileno())
+        try:
+            status = _wait(run, process)
+        finally:
+            if process.poll() is None:
+                _end(process)
+                run.lock.end_all(run.pids)
+        printed = _printed(run, log.fileno())
+    truth = run.truth() if status != 0 else None
+    if status is None:
+        error = alembic_errors.out_of_time(run.tree, run.tree.command[0], run.truth())
+        error.evidence = (*printed, *error.evidence)
+        raise error
+    if truth is not None:
+        how = f"was ended by signal {-status}" if status < 0 else f"failed with exit code {status}"
+        raise StepFailedError(
+            f"{run.tree.command[0]} {how}", evidence=[*printed, *truth.lines], next_step=truth.next_step
+        )
+    run.on_event(MigrationEvent("done", " ".join(run.tree.command), seconds=time.monotonic() - began))
+
+
+def _start(run: Run, log: int) -> subprocess.Popen[bytes]:
+    tree, endpoint = run.tree, run.endpoint
+    login = {
+        "host": endpoint.host,
+        "port": str(endpoint.port),
+        "user": endpoint.user,
+        "password": endpoint.password.reveal(),
+        "database": endpoint.database,
+    }
+    url = f"{tree.url_driver or 'postgresql'}://{{user}}:{{password}}@{{host}}:{{port}}/{{database}}"
+    values = {**login, "url": fill(url, login)}
+    given = {name: fill(value.reveal(), values) for name, value in tree.env.items()}
+    try:
+        return subprocess.Popen(
+            tree.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=run.location.cwd,
+            env={**environment(), **tls(endpoint), **given},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise StepFailedError(
+            f"the program of these migrations cannot be run: {tree.command[0]}",
+            evidence=(f"{error.strerror} ({error.filename})",),
+            next_step="correct `migrations.command`; a program that is not in PATH needs its whole path",
+        ) from None
+
+
+def _wait(run: Run, process: subprocess.Popen[bytes]) -> int | None:
+    """Wait for the end of the program, and return its status; None when the time is over."""
+    while (left := run.deadline - time.monotonic()) > 0:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(min(left, _LOOK_EVERY))
+        run.look()
+    return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _printed(run: Run, log: int) -> list[str]:
+    size = os.fstat(log).st_size
+    text = os.pread(log, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
+    return alembic_errors.masked(text, run.endpoint.password).splitlines()[-_LINES:]

@@ -1,0 +1,37 @@
+"""What is worth seeing while a tree is migrated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationEvent:
+    """Something worth seeing while a tree is migrated; as text, one line.
+
+    ``subject`` is a revision's id, who holds a lock, or an index.
+    """
+
+    what: Literal["waiting", "started", "blocked", "retrying", "done", "nothing", "invalid"]
+    subject: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        name = f"{self.subject}  {self.message}".rstrip()
+        match self.what:
+            case "waiting":
+                return f"waiting for the migration of {self.subject}"
+            case "started":
+                return name
+            case "blocked":
+                return f"{self.message} waits for {self.subject}"
+            case "retrying":
+                return f"{self.subject} got no lock and was rolled back; again in {self.seconds:g} s"
+            case "done":
+                return f"{name} ({self.seconds:.2f} s)"
+            case "nothing":
+                return "somebody else has migrated meanwhile; nothing to do"
+            case "invalid":
+                return f"{self.subject} is INVALID, and no query uses it; {self.message}"

@@ -1,0 +1,181 @@
+"""One run of the child, from the request to its end: what it tells, who it waits for, and what its failure means."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import ProvisionError, UnavailableError
+from provision.revisions import version_table
+from provision.spec.masking import is_secret_key
+from provision.system import alembic_errors, alembic_watch
+from provision.system.alembic_events import MigrationEvent
+from provision.system.alembic_lock import CLASS_ID, OBJECT_ID
+from provision.system.alembic_process import Child, OutOfTimeError
+from provision.system.postgres import tls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provision.model import Endpoint, Migrate, Secret
+    from provision.revisions import Graph, Location
+    from provision.spec.model import Migrations
+    from provision.system.alembic_lock import LockConnection
+
+_LOOK_EVERY = 1.0
+NO_LOCK = frozenset({"55P03", "40P01"})
+"""``lock_not_available`` and ``deadlock_detected``: what passes by itself."""
+
+
+class NoLockError(Exception):
+    """A revision got no lock and was rolled back as a whole; ``error`` is what to say when it is not tried again."""
+
+    def __init__(self, revision: str, error: ProvisionError) -> None:
+        super().__init__(revision)
+        self.revision = revision
+        self.error = error
+
+
+@dataclass(slots=True)
+class Run:
+    """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached."""
+
+    tree: Migrations
+    graph: Graph
+    location: Location
+    endpoint: Endpoint
+    lock: LockConnection
+    deadline: float
+    on_event: Callable[[MigrationEvent], None]
+    effect: Migrate
+    before: alembic_watch.Before
+    pids: list[int] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    done: list[tuple[str, float]] = field(default_factory=list)
+    running: str | None = None
+    waits: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def rows(self) -> tuple[str, ...] | None:
+        """Return the rows of the version table, or None where there is none."""
+        return version_table.read_rows(self.tree, self.lock)
+
+    def truth(self) -> alembic_errors.Truth:
+        """Return what is so on the server now, for an error that is being told: a lost connection must not hide it."""
+        with suppress(UnavailableError):
+            upgrade = self.effect.direction == "upgrade"
+            left = alembic_watch.leftovers(self.lock, self.tree, self.before) if upgrade else ()
+            return alembic_errors.Truth(self.graph, self.rows() or (), left, tuple(self.waits.values()))
+        return alembic_errors.Truth(self.graph, None, (), tuple(self.waits.values()))
+
+    def look(self) -> None:
+        """Tell once about each session that the migration waits for."""
+        with suppress(UnavailableError):
+            for wait in alembic_watch.waits(self.lock, self.pids):
+                key = wait.waiter, wait.blocker
+                if key in self.waits:
+                    continue
+                who = alembic_errors.masked(wait.who, self.endpoint.password)
+                own = "this migration's own other session, which waits for it in turn, " if wait.is_own else ""
+                self.waits[key] = f"waiting for {own}{who}"
+                self.on_event(MigrationEvent("blocked", own + who, self.running or "env.py"))
+
+
+def request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the child is asked to do."""
+    tree, endpoint, location = run.tree, run.endpoint, run.location
+    password = endpoint.password.reveal()
+    given: list[Mapping[str, Secret]] = [tree.options, tree.env, tree.x]
+    secrets = [value.reveal() for each in given for name, value in each.items() if is_secret_key(name)]
+    return {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "user": endpoint.user,
+        "password": password,
+        "database": endpoint.database,
+        "secrets": [password, *[each for each in secrets if "{" not in each]],
+        "tls": tls(endpoint),
+        "url_driver": tree.url_driver,
+        "config": str(tree.config) if tree.config else None,
+        "section": tree.section,
+        "script_location": None if tree.config else str(location.script),
+        "env_file": str(location.env),
+        "cwd": str(location.cwd),
+        "options": _clear(tree.options),
+        "env": _clear(tree.env),
+        "x": _clear(tree.x),
+        "attributes": dict(tree.attributes),
+        "version_table": tree.version_table,
+        "version_table_schema": tree.version_table_schema,
+        "lock_timeout": tree.lock_timeout,
+        "transaction_per_revision": tree.transaction_per_revision,
+        "direction": run.effect.direction,
+        "target": list(run.effect.target),
+        "revisions": list(names),
+        "rows": list(rows),
+        "lock": {"pid": run.lock.pid, "classid": CLASS_ID, "objid": OBJECT_ID},
+    }
+
+
+def _clear(values: Mapping[str, Secret]) -> dict[str, str]:
+    return {name: value.reveal() for name, value in values.items()}
+
+
+def serve(run: Run, child: Child, asked: dict[str, Any]) -> None:
+    """Have the child run a request to its end; whatever goes wrong, it and its statements are over afterwards.
+
+    Raises:
+        NoLockError: the failure is worth another try.
+        StepFailedError: any other.
+    """
+    try:
+        failure, finished = _listen(run, child, asked)
+    except OutOfTimeError:
+        cancel(run, child)
+        raise alembic_errors.out_of_time(run.tree, run.running, run.truth()) from None
+    except BaseException:
+        cancel(run, child)
+        raise
+    status = child.close(now=False)
+    if failure is not None:
+        error = alembic_errors.failed(failure, (run.tree, run.location), child.python, run.truth())
+        if failure["sqlstate"] in NO_LOCK and failure["clean"] and failure["stage"] == "revision":
+            raise NoLockError(failure["revision"], error)
+        raise error
+    if not finished:
+        cancel(run, child)
+        printed = alembic_errors.masked(child.printed(), run.endpoint.password)
+        raise alembic_errors.died(status, printed, run.truth())
+
+
+def _listen(run: Run, child: Child, asked: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
+    """Return the error that the child reported, if any, and whether it came to its end."""
+    for event in child.events(run.deadline, every=min(_LOOK_EVERY, run.tree.lock_timeout / 2)):
+        match event["event"]:
+            case "ready":
+                child.ask(asked)
+            case "quiet":
+                run.look()
+            case "connected":
+                run.pids.append(event["pid"])
+                run.places.append(f"database {event['database']} (version table {event['table']})")
+            case "revision-start":
+                run.running = event["revision"]
+                run.on_event(MigrationEvent("started", event["revision"], event["message"]))
+            case "revision-done":
+                run.running = None
+                run.waits.clear()
+                run.done.append((event["revision"], event["seconds"]))
+                run.on_event(MigrationEvent("done", event["revision"], event["message"], event["seconds"]))
+            case "finished":
+                return None, True
+            case "error":
+                return event, False
+    return None, False
+
+
+def cancel(run: Run, child: Child) -> None:
+    """End the child, and its statements on the server."""
+    child.close()
+    with suppress(UnavailableError):
+        run.lock.end_all(run.pids)

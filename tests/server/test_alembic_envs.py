@@ -1,0 +1,249 @@
+"""Every kind of env.py that was found in real projects reaches our database, by what the spec says or by itself."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trees
+
+from provision.errors import MigrationsError, ProvisionError, StepFailedError
+from provision.model import Secret
+from provision.system.alembic_files import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Server
+
+    from provision.spec.model import Migrations
+
+pytestmark = pytest.mark.server
+
+HEAD = "import os\nfrom alembic import context\nfrom sqlalchemy import create_engine, pool\nconfig = context.config\n"
+RUN = """
+with create_engine({url}, poolclass=pool.NullPool).{connect}() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+ON_CONNECTION = """
+context.configure(connection={connection})
+with context.begin_transaction():
+    context.run_migrations()
+"""
+ASYNC = """
+import asyncio
+from sqlalchemy.ext.asyncio import async_engine_from_config
+
+def run(connection):
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def main():
+    engine = async_engine_from_config(config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.",
+                                      poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
+
+def made(url: str, connect: str = "connect") -> str:
+    return HEAD + RUN.format(url=url, connect=connect)
+
+
+def secrets(**values: str) -> dict[str, Secret]:
+    return {name: Secret(value) for name, value in values.items()}
+
+
+FROM_PARTS = "postgresql+psycopg2://{user}:{password}@{host}:{port}/{database}"
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "the URL of the configuration": (made('config.get_main_option("sqlalchemy.url")'), {}),
+    "a transaction of its own": (made('config.get_main_option("sqlalchemy.url")', "begin"), {}),
+    "an option with another name": (made('config.get_main_option("url")'), {"options": secrets(url="{url}")}),
+    "-x": (made('context.get_x_argument(as_dictionary=True)["url"]'), {"x": secrets(url="{url}")}),
+    "the command line": (made('dict(a.split("=", 1) for a in config.cmd_opts.x)["url"]'), {"x": secrets(url="{url}")}),
+    "an environment variable": (made('os.environ["SHOP_DSN"]'), {"env": secrets(SHOP_DSN=FROM_PARTS)}),
+    "a bare URL": (made('os.environ["DSN"].replace("postgresql:", "postgresql+psycopg2:")'),
+                   {"env": secrets(DSN="{url}"), "url_driver": "postgresql"}),
+    "a connection": (HEAD + ON_CONNECTION.format(connection='config.attributes["connection"]'),
+                     {"attributes": {"connection": "connection"}}),
+    "an engine": (HEAD + ON_CONNECTION.format(connection='config.attributes["engine"].connect()'),
+                  {"attributes": {"engine": "engine"}}),
+    "the engine of a connection": (
+        HEAD + ON_CONNECTION.format(connection='config.attributes["connection"].engine.connect()'),
+        {"attributes": {"connection": "connection"}}),
+    "a connection that it has used": (
+        HEAD + "from sqlalchemy import text\nc = config.attributes['connection']\nc.execute(text('SELECT 1'))\n"
+        + ON_CONNECTION.format(connection="c"), {"attributes": {"connection": "connection"}}),
+    "asynchronous": (HEAD + ASYNC, {}),
+    "fileConfig without a file": (
+        "from logging.config import fileConfig\n" + HEAD + "fileConfig(config.config_file_name)\n"
+        + RUN.format(url='config.get_main_option("sqlalchemy.url")', connect="connect"), {}),
+    "prints": ("print('x' * 100000)\n" + made('config.get_main_option("sqlalchemy.url")'), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_env_py_that_connects_with(name: str, tmp_path: Path, database: Server) -> None:
+    if name == "asynchronous":
+        pytest.importorskip("asyncpg", reason="asyncpg is not installed")
+    env, given = KINDS[name]
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": trees.table("beta")}, env=env)
+    assert trees.run(replace(tree, **given), database.endpoint).after == ("beta",)
+    assert trees.run(replace(tree, **given), database.endpoint).revisions == ()
+
+
+def test_an_outer_transaction_that_a_revision_commits(tmp_path: Path, database: Server) -> None:
+    commits = trees.table("alpha") + "\nop.get_bind().commit()"
+    raw = trees.table("beta") + '\nop.execute("COMMIT")'
+    tree = trees.write(tmp_path, {"alpha": commits, "beta": raw, "gamma": trees.table("gamma")})
+    assert trees.run(tree, database.endpoint).after == ("gamma",)
+
+
+def test_sections_of_one_file_with_the_same_revisions(tmp_path: Path, database: Server) -> None:
+    places = {"one": tmp_path / "1", "two": tmp_path / "2"}
+    for name, home in places.items():
+        trees.write(home, {"001": trees.table(name), "002": "pass"})
+    lines = [f"[{name}]\nversion_locations = %(here)s/{home.name}/migrations/versions" for name, home in places.items()]
+    ini = tmp_path / "alembic.ini"
+    ini.write_text("[DEFAULT]\nscript_location = %(here)s/1/migrations\n" + "\n".join(lines) + "\n")
+    tree = replace(trees.write(tmp_path, {}), script_location=None, config=ini)
+    for name in places:
+        here = replace(tree, section=name, version_table=f"version_{name}")
+        assert trees.run(here, database.endpoint).after == ("002",)
+        assert database.execute(f"SELECT to_regclass('{name}') IS NOT NULL") == [(True,)]
+    with pytest.raises(MigrationsError, match=r"has no section \[three\]") as caught:
+        load(replace(tree, section="three"))
+    assert caught.value.evidence == ("[one]", "[two]")
+
+
+def test_several_version_locations_and_a_relative_script_location(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha")})
+    (tmp_path / "more versions").mkdir()
+    (tmp_path / "more versions" / "b.py").write_text(
+        "revision, down_revision = 'beta', 'alpha'\ndef upgrade(): pass\ndef downgrade(): pass\n".replace(
+            "revision, down_revision = 'beta', 'alpha'", "revision = 'beta'\ndown_revision = 'alpha'"
+        )
+    )
+    ini = tmp_path / "etc" / "alembic.ini"
+    ini.parent.mkdir()
+    ini.write_text(
+        "[alembic]\nscript_location = migrations\nprepend_sys_path = .\n"
+        "version_locations = migrations/versions:more versions\nversion_path_separator = :\n"
+    )
+    tree = replace(tree, script_location=None, config=ini, cwd=tmp_path)
+    assert trees.run(tree, database.endpoint).after == ("beta",)
+
+
+def test_a_tree_inside_a_package(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path / "app" / "db", {"alpha": trees.table("alpha")})
+    (tmp_path / "app" / "__init__.py").touch()
+    tree = replace(tree, script_location=None, package="app.db:migrations", cwd=tmp_path)
+    assert trees.run(tree, database.endpoint).after == ("alpha",)
+
+
+def test_a_tree_inside_a_package_that_only_the_interpreter_finds(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "installed"
+    trees.write(elsewhere / "app_that_is_far", {"alpha": "pass"})
+    (elsewhere / "app_that_is_far" / "__init__.py").touch()
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={elsewhere} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    tree = trees.write(tmp_path, {})
+    tree = replace(tree, script_location=None, package="app_that_is_far:migrations", cwd=tmp_path, python=python)
+    cache = tmp_path / "cache" / "revisions.json"
+    graph, location = load(tree, cache)
+    assert graph.heads == ("alpha",)
+    assert location.script == elsewhere / "app_that_is_far" / "migrations"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    assert load(tree, cache)[1] == location
+    (elsewhere / "another_one").touch()  # something was installed: it is asked again
+    with pytest.raises(MigrationsError, match="does not find app_that_is_far:migrations"):
+        load(tree, cache)
+
+
+def test_revisions_that_only_running_tells(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "pass"})
+    path = tmp_path / "migrations" / "versions" / "beta.py"
+    path.write_text(path.read_text().replace("revision = 'beta'\n", "revision = 'be' + str(len('ta'))\n"))
+    assert trees.run(tree, database.endpoint).after == ("be2",)
+    path.write_text(path.read_text().replace("str(", "surely_not_defined("))
+    with pytest.raises(MigrationsError, match="computes `revision`") as caught:
+        load(tree)
+    assert any("surely_not_defined" in each for each in caught.value.evidence)
+
+
+# --- An env.py that goes elsewhere, and how to tell it ----------------------------------------------------------
+
+LOST = {
+    'os.environ.get("SHOP_DATABASE_URL", "sqlite://")': "env: {SHOP_DATABASE_URL: '{url}'}",
+    'config.get_main_option("url") or "sqlite://"': "options: {url: '{url}'}",
+    'context.get_x_argument(as_dictionary=True).get("db_url", "sqlite://")': "x: {db_url: '{url}'}",
+    '"sqlite://" if config.attributes.get("connection") is None else 0': "attributes: {connection: true}",
+}
+
+
+@pytest.mark.parametrize("url", LOST)
+def test_how_an_env_py_can_be_told_is_read_from_it(url: str, tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": "pass"}, env=made(url))
+    with pytest.raises(StepFailedError, match="would go to another database") as caught:
+        trees.run(tree, database.endpoint)
+    assert LOST[url] in str(caught.value.next_step)
+
+
+def test_application_settings_are_named(tmp_path: Path, database: Server) -> None:
+    (tmp_path / "app_settings.py").write_text("settings = 'sqlite://'\n")
+    tree = trees.write(tmp_path, {"alpha": "pass"}, env="from app_settings import settings\n" + made("settings"))
+    with pytest.raises(StepFailedError) as caught:
+        trees.run(tree, database.endpoint)
+    assert "it takes it from app_settings.settings" in str(caught.value.next_step)
+
+
+# --- A tree that only its own program can run ---------------------------------------------------------------------
+
+PROGRAM = """
+import os, sys
+from alembic import command
+from alembic.config import Config
+config = Config()
+config.set_main_option("script_location", sys.argv[1])
+config.set_main_option("sqlalchemy.url", os.environ["DSN"].replace("%", "%%"))
+command.upgrade(config, "head")
+"""
+
+
+def by_program(tree: Migrations, tmp_path: Path, body: str = PROGRAM) -> Migrations:
+    program = tmp_path / "program.py"
+    program.write_text(body)
+    argv = (sys.executable, str(program), str(tree.script_location))
+    return replace(tree, command=argv, env=secrets(DSN="{url}"), url_driver="postgresql+psycopg2")
+
+
+def failure(tree: Migrations, database: Server) -> ProvisionError:
+    with pytest.raises(StepFailedError) as caught:
+        trees.run(tree, database.endpoint)
+    return caught.value
+
+
+def test_a_program_of_its_own(tmp_path: Path, database: Server) -> None:
+    tree = by_program(trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "pass"}), tmp_path)
+    assert trees.run(tree, database.endpoint).after == ("beta",)
+    assert trees.run(tree, database.endpoint).revisions == ()
+
+
+def test_a_program_that_fails_and_one_that_does_nothing(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": "pass"})
+    error = failure(by_program(tree, tmp_path, "import os; raise SystemExit(os.environ['DSN'])"), database)
+    assert error.sentence.endswith("failed with exit code 1")
+    assert "********" in error.evidence[0]
+    assert database.endpoint.password.reveal() not in str(error.evidence)
+    error = failure(by_program(tree, tmp_path, "pass"), database)
+    assert "does not hold what it should" in error.sentence
+    assert "env: {DATABASE_URL: '{url}'}" in str(error.next_step)
