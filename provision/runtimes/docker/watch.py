@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 40
 _SHOWN = 12
-_COMPLAINT = re.compile(r"\b(FATAL|PANIC|ERROR):")
+_BEFORE = 6
+_FATAL = re.compile(r"\b(FATAL|PANIC):")
+_EARLIER_LIFE = re.compile(r"database system is shut down|Skipping initialization|\b(FATAL|PANIC):")
 # https://github.com/docker-library/postgres/issues/891: a first start that is killed leaves a data directory that looks
 # initialised, and is not.
 _HALF_MADE = "could not find the database system"
@@ -25,14 +27,16 @@ _ADVICE = (
 
 
 def telling(lines: Sequence[str]) -> list[str]:
-    """Return the last lines of a server's log; where it complains, from the first complaint of its last start on.
+    """Return what a server that ended said last: its last fatal complaint, and what led to it since it was started.
 
     https://www.postgresql.org/docs/current/runtime-config-logging.html#RUNTIME-CONFIG-SEVERITY-LEVELS
     """
-    starts = [at for at, line in enumerate(lines) if "starting PostgreSQL" in line]
-    last = list(lines[starts[-1] :] if starts else lines)
-    complaints = [at for at, line in enumerate(last) if _COMPLAINT.search(line)]
-    return last[complaints[0] :][:_SHOWN] if complaints else last[-_SHOWN:]
+    fatal = [at for at, line in enumerate(lines) if _FATAL.search(line)]
+    if not fatal:
+        return list(lines[-_SHOWN:])
+    before = [at + 1 for at in range(fatal[-1]) if _EARLIER_LIFE.search(lines[at])]
+    first = max([fatal[-1] - _BEFORE, 0, *before[-1:]])
+    return list(lines[first : first + _SHOWN])
 
 
 class ContainerWatch:
