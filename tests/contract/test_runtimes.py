@@ -1,4 +1,4 @@
-"""What every runtime has to do, told once: from nothing to a migrated server and back, and what is done to it meanwhile.
+"""What every runtime has to do, told once: from nothing to a migrated server and back, and what happens meanwhile.
 
 A new runtime is one more class in ``HANDS``, which says how to break its server from outside.
 """

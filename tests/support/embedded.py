@@ -1,10 +1,9 @@
-"""Environments without Docker: a directory that the server's system user can reach, and what a test does to a server."""
+"""Environments without Docker, in a directory that the server's system user can reach."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+
 from support.environment import Environment
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator
 
 NO_ENGINE = "unix:///nonexistent/docker.sock"

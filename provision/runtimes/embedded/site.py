@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from provision.errors import RefusedError
 from provision.kinds import Ground
 from provision.model import (
     Action,
@@ -174,7 +176,13 @@ class EmbeddedSite:
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
         """Return the lines of the log, or None while there is none."""
         if not self.look.exists(self.places.log):
-            return None
+            if self.running is None:
+                return None
+            raise RefusedError(
+                f"the log of {self.spec.name!r} was deleted while its server runs",
+                evidence=[f"it was {self.places.log}"],
+                next_step=f"provision restart {os.path.relpath(self.spec.path)}",
+            )
         return self.look.machine.lines(self.places.log, follow=follow, tail=tail)
 
     # --- what kinds build on ---
