@@ -92,7 +92,7 @@ def test_spellings_of_one_value_are_equal(running: Environment, name: str, spell
 
 
 def test_values_that_need_quotes_arrive_as_they_are(running: Environment) -> None:
-    values = {"log_line_prefix": "%m $HOME 'it''s' \\ ö ", "cluster_name": "a $$ \"b\" 'c'", "myapp.note": "ü # no"}
+    values = {"log_line_prefix": "%m $HOME 'it''s' \\ ö ", "cluster_name": "a $1 \"b\" 'c'", "myapp.note": "ü # no"}
     running.server(settings=values).apply()
     assert {name: running.setting(name) for name in values} == values
     running.settled()

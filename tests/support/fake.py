@@ -1,0 +1,221 @@
+"""A world in memory: files, a Docker engine and the inside of a server, with just enough truth in each for laws.
+
+It performs the same effects as :mod:`provision.perform` and shows itself through the same reading functions, so that a
+law can go through the whole flow (declare, observe, plan, act, observe) a thousand times in the time of one container.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import singledispatchmethod
+from typing import TYPE_CHECKING, Any
+
+from provision import desired as desires
+from provision import plan as planner
+from provision import runtimes
+from provision.kinds import database, file, role, server, settings
+from provision.model import (
+    UNKNOWN,
+    Effect,
+    EngineCall,
+    MakeDirectory,
+    Plan,
+    ReloadSettings,
+    RunLocalSql,
+    RunSql,
+    Secret,
+    WaitReady,
+    WriteFile,
+)
+from provision.spec.parameters import canonical_name, catalogue, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provision.model import Address, State, Unknown
+    from provision.spec.model import Spec
+
+CONF = "config/postgresql.conf"
+
+
+def image(major: int) -> dict[str, Any]:
+    """Return what the engine shows of an image."""
+    config = {"Env": [f"PG_MAJOR={major}", "PATH=/bin"], "Cmd": ["postgres"], "Entrypoint": ["entry.sh"],
+              "StopSignal": "SIGINT", "Labels": {"of": "the image"}}  # fmt: skip
+    return {"Id": f"sha256:{major:064}", "Config": config}
+
+
+class World:
+    """What there is; ``local`` tells whether the engine sees this machine's files."""
+
+    engine_name, engine_host, machine = "an engine", "engine.example", None
+
+    def __init__(self, templates: Mapping[str, str], *, local: bool = True) -> None:
+        self.engine_is_local = local
+        self._templates = templates
+        self.files: dict[Path, tuple[str, int]] = {}
+        self.images: set[str] = set()
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.password: str | None = None
+        self.databases: set[str] = set()
+        self.in_force: dict[str, str] = {}
+
+    # --- what a runtime may look at ---
+
+    def engine(self, path: str, **_parameters: str | int) -> Any:
+        kind, name = path.strip("/").split("/", 1)
+        if kind == "images":
+            name = name.removesuffix("/json")
+            by_id = {image(major)["Id"]: major for major in range(14, 19)}
+            if name in by_id:
+                return image(by_id[name])
+            return image(int(name.rpartition(":")[2])) if name in self.images else None
+        return self.objects.get(f"{kind}/{name.removesuffix('/json')}")
+
+    def text(self, path: Path) -> str | None:
+        return self.files[path][0] if path in self.files else None
+
+    def exists(self, path: Path) -> bool:
+        return any(path == each or path in each.parents for each in self.files)
+
+    def listener(self, _host: str, _port: int) -> str | None:
+        return None
+
+    def free_port(self, _host: str, _name: str) -> int:
+        return 20001
+
+    # --- the flow ---
+
+    def plan(self, spec: Spec, password: Secret) -> Plan:
+        module = runtimes.load("docker")
+        inputs = desires.Inputs("docker", self._templates, module.port(spec, self), password, {}, {}, None)
+        files = desires.files(spec, inputs)
+        site = module.examine(spec, files, self)
+        conf = next(str(each.content) for each in files if each.path == spec.home / CONF)
+        wanted = {**desires.of_files(spec, files), **site.desired, **desires.inside(spec, inputs, conf)}
+        found = {**file.observe(wanted, self.text, lambda path: self.files[path][1]), **site.observed}
+        return planner.plan(spec, inputs, site, wanted, {**found, **self._inside(spec, password, wanted)})
+
+    def _inside(
+        self, spec: Spec, password: Secret, wanted: Mapping[Address, State]
+    ) -> Mapping[Address, State | Unknown]:
+        container = self.objects.get(f"containers/{spec.server.container_name}")
+        if container is None or container["State"]["Status"] != "running":
+            fresh = self.password is None
+            return {} if fresh else {each: UNKNOWN for each in wanted if each.kind in ("settings", "database")}
+        if self.password != password.reveal():
+            refused = {**server.desired(spec.name), **role.observe(spec.server.user, "refused")}
+            return {**refused, **{each: UNKNOWN for each in wanted if each.kind in ("settings", "database")}}
+        known = catalogue(spec.server.major)
+        rows = {name: settings.Row(value, known[name].context, "configuration file", "", 0, pending_restart=False)
+                for name, value in self.in_force.items()}  # fmt: skip
+        there = database.desired(spec.server.database) if spec.server.database in self.databases else {}
+        seen = {settings.ADDRESS: settings.Settings(dict(self.in_force), rows=rows)}
+        return {**server.desired(spec.name), **role.desired(spec.server.user), **there, **seen}
+
+    def converge(self, spec: Spec, password: Secret) -> list[Plan]:
+        """Do what apply does, and return the plans of its rounds; the last one is empty if all went well."""
+        plans = []
+        for _ in range(8):
+            plans.append(self.plan(spec, password))
+            for step in plans[-1].steps:
+                for effect in step.effects:
+                    self._perform(effect, spec, password)
+                if step.reveals and step.effects:
+                    break
+            if plans[-1].is_empty:
+                break
+        return plans
+
+    # --- effects ---
+
+    @singledispatchmethod
+    def _perform(self, effect: Effect, spec: Spec, password: Secret) -> None:
+        raise NotImplementedError(effect, spec, password)
+
+    @_perform.register(WriteFile)
+    def _(self, effect: WriteFile, _spec: Spec, _password: Secret) -> None:
+        text = effect.content if isinstance(effect.content, str) else effect.content.reveal()
+        self.files[effect.path] = (text, effect.mode)
+
+    @_perform.register(MakeDirectory)
+    def _(self, effect: MakeDirectory, _spec: Spec, _password: Secret) -> None:
+        self.files[effect.path / "PG_VERSION"] = ("", effect.mode)
+
+    @_perform.register(RunLocalSql)
+    def _(self, _effect: RunLocalSql, _spec: Spec, password: Secret) -> None:
+        self.password = password.reveal()
+
+    @_perform.register(RunSql)
+    def _(self, effect: RunSql, _spec: Spec, _password: Secret) -> None:
+        self.databases |= {each.removeprefix('CREATE DATABASE "')[:-1].replace('""', '"') for each in effect.statements}
+
+    @_perform.register(ReloadSettings)
+    def _(self, _effect: ReloadSettings, spec: Spec, _password: Secret) -> None:
+        self._read_settings(spec, starting=False)
+
+    @_perform.register(WaitReady)
+    def _(self, _effect: WaitReady, spec: Spec, password: Secret) -> None:
+        container = self.objects[f"containers/{spec.server.container_name}"]
+        assert container["State"]["Running"]
+        if self.password is None:
+            self.password, self.databases = password.reveal(), {"postgres", spec.server.user}
+        self.databases.add("postgres")
+
+    @_perform.register(EngineCall)
+    def _(self, effect: EngineCall, spec: Spec, _password: Secret) -> None:
+        kind = effect.operation.partition("_")[2]
+        if effect.operation == "pull_image":
+            self.images.add(effect.target)
+        elif kind in ("network", "volume"):
+            labels = {"Labels": json.loads(json.dumps(effect.body["labels"]))}
+            self.objects[f"{kind}s/{effect.target}"] = labels
+        elif effect.operation == "create_container":
+            assert f"containers/{effect.target}" not in self.objects
+            self.objects[f"containers/{effect.target}"] = inspected(effect.body, spec.server.major)
+        elif effect.operation == "remove_container":
+            self.objects.pop(f"containers/{effect.target}", None)
+        elif effect.operation == "rename_container":
+            self.objects[f"containers/{effect.body['name']}"] = self.objects.pop(f"containers/{effect.target}")
+        elif effect.operation != "copy_to_container":
+            self.become(spec, "exited" if effect.operation == "stop_container" else "running")
+            if effect.operation in ("start_container", "restart_container"):
+                self._read_settings(spec, starting=True)
+
+    def become(self, spec: Spec, status: str) -> None:
+        """Bring the container into a state."""
+        running = status in ("running", "paused")
+        self.objects[f"containers/{spec.server.container_name}"]["State"] = {"Status": status, "Running": running}
+
+    def _read_settings(self, spec: Spec, *, starting: bool) -> None:
+        known, major = catalogue(spec.server.major), spec.server.major
+        raw = settings.parse(self.files[spec.home / CONF][0])
+        named = {canonical_name(major, name): value for name, value in raw.items()}
+        read = {name: normalise(known[name], value) for name, value in named.items()}
+        kept = {} if starting else {n: v for n, v in self.in_force.items() if known[n].context == "postmaster"}
+        new = {n: v for n, v in read.items() if starting or known[n].context != "postmaster"}
+        self.in_force = {**kept, **new}
+
+
+def inspected(body: Mapping[str, Any], major: int) -> dict[str, Any]:
+    """Return what the engine shows of a container that was created with a body."""
+    body, brought = json.loads(json.dumps(body)), image(major)["Config"]
+    env = dict(each.partition("=")[::2] for each in (*brought["Env"], *body.get("Env", ())))
+    mounts = [
+        {"Type": each["Type"], "Source": each.get("Source", ""), "Destination": each["Target"],
+         "RW": not each.get("ReadOnly"), **({"Name": each["Source"]} if each["Type"] == "volume" else {})}
+        for each in body["HostConfig"]["Mounts"]
+    ]  # fmt: skip
+    config = {**brought, **{key: text for key, text in body.items() if key not in ("HostConfig", "NetworkingConfig")}}
+    config |= {"Env": [f"{k}={v}" for k, v in env.items()], "Labels": {**brought["Labels"], **body["Labels"]}}
+    return {
+        "Id": "0" * 64,
+        "Image": image(major)["Id"],
+        "State": {"Status": "created", "Running": False},
+        "RestartCount": 0,
+        "Config": config,
+        "HostConfig": body["HostConfig"],
+        "Mounts": mounts,
+        "NetworkSettings": {"Networks": {body["HostConfig"]["NetworkMode"]: {}}},
+    }
