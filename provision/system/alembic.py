@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.errors import MigrationsError
+from provision.errors import MigrationsError, ProvisionError
 from provision.revisions import version_table
 from provision.system import alembic_command, alembic_errors, alembic_watch
 from provision.system.alembic_events import MigrationEvent
@@ -87,7 +87,7 @@ def migrate(
 
 def _serve(run: Run, child: Child | None) -> None:
     """Run what is pending; a revision that got no lock, and left nothing, is run again after a while."""
-    tries: dict[str, int] = {}
+    failures: list[NoLockError] = []
     while True:
         rows = run.rows() or ()
         names, _ = _work(run.graph, rows, run.effect)
@@ -96,19 +96,37 @@ def _serve(run: Run, child: Child | None) -> None:
             try:
                 serve(run, running, request(run, rows, names))
             except NoLockError as failure:
-                number = tries[failure.revision] = tries.get(failure.revision, 0) + 1
-                pause = min(_FIRST_PAUSE * 2.0 ** (number - 1), _LONGEST_PAUSE)
-                if number > _RETRIES or time.monotonic() + pause > run.deadline:
-                    times = "once" if number == 1 else f"{number} times"
-                    failure.error.evidence = (*failure.error.evidence, f"it was tried {times}")
-                    raise failure.error from None
-                revision = failure.revision
+                failures = [*[each for each in failures if each.revision == failure.revision], failure]
+            except ProvisionError:
+                if failures and time.monotonic() >= run.deadline and run.running in {None, failures[-1].revision}:
+                    raise _tried(failures) from None
+                raise
             else:
                 return
-        run.pids.clear()
-        run.running = None
-        run.on_event(MigrationEvent("retrying", run.graph.describe(revision), seconds=pause))
-        time.sleep(pause)
+        _pause(run, failures)
+
+
+def _pause(run: Run, failures: list[NoLockError]) -> None:
+    """Wait before a revision is run again, longer each time.
+
+    Raises:
+        ProvisionError: it was tried often enough, or the time is over.
+    """
+    pause = min(_FIRST_PAUSE * 2.0 ** (len(failures) - 1), _LONGEST_PAUSE)
+    if len(failures) > _RETRIES or time.monotonic() + pause > run.deadline:
+        raise _tried(failures)
+    run.pids.clear()
+    run.running = None
+    run.on_event(MigrationEvent("retrying", run.graph.describe(failures[-1].revision), seconds=pause))
+    time.sleep(pause)
+
+
+def _tried(failures: list[NoLockError]) -> ProvisionError:
+    """Return the error for a revision that never got its lock."""
+    error = failures[-1].error
+    times = "once" if len(failures) == 1 else f"{len(failures)} times"
+    error.evidence = (*error.evidence, f"it was tried {times}")
+    return error
 
 
 def _work(graph: Graph, rows: tuple[str, ...], effect: Migrate) -> tuple[tuple[str, ...], tuple[str, ...]]:

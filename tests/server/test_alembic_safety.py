@@ -1,0 +1,252 @@
+"""Nobody is hurt while migrations run: locks are waited for a short time, and what went wrong half-way is named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trees
+
+from provision.errors import ProvisionError, StepFailedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Server
+
+    from provision.spec.model import Migrations
+    from provision.system.alembic import MigrationEvent
+
+pytestmark = pytest.mark.server
+
+ADD = 'op.add_column("alpha", sa.Column("x", sa.Integer))'
+ATTEMPTS = """
+import pathlib, os
+with open({path!r}, "a") as file:
+    file.write("x")
+"""
+
+
+def failure(tree: Migrations, database: Server, events: list[MigrationEvent] | None = None) -> ProvisionError:
+    with pytest.raises(StepFailedError) as caught:
+        trees.run(tree, database.endpoint, events=events)
+    return caught.value
+
+
+def hold(database: Server, seconds: float, statement: str = "LOCK TABLE alpha IN ACCESS SHARE MODE") -> threading.Timer:
+    """Hold a lock from another session; it is let go after a while."""
+    other = database.connect()
+    with other.cursor() as cursor:
+        cursor.execute("SET application_name = 'the other one'")
+        cursor.execute("BEGIN")
+        cursor.execute(statement)
+    timer = threading.Timer(seconds, other.close)
+    timer.start()
+    return timer
+
+
+def test_a_lock_is_waited_for_a_short_time_and_again_and_readers_are_not_held_up(
+    tmp_path: Path, database: Server
+) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": trees.table("beta") + "\n" + ADD})
+    trees.run(tree, database.endpoint, "alpha")
+    timer = hold(database, 6)
+    longest, stop = [0.0], threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            began = time.monotonic()
+            database.execute("SELECT count(*) FROM alpha")
+            longest[0] = max(longest[0], time.monotonic() - began)
+            time.sleep(0.05)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    events: list[MigrationEvent] = []
+    try:
+        done = trees.run(replace(tree, lock_timeout=0.8), database.endpoint, events=events)
+    finally:
+        stop.set()
+        reader.join()
+        timer.join()
+    assert done.after == ("beta",)
+    assert [name for name, _ in done.revisions] == ["beta"]
+    assert 2 <= [each.what for each in events].count("retrying") <= 8
+    (blocked, *_) = [each for each in events if each.what == "blocked"]
+    assert "the other one" in str(blocked)
+    assert "LOCK TABLE alpha" in str(blocked)
+    assert longest[0] < 2
+
+
+def test_a_lock_that_is_never_free_ends_at_the_time_limit_and_names_its_holder(
+    tmp_path: Path, database: Server
+) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ADD})
+    trees.run(tree, database.endpoint, "alpha")
+    timer = hold(database, 8)
+    began = time.monotonic()
+    error = failure(replace(tree, lock_timeout=0.6, timeout=4), database)
+    assert time.monotonic() - began < 8
+    timer.join()
+    assert error.sentence == "revision beta  make beta failed"
+    text = "\n".join(error.evidence)
+    assert "canceling statement due to lock timeout" in text
+    assert "the other one" in text
+    assert "applied now: alpha  make alpha" in text
+    assert "it was tried" in text
+
+
+def test_a_revision_that_has_committed_is_not_run_again(tmp_path: Path, database: Server) -> None:
+    log = tmp_path / "attempts"
+    body = (
+        ATTEMPTS.format(path=str(log)) + trees.table("beta") + "\nop.get_bind().commit()\nop.get_bind().begin()\n" + ADD
+    )
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": body})
+    trees.run(tree, database.endpoint, "alpha")
+    timer = hold(database, 3)
+    error = failure(replace(tree, lock_timeout=0.5), database)
+    timer.join()
+    assert log.read_text() == "x"
+    assert "left behind, outside a transaction: table public.beta" in error.evidence
+    assert "clean up: DROP TABLE public.beta;" in error.evidence
+    assert "remove what was left behind" in str(error.next_step)
+
+
+def test_an_index_that_could_not_be_finished_is_named_with_its_clean_up(tmp_path: Path, database: Server) -> None:
+    body = (
+        'op.execute("INSERT INTO alpha VALUES (1), (2)")\n'
+        'op.create_index("ix_done", "alpha", ["id"])\n'
+        "with op.get_context().autocommit_block():\n"
+        '    op.create_index("ix_broken", "alpha", [sa.text("(1)")], unique=True, postgresql_concurrently=True)'
+    )
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": body})
+    error = failure(tree, database)
+    left = [each for each in error.evidence if each.startswith(("left", "clean"))]
+    assert left == [
+        "left behind, outside a transaction: index public.ix_broken, which is INVALID",
+        "left behind, outside a transaction: index public.ix_done",
+        "clean up: DROP INDEX CONCURRENTLY public.ix_broken;",
+        "clean up: DROP INDEX CONCURRENTLY public.ix_done;",
+    ]
+    database.execute("DROP INDEX CONCURRENTLY public.ix_broken")
+    database.execute("DROP INDEX CONCURRENTLY public.ix_done")
+    trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "pass"})
+    assert trees.run(tree, database.endpoint).after == ("beta",)
+
+
+def test_what_is_rolled_back_is_not_called_left_behind(tmp_path: Path, database: Server) -> None:
+    failing = trees.table("gamma") + '\nop.execute("SELECT 1 / 0")'
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": trees.table("beta"), "gamma": failing})
+    assert not [each for each in failure(tree, database).evidence if each.startswith(("left", "clean"))]
+
+
+def test_an_invalid_index_is_told_after_migrating(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": trees.table("beta")})
+    trees.run(tree, database.endpoint, "alpha")
+    database.execute(
+        "CREATE INDEX ix ON alpha (id)", "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix'::regclass"
+    )
+    events: list[MigrationEvent] = []
+    trees.run(tree, database.endpoint, events=events)
+    assert str(events[-1]) == (
+        "index public.ix is INVALID, and no query uses it; REINDEX INDEX CONCURRENTLY public.ix;"
+    )
+
+
+def test_concurrently_waits_longer_than_other_statements(tmp_path: Path, database: Server) -> None:
+    concurrently = (
+        "with op.get_context().autocommit_block():\n"
+        '    op.create_index("ix", "alpha", ["id"], postgresql_concurrently=True)\n'
+        '    assert op.get_bind().exec_driver_sql("SHOW lock_timeout").scalar() == "500ms"'
+    )
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": concurrently})
+    trees.run(tree, database.endpoint, "alpha")
+    timer = hold(database, 2, "INSERT INTO alpha VALUES (1)")
+    done = trees.run(replace(tree, lock_timeout=0.5), database.endpoint)
+    timer.join()
+    assert done.after == ("beta",)
+    assert done.revisions[0][1] > 1
+
+
+def test_the_applications_own_second_session_is_named_and_the_time_limit_ends_it(
+    tmp_path: Path, database: Server
+) -> None:
+    second = (
+        ADD + "\nother = sa.create_engine(op.get_bind().engine.url)\n"  # noqa: S608
+        'with other.begin() as connection:\n    connection.execute(sa.text("SELECT count(*) FROM alpha"))'
+    )
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": second})
+    trees.run(tree, database.endpoint, "alpha")
+    events: list[MigrationEvent] = []
+    began = time.monotonic()
+    error = failure(replace(tree, timeout=4), database, events)
+    assert time.monotonic() - began < 10
+    assert any("this migration's own other session" in str(each) for each in events)
+    assert "took longer than 4 s" in error.sentence
+    assert any("this migration's own other session" in each for each in error.evidence)
+    assert database.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ) == [(0,)]
+
+
+def test_a_limit_that_env_py_sets_is_kept(tmp_path: Path, database: Server) -> None:
+    env = trees.ENV.replace(
+        "    context.configure(",
+        "    connection.exec_driver_sql(\"SET lock_timeout = '77s'\")\n    connection.commit()\n    context.configure(",
+    )
+    show = 'assert op.get_bind().exec_driver_sql("SHOW lock_timeout").scalar() == "77s"'
+    assert trees.run(trees.write(tmp_path, {"alpha": show}, env=env), database.endpoint).after == ("alpha",)
+
+
+def test_one_transaction_for_all_revisions(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": 'op.execute("SELECT 1 / 0")'})
+    error = failure(replace(tree, transaction_per_revision=False), database)
+    assert "applied now: nothing" in error.evidence
+    assert database.execute("SELECT to_regclass('alpha')") == [(None,)]
+
+
+def test_an_interrupt_of_a_program_of_its_own_ends_its_statement(tmp_path: Path, database: Server) -> None:
+    import sys
+
+    program = "import os, psycopg2; psycopg2.connect(os.environ['DSN']).cursor().execute('SELECT pg_sleep(60)')"
+    tree = trees.write(tmp_path, {"alpha": "pass"})
+    from provision.model import Secret
+
+    tree = replace(tree, command=(sys.executable, "-c", program), env={"DSN": Secret("{url}")})
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+
+    def interrupt() -> None:
+        while database.execute(asleep) == [(0,)]:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        trees.run(tree, database.endpoint)
+    thread.join()
+    assert database.execute(asleep) == [(0,)]
+    with closing(database.connect()):
+        pass
+
+
+def test_forty_revisions_and_three_indexes_built_concurrently_by_eight_at_once(
+    tmp_path: Path, database: Server
+) -> None:
+    index = (
+        "with op.get_context().autocommit_block():\n"
+        '    op.create_index("ix_{0}", "r00", [sa.text("(id + {0})")], postgresql_concurrently=True)'
+    )
+    bodies = {f"r{n:02}": index.format(n) if n in {10, 20, 30} else trees.table(f"r{n:02}") for n in range(40)}
+    tree = trees.write(tmp_path, bodies)
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda _n: trees.run(tree, database.endpoint), range(8)))
+    assert sorted(len(each.revisions) for each in done) == [0] * 7 + [40]
+    assert database.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
