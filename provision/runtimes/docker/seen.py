@@ -1,0 +1,185 @@
+"""One environment's container, network and volumes, as the engine showed them once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import ProvisionError
+from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
+from provision.runtimes.docker.states import (
+    IDLE,
+    Container,
+    Directory,
+    Image,
+    Network,
+    VolumeState,
+    desired_container,
+    observed_container,
+)
+from provision.runtimes.docker.watch import ContainerWatch
+from provision.spec.model import DataPath, Ephemeral
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provision.runtimes import Look
+    from provision.runtimes.docker.compose import Creation
+    from provision.spec.model import Spec
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is declared, and what the JSON of the engine says is there."""
+
+    spec: Spec
+    creation: Creation
+    uploads: Mapping[str, tuple[str | Secret, int]]
+    container: Mapping[str, Any] | None
+    image: Mapping[str, Any] | None
+    own_image: Mapping[str, Any] | None
+    networks: Mapping[str, Mapping[str, Any] | None]
+    volumes: Mapping[str, Mapping[str, Any] | None]
+    look: Look = field(repr=False)
+
+    is_ours = True
+    programs = None
+    config_file = "/etc/postgresql/postgresql.conf"
+
+    # --- what is declared, what is there ---
+
+    @property
+    def container_name(self) -> str:
+        """The container's name."""
+        return self.creation.container
+
+    @property
+    def desired(self) -> dict[Address, State]:
+        """Image, network, volumes or data directory, container."""
+        found: dict[Address, State] = {Address("image", self.creation.image): Image(self.creation.image)}
+        found |= {Address("network", each.name): Network(each.name) for each in self.creation.networks}
+        found |= {Address("volume", each.name): VolumeState(each.name) for each in self.creation.volumes}
+        if isinstance(self.spec.server.data, DataPath):
+            found[Address("directory", str(self.spec.server.data.path))] = Directory(self.spec.server.data.path)
+        brought = (self.image or self.own_image or {}).get("Config") or {}
+        found[Address("container", self.container_name)] = desired_container(self.creation, brought)
+        return found
+
+    @property
+    def observed(self) -> dict[Address, State | Unknown]:
+        """The same addresses, as far as there is something."""
+        found: dict[Address, State | Unknown] = {}
+        if self.image is not None:
+            found[Address("image", self.creation.image)] = Image(self.creation.image)
+        found |= {Address("network", name): Network(name) for name, seen in self.networks.items() if seen is not None}
+        for name, seen in self.volumes.items():
+            if seen is not None:
+                found[Address("volume", name)] = VolumeState(name, seen.get("Labels") or {})
+        data = self.spec.server.data
+        if isinstance(data, DataPath) and self.look.exists(data.path):
+            found[Address("directory", str(data.path))] = Directory(data.path)
+        if self.container is not None:
+            found[Address("container", self.container_name)] = self._observed_container(self.container)
+        return found
+
+    def _observed_container(self, container: Mapping[str, Any]) -> Container:
+        brought = (self.own_image or {}).get("Config") or {}
+        current = (self.image or {}).get("Id", "")
+        return observed_container(container, brought, current_image_id=current)
+
+    @property
+    def _state(self) -> str:
+        return "absent" if self.container is None else str(self.container["State"]["Status"])
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has initialised the data yet."""
+        data = self.spec.server.data
+        if isinstance(data, Ephemeral):
+            return self._state == "absent" or self._state in IDLE
+        if isinstance(data, DataPath):
+            return not self.look.exists(data.path)
+        return all(seen is None for seen in self.volumes.values())
+
+    @property
+    def status(self) -> Status:
+        """The container in a few words."""
+        if self.container is None:
+            coming = " (not made yet)" if self.is_fresh else ""
+            return Status("absent", image=self.creation.image, data=self._data_place + coming)
+        state = self.container["State"]
+        words = {"exited": "stopped", "created": "stopped", "dead": "stopped"}
+        ended = state["Status"] in ("exited", "restarting") and state["ExitCode"]
+        detail = f"exit code {state['ExitCode']}" if ended else ""
+        if state.get("OOMKilled"):
+            detail += ", killed for lack of memory"
+        return Status(
+            words.get(state["Status"], state["Status"]),
+            detail=detail,
+            image=self.container["Config"]["Image"],
+            container=self.container_name,
+            started=state["StartedAt"] if state["Running"] else None,
+            data=self._data_place,
+        )
+
+    @property
+    def _data_place(self) -> str:
+        data = self.spec.server.data
+        if isinstance(data, Ephemeral):
+            return "in memory"
+        return f"directory {data.path}" if isinstance(data, DataPath) else f"volume {data.name}"
+
+    def endpoint(self, password: Secret) -> Endpoint | None:
+        """Return the published address of the running container, as the engine shows it."""
+        if self._state != "running" or self.container is None:
+            return None
+        return self._published(self.container["HostConfig"]["PortBindings"] or {}, password)
+
+    def target(self, password: Secret) -> Endpoint:
+        """Return the address that the compose file publishes.
+
+        Raises:
+            ProvisionError: it publishes none.
+        """
+        found = self._published(self.creation.body["HostConfig"].get("PortBindings", {}), password)
+        if found is None:
+            raise ProvisionError(
+                "the rendered docker-compose.yml publishes no port, so the server cannot be reached from here",
+                next_step="add `ports:` to your docker-compose.yml.j2",
+            )
+        return found
+
+    def _published(self, bindings: Mapping[str, Any], password: Secret) -> Endpoint | None:
+        for each in bindings.values():
+            server, host = self.spec.server, self._reachable(each[0]["HostIp"])
+            return Endpoint(host, int(each[0]["HostPort"]), server.user, password, server.database)
+        return None
+
+    def _reachable(self, published: str) -> str:
+        if not self.look.engine_is_local:
+            return self.look.engine_host
+        return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(published, published)  # noqa: S104  # compared
+
+    # --- what a run asks while it works ---
+
+    @property
+    def log_command(self) -> str:
+        """The command that shows the log."""
+        return f"docker logs {self.container_name}"
+
+    def watch(self) -> ContainerWatch:
+        """Return what tells whether the container has ended."""
+        return ContainerWatch(self.look, self.container_name)
+
+    def calm(self) -> tuple[Effect, ...]:
+        """Stop a container that starts and ends again and again; what it said stays in its log."""
+        seen = self.look.engine(f"/containers/{self.container_name}/json")
+        if seen is None or not (seen["State"]["Restarting"] or seen["RestartCount"]):
+            return ()
+        return (EngineCall("stop_container", self.container_name, {"timeout": 1}),)
+
+    def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
+        """Return the lines of the container's log."""
+        if self.container is None:
+            return None
+        return self.look.container_log(self.container_name, follow=follow, tail=tail)
