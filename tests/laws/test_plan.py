@@ -15,6 +15,7 @@ from support.fake import World
 from provision.errors import RefusedError
 from provision.model import UNKNOWN, Action, Secret
 from provision.runtimes.docker import compose
+from provision.runtimes.docker.service import TRANSLATIONS
 from provision.spec.load import read
 from provision.spec.model import Ephemeral, Spec
 
@@ -162,7 +163,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("option", sorted(compose._SERVICE | dict.fromkeys(compose._HANDLED)))
+@pytest.mark.parametrize("option", sorted({*TRANSLATIONS, *compose._HANDLED}))
 def test_every_option_of_the_service_changes_the_fingerprint(option: str) -> None:
     def fingerprint(**options: Any) -> str:
         secrets = {name: {"file": f"./{name}"} for name in ("one", "two")}
