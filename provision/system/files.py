@@ -83,7 +83,7 @@ def copy(source: Path, path: Path) -> None:
     try:
         make_directory(path.parent, 0o755)
         if source.is_file():
-            write_atomically(path, source.read_text(), 0o644)
+            write_atomically(path, source.read_bytes().decode(), 0o644)
             return
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:

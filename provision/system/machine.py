@@ -66,6 +66,10 @@ class Machine:
         """Return what a symbolic link points at; None where there is none."""
         return path.readlink() if path.is_symlink() else None
 
+    def is_mount(self, path: Path) -> bool:
+        """Tell whether a file system is mounted there."""
+        return path.is_mount()
+
     def holds_anything(self, directory: Path) -> bool:
         """Tell whether there is anything in a directory."""
         try:

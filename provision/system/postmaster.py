@@ -42,7 +42,7 @@ def find(data: Path) -> Postmaster | None:
     lines = _pid_file(data)
     if lines is None:
         return None
-    pid = int(lines[_PID]) if lines and lines[_PID].strip("-").isdigit() else 0
+    pid = _pid(lines)
     if pid <= 0 or not is_server(pid, data):
         return None
 
@@ -70,15 +70,20 @@ def version(data: Path) -> str | None:
         return ""
 
 
-def has_stale_number(data: Path) -> bool:
-    """Tell whether ``postmaster.pid`` names a process that lives and is not the server.
+def blocks_a_start(data: Path) -> bool:
+    """Tell whether ``postmaster.pid`` is left over in a way that the server does not see through by itself.
 
-    The server itself would take that one for its predecessor, and refuse to start.
+    One that names a living process looks like that of a predecessor; one that is empty, after a crash of the machine,
+    like that of a server that is just starting.
     """
     lines = _pid_file(data)
-    if not lines or not lines[_PID].strip("-").isdigit():
+    if lines is None:
         return False
-    pid = abs(int(lines[_PID]))
+    pid = _pid(lines)
+    if pid <= 0:
+        return True
+    if not _PROC.joinpath("self").exists() and _runs_postgres(pid):
+        return False  # without /proc there is no way to tell on which directory it is
     return _exists(pid) and not is_server(pid, data)
 
 
@@ -111,13 +116,19 @@ def is_alive(pid: int) -> bool:
 
 
 def _looks_like_server(pid: int, data: Path) -> bool:
-    """Ask ``ps``, where there is no ``/proc``."""
-    said = subprocess.run(
-        ("ps", "-o", "stat=,command=", "-p", str(pid)), capture_output=True, text=True, check=False
-    ).stdout
-    state, _, command = said.strip().partition(" ")
+    return _runs_postgres(pid) and f"-D {data}" in _said_by_ps(pid)
+
+
+def _runs_postgres(pid: int) -> bool:
+    state, _, command = _said_by_ps(pid).partition(" ")
     program = command.partition(" -D ")[0].rpartition("/")[2]
-    return not state.startswith("Z") and program.strip() in _NAMES and str(data) in command
+    return not state.startswith("Z") and program.strip() in _NAMES
+
+
+def _said_by_ps(pid: int) -> str:
+    """Ask ``ps`` for the state and the command line of a process, where there is no ``/proc``."""
+    argv = ("ps", "-o", "stat=,command=", "-p", str(pid))
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def others(data: Path) -> list[int]:
@@ -140,6 +151,10 @@ def ended(pid: int) -> int | None:
         if seen == pid:
             _codes[pid] = os.waitstatus_to_exitcode(status)
     return _codes.get(pid)
+
+
+def _pid(lines: list[str]) -> int:
+    return int(lines[_PID]) if lines and lines[_PID].strip().isdigit() else 0
 
 
 def options(data: Path) -> tuple[str, ...]:

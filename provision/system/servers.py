@@ -205,7 +205,7 @@ def _bury_predecessor(data: Path, deadline: float) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGQUIT)
         time.sleep(_POLL)
-    if postmaster.has_stale_number(data):
+    if postmaster.blocks_a_start(data):
         (data / "postmaster.pid").unlink(missing_ok=True)
 
 

@@ -174,6 +174,15 @@ def test_a_stale_number_of_another_process_is_neither_believed_nor_signalled(env
             stranger.kill()
 
 
+def test_an_empty_number_after_a_crash_of_the_machine_does_not_matter(environment: Embedded) -> None:
+    environment.apply()
+    file = environment.data / "postmaster.pid"
+    environment.signal(signal.SIGKILL)
+    file.write_text("")
+    environment.apply()
+    environment.settled()
+
+
 @pytest.mark.parametrize("running_", [True, False], ids=["running", "stopped"])
 def test_a_moved_checkout_takes_its_server_along(environment: Embedded, *, running_: bool) -> None:
     environment.migrations("customer").apply()

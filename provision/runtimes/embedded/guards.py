@@ -51,6 +51,11 @@ def check_data(spec: Spec, places: Places, look: Look) -> None:
         )
     made_by = machine.version(path)
     if made_by is None:
+        if machine.is_mount(path):
+            raise RefusedError(
+                f"{path} is where a file system is mounted, and a data directory is put in place by renaming it",
+                next_step=f"name a directory in it: `server.data: {{path: {path / 'data'}}}`",
+            )
         if machine.holds_anything(path):
             raise RefusedError(
                 f"the directory {path} holds something else than the data of a server",

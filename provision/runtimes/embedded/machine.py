@@ -52,6 +52,9 @@ class Machine(Protocol):
     def link(self, path: Path) -> Path | None:
         """Return what a symbolic link points at; None where there is none."""
 
+    def is_mount(self, path: Path) -> bool:
+        """Tell whether a file system is mounted there."""
+
     def holds_anything(self, directory: Path) -> bool:
         """Tell whether there is anything in a directory."""
 
