@@ -22,5 +22,5 @@ CASES = {
 
 
 @pytest.mark.parametrize(("lines", "expected"), CASES.values(), ids=CASES)
-def test_an_error_quotes_the_last_fatal_complaint(lines, expected):
+def test_an_error_quotes_the_last_fatal_complaint(lines: list[str], expected: list[str]) -> None:
     assert telling(lines) == expected
