@@ -309,11 +309,15 @@ class WaitReady:
 
 @dataclass(frozen=True, slots=True)
 class Migrate:
-    """Bring one Alembic tree to ``target``; ``name`` selects the tree among the spec's migrations."""
+    """Bring one Alembic tree to ``target``; ``name`` selects the tree among the spec's migrations.
+
+    ``revisions`` are those that will run as far as is known now, in their order: the id and its file.
+    """
 
     name: str
     target: tuple[str, ...]
     direction: Literal["upgrade", "downgrade"] = "upgrade"
+    revisions: tuple[tuple[str, Path], ...] = ()
 
 
 Effect = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.commands.options import (
+    allow_downgrade_option,
     detailed_exitcode_option,
     diff_option,
     json_option,
@@ -42,6 +43,7 @@ LOCK_TIMEOUT = 60.0
     help="How long to wait for another apply of the same environment.",
 )
 @runtime_option
+@allow_downgrade_option
 @json_option
 @switches
 @pass_console

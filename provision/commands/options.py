@@ -56,6 +56,9 @@ runtime_option = click.option(
     type=click.Choice(["docker", "embedded", "external"]),
     help="Where a new server shall live, whatever the spec says; for this run.",
 )
+allow_downgrade_option = _flag(
+    "--allow-downgrade", sets="allow_downgrade", text="Undo revisions where the database is ahead of the target."
+)
 spec_argument = click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC]")
 
 
@@ -89,7 +92,13 @@ def load_spec(console: Console, given: Path | None) -> Spec:
 
     from provision.spec.load import load
 
-    return load(path, os.environ)
+    found = load(path, os.environ)
+    if console.allow_downgrade:
+        from dataclasses import replace
+
+        trees = tuple(replace(tree, allow_downgrade=True) for tree in found.migrations)
+        return replace(found, migrations=trees)
+    return found
 
 
 def shell_word(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.commands.options import (
+    allow_downgrade_option,
     detailed_exitcode_option,
     diff_option,
     json_option,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @diff_option
 @detailed_exitcode_option
 @runtime_option
+@allow_downgrade_option
 @json_option
 @switches
 @pass_console

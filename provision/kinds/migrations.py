@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 from provision.errors import RefusedError
 from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
 from provision.revisions import version_table
+from provision.revisions.targets import scope
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from provision.model import Query
     from provision.revisions import Graph
     from provision.spec.model import Migrations
@@ -77,14 +80,19 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
     if rows == target:
         return ()
     _refuse_foreign(tree, graph, rows)
+    about = scope(graph, tree.target)
     undo, run = graph.downgrades(rows, target), graph.pending(rows, target)
+    if about is not None:
+        undo = tuple([name for name in undo if name in about])
+    if not undo and not run:
+        return ()
     if undo and not tree.allow_downgrade:
         raise _ahead(tree, graph, undo)
     if isinstance(before, Revisions) and before.stranded:
         raise _stranded(tree, graph, before.stranded)
     effects = (
-        *([Migrate(tree.name, target, "downgrade")] if undo else []),
-        *([Migrate(tree.name, target, "upgrade")] if run else []),
+        *([Migrate(tree.name, _kept(graph, rows, target, undo), "downgrade", _files(graph, undo))] if undo else []),
+        *([Migrate(tree.name, target, "upgrade", _files(graph, run))] if run else []),
     )
     why = (*[f"undo {graph[each]}" for each in undo], *[str(graph[each]) for each in run])
     return (
@@ -99,6 +107,16 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
             destroys=bool(undo),
         ),
     )
+
+
+def _files(graph: Graph, names: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
+    return tuple([(name, graph[name].path) for name in names])
+
+
+def _kept(graph: Graph, rows: tuple[str, ...], target: tuple[str, ...], undo: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a downgrade leads to: the target, and what is on branches that the target is not about."""
+    others = graph.ancestors(rows) - graph.ancestors(target) - set(undo)
+    return graph.version_rows([*target, *others]) if others else target
 
 
 def _later(tree: Migrations, graph: Graph, after: State | None) -> Step:
@@ -130,7 +148,7 @@ def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedErro
     return RefusedError(
         f"the database is ahead of `target: {tree.target}` by {count}, and undoing them can destroy data",
         evidence=_some([str(graph[each]) for each in undo]),
-        next_step="write `target: head`, or, if they shall be undone, `allow_downgrade: true` under `migrations`",
+        next_step="write `target: head`, or, if they shall be undone: provision apply --allow-downgrade",
     )
 
 

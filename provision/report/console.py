@@ -58,6 +58,7 @@ class Console:
         self.began = time.monotonic()
         self.quiet = False
         self.verbose = False
+        self.allow_downgrade = False
         self.colourless = False
         self.json = False
         self.spec = ""  # as the person wrote it, for the commands that are suggested

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import SpecError
-from provision.report.words import effect, is_foretold
+from provision.report.words import effects, is_foretold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,7 +135,7 @@ def _step(step: Step) -> Document:
         "why": [_reason(reason) for reason in step.why],
         "consequence": step.consequence,
         "destroys_data": step.destroys,
-        "effects": [effect(each) for each in step.effects],
+        "effects": [line for each in step.effects for line in effects(each)],
     }
 
 

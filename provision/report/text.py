@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from provision.model import Action
-from provision.report.words import count, effect, is_foretold, place, seconds, url
+from provision.report.words import count, effects, is_foretold, place, seconds, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,8 +84,8 @@ def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
     if step.consequence:
         yield margin + paint("alarm" if step.destroys else "yellow", step.consequence)
     if verbose:
-        for each in step.effects:
-            yield margin + paint("dim", f"· {effect(each)}")
+        for line in [line for each in step.effects for line in effects(each)]:
+            yield margin + paint("dim", f"· {line}")
 
 
 def heading(survey: Survey, paint: Paint) -> str:

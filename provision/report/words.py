@@ -22,6 +22,7 @@ from provision.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from provision.model import Endpoint, Step
@@ -121,3 +122,11 @@ def effect(value: Effect) -> str:
             return f"wait until ready, at most {timeout:g} s"
         case Migrate(name=name, target=target, direction=direction):
             return f"{direction} {name} to {', '.join(target) or 'base'}"
+
+
+def effects(value: Effect) -> Iterator[str]:
+    """Yield one effect in a few words, and for a migration each revision with its file."""
+    yield effect(value)
+    if isinstance(value, Migrate):
+        for name, path in value.revisions:
+            yield f"{value.direction} {name}: {shown(path)}"

@@ -106,12 +106,31 @@ def acyclic(revisions: Mapping[str, Revision], parents: Mapping[str, Sequence[st
     )
 
 
-def several_heads(heads: Sequence[Revision]) -> MigrationsError:
-    """Return the error for ``target: head`` in a tree that has several."""
+def several_heads(heads: Sequence[Revision], target: str = "head") -> MigrationsError:
+    """Return the error for ``head`` where there are several."""
+    all_of_them = target + "s"
     return MigrationsError(
-        f"`target: head` is ambiguous: the tree has {len(heads)} heads",
+        f"`target: {target}` is ambiguous: the tree has {len(heads)} heads" + (" there" if "@" in target else ""),
         evidence=[f"{each}  ({each.path})" for each in heads],
-        next_step="write `target: heads` to apply all of them, or join them: alembic merge -m 'merge' heads",
+        next_step=f"write `target: {all_of_them}` to apply all of them, "
+        f"or join them: alembic merge -m 'merge' {all_of_them if '@' not in target else ' '.join(e.id for e in heads)}",
+    )
+
+
+def several_starts(target: str, found: Sequence[Revision]) -> MigrationsError:
+    """Return the error for steps that begin, or go on, at more than one revision."""
+    return MigrationsError(
+        f"`target: {target}` is ambiguous: its steps lead to {len(found)} revisions",
+        evidence=[f"{each}  ({each.path})" for each in found[:_SHOWN]],
+        next_step="write the revision itself, or the branch before it: branch@…",
+    )
+
+
+def too_far(target: str) -> MigrationsError:
+    """Return the error for steps that lead out of the tree."""
+    return MigrationsError(
+        f"`target: {target}` leads out of the tree: it has not so many revisions",
+        next_step="write fewer steps, head, base, or a revision's id",
     )
 
 

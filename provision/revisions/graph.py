@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.revisions import check
+from provision.revisions import check, targets
 from provision.revisions.order import newest_first
 from provision.revisions.source import FIELDS, Fields, NotStaticError, Revision, digest, read_fields, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
-
-_SHORTEST_PREFIXED = 4  # Alembic's: an id of up to three characters is never meant by a part of it
 
 
 class Graph:
@@ -29,7 +27,7 @@ class Graph:
     def __init__(self, revisions: Iterable[Revision], *, cache: Mapping[str, Fields] | None = None) -> None:
         self.revisions = check.by_id(revisions)
         self.cache: Mapping[str, Fields] = cache or {}
-        labels = check.labels(self.revisions)
+        self.labels = labels = check.labels(self.revisions)
         self._depends_on = {
             each.id: tuple([labels.get(name, name) for name in each.depends_on])
             for each in self.revisions.values()
@@ -106,26 +104,39 @@ class Graph:
                 todo += self._parents[name]
         return seen
 
-    def resolve(self, target: str) -> tuple[str, ...]:
-        """Return the revisions that a target stands for: none for ``base``, all real heads for ``heads``.
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The revisions that follow none, in the order of their files."""
+        return tuple([name for name, each in self.revisions.items() if not each.down])
+
+    def children(self, name: str) -> tuple[str, ...]:
+        """Return the revisions that follow one, without those that only depend on it."""
+        return tuple([each.id for each in self.revisions.values() if name in each.down])
+
+    def predecessors(self, name: str) -> tuple[str, ...]:
+        """Return what a revision follows or depends on, without dependencies that what it follows has already."""
+        return self._needed(name) if name in self._depends_on else self.revisions[name].down
+
+    def lineage(self, name: str) -> frozenset[str]:
+        """Return what a revision follows and what follows it, near and far, without dependencies; and itself."""
+        found = {name}
+        todo = [name]
+        while todo:
+            todo = [each for one in todo for each in self.revisions[one].down if each not in found]
+            found.update(todo)
+        todo, above = [name], {name}
+        while todo:
+            todo = [each for one in todo for each in self.children(one) if each not in above]
+            above.update(todo)
+        return frozenset(found | above)
+
+    def resolve(self, target: str, rows: Collection[str] | None = None) -> tuple[str, ...]:
+        """Return the revisions that a target stands for: see :mod:`provision.revisions.targets`.
 
         Raises:
-            MigrationsError: ``head`` where there are several, or a revision that is unknown or ambiguous.
+            MigrationsError: it stands for none, or it is not clear for which.
         """
-        if target == "base" or (target in {"head", "heads"} and not self.revisions):
-            return ()
-        if target == "heads":
-            return self.version_rows(self.heads)
-        if target == "head":
-            if len(self.heads) > 1:
-                raise check.several_heads([self.revisions[name] for name in self.heads])
-            return self.heads
-        if target in self.revisions:
-            return (target,)
-        found = [name for name in self.revisions if len(name) >= _SHORTEST_PREFIXED and name.startswith(target)]
-        if len(found) != 1:
-            raise check.not_one(target, [self.revisions[name] for name in found], self.revisions)
-        return (found[0],)
+        return targets.resolve(self, target, rows)
 
     def version_rows(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the rows of the version table once ``names`` and all their ancestors are applied, sorted.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provision.revisions.targets import RELATIVE
 from provision.spec.model import Migrations
 from provision.spec.readers import boolean, duration, existing, identifier, name, text
 from provision.spec.reading import Key, Wrong, attempt, failed, mapping, read_table, scalar
@@ -35,6 +36,19 @@ def _script_location(node: Node, reading: Reading) -> Any:
     return value
 
 
+def _target(node: Node, reading: Reading) -> str:
+    read = name("a target", r"\S+", "write `head`, `heads`, `base`, or a revision", 255, verbatim=True)
+    value = read(node, reading)
+    relative = RELATIVE.fullmatch(value)
+    if relative and relative["start"] is None:
+        shown = reading.show(scalar(node, "a target"))
+        raise Wrong(
+            f"{shown} counts from where the database is, so each apply would go further",
+            "write where it shall stand: `head`, a revision, or a revision and steps like `1975ea+2`",
+        )
+    return value
+
+
 def _schema(node: Node, reading: Reading) -> str | None:
     if isinstance(node, Scalar) and node.is_null:
         return None
@@ -45,7 +59,7 @@ MIGRATIONS_KEYS = {
     "name": Key(tree_name),
     "script_location": Key(_script_location),
     "config": Key(existing("`config`", directory=False)),
-    "target": Key(name("a target", r"\S+", "write `head`, `heads`, `base`, or a revision", 255, verbatim=True)),
+    "target": Key(_target),
     "allow_downgrade": Key(boolean),
     "python": Key(existing("`python`", directory=False)),
     "version_table": Key(identifier),

@@ -17,7 +17,7 @@ from provision.spec.model import Migrations
 
 Case = dict[str, Any]
 CASES: dict[str, list[Case]] = yaml.safe_load(Path(__file__).with_name("revisions.yml").read_text(encoding="utf-8"))
-NOTATION = re.compile(r"(?P<id>[^<+]+)(<(?P<down>[^+]+))?(\+(?P<depends_on>.+))?")
+NOTATION = re.compile(r"(?P<id>[^<+#]+)(#(?P<label>[^<+]+))?(<(?P<down>[^+]+))?(\+(?P<depends_on>.+))?")
 
 
 def tree_of(case: Case) -> Migrations:
@@ -31,7 +31,8 @@ def revision(text: str) -> Revision:
     parts = NOTATION.fullmatch(text)
     assert parts is not None
     down, depends_on = (tuple((parts[name] or "").split(",")) if parts[name] else () for name in ("down", "depends_on"))
-    return Revision(parts["id"], down, depends_on, (), "", (), 1, 2, Path(f"{parts['id']}.py"))
+    labels = (parts["label"],) if parts["label"] else ()
+    return Revision(parts["id"], down, depends_on, labels, "", (), 1, 2, Path(f"{parts['id']}.py"))
 
 
 def graph(case: Case) -> Graph:
@@ -69,10 +70,14 @@ def test_plan(case: Case) -> None:
     steps = kind.plan(tree, revisions, before, after)
     assert [line for step in steps for line in step.why] == case.get("why", [])
     for step in steps:
-        target = tuple(case["after"].split())
+        target, kept = tuple(case["after"].split()), tuple(case.get("kept", case["after"]).split())
         assert (step.address, step.action, step.before, step.after) == (address, Action.MIGRATE, before, after)
         assert step.destroys == any("undo" in line for line in case["why"])
-        assert all(isinstance(effect, Migrate) and effect.target == target for effect in step.effects)
+        for effect in step.effects:
+            assert isinstance(effect, Migrate)
+            assert effect.target == (kept if effect.direction == "downgrade" else target)
+        words = [f"undo {n}" if e.direction == "downgrade" else n for e in step.effects for n, _ in e.revisions]
+        assert words == (case["why"] if step.effects else [])
         assert bool(step.effects) == (before is not UNKNOWN)
 
 
