@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "plan": "Show what apply would do, and why. Changes nothing.",
     "apply": "Make the server what the spec says.",
     "status": "Show what runs, where, and at which revision.",
+    "verify": "Compare everything that is declared with what is. Changes nothing.",
     "logs": "Print what the server has logged.",
     "psql": "Open a psql session, logged in.",
     "url": "Print the connection URL, with its password.",

@@ -13,7 +13,7 @@ from provision import plan as planner
 from provision.errors import ProvisionError, RefusedError, UnavailableError
 from provision.eyes import Eyes
 from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
-from provision.model import UNKNOWN, Status
+from provision.model import UNKNOWN, Plan, Status
 from provision.runtimes import choice
 from provision.system import files, secrets
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from provision.desired import Inputs
-    from provision.model import Address, Desired, Endpoint, Observed, Plan, State, Unknown, WriteFile
+    from provision.model import Address, Desired, Endpoint, Observed, State, Unknown, WriteFile
     from provision.revisions import Graph, Location
     from provision.runtimes import Site
     from provision.spec.model import Spec
@@ -58,7 +58,7 @@ class World:
 class Survey:
     """What was declared, what was found, and the plan that leads from one to the other.
 
-    ``endpoint`` is None while no server runs.
+    ``endpoint`` is None while no server runs. ``refusal`` says why there is no plan, where that was allowed.
     """
 
     world: World
@@ -67,6 +67,7 @@ class Survey:
     plan: Plan
     endpoint: Endpoint | None
     status: Status
+    refusal: RefusedError | None = None
 
     @property
     def spec(self) -> Spec:
@@ -148,8 +149,8 @@ def _graphs(spec: Spec) -> tuple[dict[str, Graph], dict[str, Location]]:
     return graphs, locations
 
 
-def survey(spec: Spec, *, runtime: str | None = None) -> Survey:
-    """Look at everything, and plan.
+def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True) -> Survey:
+    """Look at everything, and plan. Without ``refusing``, a plan that is refused is only told.
 
     Raises:
         UnavailableError: no engine answers.
@@ -169,7 +170,12 @@ def survey(spec: Spec, *, runtime: str | None = None) -> Survey:
     at = seen.site.endpoint(seen.inputs.password)
     inside, status = _inside(seen, wanted, at)
     found |= inside
-    plan = planner.plan(spec, seen.inputs, seen.site, wanted, found)
+    try:
+        plan = planner.plan(spec, seen.inputs, seen.site, wanted, found)
+    except RefusedError as error:
+        if refusing:
+            raise
+        return Survey(seen, wanted, found, Plan(()), at, status, error)
     return Survey(seen, wanted, found, plan, at, status)
 
 

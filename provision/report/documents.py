@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from provision.errors import Problem, ProvisionError
     from provision.model import Change, Endpoint, Outcome, Result, Step, WriteFile
+    from provision.report.differences import Verification
     from provision.report.facts import Survey
 
 Document = dict[str, Any]
@@ -65,6 +66,31 @@ def status(survey: Survey) -> Document:
         "changes_pending": survey.plan.differs,
         "pending": [{"address": str(step.address), "action": str(step.action)} for step in survey.plan.steps],
         "notes": list(survey.plan.notes),
+    }
+
+
+def verification(survey: Survey, seen: Verification) -> Document:
+    """Return the document of what is not as declared."""
+    refusal = seen.refusal
+    return {
+        "schema": "provision/verification/1",
+        **_environment(survey),
+        "server": survey.status.server,
+        "clean": seen.is_clean,
+        "compared": seen.compared,
+        "differences": [
+            {
+                "address": str(each.address),
+                "field": each.field,
+                "declared": each.declared,
+                "real": each.real,
+                "text": each.text,
+            }
+            for each in seen.differences
+        ],
+        "unseen": [str(address) for address in seen.unseen],
+        "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
+        "notes": list(seen.notes),
     }
 
 

@@ -29,7 +29,7 @@ MOST_EVIDENCE: Final = 20
 def tell(error: BaseException, console: Console) -> int:
     """Show an error to whoever asked, and return the exit code that belongs to it."""
     code, told = _judge(error)
-    told.next_step = _complete(told.next_step, console.spec)
+    told.next_step = complete(told.next_step, console.spec)
     if code == EXIT_INTERRUPTED:
         console.complain("")  # ends the line on which the terminal wrote ^C
     if console.json:
@@ -81,7 +81,7 @@ def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = Fal
         yield f"{paint('cyan', 'next:')} {error.next_step}"
 
 
-def _complete(next_step: str | None, spec: str) -> str | None:
+def complete(next_step: str | None, spec: str) -> str | None:
     """Add the spec to a command of ours that lacks it: whoever raised the error did not know how it was written."""
     words = (next_step or "").split()
     if spec and words[:1] == ["provision"] and len(words) > 1 and all(word.startswith("-") for word in words[2:]):

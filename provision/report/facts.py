@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from provision.model import Endpoint, Plan, Status
+    from provision.errors import ProvisionError
+    from provision.model import Desired, Endpoint, Observed, Plan, Status
     from provision.spec.model import Spec
 
 
@@ -39,3 +40,19 @@ class Survey(Protocol):
     @property
     def status(self) -> Status:
         """What runs."""
+
+
+class Comparison(Survey, Protocol):
+    """A survey that goes on where no plan can be made."""
+
+    @property
+    def desired(self) -> Desired:
+        """What is declared."""
+
+    @property
+    def observed(self) -> Observed:
+        """What was found."""
+
+    @property
+    def refusal(self) -> ProvisionError | None:
+        """Why no plan can be made; the plan is empty then."""

@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from provision.cli import run
-from provision.errors import StepFailedError, UnavailableError
+from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.model import (
     Action,
     Address,
@@ -25,6 +25,7 @@ from provision.model import (
     Plan,
     Result,
     Secret,
+    State,
     Status,
     Step,
     WriteFile,
@@ -32,6 +33,7 @@ from provision.model import (
 
 ENDPOINT = Endpoint("127.0.0.1", 5432, "postgres", Secret("p@ss/word"), "shop")
 CONF = WriteFile(Path("conf/postgresql.conf"), "max_connections = 200\n")
+SEEN = State()
 SECRET_FILE = WriteFile(Path("secrets/password"), Secret("p@ss/word"), 0o600)
 RELOAD = Step(Address("settings", "shop"), Action.RELOAD, None, None, (CONF,), (Change("work_mem", "4MB", "8MB"),))
 CREATE = Step(Address("container", "shop"), Action.CREATE, None, None, (EngineCall("create_container", "shop"),))
@@ -39,7 +41,16 @@ REMOVE = Step(Address("container", "shop"), Action.REMOVE, None, None, (EngineCa
 REMOVE_DATA = Step(
     Address("volume", "shop-data"), Action.REMOVE, None, None, (EngineCall("remove_volume", "shop"),), destroys=True
 )
-PLANS = {"nothing": (), "reload": (RELOAD,), "fresh": (CREATE, RELOAD)}
+EDIT = Step(Address("file", "x.conf"), Action.UPDATE, SEEN, None, (CONF,), ("content differs",))
+GONE = Step(Address("database", "shop"), Action.CREATE, None, None, (CONF,))
+UPDATE = Step(Address("container", "shop"), Action.UPDATE, SEEN, None, (), (Change("restart", "no", "unless-stopped"),))
+REFUSAL = RefusedError("the volume is another's", evidence=["its label"], next_step="docker volume ls")
+PLANS: dict[str, tuple[Step, ...]] = {
+    "drift": (UPDATE, EDIT, GONE),
+    "nothing": (),
+    "reload": (RELOAD,),
+    "fresh": (CREATE, RELOAD),
+}
 RUNNING = Status("running", version="17.6", container="shop", revisions={"app": ("0006_status",)})
 STATUS = {"unreachable": Status("unreachable", "it does not answer"), "nothing": RUNNING, "reload": RUNNING}
 
@@ -51,6 +62,9 @@ class Survey:
     status: Status
     endpoint: Endpoint | None = ENDPOINT
     runtime: str = "docker"
+    desired: Any = field(default_factory=dict)
+    observed: Any = field(default_factory=dict)
+    refusal: Any = None
     reason: str = "the engine at unix:///var/run/docker.sock"
     world: Any = field(default_factory=lambda: SimpleNamespace(has_stale_caches=False))
 
@@ -78,7 +92,7 @@ def psql(spec: Any, arguments: tuple[str, ...]) -> int:
 def core(scenario: str) -> dict[str, ModuleType]:
     observe, apply = ModuleType("provision.observe"), ModuleType("provision.apply")
 
-    def survey(spec: Any, *, runtime: str | None = None) -> Survey:
+    def survey(spec: Any, *, runtime: str | None = None, refusing: bool = True) -> Survey:
         del runtime
         if scenario == "no-engine":
             raise UnavailableError("no Docker engine answers", evidence=["tried unix:///x"], next_step="start it")
@@ -86,6 +100,8 @@ def core(scenario: str) -> dict[str, ModuleType]:
             raise ZeroDivisionError
         if scenario == "interrupted":
             raise KeyboardInterrupt
+        if scenario == "refused" and not refusing:
+            return Survey(spec, Plan(()), RUNNING, refusal=REFUSAL)
         return Survey(spec, Plan(PLANS.get(scenario, (CREATE,))), STATUS.get(scenario, Status("absent")))
 
     def endpoint(spec: Any) -> Endpoint:

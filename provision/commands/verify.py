@@ -1,0 +1,65 @@
+"""``provision verify``: whether everything that is declared is so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import (
+    detailed_exitcode_option,
+    diff_option,
+    json_option,
+    load_spec,
+    pass_console,
+    spec_argument,
+    switches,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.report.console import Console
+
+
+@click.command("verify", epilog="Example: provision verify --detailed-exitcode specs/dev.yml")
+@spec_argument
+@diff_option
+@detailed_exitcode_option
+@json_option
+@switches
+@pass_console
+def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode: bool) -> int:
+    """Compare everything that a spec declares with what is, field by field.
+
+    Whoever changed it: by `docker update`, in a rendered file, with ALTER SYSTEM, or by another checkout's migrations.
+    Nothing is changed. Exits with 69 when the engine or the server cannot be reached.
+    """
+    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE
+    from provision.observe import survey
+    from provision.report import differences
+
+    found = survey(load_spec(console, spec), refusing=False)
+    seen = differences.verification(found)
+    if console.json:
+        from provision.report.documents import verification
+
+        console.document(verification(found, seen))
+    else:
+        paint = console.paint(console.out)
+        for line in differences.lines(found, seen, console.elapsed(), paint):
+            console.say(line)
+        if diff:
+            from provision.commands.plan import content_of
+            from provision.report.diff import lines, written
+
+            for line in lines(written(found.plan), content_of, paint):
+                console.say(line)
+        if seen.differences or seen.unseen or seen.refusal:
+            from provision.report.errors import complete
+
+            next_step = (seen.refusal.next_step if seen.refusal else None) or "provision apply"
+            console.say(f"{paint('cyan', 'next:')} {complete(next_step, console.spec)}")
+    if found.status.server == "unreachable":
+        return EXIT_UNAVAILABLE
+    return EXIT_CHANGES_PENDING if detailed_exitcode and not seen.is_clean else EXIT_DONE

@@ -1,0 +1,123 @@
+"""A survey as differences: what is declared against what is, field by field, without the steps that would mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.kinds.migrations import Revisions
+from provision.model import UNKNOWN, Change, State, changes
+from provision.report.words import count, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provision.errors import ProvisionError
+    from provision.model import Address, Step
+    from provision.report.console import Paint
+    from provision.report.facts import Comparison
+
+_MISSING = "is missing"
+_DIFFERS = "is not as declared"
+_UNSET = "the default"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field of a thing that is not as declared; where no field says it, ``text`` does alone."""
+
+    address: Address
+    field: str | None
+    declared: str | None
+    real: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared: the differences, the things that could not be seen, and how many could."""
+
+    differences: tuple[Difference, ...]
+    unseen: tuple[Address, ...]
+    compared: int
+    refusal: ProvisionError | None
+    notes: tuple[str, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything is as declared."""
+        return not (self.differences or self.unseen or self.refusal or self.notes)
+
+
+def verification(found: Comparison) -> Verification:
+    """Compare what was declared with what was found."""
+    unseen = tuple(address for address in found.desired if found.observed.get(address) is UNKNOWN)
+    differing = _of_states(found) if found.refusal else _of_steps(found)
+    return Verification(
+        differences=tuple(each for each in differing if each.address not in unseen),
+        unseen=unseen,
+        compared=len(found.desired) - len(unseen),
+        refusal=found.refusal,
+        notes=found.plan.notes,
+    )
+
+
+def _of_steps(found: Comparison) -> Iterator[Difference]:
+    for step in found.plan.steps:
+        yield from _of_step(step)
+
+
+def _of_step(step: Step) -> Iterator[Difference]:
+    address, before, after = step.address, step.before, step.after
+    if isinstance(after, Revisions) or isinstance(before, Revisions):
+        at = [
+            " + ".join(each.rows) if isinstance(each, Revisions) and each.rows else "base" for each in (before, after)
+        ]
+        yield _field(address, Change("revision", *at))
+        return
+    if not isinstance(before, State):
+        yield Difference(address, None, None, None, _MISSING)
+        return
+    for reason in step.why or (_DIFFERS,):
+        yield _field(address, reason) if isinstance(reason, Change) else Difference(address, None, None, None, reason)
+
+
+def _field(address: Address, change: Change) -> Difference:
+    declared, real = change.after or _UNSET, change.before or _UNSET
+    return Difference(
+        address, change.field, change.after, change.before, f"{change.field}: {real}, declared {declared}"
+    )
+
+
+def _of_states(found: Comparison) -> Iterator[Difference]:
+    """Compare without a plan, because none can be made."""
+    for address, after in found.desired.items():
+        before = found.observed.get(address)
+        if before is None:
+            yield Difference(address, None, None, None, _MISSING)
+        elif isinstance(before, State) and before != after:
+            fields = () if address.kind == "file" else changes(before, after)
+            yield from (_field(address, each) for each in fields if each.field != "fingerprint")
+            if not fields:
+                yield Difference(address, None, None, None, _DIFFERS)
+
+
+def lines(found: Comparison, seen: Verification, elapsed: float, paint: Paint) -> Iterator[str]:
+    """Yield the verdict, then each thing that differs with its fields, and what could not be seen."""
+    name = paint("bold", found.spec.name)
+    if seen.is_clean:
+        yield f"{name}: {paint('green', 'as declared')} ({count(seen.compared, 'thing')} compared)  {seconds(elapsed)}"
+        return
+    things = dict.fromkeys(each.address for each in seen.differences)
+    verdict = f"{len(things)} of {count(seen.compared, 'thing')} not as declared" if things else "not as declared"
+    yield f"{name}: {paint('yellow', verdict)}  {seconds(elapsed)}"
+    for address in things:
+        yield f"  {paint('yellow', '≠')} {paint('bold', str(address))}"
+        yield from (f"      {each.text}" for each in seen.differences if each.address == address)
+    if seen.unseen:
+        why = f" (the server is {found.status.server})" if found.status.server != "running" else ""
+        yield f"  {paint('dim', '?')} cannot be seen{why}: {', '.join(map(str, seen.unseen))}"
+    yield from (f"  {paint('yellow', '!')} {note}" for note in seen.notes)
+    if seen.refusal:
+        yield f"  {paint('red', '✗')} apply refuses: {seen.refusal.sentence}"
+        yield from (f"      {line}" for line in seen.refusal.evidence)
