@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _TIMEOUT = 30.0
-_PING_TIMEOUT = 3.0
+_CONNECT_TIMEOUT = 3.0
+_PING_TIMEOUT = 10.0  # where nothing listens that is known at once; an engine that is being started takes its time
 _OK, _NOT_FOUND = 200, 404
 _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-port-numbers
 
@@ -122,7 +123,7 @@ class EngineReader:
         if parts.scheme in ("tcp", "http", "https"):
             place = (parts.hostname or "127.0.0.1", parts.port or (_TLS_PORT if self.address.tls else _PORT))
             try:
-                socket.create_connection(place, _PING_TIMEOUT).close()
+                socket.create_connection(place, _CONNECT_TIMEOUT).close()
             except OSError as error:
                 raise unreachable(self.address, error) from error
         self._fetch_by_sdk("/_ping")
