@@ -111,7 +111,7 @@ def _text(value: object) -> str | None:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple | list):
-        return " ".join(str(item) for item in value)
+        return " ".join(str(item) for item in value) or "none"
     return str(value)
 
 
@@ -221,6 +221,7 @@ class RemovePath:
 EngineOperation = Literal[
     "pull_image",
     "create_network",
+    "connect_network",
     "remove_network",
     "create_volume",
     "remove_volume",

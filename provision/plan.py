@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
-from provision.model import Plan, Step
+from provision.model import Action, Plan, Step
 
 if TYPE_CHECKING:
     from provision.desired import Inputs
@@ -21,7 +21,9 @@ def plan(spec: Spec, inputs: Inputs, site: Site, desired: Desired, observed: Obs
         RefusedError: a step would cost data, or disturb what is not ours.
     """
     outside = site.plan()
-    starting = any(step.address.kind in ("container", "process") for step in outside)
+    starting = any(
+        step.address.kind in ("container", "process") and step.action is not Action.UPDATE for step in outside
+    )
     ground = site.ground(starting=starting)
     steps: list[Step] = []
     notes: list[str] = []

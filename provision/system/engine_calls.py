@@ -125,6 +125,10 @@ class Engine:
     def _create_network(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         self.client.create_network(name, driver="bridge", labels=dict(body["labels"]), check_duplicate=True)
 
+    def _connect_network(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        aliases = (body["endpoint"] or {}).get("Aliases")
+        self.client.connect_container_to_network(body["container"], name, aliases=aliases)
+
     def _remove_network(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         self.client.remove_network(name)
 
@@ -143,7 +147,14 @@ class Engine:
         self.client.rename(name, body["name"])
 
     def _update_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.update_container(name, **body)
+        """Change limits and the restart policy; the SDK's own method knows no ``NanoCpus``."""
+        import docker.errors
+
+        client = self.client
+        url = f"{client.base_url}/v{client.api_version}/containers/{name}/update"
+        answer = client.post(url, json=dict(body), timeout=client.timeout)
+        if not answer.ok:
+            raise docker.errors.APIError(answer.text, response=answer, explanation=answer.text)
 
     def _start_container(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         self.client.start(name)

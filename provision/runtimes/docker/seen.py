@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
@@ -85,7 +85,10 @@ class Seen:
     def _observed_container(self, container: Mapping[str, Any]) -> Container:
         brought = (self.own_image or {}).get("Config") or {}
         current = (self.image or {}).get("Id", "")
-        return observed_container(container, brought, current_image_id=current)
+        found = observed_container(container, brought, current_image_id=current)
+        declared = tuple(each.name for each in self.creation.networks)
+        # One that somebody attached besides is theirs: what is not declared is left alone.
+        return replace(found, networks=declared) if set(declared) <= set(found.networks) else found
 
     @property
     def _state(self) -> str:

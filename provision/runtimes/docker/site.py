@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.kinds import Ground
@@ -21,6 +21,7 @@ from provision.model import (
     changes,
 )
 from provision.runtimes.docker import compose, guards, remote
+from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
 from provision.runtimes.docker.states import IDLE, Container, labels_of
 from provision.spec.model import DataPath, Ephemeral
@@ -28,7 +29,7 @@ from provision.spec.model import DataPath, Ephemeral
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provision.model import WriteFile
+    from provision.model import Change, WriteFile
     from provision.runtimes import Look
     from provision.spec.model import Spec
 
@@ -148,22 +149,30 @@ class DockerSite(Seen):
             return (Step(address, Action.CREATE, None, after, (*self._make(self.container_name), *self._start)),)
         why = changes(before, after)
         if [change.field for change in why] != ["status"]:
+            return self._mend(address, before, after)
+        return (self._begin(address, before, after, why),)
+
+    def _mend(self, address: Address, before: Container, after: Container) -> tuple[Step, ...]:
+        """Change the container in place where the engine can do that, else make it anew."""
+        effects = mend(self.creation, before, after)
+        if not effects:
             return (self._recreate(address, before, after),)
+        text = "in place: nobody is disturbed"
+        why = changes(before, after)
+        if before.status == after.status:
+            return (Step(address, Action.UPDATE, before, after, effects, why, text),)
+        begun = self._begin(address, before, after, why)
+        return (replace(begun, effects=(*effects, *begun.effects)),)
+
+    def _begin(self, address: Address, before: Container, after: Container, why: tuple[Change, ...]) -> Step:
+        """Have a container run that is as declared otherwise."""
         if before.status == "paused":
-            return (
-                Step(
-                    address,
-                    Action.START,
-                    before,
-                    after,
-                    (EngineCall("unpause_container", self.container_name),),
-                    why=why,
-                ),
-            )
+            thaw = (EngineCall("unpause_container", self.container_name),)
+            return Step(address, Action.START, before, after, thaw, why=why)
         if before.status in IDLE:
-            return (Step(address, Action.START, before, after, (*self._publish, *self._start), why=why),)
+            return Step(address, Action.START, before, after, (*self._publish, *self._start), why=why)
         effects = (*self._publish, self._call("restart_container"))
-        return (Step(address, Action.RESTART, before, after, effects, why=why),)
+        return Step(address, Action.RESTART, before, after, effects, why=why)
 
     @property
     def _start(self) -> tuple[Effect, ...]:
