@@ -6,10 +6,10 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test transcripts lint format bench images wheel clean
+.PHONY: help venv quickstart test test-trees transcripts lint format bench images wheel clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: .venv/.installed ## Create .venv with the project and its pinned dependencies
 
@@ -30,6 +30,9 @@ quickstart: venv ## Start a configured, migrated PostgreSQL from specs/quickstar
 
 test: venv ## Run every test that this machine can run
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-trees: venv ## Try Alembic trees that others wrote: ckan, skypilot and arize-phoenix, installed once into a cache
+	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix} $(BIN)/python -m pytest tests/trees $(ARGS)
 
 lint: venv ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .

