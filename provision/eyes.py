@@ -60,6 +60,10 @@ class Eyes:
         """Return the last lines of a container's log."""
         return self.reader.logs(container, count)
 
+    def container_file(self, container: str, path: str) -> str | None:
+        """Return the text of a small file in a container, whether it runs or not; None where there is none."""
+        return self.reader.file(container, path)
+
     def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
         """Yield the lines of a container's log; with ``follow`` also those to come."""
         from provision.system.engine_calls import Engine

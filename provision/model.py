@@ -247,6 +247,17 @@ class EngineCall:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckData:
+    """Look at what is mounted at ``target`` in a container that was made and not started.
+
+    What another major version made is refused, and the container goes away again.
+    """
+
+    container: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerCall:
     """One operation on a server process of this machine, which is known by its data directory.
 
@@ -327,6 +338,7 @@ Effect = (
     | CopyPath
     | RemovePath
     | EngineCall
+    | CheckData
     | ServerCall
     | RunSql
     | RunLocalSql

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
-from provision.errors import StepFailedError
+from provision.errors import RefusedError, StepFailedError
 from provision.kinds.database import MAINTENANCE
 from provision.model import (
+    CheckData,
     CopyPath,
     Effect,
     EngineCall,
@@ -118,6 +119,17 @@ class Performer:
     @perform.register
     def _(self, effect: EngineCall) -> None:
         self.engine.perform(effect, self._progress.detail)
+
+    @perform.register
+    def _(self, effect: CheckData) -> None:
+        from provision.runtimes.docker import contents
+
+        look = self.world.eyes
+        try:
+            contents.check(self.world.spec, "the mounted data", effect.target, contents.reader(look, effect))
+        except RefusedError:
+            self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
+            raise
 
     @perform.register
     def _(self, effect: RunSql) -> None:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from provision.model import (
+    CheckData,
     CopyPath,
     Effect,
     EngineCall,
@@ -110,6 +111,8 @@ def effect(value: Effect) -> str:
     match value:
         case EngineCall(operation=operation, target=target):
             return f"engine: {operation.replace('_', ' ')} {target}"
+        case CheckData(container=container):
+            return f"look at the data before {container} starts"
         case ServerCall(operation=operation, data=data):
             return f"{operation} the server on {shown(data)}"
         case RunSql(database=database, statements=statements):

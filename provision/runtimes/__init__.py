@@ -57,6 +57,9 @@ class Look(Protocol):
     def container_lines(self, container: str, count: int) -> list[str]:
         """Return the last lines of a container's log."""
 
+    def container_file(self, container: str, path: str) -> str | None:
+        """Return the text of a small file in a container, whether it runs or not; None where there is none."""
+
     def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
         """Yield the lines of a container's log; with ``follow`` also those to come."""
 

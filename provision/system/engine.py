@@ -146,6 +146,22 @@ class EngineReader:
             )
         return json.loads(body)
 
+    def file(self, container: str, path: str) -> str | None:
+        """Return the text of a small file in a container, whether it runs or not; None where there is none.
+
+        https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerArchive
+        """
+        import io
+        import tarfile
+
+        status, body = self._fetch(f"/containers/{container}/archive", {"path": path})
+        if status != _OK:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            entry = next((each for each in tar.getmembers() if each.isfile()), None)
+            found = tar.extractfile(entry) if entry else None
+            return found.read().decode(errors="replace") if found else None
+
     def logs(self, container: str, tail: int) -> list[str]:
         """Return the last lines of a container's log, both streams, oldest first."""
         _, body = self._fetch(f"/containers/{container}/logs", {"stdout": 1, "stderr": 1, "tail": tail})

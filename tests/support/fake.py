@@ -76,6 +76,9 @@ class World:
     def text(self, path: Path) -> str | None:
         return self.files[path][0] if path in self.files else None
 
+    def container_file(self, _container: str, _path: str) -> str | None:
+        return None
+
     def exists(self, path: Path) -> bool:
         return any(path == each or path in each.parents for each in self.files)
 

@@ -10,7 +10,7 @@ from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
 from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
@@ -46,12 +46,12 @@ def check_major(
     """
     for each, volume in volumes.items():
         if (major := ((volume or {}).get("Labels") or {}).get(MAJOR)) not in (None, str(spec.server.major)):
-            raise _other_major(spec, f"the volume {each!r}", str(major))
+            raise other_major(spec, f"the volume {each!r}", str(major))
     if container is not None and not isinstance(spec.server.data, Ephemeral):
         environment = dict(each.partition("=")[::2] for each in container["Config"].get("Env") or ())
         major = environment.get("PG_MAJOR", str(spec.server.major))
         if major != str(spec.server.major):
-            raise _other_major(spec, f"the data of the container {name!r}", major)
+            raise other_major(spec, f"the data of the container {name!r}", major)
 
 
 def _check_container(spec: Spec, name: str, labels: Mapping[str, str], look: Look) -> None:
@@ -79,10 +79,11 @@ def _check_owner(spec: Spec, what: str, labels: Mapping[str, str], look: Look, *
     )
 
 
-def _other_major(spec: Spec, what: str, major: str) -> RefusedError:
+def other_major(spec: Spec, what: str, major: str, evidence: Sequence[str] = ()) -> RefusedError:
+    """Return the error for data of another major version."""
     return RefusedError(
         f"{what} was made by PostgreSQL {major} and cannot be used by {spec.server.image!r}",
-        evidence=["a data directory works with its own major version only"],
+        evidence=["a data directory works with its own major version only", *evidence],
         next_step=f"go back to an image of PostgreSQL {major}, or name a new volume in `server.data.volume`"
         " and copy the data with pg_dump",
     )

@@ -20,7 +20,7 @@ from provision.model import (
     WaitReady,
     changes,
 )
-from provision.runtimes.docker import compose, guards, remote
+from provision.runtimes.docker import compose, contents, guards, remote
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
 from provision.runtimes.docker.states import IDLE, Container, labels_of
@@ -108,6 +108,8 @@ class DockerSite(Seen):
         container = self._plan_container()
         if container:
             guards.check_port(self.creation, self.container, self.look)
+        if any(step.action is not Action.UPDATE for step in container):
+            contents.check_old(self)
         return (*self._plan_surroundings(), *container)
 
     def _plan_surroundings(self) -> tuple[Step, ...]:
@@ -183,6 +185,7 @@ class DockerSite(Seen):
         return (
             EngineCall("remove_container", self._temporary),
             EngineCall("create_container", name, self.creation.body),
+            *contents.check_new(self, name),
             *self._copy_to(name),
         )
 
@@ -206,8 +209,18 @@ class DockerSite(Seen):
         if in_memory:
             consequence = "recreate: connections are dropped, and the data in memory is gone"
         elif before.mounts != after.mounts:
-            consequence = "recreate: connections are dropped; the data stays where it was, see the mounts"
+            consequence = self._moved(before)
         return Step(address, Action.RECREATE, before, after, tuple(effects), reasons, consequence, destroys=in_memory)
+
+    def _moved(self, before: Container) -> str:
+        text = "recreate: connections are dropped; the data stays where it was, see the mounts"
+        seen = self.container or {"Mounts": ()}
+        old = contents.mounted(seen["Mounts"])
+        new = contents.mounted(self.creation.body["HostConfig"]["Mounts"])
+        if old is None or (new and new[0] == old[0]) or before.status == "created":
+            return text
+        start = "with no data" if self.is_fresh or new is None else f"on what is in {new[0]}"
+        return f"{text}: the server starts {start}, and all rows so far are in {old[0]}, which nothing uses then"
 
     def _stopping(self, status: str) -> list[Effect]:
         if status in IDLE:

@@ -1,0 +1,105 @@
+"""What a volume or directory holds: the majors that made data in it, read before any server starts on it.
+
+Up to 17 the image keeps the data in the mount itself, from 18 on in a directory per major, ``18/docker``. A server that
+starts on the wrong layout or major ends at once, or makes an empty cluster beside the data that people expect.
+https://github.com/docker-library/postgres/issues/1259
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import RefusedError
+from provision.model import CheckData
+from provision.runtimes.docker.compose import MAJOR
+from provision.runtimes.docker.guards import other_major
+from provision.spec.model import DataPath, Ephemeral
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from provision.runtimes import Look
+    from provision.runtimes.docker.seen import Seen
+    from provision.spec.model import Spec
+
+ROOT = "/var/lib/postgresql"
+_VERSION = "PG_VERSION"
+_OLD_PLACES = (_VERSION, f"data/{_VERSION}")
+_MAJORS = range(14, 24)
+
+
+def mounted(mounts: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return source and target of the mount that holds the data, in a creation call or an inspected container."""
+    for each in mounts:
+        target = str(each.get("Target") or each.get("Destination"))
+        if target.startswith(ROOT) and each["Type"] != "tmpfs":
+            return str(each.get("Name") or each["Source"]), target
+    return None
+
+
+def check_old(seen: Seen) -> None:
+    """Look into the data of a container that is there, if the one that is declared would use it.
+
+    Raises:
+        RefusedError: it is another major's.
+    """
+    before = mounted(seen.container["Mounts"]) if seen.container is not None else None
+    after = mounted(seen.creation.body["HostConfig"]["Mounts"])
+    if before is None or after is None or before[0] != after[0]:
+        return
+    name = seen.container_name
+    at = CheckData(name, before[1])
+    check(seen.spec, f"the data of the container {name!r}", after[1], reader(seen.look, at))
+
+
+def check_new(seen: Seen, container: str) -> tuple[CheckData, ...]:
+    """Return the look into data that only a container that was made, and not started, can show."""
+    before = mounted(seen.container["Mounts"]) if seen.container is not None else None
+    after = mounted(seen.creation.body["HostConfig"]["Mounts"])
+    data = seen.spec.server.data
+    if after is None or isinstance(data, Ephemeral) or (before is not None and before[0] == after[0]):
+        return ()
+    if isinstance(data, DataPath):
+        holds_something = seen.look.exists(data.path)
+    else:
+        volume = seen.volumes.get(after[0])
+        holds_something = volume is not None and MAJOR not in (volume.get("Labels") or {})
+    return (CheckData(container, after[1]),) if holds_something else ()
+
+
+def reader(look: Look, at: CheckData) -> Callable[[str], str | None]:
+    """Return what reads a file below a mount of a container."""
+    return lambda path: look.container_file(at.container, f"{at.target}/{path}")
+
+
+def check(spec: Spec, what: str, target: str, read: Callable[[str], str | None]) -> None:
+    """Refuse data that a server of the declared image would not use; ``read`` gives the text of a file in it.
+
+    Raises:
+        RefusedError: with what was found where, and a way out.
+    """
+    major = str(spec.server.major)
+    own = _VERSION if target != ROOT else f"{major}/docker/{_VERSION}"
+    made_by = (read(own) or "").strip()
+    if made_by == major:
+        return
+    found = {own: made_by} if made_by else _everywhere(read)
+    if found:
+        raise _refusal(spec, what, found)
+
+
+def _everywhere(read: Callable[[str], str | None]) -> dict[str, str]:
+    places = (*_OLD_PLACES, *(f"{major}/docker/{_VERSION}" for major in _MAJORS))
+    return {place: text.strip() for place in places if (text := read(place))}
+
+
+def _refusal(spec: Spec, what: str, found: Mapping[str, str]) -> RefusedError:
+    majors = " and ".join(dict.fromkeys(found.values()))
+    evidence = [f"{place} in it says {major}" for place, major in found.items()]
+    if set(found.values()) == {str(spec.server.major)}:
+        return RefusedError(
+            f"{what} lies where {spec.server.image!r} does not look, and an empty server would be made beside it",
+            evidence=evidence,
+            next_step="mount it one level higher or lower in your docker-compose.yml.j2",
+        )
+    return other_major(spec, what, majors, evidence)

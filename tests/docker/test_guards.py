@@ -1,0 +1,135 @@
+"""The table of refusals that protect data: each one names what it found, prints what to type, and touched nothing."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.environment import Environment
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A change of the section ``server``, the verb, and what has to be told; ``volume`` is made of these files."""
+
+    change: dict[str, Any]
+    told: tuple[str, ...]
+    words: str = "apply"
+    code: int = 1
+    volume: dict[str, str] = field(default_factory=dict)
+
+
+OTHER = "@other"
+REFUSALS = {
+    "a newer major": Refusal({"image": "postgres:18"}, ("was made by PostgreSQL 17",)),
+    "an older major": Refusal({"image": "postgres:16"}, ("was made by PostgreSQL 17",)),
+    "a volume of another major": Refusal(
+        {"data": {"volume": OTHER}}, ("was made by PostgreSQL 14", "PG_VERSION"), volume={"PG_VERSION": "14\n"}
+    ),
+    "a volume of 18 under 17": Refusal(
+        {"data": {"volume": OTHER}}, ("was made by PostgreSQL 18",), volume={"18/docker/PG_VERSION": "18\n"}
+    ),
+    "a volume with the layout of both": Refusal(
+        {"data": {"volume": OTHER}},
+        ("was made by PostgreSQL 16 and 18",),
+        volume={"data/PG_VERSION": "16\n", "18/docker/PG_VERSION": "18\n"},
+    ),
+    "data that lies one level lower": Refusal(
+        {"data": {"volume": OTHER}}, ("where 'postgres:17' does not look",), volume={"data/PG_VERSION": "17\n"}
+    ),
+    "destroy without a flag": Refusal({}, ("provision destroy --data --yes",), "destroy --data", 64),
+}
+
+
+@pytest.fixture(scope="module")
+def running(shared: Callable[[], Environment]) -> Environment:
+    """An environment that was applied and holds a row."""
+    made = shared()
+    made.apply()
+    made.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    return made.keep()
+
+
+def touched(environment: Environment) -> dict[str, Any]:
+    """Return what a refusal must leave as it is."""
+    container = environment.container
+    return {
+        "container": container["Id"],
+        "started": container["State"]["StartedAt"],
+        "containers": environment.engine.containers(environment.name),
+        "checkpoint": environment.query("SELECT * FROM pg_control_checkpoint()"),
+        "files": environment.engine.run(environment.name, "sh", "-c", "cd $PGDATA && ls . base"),
+        "volumes": sorted(
+            each["Name"] for each in environment.engine.client.volumes()["Volumes"] if environment.name in each["Name"]
+        ),
+        "row": environment.query("SELECT answer FROM kept"),
+    }
+
+
+def fill(environment: Environment, volume: str, files: dict[str, str]) -> None:
+    """Make a volume that no spec made, with some files in it."""
+    client = environment.engine.client
+    client.create_volume(volume)
+    host = client.create_host_config(binds=[f"{volume}:/there"])
+    made = client.create_container("postgres:17", ["true"], volumes=["/there"], host_config=host)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    client.put_archive(made["Id"], "/there", archive.getvalue())
+    client.remove_container(made["Id"])
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refused_and_nothing_touched(running: Environment, case: str) -> None:
+    refusal = REFUSALS[case]
+    other = f"{running.name}-other"
+    if refusal.volume:
+        fill(running, other, refusal.volume)
+    running.query("CHECKPOINT")
+    before = touched(running)
+    data = refusal.change.get("data")
+    try:
+        running.server(**{**refusal.change, **({"data": {"volume": other}} if data else {})})
+        ran = running.run(*refusal.words.split(), code=refusal.code)
+        for each in refusal.told:
+            assert each in ran.err, ran.all
+        assert "next: " in ran.err
+        running.document = running._kept
+        running.declare()
+        assert touched(running) == before
+        running.apply()
+        assert touched(running) == before
+    finally:
+        if refusal.volume:
+            running.engine.client.remove_volume(other, force=True)
+
+
+@pytest.mark.parametrize("image", ["postgres:16", "postgres:18"])
+def test_a_stopped_server_is_not_started_with_another_major(running: Environment, image: str) -> None:
+    running.run("stop")
+    running.server(image=image)
+    for words in ("plan", "apply"):
+        assert "was made by PostgreSQL 17" in running.run(words, code=1).err
+    assert running.container["State"]["Status"] == "exited"
+    running.back()
+    assert running.query("SELECT answer FROM kept") == [(42,)]
+
+
+def test_a_directory_of_another_major(environment: Environment) -> None:
+    place = environment.directory / "db"
+    (place / "17" / "docker").mkdir(parents=True)
+    (place / "17" / "docker" / "PG_VERSION").write_text("17\n")
+    environment.server(image="postgres:18", data={"path": "./db"})
+    assert "was made by PostgreSQL 17" in environment.run("apply", code=1).err
+    assert [each.name for each in place.iterdir()] == ["17"]
+    assert environment.engine.containers(environment.name) == []
