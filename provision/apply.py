@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision import desired as desires
 from provision import observe
+from provision import plan as planner
 from provision.errors import NotConvergedError, ProvisionError
 from provision.kinds import file, server, settings
 from provision.model import EngineCall, Outcome, Plan, ReloadSettings, Result, WriteFile
@@ -44,12 +45,13 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
     started = time.monotonic()
     if first.plan.is_empty:
         remember(first.world)
-        return Result((), time.monotonic() - started, first.plan.notes)
+        planner.insist(first.plan)
+        return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks)
     spec = first.spec
     with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
         run = _Run(progress)
-        run.converge(lambda: observe.survey(spec, runtime=first.runtime))
-        return Result(tuple(run.outcomes), time.monotonic() - started, run.notes)
+        run.converge(lambda: observe.survey(spec, runtime=first.runtime, wishes=first.wishes))
+        return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes, run.last.remarks)
 
 
 def start(spec: Spec, *, progress: Progress) -> Result:
@@ -122,7 +124,7 @@ class _Run:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.outcomes: list[Outcome] = []
-        self.notes: tuple[str, ...] = ()
+        self.last = Plan(())
 
     def converge(self, look: Callable[[], Survey]) -> None:
         """Observe, plan and act until there is nothing left to do."""
@@ -132,7 +134,8 @@ class _Run:
                 survey = look()
                 if survey.plan.is_empty:
                     remember(survey.world)
-                    self.notes = survey.plan.notes
+                    self.last = survey.plan
+                    planner.insist(survey.plan)
                     return
                 performer = performer.move_to(survey.world) if performer else Performer(survey.world, self.progress)
                 self._refuse_to_repeat(survey.plan)
@@ -160,6 +163,9 @@ class _Run:
                 return
 
     def _do(self, step: Step, plan: Plan, performer: Performer) -> None:
+        if step.clients:
+            who = "1 connected client is" if step.clients == 1 else f"{step.clients} connected clients are"
+            self.progress.note(f"{step.action} {step.address}: {who} disconnected")
         self.progress.started(step)
         began = time.monotonic()
         error: str | None = "interrupted"

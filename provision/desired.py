@@ -106,7 +106,8 @@ def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
     try:
         raw = settings.parse(configuration)
         named = {canonical_name(spec.server.major, name): value for name, value in raw.items()}
-        return settings.desired(named, normalised)
+        assumed = frozenset(canonical_name(spec.server.major, name) for name in rendering.assumed(spec))
+        return settings.desired(named, normalised, assumed=assumed)
     except ValueError as error:
         raise ProvisionError(
             f"the rendered postgresql.conf cannot be used: {error}",

@@ -156,7 +156,8 @@ class Status:
 
     ``server`` is running, stopped, paused, restarting, absent or unreachable, ``detail`` the words of the engine or
     the server where there is trouble. ``process`` is its number and system user, where it is one of this machine.
-    ``started`` is ISO 8601. ``revisions`` maps a tree's name to its version rows.
+    ``clients`` is how many others are connected. ``started`` is ISO 8601. ``revisions`` maps a tree's name to its
+    version rows.
     """
 
     server: str
@@ -168,6 +169,7 @@ class Status:
     revisions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     data: str | None = None
     process: str | None = None
+    clients: int | None = None
 
 
 class Query(Protocol):
@@ -372,7 +374,8 @@ class Step:
     ``why`` are the differing fields, or a sentence where there is no field; ``consequence`` is what people will
     notice; ``destroys`` is true when data goes away. After a step with ``reveals`` the world has to be observed again
     before more is done: the server was started, and its inside can be seen now. A step that stands only for what is
-    to come then (its ``effects`` are empty) is shown, and planned anew.
+    to come then (its ``effects`` are empty) is shown, and planned anew. ``clients`` is how many connected clients lose
+    their connection.
     """
 
     address: Address
@@ -384,18 +387,35 @@ class Step:
     consequence: str = ""
     destroys: bool = False
     reveals: bool = False
+    clients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was asked for on the command line, beside what the spec says.
+
+    ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
+    what ``ALTER SYSTEM`` has set.
+    """
+
+    no_restart: bool = False
+    reset_overrides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The ordered steps that lead from what is observed to what is desired. Empty: nothing to do.
 
-    ``notes`` are differences that only somebody else can remove, a sentence each: a server that we do not run has to
-    be restarted, or its settings are only compared.
+    ``notes`` are differences that are left to somebody else or to another run, a sentence each: a server that we do not
+    run has to be restarted, its settings are only compared, or a restart was not wanted. ``overrides`` are declared
+    settings that another place keeps from being in force: an apply does all the rest, and then fails. ``remarks`` are
+    worth knowing, and no difference.
     """
 
     steps: tuple[Step, ...]
     notes: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -405,7 +425,7 @@ class Plan:
     @property
     def differs(self) -> bool:
         """Whether the world is not as the spec says, whoever can change that."""
-        return bool(self.steps or self.notes)
+        return bool(self.steps or self.notes or self.overrides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,11 +439,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an apply did, step by step, and how many seconds it took in all; ``notes`` are those of the last plan."""
+    """What an apply did, step by step, and how many seconds it took in all.
+
+    ``notes`` and ``remarks`` are those of the last plan.
+    """
 
     outcomes: tuple[Outcome, ...]
     seconds: float
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Progress(Protocol):

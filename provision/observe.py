@@ -13,7 +13,7 @@ from provision import plan as planner
 from provision.errors import ProvisionError, RefusedError, UnavailableError
 from provision.eyes import Eyes
 from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
-from provision.model import UNKNOWN, Plan, Status
+from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
 from provision.system import files, secrets
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
 
 _REVISIONS_CACHE = "cache/revisions-{}.json"
+_AS_DECLARED = Wishes()
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Survey:
     endpoint: Endpoint | None
     status: Status
     refusal: RefusedError | None = None
+    wishes: Wishes = _AS_DECLARED
 
     @property
     def spec(self) -> Spec:
@@ -149,7 +151,7 @@ def _graphs(spec: Spec) -> tuple[dict[str, Graph], dict[str, Location]]:
     return graphs, locations
 
 
-def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True) -> Survey:
+def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wishes: Wishes = _AS_DECLARED) -> Survey:
     """Look at everything, and plan. Without ``refusing``, a plan that is refused is only told.
 
     Raises:
@@ -171,12 +173,12 @@ def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True) -> 
     inside, status = _inside(seen, wanted, at)
     found |= inside
     try:
-        plan = planner.plan(spec, seen.inputs, seen.site, wanted, found)
+        plan = planner.plan(spec, seen.inputs, seen.site, wanted, found, wishes=wishes)
     except RefusedError as error:
         if refusing:
             raise
         return Survey(seen, wanted, found, Plan(()), at, status, error)
-    return Survey(seen, wanted, found, plan, at, status)
+    return Survey(seen, wanted, found, plan, at, status, wishes=wishes)
 
 
 def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Address, State | Unknown], Status]:
@@ -186,7 +188,7 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
     }
     if at is None:
         return ({} if seen.site.is_fresh else unknown), status
-    query = ReadOnlyQuery(at)
+    query = ReadOnlyQuery(at, told=seen.site.is_ours)
     try:
         found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
         found |= role.desired(spec.server.user)
@@ -209,12 +211,23 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
         if not seen.site.is_ours:
             foreign.check(spec, query, database=place, creating=place != spec.server.database)
         found |= settings.observe(wanted.get(settings.ADDRESS), query, major=major, config_file=config, database=place)
+        found, status = _with_clients(found, status, spec)
         found |= foreign_settings.observe(wanted.get(foreign_settings.ADDRESS), query, major=major, database=place)
         for tree in spec.migrations if place == spec.server.database else ():
             found |= migrations.observe(tree, seen.inputs.graphs[tree.name], query)
         return found, _with_details(status, found, query, place)
     finally:
         query.close()
+
+
+def _with_clients(
+    found: dict[Address, State | Unknown], status: Status, spec: Spec
+) -> tuple[dict[Address, State | Unknown], Status]:
+    seen = found.get(settings.ADDRESS)
+    if not isinstance(seen, settings.Settings):
+        return found, status
+    clients = seen.around.clients
+    return found | server.observe(spec.name, clients=clients), replace(status, clients=clients)
 
 
 def _with_details(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provision.errors import RefusedError, StepFailedError
 from provision.kinds.database import MAINTENANCE
 from provision.model import (
+    Action,
     CheckData,
     CopyPath,
     Effect,
@@ -41,6 +42,7 @@ class Performer:
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
         self._told_user = False
+        self._starts = True
 
     def move_to(self, world: World) -> Performer:
         """Go on in the same world as it was seen later."""
@@ -51,6 +53,10 @@ class Performer:
         """Start what takes long to load and will be needed: while the server comes up, Alembic is imported."""
         from provision.system.alembic_process import Child
 
+        self._starts = any(
+            step.effects and step.address.kind in ("container", "process") and step.action is not Action.UPDATE
+            for step in plan.steps
+        )
         for step in plan.steps:
             for effect in step.effects:
                 if isinstance(effect, Migrate) and effect.name not in self._children:
@@ -75,8 +81,9 @@ class Performer:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the server is reached once it runs."""
-        return self.world.site.target(self.world.inputs.password)
+        """Where the server is reached: where it will be, or where it is now if it is not started in this round."""
+        site, password = self.world.site, self.world.inputs.password
+        return (None if self._starts else site.endpoint(password)) or site.target(password)
 
     @singledispatchmethod
     def perform(self, effect: Effect) -> None:

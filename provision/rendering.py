@@ -38,6 +38,11 @@ def settings(spec: Spec) -> dict[str, object]:
     return merged
 
 
+def assumed(spec: Spec) -> frozenset[str]:
+    """Return the settings that nobody has declared and the file sets as initdb would, in lower case."""
+    return frozenset(_LIKE_INITDB) - {name.lower() for name in spec.server.settings}
+
+
 def declared(spec: Spec) -> dict[str, str]:
     """Return the settings that the spec says itself, under the names that ``pg_settings`` has."""
     server = spec.server

@@ -16,12 +16,13 @@ from provision.commands.options import (
     runtime_option,
     spec_argument,
     switches,
+    wishes_options,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.model import Result
+    from provision.model import Result, Wishes
     from provision.observe import Survey
     from provision.report.console import Console
     from provision.spec.model import Spec
@@ -44,10 +45,11 @@ LOCK_TIMEOUT = 60.0
 )
 @runtime_option
 @allow_downgrade_option
+@wishes_options
 @json_option
 @switches
 @pass_console
-def command(
+def command(  # noqa: PLR0913  # the options
     console: Console,
     spec: Path | None,
     *,
@@ -56,6 +58,8 @@ def command(
     detailed_exitcode: bool,
     lock_timeout: float,
     runtime: str | None,
+    no_restart: bool,
+    reset_overrides: bool,
 ) -> int:
     """Start, configure and migrate the server that a spec describes.
 
@@ -64,26 +68,33 @@ def command(
     """
     if detailed_exitcode and not check:
         raise click.UsageError("--detailed-exitcode goes with --check: an apply leaves no changes pending")
-    read = load_spec(console, spec)
+    from provision.model import Wishes
+
+    read, wishes = load_spec(console, spec), Wishes(no_restart, reset_overrides)
     if check:
         from provision.commands.plan import show
 
-        return show(console, read, diff=diff, detailed_exitcode=detailed_exitcode, runtime=runtime)
-    return _apply(console, read, diff=diff, lock_timeout=lock_timeout, runtime=runtime)
+        return show(console, read, diff=diff, detailed_exitcode=detailed_exitcode, runtime=runtime, wishes=wishes)
+    return _apply(console, read, diff=diff, lock_timeout=lock_timeout, runtime=runtime, wishes=wishes)
 
 
-def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float, runtime: str | None) -> int:
+def _apply(
+    console: Console, spec: Spec, *, diff: bool, lock_timeout: float, runtime: str | None, wishes: Wishes
+) -> int:
     from provision.errors import EXIT_DONE, EXIT_FAILED
     from provision.model import Result
     from provision.observe import survey
 
-    found = survey(spec, runtime=runtime)
+    found = survey(spec, runtime=runtime, wishes=wishes)
     if found.plan.is_empty:
+        from provision.plan import insist
+
         if found.world.has_stale_caches:
             from provision.apply import remember
 
             remember(found.world)
-        _tell_nothing(console, found, Result((), console.elapsed(), found.plan.notes))
+        insist(found.plan)
+        _tell_nothing(console, found, Result((), console.elapsed(), found.plan.notes, found.plan.remarks))
         return EXIT_DONE
     from provision.report import text
 
@@ -100,7 +111,7 @@ def _apply(console: Console, spec: Spec, *, diff: bool, lock_timeout: float, run
 
     with told(console) as progress:
         done = converge(found, progress=progress, lock_timeout=lock_timeout)
-    _tell(console, found, Result(done.outcomes, console.elapsed(), done.notes))
+    _tell(console, found, Result(done.outcomes, console.elapsed(), done.notes, done.remarks))
     return EXIT_FAILED if any(outcome.error is not None for outcome in done.outcomes) else EXIT_DONE
 
 
@@ -110,11 +121,11 @@ def _tell_nothing(console: Console, found: Survey, nothing: Result) -> None:
 
         console.document(result(found, nothing, found.endpoint))
     else:
-        from provision.report.text import notes, nothing_to_do
+        from provision.report.text import left, nothing_to_do
 
         paint = console.paint(console.out)
         console.say(nothing_to_do(found, nothing.seconds, paint))
-        for line in notes(nothing.notes, paint):
+        for line in left(found.plan, paint):
             console.say(line)
 
 

@@ -56,10 +56,21 @@ runtime_option = click.option(
     type=click.Choice(["docker", "embedded", "external"]),
     help="Where a new server shall live, whatever the spec says; for this run.",
 )
+_no_restart = click.option(
+    "--no-restart", is_flag=True, help="Leave what would restart or recreate a running server for another time."
+)
+_reset_overrides = click.option(
+    "--reset-overrides", is_flag=True, help="Take back what ALTER SYSTEM has set, so that the spec is in force."
+)
 allow_downgrade_option = _flag(
     "--allow-downgrade", sets="allow_downgrade", text="Undo revisions where the database is ahead of the target."
 )
 spec_argument = click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC]")
+
+
+def wishes_options(function: F) -> F:
+    """Add the options that say how far a plan may go."""
+    return _no_restart(_reset_overrides(function))
 
 
 def find_spec(given: Path | None, directory: Path) -> Path:

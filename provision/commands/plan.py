@@ -16,11 +16,13 @@ from provision.commands.options import (
     runtime_option,
     spec_argument,
     switches,
+    wishes_options,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provision.model import Wishes
     from provision.report.console import Console
     from provision.spec.model import Spec
 
@@ -31,23 +33,38 @@ if TYPE_CHECKING:
 @detailed_exitcode_option
 @runtime_option
 @allow_downgrade_option
+@wishes_options
 @json_option
 @switches
 @pass_console
-def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode: bool, runtime: str | None) -> int:
+def command(
+    console: Console,
+    spec: Path | None,
+    *,
+    diff: bool,
+    detailed_exitcode: bool,
+    runtime: str | None,
+    no_restart: bool,
+    reset_overrides: bool,
+) -> int:
     """Show each step that apply would take, with the reason for it.
 
     Nothing is changed: the server is asked in read-only transactions, and the engine with GET requests only.
     """
-    return show(console, load_spec(console, spec), diff=diff, detailed_exitcode=detailed_exitcode, runtime=runtime)
+    from provision.model import Wishes
+
+    read, wishes = load_spec(console, spec), Wishes(no_restart, reset_overrides)
+    return show(console, read, diff=diff, detailed_exitcode=detailed_exitcode, runtime=runtime, wishes=wishes)
 
 
-def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool, runtime: str | None) -> int:
+def show(
+    console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool, runtime: str | None, wishes: Wishes
+) -> int:
     """Look at the world, and show the plan as text or as a document."""
     from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE
     from provision.observe import survey
 
-    found = survey(spec, runtime=runtime)
+    found = survey(spec, runtime=runtime, wishes=wishes)
     if console.json:
         from provision.report import documents
         from provision.report.diff import written
@@ -60,7 +77,7 @@ def show(console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool, r
         paint = console.paint(console.out)
         if found.plan.is_empty:
             console.say(text.nothing_to_do(found, console.elapsed(), paint))
-            for line in text.notes(found.plan.notes, paint):
+            for line in text.left(found.plan, paint):
                 console.say(line)
         else:
             console.say(text.heading(found, paint))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from provision.model import Action, Address, State, Step, Unknown, WaitReady
 
@@ -11,14 +11,23 @@ KIND = "server"
 
 @dataclass(frozen=True, slots=True)
 class Server(State):
-    """A server that answers; it may refuse a login, but it is the final one and speaks for itself."""
+    """A server that answers; it may refuse a login, but it is the final one and speaks for itself.
+
+    ``clients`` is how many others are connected to it.
+    """
 
     answers: bool
+    clients: int = field(default=0, compare=False)
 
 
 def desired(name: str) -> dict[Address, State]:
     """Return the server, answering."""
     return {Address(KIND, name): Server(answers=True)}
+
+
+def observe(name: str, *, clients: int) -> dict[Address, State]:
+    """Return the server, answering, with others connected to it."""
+    return {Address(KIND, name): Server(answers=True, clients=clients)}
 
 
 def plan(

@@ -58,7 +58,7 @@ def verification(found: Comparison) -> Verification:
         unseen=unseen,
         compared=len(found.desired) - len(unseen),
         refusal=found.refusal,
-        notes=found.plan.notes,
+        notes=(*found.plan.overrides, *found.plan.notes),
     )
 
 

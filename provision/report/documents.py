@@ -31,6 +31,9 @@ def plan(survey: Survey, files: Sequence[Document] | None = None) -> Document:
         "destroys_data": any(step.destroys for step in survey.plan.steps),
         "steps": [_step(step) for step in survey.plan.steps],
         "notes": list(survey.plan.notes),
+        "overrides": list(survey.plan.overrides),
+        "remarks": list(survey.plan.remarks),
+        "clients": survey.status.clients,
     }
     return document if files is None else {**document, "files": list(files)}
 
@@ -45,6 +48,7 @@ def result(survey: Survey, done: Result, endpoint: Endpoint | None) -> Document:
         "seconds": round(done.seconds, 3),
         "steps": [_outcome(outcome) for outcome in done.outcomes],
         "notes": list(done.notes),
+        "remarks": list(done.remarks),
     }
 
 
@@ -66,6 +70,9 @@ def status(survey: Survey) -> Document:
         "changes_pending": survey.plan.differs,
         "pending": [{"address": str(step.address), "action": str(step.action)} for step in survey.plan.steps],
         "notes": list(survey.plan.notes),
+        "overrides": list(survey.plan.overrides),
+        "remarks": list(survey.plan.remarks),
+        "clients": state.clients,
     }
 
 
@@ -161,6 +168,7 @@ def _step(step: Step) -> Document:
         "why": [_reason(reason) for reason in step.why],
         "consequence": step.consequence,
         "destroys_data": step.destroys,
+        "clients": step.clients,
         "effects": [line for each in step.effects for line in effects(each)],
     }
 

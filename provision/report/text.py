@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from provision.model import Action
+from provision.model import Action, Plan
 from provision.report.words import count, effects, is_foretold, place, seconds, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.model import Change, Endpoint, Outcome, Plan, Result, Status, Step
+    from provision.model import Change, Endpoint, Outcome, Result, Status, Step
     from provision.report.console import Paint
     from provision.report.facts import Survey
 
@@ -64,13 +64,17 @@ def plan(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
         yield "  known for certain once the server runs:" if certain else "  known once the server runs:"
         for step in foretold:
             yield from _step(step, paint, verbose=verbose)
-    yield from notes(value.notes, paint)
+    yield from left(value, paint)
 
 
-def notes(found: Sequence[str], paint: Paint) -> Iterator[str]:
-    """Yield what differs from the spec and is somebody else's to change."""
-    for note in found:
+def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
+    """Yield what differs from the spec and stays, for others or another run to change; then what is worth knowing."""
+    for override in value.overrides if isinstance(value, Plan) else ():
+        yield f"  {paint('red', '!')} {override}"
+    for note in value.notes:
         yield f"  {paint('yellow', '!')} {note}"
+    for remark in value.remarks:
+        yield f"  {paint('dim', '·')} {remark}"
 
 
 def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
@@ -136,7 +140,7 @@ def recap(name: str, result: Result, endpoint: Endpoint | None, paint: Paint) ->
     yield f"{paint('bold', name)}: {paint('green', _deeds(result.outcomes))}  {seconds(result.seconds)}"
     if endpoint is not None:
         yield f"  {url(endpoint)}"
-    yield from notes(result.notes, paint)
+    yield from left(result, paint)
 
 
 def unfinished(steps: Sequence[Step], outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -178,8 +182,8 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
     pending = len(survey.plan.steps)
     drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
-    if survey.plan.notes:
-        others = f"{count(len(survey.plan.notes), 'difference')} for others to change"
+    if stays := len(survey.plan.notes) + len(survey.plan.overrides):
+        others = f"{count(stays, 'difference')} for others to change"
         drift = f"{drift}, {others}" if pending else others
     yield f"{paint('bold', survey.spec.name)}: {word}, {drift}"
     if state.detail:
@@ -191,6 +195,7 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
         "container": state.container,
         "process": state.process,
         "started": _moment(state.started),
+        "clients": f"{state.clients} connected" if state.clients else "",
         "data": state.data,
         "url": url(survey.endpoint) if survey.endpoint else "",
         **{
@@ -204,4 +209,4 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
             yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
     for step in survey.plan.steps:
         yield f"  {paint('yellow', 'pending'.ljust(width))}  {step.action} {step.address}"
-    yield from notes(survey.plan.notes, paint)
+    yield from left(survey.plan, paint)

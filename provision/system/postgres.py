@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from provision.model import Endpoint
 
+NAME = "provision"
+"""The application name of our sessions, which tells them from those of clients."""
 _CONNECT_TIMEOUT = 5
 _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
 _LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'"
@@ -66,7 +68,7 @@ def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool)
         LoginError: it failed, and how.
     """
     options = _READ_ONLY if read_only else ""
-    connection = _open(endpoint, database, application_name="provision", client_encoding="UTF8", options=options)
+    connection = _open(endpoint, database, application_name=NAME, client_encoding="UTF8", options=options)
     connection.autocommit = True
     return connection
 
@@ -105,11 +107,13 @@ class ReadOnlyQuery:
     """Implements :class:`provision.model.Query` with one connection per database, opened when asked.
 
     Each question is a read-only transaction of its own. Nothing is set for the session (``pg_settings`` would show that
-    in place of what the server was configured with), so that a connection pooler may stand between, too.
+    in place of what the server was configured with), so that a connection pooler may stand between, too. Where it is
+    ``told`` who we are, our sessions can be left out when clients are counted.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, told: bool = False) -> None:
         self._endpoint = endpoint
+        self._names = {"application_name": NAME} if told else {}
         self._connections: dict[str, psycopg2.extensions.connection] = {}
 
     def rows(
@@ -148,7 +152,7 @@ class ReadOnlyQuery:
             ) from error
 
     def _connect(self, database: str) -> psycopg2.extensions.connection:
-        connection = _open(self._endpoint, database)
+        connection = _open(self._endpoint, database, **self._names)
         if connection.encoding != "UTF8":
             connection.set_client_encoding("UTF8")
         connection.set_session(readonly=True)

@@ -98,19 +98,6 @@ def test_values_that_need_quotes_arrive_as_they_are(running: Environment) -> Non
     running.settled()
 
 
-def test_a_setting_that_is_overridden_elsewhere_is_named(running: Environment) -> None:
-    running.query("ALTER SYSTEM SET temp_buffers = '32MB'")
-    running.query("SELECT pg_reload_conf()")
-    running.server(settings={"temp_buffers": "16MB"})
-    ran = running.run("plan", code=1)
-    assert "'temp_buffers' is set elsewhere" in ran.err
-    assert "postgresql.auto.conf:3" in ran.err
-    running.query("ALTER SYSTEM RESET temp_buffers")
-    running.query("SELECT pg_reload_conf()")
-    running.apply()
-    running.settled()
-
-
 def test_an_edited_configuration_is_put_right(running: Environment) -> None:
     path = running.home / "config" / "postgresql.conf"
     with path.open("a") as file:

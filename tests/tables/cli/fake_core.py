@@ -92,8 +92,8 @@ def psql(spec: Any, arguments: tuple[str, ...]) -> int:
 def core(scenario: str) -> dict[str, ModuleType]:
     observe, apply = ModuleType("provision.observe"), ModuleType("provision.apply")
 
-    def survey(spec: Any, *, runtime: str | None = None, refusing: bool = True) -> Survey:
-        del runtime
+    def survey(spec: Any, *, runtime: str | None = None, refusing: bool = True, wishes: Any = None) -> Survey:
+        del runtime, wishes
         if scenario == "no-engine":
             raise UnavailableError("no Docker engine answers", evidence=["tried unix:///x"], next_step="start it")
         if scenario == "bug":
