@@ -12,7 +12,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .fill import fill
+from .fill import IN_URL, fill
 
 if TYPE_CHECKING:
     Request = dict[str, Any]
@@ -58,9 +58,16 @@ def set_environment(request: Request) -> None:
 
 
 def places(request: Request) -> dict[str, str]:
-    """Return what the names in a template stand for."""
+    """Return what the names in a template stand for.
+
+    SQLAlchemy before 2.1 does not decode the name of a database, so it is written as this SQLAlchemy writes it.
+    """
+    from sqlalchemy.engine import URL
+
     names = ("host", "port", "user", "password", "database")
-    return {"url": make_url(request), **{name: str(request[name]) for name in names}}
+    _, _, written = URL.create("postgresql", database=request["database"]).render_as_string().partition(":///")
+    found = {name: str(request[name]) for name in names}
+    return {**found, "url": make_url(request), "database" + IN_URL: written}
 
 
 def make_url(request: Request) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAMES = ("url", "host", "port", "user", "password", "database")
+IN_URL = "@url"
+"""Behind a name: how its value is written in a URL, where that is not just percent-encoded."""
+
 PLACE = re.compile(r"\{\{([A-Za-z_]+)\}\}|\{([A-Za-z_]+)\}")
 
 
@@ -32,7 +35,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
             return value
         if name == "host":
             return f"[{value}]" if ":" in value else value
-        return quote(value, safe="")
+        return values.get(name + IN_URL) or quote(value, safe="")
 
     return PLACE.sub(put, template)
 

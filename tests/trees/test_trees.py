@@ -5,6 +5,7 @@ A package is installed into a cache the first time: ``make test-trees``.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -33,12 +33,18 @@ pytestmark = [pytest.mark.trees, pytest.mark.timeout(1800)]
 
 # What `alembic -n SECTION upgrade TARGET` does, with the URL set from outside.
 PLAIN = """
-import os, sys
+import json, os, sys
 from alembic import command
 from alembic.config import Config
-config = Config(sys.argv[1], ini_section=sys.argv[2])
-config.set_main_option("sqlalchemy.url", os.environ["THE_URL"].replace("%", "%%"))
-command.upgrade(config, sys.argv[3])
+from sqlalchemy.engine import URL
+file, section, target = sys.argv[1:]
+login = json.loads(sys.stdin.read())
+url = URL.create(**login).render_as_string(hide_password=False)
+for name, value in os.environ.items():
+    os.environ[name] = value.replace("{url}", url)
+config = Config(file, ini_section=section)
+config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+command.upgrade(config, target)
 """
 SPECS = Path(__file__).parent
 PACKAGES = {
@@ -89,16 +95,25 @@ def plain(tree: Migrations, database: Any, target: str = "head") -> None:
     assert tree.config is not None
     here = database.endpoint
     driver = "asyncpg" if "phoenix" in str(tree.config) else "psycopg2"
-    user, password, name = (quote(each, safe="") for each in (here.user, here.password.reveal(), here.database))
-    url = f"postgresql+{driver}://{user}:{password}@{here.host}:{here.port}/{name}"
-    given = {name: value.reveal().replace("{url}", url) for name, value in tree.env.items()}
-    subprocess.run(
+    login = {
+        "drivername": f"postgresql+{driver}",
+        "username": here.user,
+        "password": here.password.reveal(),
+        "host": here.host,
+        "port": here.port,
+        "database": here.database,
+    }
+    given = {name: value.reveal() for name, value in tree.env.items()}
+    done = subprocess.run(
         [str(tree.python), "-P", "-c", PLAIN, str(tree.config), tree.section, target],
-        check=True,
+        check=False,
         cwd=tree.config.parent,  # a folder `types` there hides a standard module without -P
-        env={**os.environ, **given, "THE_URL": url},
+        env={**os.environ, **given},
+        input=json.dumps(login),
         capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def schema(database: Any) -> list[str]:
