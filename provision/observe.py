@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from provision.eyes import Eyes
 from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
 from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
-from provision.system import files, secrets
+from provision.system import files, lock, secrets
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
 
+_PATIENCE = 60.0
 _REVISIONS_CACHE = "cache/revisions-{}.json"
 _AS_DECLARED = Wishes()
 
@@ -158,6 +160,17 @@ def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wis
         UnavailableError: no engine answers.
         RefusedError: the plan would cost data, or disturb what is not ours.
     """
+    began = time.time()
+    try:
+        return _survey(spec, runtime, refusing=refusing)
+    except ProvisionError:
+        # What another run was changing meanwhile looks wrong in many ways: a port that is taken by our own container.
+        if not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
+            raise
+    return _survey(spec, runtime, refusing=refusing)
+
+
+def _survey(spec: Spec, runtime: str | None, *, refusing: bool) -> Survey:
     seen = world(spec, runtime=runtime, moving=True)
     configuration = next((str(each.content) for each in seen.files if each.path.name == "postgresql.conf"), None)
     wanted = {

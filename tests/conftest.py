@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
 
 IMAGES = ("postgres:14", "postgres:16", "postgres:17", "postgres:18")
 REQUIRED = "PROVISION_TEST_REQUIRE_DOCKER"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say how often tests/chaos kills the tool, and from which seed the moments are drawn."""
+    today = datetime.now(UTC).date().toordinal()  # the same in every process of one run
+    parser.addoption("--chaos-moments", type=int, default=8, help="how often tests/chaos kills the tool (8)")
+    parser.addoption("--chaos-seed", type=int, default=today, help="where its random moments come from (today)")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Tell the seed, so that a failure can be had again."""
+    return (
+        f"chaos: --chaos-moments {config.getoption('--chaos-moments')} --chaos-seed {config.getoption('--chaos-seed')}"
+    )
 
 
 def _unavailable(reason: str) -> None:

@@ -53,7 +53,42 @@ def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Itera
         file.truncate(0)
         json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}, file)
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def calm(path: Path, *, since: float, timeout: float) -> bool:
+    """Tell whether another run held the lock after the moment ``since``; if one does now, wait until it ended.
+
+    Nothing is made or written, so that whoever only looks may ask.
+    """
+    deadline = time.monotonic() + timeout
+    try:
+        with path.open() as file:
+            if _is_ours(path):
+                return False
+            disturbed = path.stat().st_mtime >= since
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    disturbed = True
+                    time.sleep(_POLL)
+                else:
+                    return disturbed
+    except OSError:
+        pass
+    return False
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        held = json.loads(path.read_text())
+    except ValueError:
+        return False
+    return (held.get("pid"), held.get("host")) == (os.getpid(), socket.gethostname())
 
 
 def _now() -> str:

@@ -20,7 +20,7 @@ from provision.model import (
     WaitReady,
     changes,
 )
-from provision.runtimes.docker import compose, contents, guards, remote
+from provision.runtimes.docker import compose, contents, guards, halfmade, remote
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
 from provision.runtimes.docker.states import IDLE, Container, labels_of
@@ -105,6 +105,9 @@ class DockerSite(Seen):
             RefusedError: they would disturb what is not ours, or cost data.
         """
         guards.check_major(self.spec, self.container_name, self.container, self.volumes)
+        if (unfinished := halfmade.volume(self)) is not None:
+            address = Address("container", self.container_name)
+            return (*self._plan_surroundings(), halfmade.again(self, unfinished), self._create(address))
         container = self._plan_container()
         if container:
             guards.check_port(self.creation, self.container, self.look)
@@ -148,7 +151,7 @@ class DockerSite(Seen):
         if before == after or not isinstance(after, Container):
             return ()
         if not isinstance(before, Container):
-            return (Step(address, Action.CREATE, None, after, (*self._make(self.container_name), *self._start)),)
+            return (self._create(address),)
         why = changes(before, after)
         if [change.field for change in why] != ["status"]:
             return self._mend(address, before, after)
@@ -175,6 +178,10 @@ class DockerSite(Seen):
             return Step(address, Action.START, before, after, (*self._publish, *self._start), why=why)
         effects = (*self._publish, self._call("restart_container"))
         return Step(address, Action.RESTART, before, after, effects, why=why)
+
+    def _create(self, address: Address) -> Step:
+        effects = (*self._make(self.container_name), *self._start)
+        return Step(address, Action.CREATE, None, self.desired[address], effects)
 
     @property
     def _start(self) -> tuple[Effect, ...]:

@@ -21,8 +21,8 @@ _EARLIER_LIFE = re.compile(r"database system is shut down|Skipping initializatio
 # initialised, and is not.
 _HALF_MADE = "could not find the database system"
 _ADVICE = (
-    "the data is incomplete; if its first start was interrupted there is nothing in it: provision destroy --data,"
-    " then provision apply"
+    "the data is incomplete; if no server ever ran on it, the next provision apply makes it anew;"
+    " else it has to come from a backup, and provision destroy --data removes what is left"
 )
 
 

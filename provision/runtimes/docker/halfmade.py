@@ -1,0 +1,58 @@
+"""A first initialisation that was broken off: recognised by what the data directory shows, and done again.
+
+The image takes a directory with ``PG_VERSION`` for initialised, although initdb writes that file first
+(https://github.com/docker-library/postgres/issues/891). No marker of ours is needed to tell the two apart:
+``postmaster.opts`` is written whenever a server starts, and initdb starts none. Where it is missing no server ever ran,
+so nothing is lost. A restored backup lacks it as well, and shows in other ways that it is one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from provision.model import Action, Address, CheckData, EngineCall, Step
+from provision.runtimes.docker import contents
+from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
+from provision.runtimes.docker.states import IDLE, labels_of
+from provision.spec.model import Volume
+
+if TYPE_CHECKING:
+    from provision.runtimes.docker.seen import Seen
+
+_DOWN = (*IDLE, "restarting")
+_SIGNS_OF_LIFE = ("postmaster.opts", "backup_manifest", "backup_label", "backup_label.old", "standby.signal")
+# The image's last act before it starts the first server.
+_OPENED = re.compile(r"^host\s+all\s+all\s+all\s", re.MULTILINE)
+WHY = "its first initialisation was broken off before any server ran on it, so there is nothing in it"
+
+
+def volume(seen: Seen) -> str | None:
+    """Return the volume whose first initialisation was broken off, if this environment's is one."""
+    if seen.container is None or seen.container["State"]["Status"] not in _DOWN:
+        return None
+    mount = contents.mounted(seen.container["Mounts"])
+    if mount is None or not isinstance(seen.spec.server.data, Volume) or mount[0] not in seen.volumes:
+        return None
+    labels = (seen.volumes[mount[0]] or {}).get("Labels") or {}
+    if not {ENVIRONMENT, DIRECTORY} <= set(labels):
+        return None
+    major = seen.spec.server.major
+    below = f"{major}/docker/" if mount[1] == contents.ROOT else ""
+    read = contents.reader(seen.look, CheckData(seen.container_name, mount[1]))
+    if read(f"{below}PG_VERSION") is None or any(read(f"{below}{sign}") is not None for sign in _SIGNS_OF_LIFE):
+        return None
+    return None if _OPENED.search(read(f"{below}pg_hba.conf") or "") else mount[0]
+
+
+def again(seen: Seen, name: str) -> Step:
+    """Return the step that makes the volume anew; the container that used it goes first, and is made after it."""
+    address = Address("volume", name)
+    declared = next(each for each in seen.creation.volumes if each.name == name)
+    effects = (
+        EngineCall("stop_container", seen.container_name, {"timeout": 1}),
+        EngineCall("remove_container", seen.container_name),
+        EngineCall("remove_volume", name),
+        EngineCall("create_volume", name, labels_of(declared)),
+    )
+    return Step(address, Action.RECREATE, seen.observed.get(address), seen.desired[address], effects, (WHY,))

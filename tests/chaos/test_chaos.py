@@ -1,0 +1,121 @@
+"""The tool is killed with ``kill -9`` at random moments, and the next apply goes on as if nothing had been.
+
+``pytest tests/chaos --chaos-moments 60 -v`` shows each moment; ``--chaos-seed`` has the same ones again.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.embedded import an_embedded_environment, an_open_directory
+from support.environment import an_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Moment
+    from support.environment import Environment
+
+_TABLES = ("userdata", "orders", "invoices")
+_SHARE = {"cold": 1.0, "settings": 0.4, "recreate": 0.6, "credential": 0.3}
+_LIMIT = 120
+
+
+@dataclass
+class Victim:
+    """An environment, how long its first apply took, and how many rows its canary table has."""
+
+    environment: Environment
+    seconds: float
+    rows: int = 0
+    killed: list[str] = field(default_factory=list)
+
+    def change(self, moment: Moment) -> None:
+        """Change the spec so that the next apply has something to do."""
+        number, made = moment.number, self.environment
+        if moment.scenario == "cold":
+            made.run("destroy", "--data", "--yes")
+            self.rows = 0
+        elif moment.scenario == "credential":
+            made.environ["PW"] = f"password {number}"
+        elif moment.scenario == "recreate" and moment.runtime == "docker":
+            made.server(stop_timeout=f"{20 + number}s", max_connections=40 + number)
+        else:
+            made.server(settings={"work_mem": f"{5 + number}MB"}, max_connections=40 + number)
+
+    def kill(self, moment: Moment) -> None:
+        """Apply, and kill the tool in the middle."""
+        delay = moment.fraction * self.seconds * _SHARE[moment.scenario]
+        made = self.environment
+        run = subprocess.Popen(
+            (sys.executable, "-m", "provision", "apply", made.spec.name),
+            cwd=made.directory,
+            env=made.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        time.sleep(delay)
+        ended = run.poll() is not None
+        run.kill()
+        said, _ = run.communicate(timeout=_LIMIT)
+        last = "it had ended" if ended else (said.splitlines() or ["nothing said yet"])[-1]
+        self.killed.append(f"{moment}: after {delay:.2f} s ({last})")
+
+    def write(self) -> None:
+        """Put one more row into the canary table, which is durable from then on."""
+        self.environment.query("CREATE TABLE IF NOT EXISTS canary (n int PRIMARY KEY)")
+        self.environment.query("INSERT INTO canary VALUES (%s)", self.rows)
+        self.rows += 1
+
+
+@pytest.fixture(scope="module")
+def victims(request: pytest.FixtureRequest) -> Iterator[dict[str, Victim]]:
+    """The environments, made when they are first needed."""
+    with ExitStack() as stack:
+        yield _Made(request, stack)
+
+
+class _Made(dict[str, Victim]):
+    def __init__(self, request: pytest.FixtureRequest, stack: ExitStack) -> None:
+        super().__init__()
+        self._request, self._stack = request, stack
+
+    def __missing__(self, runtime: str) -> Victim:
+        directory = self._stack.enter_context(an_open_directory()) / "project"
+        if runtime == "docker":
+            engine = self._request.getfixturevalue("engine")
+            environment: Any = self._stack.enter_context(an_environment(engine, directory))
+        else:
+            environment = self._stack.enter_context(an_embedded_environment(directory))
+        environment.migrations(*_TABLES)
+        began = time.monotonic()
+        environment.apply()
+        self[runtime] = Victim(environment, time.monotonic() - began)
+        return self[runtime]
+
+
+def test_killed_and_applied_again(
+    victims: dict[str, Victim], moment: Moment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim = victims[moment.runtime]
+    environment = victim.environment
+    victim.write()
+    victim.change(moment)
+    victim.kill(moment)
+    with capsys.disabled():
+        print(f"\n{victim.killed[-1]}", flush=True)  # noqa: T201  # so that the moment stands in the log of a pipeline
+    environment.apply()
+    environment.run("verify", "--detailed-exitcode")
+    if victim.rows:
+        assert environment.query("SELECT count(*) FROM canary") == [(victim.rows,)]
+    assert environment.query("SELECT version_num FROM alembic_version") == [(f"r{len(_TABLES)}",)]
+    if moment.runtime == "docker":
+        assert environment.engine.containers(environment.name) == [environment.container["Id"]]

@@ -1,0 +1,83 @@
+"""A first initialisation that was broken off is done again; data that a server ever ran on is never made anew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.environment import Environment
+
+_PLACES = {17: "/there", 18: "/there/18/docker"}
+
+
+def meddle(environment: Environment, script: str, place: str = "/there") -> None:
+    """Change the data of a stopped server."""
+    client = environment.engine.client
+    host = client.create_host_config(binds=[f"{environment.name}-data:/there"])
+    made = client.create_container(
+        "postgres:17", ["-c", f"cd {place} && {script}"], entrypoint=["sh"], volumes=["/there"], host_config=host
+    )
+    client.start(made["Id"])
+    assert client.wait(made["Id"])["StatusCode"] == 0
+    client.remove_container(made["Id"])
+
+
+@pytest.mark.parametrize("major", _PLACES)
+def test_it_is_done_again(environment: Environment, major: int) -> None:
+    environment.server(image=f"postgres:{major}").migrations("userdata").apply()
+    environment.engine.client.kill(environment.name)
+    broken = "rm -r postmaster.opts base/1 global/pg_control && sed -i '/^host all all all/d' pg_hba.conf"
+    meddle(environment, broken, _PLACES[major])
+    told = environment.run("plan").out
+    assert "first initialisation was broken off before any server ran on it" in told
+    environment.apply()
+    environment.settled()
+    assert environment.query("SELECT count(*) FROM userdata") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "sed -i '/^host all all all/d' pg_hba.conf",
+        "rm postmaster.opts",
+        "rm postmaster.opts && sed -i '/^host all all all/d' pg_hba.conf && touch backup_manifest",
+    ],
+)
+def test_data_that_was_ready_is_never_made_anew(environment: Environment, broken: str) -> None:
+    environment.apply()
+    environment.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    environment.run("stop")
+    meddle(environment, broken)
+    environment.server(ready_timeout="10s")
+    assert f"recreate volume/{environment.name}-data" not in environment.actions()
+    environment.run("apply", code=None)
+    answer = environment.engine.run(environment.name, "psql", "-U", "postgres", "-Atd", "shop", "-c", "TABLE kept")
+    assert answer.strip() == "42"
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.4, 0.8])
+def test_a_server_that_was_killed_while_it_initialised(environment: Environment, delay: float) -> None:
+    """Wherever that was: the run says so, and the next one has nothing in its way."""
+    client = environment.engine.client
+    run = subprocess.Popen(
+        (sys.executable, "-m", "provision", "apply", environment.spec.name),
+        cwd=environment.directory,
+        env=environment.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not any(each["State"] == "running" for each in client.containers(filters={"name": environment.name})):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(delay)
+    client.kill(environment.name)
+    run.wait(60)
+    environment.apply()
+    environment.settled()
