@@ -162,15 +162,15 @@ def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wis
     """
     began = time.time()
     try:
-        return _survey(spec, runtime, refusing=refusing)
+        return _survey(spec, runtime, refusing=refusing, wishes=wishes)
     except ProvisionError:
         # What another run was changing meanwhile looks wrong in many ways: a port that is taken by our own container.
         if not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
             raise
-    return _survey(spec, runtime, refusing=refusing)
+    return _survey(spec, runtime, refusing=refusing, wishes=wishes)
 
 
-def _survey(spec: Spec, runtime: str | None, *, refusing: bool) -> Survey:
+def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) -> Survey:
     seen = world(spec, runtime=runtime, moving=True)
     configuration = next((str(each.content) for each in seen.files if each.path.name == "postgresql.conf"), None)
     wanted = {
