@@ -92,6 +92,15 @@ class Checkout:
             shown = self._theirs(_all_of(terminal.fileno()).decode())
         return Typed(process.wait(_TIMEOUT), tuple(screen(shown)))
 
+    def destroy(self) -> None:
+        """Destroy the environments that were made from the specs as they are now, wherever their servers live."""
+        specs = self.directory / "specs"
+        made = [each.name for each in specs.glob(".provision/*")]
+        for spec in specs.glob("*.yml"):
+            if any(f"name: {name}\n" in spec.read_text() for name in made):
+                argv = (sys.executable, "-m", "provision", "destroy", "--data", "--yes", str(spec))
+                subprocess.run(argv, env=_environ(self.directory), capture_output=True, timeout=_TIMEOUT, check=False)
+
     def _ours(self, text: str) -> str:
         return text.replace(NAMES, self.names).replace(PORT, self.port)
 
@@ -106,6 +115,7 @@ def a_checkout(directory: Path, engine: Engine | None) -> Iterator[Checkout]:
     try:
         yield made
     finally:
+        made.destroy()
         if engine is not None:
             engine.remove_all(made.names)
 
