@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from provision import desired as desires
 from provision import observe
 from provision import plan as planner
-from provision.errors import NotConvergedError, ProvisionError
-from provision.kinds import file, server, settings
+from provision.errors import NotConvergedError, ProvisionError, UnavailableError
+from provision.kinds import file, role, server, settings
 from provision.model import EngineCall, Outcome, Plan, ReloadSettings, Result, WriteFile
 from provision.perform import Performer
+from provision.runtimes import SUPERUSER
 from provision.system import files as filesystem
 from provision.system import lock
 
@@ -151,7 +152,7 @@ class _Run:
         done = [(outcome.step.address, outcome.step.action, outcome.step.why) for outcome in self.outcomes]
         again = [step for step in plan.steps if step.effects and (step.address, step.action, step.why) in done]
         if again or not any(step.effects for step in plan.steps):
-            raise _not_converged(plan)
+            raise _not_logged_in(again[0]) if again and again[0].address.kind == role.KIND else _not_converged(plan)
 
     def perform(self, plan: Plan, performer: Performer) -> None:
         """Do the steps of one round, up to the first that reveals more."""
@@ -224,6 +225,15 @@ def _as_before(effect: Effect, old: file.File, new: file.File) -> Effect:
     return EngineCall(effect.operation, effect.target, {**effect.body, "files": published})
 
 
+def _not_logged_in(step: Step) -> UnavailableError:
+    words = step.before.login if isinstance(step.before, role.Role) else ""
+    return UnavailableError(
+        f"the login of {step.address.name!r} is still refused, although its password was set through the local socket",
+        evidence=[words, "so another server answers there, or something between here and this server refuses it"],
+        next_step="provision status   # where it is looked for; set another `server.port` if somebody else has it",
+    )
+
+
 def _not_converged(plan: Plan) -> NotConvergedError:
     lines = [f"{step.address}: {step.action}" + "".join(f"; {why}" for why in step.why) for step in plan.steps]
     return NotConvergedError(
@@ -238,3 +248,6 @@ def remember(world: World) -> None:
     if memo != world.inputs.memo:
         filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
     observe.remember_graphs(world)
+    name, path = world.spec.server.user, world.spec.home / SUPERUSER
+    if world.site.is_ours and filesystem.read_text(path) != name:
+        filesystem.write_atomically(path, name, 0o644)

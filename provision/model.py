@@ -290,6 +290,7 @@ class RunSql:
 class RunLocalSql:
     """Run a script as the superuser through the server's own socket, where no password is asked for.
 
+    ``others`` are names that the superuser may have still; they are tried in turn until one may do it.
     ``container`` names the container to enter (docker); otherwise ``socket_directory`` is used (embedded).
     The script may hold a SCRAM verifier and is treated as a secret.
     """
@@ -299,6 +300,7 @@ class RunLocalSql:
     container: str | None = None
     socket_directory: Path | None = None
     port: int = 5432
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
         found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
         found |= role.desired(spec.server.user)
         try:
-            query.rows("SELECT 1")
+            ((superuser,),) = query.rows("SHOW is_superuser")
         except LoginError as error:
             if not seen.site.is_ours and error.login is not Login.NO_DATABASE:
                 return unknown, foreign.unreachable(error, at, status)
@@ -219,18 +219,34 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
         else:
             place = spec.server.database
             found |= database.desired(place)
+            if seen.site.is_ours and superuser != "on":
+                weak = role.observe(spec.server.user, "accepted, but it is no superuser")
+                return {**unknown, **found, **weak}, replace(status, detail="the declared login is no superuser's")
         config = seen.site.config_file
         major = spec.server.major
         if not seen.site.is_ours:
             foreign.check(spec, query, database=place, creating=place != spec.server.database)
         found |= settings.observe(wanted.get(settings.ADDRESS), query, major=major, config_file=config, database=place)
         found, status = _with_clients(found, status, spec)
+        _refuse_another(seen, found.get(settings.ADDRESS), at)
         found |= foreign_settings.observe(wanted.get(foreign_settings.ADDRESS), query, major=major, database=place)
         for tree in spec.migrations if place == spec.server.database else ():
             found |= migrations.observe(tree, seen.inputs.graphs[tree.name], query)
         return found, _with_details(status, found, query, place)
     finally:
         query.close()
+
+
+def _refuse_another(seen: World, inside: State | Unknown | None, at: Endpoint) -> None:
+    """Refuse a server that took our login and is not the one that we have started."""
+    theirs = inside.around.config_file if isinstance(inside, settings.Settings) else ""
+    if not seen.site.is_told_by_file or theirs in ("", seen.site.config_file):
+        return
+    raise RefusedError(
+        f"another server answers at {at.host}:{at.port}, and not the one of the environment {seen.spec.name!r}",
+        evidence=[f"it reads its settings from {theirs}", f"the one that was started reads {seen.site.config_file}"],
+        next_step="stop the other one, or set another `server.port`",
+    )
 
 
 def _with_clients(

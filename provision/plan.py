@@ -46,11 +46,12 @@ def plan(
 
     for address, before, after in named(file.KIND):
         steps += file.plan(address, before, after)
+    # First, while the server runs as it is: a container that is made anew knows the old name of its superuser no more.
+    for address, before, after in named(role.KIND):
+        steps += role.plan(address, before, after, password=inputs.password, ground=ground)
     steps += outside
     for address, before, after in named(server.KIND):
         steps += server.plan(address, before, after, starting=starting, timeout=spec.server.ready_timeout)
-    for address, before, after in named(role.KIND):
-        steps += role.plan(address, before, after, password=inputs.password, ground=ground)
     major, found = spec.server.major, settings.Told()
     for address, before, after in named(settings.KIND):
         config = site.config_file

@@ -22,7 +22,8 @@ class Ground:
     ``publish`` brings a newly rendered configuration to where the server reads it (nothing to do where it is mounted);
     ``restart`` restarts the server in place; ``local_sql`` runs a script through the server's own socket;
     ``starting`` is true when the plan (re)starts the server anyway, which then reads its settings anew;
-    ``restart_destroys`` is true when the data is in memory and goes with the server.
+    ``restart_destroys`` is true when the data is in memory and goes with the server. ``superuser`` is the name that the
+    superuser was given, where that is known, and ``admitting`` the command that lets logins from here in again.
     """
 
     publish: tuple[Effect, ...]
@@ -30,3 +31,5 @@ class Ground:
     local_sql: Callable[[Secret], RunLocalSql]
     starting: bool
     restart_destroys: bool = False
+    superuser: str = ""
+    admitting: str = ""

@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.errors import RefusedError
 from provision.model import Action, Address, Change, Secret, State, Step, Unknown
 
 if TYPE_CHECKING:
@@ -39,10 +40,22 @@ def observe(user: str, login: str) -> dict[Address, State]:
 def plan(
     address: Address, before: State | Unknown | None, after: State | None, *, password: Secret, ground: Ground
 ) -> tuple[Step, ...]:
-    """Set the declared password through the server's own socket when the login is refused."""
+    """Give the superuser the declared name and password through the server's own socket when the login is refused.
+
+    Raises:
+        RefusedError: it is refused for where it comes from, so another password would not help.
+    """
     if before == after or not isinstance(before, Role) or not isinstance(after, Role):
         return ()
-    script = alter_password(after.name, verifier(password, secrets.token_bytes(16)))
+    if "pg_hba.conf" in before.login:
+        raise RefusedError(
+            f"the server does not let {after.name!r} in from here: its pg_hba.conf says so",
+            evidence=[before.login],
+            next_step=ground.admitting or None,
+        )
+    script = converge_login(after.name, verifier(password, secrets.token_bytes(16)))
+    was = ground.superuser
+    renamed = (Change("superuser", was, after.name),) if was and was != after.name else ()
     return (
         Step(
             address,
@@ -50,16 +63,41 @@ def plan(
             before,
             after,
             (ground.local_sql(script),),
-            why=(Change("login", before.login, after.login), "the declared password is set through the local socket"),
+            why=(
+                *renamed,
+                Change("login", before.login, after.login),
+                "the declared password is set through the local socket",
+            ),
             reveals=True,
         ),
     )
 
 
-def alter_password(user: str, verifier_: str) -> Secret:
-    """Return the script that sets a password verifier; its clear text reaches neither the server nor its log."""
-    quoted = user.replace('"', '""')
-    return Secret(f"ALTER ROLE \"{quoted}\" WITH LOGIN PASSWORD '{verifier_}';\n")
+def converge_login(user: str, verifier_: str) -> Secret:
+    """Return the script that makes ``user`` a superuser with a password verifier; the clear text is not in it.
+
+    Where there is no such role, the one that initdb made (it has the OID 10, BOOTSTRAP_SUPERUSERID in pg_authid.dat) is
+    renamed, so that it keeps what it owns. A role cannot rename itself, so another one does, which exists within this
+    one transaction only. https://www.postgresql.org/docs/current/sql-alterrole.html
+    """
+    return Secret(_CONVERGE.format(name=user.replace("'", "''"), verifier=verifier_))
+
+
+_CONVERGE = """DO $provision$
+DECLARE
+    initial name := (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10);
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '{name}') THEN
+        CREATE ROLE "provision renames" SUPERUSER;
+        SET LOCAL SESSION AUTHORIZATION "provision renames";
+        EXECUTE format('ALTER ROLE %I RENAME TO %I', initial, '{name}');
+        RESET SESSION AUTHORIZATION;
+        DROP ROLE "provision renames";
+    END IF;
+    EXECUTE format('ALTER ROLE %I WITH LOGIN SUPERUSER PASSWORD %L', '{name}', '{verifier}');
+END
+$provision$;
+"""
 
 
 def verifier(password: Secret, salt: bytes) -> str:

@@ -94,6 +94,8 @@ class Site(Protocol):
     """The directory of the server's own client programs, where this machine has it."""
     log_command: str
     """What to type to see the server's log."""
+    is_told_by_file: bool
+    """Whether the server was started with ``config_file``, so that one with another file is another server."""
 
     def watch(self) -> Callable[[], Trouble | None]:
         """Return what tells, each time it is called, whether the server has failed while it should become ready."""
@@ -159,6 +161,16 @@ class RuntimeModule(Protocol):
 
     def examine(self, spec: Spec, files: Sequence[WriteFile], look: Look) -> Site:
         """Look at everything outside the server."""
+
+
+SUPERUSER = "cache/superuser"
+"""Where the name of the superuser is kept, below the environment's directory."""
+
+
+def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:
+    """Return the names that the superuser may have beside the declared one, the surest first."""
+    kept = (look.text(spec.home / SUPERUSER) or "").strip()
+    return tuple(name for name in dict.fromkeys((*known, kept, "postgres")) if name and name != spec.server.user)
 
 
 def load(name: str) -> RuntimeModule:

@@ -93,6 +93,7 @@ class ExternalSite:
     config_file = ""
     is_fresh = False
     programs = None
+    is_told_by_file = False
     log_command = "SHOW log_destination"
 
     @property

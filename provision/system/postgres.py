@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NAME = "provision"
 """The application name of our sessions, which tells them from those of clients."""
+UNLOGGED = "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic"
+"""Options of a session whose statements are not for the server's log."""
 _CONNECT_TIMEOUT = 5
 _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
 _LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'"
@@ -39,8 +41,8 @@ class Login(Enum):
 # libpq gives no SQLSTATE for a connection that fails, so the server's words have to do.
 _ANSWERS = (
     (re.compile(r'database ".*" does not exist'), Login.NO_DATABASE),
-    (re.compile(r"password authentication failed|no pg_hba.conf entry|role \".*\" (does not exist|is not permitted)"),
-     Login.REFUSED),
+    (re.compile(r"password authentication failed|no pg_hba.conf entry|pg_hba.conf rejects"
+                r"|role \".*\" (does not exist|is not permitted)"), Login.REFUSED),
     (re.compile(r"the database system is (starting up|in recovery|shutting down|not yet accepting)"), Login.STARTING),
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from provision.errors import StepFailedError
 from provision.system import logfile, postmaster
 from provision.system.files import make_directory
+from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
 
 if TYPE_CHECKING:
@@ -282,23 +283,38 @@ def local_sql(effect: RunLocalSql) -> None:
     Raises:
         StepFailedError: the server refuses it. The script itself is a secret, and not shown.
     """
+    said: list[str] = []
+    for user in (effect.user, *effect.others):
+        failure = _as_superuser(effect, user)
+        if failure is None:
+            return
+        said += _without(effect.script, failure).splitlines()[-3:]
+    raise StepFailedError(
+        f"the server's own socket in {effect.socket_directory}, port {effect.port}, refuses the change",
+        evidence=said,
+        next_step="provision logs",
+    )
+
+
+def _as_superuser(effect: RunLocalSql, user: str) -> str | None:
+    """Run the script as one user; return why that failed."""
     import psycopg2
 
-    place = f"{effect.socket_directory}, port {effect.port}"
     try:
         connection = psycopg2.connect(
-            host=str(effect.socket_directory), port=effect.port, user=effect.user, dbname="postgres", connect_timeout=5
+            host=str(effect.socket_directory),
+            port=effect.port,
+            user=user,
+            dbname="postgres",
+            connect_timeout=5,
+            options=UNLOGGED,
         )
         connection.autocommit = True
         with closing(connection), connection.cursor() as cursor:
             cursor.execute(effect.script.reveal())
     except psycopg2.Error as error:
-        said = (error.diag.message_primary or str(error)) if error.pgcode else str(error)
-        raise StepFailedError(
-            f"the server's own socket in {place} refuses the change",
-            evidence=_without(effect.script, said).splitlines()[-5:],
-            next_step="provision logs",
-        ) from None
+        return (error.diag.message_primary or str(error)) if error.pgcode else str(error)
+    return None
 
 
 def _without(script: Secret, text: str) -> str:

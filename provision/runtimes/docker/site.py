@@ -20,6 +20,7 @@ from provision.model import (
     WaitReady,
     changes,
 )
+from provision.runtimes import superusers
 from provision.runtimes.docker import compose, contents, guards, halfmade, remote
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
@@ -76,11 +77,34 @@ class DockerSite(Seen):
         """Return how this container is restarted and entered."""
 
         def local_sql(script: Secret) -> RunLocalSql:
-            return RunLocalSql(script, self.spec.server.user, container=self.container_name)
+            others = superusers(self.spec, self.look, self._superuser)
+            return RunLocalSql(script, self.spec.server.user, container=self.container_name, others=others)
 
         restart = (self._call("restart_container"), self._ready)
         in_memory = isinstance(self.spec.server.data, Ephemeral)
-        return Ground(self._publish, restart, local_sql, starting, restart_destroys=in_memory)
+        line, file = "host all all all scram-sha-256", '"$PGDATA/pg_hba.conf"'
+        admitting = f"docker exec -u postgres {self.container_name} sh -c 'echo {line} >> {file}; pg_ctl reload'"
+        return Ground(
+            self._publish,
+            restart,
+            local_sql,
+            starting,
+            restart_destroys=in_memory,
+            superuser=self._superuser,
+            admitting=admitting,
+        )
+
+    @property
+    def _superuser(self) -> str:
+        """The superuser that the container was made for."""
+        words = ((self.container or {}).get("Config") or {}).get("Env") or ()
+        return next((each.partition("=")[2] for each in words if each.startswith("POSTGRES_USER=")), "")
+
+    @property
+    def is_told_by_file(self) -> bool:
+        """Whether the container's command names our configuration file."""
+        words = ((self.container or {}).get("Config") or {}).get("Cmd") or ()
+        return any(each == f"config_file={self.config_file}" for each in words)
 
     @property
     def _ready(self) -> WaitReady:

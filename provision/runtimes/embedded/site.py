@@ -27,6 +27,7 @@ from provision.model import (
     WaitReady,
     changes,
 )
+from provision.runtimes import SUPERUSER, superusers
 from provision.runtimes.embedded import guards, states
 from provision.runtimes.embedded.commands import initdb_argv, programs, server_argv
 from provision.runtimes.embedded.watch import ProcessWatch
@@ -59,6 +60,7 @@ class EmbeddedSite:
     look: Look = field(repr=False)
 
     is_ours = True
+    is_told_by_file = True
     container_name = None
 
     # --- what is declared, what is there ---
@@ -194,11 +196,19 @@ class EmbeddedSite:
             running = self.running[1] if self.running else None
             sockets = running.sockets if running else str(self.places.sockets)
             port = running.port if running else self.port
-            return RunLocalSql(
-                script, self.spec.server.user, socket_directory=type(self.places.home)(sockets), port=port
-            )
+            others = superusers(self.spec, self.look)
+            directory = type(self.places.home)(sockets)
+            return RunLocalSql(script, self.spec.server.user, socket_directory=directory, port=port, others=others)
 
-        return Ground(self._publish, (self._stop_it, *self._start_it, self._ready), local_sql, starting)
+        hba, spec = self.places.data / "pg_hba.conf", os.path.relpath(self.spec.path)
+        return Ground(
+            self._publish,
+            (self._stop_it, *self._start_it, self._ready),
+            local_sql,
+            starting,
+            superuser=(self.look.text(self.spec.home / SUPERUSER) or "").strip(),
+            admitting=f"echo host all all all scram-sha-256 >> {hba}; provision restart {spec}",
+        )
 
     @property
     def _ready(self) -> WaitReady:
