@@ -13,7 +13,7 @@ from provision import foreign, runtimes
 from provision import plan as planner
 from provision.errors import ProvisionError, RefusedError, UnavailableError
 from provision.eyes import Eyes
-from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
+from provision.kinds import collation, database, file, foreign_settings, migrations, role, server, settings
 from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
 from provision.system import files, lock, secrets
@@ -230,6 +230,7 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
         found, status = _with_clients(found, status, spec)
         _refuse_another(seen, found.get(settings.ADDRESS), at)
         found |= foreign_settings.observe(wanted.get(foreign_settings.ADDRESS), query, major=major, database=place)
+        found |= collation.observe(query, major=major, database=place)
         for tree in spec.migrations if place == spec.server.database else ():
             found |= migrations.observe(tree, seen.inputs.graphs[tree.name], query)
         return found, _with_details(status, found, query, place)

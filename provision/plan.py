@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import NotConvergedError
-from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
+from provision.kinds import collation, database, file, foreign_settings, migrations, role, server, settings
 from provision.model import Action, Plan, Step, Wishes
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def plan(
     for address, before, after in named(migrations.KIND):
         if address in trees:
             steps += migrations.plan(trees[address], inputs.graphs[trees[address].name], before, after)
-    notes = (*(_waiting(each) for each in held if each.action in _DISRUPTIVE), *found.notes)
+    notes = (*(_waiting(each) for each in held if each.action in _DISRUPTIVE), *found.notes, *collation.notes(observed))
     return Plan(_with_clients(steps, observed), notes, found.overrides, found.remarks)
 
 

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a server will not come up, in words, with the lines that show it."""
+    """Why a server will not come up, in words, with the lines that show it.
+
+    ``orderly``: it was shut down from outside, as when a run that was killed had asked for that; it can be started.
+    """
 
     sentence: str
     evidence: tuple[str, ...]
+    orderly: bool = False
 
 
 class Look(Protocol):

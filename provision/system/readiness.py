@@ -24,10 +24,10 @@ _ANSWERS = (Login.OK, Login.NO_DATABASE, Login.REFUSED)
 
 
 def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | None], log_command: str) -> None:
-    """Wait up to ``timeout`` seconds.
+    """Wait up to ``timeout`` seconds; a server that was shut down meanwhile is not waited for.
 
     Raises:
-        StepFailedError: the server ended, or did not answer in time.
+        StepFailedError: the server ended by itself, or did not answer in time.
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
@@ -36,6 +36,8 @@ def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | 
         if last is None:
             return
         found = trouble()
+        if found is not None and found.orderly:
+            return  # whoever asked looks again, and starts it
         if found is not None:
             raise StepFailedError(found.sentence, evidence=found.evidence, next_step=log_command)
         if time.monotonic() + pause > deadline:

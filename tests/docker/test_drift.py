@@ -147,3 +147,24 @@ def test_a_dropped_database(environment: Environment) -> None:
     assert differences(environment) == ["database/shop is missing"]
     environment.apply()
     assert differences(environment, 0) == []
+
+
+def test_a_collation_of_another_version_is_told_with_what_mends_it(environment: Environment) -> None:
+    environment.apply()
+    if not environment.query("SELECT datcollversion FROM pg_database WHERE datname = 'shop' AND datcollversion <> ''"):
+        pytest.skip("this image's locale has no version")
+    environment.query("UPDATE pg_database SET datcollversion = '1.0' WHERE datname = 'shop'")
+    told = environment.run("verify", "--detailed-exitcode", code=2).out
+    assert "its text was sorted by collation version 1.0" in told
+    assert "REFRESH COLLATION VERSION" in environment.run("plan").out
+    environment.query('REINDEX DATABASE "shop"')
+    environment.query('ALTER DATABASE "shop" REFRESH COLLATION VERSION')
+    environment.settled()
+
+
+def test_a_paused_server_is_told_and_thawed(environment: Environment) -> None:
+    environment.apply()
+    environment.engine.client.pause(environment.name)
+    assert "status: paused, declared running" in environment.run("verify").out
+    environment.apply()
+    environment.settled()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -143,3 +145,16 @@ def test_an_interrupted_run_leaves_nothing_in_the_way(running: Environment) -> N
         running.settled()
         found = running.engine.containers(running.name)
         assert found == [running.container["Id"]]
+
+
+def test_a_stop_that_a_killed_run_had_asked_for(running: Environment) -> None:
+    """The engine finishes it while the next run already waits for the server."""
+    client, many = running.engine.client, "INSERT INTO filler SELECT repeat('x', 900) FROM generate_series(1, 60000)"
+    running.query("CREATE TABLE IF NOT EXISTS filler (text text)")
+    for _ in range(2):
+        running.query(many)
+        stopping = threading.Thread(target=client.stop, args=(running.name,))
+        stopping.start()
+        time.sleep(0.05)
+        repaired(running)
+        stopping.join()

@@ -7,6 +7,7 @@ https://github.com/docker-library/postgres/issues/1259
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = "/var/lib/postgresql"
 _VERSION = "PG_VERSION"
+_TELLS = re.compile(r"PG_MAJOR=\d")
 _OLD_PLACES = (_VERSION, f"data/{_VERSION}")
 _MAJORS = range(14, 24)
 
@@ -45,8 +47,10 @@ def check_old(seen: Seen) -> None:
     """
     before = mounted(seen.container["Mounts"]) if seen.container is not None else None
     after = mounted(seen.creation.body["HostConfig"]["Mounts"])
-    if before is None or after is None or before[0] != after[0]:
+    if seen.container is None or before is None or after is None or before[0] != after[0]:
         return
+    if seen.container["State"]["Running"] and any(_TELLS.match(each) for each in seen.container["Config"]["Env"] or ()):
+        return  # it runs on this data, and says which major it is; to look, the engine would have to mount the volume
     name = seen.container_name
     at = CheckData(name, before[1])
     check(seen.spec, f"the data of the container {name!r}", after[1], reader(seen.look, at))

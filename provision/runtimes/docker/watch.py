@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 from provision.runtimes import Trouble
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _LOG_LINES = 40
 _SHOWN = 12
 _BEFORE = 6
+# Between the two halves of a restart, which the engine finishes whoever asked for it and is gone, in seconds.
+_RESTART_GAP = 2.0
 _FATAL = re.compile(r"\b(FATAL|PANIC):")
 _EARLIER_LIFE = re.compile(r"database system is shut down|Skipping initialization|\b(FATAL|PANIC):")
 # https://github.com/docker-library/postgres/issues/891: a first start that is killed leaves a data directory that looks
@@ -46,6 +49,7 @@ class ContainerWatch:
         self._look = look
         self._name = name
         self._restarts: int | None = None
+        self._stopped: float | None = None
 
     def __call__(self) -> Trouble | None:
         """Look once."""
@@ -57,6 +61,11 @@ class ContainerWatch:
         crashed = state["Status"] in ("exited", "dead", "restarting") or (not first and restarts > self._restarts)
         if not crashed and state["Status"] != "paused":
             return None
+        if state["Status"] == "exited" and not state["ExitCode"] and not state["OOMKilled"]:
+            self._stopped = self._stopped or time.monotonic()
+            if time.monotonic() - self._stopped < _RESTART_GAP:
+                return None
+            return Trouble(f"the container {self._name!r} was stopped", (), orderly=True)
         if state["Status"] == "paused":
             return Trouble(f"the container {self._name!r} is paused", ())
         why = f"ended with exit code {state['ExitCode']}"
