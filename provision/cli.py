@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "start": "Start the server that was stopped.",
     "stop": "Stop the server. The data stays.",
     "restart": "Restart the server.",
+    "upgrade": "Bring the data to a newer major version.",
     "destroy": "Remove the server; its data only with --data.",
 }
 """Every verb and its one-line help, in the order of the help page."""

@@ -279,6 +279,41 @@ class ServerCall:
 
 
 @dataclass(frozen=True, slots=True)
+class RunInContainer:
+    """Run a program in a container, with a secret on its standard input; it says nothing when all goes well.
+
+    ``what`` is what it is for, in words, and the sentence of the error when it fails.
+    """
+
+    container: str
+    argv: tuple[str, ...]
+    secret: Secret
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOutput:
+    """Run two programs in a container, and fail with the lines in which their output differs."""
+
+    container: str
+    one: tuple[str, ...]
+    other: tuple[str, ...]
+    secret: Secret
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldWrites:
+    """Let everybody who writes to the server wait, and nobody who reads, for as long as this process works on.
+
+    Large objects have to be held by themselves (``large_objects``), because reading them needs the same lock.
+    """
+
+    databases: tuple[str, ...]
+    large_objects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunSql:
     """Run statements over the network connection, each in its own transaction, in ``database``."""
 
@@ -344,6 +379,9 @@ Effect = (
     | EngineCall
     | CheckData
     | ServerCall
+    | RunInContainer
+    | CompareOutput
+    | HoldWrites
     | RunSql
     | RunLocalSql
     | ReloadSettings

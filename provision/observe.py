@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,6 +113,7 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
 
 def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     module = runtimes.load(name)
+    spec = module.located(spec, eyes)
     graphs, locations = _graphs(spec)
     inputs = desires.Inputs(
         runtime=name,
@@ -280,6 +282,8 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
     except UnavailableError:
         name = choice.HOMES[0]
     module = runtimes.load(name)
+    with suppress(UnavailableError):  # nothing answers, so nothing tells
+        spec = module.located(spec, eyes)
     port = spec.server.port if spec.server.port is not None else module.port(spec, eyes)
     inputs = desires.Inputs(
         runtime=name,

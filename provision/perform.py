@@ -10,13 +10,16 @@ from provision.kinds.database import MAINTENANCE
 from provision.model import (
     Action,
     CheckData,
+    CompareOutput,
     CopyPath,
     Effect,
     EngineCall,
+    HoldWrites,
     MakeDirectory,
     Migrate,
     ReloadSettings,
     RemovePath,
+    RunInContainer,
     RunLocalSql,
     RunSql,
     ServerCall,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from provision.system.alembic import MigrationEvent
     from provision.system.alembic_process import Child
     from provision.system.engine_calls import Engine
+    from provision.system.fence import Fence
 
 
 class Performer:
@@ -44,6 +48,7 @@ class Performer:
         self._children: dict[str, Child] = {}
         self._told_user = False
         self._starts = True
+        self._fence: Fence | None = None
 
     def move_to(self, world: World) -> Performer:
         """Go on in the same world as it was seen later."""
@@ -67,7 +72,10 @@ class Performer:
                         self._children[effect.name] = Child.start(tree, cwd)
 
     def close(self) -> None:
-        """End what was started early and not needed."""
+        """End what was started early and not needed, and let go whom we held back."""
+        if self._fence is not None:
+            self._fence.close()
+            self._fence = None
         while self._children:
             self._children.popitem()[1].close()
 
@@ -138,6 +146,30 @@ class Performer:
         except RefusedError:
             self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
             raise
+
+    @perform.register
+    def _(self, effect: RunInContainer) -> None:
+        from provision.system import in_container
+
+        in_container.run(self.engine, effect)
+
+    @perform.register
+    def _(self, effect: CompareOutput) -> None:
+        from provision.system import in_container
+
+        in_container.compare(self.engine, effect)
+
+    @perform.register
+    def _(self, effect: HoldWrites) -> None:
+        from provision.system.fence import Fence
+
+        if self._fence is None:
+            self._fence = Fence(self.world.site.endpoint(self.world.inputs.password) or self.endpoint)
+        for each in effect.databases:
+            if effect.large_objects:
+                self._fence.hold_large_objects(each)
+            else:
+                self._fence.hold(each)
 
     @perform.register
     def _(self, effect: RunSql) -> None:

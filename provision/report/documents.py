@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.errors import Problem, ProvisionError
-    from provision.model import Change, Endpoint, Outcome, Result, Step, WriteFile
+    from provision.model import Change, Endpoint, Outcome, Plan, Result, Step, WriteFile
     from provision.report.differences import Verification
     from provision.report.facts import Survey
+    from provision.spec.model import Spec
 
 Document = dict[str, Any]
 
@@ -98,6 +99,32 @@ def verification(survey: Survey, seen: Verification) -> Document:
         "unseen": [str(address) for address in seen.unseen],
         "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
         "notes": list(seen.notes),
+    }
+
+
+def upgrade_plan(spec: Spec, plan: Plan) -> Document:
+    """Return the document of an upgrade that was not carried out."""
+    return {
+        "schema": "provision/upgrade/1",
+        "environment": spec.name,
+        "spec": str(spec.path),
+        "changed": False,
+        "destroys_data": any(step.destroys for step in plan.steps),
+        "seconds": 0,
+        "steps": [_step(step) for step in plan.steps],
+    }
+
+
+def upgrade_result(spec: Spec, done: Result) -> Document:
+    """Return the document of an upgrade, of its end or of its way back, as it was carried out."""
+    return {
+        "schema": "provision/upgrade/1",
+        "environment": spec.name,
+        "spec": str(spec.path),
+        "changed": bool(done.outcomes),
+        "destroys_data": any(outcome.step.destroys for outcome in done.outcomes),
+        "seconds": round(done.seconds, 3),
+        "steps": [_outcome(outcome) for outcome in done.outcomes],
     }
 
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from provision.model import (
     CheckData,
+    CompareOutput,
     CopyPath,
     Effect,
     EngineCall,
+    HoldWrites,
     MakeDirectory,
     Migrate,
     ReloadSettings,
     RemovePath,
+    RunInContainer,
     RunLocalSql,
     RunSql,
     Secret,
@@ -104,15 +107,23 @@ def _file_effect(value: WriteFile | MakeDirectory | CopyPath | RemovePath) -> st
     return f"make {path}/" if isinstance(value, MakeDirectory) else f"remove {path}"
 
 
+def _on_data(value: CheckData | HoldWrites | RunInContainer | CompareOutput) -> str:
+    if isinstance(value, CheckData):
+        return f"look at the data before {value.container} starts"
+    if isinstance(value, HoldWrites):
+        return f"let writers wait in {count(len(value.databases), 'database')}"
+    return f"in {value.container}: {value.what}"
+
+
 def effect(value: Effect) -> str:
     """Return one effect in a few words. File contents, scripts and request bodies are not part of them."""
     if isinstance(value, WriteFile | MakeDirectory | CopyPath | RemovePath):
         return _file_effect(value)
+    if isinstance(value, CheckData | HoldWrites | RunInContainer | CompareOutput):
+        return _on_data(value)
     match value:
         case EngineCall(operation=operation, target=target):
             return f"engine: {operation.replace('_', ' ')} {target}"
-        case CheckData(container=container):
-            return f"look at the data before {container} starts"
         case ServerCall(operation=operation, data=data):
             return f"{operation} the server on {shown(data)}"
         case RunSql(database=database, statements=statements):

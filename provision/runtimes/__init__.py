@@ -160,6 +160,9 @@ class RuntimeModule(Protocol):
     def port(self, spec: Spec, look: Look) -> int:
         """Return the declared port; for ``auto`` the remembered one, or one that is free."""
 
+    def located(self, spec: Spec, look: Look) -> Spec:
+        """Return the spec with the place where the data is now, which an upgrade may have changed."""
+
     def render(self, spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
         """Render the templates; ``texts`` maps a template's name to its text."""
 

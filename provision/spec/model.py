@@ -53,9 +53,13 @@ PasswordSource = PasswordValue | PasswordFile | PasswordCommand | PasswordGenera
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Data in a named volume of the engine."""
+    """Data in a named volume of the engine.
+
+    ``declared`` is the name in the spec, where an upgrade has brought the data to another volume.
+    """
 
     name: str
+    declared: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class Engine:
         created = self.client.exec_create(container, list(argv), stdin=True, stdout=True, stderr=True)
         stream = self.client.exec_start(created["Id"], socket=True)
         connection: Any = getattr(stream, "_sock", stream)
+        if hasattr(connection, "settimeout"):
+            connection.settimeout(None)  # a program may take its time without a word
         try:
             connection.sendall(stdin.reveal().encode())
             connection.shutdown(socket.SHUT_WR)
@@ -80,7 +82,7 @@ class Engine:
         finally:
             stream.close()
         code = self.client.exec_inspect(created["Id"])["ExitCode"]
-        return int(code), demultiplex(b"".join(chunks)).decode(errors="replace")
+        return -1 if code is None else int(code), demultiplex(b"".join(chunks)).decode(errors="replace")
 
     def logs(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
         """Yield the lines of a container's log; with ``follow`` until the container ends."""
@@ -136,7 +138,10 @@ class Engine:
         self.client.create_volume(name, labels=dict(body["labels"]))
 
     def _remove_volume(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.remove_volume(name)
+        import docker.errors
+
+        with suppress(docker.errors.NotFound):
+            self.client.remove_volume(name)
 
     # --- containers ---
 
@@ -168,12 +173,12 @@ class Engine:
     def _restart_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         self.client.restart(name, timeout=body["timeout"])
 
-    def _remove_container(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+    def _remove_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         """Remove a container and its anonymous volumes, if it is there, and wait until its name is free again."""
         import docker.errors
 
         with suppress(docker.errors.NotFound):
-            self.client.remove_container(name, v=True)
+            self.client.remove_container(name, v=True, force=body.get("force", False))
         deadline = time.monotonic() + _REMOVAL_TIMEOUT
         while True:
             try:

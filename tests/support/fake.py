@@ -64,6 +64,8 @@ class World:
     # --- what a runtime may look at ---
 
     def engine(self, path: str, **_parameters: str | int) -> Any:
+        if path == "/volumes":
+            return {"Volumes": []}
         kind, name = path.strip("/").split("/", 1)
         if kind == "images":
             name = name.removesuffix("/json")

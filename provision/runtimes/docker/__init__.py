@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provision.errors import UnavailableError
 from provision.model import WriteFile
 from provision.runtimes.docker import compose
+from provision.runtimes.docker.generations import located
 from provision.runtimes.docker.site import DockerSite, examine
 from provision.spec.model import DataPath, Ephemeral, Volume
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from provision.runtimes import Look
     from provision.spec.model import Spec
 
-__all__ = ["FILES", "TEMPLATES", "DockerSite", "available", "examine", "made", "port", "render"]
+__all__ = ["FILES", "TEMPLATES", "DockerSite", "available", "examine", "located", "made", "port", "render"]
 
 COMPOSE = "docker-compose.yml"
 CONFIG = "config/postgresql.conf"

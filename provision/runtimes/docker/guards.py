@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
-from provision.spec.model import Ephemeral
+from provision.spec.model import Ephemeral, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
+    from provision.runtimes.docker.generations import Generations
     from provision.spec.model import Spec
 
 
@@ -37,7 +39,11 @@ def check_owner(
 
 
 def check_major(
-    spec: Spec, name: str, container: Mapping[str, Any] | None, volumes: Mapping[str, Mapping[str, Any] | None]
+    spec: Spec,
+    name: str,
+    container: Mapping[str, Any] | None,
+    volumes: Mapping[str, Mapping[str, Any] | None],
+    generations: Generations,
 ) -> None:
     """Refuse to start one major's data with another.
 
@@ -46,12 +52,13 @@ def check_major(
     """
     for each, volume in volumes.items():
         if (major := ((volume or {}).get("Labels") or {}).get(MAJOR)) not in (None, str(spec.server.major)):
-            raise other_major(spec, f"the volume {each!r}", str(major))
-    if container is not None and not isinstance(spec.server.data, Ephemeral):
+            raise other_major(spec, f"the volume {each!r}", str(major), generations=generations)
+    # The container of an upgraded environment may still be the old one: it is made anew, on the new volume.
+    if container is not None and not isinstance(spec.server.data, Ephemeral) and not generations.is_upgraded:
         environment = dict(each.partition("=")[::2] for each in container["Config"].get("Env") or ())
         major = environment.get("PG_MAJOR", str(spec.server.major))
         if major != str(spec.server.major):
-            raise other_major(spec, f"the data of the container {name!r}", major)
+            raise other_major(spec, f"the data of the container {name!r}", major, generations=generations)
 
 
 def _check_container(spec: Spec, name: str, labels: Mapping[str, str], look: Look) -> None:
@@ -79,13 +86,26 @@ def _check_owner(spec: Spec, what: str, labels: Mapping[str, str], look: Look, *
     )
 
 
-def other_major(spec: Spec, what: str, major: str, evidence: Sequence[str] = ()) -> RefusedError:
-    """Return the error for data of another major version."""
+def other_major(
+    spec: Spec, what: str, major: str, evidence: Sequence[str] = (), *, generations: Generations | None = None
+) -> RefusedError:
+    """Return the error for data of another major version; ``generations`` are those that an upgrade could be for."""
+    shown = os.path.relpath(spec.path)
+    lines = ["a data directory works with its own major version only", *evidence]
+    can_upgrade = generations is not None and isinstance(spec.server.data, Volume)
+    if generations is not None and any(each.major == spec.server.major for each in generations.kept):
+        lines.append(f"the data of PostgreSQL {spec.server.major} is kept as it was before the upgrade")
+        step = f"go on with an image of PostgreSQL {major}, or give up what was written since the upgrade:"
+        step += f" provision upgrade --rollback {shown}"
+    elif can_upgrade and major.isdecimal() and int(major) < spec.server.major:
+        step = f"provision upgrade {shown}   (--check shows what it would do; or go back to PostgreSQL {major})"
+    else:
+        step = f"go back to an image of PostgreSQL {major}, or give the new one a place of its own in `server.data`"
+        step += " and copy the data with pg_dump"
     return RefusedError(
         f"{what} was made by PostgreSQL {major} and cannot be used by {spec.server.image!r}",
-        evidence=["a data directory works with its own major version only", *evidence],
-        next_step=f"go back to an image of PostgreSQL {major}, or name a new volume in `server.data.volume`"
-        " and copy the data with pg_dump",
+        evidence=lines,
+        next_step=step,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
+from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.states import (
     IDLE,
     Container,
@@ -41,6 +42,7 @@ class Seen:
     networks: Mapping[str, Mapping[str, Any] | None]
     volumes: Mapping[str, Mapping[str, Any] | None]
     look: Look = field(repr=False)
+    generations: Generations = field(default_factory=Generations)
 
     is_ours = True
     programs = None
@@ -84,7 +86,8 @@ class Seen:
 
     def _observed_container(self, container: Mapping[str, Any]) -> Container:
         brought = (self.own_image or {}).get("Config") or {}
-        current = (self.image or {}).get("Id", "")
+        same = container["Config"]["Image"] == self.creation.image
+        current = (self.image or {}).get("Id", "") if same else ""
         found = observed_container(container, brought, current_image_id=current)
         declared = tuple(each.name for each in self.creation.networks)
         # One that somebody attached besides is theirs: what is not declared is left alone.
@@ -116,6 +119,7 @@ class Seen:
         detail = f"exit code {state['ExitCode']}" if ended else ""
         if state.get("OOMKilled"):
             detail += ", killed for lack of memory"
+        detail = "; ".join(filter(None, (detail, self._kept)))
         return Status(
             words.get(state["Status"], state["Status"]),
             detail=detail,
@@ -123,6 +127,17 @@ class Seen:
             container=self.container_name,
             started=state["StartedAt"] if state["Running"] else None,
             data=self._data_place,
+        )
+
+    @property
+    def _kept(self) -> str:
+        """Say what an upgrade has left, and how it goes away."""
+        if not self.generations.kept:
+            return ""
+        names = ", ".join(f"{each.name!r}" for each in self.generations.kept)
+        return (
+            f"the data from before the upgrade is kept in the volume {names}: provision upgrade --finish removes it,"
+            " provision upgrade --rollback goes back to it"
         )
 
     @property

@@ -21,7 +21,7 @@ from provision.model import (
     changes,
 )
 from provision.runtimes import superusers
-from provision.runtimes.docker import compose, contents, guards, halfmade, remote
+from provision.runtimes.docker import compose, contents, generations, guards, halfmade, remote
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
 from provision.runtimes.docker.states import IDLE, Container, labels_of
@@ -64,6 +64,7 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
         networks={each.name: look.engine(f"/networks/{each.name}") for each in creation.networks},
         volumes=volumes,
         look=look,
+        generations=generations.find(spec, look),
     )
 
 
@@ -128,16 +129,25 @@ class DockerSite(Seen):
         Raises:
             RefusedError: they would disturb what is not ours, or cost data.
         """
-        guards.check_major(self.spec, self.container_name, self.container, self.volumes)
+        guards.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
         if (unfinished := halfmade.volume(self)) is not None:
             address = Address("container", self.container_name)
-            return (*self._plan_surroundings(), halfmade.again(self, unfinished), self._create(address))
+            return (
+                *self.leftovers(),
+                *self._plan_surroundings(),
+                halfmade.again(self, unfinished),
+                self._create(address),
+            )
         container = self._plan_container()
         if container:
             guards.check_port(self.creation, self.container, self.look)
         if any(step.action is not Action.UPDATE for step in container):
             contents.check_old(self)
-        return (*self._plan_surroundings(), *container)
+        return (*self.leftovers(), *self._plan_surroundings(), *container)
+
+    def leftovers(self) -> tuple[Step, ...]:
+        """Remove what an upgrade that was interrupted has left: a copy that nobody ever used."""
+        return generations.leftovers(self.generations, self.container_name, self.look)
 
     def _plan_surroundings(self) -> tuple[Step, ...]:
         seen, wanted = self.observed, self.desired
@@ -291,7 +301,7 @@ class DockerSite(Seen):
 
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
         """Remove container and network; with ``data`` also the volume or directory, and what was rendered."""
-        steps: list[Step] = []
+        steps: list[Step] = [*self.leftovers()]
         if self.container is not None:
             effects = [*self._stopping(self._state), EngineCall("remove_container", self.container_name)]
             steps.append(self._lifecycle(Action.REMOVE, effects))
@@ -306,6 +316,8 @@ class DockerSite(Seen):
                 for name, seen in self.volumes.items()
                 if seen is not None
             ]
+            old = (*(each.name for each in self.generations.kept), *self.generations.marks)
+            removals += [(Address("volume", name), EngineCall("remove_volume", name), True) for name in old]
             if isinstance(self.spec.server.data, DataPath) and self.look.exists(self.spec.server.data.path):
                 path = self.spec.server.data.path
                 removals.append((Address("directory", str(path)), RemovePath(path), True))

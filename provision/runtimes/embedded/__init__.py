@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provision.runtimes import Look
     from provision.spec.model import Spec
 
-__all__ = ["FILES", "TEMPLATES", "EmbeddedSite", "available", "examine", "made", "port", "render"]
+__all__ = ["FILES", "TEMPLATES", "EmbeddedSite", "available", "examine", "located", "made", "port", "render"]
 
 FILES = (CONFIG,)
 TEMPLATES = ("postgresql.conf.j2",)
@@ -64,6 +64,12 @@ def port(spec: Spec, look: Look) -> int:
     if remembered and (taken == remembered or look.listener(spec.server.host, remembered) is None):
         return remembered
     return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
+
+
+def located(spec: Spec, look: Look) -> Spec:
+    """Return the spec as it is: this data stays where it is."""
+    del look
+    return spec
 
 
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:

@@ -1,0 +1,179 @@
+"""``provision upgrade``: bring the data to the major version of the spec's image."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import json_option, load_spec, pass_console, spec_argument, switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from provision.model import Plan, Progress, Result
+    from provision.report.console import Console
+    from provision.spec.model import Spec
+
+
+@click.command("upgrade", epilog="Example: provision upgrade --check specs/dev.yml")
+@spec_argument
+@click.option("--check", is_flag=True, help="Only show what would be done. Changes nothing.")
+@click.option("--finish", is_flag=True, help="Remove the old data, which an upgrade keeps.")
+@click.option("--rollback", is_flag=True, help="Go back to the old data; what was written since is lost.")
+@click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can answer.")
+@json_option
+@switches
+@pass_console
+def command(console: Console, spec: Path | None, *, check: bool, finish: bool, rollback: bool, yes: bool) -> int:
+    """Copy the data to a new volume of the newer version, compare it, and switch to it.
+
+    Whoever writes waits meanwhile, readers do not; at the switch connections are dropped for a moment. The old data is
+    kept until --finish, and --rollback goes back to it. Whatever fails, the old server goes on as it was.
+    """
+    if finish and rollback:
+        raise click.UsageError("--finish and --rollback exclude each other")
+    read = load_spec(console, spec)
+    if finish:
+        return _finish(console, read, check=check, yes=yes)
+    if rollback:
+        return _rollback(console, read, check=check, yes=yes)
+    return _upgrade(console, read, check=check, yes=yes)
+
+
+def _upgrade(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
+    from provision import upgrade
+
+    found = upgrade.survey(spec)
+    major = found.world.spec.server.major
+    if found.plan.is_empty and not found.is_pending:
+        return _nothing(console, spec, f"nothing to upgrade (the data is of PostgreSQL {major})")
+    if check:
+        return _show(console, spec, found.plan)
+    _confirm(console, spec, found.plan, "", yes=yes)
+
+    def carry(progress: Progress) -> Result:
+        return upgrade.upgrade(spec, progress=progress)
+
+    _carry(console, spec, carry)
+    if not console.json:
+        console.say(f"  PostgreSQL {found.major} → {major}; the old data is kept")
+        _suggest(
+            console,
+            {
+                f"provision upgrade --finish {console.spec}": "remove the old data",
+                f"provision upgrade --rollback {console.spec}": "go back to it",
+            },
+        )
+    return 0
+
+
+def _finish(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
+    from provision import upgrade
+
+    plan = upgrade.finishing(spec)
+    if plan.is_empty:
+        return _nothing(console, spec, "nothing is kept")
+    if check:
+        return _show(console, spec, plan)
+    _confirm(console, spec, plan, "--finish ", yes=yes)
+
+    def carry(progress: Progress) -> Result:
+        return upgrade.finish(spec, progress=progress)
+
+    return _carry(console, spec, carry)
+
+
+def _rollback(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
+    from provision import upgrade
+
+    plan, image = upgrade.returning(spec)
+    if check:
+        return _show(console, spec, plan)
+    _confirm(console, spec, plan, "--rollback ", yes=yes)
+
+    def carry(progress: Progress) -> Result:
+        return upgrade.rollback(spec, progress=progress)
+
+    _carry(console, spec, carry)
+    if not console.json and image != spec.server.image:
+        console.say(f"  the server runs {image} again: write that image into {console.spec}")
+    return 0
+
+
+def _confirm(console: Console, spec: Spec, plan: Plan, flag: str, *, yes: bool) -> None:
+    """Show what would be done, and ask for the name of the environment.
+
+    Raises:
+        provision.errors.UsageError: nobody is there to answer.
+        provision.errors.RefusedError: another answer was given.
+    """
+    from provision.errors import RefusedError, UsageError
+    from provision.report import text
+
+    if yes:
+        return
+    paint = console.paint(console.err)
+    console.complain(f"{paint('bold', spec.name)}: this would be done")
+    for line in text.plan(plan, paint, verbose=console.verbose):
+        console.complain(line)
+    again = f"provision upgrade {flag}--yes {console.spec}"
+    if not (sys.stdin.isatty() and console.err.isatty()):
+        what = "data would be removed for good" if any(step.destroys for step in plan.steps) else "writers would wait"
+        raise UsageError(f"{what}, and nobody is here to confirm it; nothing was done", next_step=again)
+    console.err.write(f"Type {spec.name} to go on: ")
+    console.err.flush()
+    if sys.stdin.readline().strip() != spec.name:
+        raise RefusedError(f"that is not {spec.name}; nothing was done", next_step=again)
+
+
+def _show(console: Console, spec: Spec, plan: Plan) -> int:
+    if console.json:
+        from provision.report.documents import upgrade_plan
+
+        console.document(upgrade_plan(spec, plan))
+        return 0
+    from provision.report import text
+
+    paint = console.paint(console.out)
+    console.say(f"{paint('bold', spec.name)}: this would be done")
+    for line in text.plan(plan, paint, verbose=console.verbose):
+        console.say(line)
+    return 0
+
+
+def _carry(console: Console, spec: Spec, carry: Callable[[Progress], Result]) -> int:
+    from provision.report.progress import told
+
+    with told(console) as progress:
+        done = carry(progress)
+    if console.json:
+        from provision.report.documents import upgrade_result
+
+        console.document(upgrade_result(spec, done))
+        return 0
+    from provision.report.text import recap
+
+    for line in recap(spec.name, done, None, console.paint(console.out)):
+        console.say(line)
+    return 0
+
+
+def _nothing(console: Console, spec: Spec, what: str) -> int:
+    if console.json:
+        from provision.model import Result
+        from provision.report.documents import upgrade_result
+
+        console.document(upgrade_result(spec, Result((), console.elapsed())))
+    else:
+        console.say(f"{console.paint(console.out)('bold', spec.name)}: {what}")
+    return 0
+
+
+def _suggest(console: Console, commands: dict[str, str]) -> None:
+    from provision.report.text import suggestions
+
+    for line in suggestions(commands, console.paint(console.out)):
+        console.say(line)

@@ -1,0 +1,177 @@
+"""The volumes of one environment over the major versions: an upgrade fills a new one, and keeps the old one.
+
+The state of an upgrade is what is in the engine, and nothing else. The first volume has the name of the spec; an
+upgrade to 18 fills a volume of that name with ``-18``. It counts only once the copy was verified, which a second, empty
+volume says (``…-18.verified``): labels cannot be changed, but a volume is made in one call. The data is in the newest
+volume that counts. A copy stops to count when the old server was started again after it, because the old one may have
+rows then that the copy has not.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.model import Action, Address, EngineCall, Step
+from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
+from provision.spec.model import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.runtimes import Look
+    from provision.spec.model import Spec
+
+BASE = "provision.base"
+FROM_VOLUME = "provision.from-volume"
+FROM_MAJOR = "provision.from-major"
+FROM_IMAGE = "provision.from-image"
+VERIFIED = "provision.verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One volume with the data of one major version; None: the volume does not say which."""
+
+    name: str
+    major: int | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """The volumes of one environment.
+
+    ``kept`` are the older ones, which nobody uses any more; ``unfinished`` is what an interrupted upgrade has left:
+    copies that do not count, and the marks of those that counted once.
+    """
+
+    current: Generation | None = None
+    kept: tuple[Generation, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+
+    @property
+    def is_upgraded(self) -> bool:
+        """Whether the data is in a volume that an upgrade has filled."""
+        return self.current is not None and BASE in self.current.labels
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Every volume but the current one."""
+        return (*(each.name for each in self.kept), *self.unfinished, *self.marks)
+
+
+def copy_name(declared: str, major: int) -> str:
+    """Return the name of the volume that an upgrade to a major version fills."""
+    return f"{declared}-{major}"
+
+
+def mark_name(copy: str) -> str:
+    """Return the name of the empty volume that says that a copy was verified."""
+    return f"{copy}.verified"
+
+
+def temporary_name(container: str) -> str:
+    """Return the name of the container in which an upgrade fills the new volume."""
+    return f"{container}.upgrade"
+
+
+def find(spec: Spec, look: Look) -> Generations:
+    """Look for the volumes of the environment. Without any that an upgrade made, there is nothing to tell."""
+    data = spec.server.data
+    if not isinstance(data, Volume):
+        return Generations()
+    declared = data.declared or data.name
+    wanted = json.dumps({"label": [f"{ENVIRONMENT}={spec.name}"]})
+    listed = (look.engine("/volumes", filters=wanted) or {}).get("Volumes") or ()
+    ours = {each["Name"]: each for each in listed if is_ours(spec, each.get("Labels") or {}, look)}
+    copies = {name: each for name, each in ours.items() if each["Labels"].get(BASE) == declared}
+    marks = {n: each for n, each in ours.items() if each["Labels"].get(VERIFIED, "").startswith(f"{declared}-")}
+    if not copies and not marks:
+        return Generations()
+    first = ours.get(declared) or look.engine(f"/volumes/{declared}")
+    olds = {declared: first} if first is not None else {}
+    container = look.engine(f"/containers/{spec.server.container_name}/json")
+    counting = {
+        name: each
+        for name, each in copies.items()
+        if (mark := marks.get(mark_name(name))) is not None
+        and not _is_outdated(mark, container, {*olds, *(n for n in copies if _major(copies[n]) < _major(each))})
+    }
+    found = [_generation(name, each) for name, each in {**olds, **counting}.items()]
+    found.sort(key=lambda each: (BASE in each.labels, each.major or 0))
+    valid = {mark_name(name) for name in counting}
+    rest = sorted(({*copies} - {*counting}) | ({*marks} - valid))
+    return Generations(
+        found[-1] if found else None, tuple(reversed(found[:-1])), tuple(rest), tuple(sorted({*marks} & valid))
+    )
+
+
+def located(spec: Spec, look: Look) -> Spec:
+    """Return the spec with the volume that holds the data now in place of the declared one."""
+    data = spec.server.data
+    if not isinstance(data, Volume):
+        return spec
+    declared = data.declared or data.name
+    current = find(spec, look).current
+    name = current.name if current is not None else declared
+    if (name, declared) == (data.name, data.name):
+        return spec
+    return moved(spec, name)
+
+
+def moved(spec: Spec, name: str) -> Spec:
+    """Return the spec with its data in another volume."""
+    data = spec.server.data
+    assert isinstance(data, Volume)  # noqa: S101  # asked by the callers
+    declared = data.declared or data.name
+    place = Volume(name, None if name == declared else declared)
+    return replace(spec, server=replace(spec.server, data=place))
+
+
+def leftovers(found: Generations, container: str, look: Look) -> tuple[Step, ...]:
+    """Remove what an upgrade that was interrupted has left: a copy that nobody ever used."""
+    if not found.unfinished:
+        return ()
+    why = ("an interrupted upgrade has left it; the data is where it was",)
+    name = temporary_name(container)
+    steps = []
+    if look.engine(f"/containers/{name}/json") is not None:
+        effect = EngineCall("remove_container", name, {"force": True})
+        steps.append(Step(Address("container", name), Action.REMOVE, None, None, (effect,), why))
+    for each in found.unfinished:
+        effect = EngineCall("remove_volume", each)
+        steps.append(Step(Address("volume", each), Action.REMOVE, None, None, (effect,), why))
+    return tuple(steps)
+
+
+def is_ours(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
+    """Tell whether labels are those of this environment. An owner whose directory is gone has moved here."""
+    directory = labels.get(DIRECTORY)
+    if directory is None or labels.get(ENVIRONMENT) != spec.name:
+        return False
+    return directory == str(spec.directory) or not look.exists(Path(directory))
+
+
+def _generation(name: str, volume: Mapping[str, Any]) -> Generation:
+    return Generation(name, _major(volume) or None, volume.get("Labels") or {})
+
+
+def _major(volume: Mapping[str, Any]) -> int:
+    label = (volume.get("Labels") or {}).get(MAJOR, "")
+    return int(label) if label.isdecimal() else 0
+
+
+def _is_outdated(mark: Mapping[str, Any], container: Mapping[str, Any] | None, older: set[str]) -> bool:
+    """Tell whether the server was started on one of the older volumes after a copy was verified."""
+    if container is None or not older & {each.get("Name") for each in container["Mounts"]}:
+        return False
+    return _time(container["State"]["StartedAt"]) >= _time(mark["CreatedAt"])
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,118 @@
+"""Writers wait, readers do not: locks that are held by sessions of ours, and are gone with this process.
+
+A server that is only switched to ``default_transaction_read_only`` would stay so when this process is killed, and a
+client may switch it off for itself. Table locks do neither. EXCLUSIVE lets readers and pg_dump in, and nobody else:
+https://www.postgresql.org/docs/current/explicit-locking.html ; on ``pg_class`` it keeps new tables out, and what is
+refreshed. A sequence cannot be locked as such, but a change of it, which is never committed, holds back ``nextval``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.errors import StepFailedError
+from provision.system.postgres import LoginError, connect
+
+if TYPE_CHECKING:
+    import psycopg2.extensions
+
+    from provision.model import Endpoint
+
+_TIMEOUT = "30s"
+_AT_ONCE = 200
+_OPTIONS = ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
+_SHARED = "pg_authid, pg_auth_members, pg_database, pg_db_role_setting"
+_CATALOGS = "pg_class, pg_largeobject_metadata"
+_RELATIONS = """
+SELECT format('%I.%I', n.nspname, c.relname), c.relkind = 'S', coalesce(s.seqcache, 1)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_sequence s ON s.seqrelid = c.oid
+WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
+AND n.nspname <> 'pg_catalog' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(toast|temp)'
+ORDER BY 1
+"""
+_OTHERS = """
+SELECT format('process %s (%s) of %I in %I, %s since %s', pid, coalesce(nullif(application_name, ''), 'no name'),
+              usename, datname, state, to_char(xact_start, 'HH24:MI:SS'))
+FROM pg_stat_activity WHERE xact_start IS NOT NULL AND backend_type = 'client backend'
+AND application_name <> 'provision'
+ORDER BY xact_start LIMIT 5
+"""
+
+
+class Fence:
+    """Holds the locks, one session for each database, until it is closed."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._sessions: dict[str, psycopg2.extensions.connection] = {}
+
+    def hold(self, database: str) -> None:
+        """Let everybody who would write to a database wait.
+
+        Raises:
+            StepFailedError: somebody writes for so long that we would not wait.
+        """
+        session = connect(self._endpoint, database, read_only=False)
+        self._sessions[database] = session
+        with session.cursor() as cursor:
+            cursor.execute("SELECT name FROM pg_settings WHERE name = ANY (%s)", (list(_OPTIONS),))
+            settings = [f"SET {name} = 0" for (name,) in cursor.fetchall()]
+        first = [f"LOCK TABLE {_SHARED} IN EXCLUSIVE MODE"] if len(self._sessions) == 1 else []
+        self._execute(
+            database,
+            [
+                *settings,
+                "BEGIN",
+                f"SET LOCAL lock_timeout = '{_TIMEOUT}'",
+                *first,
+                f"LOCK TABLE {_CATALOGS} IN EXCLUSIVE MODE",
+            ],
+        )
+        with session.cursor() as cursor:
+            cursor.execute(_RELATIONS)
+            found = cursor.fetchall()
+        tables = [f"ONLY {name}" for name, is_sequence, _ in found if not is_sequence]
+        batches = [tables[at : at + _AT_ONCE] for at in range(0, len(tables), _AT_ONCE)]
+        self._execute(database, [f"LOCK TABLE {', '.join(each)} IN EXCLUSIVE MODE" for each in batches])
+        self._execute(database, [f"ALTER SEQUENCE {name} CACHE {cache}" for name, is_one, cache in found if is_one])
+
+    def hold_large_objects(self, database: str) -> None:
+        """Let everybody wait who would open a large object, also those who read it by functions.
+
+        Raises:
+            StepFailedError: it was not held before, or somebody has one open for too long.
+        """
+        if database not in self._sessions:
+            raise StepFailedError(f"the database {database!r} is not held")
+        self._execute(database, ["LOCK TABLE pg_largeobject IN EXCLUSIVE MODE"])
+
+    def close(self) -> None:
+        """Let everybody go on."""
+        while self._sessions:
+            self._sessions.popitem()[1].close()
+
+    def _execute(self, database: str, statements: list[str]) -> None:
+        import psycopg2
+
+        with self._sessions[database].cursor() as cursor:
+            for statement in statements:
+                try:
+                    cursor.execute(statement)
+                except psycopg2.Error as error:
+                    raise StepFailedError(
+                        f"whoever writes to the database {database!r} could not be held back",
+                        evidence=[*str(error).splitlines()[:3], *self._others()],
+                        next_step="end the transactions named above, or wait for them, and try again",
+                    ) from error
+
+    def _others(self) -> list[str]:
+        try:
+            session = connect(self._endpoint, read_only=True)
+        except LoginError as error:
+            return list(error.evidence)
+        try:
+            with session.cursor() as cursor:
+                cursor.execute(_OTHERS)
+                return [line for (line,) in cursor.fetchall()]
+        finally:
+            session.close()

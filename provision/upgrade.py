@@ -1,0 +1,222 @@
+"""``provision upgrade``: the data of one major version becomes that of a newer one, and the old data is kept.
+
+The stages up to the switch are a plan of their own; the switch itself is what apply does when it sees the new volume,
+so an upgrade that was killed there is ended by the next apply. Before that, everything goes back to how it was.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+from provision import desired as desires
+from provision import observe
+from provision.apply import LOCK_TIMEOUT
+from provision.apply import _Run as Run
+from provision.errors import ProvisionError, RefusedError
+from provision.model import Plan, Result
+from provision.perform import Performer
+from provision.runtimes.docker import generations, upgraded, upgrading
+from provision.spec.parameters import canonical_name, catalogue
+from provision.system import lock
+from provision.system.postgres import ReadOnlyQuery
+
+if TYPE_CHECKING:
+    from provision.model import Effect, Endpoint, Progress
+    from provision.observe import World
+    from provision.runtimes.docker.site import DockerSite
+    from provision.spec.model import Spec, Volume
+
+_ELSEWHERE = {
+    "embedded": "give the new version a `data.path` of its own, and copy the data: pg_dumpall | psql",
+    "external": "whoever runs the server upgrades it; then change the image in the spec",
+}
+_DATABASES = """
+SELECT datname, pg_database_size(oid), datallowconn AND datconnlimit <> -2 FROM pg_database
+WHERE datname <> 'template0' ORDER BY datname = 'template1' DESC, datname = 'postgres' DESC, 2
+"""
+_HINDRANCES = """
+SELECT format('the tablespace %I is outside of the volume; move what is in it to pg_default', spcname)
+FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')
+UNION ALL SELECT format('the prepared transaction %L of %I has to be committed or rolled back', gid, database)
+FROM pg_prepared_xacts
+UNION ALL SELECT format('the database %I accepts no connections', datname) FROM pg_database
+WHERE datname <> 'template0' AND (NOT datallowconn OR datconnlimit = -2)
+UNION ALL SELECT format('%I is no superuser', current_user) FROM pg_roles
+WHERE rolname = current_user AND NOT rolsuper
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an upgrade would do. ``is_pending`` tells that only the switch is left, which is the business of apply."""
+
+    world: World
+    plan: Plan
+    undo: tuple[Effect, ...] = ()
+    is_pending: bool = False
+    major: int = 0
+
+
+def survey(spec: Spec) -> Found:
+    """Look at the environment and its old server, and plan.
+
+    Raises:
+        RefusedError: this cannot be upgraded, or not here.
+        UnavailableError: the old server cannot be read.
+    """
+    seen, site = _seen(spec)
+    upgrading.check(site)
+    major = upgrading.data_major(site)
+    if site.container is None or major == seen.spec.server.major:
+        pending = site.container is not None and site.generations.is_upgraded and not upgrading.is_switched(site)
+        return Found(seen, Plan(()), is_pending=pending, major=major)
+    at = site.endpoint(seen.inputs.password)
+    if at is None:
+        return Found(seen, Plan(site.start()), major=major)
+    old = _ask(at)
+    data = cast("Volume", seen.spec.server.data)
+    copy = generations.copy_name(data.declared or data.name, seen.spec.server.major)
+    files = desires.files(generations.moved(seen.spec, copy), replace(seen.inputs, memo=None))
+    upgrade_ = upgrading.Upgrade(site, files, old, seen.inputs.password)
+    return Found(seen, Plan(upgrade_.steps()), upgrade_.undo(), major=major)
+
+
+def upgrade(spec: Spec, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT) -> Result:
+    """Bring the data to the major version of the spec's image. A result without outcomes: there was nothing to do.
+
+    Raises:
+        ProvisionError: a stage failed; the old server has everything as it was.
+    """
+    started = time.monotonic()
+    with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
+        run, found = Run(progress), survey(spec)
+        if found.plan.is_empty and not found.is_pending:
+            return Result((), time.monotonic() - started)
+        if not found.plan.is_empty and not found.undo:
+            run.perform(found.plan, Performer(found.world, progress))
+            found = survey(spec)
+        performer = Performer(found.world, progress)
+        try:
+            if not found.is_pending:
+                progress.planned(found.plan)
+                _stages(run, found, performer)
+            _switch(run, spec)
+        finally:
+            performer.close()
+        return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
+
+
+def _stages(run: Run, found: Found, performer: Performer) -> None:
+    try:
+        run.perform(found.plan, performer)
+    except BaseException as error:
+        performer.close()
+        for effect in found.undo:
+            with suppress(ProvisionError):
+                performer.perform(effect)
+        if isinstance(error, ProvisionError):
+            error.evidence = (*error.evidence, "the old server goes on with all of its data; the copy was removed")
+            error.next_step = error.next_step or f"provision upgrade {_shown(found.world.spec)}"
+        raise
+
+
+def _switch(run: Run, spec: Spec) -> None:
+    try:
+        run.converge(lambda: observe.survey(spec))
+    except ProvisionError as error:
+        error.evidence = (
+            *error.evidence,
+            "the data was copied and compared; what is left to do is the business of apply",
+            f"back to the old data: provision upgrade --rollback {_shown(spec)}",
+        )
+        raise
+
+
+def finishing(spec: Spec) -> Plan:
+    """Return what :func:`finish` would do."""
+    return Plan(upgraded.finish(_seen(spec)[1]))
+
+
+def finish(spec: Spec, *, progress: Progress) -> Result:
+    """Remove the data that an upgrade has kept."""
+    started = time.monotonic()
+    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+        seen, site = _seen(spec)
+        run, plan = Run(progress), Plan(upgraded.finish(site))
+        progress.planned(plan)
+        run.perform(plan, Performer(seen, progress))
+        return Result(tuple(run.outcomes), time.monotonic() - started)
+
+
+def returning(spec: Spec) -> tuple[Plan, str]:
+    """Return what :func:`rollback` would do, and the image it goes back to."""
+    _, site = _seen(spec)
+    return Plan(upgraded.rollback(site)), upgraded.origin(site)[0]
+
+
+def rollback(spec: Spec, *, progress: Progress) -> Result:
+    """Go back to the data from before the upgrade, with the image it had."""
+    started = time.monotonic()
+    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+        seen, site = _seen(spec)
+        run, plan = Run(progress), Plan(upgraded.rollback(site))
+        before = _before(spec, *upgraded.origin(site))
+        progress.planned(plan)
+        run.perform(plan, Performer(seen, progress))
+        run.converge(lambda: observe.survey(before))
+        return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
+
+
+def _before(spec: Spec, image: str, major: int) -> Spec:
+    """Return the spec as it was for the older version, without settings that came later."""
+    if major == spec.server.major:
+        return spec
+    known = catalogue(major)
+    settings = {
+        name: value
+        for name, value in spec.server.settings.items()
+        if "." in name or canonical_name(major, name.lower()) in known
+    }
+    return replace(spec, server=replace(spec.server, image=image, major=major, settings=settings))
+
+
+def _seen(spec: Spec) -> tuple[World, DockerSite]:
+    seen = observe.world(spec)
+    if seen.runtime in _ELSEWHERE:
+        raise RefusedError(
+            f"a server of the runtime {seen.runtime!r} is not upgraded by this command",
+            next_step=_ELSEWHERE[seen.runtime],
+        )
+    return seen, cast("DockerSite", seen.site)
+
+
+def _ask(at: Endpoint) -> upgrading.Old:
+    """Ask the old server what has to be copied.
+
+    Raises:
+        RefusedError: something in it stands against that.
+    """
+    query = ReadOnlyQuery(at)
+    try:
+        if hindrances := [line for (line,) in query.rows(_HINDRANCES)]:
+            raise RefusedError("the old server cannot be copied as it is", evidence=hindrances)
+        ((sessions,),) = query.rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            " AND application_name <> 'provision'"
+        )
+        ((bootstrap,),) = query.rows("SELECT rolname FROM pg_roles WHERE oid = 10")
+        databases = tuple((name, int(size)) for name, size, _ in query.rows(_DATABASES))
+        extensions = {
+            name for each, _ in databases for (name,) in query.rows("SELECT extname FROM pg_extension", database=each)
+        }
+        return upgrading.Old(bootstrap, databases, tuple(sorted(extensions)), int(sessions))
+    finally:
+        query.close()
+
+
+def _shown(spec: Spec) -> str:
+    return os.path.relpath(spec.path)
