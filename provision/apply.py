@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 _MOST_ROUNDS = 8
+GOOD = "cache/postgresql.conf"
+"""The last configuration that the server was proved to run with, below the environment's directory."""
 LOCK_TIMEOUT = 60.0
 
 
@@ -134,7 +136,7 @@ class _Run:
             for _ in range(_MOST_ROUNDS):
                 survey = look()
                 if survey.plan.is_empty:
-                    remember(survey.world)
+                    remember(survey.world, proved=not survey.wishes.no_restart)
                     self.last = survey.plan
                     planner.insist(survey.plan)
                     return
@@ -196,22 +198,38 @@ def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionE
 
     A server that refused to read the new one still runs with what it had.
     """
-    step = next((each for each in plan.steps if _writes_configuration(each)), None)
-    if step is None or not isinstance(step.before, file.File) or not isinstance(step.after, file.File):
+    old, new = _last_good(plan, performer.world)
+    if old is None or new is None or old.content == new.content:
         return
-    old, ground = step.before, performer.world.site.ground(starting=False)
+    ground = performer.world.site.ground(starting=False)
     performer.perform(WriteFile(old.path, old.content, old.mode))
     with suppress(ProvisionError, ValueError):
         for effect in ground.publish:
-            performer.perform(_as_before(effect, old, step.after))
+            performer.perform(_as_before(effect, old, new))
         again = ground.restart if restarted else (ReloadSettings(settings.parse(str(old.content))),)
         for effect in again:
             performer.perform(effect)
         failure.evidence = (*failure.evidence, "the last good configuration is back, and the server runs with it")
 
 
-def _writes_configuration(step: Step) -> bool:
-    return step.address.kind == file.KIND and step.address.name.endswith(".conf")
+def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | None]:
+    """Return the last configuration that a server was proved to run with, and the one that it shall have.
+
+    It is kept from run to run: after a ``kill -9`` what stands in its place may be the one that does not work.
+    """
+    wanted = next((each for each in world.files if _is_configuration(each.path.name)), None)
+    if wanted is None:
+        return None, None
+    new = file.File(wanted.path, wanted.content, wanted.mode)
+    text = filesystem.read_text(world.spec.home / GOOD)
+    if text is not None:
+        return file.File(wanted.path, text, wanted.mode), new
+    step = next((each for each in plan.steps if each.after == new), None)
+    return (step.before if step is not None and isinstance(step.before, file.File) else None), new
+
+
+def _is_configuration(name: str) -> bool:
+    return name.endswith(".conf")
 
 
 def _as_before(effect: Effect, old: file.File, new: file.File) -> Effect:
@@ -241,8 +259,11 @@ def _not_converged(plan: Plan) -> NotConvergedError:
     )
 
 
-def remember(world: World) -> None:
-    """Keep what was rendered and read for the next run; these are caches and say nothing about the server."""
+def remember(world: World, *, proved: bool = False) -> None:
+    """Keep what was rendered and read for the next run; these are caches and say nothing about the server.
+
+    ``proved``: the server was started with, or has read, all of the configuration.
+    """
     texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.spec.home / name))}
     memo = desires.memo(world.spec, world.inputs, texts)
     if memo != world.inputs.memo:
@@ -251,3 +272,6 @@ def remember(world: World) -> None:
     name, path = world.spec.server.user, world.spec.home / SUPERUSER
     if world.site.is_ours and filesystem.read_text(path) != name:
         filesystem.write_atomically(path, name, 0o644)
+    wanted = next((each for each in world.files if _is_configuration(each.path.name)), None)
+    if proved and wanted is not None and filesystem.read_text(world.spec.home / GOOD) != wanted.content:
+        filesystem.write_atomically(world.spec.home / GOOD, str(wanted.content), wanted.mode)
