@@ -99,8 +99,9 @@ def observe(want: State | None, query: Query, *, major: int, config_file: str, d
     """Read the declared settings, those that a file has set and the spec does not declare, and what else sets some."""
     if not isinstance(want, Settings):
         return {}
-    around = overrides.observe(query, major=major, database=database)
+    # In this order: to read pg_file_settings makes a session forget which settings wait for a restart.
     values, rows = read(want.values, query, major=major, config_file=config_file, database=database)
+    around = overrides.observe(query, major=major, database=database)
     altered = overrides.altered(around, config_file)
     for name, row in rows.items():
         if row.source in overrides.MASKED and name in want.values:

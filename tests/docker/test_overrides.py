@@ -151,13 +151,13 @@ def test_a_setting_that_waits_although_it_is_right_is_reloaded(running: Environm
     right = path.read_text()
     path.write_text(right.replace("max_connections = 100", "max_connections = 99"))
     altered(running)
-    while not running.query("SELECT 1 FROM pg_settings WHERE pending_restart"):
+    while not running.query("SELECT 1 FROM pg_settings WHERE pending_restart AND name = 'max_connections'"):
         time.sleep(0.05)
     path.write_text(right)
     assert "max_connections: changed and changed back" in running.run("plan").out
     started = running.started()
     running.apply()
-    assert running.query("SELECT name FROM pg_settings WHERE pending_restart") == []
+    assert running.query("SELECT pending_restart FROM pg_settings WHERE name = 'max_connections'") == [(False,)]
     assert running.started() == started
     running.settled()
 
