@@ -34,8 +34,11 @@ class Collation(State):
 
 
 def observe(query: Query, *, major: int, database: str) -> dict[Address, State]:
-    """Return the databases where the two differ."""
+    """Return the databases where the two differ; before an upgrade the server is older than the declared ``major``."""
     if major < _FIRST_MAJOR_WITH_VERSIONS:
+        return {}
+    ((number,),) = query.rows("SHOW server_version_num", database=database)
+    if int(number) < _FIRST_MAJOR_WITH_VERSIONS * 10000:
         return {}
     return {
         Address(KIND, name): Collation(recorded, actual)
