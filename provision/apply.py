@@ -15,7 +15,7 @@ from provision import desired as desires
 from provision import observe
 from provision import plan as planner
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError
-from provision.kinds import file, role, server, settings
+from provision.kinds import configuration, file, role, server, settings
 from provision.model import EngineCall, Outcome, Plan, ReloadSettings, Result, WriteFile
 from provision.perform import Performer
 from provision.runtimes import SUPERUSER
@@ -206,7 +206,7 @@ def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionE
     with suppress(ProvisionError, ValueError):
         for effect in ground.publish:
             performer.perform(_as_before(effect, old, new))
-        again = ground.restart if restarted else (ReloadSettings(settings.parse(str(old.content))),)
+        again = ground.restart if restarted else (ReloadSettings(configuration.parse(str(old.content))),)
         for effect in again:
             performer.perform(effect)
         failure.evidence = (*failure.evidence, "the last good configuration is back, and the server runs with it")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision import __version__, rendering, runtimes
 from provision.errors import ProvisionError
+from provision.kinds import configuration as grammar
 from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
 from provision.model import WriteFile
 from provision.spec.model import PasswordGenerated
@@ -104,7 +105,7 @@ def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
     if configuration is None:
         return foreign_settings.desired(rendering.declared(spec), normalised)
     try:
-        raw = settings.parse(configuration)
+        raw = grammar.parse(configuration)
         named = {canonical_name(spec.server.major, name): value for name, value in raw.items()}
         assumed = frozenset(canonical_name(spec.server.major, name) for name in rendering.assumed(spec))
         return settings.desired(named, normalised, assumed=assumed)

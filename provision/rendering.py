@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
-from provision.kinds.settings import quote as quote_setting
+from provision.kinds.configuration import quote as quote_setting
 from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:

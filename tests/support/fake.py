@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from provision import desired as desires
 from provision import plan as planner
 from provision import runtimes
-from provision.kinds import database, file, role, server, settings
+from provision.kinds import configuration, database, file, role, server, settings
 from provision.model import (
     UNKNOWN,
     Effect,
@@ -195,7 +195,7 @@ class World:
 
     def _read_settings(self, spec: Spec, *, starting: bool) -> None:
         known, major = catalogue(spec.server.major), spec.server.major
-        raw = settings.parse(self.files[spec.home / CONF][0])
+        raw = configuration.parse(self.files[spec.home / CONF][0])
         named = {canonical_name(major, name): value for name, value in raw.items()}
         read = {name: normalise(known[name], value) for name, value in named.items()}
         kept = {} if starting else {n: v for n, v in self.in_force.items() if known[n].context == "postmaster"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.kinds import settings
+from provision.kinds import configuration
 from provision.runtimes.embedded.states import environment
 from provision.spec.model import DataPath
 
@@ -93,7 +93,7 @@ def check_configuration(text: str, host: str, port: int) -> None:
         RefusedError: a template of one's own does not use what the spec says.
     """
     try:
-        found = settings.parse(text)
+        found = configuration.parse(text)
     except ValueError:
         return  # told where the settings are read
     for name, wanted, variable in (
