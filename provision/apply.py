@@ -16,7 +16,7 @@ from provision import observe
 from provision import plan as planner
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError
 from provision.kinds import configuration, file, role, server, settings
-from provision.model import EngineCall, Outcome, Plan, ReloadSettings, Result, WriteFile
+from provision.model import INTERRUPTED, EngineCall, Outcome, Plan, ReloadSettings, Result, WriteFile
 from provision.perform import Performer
 from provision.runtimes import SUPERUSER
 from provision.system import files as filesystem
@@ -171,7 +171,7 @@ class _Run:
             self.progress.note(f"{step.action} {step.address}: {who} disconnected")
         self.progress.started(step)
         began = time.monotonic()
-        error: str | None = "interrupted"
+        error: str | None = INTERRUPTED
         try:
             for effect in step.effects:
                 self._perform(effect, step, plan, performer)

@@ -63,7 +63,7 @@ class Address:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind}/{self.name}"
+        return f"{self.kind}/{self.name.removeprefix('/')}"
 
 
 class State:
@@ -466,6 +466,10 @@ class Plan:
     def differs(self) -> bool:
         """Whether the world is not as the spec says, whoever can change that."""
         return bool(self.steps or self.notes or self.overrides)
+
+
+INTERRUPTED = "interrupted"
+"""The error of a step that was broken off: how far it got is not known."""
 
 
 @dataclass(frozen=True, slots=True)

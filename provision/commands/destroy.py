@@ -72,4 +72,4 @@ def _confirm(console: Console, spec: Spec, *, data: bool) -> None:
     console.err.write(f"This cannot be undone. Type {spec.name} to go on: ")
     console.err.flush()
     if sys.stdin.readline().strip() != spec.name:
-        raise RefusedError(f"that is not {spec.name}; nothing was done", next_step=again)
+        raise RefusedError(f"that is not {spec.name}; nothing was done", next_step=again.replace("--yes ", ""))

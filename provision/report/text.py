@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from provision.model import Action, Plan
+from provision.model import INTERRUPTED, Action, Plan
 from provision.report.words import count, effects, is_foretold, place, seconds, url
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def finished(outcome: Outcome, paint: Paint) -> str:
     step = outcome.step
     took = paint("dim", seconds(outcome.seconds))
     if outcome.error is not None:
-        return f"  {paint('red', '✗')} {step.action:<{WORD_WIDTH}}  {step.address}  {paint('red', 'failed')}  {took}"
+        how = outcome.error if outcome.error == INTERRUPTED else "failed"
+        return f"  {paint('red', '✗')} {step.action:<{WORD_WIDTH}}  {step.address}  {paint('red', how)}  {took}"
     return f"  {paint('green', '✓')} {step.action:<{WORD_WIDTH}}  {step.address}  {took}"
 
 

@@ -304,7 +304,9 @@ class DockerSite(Seen):
         steps: list[Step] = [*self.leftovers()]
         if self.container is not None:
             effects = [*self._stopping(self._state), EngineCall("remove_container", self.container_name)]
-            steps.append(self._lifecycle(Action.REMOVE, effects))
+            lost = isinstance(self.spec.server.data, Ephemeral) and self._state not in IDLE
+            text = "the data was in memory and is gone" if lost else ""
+            steps.append(self._lifecycle(Action.REMOVE, effects, consequence=text, destroys=lost))
         removals: list[tuple[Address, Effect, bool]] = [
             (Address("network", name), EngineCall("remove_network", name), False)
             for name, seen in self.networks.items()
