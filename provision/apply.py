@@ -15,8 +15,18 @@ from provision import desired as desires
 from provision import observe
 from provision import plan as planner
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError
-from provision.kinds import configuration, file, role, server, settings
-from provision.model import INTERRUPTED, EngineCall, Outcome, Plan, ReloadSettings, Result, WriteFile
+from provision.kinds import configuration, file, role, settings
+from provision.model import (
+    INTERRUPTED,
+    EngineCall,
+    Outcome,
+    Plan,
+    ReloadSettings,
+    Result,
+    ServerCall,
+    WaitReady,
+    WriteFile,
+)
 from provision.perform import Performer
 from provision.runtimes import SUPERUSER
 from provision.system import files as filesystem
@@ -188,7 +198,7 @@ class _Run:
         try:
             performer.perform(effect)
         except ProvisionError as failure:
-            if step.address.kind in (settings.KIND, server.KIND, "process"):
+            if isinstance(effect, ReloadSettings | WaitReady | ServerCall) or step.address.kind == settings.KIND:
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
             raise
 

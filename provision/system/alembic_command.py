@@ -32,7 +32,7 @@ def serve(run: Run) -> None:
     Raises:
         StepFailedError: it cannot be started, failed, or took too long.
     """
-    run.on_event(MigrationEvent("started", " ".join(run.tree.command)))
+    run.on_event(MigrationEvent("started", run.tree.command[0]))
     began = time.monotonic()
     with tempfile.TemporaryFile() as log:
         process = _start(run, log.fileno())
@@ -53,7 +53,7 @@ def serve(run: Run) -> None:
         raise StepFailedError(
             f"{run.tree.command[0]} {how}", evidence=[*printed, *truth.lines], next_step=truth.next_step
         )
-    run.on_event(MigrationEvent("done", " ".join(run.tree.command), seconds=time.monotonic() - began))
+    run.on_event(MigrationEvent("done", run.tree.command[0], seconds=time.monotonic() - began))
 
 
 def _start(run: Run, log: int) -> subprocess.Popen[bytes]:

@@ -7,6 +7,8 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from provision.errors import UnavailableError
+
 _FIRST, _COUNT = 20000, 10000
 """Below the ports that systems give to outgoing connections (32768 on Linux, 49152 elsewhere)."""
 
@@ -41,8 +43,10 @@ def free(host: str, name: str) -> int:
         if is_free(host, port) and _reserve(port):
             _reserved[host, name] = port
             return port
-    message = f"no port between {_FIRST} and {_FIRST + _COUNT} is free"
-    raise RuntimeError(message)
+    raise UnavailableError(
+        f"no port between {_FIRST} and {_FIRST + _COUNT} of {host} is free",
+        next_step="name one in `server.port`",
+    )
 
 
 def _reserve(port: int) -> bool:

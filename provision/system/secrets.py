@@ -50,7 +50,7 @@ def _first_line(text: str, where: str) -> Secret:
 
 
 def _output(source: PasswordCommand) -> str:
-    shown = " ".join(source.argv)
+    shown = source.argv[0]  # what follows it may be a secret
     try:
         done = subprocess.run(source.argv, cwd=source.cwd, capture_output=True, timeout=_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -59,6 +59,6 @@ def _output(source: PasswordCommand) -> str:
         raise ProvisionError(
             f"the password program {shown!r} failed with exit code {done.returncode}",
             evidence=done.stderr.decode(errors="replace").splitlines()[-5:],
-            next_step=shown,
+            next_step="run the program of `credentials.password.command` yourself",
         )
     return done.stdout.decode(errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import UnavailableError
@@ -10,7 +11,7 @@ from provision.model import WriteFile
 from provision.runtimes.docker import compose
 from provision.runtimes.docker.generations import located
 from provision.runtimes.docker.site import DockerSite, examine
-from provision.spec.model import DataPath, Ephemeral, Volume
+from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,10 +84,9 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
 
     data = spec.server.data
     values = {
-        "spec": spec,
         "name": spec.name,
         "directory": str(spec.directory),
-        "server": spec.server,
+        "server": replace(spec.server, password=PasswordGenerated()),
         "port": port,
         "publish": f"[{spec.server.host}]" if ":" in spec.server.host else spec.server.host,
         "settings": settings(spec),

@@ -7,13 +7,14 @@ The server goes on after the command that started it, as a container does.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.model import WriteFile
 from provision.runtimes.embedded import guards
 from provision.runtimes.embedded.places import CONFIG, running, settle
 from provision.runtimes.embedded.site import EmbeddedSite
-from provision.spec.model import Ephemeral
+from provision.spec.model import Ephemeral, PasswordGenerated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,10 +78,9 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
     from provision.rendering import render_template, settings
 
     values = {
-        "spec": spec,
         "name": spec.name,
         "directory": str(spec.directory),
-        "server": spec.server,
+        "server": replace(spec.server, password=PasswordGenerated()),
         "port": port,
         "settings": settings(spec),
         "ephemeral": isinstance(spec.server.data, Ephemeral),
