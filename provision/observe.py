@@ -243,7 +243,9 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
 def _refuse_another(seen: World, inside: State | Unknown | None, at: Endpoint) -> None:
     """Refuse a server that took our login and is not the one that we have started."""
     theirs = inside.around.config_file if isinstance(inside, settings.Settings) else ""
-    if not seen.site.is_told_by_file or theirs in ("", seen.site.config_file):
+    # The server of a checkout that was moved still runs with the path it was started with.
+    started_with = {getattr(state, "config_file", "") for state in seen.site.observed.values()}
+    if not seen.site.is_told_by_file or theirs in {"", seen.site.config_file, *started_with}:
         return
     raise RefusedError(
         f"another server answers at {at.host}:{at.port}, and not the one of the environment {seen.spec.name!r}",
