@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # More arguments for the program that a target runs: make test ARGS="-k plan"
 ARGS ?=
+# The tests wait for servers more than they compute.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv quickstart test test-trees transcripts lint format bench images wheel clean
@@ -29,7 +31,7 @@ quickstart: venv ## Start a configured, migrated PostgreSQL from specs/quickstar
 	@$(BIN)/provision apply specs/quickstart.yml
 
 test: venv ## Run every test that this machine can run
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-trees: venv ## Try Alembic trees that others wrote: ckan, skypilot and arize-phoenix, installed once into a cache
 	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix} $(BIN)/python -m pytest tests/trees $(ARGS)
