@@ -37,6 +37,28 @@ def pytest_report_header(config: pytest.Config) -> str:
     )
 
 
+def _skipped(config: pytest.Config) -> list[pytest.TestReport]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return list(reporter.stats.get("skipped", ())) if reporter is not None else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in a last paragraph what this machine could not run, and how it could."""
+    if skipped := _skipped(config):
+        terminalreporter.section("not run here")
+        terminalreporter.line(
+            f"{len(skipped)} tests were skipped; the reasons stand above. Most need a Docker engine with the images"
+            " postgres:14 to postgres:18. As root on Debian, `.ci/engine` installs and starts one, and `make images`"
+            " makes the images; elsewhere, see https://docs.docker.com/engine/install/."
+        )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a pipeline in which something was skipped: nobody else would run it."""
+    if os.environ.get("CI") and _skipped(session.config) and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def _unavailable(reason: str) -> None:
     if os.environ.get(REQUIRED) == "1":
         pytest.fail(f"{reason}, and {REQUIRED}=1 forbids to skip")
