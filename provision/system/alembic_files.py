@@ -56,6 +56,9 @@ def find(tree: Migrations, cache: Path | None = None) -> Location:
 
 def remember(graph: Graph, cache: Path) -> None:
     """Keep what was read for the next time, unless the file has it already; being unable to is no error."""
+    from provision.system import alembic_resolve
+
+    alembic_resolve.keep()
     if _recall(cache) == graph.cache:
         return
     beside = cache.with_name(f"{cache.name}.{os.getpid()}")

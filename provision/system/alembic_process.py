@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import provision
 from provision.errors import StepFailedError
+from provision.spec.masking import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -141,3 +142,14 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self.close()
         self._log.close()
+
+
+def secrets_of(tree: Migrations) -> list[str]:
+    """Return what a tree is given under names of secrets, to be masked in everything that its programs say."""
+    values = [
+        value.reveal()
+        for given in (tree.options, tree.env, tree.x)
+        for name, value in given.items()
+        if is_secret_key(name)
+    ]
+    return [each for each in values if "{" not in each]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import MigrationsError
-from provision.system.alembic_process import Child, OutOfTimeError
+from provision.system.alembic_process import Child, OutOfTimeError, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from provision.spec.model import Migrations
 
 _SECONDS = 120.0
+_answers: dict[Path, str] = {}
+"""What was asked in this process and is not kept yet: observing writes nothing."""
 
 
 def directory(tree: Migrations, place: str, cache: Path | None) -> Path:
@@ -45,7 +47,8 @@ def directory(tree: Migrations, place: str, cache: Path | None) -> Path:
     for event in events:
         if event["event"] == "location":
             if kept:
-                _remember(kept, key, event)
+                installed = {path: _changed(path) for path in event["installed"] if path != key[1]}
+                _answers[kept] = json.dumps({"key": key, "script": event["script"], "installed": installed})
             return Path(event["script"])
     raise MigrationsError(
         f"{tree.python or 'the interpreter'} does not find {place}",
@@ -78,7 +81,7 @@ def revisions(tree: Migrations, location: Location, why: NotStaticError) -> Mapp
 def _ask(tree: Migrations, cwd: Path, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     request = {
         "direction": "resolve",
-        "secrets": [],
+        "secrets": secrets_of(tree),
         "cwd": str(cwd),
         "config": str(tree.config) if tree.config else None,
         "section": tree.section,
@@ -116,14 +119,15 @@ def _recall(kept: Path, key: list[str]) -> Path | None:
         return None
 
 
-def _remember(kept: Path, key: list[str], event: Mapping[str, Any]) -> None:
-    installed = {path: _changed(path) for path in event["installed"] if path != key[1]}
-    beside = kept.with_name(f"{kept.name}.{os.getpid()}")
-    with suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"key": key, "script": event["script"], "installed": installed})
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(kept)
+def keep() -> None:
+    """Write the answers of this run for the next one; being unable to is no error. Only an apply keeps anything."""
+    while _answers:
+        kept, text = _answers.popitem()
+        beside = kept.with_name(f"{kept.name}.{os.getpid()}")
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(kept)
 
 
 def _changed(path: str) -> int | None:

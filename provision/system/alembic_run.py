@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, UnavailableError
 from provision.revisions import version_table
-from provision.spec.masking import is_secret_key
 from provision.system import alembic_errors, alembic_watch
 from provision.system.alembic_events import MigrationEvent
 from provision.system.alembic_lock import CLASS_ID, OBJECT_ID
-from provision.system.alembic_process import Child, OutOfTimeError
+from provision.system.alembic_process import Child, OutOfTimeError, secrets_of
 from provision.system.postgres import tls
 
 if TYPE_CHECKING:
@@ -85,15 +84,13 @@ def request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> dict[str
     """Return what the child is asked to do."""
     tree, endpoint, location = run.tree, run.endpoint, run.location
     password = endpoint.password.reveal()
-    given: list[Mapping[str, Secret]] = [tree.options, tree.env, tree.x]
-    secrets = [value.reveal() for each in given for name, value in each.items() if is_secret_key(name)]
     return {
         "host": endpoint.host,
         "port": endpoint.port,
         "user": endpoint.user,
         "password": password,
         "database": endpoint.database,
-        "secrets": [password, *[each for each in secrets if "{" not in each]],
+        "secrets": [password, *secrets_of(tree)],
         "tls": tls(endpoint),
         "url_driver": tree.url_driver,
         "config": str(tree.config) if tree.config else None,

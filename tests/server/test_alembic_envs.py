@@ -11,7 +11,7 @@ import trees
 
 from provision.errors import MigrationsError, ProvisionError, StepFailedError
 from provision.model import Secret
-from provision.system.alembic_files import load
+from provision.system.alembic_files import load, remember
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,6 +162,8 @@ def test_a_tree_inside_a_package_that_only_the_interpreter_finds(tmp_path: Path)
     graph, location = load(tree, cache)
     assert graph.heads == ("alpha",)
     assert location.script == elsewhere / "app_that_is_far" / "migrations"
+    assert not cache.parent.exists()  # looking writes nothing
+    remember(graph, cache)
     python.write_text("#!/bin/sh\nexit 1\n")
     assert load(tree, cache)[1] == location
     (elsewhere / "another_one").touch()  # something was installed: it is asked again
