@@ -30,6 +30,8 @@ _MASKED = (
     (r"\[\d+\] (?=[A-Z]+: )", "[NUMBER] "),
     (r"\b(1[4-8])\.\d+\b", r"\1.MINOR"),
     (r"currently \d+ bytes", "currently NUMBER bytes"),
+    # The engine starts a server that ended again, and we look before or after that.
+    (r"ended with exit code 1 while|ended, was started again by the engine, while", "ended while"),
 )
 _DROPPED = re.compile(r"\s+TIME \[NUMBER\] LOG: ")
 """What the server says in passing: as many lines as it likes."""
