@@ -113,13 +113,10 @@ class World:
             refused = {**server.desired(spec.name), **role.observe(spec.server.user, "refused")}
             return {**refused, **{each: UNKNOWN for each in wanted if each.kind in ("settings", "database")}}
         known = catalogue(spec.server.major)
-        declared = wanted[settings.ADDRESS]
-        assert isinstance(declared, settings.Settings)
-        shown = {**{name: known[name].boot or "" for name in declared.values}, **self.in_force}
         rows = {name: settings.Row(value, known[name].context, "configuration file", "", 0, pending_restart=False)
-                for name, value in shown.items()}  # fmt: skip
+                for name, value in self.in_force.items()}  # fmt: skip
         there = database.desired(spec.server.database) if spec.server.database in self.databases else {}
-        seen = {settings.ADDRESS: settings.Settings(shown, rows=rows)}
+        seen = {settings.ADDRESS: settings.Settings(dict(self.in_force), rows=rows)}
         return {**server.desired(spec.name), **role.desired(spec.server.user), **there, **seen}
 
     def converge(self, spec: Spec, password: Secret) -> list[Plan]:
