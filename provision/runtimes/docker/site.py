@@ -29,6 +29,7 @@ from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from provision.model import Change, WriteFile
     from provision.runtimes import Look
@@ -299,6 +300,11 @@ class DockerSite(Seen):
             return self.start()
         return (self._lifecycle(Action.RESTART, (self._call("restart_container"), self._ready)),)
 
+    def _holds_a_cluster(self, path: Path) -> bool:
+        """Whether a directory is what PostgreSQL made of it; anything else is not ours to remove."""
+        places = (path, path / str(self.spec.server.major) / "docker")
+        return any(self.look.exists(each / "PG_VERSION") for each in places)
+
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
         """Remove container and network; with ``data`` also the volume or directory, and what was rendered."""
         steps: list[Step] = [*self.leftovers()]
@@ -320,7 +326,7 @@ class DockerSite(Seen):
             ]
             old = (*(each.name for each in self.generations.kept), *self.generations.marks)
             removals += [(Address("volume", name), EngineCall("remove_volume", name), True) for name in old]
-            if isinstance(self.spec.server.data, DataPath) and self.look.exists(self.spec.server.data.path):
+            if isinstance(self.spec.server.data, DataPath) and self._holds_a_cluster(self.spec.server.data.path):
                 path = self.spec.server.data.path
                 removals.append((Address("directory", str(path)), RemovePath(path), True))
             if self.look.exists(self.spec.home):
