@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from provision import desired as desires
 from provision import plan as planner
 from provision import runtimes
+from provision.errors import RefusedError
 from provision.kinds import configuration, database, file, role, server, settings
 from provision.model import (
     UNKNOWN,
+    CheckData,
     Effect,
     EngineCall,
     MakeDirectory,
@@ -27,6 +29,7 @@ from provision.model import (
     WaitReady,
     WriteFile,
 )
+from provision.runtimes.docker import DockerSite
 from provision.spec.parameters import canonical_name, catalogue, normalise
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class World:
         self.images: set[str] = set()
         self.objects: dict[str, dict[str, Any]] = {}
         self.password: str | None = None
+        self.major: int | None = None
         self.databases: set[str] = set()
         self.in_force: dict[str, str] = {}
 
@@ -113,11 +117,18 @@ class World:
             refused = {**server.desired(spec.name), **role.observe(spec.server.user, "refused")}
             return {**refused, **{each: UNKNOWN for each in wanted if each.kind in ("settings", "database")}}
         known = catalogue(spec.server.major)
-        rows = {name: settings.Row(value, known[name].context, "configuration file", "", 0, pending_restart=False)
-                for name, value in self.in_force.items()}  # fmt: skip
+        declared = wanted[settings.ADDRESS]
+        assert isinstance(declared, settings.Settings)
+        shown = {**{name: known[name].boot or "" for name in declared.values}, **self.in_force}
+        rows = {name: settings.Row(value, known[name].context, *self._origin(name), 0, pending_restart=False)
+                for name, value in shown.items()}  # fmt: skip
         there = database.desired(spec.server.database) if spec.server.database in self.databases else {}
-        seen = {settings.ADDRESS: settings.Settings(dict(self.in_force), rows=rows)}
+        seen = {settings.ADDRESS: settings.Settings(shown, rows=rows)}
         return {**server.desired(spec.name), **role.desired(spec.server.user), **there, **seen}
+
+    def _origin(self, name: str) -> tuple[str, str]:
+        """Return the source and the file of a setting, as ``pg_settings`` has them."""
+        return ("configuration file", DockerSite.config_file) if name in self.in_force else ("default", "")
 
     def converge(self, spec: Spec, password: Secret) -> list[Plan]:
         """Do what apply does, and return the plans of its rounds; the last one is empty if all went well."""
@@ -160,12 +171,18 @@ class World:
     def _(self, _effect: ReloadSettings, spec: Spec, _password: Secret) -> None:
         self._read_settings(spec, starting=False)
 
+    @_perform.register(CheckData)
+    def _(self, _effect: CheckData, spec: Spec, _password: Secret) -> None:
+        if self.major not in (None, spec.server.major):
+            raise RefusedError(f"the data was made by PostgreSQL {self.major}")
+
     @_perform.register(WaitReady)
     def _(self, _effect: WaitReady, spec: Spec, password: Secret) -> None:
         container = self.objects[f"containers/{spec.server.container_name}"]
         assert container["State"]["Running"]
         if self.password is None:
             self.password, self.databases = password.reveal(), {"postgres", spec.server.user}
+            self.major = spec.server.major
         self.databases.add("postgres")
 
     @_perform.register(EngineCall)
