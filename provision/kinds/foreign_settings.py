@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
+from provision.kinds import overrides
 from provision.kinds.database import MAINTENANCE
 from provision.kinds.settings import KIND, OVERRIDES, Row, read
 from provision.model import Action, Address, Change, ReloadSettings, RunSql, State, Step, Unknown
-from provision.spec.parameters import catalogue, normalise, shows
+from provision.spec.parameters import catalogue
 from provision.spec.texts import list_items
 
 if TYPE_CHECKING:
@@ -99,19 +100,8 @@ def observe(want: State | None, query: Query, *, major: int, database: str) -> d
     waiting = {}
     if powers.file and waits:
         for name, value in query.rows(_WAITING, (_WAITS,), database=database):
-            waiting[name] = want.values[name] if _same(name, want.values.get(name), value, major) else value
+            waiting[name] = want.values[name] if overrides.is_same(major, name, want.values.get(name), value) else value
     return {ADDRESS: ForeignSettings(values, rows=rows, waiting=waiting, powers=powers)}
-
-
-def _same(name: str, wanted: str | None, value: str, major: int) -> bool:
-    """Tell whether a value as a configuration file has it is the wanted one."""
-    known = catalogue(major).get(name)
-    if known is None or wanted is None:
-        return wanted == value
-    try:
-        return shows(known, wanted, normalise(known, value))
-    except ValueError:
-        return False
 
 
 def _powers(want: ForeignSettings, query: Query, major: int, database: str) -> Powers:
