@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,6 +33,19 @@ import pathlib, os
 with open({path!r}, "a") as file:
     file.write("x")
 """
+
+
+def provision_apply(spec: Path, database: Server, name: str) -> subprocess.Popen[str]:
+    """Start an apply of a spec that declares the server as somebody else's, and the tree beside the spec."""
+    at = database.endpoint
+    spec.write_text(
+        f"name: {name}\nserver: {{runtime: external, image: 'postgres:18', host: {at.host}, port: {at.port}, "
+        f"database: '{at.database}', credentials: {{user: postgres, password: '${{PW}}'}}}}\n"
+        "migrations: {script_location: ./migrations}\n"
+    )
+    argv = (sys.executable, "-m", "provision", "apply", "-v", str(spec))
+    environ = {**os.environ, "PW": at.password.reveal()}
+    return subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def failure(tree: Migrations, database: Server, events: list[MigrationEvent] | None = None) -> ProvisionError:
@@ -245,8 +259,10 @@ def test_forty_revisions_and_three_indexes_built_concurrently_by_eight_at_once(
         '    op.create_index("ix_{0}", "r00", [sa.text("(id + {0})")], postgresql_concurrently=True)'
     )
     bodies = {f"r{n:02}": index.format(n) if n in {10, 20, 30} else trees.table(f"r{n:02}") for n in range(40)}
-    tree = trees.write(tmp_path, bodies)
-    with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda _n: trees.run(tree, database.endpoint), range(8)))
-    assert sorted(len(each.revisions) for each in done) == [0] * 7 + [40]
+    trees.write(tmp_path, bodies)
+    runs = [provision_apply(tmp_path / f"spec-{n}.yml", database, f"forty-{n}") for n in range(8)]
+    said = [run.communicate(timeout=120)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 8, said
+    # Each revision is told twice: as it runs, and in the recap.
+    assert sorted(each.count("make r") for each in said) == [0] * 7 + [2 * 40]
     assert database.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]

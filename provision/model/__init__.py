@@ -1,0 +1,97 @@
+"""The nouns of the program: what is declared, what is there, and what would lead from one to the other.
+
+*Desired* and *Observed* are both a mapping of :class:`Address` to :class:`State`. An absent thing has no key; a thing
+that cannot be seen yet, because the server is down, is :data:`UNKNOWN`. A :class:`Plan` is an ordered tuple of
+:class:`Step`, and a step carries the :data:`Effect` values that only :mod:`provision.apply` performs. Everything here
+is a frozen value that compares with ``==`` and can be printed without giving a secret away.
+"""
+
+from provision.model.effects import (
+    CheckData,
+    CompareOutput,
+    CopyPath,
+    Effect,
+    EngineCall,
+    EngineOperation,
+    HoldWrites,
+    MakeDirectory,
+    Migrate,
+    ReloadSettings,
+    RemovePath,
+    RunInContainer,
+    RunLocalSql,
+    RunSql,
+    ServerCall,
+    WaitReady,
+    WriteFile,
+)
+from provision.model.plan import (
+    INTERRUPTED,
+    Action,
+    Outcome,
+    Plan,
+    Progress,
+    Result,
+    Step,
+    Wishes,
+)
+from provision.model.secret import (
+    MASK,
+    Secret,
+)
+from provision.model.server import (
+    Endpoint,
+    Query,
+    Status,
+)
+from provision.model.state import (
+    UNKNOWN,
+    Address,
+    Change,
+    Desired,
+    Observed,
+    State,
+    Unknown,
+    changes,
+)
+
+__all__ = [
+    "INTERRUPTED",
+    "MASK",
+    "UNKNOWN",
+    "Action",
+    "Address",
+    "Change",
+    "CheckData",
+    "CompareOutput",
+    "CopyPath",
+    "Desired",
+    "Effect",
+    "Endpoint",
+    "EngineCall",
+    "EngineOperation",
+    "HoldWrites",
+    "MakeDirectory",
+    "Migrate",
+    "Observed",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "Query",
+    "ReloadSettings",
+    "RemovePath",
+    "Result",
+    "RunInContainer",
+    "RunLocalSql",
+    "RunSql",
+    "Secret",
+    "ServerCall",
+    "State",
+    "Status",
+    "Step",
+    "Unknown",
+    "WaitReady",
+    "Wishes",
+    "WriteFile",
+    "changes",
+]

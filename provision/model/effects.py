@@ -1,0 +1,215 @@
+"""Effects: the closed set of what an apply can do. A step carries them; only :mod:`provision.apply` performs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provision.model.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """Write ``content`` to ``path`` atomically, with ``mode``; missing directories are made."""
+
+    path: Path
+    content: str | Secret
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """Make a directory and its missing parents, with ``mode``. One that is there already is fine."""
+
+    path: Path
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPath:
+    """Copy a file, or a directory with all that is in it, so that it is there as a whole or not at all."""
+
+    source: Path
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePath:
+    """Remove a file, or a directory with all that is in it. A path that is not there is fine."""
+
+    path: Path
+
+
+EngineOperation = Literal[
+    "pull_image",
+    "create_network",
+    "connect_network",
+    "remove_network",
+    "create_volume",
+    "remove_volume",
+    "create_container",
+    "rename_container",
+    "update_container",
+    "start_container",
+    "unpause_container",
+    "stop_container",
+    "restart_container",
+    "remove_container",
+    "copy_to_container",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCall:
+    """One call of the Docker Engine API. ``target`` is the object's name, ``body`` the JSON that goes with it."""
+
+    operation: EngineOperation
+    target: str
+    body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckData:
+    """Look at what is mounted at ``target`` in a container that was made and not started.
+
+    What another major version made is refused, and the container goes away again.
+    """
+
+    container: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCall:
+    """One operation on a server process of this machine, which is known by its data directory.
+
+    ``argv`` is the program to run and ``user`` the system user to run it as (None: ours). ``sockets`` is the directory
+    of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
+    ``timeout`` is in seconds.
+    """
+
+    operation: Literal["initialise", "start", "stop"]
+    data: Path
+    argv: tuple[str, ...] = ()
+    user: str | None = None
+    log: Path | None = None
+    sockets: Path | None = None
+    link: Path | None = None
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunInContainer:
+    """Run a program in a container, with a secret on its standard input; it says nothing when all goes well.
+
+    ``what`` is what it is for, in words, and the sentence of the error when it fails.
+    """
+
+    container: str
+    argv: tuple[str, ...]
+    secret: Secret
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOutput:
+    """Run two programs in a container, and fail with the lines in which their output differs."""
+
+    container: str
+    one: tuple[str, ...]
+    other: tuple[str, ...]
+    secret: Secret
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldWrites:
+    """Let everybody who writes to the server wait, and nobody who reads, for as long as this process works on.
+
+    Large objects have to be held by themselves (``large_objects``), because reading them needs the same lock.
+    """
+
+    databases: tuple[str, ...]
+    large_objects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSql:
+    """Run statements over the network connection, each in its own transaction, in ``database``."""
+
+    database: str
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLocalSql:
+    """Run a script as the superuser through the server's own socket, where no password is asked for.
+
+    ``others`` are names that the superuser may have still; they are tried in turn until one may do it.
+    ``container`` names the container to enter (docker); otherwise ``socket_directory`` is used (embedded).
+    The script may hold a SCRAM verifier and is treated as a secret.
+    """
+
+    script: Secret
+    user: str
+    container: str | None = None
+    socket_directory: Path | None = None
+    port: int = 5432
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadSettings:
+    """Have the server read its configuration again, once it sees a file that holds ``expected`` (name → raw value).
+
+    None: there is no file to wait for.
+    """
+
+    expected: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitReady:
+    """Wait until the final server answers a login over TCP from here, or fail with the server's last words.
+
+    ``timeout`` is in seconds.
+    """
+
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Migrate:
+    """Bring one Alembic tree to ``target``; ``name`` selects the tree among the spec's migrations.
+
+    ``revisions`` are those that will run as far as is known now, in their order: the id and its file.
+    """
+
+    name: str
+    target: tuple[str, ...]
+    direction: Literal["upgrade", "downgrade"] = "upgrade"
+    revisions: tuple[tuple[str, Path], ...] = ()
+
+
+Effect = (
+    WriteFile
+    | MakeDirectory
+    | CopyPath
+    | RemovePath
+    | EngineCall
+    | CheckData
+    | ServerCall
+    | RunInContainer
+    | CompareOutput
+    | HoldWrites
+    | RunSql
+    | RunLocalSql
+    | ReloadSettings
+    | WaitReady
+    | Migrate
+)
