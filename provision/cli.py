@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from provision import __version__
 from provision.commands.options import switches
+from provision.commands.table import Verbs
 from provision.report.console import Console
 
 if TYPE_CHECKING:
@@ -37,62 +36,19 @@ COMMANDS: Final = {
     "start": "Start the server that was stopped.",
     "stop": "Stop the server. The data stays.",
     "restart": "Restart the server.",
+    "migrate": "Alembic's own verbs, on the trees of the spec.",
     "upgrade": "Bring the data to a newer major version.",
     "destroy": "Remove the server; its data only with --data.",
 }
 """Every verb and its one-line help, in the order of the help page."""
 
 
-class Verbs(click.Group):
-    """A group that knows its commands by the table, and loads one only to run it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the table."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of a verb and return its command."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        return cast("click.Command", import_module(f"provision.commands.{cmd_name}").command)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table, without loading a single verb."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, or say which one was probably meant."""
-        name = args[0]
-        if name not in COMMANDS and not ctx.resilient_parsing:
-            raise click.UsageError(_no_such_command(name, args[1:]), ctx)
-        return super().resolve_command(ctx, args)
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete a verb from the table."""
-        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
-        return found + [item for item in click.Command.shell_complete(self, ctx, incomplete) if item not in found]
-
-
-def _no_such_command(name: str, rest: Sequence[str]) -> str:
-    if name.endswith((".yml", ".yaml")):
-        return f"`{name}` stands where a command belongs: {PROGRAM} apply {' '.join((name, *rest))}"
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-    if near:
-        return f"there is no command `{name}`; did you mean `{near[0]}`?"
-    return f"there is no command `{name}`; there are {', '.join(COMMANDS)}"
-
-
 @click.group(
     PROGRAM,
     cls=Verbs,
+    table=COMMANDS,
+    package="provision.commands",
+    usual="apply",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Help on one command: provision apply --help",

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from provision.model import Address, Desired, Endpoint, Observed, State, Unknown, WriteFile
     from provision.revisions import Graph, Location
     from provision.runtimes import Site
-    from provision.spec.model import Spec
+    from provision.spec.model import Migrations, Spec
 
-__all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
+__all__ = ["Status", "Survey", "World", "endpoint", "graph_of", "logs", "rendered", "survey", "world"]
 
 _PATIENCE = 60.0
 _REVISIONS_CACHE = "cache/revisions-{}.json"
@@ -146,13 +146,21 @@ def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _graphs(spec: Spec) -> tuple[dict[str, Graph], dict[str, Location]]:
-    from provision.system import alembic_files
-
     graphs, locations = {}, {}
     for tree in spec.migrations:
-        cache = spec.home / _REVISIONS_CACHE.format(tree.name)
-        graphs[tree.name], locations[tree.name] = alembic_files.load(tree, cache)
+        graphs[tree.name], locations[tree.name] = graph_of(spec, tree)
     return graphs, locations
+
+
+def graph_of(spec: Spec, tree: Migrations) -> tuple[Graph, Location]:
+    """Return the revisions of a tree, and where its files are.
+
+    Raises:
+        MigrationsError: there is no tree there, or it is not in order.
+    """
+    from provision.system import alembic_files
+
+    return alembic_files.load(tree, spec.home / _REVISIONS_CACHE.format(tree.name))
 
 
 def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wishes: Wishes = _AS_DECLARED) -> Survey:

@@ -113,6 +113,10 @@ class Graph:
         """Return the revisions that follow one, without those that only depend on it."""
         return tuple([each.id for each in self.revisions.values() if name in each.down])
 
+    def dependents(self, name: str) -> tuple[str, ...]:
+        """Return the revisions that depend on one."""
+        return tuple([each for each, names in self._depends_on.items() if name in names])
+
     def predecessors(self, name: str) -> tuple[str, ...]:
         """Return what a revision follows or depends on, without dependencies that what it follows has already."""
         return self._needed(name) if name in self._depends_on else self.revisions[name].down
@@ -150,17 +154,18 @@ class Graph:
     def pending(self, rows: Collection[str], targets: Collection[str]) -> tuple[str, ...]:
         """Return what an upgrade from ``rows`` to ``targets`` runs, in its order."""
         missing = self.ancestors(targets) - self.ancestors(rows)
-        return self._newest_first(missing, targets)[::-1]
+        return self.newest_first(missing, targets)[::-1]
 
     def downgrades(self, rows: Collection[str], targets: Collection[str]) -> tuple[str, ...]:
         """Return what must be undone, in its order, until nothing is applied that ``targets`` do not need."""
-        return self._newest_first(self.ancestors(rows) - self.ancestors(targets), rows)
+        return self.newest_first(self.ancestors(rows) - self.ancestors(targets), rows)
 
     def unknown(self, rows: Iterable[str]) -> tuple[str, ...]:
         """Return the rows of a version table that this tree does not have."""
         return tuple([row for row in rows if row not in self.revisions])
 
-    def _newest_first(self, revisions: set[str], heads: Collection[str]) -> tuple[str, ...]:
+    def newest_first(self, revisions: set[str], heads: Collection[str]) -> tuple[str, ...]:
+        """Return revisions in the order in which Alembic undoes them, from ``heads`` on."""
         if not revisions:
             return ()
         needed = {name: self._needed(name) for name in self._depends_on}

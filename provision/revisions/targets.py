@@ -52,6 +52,12 @@ def resolve(graph: Graph, target: str, rows: Collection[str] | None = None) -> t
     return _walk(graph, found[0] if found else None, steps, branch if steps > 0 else None, target)
 
 
+def needs_rows(target: str) -> bool:
+    """Tell whether a target counts from where the database is: ``current``, ``+1``, ``branch@-1``."""
+    relative = RELATIVE.fullmatch(target)
+    return target == "current" or (relative is not None and relative["start"] is None)
+
+
 def scope(graph: Graph, target: str) -> frozenset[str] | None:
     """Return the revisions that a target on a branch is about: other branches are left as they are. None: all."""
     branch, at, _ = target.partition("@")

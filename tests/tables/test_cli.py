@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from provision.cli import COMMANDS, verbs
+from provision.commands.migrate import COMMANDS as MIGRATE
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = ("yaml", "jinja2", "docker", "sqlalchemy", "alembic", "pydantic", "psycopg2", "rich", "platformdirs", "json")
@@ -54,6 +55,15 @@ def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedPr
         ("apply -h", 0, "Example: provision apply"),
         ("", 64, "Usage: provision"),
         ("aply specs/dev.yml", 64, "there is no command `aply`; did you mean `apply`?"),
+        ("migrate", 64, "Usage: provision migrate VERB"),
+        ("migrate -h", 0, "Show the revision of the database."),
+        ("migrate histroy specs/dev.yml", 64, "there is no command `histroy`; did you mean `history`?"),
+        ("migrate specs/dev.yml", 64, "stands where a command belongs: provision migrate current specs/dev.yml"),
+        ("migrate heads specs/dev.yml specs/bad.yml", 64, "one spec at a time: specs/dev.yml and specs/bad.yml"),
+        ("migrate heads specs/dev.yml head", 64, "unexpected argument 'head'"),
+        ("migrate heads specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
+        ("migrate heads specs/dev.yml", 64, "the spec declares no migrations"),
+        ("migrate history --jsno specs/dev.yml", 64, "--json"),
         ("frobnicate", 64, "there is no command `frobnicate`; there are validate, render"),
         ("specs/dev.yml", 64, "provision apply specs/dev.yml"),
         ("plan --jsno", 64, "--json"),
@@ -130,14 +140,14 @@ def test_a_gone_reader_is_no_error(project: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "frobnicate"])
+@pytest.mark.parametrize("words", ["--help", "--version", "frobnicate", "migrate --help"])
 def test_help_loads_nothing_heavy_and_no_verb(words: str) -> None:
     script = (
         "import sys; before = set(sys.modules); from provision.cli import run; run(sys.argv[1:]);"
         "print(*(set(sys.modules) - before), file=sys.stderr)"
     )
     done = subprocess.run(
-        (sys.executable, "-c", script, words),
+        (sys.executable, "-c", script, *words.split()),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -146,7 +156,8 @@ def test_help_loads_nothing_heavy_and_no_verb(words: str) -> None:
     loaded = set(done.stderr.splitlines()[-1].split())
     assert "click" in loaded
     assert not loaded & set(HEAVY)
-    assert not {name for name in loaded if name.startswith("provision.commands.")} - {"provision.commands.options"}
+    shared = {f"provision.commands.{name}" for name in ("options", "table", "migrate")}
+    assert not {name for name in loaded if name.startswith("provision.commands.")} - shared
 
 
 def test_completion_knows_the_verbs(project: Path) -> None:
@@ -165,6 +176,26 @@ def test_completion_knows_the_verbs(project: Path) -> None:
         check=True,
     )
     assert done.stdout.split() == ["plain,status", "plain,start"]
+
+
+@pytest.mark.parametrize("name", MIGRATE)
+def test_every_verb_of_migrate_has_help_with_an_example_and_is_documented(name: str) -> None:
+    group = verbs.get_command(click.Context(verbs), "migrate")
+    assert isinstance(group, click.Group)
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    assert command.name == name
+    page = CliRunner().invoke(verbs, ["migrate", name, "--help"]).output
+    assert f"provision migrate {name}" in (command.epilog or "")
+    documented = (ROOT / "docs/cli.md").read_text(encoding="utf-8").split("\n## migrate\n")[1].split("\n## ")[0]
+    assert f"    provision migrate {name}" in documented
+    assert f"\n| `{name}" in documented
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+            assert parameter.opts[-1] in page
+            if parameter.name not in {"help", "quiet", "verbose", "no_color"}:
+                assert f"`{parameter.opts[-1]}" in documented, parameter.opts
 
 
 @pytest.mark.parametrize("name", COMMANDS)

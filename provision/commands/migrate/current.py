@@ -1,0 +1,31 @@
+"""``provision migrate current``: the revision of the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.migrate.shared import MigrateCommand, none, on_a_tree, open_tree, show_revisions, split
+from provision.commands.options import json_option, pass_console, switches
+
+if TYPE_CHECKING:
+    from provision.report.console import Console
+
+
+@click.command("current", cls=MigrateCommand, epilog="Example: provision migrate current specs/dev.yml")
+@on_a_tree
+@json_option
+@switches
+@pass_console
+def command(console: Console, words: tuple[str, ...], tree: str | None) -> None:
+    """Show the rows of the version table, as `alembic current` does. Changes nothing."""
+    from provision.migrate.database import rows_of
+    from provision.report import migrations
+    from provision.revisions.listing import entries
+
+    given, rest = split(words)
+    none(rest)
+    chosen = open_tree(console, given, tree)
+    rows = rows_of(chosen)
+    show_revisions(console, chosen, entries(chosen.graph, rows, rows), migrations.current)

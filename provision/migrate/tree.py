@@ -1,0 +1,59 @@
+"""Which tree is meant, and its files; nothing is asked of a runtime here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.errors import UsageError
+from provision.observe import graph_of
+
+if TYPE_CHECKING:
+    from provision.revisions import Graph, Location
+    from provision.spec.model import Migrations, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One tree of a spec, read. ``others`` are the names of the spec's other trees."""
+
+    spec: Spec
+    declared: Migrations
+    graph: Graph
+    location: Location
+    others: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the tree in the spec."""
+        return self.declared.name
+
+
+def choose(spec: Spec, name: str | None = None) -> Tree:
+    """Return the tree with a name, or the only one.
+
+    Raises:
+        UsageError: the spec has no such tree, or several and no name was given; the names are listed.
+        MigrationsError: its files are not in order.
+    """
+    trees = {each.name: each for each in spec.migrations}
+    if not trees:
+        raise UsageError(
+            f"the spec declares no migrations, so there is nothing for {spec.name!r} to migrate",
+            next_step="add `migrations:` with the `script_location` or `config` of your tree to the spec",
+        )
+    if name is None and len(trees) > 1:
+        raise UsageError(
+            f"which tree? The spec declares {len(trees)}",
+            evidence=tuple(trees),
+            next_step=f"add --tree, for example --tree {next(iter(trees))}",
+        )
+    chosen = name if name is not None else next(iter(trees))
+    if chosen not in trees:
+        raise UsageError(
+            f"the spec declares no migrations with the name {chosen!r}",
+            evidence=tuple(trees),
+            next_step=f"write one of these names: --tree {next(iter(trees))}",
+        )
+    graph, location = graph_of(spec, trees[chosen])
+    return Tree(spec, trees[chosen], graph, location, tuple([each for each in trees if each != chosen]))
