@@ -49,10 +49,17 @@ def image(major: int) -> dict[str, Any]:
     return {"Id": f"sha256:{major:064}", "Config": config}
 
 
+class Machine:
+    """A machine on which no server runs but in containers."""
+
+    def postmaster(self, _data: Path) -> None:
+        return None
+
+
 class World:
     """What there is; ``local`` tells whether the engine sees this machine's files."""
 
-    engine_name, engine_host, machine = "an engine", "engine.example", None
+    engine_name, engine_host, machine = "an engine", "engine.example", Machine()
 
     def __init__(self, templates: Mapping[str, str], *, local: bool = True) -> None:
         self.engine_is_local = local

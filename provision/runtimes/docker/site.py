@@ -21,7 +21,7 @@ from provision.model import (
     changes,
 )
 from provision.runtimes import superusers
-from provision.runtimes.docker import compose, contents, generations, guards, halfmade, remote
+from provision.runtimes.docker import belongings, compose, contents, generations, guards, halfmade, remote
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
 from provision.runtimes.docker.states import IDLE, Container, labels_of
@@ -131,6 +131,7 @@ class DockerSite(Seen):
             RefusedError: they would disturb what is not ours, or cost data.
         """
         guards.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
+        belongings.check_alone(self, self.creation.body["HostConfig"]["Mounts"])
         if (unfinished := halfmade.volume(self)) is not None:
             address = Address("container", self.container_name)
             return (
@@ -283,6 +284,7 @@ class DockerSite(Seen):
         if self.container is None or self._state == "running":
             return ()
         guards.check_port(self.creation, self.container, self.look)
+        belongings.check_alone(self, self.container["Mounts"])
         effect = EngineCall("unpause_container" if self._state == "paused" else "start_container", self.container_name)
         return (self._lifecycle(Action.START, (effect, self._ready)),)
 
@@ -298,6 +300,7 @@ class DockerSite(Seen):
         """Stop and start the container."""
         if self.container is None or self._state != "running":
             return self.start()
+        belongings.check_alone(self, self.container["Mounts"])
         return (self._lifecycle(Action.RESTART, (self._call("restart_container"), self._ready)),)
 
     def _holds_a_cluster(self, path: Path) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os.path
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.kinds import configuration
+from provision.runtimes import tenants
 from provision.runtimes.embedded.states import environment
 from provision.spec.model import DataPath
 
@@ -84,6 +86,21 @@ def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
         evidence=[f"its server was started from {last}", f"this spec has {places.home}"],
         next_step="name another `server.data.path`",
     )
+
+
+def check_alone(data: Path, look: Look) -> None:
+    """Refuse to start on data that a container has mounted; where no engine answers, none has.
+
+    Raises:
+        RefusedError: with the container, and what to type.
+    """
+    other = None
+    with suppress(UnavailableError, StepFailedError):
+        look.find_engine()
+        if look.engine_is_local:
+            other = tenants.container_on(look, str(data), place=str(data))
+    if other is not None:
+        raise other.refusal(f"the directory {data}")
 
 
 def check_configuration(text: str, host: str, port: int) -> None:

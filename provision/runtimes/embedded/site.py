@@ -276,6 +276,8 @@ class EmbeddedSite:
         before, after = self.observed.get(self._process), self.desired[self._process]
         if before == after and self._data in self.observed:
             return ()
+        if self.running is None and not self.is_fresh:
+            guards.check_alone(self.places.data, self.look)
         here = self.spec.server.host, self.port
         listening = self.running is not None and (self.running[1].host, self.running[1].port) == here
         orphaned = self.running is not None and self.running[1].is_orphaned
@@ -302,6 +304,7 @@ class EmbeddedSite:
         if self.running is not None or self.is_fresh:
             return ()
         guards.check_data(self.spec, self.places, self.look)
+        guards.check_alone(self.places.data, self.look)
         guards.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
         return (self._lifecycle(Action.START, *self._start_it, self._ready),)
 

@@ -1,0 +1,40 @@
+"""Whose the data is: nobody else may be on it when our server starts, and only what we made is removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provision.runtimes import tenants
+from provision.runtimes.docker import contents
+from provision.runtimes.docker.generations import is_ours, temporary_name
+from provision.spec.model import DataPath, Ephemeral
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from provision.runtimes.docker.seen import Seen
+
+
+def check_alone(seen: Seen, mounts: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse data that another container has mounted, or that a server of this machine works on.
+
+    ``mounts`` are those of our container, as it shall be or as it is.
+
+    Raises:
+        RefusedError: with who has it, and what to type.
+    """
+    found = contents.mounted(mounts)
+    if found is None or isinstance(seen.spec.server.data, Ephemeral):
+        return
+    source, name = found[0], seen.container_name
+    volume = seen.volumes.get(source) or {}  # one that is not there yet, nobody has
+    ours = (name, f"{name}.new", temporary_name(name))
+    place = source if source.startswith("/") else str(volume.get("Mountpoint") or "")
+    other = tenants.container_on(seen.look, source, place=place, but=ours)
+    if other is not None:
+        is_renamed = seen.container is None and is_ours(seen.spec, other.labels, seen.look)
+        what = f"the directory {source}" if source.startswith("/") else f"the volume {source!r}"
+        raise other.refusal(what, next_step=f"docker rename {other.name} {name}" if is_renamed else "")
+    if isinstance(seen.spec.server.data, DataPath) and seen.look.engine_is_local:
+        path = seen.spec.server.data.path
+        tenants.check_processes(seen.look, path, path / str(seen.spec.server.major) / "docker")

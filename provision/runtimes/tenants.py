@@ -1,0 +1,108 @@
+"""Who else is on the data: two servers on one data directory destroy it, and neither notices the other.
+
+A server's own lock file does not help: the process number in it means nothing in another container, and its shared
+memory is not seen from there either. So whatever runs and could write to the data is looked for before anything starts.
+"""
+
+from __future__ import annotations
+
+import os.path
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import RefusedError
+from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from provision.runtimes import Look
+
+_SERVERS = ("postgres", "postmaster")
+_WHY = "two servers on one data directory destroy it, and neither notices the other"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A container that runs and could write to the data: in words where it has it, and its labels."""
+
+    name: str
+    how: str
+    labels: Mapping[str, str]
+
+    def refusal(self, what: str, *, next_step: str = "") -> RefusedError:
+        """Return the error for ``what`` it has; without a ``next_step`` it is stopped."""
+        evidence = [self.how, _WHY]
+        if (whose := self.labels.get(ENVIRONMENT)) is not None:
+            evidence.insert(1, f"it was made for the environment {whose!r} of {self.labels.get(DIRECTORY)}")
+        return RefusedError(
+            f"{what} is in use by the container {self.name!r}",
+            evidence=evidence,
+            next_step=next_step or f"docker stop {self.name}",
+        )
+
+
+def container_on(look: Look, source: str, *, place: str, but: Collection[str] = ()) -> Tenant | None:
+    """Return a container, other than those named ``but``, that has a volume or directory ``source`` mounted.
+
+    ``place`` is where that is on the engine's host. One that can only read it is no danger, and one that has a
+    directory above or below it is one only if a server runs in it.
+    """
+    for container in look.engine("/containers/json") or ():
+        name = _name(container)
+        if name in but:
+            continue
+        for mount in _writable(container):
+            theirs = str(mount.get("Source") or "")
+            is_same = mount.get("Name") == source or (theirs != "" and _real(theirs, look) == _real(place, look))
+            if is_same or (_are_nested(theirs, place, look) and _runs_a_server(look, container["Id"])):
+                how = f"it was made from {container['Image']}, is {container['State']}, and has it at"
+                return Tenant(name, f"{how} {mount['Destination']}", container.get("Labels") or {})
+    return None
+
+
+def check_processes(look: Look, *places: Path) -> None:
+    """Refuse data directories of this machine that a server process works on.
+
+    Raises:
+        RefusedError: with the process, and what to type.
+    """
+    for place in places:
+        found = look.machine.postmaster(place)
+        if found is not None:
+            raise RefusedError(
+                f"a server of this machine, process {found.pid}, runs on the data in {place}",
+                evidence=[f"it was started as {' '.join(found.argv)}", _WHY],
+                next_step=f"kill -INT {found.pid}   (shuts it down), or name another `server.data.path`",
+            )
+
+
+def _writable(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for mount in container.get("Mounts") or ():
+        if mount.get("RW", True) and mount["Type"] in ("bind", "volume"):
+            yield mount
+
+
+def _are_nested(one: str, other: str, look: Look) -> bool:
+    """Tell whether one directory is inside of the other: a checkout that is mounted as a whole holds its data too."""
+    if not one.startswith("/") or not other.startswith("/"):
+        return False
+    a, b = Path(_real(one, look)), Path(_real(other, look))
+    return a in b.parents or b in a.parents
+
+
+def _real(path: str, look: Look) -> str:
+    return os.path.realpath(path) if look.engine_is_local and path.startswith("/") else path
+
+
+def _runs_a_server(look: Look, container: str) -> bool:
+    seen = look.engine(f"/containers/{container}/top") or {}
+    lines = (" ".join(map(str, line)) for line in seen.get("Processes") or ())
+    return any(name in line for line in lines for name in _SERVERS)
+
+
+def _name(container: Mapping[str, Any]) -> str:
+    """Return the name of a container; a link from another one gives it a second, longer one."""
+    names = sorted(container.get("Names") or (container["Id"][:12],), key=lambda each: str(each).count("/"))
+    return str(names[0]).lstrip("/")
