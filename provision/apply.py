@@ -278,7 +278,7 @@ def remember(world: World, *, proved: bool = False) -> None:
     memo = desires.memo(world.spec, world.inputs, texts)
     if memo != world.inputs.memo:
         filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
-    observe.remember_graphs(world)
+    world.trees.remember()
     name, path = world.spec.server.user, world.spec.home / SUPERUSER
     if world.site.is_ours and filesystem.read_text(path) != name:
         filesystem.write_atomically(path, name, 0o644)

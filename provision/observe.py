@@ -19,20 +19,19 @@ from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
 from provision.system import files, lock, secrets
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
+from provision.trees import Trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from provision.desired import Inputs
     from provision.model import Address, Desired, Endpoint, Observed, State, Unknown, WriteFile
-    from provision.revisions import Graph, Location
     from provision.runtimes import Site
-    from provision.spec.model import Migrations, Spec
+    from provision.spec.model import Spec
 
-__all__ = ["Status", "Survey", "World", "endpoint", "graph_of", "logs", "rendered", "survey", "world"]
+__all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
 
 _PATIENCE = 60.0
-_REVISIONS_CACHE = "cache/revisions-{}.json"
 _AS_DECLARED = Wishes()
 
 
@@ -45,7 +44,7 @@ class World:
     reason: str
     eyes: Eyes
     inputs: Inputs
-    locations: Mapping[str, Location]
+    trees: Trees
     files: tuple[WriteFile, ...]
     site: Site
 
@@ -53,9 +52,7 @@ class World:
     def has_stale_caches(self) -> bool:
         """Whether the next run could be quicker if what was rendered and read now were kept."""
         memo = desires.memo(self.spec, self.inputs, self.inputs.rendered)
-        return memo != self.inputs.memo or any(
-            not (self.spec.home / _REVISIONS_CACHE.format(name)).is_file() for name in self.inputs.graphs
-        )
+        return memo != self.inputs.memo or not self.trees.are_remembered
 
 
 @dataclass(frozen=True)
@@ -114,19 +111,19 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
 def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     module = runtimes.load(name)
     spec = module.located(spec, eyes)
-    graphs, locations = _graphs(spec)
+    trees = Trees(spec)
     inputs = desires.Inputs(
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),
         port=module.port(spec, eyes),
         password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
-        graphs=graphs,
+        graphs=trees,
         rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES},
         memo=files.read_text(spec.home / desires.MEMO),
     )
     written = desires.files(spec, inputs)
     site = module.examine(spec, written, eyes)
-    return World(spec, name, reason, eyes, inputs, locations, written, site)
+    return World(spec, name, reason, eyes, inputs, trees, written, site)
 
 
 def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
@@ -143,24 +140,6 @@ def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
             raise ProvisionError(f"the template {name} is missing", evidence=[str(place) for place in places])
         texts[name] = found
     return texts
-
-
-def _graphs(spec: Spec) -> tuple[dict[str, Graph], dict[str, Location]]:
-    graphs, locations = {}, {}
-    for tree in spec.migrations:
-        graphs[tree.name], locations[tree.name] = graph_of(spec, tree)
-    return graphs, locations
-
-
-def graph_of(spec: Spec, tree: Migrations) -> tuple[Graph, Location]:
-    """Return the revisions of a tree, and where its files are.
-
-    Raises:
-        MigrationsError: there is no tree there, or it is not in order.
-    """
-    from provision.system import alembic_files
-
-    return alembic_files.load(tree, spec.home / _REVISIONS_CACHE.format(tree.name))
 
 
 def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wishes: Wishes = _AS_DECLARED) -> Survey:
@@ -347,11 +326,3 @@ def logs(spec: Spec, *, follow: bool, tail: int | None) -> Iterator[str]:
 
 def _relative(path: Path) -> str:
     return os.path.relpath(path)
-
-
-def remember_graphs(seen: World) -> None:
-    """Keep what was read of the revision files for the next run."""
-    from provision.system import alembic_files
-
-    for name, graph in seen.inputs.graphs.items():
-        alembic_files.remember(graph, seen.spec.home / _REVISIONS_CACHE.format(name))

@@ -68,7 +68,7 @@ class Performer:
                 if isinstance(effect, Migrate) and effect.name not in self._children:
                     tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
                     if not tree.command:
-                        cwd = self.world.locations[effect.name].cwd
+                        cwd = self.world.trees.location(effect.name).cwd
                         self._children[effect.name] = Child.start(tree, cwd)
 
     def close(self) -> None:
@@ -225,7 +225,7 @@ class Performer:
         from provision.system import alembic
 
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
-        place = (self.world.inputs.graphs[effect.name], self.world.locations[effect.name])
+        place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
         child = self._children.pop(effect.name, None)
         alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
 

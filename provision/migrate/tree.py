@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import UsageError
-from provision.observe import graph_of
+from provision.trees import Trees
 
 if TYPE_CHECKING:
     from provision.revisions import Graph, Location
@@ -55,5 +55,6 @@ def choose(spec: Spec, name: str | None = None) -> Tree:
             evidence=tuple(trees),
             next_step=f"write one of these names: --tree {next(iter(trees))}",
         )
-    graph, location = graph_of(spec, trees[chosen])
-    return Tree(spec, trees[chosen], graph, location, tuple([each for each in trees if each != chosen]))
+    found = Trees(spec)
+    others = tuple([each for each in trees if each != chosen])
+    return Tree(spec, trees[chosen], found[chosen], found.location(chosen), others)

@@ -150,6 +150,23 @@ def test_a_password_that_changed_is_set_and_the_old_one_refused(here: Environmen
     assert here.environ["PW"] != before
 
 
+def test_revisions_that_cannot_be_read_keep_nobody_from_the_server(here: Environment) -> None:
+    broken = here.directory / "migrations" / "versions" / "broken.py"
+    broken.write_text("revision = \n")
+    try:
+        assert "broken.py:1" in here.run("plan", code=None).all
+        assert here.url.startswith("postgresql://")
+        assert "ready to accept connections" in here.run("logs").out
+        assert here.run("psql", "spec.yml", "--", "-Atc", "SELECT 1", spec=False).out == "1\n"
+        for verb in ("stop", "start", "restart", "destroy"):
+            here.run(verb)
+    finally:
+        broken.unlink()
+    here.apply()
+    here.settled()
+    assert rows(here) == ["Ada"]
+
+
 @pytest.mark.parametrize("what", ["kill", "stop", "remove"])
 def test_a_server_that_others_ended_comes_back_with_its_rows(here: Environment, hands: Any, what: str) -> None:
     getattr(hands, what)(here)

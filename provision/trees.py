@@ -1,0 +1,69 @@
+"""The Alembic trees of a spec, each read when somebody asks for its revisions.
+
+Most verbs do not: a server is stopped, and its log is read, whatever state its migrations are in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from provision.revisions import Graph, Location
+    from provision.spec.model import Migrations, Spec
+
+
+class Trees(Mapping[str, "Graph"]):
+    """The revisions of each tree by its name, as they are when they are asked for first."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._home = spec.home
+        self._declared: dict[str, Migrations] = {tree.name: tree for tree in spec.migrations}
+        self._read: dict[str, tuple[Graph, Location]] = {}
+
+    def __getitem__(self, name: str) -> Graph:
+        """Return the revisions of a tree.
+
+        Raises:
+            provision.errors.MigrationsError: there is no tree there, or it is not in order.
+        """
+        return self._load(name)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+    def location(self, name: str) -> Location:
+        """Return where the files of a tree are.
+
+        Raises:
+            provision.errors.MigrationsError: as above.
+        """
+        return self._load(name)[1]
+
+    @property
+    def are_remembered(self) -> bool:
+        """Whether each tree has a cache."""
+        return all(self._cache(name).is_file() for name in self)
+
+    def remember(self) -> None:
+        """Keep what was read of the revision files for the next run."""
+        from provision.system import alembic_files
+
+        for name, (graph, _) in self._read.items():
+            alembic_files.remember(graph, self._cache(name))
+
+    def _load(self, name: str) -> tuple[Graph, Location]:
+        if name not in self._read:
+            from provision.system import alembic_files
+
+            self._read[name] = alembic_files.load(self._declared[name], self._cache(name))
+        return self._read[name]
+
+    def _cache(self, name: str) -> Path:
+        return self._home / f"cache/revisions-{name}.json"
