@@ -76,7 +76,11 @@ class Eyes:
 
     def exists(self, path: Path) -> bool:
         """Tell whether there is anything at a path."""
-        return path.exists()
+        return files.exists(path)
+
+    def made(self, directory: Path, record: Path) -> bool:
+        """Tell whether we made a directory, as the file ``record`` remembers."""
+        return files.is_remembered(directory, record)
 
     def listener(self, host: str, port: int) -> str | None:
         """Return who listens on a port, in words; None where the port is free."""

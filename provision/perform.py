@@ -111,7 +111,10 @@ class Performer:
 
     @perform.register
     def _(self, effect: MakeDirectory) -> None:
-        files.make_directory(effect.path, effect.mode)
+        if effect.record is None:
+            files.make_directory(effect.path, effect.mode)
+        else:
+            files.make_own_directory(effect.path, effect.mode, effect.record)
 
     @perform.register
     def _(self, effect: RemovePath) -> None:

@@ -24,10 +24,14 @@ class WriteFile:
 
 @dataclass(frozen=True, slots=True)
 class MakeDirectory:
-    """Make a directory and its missing parents, with ``mode``. One that is there already is fine."""
+    """Make a directory and its missing parents, with ``mode``. One that is there already is fine.
+
+    ``record`` is the file that remembers that this one was made by us.
+    """
 
     path: Path
     mode: int = 0o755
+    record: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class ServerCall:
 
     ``argv`` is the program to run and ``user`` the system user to run it as (None: ours). ``sockets`` is the directory
     of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
-    ``timeout`` is in seconds.
+    ``timeout`` is in seconds. ``record`` is the file that remembers that we made the data directory.
     """
 
     operation: Literal["initialise", "start", "stop"]
@@ -101,6 +105,7 @@ class ServerCall:
     sockets: Path | None = None
     link: Path | None = None
     timeout: float = 60.0
+    record: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

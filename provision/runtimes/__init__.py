@@ -73,6 +73,9 @@ class Look(Protocol):
     def exists(self, path: Path) -> bool:
         """Tell whether there is anything at a path."""
 
+    def made(self, directory: Path, record: Path) -> bool:
+        """Tell whether we made a directory, as the file ``record`` remembers."""
+
     def listener(self, host: str, port: int) -> str | None:
         """Return who listens on a port of this machine, in words; None where the port is free."""
 
@@ -170,6 +173,8 @@ class RuntimeModule(Protocol):
         """Look at everything outside the server."""
 
 
+DATA_RECORD = "data-directory"
+"""Where it is remembered which ``data.path`` was made for the environment, below the environment's directory."""
 SUPERUSER = "cache/superuser"
 """Where the name of the superuser is kept, below the environment's directory."""
 

@@ -1,4 +1,4 @@
-"""Who else is on the data: two servers on one data directory destroy it, and neither notices the other.
+"""Whose the data is, and who else is on it: two servers on one data directory destroy it, and neither notices.
 
 A server's own lock file does not help: the process number in it means nothing in another container, and its shared
 memory is not seen from there either. So whatever runs and could write to the data is looked for before anything starts.
@@ -7,17 +7,20 @@ memory is not seen from there either. So whatever runs and could write to the da
 from __future__ import annotations
 
 import os.path
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
+from provision.runtimes import DATA_RECORD
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from provision.runtimes import Look
+    from provision.spec.model import Spec
 
 _SERVERS = ("postgres", "postmaster")
 _WHY = "two servers on one data directory destroy it, and neither notices the other"
@@ -76,6 +79,23 @@ def check_processes(look: Look, *places: Path) -> None:
                 evidence=[f"it was started as {' '.join(found.argv)}", _WHY],
                 next_step=f"kill -INT {found.pid}   (shuts it down), or name another `server.data.path`",
             )
+
+
+def check_made(spec: Spec, path: Path, look: Look) -> None:
+    """Refuse to remove a directory of data that was not made for this environment.
+
+    Raises:
+        RefusedError: with the commands that remove it by hand.
+    """
+    record = spec.home / DATA_RECORD
+    if look.made(path, record):
+        return
+    raise RefusedError(
+        f"the directory {path} was not made for the environment {spec.name!r}; nothing was removed",
+        evidence=[f"{os.path.relpath(record)} does not tell of it: it was there before, or that file was deleted"],
+        next_step=f"provision destroy {shlex.quote(os.path.relpath(spec.path))} && rm -r {shlex.quote(str(path))}"
+        "   (if nobody needs it)",
+    )
 
 
 def _writable(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -24,6 +24,17 @@ def read_text(path: Path) -> str | None:
         raise ProvisionError(f"{path} cannot be read", evidence=[str(error)], next_step=f"ls -l {path}") from error
 
 
+def exists(path: Path) -> bool:
+    """Tell whether there is anything at a path. What we may not look at could be there."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def mode_of(path: Path) -> int:
     """Return the permission bits of a file that exists."""
     return path.stat().st_mode & 0o777
@@ -62,6 +73,45 @@ def make_directory(path: Path, mode: int) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for each in missing:
         each.chmod(mode if each == path else 0o755)
+
+
+def make_own_directory(path: Path, mode: int, record: Path) -> None:
+    """Make a directory that is not there, and remember in the file ``record`` that it is ours.
+
+    It is put in place by a rename, after it was recorded: whatever was killed in between, what is there is known.
+
+    Raises:
+        ProvisionError: it cannot be made.
+    """
+    if path.exists():
+        return
+    try:
+        make_directory(path.parent, 0o755)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            temporary.chmod(mode)
+            remember(temporary, record)
+            temporary.replace(path)
+        except BaseException:
+            temporary.rmdir()
+            raise
+    except OSError as error:
+        raise ProvisionError(
+            f"the directory {path} cannot be made", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
+        ) from error
+
+
+def remember(directory: Path, record: Path) -> None:
+    """Write into ``record`` which directory it is: its inode stays the same when it, or the checkout, is renamed."""
+    write_atomically(record, f"{directory.stat().st_ino}\n", 0o644)
+
+
+def is_remembered(directory: Path, record: Path) -> bool:
+    """Tell whether a directory is the one that was remembered."""
+    try:
+        return str(directory.stat().st_ino) == (read_text(record) or "").strip()
+    except OSError:
+        return False
 
 
 def remove(path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
 from provision.system import logfile, postmaster
-from provision.system.files import make_directory
+from provision.system.files import make_directory, remember
 from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
 
@@ -74,6 +74,8 @@ def _initialise(call: ServerCall, password: Secret) -> None:
             file.write(_EVERYWHERE)
             file.flush()
             os.fsync(file.fileno())
+        if call.record is not None:
+            remember(temporary, call.record)
         temporary.replace(call.data)
         _sync_directory(parent)
     except OSError as error:

@@ -95,6 +95,9 @@ class World:
     def exists(self, path: Path) -> bool:
         return any(path == each or path in each.parents for each in self.files)
 
+    def made(self, _directory: Path, _record: Path) -> bool:
+        return True
+
     def listener(self, _host: str, _port: int) -> str | None:
         return None
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
+from provision.errors import RefusedError
 from provision.runtimes import tenants
 from provision.runtimes.docker import contents
+from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 from provision.runtimes.docker.generations import is_ours, temporary_name
 from provision.spec.model import DataPath, Ephemeral
 
@@ -38,3 +42,33 @@ def check_alone(seen: Seen, mounts: Sequence[Mapping[str, Any]]) -> None:
     if isinstance(seen.spec.server.data, DataPath) and seen.look.engine_is_local:
         path = seen.spec.server.data.path
         tenants.check_processes(seen.look, path, path / str(seen.spec.server.major) / "docker")
+
+
+def check_ours(seen: Seen) -> None:
+    """Refuse to remove volumes or a directory, where one of them was not made for this environment.
+
+    Raises:
+        RefusedError: with the commands that remove it by hand.
+    """
+    there = [name for name, volume in seen.volumes.items() if volume is not None]
+    first = f"provision destroy {shlex.quote(os.path.relpath(seen.spec.path))} && "
+    check_volumes(seen, [*there, *(each.name for each in seen.generations.kept)], first=first)
+    data = seen.spec.server.data
+    if isinstance(data, DataPath) and seen.look.exists(data.path):
+        tenants.check_made(seen.spec, data.path, seen.look)
+
+
+def check_volumes(seen: Seen, names: Sequence[str], *, first: str = "") -> None:
+    """Refuse to remove volumes of which one was not made for this environment; their labels tell.
+
+    Raises:
+        RefusedError: with the command that removes it by hand, after the command ``first``.
+    """
+    for name in dict.fromkeys(names):
+        volume = seen.volumes.get(name) or seen.look.engine(f"/volumes/{name}") or {}
+        if not is_ours(seen.spec, volume.get("Labels") or {}, seen.look):
+            raise RefusedError(
+                f"the volume {name!r} was not made for the environment {seen.spec.name!r}; nothing was removed",
+                evidence=[f"it lacks the labels of this environment, {ENVIRONMENT!r} and {DIRECTORY!r}"],
+                next_step=f"{first}docker volume rm {name}   (if nobody needs it)",
+            )

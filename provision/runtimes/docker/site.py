@@ -20,7 +20,7 @@ from provision.model import (
     WaitReady,
     changes,
 )
-from provision.runtimes import superusers
+from provision.runtimes import DATA_RECORD, superusers
 from provision.runtimes.docker import belongings, compose, contents, generations, guards, halfmade, remote
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
@@ -162,7 +162,9 @@ class DockerSite(Seen):
             creations[Address("volume", each.name)] = EngineCall("create_volume", each.name, labels_of(each))
         if isinstance(self.spec.server.data, DataPath):
             path = self.spec.server.data.path
-            creations[Address("directory", str(path))] = MakeDirectory(path, self._directory_mode)
+            creations[Address("directory", str(path))] = MakeDirectory(
+                path, self._directory_mode, self.spec.home / DATA_RECORD
+            )
         return tuple(
             Step(address, Action.CREATE, None, wanted[address], (effect,))
             for address, effect in creations.items()
@@ -309,7 +311,14 @@ class DockerSite(Seen):
         return any(self.look.exists(each / "PG_VERSION") for each in places)
 
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
-        """Remove container and network; with ``data`` also the volume or directory, and what was rendered."""
+        """Remove container and network; with ``data`` also the volume or directory, and what was rendered.
+
+        Raises:
+            RefusedError: the data is not known to be ours, or somebody else is on it.
+        """
+        if data:
+            belongings.check_ours(self)
+            belongings.check_alone(self, self.creation.body["HostConfig"]["Mounts"])
         steps: list[Step] = [*self.leftovers()]
         if self.container is not None:
             effects = [*self._stopping(self._state), EngineCall("remove_container", self.container_name)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import Action, Address, EngineCall, Step
-from provision.runtimes.docker import generations
+from provision.runtimes.docker import belongings, generations
 from provision.runtimes.docker.upgrading import is_switched
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def finish(site: DockerSite) -> tuple[Step, ...]:
     """
     if site.generations.kept and (not is_switched(site) or site.status.server != "running"):
         raise RefusedError("the new server does not run, so the old data is still needed", next_step="provision apply")
+    belongings.check_volumes(site, [each.name for each in site.generations.kept])
     volumes = [(each.name, f"the data of PostgreSQL {each.major}") for each in site.generations.kept]
     olds = {generations.mark_name(name) for name, _ in volumes} & {*site.generations.marks}
     return (

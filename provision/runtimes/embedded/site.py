@@ -27,11 +27,11 @@ from provision.model import (
     WaitReady,
     changes,
 )
-from provision.runtimes import SUPERUSER, superusers
+from provision.runtimes import DATA_RECORD, SUPERUSER, superusers, tenants
 from provision.runtimes.embedded import guards, states
 from provision.runtimes.embedded.commands import initdb_argv, programs, server_argv
 from provision.runtimes.embedded.watch import ProcessWatch
-from provision.spec.model import Ephemeral
+from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -268,7 +268,8 @@ class EmbeddedSite:
             effects.append(self._stop_it)
         argv = initdb_argv(self._programs.directory, self.spec, durable=not self._is_ephemeral)
         user = places.user.name if places.user else None
-        effects.append(ServerCall("initialise", places.data, argv, user=user))
+        record = self.spec.home / DATA_RECORD if isinstance(self.spec.server.data, DataPath) else None
+        effects.append(ServerCall("initialise", places.data, argv, user=user, record=record))
         why = (_GONE,) if self.made_by is not None else ()
         return (Step(self._data, Action.CREATE, None, self.desired[self._data], tuple(effects), why=why),)
 
@@ -325,11 +326,18 @@ class EmbeddedSite:
         return (self._lifecycle(Action.RESTART, self._stop_it, *self._start_it, self._ready),)
 
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
-        """Stop the server; with ``data`` remove everything that was made for it."""
+        """Stop the server; with ``data`` remove everything that was made for it.
+
+        Raises:
+            RefusedError: the data is not known to be ours, or a container is on it.
+        """
         steps: list[Step] = []
+        places = self.places
+        if data and self.made_by is not None and isinstance(self.spec.server.data, DataPath):
+            tenants.check_made(self.spec, places.data, self.look)
+            guards.check_alone(places.data, self.look)
         if self.running is not None:
             steps.append(self._lifecycle(Action.REMOVE, self._stop_it))
-        places = self.places
         if self.made_by is not None and (data or self._is_ephemeral):
             guards.check_data(self.spec, places, self.look)
             gone, before = RemovePath(places.data), self.observed.get(self._data)
