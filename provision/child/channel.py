@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class ElsewhereError(Exception):
@@ -60,6 +60,8 @@ class Progress:
         self.revision: str | None = None
         self.since = 0.0
         self.commits = 0
+        self.own: list[str] = []
+        """Directories whose files are the user's, wherever they are installed."""
 
     def start(self, step: Any) -> None:
         """Say that a revision starts."""
@@ -100,23 +102,23 @@ def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
         "message": message or type(original).__name__,
         "sqlstate": getattr(original, "pgcode", None) or getattr(original, "sqlstate", None),
         "statement": error.statement if hidden else None,  # type: ignore[attr-defined]
-        "place": _place(error),
+        "place": _place(error, progress.own),
         "clean": progress.commits == 0,
         "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     }
 
 
-def _place(error: BaseException) -> str | None:
+def _place(error: BaseException, own: Sequence[str]) -> str | None:
     """Return ``file:line`` of the last line of the user's own code that the error went through."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     ours = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
-    standard = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
-    libraries = ("site-packages", "dist-packages", standard, ours, "<")
-    found = None
+    standard = os.path.dirname(os.path.realpath(os.__file__)) + os.sep  # noqa: PTH120
+    libraries = ("site-packages", "dist-packages", "<", ours, standard)
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    found = None
     for name, line in frames:
         # A tree that is installed with its application is the user's too.
-        if not any(part in name for part in libraries) or f"{os.sep}versions{os.sep}" in name:
+        if name.startswith(tuple(own)) or not any(part in os.path.realpath(name) for part in libraries):
             found = f"{name}:{line}"
     return found

@@ -44,8 +44,22 @@ def make_config(request: Request) -> Any:
     arguments = [f"-x{key}={fill(value, values)}" for key, value in request["x"].items()]
     verb = "downgrade" if request["direction"] == "downgrade" else "upgrade"
     target = (request["target"] or ["base"])[0]
+    _let_percent_pass(config)
     config.cmd_opts = CommandLine().parser.parse_args(["-n", section, *arguments, verb, target])
     return config
+
+
+def _let_percent_pass(config: Any) -> None:
+    """Let ``env.py`` set a URL as it is: a ``%`` of percent-encoding is otherwise taken for an interpolation."""
+    original = config.set_section_option
+
+    def set_section_option(section: str, name: str, value: str) -> None:
+        try:
+            original(section, name, value)
+        except ValueError:
+            original(section, name, _escaped(value))
+
+    config.set_section_option = set_section_option
 
 
 def set_environment(request: Request) -> None:
@@ -156,9 +170,25 @@ def script_directory(config: Any) -> Any:
 
 
 def add_import_root(path: str) -> None:
-    """Make a directory importable: before what is installed, but after the standard library, which it may shadow."""
+    """Make a directory importable: before what is installed, but after the standard library, which it may shadow.
+
+    The modules of a package are not meant to be found by their bare names (``app/click.py``): of a directory that lies
+    in a package, the root of the package comes there, and the directory itself behind everything else.
+    """
     installed = [at for at, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages"))]
-    sys.path.insert(installed[0] if installed else len(sys.path), path)
+    root = _root(path)
+    within = [sys.path[at] for at in installed if (root + os.sep).startswith(os.path.abspath(sys.path[at]) + os.sep)]  # noqa: PTH100
+    if root != path or within:
+        sys.path.append(path)
+    if not within:
+        sys.path.insert(installed[0] if installed else len(sys.path), root)
+
+
+def _root(path: str) -> str:
+    """Return the directory that holds the package in which a directory lies; if it lies in none, itself."""
+    while os.path.isfile(os.path.join(path, "__init__.py")) and os.path.dirname(path) != path:  # noqa: PTH113, PTH118, PTH120
+        path = os.path.dirname(path)  # noqa: PTH120
+    return path
 
 
 def keep_logging() -> None:

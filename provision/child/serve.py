@@ -75,6 +75,7 @@ def migrate(request: Request, progress: Progress) -> None:
 
     config = make_config(request)
     script = script_directory(config)
+    progress.own = [os.path.abspath(place) + os.sep for place in (script.dir, *script._version_locations)]  # noqa: PTH100, SLF001
     progress.stage = "load"
     script.get_heads()  # loads every revision file, so that an error in one is told apart from one in env.py
     progress.stage = "env"

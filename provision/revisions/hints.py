@@ -16,6 +16,7 @@ _READS = (
 _SETTINGS = re.compile(
     r"(?m)^\s*from\s+([\w.]+)\s+import\s+[^#\n]*\b(\w*settings\w*|\w*config\w*|engine|\w*_url)\b", re.IGNORECASE
 )
+_UNPREPARED = {"SystemExit", "NoEventLoopError", "NoSuchOptError", "ConfigurationError"}
 _OURS = {"sqlalchemy.url", "version_table", "version_table_schema", "script_location"}
 
 
@@ -36,3 +37,15 @@ def settings_module(env: str) -> str | None:
     """Return the application's module that ``env.py`` takes its URL from, as far as an import tells."""
     found = [match for match in _SETTINGS.findall(env) if not match[0].startswith(("alembic", "sqlalchemy", "logging"))]
     return f"{found[0][0]}.{found[0][1]}" if found else None
+
+
+def own_program(env: str, kind: str, message: str) -> str | None:
+    """Return the line for ``migrations`` that lets the application's own program migrate, where only that can.
+
+    ``kind`` is the type of the error that ``env.py`` has failed with.
+    """
+    if re.search(r"\bcurrent_app\b", env):
+        return "command: [flask, --app, NAME_OF_THE_APP, db, upgrade]"
+    if kind in _UNPREPARED or (kind == "AttributeError" and message.startswith("'Config' object has no attribute")):
+        return "command: [PROGRAM, ITS, ARGUMENTS]"
+    return None

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 _LOGGING = ("logger", "handler", "formatter", "post_write_hooks")
-_KEYS = (
+LOCATING = (
     "script_location",
     "version_locations",
     "path_separator",
     "version_path_separator",
     "recursive_version_locations",
 )
+"""The options of Alembic's configuration that say where a tree is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,19 @@ def locate(tree: Migrations, config: str | None = None, find: Callable[[str], Pa
     Raises:
         MigrationsError: the configuration does not say where, or says it in a way that needs an import.
     """
+    given = {key: tree.options[key].reveal() for key in LOCATING if key in tree.options}
     if tree.package is not None:
         script = _path(tree.package, tree.cwd or Path(), Path("the spec"), find)
-        return Location(script, (script / "versions",), recursive=False, cwd=tree.cwd or script.parent)
+        return _location(script, tree.cwd or script.parent, given, Path("the spec"), find)
     if tree.script_location is not None:
         script = tree.script_location
-        return Location(script, (script / "versions",), recursive=False, cwd=tree.cwd or script.parent)
+        return _location(script, tree.cwd or script.parent, given, Path("the spec"), find)
     if tree.config is None or config is None:
         sentence = "a tree needs its script_location or its config"
         raise TypeError(sentence)
     is_toml = tree.config.suffix == ".toml"
     options = _toml(config, tree.config) if is_toml else _ini(config, tree.config, tree.section)
+    options = {**options, **given}
     cwd = tree.cwd or tree.config.parent
     where = options.get("script_location")
     if not where:
@@ -71,8 +74,13 @@ def locate(tree: Migrations, config: str | None = None, find: Callable[[str], Pa
         sentence = f"{tree.config} does not say where the migrations are{section}"
         advice = "add `script_location = %(here)s/migrations` to it, or name the pyproject.toml that has [tool.alembic]"
         raise MigrationsError(sentence, next_step=advice)
-    script = _path(str(where), cwd, tree.config, find)
-    versions = tuple([_path(each, cwd, tree.config, find) for each in _version_locations(options, tree.config)])
+    return _location(_path(str(where), cwd, tree.config, find), cwd, options, tree.config, find)
+
+
+def _location(
+    script: Path, cwd: Path, options: Mapping[str, Any], config: Path, find: Callable[[str], Path] | None
+) -> Location:
+    versions = tuple([_path(each, cwd, config, find) for each in _version_locations(options, config)])
     recursive = str(options.get("recursive_version_locations", "")).lower() in {"1", "true", "on", "yes"}
     return Location(script, versions or (script / "versions",), recursive, cwd)
 
@@ -89,7 +97,7 @@ def _ini(text: str, path: Path, section: str) -> Mapping[str, Any]:
                 evidence=[f"[{each}]" for each in parser.sections() if not each.startswith(_LOGGING)],
                 next_step="correct `migrations.section` in the spec",
             )
-        return {key: parser.get(section, key) for key in _KEYS if parser.has_option(section, key)}
+        return {key: parser.get(section, key) for key in LOCATING if parser.has_option(section, key)}
     except configparser.Error as error:
         sentence = f"{path} is not a configuration that Alembic can read"
         raise MigrationsError(sentence, evidence=str(error).splitlines(), next_step="correct the file") from None
@@ -104,7 +112,7 @@ def _toml(text: str, path: Path) -> Mapping[str, Any]:
         raise MigrationsError(f"{path} is not valid TOML: {error}", next_step="correct the file") from None
     here = {"here": path.parent.as_posix()}
     found: dict[str, Any] = {}
-    for key in _KEYS:
+    for key in LOCATING:
         value = table.get(key)
         if isinstance(value, str):
             found[key] = value % here

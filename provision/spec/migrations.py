@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provision.revisions.location import LOCATING
 from provision.revisions.targets import RELATIVE
 from provision.spec.model import Migrations
 from provision.spec.readers import boolean, duration, existing, identifier, name, text
@@ -138,8 +139,9 @@ def _check_together(entries: Mapping, values: dict[str, Any], reading: Reading) 
         raise Wrong(f"it needs `script_location` or `config`{why}", "for example `script_location: ../migrations`")
     if values.get("section", "alembic") != "alembic" and "config" not in keys:
         reading.report(keys["section"].mark, "`section` names a section of `config`, and there is none", "add `config`")
+    told = values.get("options", {})
     for each in _NOT_WITH_COMMAND if "command" in keys else ():
-        if each in keys:
+        if each in keys and not (each == "options" and told and set(told) <= set(LOCATING)):
             advice = "remove it, or pass it on as an argument of the program"
             reading.report(keys[each].mark, f"`{each}` has no meaning with `command`", advice)
     if "command" in keys and values.get("allow_downgrade"):

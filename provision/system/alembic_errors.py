@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from provision.child.channel import masked_forms
 from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
-from provision.revisions.hints import settings_module, ways_in
+from provision.revisions.hints import own_program, settings_module, ways_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from provision.model import Secret
     from provision.revisions import Graph, Location
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from provision.system.alembic_watch import Leftover
 
 _STATEMENT = 300
+_PRINTED = 5
+_UNDEFINED_TABLE = "42P01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,8 @@ def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python:
                 next_step=_after_failure(event, truth),
             )
         case _:
-            error = StepFailedError(
-                f"env.py failed: {what}", evidence=[*more, *_statement(event), *place, *truth.lines]
-            )
-            error.next_step = "correct env.py or what it needs, and run the same command again"
+            evidence = [*more, *_statement(event), *place, *_words(event), *truth.lines]
+            error = StepFailedError(f"env.py failed: {what}", evidence=evidence, next_step=_after_env(event, location))
     error.add_note(f"In the migration process ({python}):\n{event['traceback']}")
     return error
 
@@ -148,10 +149,7 @@ def url_way(tree: Migrations, location: Location) -> str:
     """Say how this ``env.py`` can be told the URL: with the keys of the spec that fit what it reads."""
     if tree.command:
         return "give the program the URL under `env`, for example `env: {DATABASE_URL: '{url}'}`"
-    try:
-        text = location.env.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return _URL_WAY
+    text = _text(location.env)
     ways = [each for each in ways_in(text) if not _is_given(each, tree)]
     if ways:
         return f"tell env.py the URL; it reads what this line in `migrations` sets: {' or '.join(ways[:3])}"
@@ -176,7 +174,32 @@ def _after_failure(event: Mapping[str, Any], truth: Truth) -> str:
             "write `engine.connect()` in place of `engine.begin()` in env.py: "
             f"autocommit_block() cannot leave a transaction that is not Alembic's; then {truth.next_step}"
         )
+    if event["sqlstate"] in {None, _UNDEFINED_TABLE} and not truth.left:
+        what = "make these tables" if event["sqlstate"] else "prepare something"
+        program = f"let the program of its application migrate, if that has to {what} (`migrations.command`)"
+        return f"correct the revision, or {program}; then {truth.next_step}"
     return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
+
+
+def _after_env(event: Mapping[str, Any], location: Location) -> str:
+    way = own_program(_text(location.env), event["type"], str(event["message"]))
+    if way:
+        return (
+            f"this env.py wants the program of its application, which prepares what it needs; under `migrations`: {way}"
+        )
+    return "correct env.py or what it needs, and run the same command again"
+
+
+def _words(event: Mapping[str, Any]) -> list[str]:
+    """Return what an ``env.py`` that ended the process has printed: that is where it says why."""
+    return str(event.get("printed", "")).splitlines()[-_PRINTED:] if event["type"] == "SystemExit" else []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def masked(text: str, password: Secret) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
     """
     location = find(tree, cache)
     sources = {path: _read(path) for path in _files(location)}
+    if not sources:
+        _refuse_overlooked(location)
     return Graph.of(sources, _recall(cache), lambda error: alembic_resolve.revisions(tree, location, error)), location
 
 
@@ -46,12 +49,20 @@ def find(tree: Migrations, cache: Path | None = None) -> Location:
             sentence = f"{tree.config} cannot be read: {_reason(error)}"
             raise MigrationsError(sentence, next_step="correct `migrations.config` in the spec") from None
     location = locate(tree, text, lambda place: alembic_resolve.directory(tree, place, cache))
-    if not location.env.is_file() and not tree.command:
-        raise MigrationsError(
-            f"{location.script} is not an Alembic environment: it has no env.py",
-            next_step=f"correct `migrations` in the spec, or make one: alembic init {location.script}",
-        )
-    return location
+    if location.env.is_file():
+        return location
+    for above in tree.config.parent.parents if tree.config and not tree.cwd else ():
+        # A file that is deeper in the project than where Alembic is called from: relative paths begin there.
+        other = locate(replace(tree, cwd=above), text, lambda _place: location.script)
+        if other.env.is_file():
+            return other
+    if tree.command:
+        return location
+    relative = "; a relative `script_location` begins at `migrations.cwd`" if tree.config else ""
+    raise MigrationsError(
+        f"{location.script} is not an Alembic environment: it has no env.py",
+        next_step=f"correct `migrations` in the spec{relative}, or make one: alembic init {location.script}",
+    )
 
 
 def remember(graph: Graph, cache: Path) -> None:
@@ -89,6 +100,26 @@ def _files(location: Location) -> Iterator[Path]:
             if real not in seen:
                 seen.add(real)
                 yield Path(path)
+
+
+def _refuse_overlooked(location: Location) -> None:
+    """Refuse a tree without revisions whose script directory has some elsewhere: it would seem to have nothing to do.
+
+    An ``env.py`` can choose the directory itself, by the dialect for example.
+    """
+    places: dict[Path, int] = {}
+    for path in sorted(location.script.rglob("*.py")):
+        if path.parent not in {location.script, *location.versions} and b"down_revision" in _read(path):
+            places[path.parent] = places.get(path.parent, 0) + 1
+    if places:
+        likely = next((each for each in places if "postgres" in each.name.lower()), next(iter(places)))
+        empty = ", ".join(str(each) for each in location.versions)
+        raise MigrationsError(
+            f"there is no revision in {empty}, but there are some elsewhere",
+            evidence=[f"{number} in {place}" for place, number in places.items()],
+            next_step=f"say where they are, under `migrations`: options: {{version_locations: '{likely}', "
+            "path_separator: newline}, or `config`: the ini file that says it",
+        )
 
 
 def _walk(directory: str, *, recursive: bool) -> Iterator[str]:

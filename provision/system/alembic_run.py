@@ -135,6 +135,7 @@ def serve(run: Run, child: Child, asked: dict[str, Any]) -> None:
         raise
     status = child.close(now=False)
     if failure is not None:
+        failure["printed"] = alembic_errors.masked(child.printed(), run.endpoint.password)
         error = alembic_errors.failed(failure, (run.tree, run.location), child.python, run.truth())
         if failure["sqlstate"] in NO_LOCK and failure["clean"] and failure["stage"] == "revision":
             raise NoLockError(failure["revision"], error)

@@ -1,0 +1,148 @@
+"""What trees that others wrote have taught: where their files are, what their env.py wants, and what is said of it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trees
+
+from provision.errors import MigrationsError, ProvisionError, StepFailedError
+from provision.model import Secret
+from provision.system.alembic_files import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Server
+
+    from provision.spec.model import Migrations
+
+pytestmark = pytest.mark.server
+
+DIVIDE = 'op.execute("SELECT 1 / 0")'
+
+
+def failure(tree: Migrations, database: Server) -> ProvisionError:
+    with pytest.raises(StepFailedError) as caught:
+        trees.run(tree, database.endpoint)
+    return caught.value
+
+
+def options(**values: str) -> dict[str, Secret]:
+    return {name: Secret(value) for name, value in values.items()}
+
+
+# --- Where the files are ------------------------------------------------------------------------------------------
+
+
+def test_a_directory_that_env_py_chooses_itself_is_not_taken_for_an_empty_tree(
+    tmp_path: Path, database: Server
+) -> None:
+    chosen = "context.script.version_locations = [context.config.get_main_option('here') + '/postgresql']\n"
+    tree = trees.write(
+        tmp_path, {"alpha": trees.table("alpha")}, env="from alembic import context\n" + chosen + trees.ENV
+    )
+    versions = tmp_path / "migrations" / "versions"
+    for dialect in ("mysql", "postgresql"):
+        (versions / dialect).mkdir()
+        shutil.copy(versions / "alpha.py", versions / dialect)
+    (versions / "alpha.py").unlink()
+    with pytest.raises(MigrationsError, match="there is no revision in") as caught:
+        load(tree)
+    assert caught.value.evidence == (f"1 in {versions}/mysql", f"1 in {versions}/postgresql")
+    assert f"version_locations: '{versions}/postgresql'" in str(caught.value.next_step)
+    given = options(version_locations=f"{versions}/postgresql", path_separator="newline", here=str(versions))
+    assert trees.run(replace(tree, options=given), database.endpoint).after == ("alpha",)
+
+
+def test_an_empty_tree_is_one(tmp_path: Path) -> None:
+    graph, _ = load(trees.write(tmp_path, {}))
+    assert len(graph) == 0
+
+
+def test_revisions_below_the_directory_when_an_option_says_so(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "pass"})
+    versions = tmp_path / "migrations" / "versions"
+    (versions / "2026").mkdir()
+    (versions / "beta.py").rename(versions / "2026" / "beta.py")
+    assert trees.run(tree, database.endpoint).after == ("alpha",)
+    tree = replace(tree, options=options(recursive_version_locations="true"))
+    assert trees.run(tree, database.endpoint).after == ("beta",)
+
+
+def test_an_ini_file_deeper_than_where_alembic_is_called_from(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha")})
+    ini = tmp_path / "app" / "etc" / "alembic.ini"
+    ini.parent.mkdir(parents=True)
+    ini.write_text("[alembic]\nscript_location = migrations\n")
+    assert trees.run(replace(tree, script_location=None, config=ini), database.endpoint).after == ("alpha",)
+    ini.write_text("[alembic]\nscript_location = nowhere\n")
+    with pytest.raises(MigrationsError, match=r"it has no env\.py") as caught:
+        load(replace(tree, script_location=None, config=ini))
+    assert "`migrations.cwd`" in str(caught.value.next_step)
+
+
+def test_a_tree_in_a_package_whose_modules_have_the_names_of_others(tmp_path: Path, database: Server) -> None:
+    package = tmp_path / "shop"
+    imports = "import psutil, shop.models, only_here\nassert psutil.Process and shop.models.A and only_here.B\n"
+    tree = trees.write(package, {"alpha": trees.table("alpha")}, env=imports + trees.ENV)
+    for name, text in {"__init__": "", "psutil": "raise RuntimeError", "models": "A = 1", "only_here": "B = 1"}.items():
+        (package / f"{name}.py").write_text(text)
+    assert trees.run(tree, database.endpoint).after == ("alpha",)
+    ini = package / "alembic.ini"
+    ini.write_text("[alembic]\nscript_location = migrations\nprepend_sys_path = .\n")
+    database.execute("DROP TABLE alpha, alembic_version")
+    assert trees.run(replace(tree, script_location=None, config=ini), database.endpoint).after == ("alpha",)
+
+
+# --- What env.py does ---------------------------------------------------------------------------------------------
+
+
+def test_a_url_that_env_py_puts_into_the_configuration_as_it_is(tmp_path: Path, database: Server) -> None:
+    puts = (
+        "import os\nfrom alembic import context\n"
+        "context.config.set_main_option('sqlalchemy.url', os.environ['SHOP_URL'])\n"
+    )
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=puts + trees.ENV)
+    assert "%" in database.endpoint.password.reveal()
+    assert trees.run(replace(tree, env=options(SHOP_URL="{url}")), database.endpoint).after == ("alpha",)
+
+
+FLASK = "command: [flask, --app, NAME_OF_THE_APP, db, upgrade]"
+PROGRAM = "command: [PROGRAM, ITS, ARGUMENTS]"
+UNPREPARED = {
+    "import sys\nprint('please use shop-db-manage')\nsys.exit(1)": (PROGRAM, "please use shop-db-manage"),
+    "from alembic import context\ncontext.config.shop_config": (PROGRAM, "applied now: nothing"),
+    "current_app = None\nraise RuntimeError('Working outside of application context.')": (
+        FLASK,
+        "applied now: nothing",
+    ),
+    "raise KeyError('x')": ("correct env.py or what it needs", "applied now: nothing"),
+}
+
+
+@pytest.mark.parametrize("env", UNPREPARED)
+def test_an_env_py_that_wants_its_own_program_is_told_so(env: str, tmp_path: Path, database: Server) -> None:
+    advice, evidence = UNPREPARED[env]
+    error = failure(trees.write(tmp_path, {"alpha": "pass"}, env=env), database)
+    assert error.sentence.startswith("env.py failed")
+    assert advice in str(error.next_step)
+    assert evidence in error.evidence
+
+
+def test_a_first_revision_that_expects_the_tables_of_the_application(tmp_path: Path, database: Server) -> None:
+    error = failure(trees.write(tmp_path, {"alpha": 'op.add_column("users", sa.Column("x", sa.Integer))'}), database)
+    assert 'relation "users" does not exist' in error.evidence
+    assert "make these tables (`migrations.command`)" in str(error.next_step)
+
+
+def test_the_file_of_a_revision_is_named_wherever_it_is_installed(tmp_path: Path, database: Server) -> None:
+    home = tmp_path / "versions" / "lib" / "site-packages" / "shop"
+    body = "import contextlib\n@contextlib.contextmanager\ndef library():\n    yield\nwith library():\n    " + DIVIDE
+    tree = trees.write(home, {"alpha": body})
+    (home / "migrations" / "versions").rename(home / "migrations" / "versions_shop")
+    tree = replace(tree, options=options(version_locations="migrations/versions_shop"))
+    assert f"at {home}/migrations/versions_shop/alpha.py:12" in failure(tree, database).evidence
