@@ -21,6 +21,7 @@ class Eyes:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._volumes: dict[str, dict[str, Any]] = {}
         self.machine = Machine()
 
     @cached_property
@@ -55,6 +56,13 @@ class Eyes:
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""
         return self.reader.get(path, **parameters)
+
+    def volumes(self, label: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the engine's volumes that have a label, by name, as they were at the first call."""
+        if label not in self._volumes:
+            listed = self.engine("/volumes", filters=json.dumps({"label": [label]})) or {}
+            self._volumes[label] = {each["Name"]: each for each in listed.get("Volumes") or ()}
+        return self._volumes[label]
 
     def container_lines(self, container: str, count: int) -> list[str]:
         """Return the last lines of a container's log."""

@@ -195,7 +195,7 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
         found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
         found |= role.desired(spec.server.user)
         try:
-            ((superuser,),) = query.rows("SHOW is_superuser")
+            superuser = query.reported("is_superuser")
         except LoginError as error:
             if not seen.site.is_ours and error.login is not Login.NO_DATABASE:
                 return unknown, foreign.unreachable(error, at, status)
@@ -254,7 +254,7 @@ def _with_clients(
 def _with_details(
     status: Status, found: Mapping[Address, State | Unknown], query: ReadOnlyQuery, database_: str
 ) -> Status:
-    ((version,),) = query.rows("SHOW server_version", database=database_)
+    version = query.reported("server_version", database=database_)
     rows = {address.name: state.rows for address, state in found.items() if isinstance(state, migrations.Revisions)}
     return replace(status, version=version.split()[0], revisions=rows)
 

@@ -7,6 +7,7 @@ https://www.postgresql.org/docs/current/sql-altercollation.html#SQL-ALTERCOLLATI
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from provision.model import Address, State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.model import Observed, Query
+    from provision.model import Observed, Session
 
 KIND = "collation"
 _FIRST_MAJOR_WITH_VERSIONS = 15
@@ -33,12 +34,10 @@ class Collation(State):
     actual: str
 
 
-def observe(query: Query, *, major: int, database: str) -> dict[Address, State]:
+def observe(query: Session, *, major: int, database: str) -> dict[Address, State]:
     """Return the databases where the two differ; before an upgrade the server is older than the declared ``major``."""
-    if major < _FIRST_MAJOR_WITH_VERSIONS:
-        return {}
-    ((number,),) = query.rows("SHOW server_version_num", database=database)
-    if int(number) < _FIRST_MAJOR_WITH_VERSIONS * 10000:
+    running = re.match(r"\d+", query.reported("server_version", database=database))
+    if running is None or min(major, int(running[0])) < _FIRST_MAJOR_WITH_VERSIONS:
         return {}
     return {
         Address(KIND, name): Collation(recorded, actual)

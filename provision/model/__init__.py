@@ -42,6 +42,7 @@ from provision.model.secret import (
 from provision.model.server import (
     Endpoint,
     Query,
+    Session,
     Status,
 )
 from provision.model.state import (
@@ -86,6 +87,7 @@ __all__ = [
     "RunSql",
     "Secret",
     "ServerCall",
+    "Session",
     "State",
     "Status",
     "Step",

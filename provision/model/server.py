@@ -62,3 +62,14 @@ class Query(Protocol):
         Raises:
             provision.errors.UnavailableError: the server cannot be reached.
         """
+
+
+class Session(Query, Protocol):
+    """Questions, and what the server says of itself at every login."""
+
+    def reported(self, name: str, *, database: str | None = None) -> str:
+        """Return a parameter that the server reports at every login (``server_version``), without asking for it.
+
+        Raises:
+            provision.errors.UnavailableError: the server cannot be reached.
+        """

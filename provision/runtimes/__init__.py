@@ -58,6 +58,9 @@ class Look(Protocol):
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""
 
+    def volumes(self, label: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the engine's volumes that have a label (``name=value``), by name, as they were at the first call."""
+
     def container_lines(self, container: str, count: int) -> list[str]:
         """Return the last lines of a container's log."""
 

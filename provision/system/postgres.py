@@ -25,7 +25,8 @@ UNLOGGED = "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_er
 """Options of a session whose statements are not for the server's log."""
 _CONNECT_TIMEOUT = 5
 _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
-_LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'"
+_READING = "SET TRANSACTION READ ONLY; "
+_LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; "
 
 
 class Login(Enum):
@@ -108,9 +109,11 @@ def tls(endpoint: Endpoint) -> dict[str, str]:
 class ReadOnlyQuery:
     """Implements :class:`provision.model.Query` with one connection per database, opened when asked.
 
-    Each question is a read-only transaction of its own. Nothing is set for the session (``pg_settings`` would show that
-    in place of what the server was configured with), so that a connection pooler may stand between, too. Where it is
-    ``told`` who we are, our sessions can be left out when clients are counted.
+    Each question is a read-only transaction of its own, and one message: the server makes a transaction of all that it
+    gets at once. Nothing is set for the session (``pg_settings`` would show that in place of what the server was
+    configured with), so that a connection pooler may stand between, too. Where it is ``told`` who we are, our sessions
+    can be left out when clients are counted.
+    https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
     """
 
     def __init__(self, endpoint: Endpoint, *, told: bool = False) -> None:
@@ -132,14 +135,10 @@ class ReadOnlyQuery:
         from psycopg2.errors import InsufficientPrivilege
 
         name = database or self._endpoint.database
-        if name not in self._connections:
-            self._connections[name] = self._connect(name)
-        connection = self._connections[name]
+        limits = "" if "pg_settings" in sql else _LIMITS
         try:
-            with connection, connection.cursor() as cursor:
-                if "pg_settings" not in sql:
-                    cursor.execute(_LIMITS)
-                cursor.execute(sql, parameters or None)
+            with self._connection(name).cursor() as cursor:
+                cursor.execute(f"{_READING}{limits}{sql}", parameters or None)
                 return cursor.fetchall()
         except InsufficientPrivilege as error:
             raise RefusedError(
@@ -153,12 +152,24 @@ class ReadOnlyQuery:
                 evidence=str(error).splitlines(),
             ) from error
 
-    def _connect(self, database: str) -> psycopg2.extensions.connection:
-        connection = _open(self._endpoint, database, **self._names)
-        if connection.encoding != "UTF8":
-            connection.set_client_encoding("UTF8")
-        connection.set_session(readonly=True)
-        return connection
+    def reported(self, name: str, *, database: str | None = None) -> str:
+        """Return what the server tells everybody who logs in, without being asked.
+
+        https://www.postgresql.org/docs/current/libpq-status.html#LIBPQ-PQPARAMETERSTATUS
+
+        Raises:
+            LoginError: the login fails.
+        """
+        return self._connection(database or self._endpoint.database).info.parameter_status(name) or ""
+
+    def _connection(self, database: str) -> psycopg2.extensions.connection:
+        if database not in self._connections:
+            connection = _open(self._endpoint, database, **self._names)
+            connection.autocommit = True
+            if connection.encoding != "UTF8":
+                connection.set_client_encoding("UTF8")
+            self._connections[database] = connection
+        return self._connections[database]
 
     def close(self) -> None:
         """Close every connection."""

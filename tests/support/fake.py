@@ -75,8 +75,6 @@ class World:
     # --- what a runtime may look at ---
 
     def engine(self, path: str, **_parameters: str | int) -> Any:
-        if path == "/volumes":
-            return {"Volumes": []}
         kind, name = path.strip("/").split("/", 1)
         if kind == "images":
             name = name.removesuffix("/json")
@@ -85,6 +83,9 @@ class World:
                 return image(by_id[name])
             return image(int(name.rpartition(":")[2])) if name in self.images else None
         return self.objects.get(f"{kind}/{name.removesuffix('/json')}")
+
+    def volumes(self, _label: str) -> Mapping[str, Any]:
+        return {}
 
     def text(self, path: Path) -> str | None:
         return self.files[path][0] if path in self.files else None

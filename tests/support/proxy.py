@@ -1,4 +1,4 @@
-"""An engine "on another host": a TCP port that leads to the engine's Unix socket."""
+"""The engine behind a socket of ours: "on another host", or with what it is asked written down."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SOCKET = "/var/run/docker.sock"
 
@@ -21,16 +22,31 @@ def remote_engine() -> Iterator[str]:
         yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def _accept(listener: socket.socket) -> None:
+@contextmanager
+def recorded_engine(directory: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve the engine on a Unix socket; give the URL for DOCKER_HOST, and the first line of each connection."""
+    requests: list[str] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "engine.sock"))
+        listener.listen()
+        threading.Thread(target=_accept, args=(listener, requests), daemon=True).start()
+        yield f"unix://{directory}/engine.sock", requests
+
+
+def _accept(listener: socket.socket, requests: list[str] | None = None) -> None:
     with suppress(OSError):
         while True:
             client, _ = listener.accept()
-            threading.Thread(target=_serve, args=(client,), daemon=True).start()
+            threading.Thread(target=_serve, args=(client, requests), daemon=True).start()
 
 
-def _serve(client: socket.socket) -> None:
+def _serve(client: socket.socket, requests: list[str] | None) -> None:
     with client, socket.socket(socket.AF_UNIX) as engine:
         engine.connect(SOCKET)
+        if requests is not None:
+            first = client.recv(1 << 16)
+            requests.append(first.decode().partition(" HTTP/")[0])
+            engine.sendall(first)
         back = threading.Thread(target=_pump, args=(engine, client), daemon=True)
         back.start()
         _pump(client, engine)

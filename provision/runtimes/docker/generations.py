@@ -9,7 +9,6 @@ rows then that the copy has not.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -80,15 +79,18 @@ def temporary_name(container: str) -> str:
     return f"{container}.upgrade"
 
 
+def volumes(spec: Spec, look: Look) -> Mapping[str, Mapping[str, Any]]:
+    """Return the volumes by name that have the environment's label, whoever's they are; one look sees them once."""
+    return look.volumes(f"{ENVIRONMENT}={spec.name}")
+
+
 def find(spec: Spec, look: Look) -> Generations:
     """Look for the volumes of the environment. Without any that an upgrade made, there is nothing to tell."""
     data = spec.server.data
     if not isinstance(data, Volume):
         return Generations()
     declared = data.declared or data.name
-    wanted = json.dumps({"label": [f"{ENVIRONMENT}={spec.name}"]})
-    listed = (look.engine("/volumes", filters=wanted) or {}).get("Volumes") or ()
-    ours = {each["Name"]: each for each in listed if is_ours(spec, each.get("Labels") or {}, look)}
+    ours = {name: each for name, each in volumes(spec, look).items() if is_ours(spec, each.get("Labels") or {}, look)}
     copies = {name: each for name, each in ours.items() if each["Labels"].get(BASE) == declared}
     marks = {n: each for n, each in ours.items() if each["Labels"].get(VERIFIED, "").startswith(f"{declared}-")}
     if not copies and not marks:

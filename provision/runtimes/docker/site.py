@@ -53,7 +53,8 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     own_image = image
     if container is not None and (image is None or container["Image"] != image["Id"]):
         own_image = look.engine(f"/images/{container['Image']}/json")
-    volumes = {each.name: look.engine(f"/volumes/{each.name}") for each in creation.volumes}
+    ours = generations.volumes(spec, look) if creation.volumes else {}
+    volumes = {each.name: ours.get(each.name) or look.engine(f"/volumes/{each.name}") for each in creation.volumes}
     guards.check_owner(spec, creation.container, container, volumes, look)
     return DockerSite(
         spec=spec,
@@ -62,11 +63,20 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
         container=container,
         image=image,
         own_image=own_image,
-        networks={each.name: look.engine(f"/networks/{each.name}") for each in creation.networks},
+        networks={each.name: _network(each.name, container, look) for each in creation.networks},
         volumes=volumes,
         look=look,
         generations=generations.find(spec, look),
     )
+
+
+def _network(name: str, container: Mapping[str, Any] | None, look: Look) -> Mapping[str, Any] | None:
+    """Return what shows that a network is there: the engine removes none to which a running container is attached."""
+    running = container is not None and container["State"]["Running"]
+    attached = container["NetworkSettings"]["Networks"].get(name) if container is not None and running else None
+    if attached and attached.get("NetworkID"):
+        return attached  # type: ignore[no-any-return]
+    return look.engine(f"/networks/{name}")  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
