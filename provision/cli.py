@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = "provision"
 
 COMMANDS: Final = {
+    "init": "Write a spec, an Alembic environment and models where they are missing.",
     "validate": "Check a spec, and show every problem at its line.",
     "render": "Write the files that a spec stands for, and nothing else.",
     "plan": "Show what apply would do, and why. Changes nothing.",

@@ -128,11 +128,7 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
 
 def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
     """Return the texts of the templates: the user's own where there are any, else the shipped ones."""
-    package = Path(__file__).parent
-    shipped = package / "templates"
-    if not shipped.is_dir():
-        shipped = package.parent / "templates"
-    places = [place for place in (spec.templates, shipped) if place is not None]
+    places = [place for place in (spec.templates, shipped()) if place is not None]
     texts = {}
     for name in names:
         found = next((text for place in places if (text := files.read_text(place / name)) is not None), None)
@@ -140,6 +136,13 @@ def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
             raise ProvisionError(f"the template {name} is missing", evidence=[str(place) for place in places])
         texts[name] = found
     return texts
+
+
+def shipped() -> Path:
+    """Return the directory of the templates that belong to the program: in the package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "templates"
+    return inside if inside.is_dir() else package.parent / "templates"
 
 
 def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wishes: Wishes = _AS_DECLARED) -> Survey:

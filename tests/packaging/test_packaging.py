@@ -22,7 +22,9 @@ from provision.spec.image import MAJORS
 
 ROOT = Path(__file__).parent.parent.parent
 SPEC = "name: elsewhere\nserver: {image: postgres:17, credentials: {password: secret-of-the-test}}\n"
-TEMPLATES = sorted(path.name for path in (ROOT / "templates").iterdir())
+TEMPLATES = sorted(
+    str(path.relative_to(ROOT / "templates")) for path in (ROOT / "templates").rglob("*") if path.is_file()
+)
 
 
 def run(*argv: str | Path, cwd: Path, code: int = 0) -> str:

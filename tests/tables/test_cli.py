@@ -64,7 +64,7 @@ def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedPr
         ("migrate heads specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
         ("migrate heads specs/dev.yml", 64, "the spec declares no migrations"),
         ("migrate history --jsno specs/dev.yml", 64, "--json"),
-        ("frobnicate", 64, "there is no command `frobnicate`; there are validate, render"),
+        ("frobnicate", 64, "there is no command `frobnicate`; there are init, validate, render"),
         ("specs/dev.yml", 64, "provision apply specs/dev.yml"),
         ("plan --jsno", 64, "--json"),
         ("plan", 64, "specs/dev.yml"),

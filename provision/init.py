@@ -1,0 +1,76 @@
+"""``init``: a directory is read, what it lacks is decided by :mod:`provision.project`, and written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from provision import runtimes
+from provision.errors import RefusedError, UnavailableError, UsageError
+from provision.eyes import Eyes
+from provision.observe import shipped
+from provision.project import TEMPLATES, Beginning, Directory, Interpreter, Options, begin
+from provision.spec.image import MAJORS
+from provision.spec.load import read
+from provision.system import files, project
+
+_IMAGE = "postgres:{}"
+_PREFERRED = 17
+
+
+def initialise(place: Path, options: Options) -> Beginning:
+    """Add what a directory lacks for ``apply``, and return what that was; the directory is made where there is none.
+
+    Raises:
+        ProvisionError: a file that decides what is written cannot be read, or one cannot be written.
+        UsageError: the place is not a directory, or what was asked for gives no valid spec; nothing was written.
+        RefusedError: there is no name left for a file that has to be made; nothing was written.
+    """
+    root = Path(os.path.abspath(place))  # noqa: PTH100  # links stay as they are written
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{place} is not a directory", next_step="provision init --directory DIRECTORY")
+    templates = {name: files.read_text(shipped() / "init" / name) or "" for name in TEMPLATES}
+    done = begin(look(root), options, _Here(root), templates)
+    for file in done.files:
+        project.add(root / file.path, file.text, append=file.append)
+    return done
+
+
+def look(root: Path) -> Directory:
+    """Read a directory; one that is not there is empty."""
+    names = frozenset(project.names(root)) if root.exists() else frozenset()
+    texts = {name: text for name in names if (text := project.text(root, name)) is not None}
+    found = [Interpreter(*each) for each in project.interpreters(root)]
+    best = next((each for each in found if "alembic" in each.packages), found[0] if found else None)
+    return Directory(root, texts, names, os.environ, best, complete=len(names) < project.MOST_FILES)
+
+
+class _Here:
+    """Implements :class:`provision.project.found.Machine`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._eyes = Eyes(os.environ)
+
+    def listener(self, port: int) -> str | None:
+        """Return who listens on a port of 127.0.0.1."""
+        return self._eyes.listener("127.0.0.1", port)
+
+    def image(self) -> tuple[str, str | None]:
+        """Return an image that ``runtime: auto`` can run here; where it can run none, the preferred one."""
+        preferred = _IMAGE.format(_PREFERRED)
+        if self._works("docker", _PREFERRED):
+            return preferred, None
+        for major in (_PREFERRED, *reversed(MAJORS)):
+            if self._works("embedded", major):
+                why = f"no Docker engine answers, and the PostgreSQL of this machine is {major}: so the image is"
+                return _IMAGE.format(major), None if major == _PREFERRED else f"{why} {_IMAGE.format(major)}"
+        return preferred, None
+
+    def _works(self, runtime: str, major: int) -> bool:
+        spec = f"name: probe\nserver: {{image: {_IMAGE.format(major)}}}"
+        try:
+            runtimes.load(runtime).available(read(self._root / "provision.yml", spec.encode(), {}), self._eyes)
+        except (UnavailableError, RefusedError):
+            return False
+        return True

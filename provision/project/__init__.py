@@ -1,0 +1,9 @@
+"""A project's directory, as ``provision init`` sees it: what is there, and which files are missing.
+
+Nothing of the project is run or imported. Python is read as a syntax tree, and configuration as text.
+"""
+
+from provision.project.begin import TEMPLATES, begin
+from provision.project.found import Beginning, Directory, Interpreter, NewFile, Options, Service
+
+__all__ = ["TEMPLATES", "Beginning", "Directory", "Interpreter", "NewFile", "Options", "Service", "begin"]

@@ -1,0 +1,121 @@
+"""What a directory has → what it lacks: the spec, an Alembic environment, models, a line in ``.gitignore``.
+
+What is there stays as it is. A spec that the loader would refuse is never returned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.project import compose, environment, trees
+from provision.project.found import SPECS, Beginning, Finding, NewFile
+from provision.project.specfile import write
+from provision.spec.yaml import Scalar, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.project.found import Directory, Machine, Options, Tree
+    from provision.spec.yaml import Mapping as Top
+
+TEMPLATES = ("alembic.ini.j2", "env.py.j2", "models.py.j2", "provision.yml.j2", "script.py.mako")
+_IGNORED = ".provision/"
+_IGNORING = {".provision", "**/.provision", ".provision/*", ".provision/**"}
+
+
+def begin(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
+    """Return what ``init`` does in a directory; ``templates`` maps each of :data:`TEMPLATES` to its text.
+
+    Raises:
+        ProvisionError: a file that decides what is written cannot be read.
+        UsageError: what was asked for gives no valid spec.
+        RefusedError: there is no name left for a file that has to be made.
+    """
+    spec = next((name for name in SPECS if name in directory.names), None)
+    if spec is None:
+        return _begin_anew(directory, options, machine, templates)
+    found = [Finding(spec, "the spec, which stays as it is")]
+    parsed = parse(directory.texts.get(spec, "").encode(errors="surrogateescape"))
+    if parsed.faults:
+        remarks = [
+            f"{spec} is not a spec that can be read, and nothing is made beside it: provision validate shows why"
+        ]
+        return Beginning(None, spec, _gitignore(directory), tuple(found), tuple(remarks))
+    if parsed.top is not None and _declares_migrations(parsed.top):
+        return Beginning(None, spec, _gitignore(directory), tuple(found))
+    existing, files, more, remarks, message = _environment(directory, templates)
+    tree = existing[0]
+    place = f"config: {tree.config}" if tree.config else f"script_location: {tree.script}"
+    remarks.append(f"{spec} has no migrations, and is not changed; add to it: migrations: {{{place}}}")
+    return Beginning(
+        None, spec, (*files, *_gitignore(directory)), (*found, *more), tuple(remarks), _next(message, None)
+    )
+
+
+def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
+    existing, files, found, remarks, message = _environment(directory, templates)
+    service, said = compose.find(directory)
+    written = write(directory, options, machine, service, existing, templates)
+    if service:
+        found = (*found, Finding(service.path, f"the service {service.name}; its data stays where it is"))
+    if directory.interpreter:
+        found = (*found, Finding(directory.interpreter.path, _interpreter(directory)))
+    if not directory.complete:
+        remarks.append("there are more files here than were looked at: models may be missing from env.py")
+    return Beginning(
+        written.name,
+        SPECS[0],
+        (*files, *_gitignore(directory), NewFile(SPECS[0], written.text)),  # the spec last: it refers to the others
+        found,
+        (*remarks, *said, *written.remarks),
+        _next(message, written.variable),
+    )
+
+
+def _declares_migrations(top: Top) -> bool:
+    _, value = top.entries.get("migrations", (None, None))
+    return value is not None and not (isinstance(value, Scalar) and value.is_null)
+
+
+def _environment(
+    directory: Directory, templates: Mapping[str, str]
+) -> tuple[tuple[Tree, ...], tuple[NewFile, ...], tuple[Finding, ...], list[str], str | None]:
+    """Return the trees, the files of one that has to be made, what was found, remarks, and its first revision."""
+    existing, remarks = trees.find(directory)
+    found = tuple(Finding(tree.config or f"{tree.script}/env.py", _words(tree)) for tree in existing)
+    if existing and any(tree.script is None or f"{tree.script}/env.py" in directory.names for tree in existing):
+        return existing, (), found, remarks, None
+    made, message, files, models, said = environment.make(directory, existing[0] if existing else None, templates)
+    return existing or (made,), files, (*found, *models), [*remarks, *said], message
+
+
+def _words(tree: Tree) -> str:
+    section = f", section {tree.section}" if tree.section != "alembic" else ""
+    return f"the Alembic tree in {tree.script or 'a package'}{section}"
+
+
+def _interpreter(directory: Directory) -> str:
+    packages = directory.interpreter.packages if directory.interpreter else frozenset()
+    if "alembic" in packages:
+        if not packages.intersection(environment.DRIVERS):
+            return "runs the migrations, and has no driver for PostgreSQL yet (psycopg2-binary, or psycopg[binary])"
+        return "runs the migrations"
+    return "has no Alembic, so provision's own interpreter runs the migrations"
+
+
+def _gitignore(directory: Directory) -> tuple[NewFile, ...]:
+    text = directory.texts.get(".gitignore")
+    if text is None:
+        return () if ".gitignore" in directory.names else (NewFile(".gitignore", f"{_IGNORED}\n"),)
+    if {line.strip().lstrip("/").removesuffix("/") for line in text.splitlines()} & _IGNORING:
+        return ()
+    end = "\r\n" if "\r\n" in text else "\n"
+    before = "" if not text or text.endswith("\n") else end
+    return (NewFile(".gitignore", f"{before}{_IGNORED}{end}", append=True),)
+
+
+def _next(message: str | None, variable: str | None) -> tuple[str, ...]:
+    first = () if variable is None else (variable,)
+    if message is None:
+        return (*first, "provision plan", "provision apply")
+    return (*first, "provision apply", f'provision migrate revision --autogenerate -m "{message}"', "provision apply")

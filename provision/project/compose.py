@@ -1,0 +1,235 @@
+"""The PostgreSQL of a compose file → what a spec can say of it.
+
+Scalars stay texts (a port is not sexagesimal here), tags like ``!reset`` are passed over, merge keys and anchors work.
+Compose's variables become the spec's where they mean the same: https://docs.docker.com/reference/compose-file/interpolation/
+A password is not looked at: what counts is whether a variable or a file holds it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from provision.project.found import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provision.project.found import Directory
+
+NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+"""In Compose's own order."""
+_IMAGE = re.compile(r"(?:^|[-_])(?:postgres|postgresql|postgis|timescaledb|timescaledb-ha|pgvector)$")
+_OTHER_CONTRACT = re.compile(r"(?:^|/)bitnami[^/]*/")
+_VARIABLE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\})")
+_LINE = re.compile(r"^\s*(?:export\s+)?(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$", re.MULTILINE)
+_CONTAINER_PORT = "5432"
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers = {"<": [("tag:yaml.org,2002:merge", re.compile(r"^<<$"))]}  # noqa: RUF012  # PyYAML's
+
+
+def _untagged(loader: Any, _suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return node.value
+    return loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else loader.construct_mapping(node)
+
+
+_Loader.add_multi_constructor("!", _untagged)
+
+
+def find(directory: Directory) -> tuple[Service | None, list[str]]:
+    """Return the PostgreSQL of the directory's compose file, if there is one, and remarks on what was not taken."""
+    path = next((name for name in NAMES if name in directory.texts), None)
+    if path is None:
+        return None, []
+    try:
+        content = yaml.load(directory.texts[path], Loader=_Loader)  # noqa: S506  # a SafeLoader
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+        return None, [f"{place}: not YAML ({getattr(error, 'problem', None) or error}), so nothing was taken from it"]
+    services = {
+        name: each for name, each in _mapping(_mapping(content).get("services")).items() if isinstance(each, dict)
+    }
+    found = [name for name, each in services.items() if _IMAGE.search(_repository(_text(each.get("image"))))]
+    if not found:
+        return None, [f"{path} has no service with a PostgreSQL image"]
+    remarks = [f"{path}: the service {name} is not in the spec, which has one server" for name in found[1:]]
+    reading = _Reading(directory, path, remarks)
+    service = reading.service(found[0], services[found[0]], _mapping(content))
+    return service, remarks
+
+
+class _Reading:
+    """One pass over one service; what cannot be taken over becomes a remark."""
+
+    def __init__(self, directory: Directory, path: str, remarks: list[str]) -> None:
+        self._directory = directory
+        self._path = path
+        self._remarks = remarks
+        self._dotenv = dotenv(directory.texts.get(".env", ""))
+
+    def service(self, name: str, service: Mapping[str, Any], content: Mapping[str, Any]) -> Service:
+        environment = dict(self._environment(service))
+        every = _mapping(content.get("services")).values()
+        taken = {_text(each.get("container_name")) for each in every if isinstance(each, dict)}
+        password, file = self._password(environment, content)
+        return Service(
+            path=self._path,
+            name=name,
+            image=self._image(name, _text(service.get("image"))),
+            port=self._port(name, service.get("ports")),
+            user=self._value(name, "POSTGRES_USER", environment.get("POSTGRES_USER")),
+            database=self._value(name, "POSTGRES_DB", environment.get("POSTGRES_DB")),
+            password=password,
+            file=file,
+            settings=tuple(self._settings(name, service.get("command"))),
+            taken=frozenset({*taken, _text(content.get("name"))} - {""}),
+        )
+
+    def _environment(self, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the variables of the container; one without a value is handed through from outside."""
+        files = service.get("env_file") or ()
+        for each in files if isinstance(files, list) else [files]:
+            path = _text(_mapping(each).get("path") if isinstance(each, dict) else each).removeprefix("./")
+            for key, value in dotenv(self._directory.texts.get(path, "")).items():
+                # It is in clear in that file; the spec reads it from a variable of the same name.
+                yield (
+                    key,
+                    f"${{{key}}}" if "PASSWORD" in key and not key.endswith("_FILE") else value.replace("$", "$$"),
+                )
+        given = service.get("environment") or {}
+        if isinstance(given, list):
+            pairs = [_text(item).partition("=") for item in given]
+            given = {key: value if sign else "" for key, sign, value in pairs}
+        for key, value in _mapping(given).items():
+            yield key, _text(value) or f"${{{key}}}"
+
+    def _image(self, name: str, text: str) -> str | None:
+        if _OTHER_CONTRACT.search(text):
+            self._remarks.append(f"{self._path}: the image of {name} does not follow the official image's contract")
+            return None
+        return self._value(name, "the image", text)
+
+    def _port(self, name: str, ports: Any) -> str | None:
+        for each in ports if isinstance(ports, list) else ():
+            if isinstance(each, dict):
+                target, published = _text(each.get("target")), _text(each.get("published"))
+            else:
+                head, _, target = _outside_braces(_text(each).removesuffix("/tcp"))
+                published = _outside_braces(head)[2]
+            if target == _CONTAINER_PORT and published:
+                return self._value(name, "the port", published)
+        return None
+
+    def _value(self, name: str, what: str, text: str | None) -> str | None:
+        if not text:
+            return None
+        try:
+            return "".join(self._pieces(text))
+        except LookupError as error:
+            self._remarks.append(f"{self._path}: {what} of {name} was not taken: {error.args[0]}")
+            return None
+
+    def _pieces(self, text: str) -> Iterator[str]:
+        """Yield a text of Compose as one of a spec.
+
+        Raises:
+            LookupError: it has a variable that cannot be had there, with the reason.
+        """
+        at = 0
+        for match in _VARIABLE.finditer(text):
+            yield text[at : match.start()].replace("$", "$$")
+            at = match.end()
+            if match[0] == "$$":
+                yield "$$"
+                continue
+            key, how, word = match["name"] or match["bare"], (match["how"] or "")[-1:], match["word"] or ""
+            word = self._dotenv.get(key, word if how == "-" else "")
+            if how == "+" or any(char in word for char in "${}"):
+                raise LookupError(f"a spec cannot say {match[0]}")
+            if not word and key not in self._directory.environ:
+                raise LookupError(f"the variable {key} is not set")
+            yield f"${{{key}:-{word}}}" if word else f"${{{key}}}"
+        yield text[at:].replace("$", "$$")
+
+    def _password(self, environment: Mapping[str, str], content: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """Return the variable that holds the password, or the file."""
+        text = environment.get("POSTGRES_PASSWORD", "")
+        if match := _VARIABLE.fullmatch(text):
+            return match["name"] or match["bare"], None
+        secret = re.fullmatch(r"/run/secrets/([\w.-]+)", environment.get("POSTGRES_PASSWORD_FILE", ""))
+        declared = _mapping(_mapping(content.get("secrets")).get(secret[1])) if secret else {}
+        if (file := _text(declared.get("file"))) and "$" not in file:
+            return None, file
+        if name := _text(declared.get("environment")):
+            return name, None
+        if text:
+            self._remarks.append(
+                f"the password in {self._path} is in clear, and was not copied: a new one is generated, and "
+                "`provision url` prints it"
+            )
+        return None, None
+
+    def _settings(self, name: str, command: Any) -> Iterator[tuple[str, str]]:
+        try:
+            words = [_text(each) for each in command] if isinstance(command, list) else shlex.split(_text(command))
+        except ValueError:
+            self._remarks.append(f"{self._path}: the command of {name} cannot be read, and was not taken")
+            return
+        rest = iter(words)
+        for word in rest:
+            if word in ("-c", "--config"):
+                text = next(rest, "")
+            elif word in ("-N", "-B"):
+                text = f"{'max_connections' if word == '-N' else 'shared_buffers'}={next(rest, '')}"
+            elif word.startswith(("-c", "--")):
+                text = word[2:]
+            else:
+                continue
+            key, sign, value = text.partition("=")
+            taken = self._value(name, key, value) if sign else None
+            if taken is not None:
+                yield key.strip().replace("-", "_"), taken
+
+
+def dotenv(text: str) -> dict[str, str]:
+    """Return the variables of a ``.env`` file."""
+    found = {}
+    for match in _LINE.finditer(text):
+        value = match["value"]
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        else:
+            value = re.sub(r"(?:^|\s+)#.*$", "", value)
+        found[match["key"]] = value
+    return found
+
+
+def _outside_braces(text: str) -> tuple[str, str, str]:
+    """Split at the last ``:`` that is not part of a ``${NAME:-default}``."""
+    depth = 0
+    for at in range(len(text) - 1, -1, -1):
+        depth += (text[at] == "}") - (text[at] == "{")
+        if text[at] == ":" and depth == 0:
+            return text[:at], ":", text[at + 1 :]
+    return "", "", text
+
+
+def _repository(image: str) -> str:
+    """Return the last word of an image's name, without tag and digest; of a variable, its default."""
+    whole = _VARIABLE.sub(lambda match: match["word"] or "", image)
+    return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,140 @@
+"""The values: a directory as it was read, what was found in it, and what a beginning adds to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SPECS = ("provision.yml", "provision.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python of a virtual environment: its path in the project, and the top-level packages installed in it."""
+
+    path: str
+    packages: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A project's directory. Paths are relative to it, with ``/``.
+
+    ``texts`` are the files that can matter, ``names`` all files and directories that were seen, ``environ`` the
+    environment's variables.
+    """
+
+    path: Path
+    texts: Mapping[str, str] = field(repr=False)
+    names: frozenset[str]
+    environ: Mapping[str, str] = field(repr=False)
+    interpreter: Interpreter | None = None
+    complete: bool = True
+    """Whether all of it was seen."""
+
+
+class Machine(Protocol):
+    """What only this machine can tell."""
+
+    def listener(self, port: int) -> str | None:
+        """Return who listens on a port of 127.0.0.1, in words; None where it is free."""
+
+    def image(self) -> tuple[str, str | None]:
+        """Return the image to begin with, and what there is to say about that choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was said on the command line."""
+
+    name: str | None = None
+    image: str | None = None
+    port: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file to make, or with ``append`` lines to add at the end of one."""
+
+    path: str
+    text: str
+    append: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was there: the file, and what it is in a few words."""
+
+    path: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """An Alembic tree that is there. ``script`` is its directory, None where only an import could tell.
+
+    ``env`` are the variables from which its ``env.py`` reads the URL.
+    """
+
+    name: str
+    config: str | None
+    section: str
+    script: str | None
+    env: tuple[str, ...] = ()
+    version_table: str | None = None
+    version_table_schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A name in a module that has the metadata of tables: ``metadata`` is the expression for it."""
+
+    module: str
+    name: str
+    metadata: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Where the application's tables are: the bases, all modules with tables, and the directories to import from."""
+
+    bases: tuple[Base, ...] = ()
+    modules: tuple[str, ...] = ()
+    roots: tuple[str, ...] = (".",)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The PostgreSQL of a compose file, as texts for a spec: ``${NAME}`` in them is a variable, ``$$`` is a ``$``.
+
+    ``password`` is the name of a variable, or ``file`` the path of a file; a password itself is never kept.
+    """
+
+    path: str
+    name: str
+    image: str | None = None
+    port: str | None = None
+    user: str | None = None
+    database: str | None = None
+    password: str | None = None
+    file: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    taken: frozenset[str] = frozenset()
+    """Names that this compose file gives to its project and containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What ``init`` does: the environment's name, files to write, what was found, remarks, commands to go on with."""
+
+    name: str | None
+    spec: str
+    files: tuple[NewFile, ...]
+    found: tuple[Finding, ...]
+    remarks: tuple[str, ...] = field(default=())
+    next: tuple[str, ...] = field(default=())

@@ -1,0 +1,236 @@
+"""The text of a new spec: short, with remarks where they help, and read back by the loader before it is used."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import yaml
+
+from provision.errors import SpecError, UsageError
+from provision.project.compose import dotenv
+from provision.project.found import SPECS
+from provision.rendering import render_template
+from provision.spec.load import read
+from provision.spec.server import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from provision.errors import Problem
+    from provision.project.found import Directory, Machine, Options, Service, Tree
+
+TEMPLATE = "provision.yml.j2"
+_LONGEST_NAME = 48
+_SUFFIXES = ("", "-dev", "-db", "-postgres", "-provision")
+_GENERATED = "{generate: true}"
+_VARIABLE = re.compile(r"\$\{\w+(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A spec that the loader takes. ``variable`` is the command that sets the password's variable, if it is not set."""
+
+    name: str
+    text: str
+    remarks: tuple[str, ...]
+    variable: str | None
+
+
+def write(
+    directory: Directory,
+    options: Options,
+    machine: Machine,
+    service: Service | None,
+    trees: tuple[Tree, ...],
+    templates: Mapping[str, str],
+) -> Written:
+    """Return the spec of a directory, from what was asked for, else what its compose file says, else the defaults.
+
+    Raises:
+        UsageError: the loader would not take it, with what is wrong.
+    """
+    remarks: list[str] = []
+    name = options.name or default_name(directory.path.name, service)
+    image = options.image or _image(directory, machine, service, remarks)
+    settings = dict(_settings(directory, image, service, remarks))
+    user = _taken(directory, "credentials: {user: %s}", service.user if service else None, service, remarks)
+    base = _taken(directory, "database: %s", service.database if service else None, service, remarks)
+    port, port_remark = _port(directory, options, machine, service, remarks)
+    password, password_remark = _password(service)
+    values = {
+        "name": plain(name),
+        "image": plain(image),
+        "port": plain(port),
+        "port_remark": port_remark,
+        "max_connections": settings.pop("max_connections", None),
+        "settings": [(plain(key), plain(value)) for key, value in settings.items()],
+        "user": plain(user or "postgres"),
+        "password": password,
+        "password_remark": password_remark,
+        "database": plain(base or re.sub(r"\W", "_", default_name(directory.path.name, None)))
+        if base or not service
+        else None,
+        "trees": [list(_tree(tree, directory, several=len(trees) > 1)) for tree in trees],
+    }
+    text = render_template(TEMPLATE, templates, values)
+    _check(directory, text, service, trees)
+    return Written(name, text, tuple(remarks), _variable(directory, service))
+
+
+def default_name(folder: str, service: Service | None) -> str:
+    """Return a directory's name made valid; beside a compose file one that neither its project nor a container has.
+
+    Compose takes every container with its project's label for its own, and ``down`` would remove ours.
+    """
+    ascii_only = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9_-]+", "-", ascii_only).strip("-_") or "app"
+    taken = {re.sub(r"[^a-z0-9_-]", "", ascii_only).lstrip("-_"), slug, *service.taken} if service else set()
+    names = [slug[: _LONGEST_NAME - len(end)].rstrip("-_") + end for end in _SUFFIXES]
+    return next(name for name in [*names, f"{names[-1]}-2"] if len(name) > 1 and name not in taken)
+
+
+def plain(text: str) -> str:
+    """Return a text as YAML: plain where every reader takes it for this text or number, else in double quotes."""
+    if re.fullmatch(r"[\w./$][\w./:${}@+-]*|[1-9]\d*", text, re.ASCII) and str(yaml.safe_load(text)) == text:
+        return text
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
+
+
+def _wrong(directory: Directory, text: str, environ: Mapping[str, str]) -> tuple[Problem, ...]:
+    try:
+        read(directory.path / SPECS[0], text.encode(), environ)
+    except SpecError as error:
+        return error.problems
+    return ()
+
+
+def _taken(
+    directory: Directory, form: str, value: str | None, service: Service | None, remarks: list[str]
+) -> str | None:
+    """Return a value of the compose file when a spec may have it."""
+    if value is None or service is None:
+        return None
+    wrong = _wrong(directory, f"name: probe\nserver: {{image: postgres:17, {form % _flow(value)}}}", directory.environ)
+    if not wrong:
+        return value
+    remarks.append(f"{service.path}: not taken: {wrong[0].message}")
+    return None
+
+
+def _image(directory: Directory, machine: Machine, service: Service | None, remarks: list[str]) -> str:
+    if service and service.image:
+        wrong = _wrong(directory, f"name: probe\nserver: {{image: {_flow(service.image)}}}", directory.environ)
+        if not wrong:
+            return service.image
+        image, _ = machine.image()
+        remarks.append(f"{service.path}: {wrong[0].message.removeprefix('`image`: ')}; the spec has {image}")
+        return image
+    image, why = machine.image()
+    remarks += [why] if why else []
+    return image
+
+
+def _settings(
+    directory: Directory, image: str, service: Service | None, remarks: list[str]
+) -> Iterable[tuple[str, str]]:
+    for key, value in service.settings if service else ():
+        where = (
+            f"max_connections: {_flow(value)}"
+            if key == "max_connections"
+            else f"settings: {{{_flow(key)}: {_flow(value)}}}"
+        )
+        wrong = _wrong(directory, f"name: probe\nserver: {{image: {_flow(image)}, {where}}}", directory.environ)
+        if wrong and service:
+            advice = f" ({wrong[0].suggestion})" if wrong[0].suggestion else ""
+            remarks.append(f"{service.path}: {key} was not taken: {wrong[0].message}{advice}")
+        else:
+            yield key, value
+
+
+def _port(
+    directory: Directory, options: Options, machine: Machine, service: Service | None, remarks: list[str]
+) -> tuple[str, str]:
+    """Return the port, and what to say of it in the spec."""
+    if options.port is not None:
+        return options.port, ""
+    declared = _taken(directory, "port: %s", service.port if service else None, service, remarks)
+    if declared and service:
+        number = _VARIABLE.sub(lambda match: match[1] or "", declared)
+        who = machine.listener(int(number)) if number.isdigit() else None
+        if who:
+            remarks.append(
+                f"port {number}, which {service.path} publishes, is in use by {who}: stop that server first, or write "
+                "`port: auto`"
+            )
+        return declared, ""
+    who = machine.listener(DEFAULT_PORT)
+    if who is None:
+        return str(DEFAULT_PORT), ""
+    remarks.append(f"port {DEFAULT_PORT} is in use by {who}, so the spec says `port: auto`")
+    return "auto", f"  # one that is free, and kept; {DEFAULT_PORT} was taken"
+
+
+def _password(service: Service | None) -> tuple[str, str]:
+    """Return where the password comes from, and what to say of it in the spec."""
+    if service and service.password:
+        return f"${{{service.password}}}", f"  # as in {service.path}"
+    if service and service.file:
+        return f"{{file: {_flow(service.file)}}}", f"  # as in {service.path}"
+    return _GENERATED, "  # made once, and kept in .provision/; `provision url` prints it"
+
+
+def _variable(directory: Directory, service: Service | None) -> str | None:
+    name = service.password if service else None
+    if name is None or name in directory.environ:
+        return None
+    files = sorted(path for path, text in directory.texts.items() if path.endswith(".env") and name in dotenv(text))
+    return f"set -a; . {quote(f'./{files[0]}')}; set +a" if files else f"export {name}=…"
+
+
+def _tree(tree: Tree, directory: Directory, *, several: bool) -> Iterable[tuple[str, str]]:
+    if several:
+        yield "name", plain(tree.name)
+    if tree.config is not None:
+        yield "config", plain(tree.config)
+    else:
+        yield "script_location", plain(tree.script or ".")
+    if tree.section != "alembic":
+        yield "section", plain(tree.section)
+    yield "target", "head"
+    if directory.interpreter and "alembic" in directory.interpreter.packages:
+        yield "python", plain(directory.interpreter.path)
+    if tree.version_table:
+        yield "version_table", plain(tree.version_table)
+    if tree.version_table_schema:
+        yield "version_table_schema", plain(tree.version_table_schema)
+    if tree.env:
+        yield "env", "{" + ", ".join(f'{name}: "{{url}}"' for name in tree.env) + "}"
+
+
+def _flow(text: str) -> str:
+    """Return a text as YAML between brackets."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
+
+
+def _check(directory: Directory, text: str, service: Service | None, trees: tuple[Tree, ...]) -> None:
+    """Let the loader read the spec; files that are only about to be made may be missing.
+
+    Raises:
+        UsageError: it is wrong.
+    """
+    environ = (
+        {service.password: "set later", **directory.environ} if service and service.password else directory.environ
+    )
+    coming = {f"config: {plain(tree.config)}" for tree in trees if tree.config and tree.config not in directory.names}
+    problems = [each for each in _wrong(directory, text, environ) if each.text.strip() not in coming]
+    if problems:
+        raise UsageError(
+            "no valid spec comes of this, so nothing was written",
+            evidence=[f"{each.message}{f' ({each.suggestion})' if each.suggestion else ''}" for each in problems],
+            next_step="provision init --name NAME --image postgres:17",
+        )

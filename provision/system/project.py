@@ -1,0 +1,94 @@
+"""A project's directory, read as far as ``provision init`` has to know it, and the files that are added to it.
+
+Breadth first, so that in a directory with too many files those near the top are seen. What belongs to tools (hidden
+directories, virtual environments, packages of other languages) is passed over; links to directories are not followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+from provision.errors import ProvisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MOST_FILES = 20_000
+_LARGEST = 512 * 1024
+_PASSED_OVER = {"node_modules", "__pycache__", "site-packages", "build", "dist", "vendor", "target"}
+_CONFIGURATION = {"alembic.ini", "pyproject.toml"}
+_AT_THE_TOP = (".yml", ".yaml", ".env", ".gitignore")
+_ENVIRONMENTS = (".venv", "venv", "env")
+
+
+def names(root: Path) -> Iterator[str]:
+    """Yield all files and directories below a directory, relative to it and with ``/``, at most :data:`MOST_FILES`.
+
+    Raises:
+        ProvisionError: the directory itself cannot be read.
+    """
+    waiting = deque([""])
+    count = 0
+    while waiting:
+        place = waiting.popleft()
+        try:
+            entries = sorted(os.scandir(root / place), key=lambda entry: entry.name)
+        except OSError as error:
+            if place:
+                continue
+            raise ProvisionError(f"{root} cannot be read", evidence=[str(error)], next_step=f"ls -ld {root}") from error
+        if place and any(entry.name == "pyvenv.cfg" for entry in entries):
+            continue
+        for entry in entries:
+            count += 1
+            if count > MOST_FILES:
+                return
+            yield f"{place}{entry.name}"
+            if (
+                entry.is_dir(follow_symlinks=False)
+                and entry.name not in _PASSED_OVER
+                and not entry.name.startswith(".")
+            ):
+                waiting.append(f"{place}{entry.name}/")
+
+
+def text(root: Path, name: str) -> str | None:
+    """Return the text of a file that can matter, None of any other; bytes that are not UTF-8 are kept as surrogates."""
+    base = name.rpartition("/")[2]
+    wanted = base.endswith(".py") or base in _CONFIGURATION or ("/" not in name and base.endswith(_AT_THE_TOP))
+    if not wanted:
+        return None
+    try:
+        if (root / name).stat().st_size > _LARGEST:
+            return None
+        return (root / name).read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError:
+        return None
+
+
+def interpreters(root: Path) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the Pythons of virtual environments, relative to the directory, each with its top-level packages."""
+    for name in _ENVIRONMENTS:
+        python = root / name / "bin" / "python"
+        if (root / name / "pyvenv.cfg").is_file() and python.is_file():
+            places = (root / name).glob("lib/python3*/site-packages/*")
+            yield f"{name}/bin/python", frozenset(each.name.removesuffix(".py") for each in places)
+
+
+def add(path: Path, content: str, *, append: bool) -> None:
+    """Make a file that is not there yet, or append to one that is. Nothing is ever overwritten.
+
+    Raises:
+        ProvisionError: it is there after all, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab" if append else "xb") as file:
+            file.write(content.encode())
+    except OSError as error:
+        raise ProvisionError(
+            f"{path} cannot be written", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
+        ) from error

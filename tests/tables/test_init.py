@@ -1,0 +1,213 @@
+"""A tree of files in, a tree of files out: what `init` finds in a project, and what it makes of it.
+
+Each `init/NAME.case` has the files of a project, `init/NAME.expected` what becomes of it. UPDATE_EXPECTED=1 writes the
+latter anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from provision.errors import ProvisionError
+from provision.init import look
+from provision.observe import shipped
+from provision.project import TEMPLATES, Beginning, Options, begin
+from provision.report import beginning
+from provision.report.console import PLAIN
+from provision.spec.load import load
+from provision.system import project
+
+ROOT = Path(__file__).parent.parent.parent
+CASES = Path(__file__).parent / "init"
+SECRETS = ("hunter2-in-clear", "a-default-in-clear", "s3cret-of-env", "s3cret-of-file")
+SHIPPED = {name: (shipped() / "init" / name).read_text() for name in TEMPLATES}
+TOLD = re.compile(
+    r"(?:script_location|prepend_sys_path|import|from (?!alembic|logging|sqlalchemy)|target_metadata = ).*"
+)
+
+
+class Machine:
+    """A machine where 5432 is free, or not."""
+
+    def __init__(self, *taken: int) -> None:
+        self.taken = taken
+
+    def listener(self, port: int) -> str | None:
+        return "the process 'nginx'" if port in self.taken else None
+
+    def image(self) -> tuple[str, str | None]:
+        return "postgres:17", None
+
+
+def a_project(case: Path, root: Path) -> Path:
+    files = re.split(r"^--- (.*)\n", case.read_bytes().decode(), flags=re.MULTILINE)[1:]
+    for name, text in zip(files[::2], files[1::2], strict=True):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text.encode())
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def init(root: Path, options: Options | None = None, *taken: int) -> Beginning:
+    done = begin(look(root), options or Options(), Machine(*taken), SHIPPED)
+    for file in done.files:
+        project.add(root / file.path, file.text, append=file.append)
+    return done
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("SECRET", "DB_PASSWORD", "DB_USER", "DB_PORT", "POSTGRES_PASSWORD", "POSTGRES_DB", "WORK_MEM"):
+        monkeypatch.delenv(name, raising=False)
+    made = tmp_path / "the project"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.parametrize("case", sorted(CASES.glob("*.case")), ids=lambda path: path.stem)
+def test_files_in_files_out(case: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(a_project(case, root))
+    done = init(root)
+    after = contents(root)
+    compare(case.with_suffix(".expected"), "\n".join(told(done, after)) + "\n")
+
+    for name, content in before.items():
+        assert after[name] == content or (name == ".gitignore" and after[name].startswith(content))
+    made = {name: after[name].decode() for name in after if after[name] != before.get(name)}
+    assert set(made) == {file.path for file in done.files}
+    for name, text in made.items():
+        assert not any(secret in text for secret in SECRETS), name
+        if name.endswith(".py"):
+            compile(text, name, "exec")
+    if done.name is not None:
+        for variable in re.findall(r"^    password: \$\{(\w+)\}", made["provision.yml"], re.MULTILINE):
+            monkeypatch.setenv(variable, "x")
+        assert load(root / "provision.yml", os.environ).name == done.name
+
+    again = init(root)
+    assert again.files == ()
+    assert contents(root) == after
+
+
+def told(done: Beginning, after: dict[str, bytes]) -> list[str]:
+    """Return what is said, the spec, and of other files the lines in which they can differ."""
+    lines = [*beginning.lines(done, None, PLAIN)]
+    for file in done.files:
+        text = after[file.path].decode()
+        if file.path == done.spec:
+            lines += ["", f"=== {file.path}", *text.splitlines()[1:]]
+        elif file.path.endswith(("env.py", ".ini")):
+            lines += ["", f"=== {file.path}", *(line for line in text.splitlines() if TOLD.match(line))]
+        elif file.path == ".gitignore":
+            lines += ["", f"=== {file.path}", *(json.dumps(line) for line in text.splitlines(keepends=True))]
+    return lines
+
+
+def compare(path: Path, found: str) -> None:
+    if os.environ.get("UPDATE_EXPECTED"):
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "sentence", "evidence"),
+    [
+        ({"alembic.ini": "[alembic"}, Options(), "alembic.ini is not a configuration that Alembic can read", "line: 1"),
+        ({"alembic.ini": "[alembic]\n"}, Options(), "does not say where the migrations are", ""),
+        ({"pyproject.toml": "[tool.alembic]\nx = ["}, Options(), "is not valid TOML", ""),
+        ({"a.py": "DeclarativeBase (\n"}, Options(), "whether there are models cannot be told", "a.py:1:17: not valid"),
+        ({}, Options(name="Not A Name"), "no valid spec comes of this", "`Not A Name` is not a name"),
+        ({}, Options(image="postgres"), "no valid spec comes of this", "does not say which major version"),
+        ({}, Options(port="high"), "no valid spec comes of this", "`high`"),
+        (dict.fromkeys(("models.py", "tables.py", "database_models/x"), ""), Options(), "no name left for models", ""),
+    ],
+)
+def test_what_cannot_be_begun_leaves_everything_as_it_is(
+    files: dict[str, str], options: Options, sentence: str, evidence: str, root: Path
+) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    before = contents(root)
+    with pytest.raises(ProvisionError) as caught:
+        init(root, options)
+    assert sentence in caught.value.sentence
+    assert evidence in "\n".join(caught.value.evidence)
+    assert caught.value.next_step
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "taken", "line", "remark"),
+    [
+        ("empty", Options(), (5432,), "  port: auto  # one that is free", "port 5432 is in use by the process 'nginx'"),
+        ("empty", Options(port="auto"), (5432,), "  port: auto\n", ""),
+        ("empty", Options(port="5499"), (5499,), "  port: 5499\n", ""),
+        ("empty", Options(name="other", image="postgres:14"), (), "  image: postgres:14\n", ""),
+        (
+            "compose-clear-password",
+            Options(),
+            (5433,),
+            "  port: 5433\n",
+            "port 5433, which docker-compose.yml publishes",
+        ),
+        ("compose-clear-password", Options(image="postgres:18"), (), "  image: postgres:18\n", ""),
+    ],
+)
+def test_options_and_ports(
+    case: str, options: Options, taken: tuple[int, ...], line: str, remark: str, root: Path
+) -> None:
+    done = init(a_project(CASES / f"{case}.case", root), options, *taken)
+    assert line in (root / "provision.yml").read_text()
+    assert remark in "\n".join(done.remarks)
+    assert done.name == (options.name or done.name)
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_a_run_that_was_broken_off_is_gone_on_with(count: int, root: Path) -> None:
+    done = begin(look(root), Options(), Machine(), SHIPPED)
+    for file in done.files[:count]:
+        project.add(root / file.path, file.text, append=file.append)
+    init(root)
+    # To the second run, env.py is somebody's who reads that variable.
+    made = {
+        name: text.decode().replace('  env: {DATABASE_URL: "{url}"}\n', "") for name, text in contents(root).items()
+    }
+    assert made == {file.path: file.text for file in done.files}
+
+
+def test_what_appeared_meanwhile_is_not_overwritten(root: Path) -> None:
+    (root / "models.py").write_text("mine\n")
+    with pytest.raises(ProvisionError, match=r"models\.py cannot be written"):
+        project.add(root / "models.py", "ours\n", append=False)
+    assert (root / "models.py").read_text() == "mine\n"
+
+
+def test_the_command(tmp_path: Path) -> None:
+    def provision(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = (sys.executable, "-m", "provision", "init", *words)
+        environ = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/docker.sock", "PYTHONPATH": str(ROOT)}
+        return subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+
+    done = provision("--directory", "new/shop", "--json", "--port", "auto")
+    document = json.loads(done.stdout)
+    schema = json.loads((ROOT / "docs/schema/init.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    assert (done.returncode, document["environment"], document["changed"]) == (0, "shop", True)
+    assert (tmp_path / "new/shop/provision.yml").is_file()
+    assert "nothing to do" in provision("--directory", "new/shop").stdout
+    refused = provision("--directory", "new/shop/provision.yml")
+    assert (refused.returncode, refused.stderr.count("\n")) == (64, 2)
+    assert "is not a directory" in refused.stderr
