@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import provision
 from provision.errors import StepFailedError
 from provision.spec.masking import is_secret_key
+from provision.system.libpq import VARIABLES, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,8 +43,12 @@ class OutOfTimeError(Exception):
 
 
 def environment() -> dict[str, str]:
-    """Return our environment; a relative PYTHONPATH keeps its meaning in the child's directory."""
-    environment = {**os.environ, "PGAPPNAME": CHILD_NAME}
+    """Return our environment; a relative PYTHONPATH keeps its meaning in the child's directory.
+
+    What libpq reads is not part of it: with a PGHOSTADDR or a PGOPTIONS of the caller's shell, the URL that the child
+    is given would lead elsewhere, or into another session. A spec that wants such a variable says so under ``env``.
+    """
+    environment = {**without(VARIABLES), "PGAPPNAME": CHILD_NAME}
     if environment.get("PYTHONPATH"):
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(str(Path.cwd() / entry) for entry in entries)

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError
+from provision.system import libpq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +81,7 @@ def _open(endpoint: Endpoint, database: str | None, **parameters: Any) -> psycop
     import psycopg2
 
     try:
-        connection: psycopg2.extensions.connection = psycopg2.connect(
+        return libpq.connect(
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,
@@ -94,7 +95,6 @@ def _open(endpoint: Endpoint, database: str | None, **parameters: Any) -> psycop
         )
     except psycopg2.OperationalError as error:
         raise LoginError(classify(str(error)), endpoint, str(error)) from error
-    return connection
 
 
 def tls(endpoint: Endpoint) -> dict[str, str]:

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from provision.errors import ProvisionError
+from provision.system.libpq import PLACE, without
 from provision.system.postgres import tls
 
 if TYPE_CHECKING:
@@ -61,21 +62,32 @@ def _major(psql: str) -> int:
 
 
 def _local(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
-    """Hand the password over in a file that only we can read, never in argv or the environment.
+    """Hand the password over in a file that has no name, so that nothing stays behind whatever is killed.
 
+    It is never in argv or the environment. What decides where psql connects is said by us alone; what the caller's
+    shell says about the session (PGOPTIONS, PGTZ …) is psql's as always.
     https://www.postgresql.org/docs/current/libpq-pgpass.html
     """
-    with tempfile.NamedTemporaryFile("w", prefix="provision-", suffix=".pgpass") as file:
+    with _nameless() as file:
         escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
-        file.write(f"*:*:*:*:{escaped}\n")
+        file.write(f"*:*:*:*:{escaped}\n".encode())
         file.flush()
+        file.seek(0)
         place = (
             f"--host={endpoint.host}",
             f"--port={endpoint.port}",
             f"--username={endpoint.user}",
             f"--dbname={endpoint.database}",
         )
-        environment = {**os.environ, "PGPASSFILE": file.name}
-        environment.pop("PGPASSWORD", None)
-        environment |= tls(endpoint)
-        return subprocess.run((psql, *place, *arguments), env=environment, check=False).returncode
+        environment = {**without(PLACE), "PGPASSFILE": f"/dev/fd/{file.fileno()}", **tls(endpoint)}
+        argv = (psql, *place, *arguments)
+        return subprocess.run(argv, env=environment, pass_fds=(file.fileno(),), check=False).returncode
+
+
+def _nameless() -> IO[bytes]:
+    """Return an open file that only this process and those it starts can reach; on Linux it is in memory."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("provision")
+        os.fchmod(handle, 0o600)  # libpq refuses one that others could read
+        return os.fdopen(handle, "w+b")
+    return tempfile.TemporaryFile()

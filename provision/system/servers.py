@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
-from provision.system import logfile, postmaster
+from provision.system import libpq, logfile, postmaster
 from provision.system.files import make_directory, remember
 from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
@@ -303,7 +303,7 @@ def _as_superuser(effect: RunLocalSql, user: str) -> str | None:
     import psycopg2
 
     try:
-        connection = psycopg2.connect(
+        connection = libpq.connect(
             host=str(effect.socket_directory),
             port=effect.port,
             user=user,
