@@ -7,6 +7,7 @@ directories, virtual environments, packages of other languages) is passed over; 
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ def text(root: Path, name: str) -> str | None:
     if not wanted:
         return None
     try:
-        if (root / name).stat().st_size > _LARGEST:
+        found = (root / name).stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
             return None
         return (root / name).read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError:

