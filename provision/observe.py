@@ -110,7 +110,7 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
 
 def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     module = runtimes.load(name)
-    spec = module.located(spec, eyes)
+    spec = _with_ledgers(module.located(spec, eyes), is_ours=name in choice.HOMES)
     trees = Trees(spec)
     inputs = desires.Inputs(
         runtime=name,
@@ -124,6 +124,12 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     written = desires.files(spec, inputs)
     site = module.examine(spec, written, eyes)
     return World(spec, name, reason, eyes, inputs, trees, written, site)
+
+
+def _with_ledgers(spec: Spec, *, is_ours: bool) -> Spec:
+    """Decide what the spec leaves open: only in a server of ours is there something that nobody asked for."""
+    trees = tuple([replace(each, ledger=is_ours) if each.ledger is None else each for each in spec.migrations])
+    return replace(spec, migrations=trees)
 
 
 def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:

@@ -233,5 +233,5 @@ class Performer:
         alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
 
     def _tell(self, event: MigrationEvent) -> None:
-        tell = self._progress.note if event.what == "invalid" else self._progress.detail
+        tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail
         tell(str(event))

@@ -65,7 +65,8 @@ def plan(
         if address in trees:
             steps += migrations.plan(trees[address], inputs.graphs[trees[address].name], before, after)
     notes = (*(_waiting(each) for each in held if each.action in _DISRUPTIVE), *found.notes, *collation.notes(observed))
-    return Plan(_with_clients(steps, observed), notes, found.overrides, found.remarks)
+    remarks = (*found.remarks, *migrations.remarks(observed))
+    return Plan(_with_clients(steps, observed), notes, found.overrides, remarks)
 
 
 def _told(spec: Spec, site: Site, before: State | Unknown | None, after: State | None, wishes: Wishes) -> settings.Told:

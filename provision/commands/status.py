@@ -43,7 +43,7 @@ def command(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> 
     else:
         from provision.report import text
 
-        for line in text.status(found, console.paint(console.out)):
+        for line in text.status(found, console.paint(console.out), verbose=console.verbose):
             console.say(line)
     if found.status.server == "unreachable":
         return EXIT_UNAVAILABLE

@@ -55,11 +55,10 @@ def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcod
 
             for line in lines(written(found.plan), content_of, paint):
                 console.say(line)
-        if seen.differences or seen.unseen or seen.refusal:
+        if seen.next_step:
             from provision.report.errors import complete
 
-            next_step = (seen.refusal.next_step if seen.refusal else None) or "provision apply"
-            console.say(f"{paint('cyan', 'next:')} {complete(next_step, console.spec)}")
+            console.say(f"{paint('cyan', 'next:')} {complete(seen.next_step, console.spec)}")
     if found.status.server == "unreachable":
         return EXIT_UNAVAILABLE
     return EXIT_CHANGES_PENDING if detailed_exitcode and not seen.is_clean else EXIT_DONE

@@ -8,18 +8,18 @@ although its tables are there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
-from provision.revisions import version_table
+from provision.revisions import ledger, version_table
 from provision.revisions.targets import scope
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.model import Query
+    from provision.model import Observed, Query
     from provision.revisions import Graph
     from provision.spec.model import Migrations
 
@@ -31,11 +31,14 @@ _SHOWN = 10
 class Revisions(State):
     """The rows of the version table, sorted.
 
-    ``stranded`` are tables that the tree would create and that exist although no row says so.
+    ``stranded`` are tables that the tree would create and that exist although no row says so. ``known`` is what the
+    ledger says about the files of what is applied; None: there is none. It makes no state another one: a database is
+    what it is, whatever became of the files.
     """
 
     rows: tuple[str, ...]
     stranded: tuple[str, ...] = ()
+    known: ledger.Known | None = field(default=None, compare=False)
 
 
 def address(tree: Migrations) -> Address:
@@ -59,12 +62,17 @@ def observe(tree: Migrations, graph: Graph, query: Query) -> dict[Address, State
     Raises:
         UnavailableError: the server cannot be reached.
     """
-    rows = version_table.read_rows(tree, query) or ()
+    if tree.ledger:
+        found, entries = version_table.read_with_ledger(tree, query)
+        known = ledger.compare(graph, found or (), entries)
+    else:
+        found, known = version_table.read_rows(tree, query), None
+    rows = found or ()
     stranded: tuple[str, ...] = ()
     if not rows and len(graph):
         created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
         stranded = version_table.existing(created, query)
-    return {address(tree): Revisions(rows, stranded)} if rows or stranded else {}
+    return {address(tree): Revisions(rows, stranded, known)} if rows or stranded else {}
 
 
 def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
@@ -107,6 +115,12 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
             destroys=bool(undo),
         ),
     )
+
+
+def remarks(observed: Observed) -> tuple[str, ...]:
+    """Return a sentence for each revision that was edited after it was applied, and what to do."""
+    known = [state.known for _, state in sorted(observed.items()) if isinstance(state, Revisions) and state.known]
+    return tuple([line for each in known for line in ledger.remarks(each.edits)])
 
 
 def _files(graph: Graph, names: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from provision.model import Address, Step
     from provision.report.console import Paint
     from provision.report.facts import Comparison
+    from provision.revisions.ledger import Edit
 
 _MISSING = "is missing"
 _DIFFERS = "is not as declared"
@@ -42,6 +43,7 @@ class Verification:
     compared: int
     refusal: ProvisionError | None
     notes: tuple[str, ...]
+    next_step: str | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -53,13 +55,39 @@ def verification(found: Comparison) -> Verification:
     """Compare what was declared with what was found."""
     unseen = tuple(address for address in found.desired if found.observed.get(address) is UNKNOWN)
     differing = _of_states(found) if found.refusal else _of_steps(found)
+    mendable = [each for each in differing if each.address not in unseen]
+    edits = {
+        address: state.known.edits
+        for address, state in found.observed.items()
+        if isinstance(state, Revisions) and state.known and state.known.edits
+    }
     return Verification(
-        differences=tuple(each for each in differing if each.address not in unseen),
+        differences=(*mendable, *[_edited(address, each) for address, some in edits.items() for each in some]),
         unseen=unseen,
         compared=len(found.desired) - len(unseen),
         refusal=found.refusal,
         notes=(*found.plan.overrides, *found.plan.notes),
+        next_step=_next_step(found.refusal, is_mendable=bool(mendable or unseen), edits=[*edits.values()]),
     )
+
+
+def _edited(address: Address, edit: Edit) -> Difference:
+    """Return the difference between a revision's file and what the database has of it."""
+    return Difference(
+        address,
+        f"sha256 of revision {edit.revision.id}",
+        declared=edit.revision.sha256,
+        real=edit.entry.sha256,
+        text=str(edit),
+    )
+
+
+def _next_step(refusal: ProvisionError | None, *, is_mendable: bool, edits: list[tuple[Edit, ...]]) -> str | None:
+    if refusal and refusal.next_step:
+        return refusal.next_step
+    if is_mendable or refusal:
+        return "provision apply"
+    return f"{edits[0][0].history}   # then put the file back, or write a new revision" if edits else None
 
 
 def _of_steps(found: Comparison) -> Iterator[Difference]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from provision.kinds.migrations import Revisions
 from provision.model import INTERRUPTED, Action, Plan
 from provision.report.words import count, effects, is_foretold, place, seconds, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.model import Change, Endpoint, Outcome, Result, Status, Step
+    from provision.model import Change, Endpoint, Observed, Outcome, Result, Status, Step
     from provision.report.console import Paint
-    from provision.report.facts import Survey
+    from provision.report.facts import Comparison, Survey
 
 SIGNS: Final = {Action.CREATE: "+", Action.REMOVE: "-", Action.RECREATE: "±"}
 STYLES: Final = {Action.CREATE: "green", Action.REMOVE: "red", Action.RECREATE: "yellow"}
@@ -177,7 +178,17 @@ def _moment(iso: str | None) -> str | None:
     return iso and f"{iso[:19].replace('T', ' ')} UTC" if iso and iso.endswith("Z") else iso
 
 
-def status(survey: Survey, paint: Paint) -> Iterator[str]:
+def _ledgers(observed: Observed) -> dict[str, str]:
+    """Return of how many applied revisions the ledger knows what was in their files."""
+    found = {address.name: state.known for address, state in observed.items() if isinstance(state, Revisions)}
+    return {
+        f"ledger {tree}" if len(found) > 1 else "ledger": f"knows {known.recorded} of {known.applied} applied revisions"
+        for tree, known in found.items()
+        if known is not None
+    }
+
+
+def status(survey: Comparison, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
     """Yield what runs, where, at which revision, and how it differs from the spec."""
     state = survey.status
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
@@ -203,6 +214,7 @@ def status(survey: Survey, paint: Paint) -> Iterator[str]:
             f"migrations {tree}" if len(state.revisions) > 1 else "migrations": _at(rows)
             for tree, rows in state.revisions.items()
         },
+        **(_ledgers(survey.observed) if verbose else {}),
     }
     width = max(len(key) for key, fact in facts.items() if fact)
     for key, fact in facts.items():

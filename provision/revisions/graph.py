@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.revisions import check, targets
 from provision.revisions.order import newest_first
-from provision.revisions.source import FIELDS, Fields, NotStaticError, Revision, digest, read_fields, restore
+from provision.revisions.source import FIELDS, READER, Fields, NotStaticError, Revision, digest, read_fields, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -64,7 +64,8 @@ class Graph:
         ran: Mapping[Path, Fields] | None = None
         revisions: list[Revision] = []
         for path, source in sources.items():
-            key = digest(source)
+            sha256 = digest(source)
+            key = f"{READER}:{sha256}"
             found = known.get(key)
             if found is None or len(found) != FIELDS:
                 try:
@@ -77,7 +78,7 @@ class Graph:
                         raise
                     found = ran[path]
             kept[key] = found
-            revisions.append(restore(found, path))
+            revisions.append(restore(found, path, sha256))
         return cls(revisions, cache=kept)
 
     def __contains__(self, name: str) -> bool:

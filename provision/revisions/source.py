@@ -23,6 +23,8 @@ Fields = list[Any]
 """What is kept of one file, as JSON: the fields of a :class:`Revision` without its path, in their order."""
 
 FIELDS = 8
+READER = "1"
+"""The version of what :func:`read_fields` finds: fields that another one found are read anew."""
 _WANTED = ("revision", "down_revision", "depends_on", "branch_labels")
 _LITERAL = "write it as a plain string (or tuple of strings) at the top level of the file, as `alembic revision` does"
 
@@ -35,7 +37,8 @@ class NotStaticError(MigrationsError):
 class Revision:
     """One revision file. ``creates`` are the tables (schema or None, name) that its upgrade makes.
 
-    ``line`` and ``down_line`` are where the file states its own id and the one before it.
+    ``line`` and ``down_line`` are where the file states its own id and the one before it; ``sha256`` is its
+    :func:`digest`.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Revision:
     line: int
     down_line: int
     path: Path
+    sha256: str = ""
 
     def __str__(self) -> str:
         return f"{self.id}  {self.message}" if self.message else self.id
@@ -58,11 +62,11 @@ class Revision:
 
 
 def digest(source: bytes) -> str:
-    """Return the key under which the fields of a file with this content are kept."""
-    return hashlib.blake2b(source, digest_size=16, person=b"provision-rev-1").hexdigest()
+    """Return the SHA-256 of a file's content, in hexadecimal; how its lines end, which is Git's affair, is left out."""
+    return hashlib.sha256(source.replace(b"\r\n", b"\n")).hexdigest()
 
 
-def restore(fields: Fields, path: Path) -> Revision:
+def restore(fields: Fields, path: Path, sha256: str) -> Revision:
     """Return the revision of a file whose fields are known."""
     name, down, depends_on, labels, message, creates, line, down_line = fields
     return Revision(
@@ -75,6 +79,7 @@ def restore(fields: Fields, path: Path) -> Revision:
         line,
         down_line,
         path,
+        sha256,
     )
 
 
@@ -84,7 +89,7 @@ def read(source: bytes, path: Path) -> Revision:
     Raises:
         MigrationsError: the file has a syntax error, or states its id in a way that only running it would tell.
     """
-    return restore(read_fields(source, path), path)
+    return restore(read_fields(source, path), path, digest(source))
 
 
 def read_fields(source: bytes, path: Path) -> Fields:

@@ -1,8 +1,10 @@
-"""The version table: what Alembic wrote down in the database about what is applied."""
+"""The version table: what Alembic wrote down in the database about what is applied; and our ledger beside it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from provision.revisions import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -11,6 +13,13 @@ if TYPE_CHECKING:
     from provision.spec.model import Migrations
 
 _THERE = "SELECT to_regclass(%s) IS NOT NULL"
+_BOTH_THERE = f"SELECT to_regclass(%s) IS NOT NULL, {ledger.IS_READABLE}"
+_BOTH = """
+SELECT version_num::text, NULL, NULL FROM {table}
+UNION ALL
+SELECT revision, sha256, to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM {ledger}
+WHERE version_table = {key}
+"""
 _EXISTING = """
 SELECT name FROM unnest(%s::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL ORDER BY name
 """
@@ -31,6 +40,31 @@ def read_rows(tree: Migrations, query: Query) -> tuple[str, ...] | None:
     if query.rows(_THERE, (table,)) != [(True,)]:
         return None
     return tuple(sorted(str(row[0]) for row in query.rows(f"SELECT version_num FROM {table}")))  # noqa: S608  # quoted
+
+
+def read_with_ledger(tree: Migrations, query: Query) -> tuple[tuple[str, ...] | None, dict[str, ledger.Entry]]:
+    """Return the rows as :func:`read_rows` does, and what the ledger holds: both in as many questions as the first.
+
+    Where there is no ledger, or our role may not read it, nothing is known.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    table = table_name(tree)
+    ((is_there, is_readable),) = query.rows(_BOTH_THERE, (table,))
+    if not is_there:
+        return None, {}
+    if not is_readable:
+        return tuple(sorted(str(row[0]) for row in query.rows(f"SELECT version_num FROM {table}"))), {}  # noqa: S608
+    sql = _BOTH.format(table=table.replace("%", "%%"), ledger=ledger.TABLE, key=ledger.KEY)
+    rows: list[str] = []
+    entries: dict[str, ledger.Entry] = {}
+    for name, sha256, applied_at in query.rows(sql, ledger.key(tree, table)):
+        if sha256 is None:
+            rows.append(name)
+        else:
+            entries[name] = ledger.Entry(sha256, applied_at)
+    return tuple(sorted(rows)), entries
 
 
 def existing(tables: Iterable[tuple[str | None, str]], query: Query) -> tuple[str, ...]:

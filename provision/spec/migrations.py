@@ -76,6 +76,7 @@ MIGRATIONS_KEYS = {
     "transaction_per_revision": Key(boolean),
     "x": Key(x_arguments),
     "command": Key(argv),
+    "ledger": Key(boolean),
 }
 _NOT_WITH_COMMAND = ("options", "attributes", "x", "transaction_per_revision", "lock_timeout")
 

@@ -122,7 +122,8 @@ class Migrations:
     ``script_location`` (a directory), ``package`` (``package:dir``) or ``config`` (an ini file, or ``pyproject.toml``)
     says where it is. ``options``, ``env`` and ``x`` are templates: see :mod:`provision.child.fill`. ``attributes`` maps
     names in ``config.attributes`` to what is handed in under them. ``command`` is the program that migrates in place
-    of Alembic; the tree then only tells which revisions there are.
+    of Alembic; the tree then only tells which revisions there are. ``ledger`` says whether it is noted what was in a
+    file when it was applied; None: where the server is ours.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Migrations:
     lock_timeout: float = 5.0
     transaction_per_revision: bool = True
     command: tuple[str, ...] = ()
+    ledger: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

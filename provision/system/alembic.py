@@ -15,6 +15,7 @@ from provision.errors import MigrationsError, ProvisionError
 from provision.revisions import version_table
 from provision.system import alembic_command, alembic_errors, alembic_watch
 from provision.system.alembic_events import MigrationEvent
+from provision.system.alembic_ledger import Ledger
 from provision.system.alembic_lock import LockConnection
 from provision.system.alembic_process import Child
 from provision.system.alembic_run import NoLockError, Run, request, serve
@@ -67,12 +68,17 @@ def migrate(
             if not names:
                 on_event(MigrationEvent("nothing"))
                 return Migrated(before, before, ())
+            ledger = Ledger(tree, graph, lock, on_event)
+            ledger.open(before)
             then = alembic_watch.before(lock)
-            run = Run(tree, graph, location, endpoint, lock, deadline, on_event, effect, then)
-            if tree.command:
-                alembic_command.serve(run)
-            else:
-                _serve(run, child)
+            run = Run(tree, graph, location, endpoint, lock, deadline, _noting(ledger, on_event), effect, then)
+            try:
+                if tree.command:
+                    alembic_command.serve(run)
+                else:
+                    _serve(run, child)
+            finally:
+                ledger.note()
             after = run.rows()
             if (after or ()) != expected:
                 table = version_table.table_name(tree)
@@ -83,6 +89,17 @@ def migrate(
     finally:
         if child is not None:
             child.__exit__()
+
+
+def _noting(ledger: Ledger, on_event: Callable[[MigrationEvent], None]) -> Callable[[MigrationEvent], None]:
+    """Return who is told what happens: before a revision is told to be done, the ledger has it."""
+
+    def tell(event: MigrationEvent) -> None:
+        if event.what == "done":
+            ledger.note()
+        on_event(event)
+
+    return tell
 
 
 def _serve(run: Run, child: Child | None) -> None:

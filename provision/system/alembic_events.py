@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from provision.revisions import ledger
+
 
 @dataclass(frozen=True, slots=True)
 class MigrationEvent:
     """Something worth seeing while a tree is migrated; as text, one line.
 
-    ``subject`` is a revision's id, who holds a lock, or an index.
+    ``subject`` is a revision's id, who holds a lock, an index, or why the ledger could not be written.
     """
 
-    what: Literal["waiting", "started", "blocked", "retrying", "done", "nothing", "invalid"]
+    what: Literal["waiting", "started", "blocked", "retrying", "done", "nothing", "invalid", "unrecorded"]
     subject: str = ""
     message: str = ""
     seconds: float = 0.0
@@ -35,3 +37,8 @@ class MigrationEvent:
                 return "somebody else has migrated meanwhile; nothing to do"
             case "invalid":
                 return f"{self.subject} is INVALID, and no query uses it; {self.message}"
+            case "unrecorded":
+                return (
+                    f"what was in the revision files cannot be noted in the table {ledger.TABLE}: {self.subject}; "
+                    "let the role write there, or set `ledger: false` in `migrations`"
+                )

@@ -68,6 +68,17 @@ class LockConnection:
                 "the connection that holds the migration lock was lost", evidence=str(error).splitlines()
             ) from error
 
+    def write(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> str | None:
+        """Run statements in one transaction that hardly waits; return the server's words when it refuses them."""
+        import psycopg2
+
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '2s'; {sql}", parameters or None)
+        except psycopg2.Error as error:
+            return str(error).partition("\n")[0] or type(error).__name__
+        return None
+
     def acquire(self, deadline: float, waiting: Callable[[str], None]) -> None:
         """Take the lock; ``waiting`` is told once for every holder that is waited for.
 

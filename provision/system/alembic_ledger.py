@@ -1,0 +1,92 @@
+"""Writes the ledger while a tree is migrated: the hash of each file, as soon as the version table says it is applied.
+
+A ledger is never the reason why a migration fails, nor why one waits: what cannot be written is told once, and then the
+revision is not known. So it is after a ``kill -9`` between a revision's commit and its row.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import provision
+from provision.errors import UnavailableError
+from provision.revisions import ledger, version_table
+from provision.revisions.source import digest
+from provision.system.alembic_events import MigrationEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from provision.revisions import Graph, Revision
+    from provision.spec.model import Migrations
+    from provision.system.alembic_lock import LockConnection
+
+_FORGET = f"DELETE FROM {ledger.TABLE} WHERE version_table = {ledger.KEY} AND revision <> ALL (%(applied)s::text[])"  # noqa: S608
+_NOTE = f"""
+WITH gone AS ({_FORGET})
+INSERT INTO {ledger.TABLE} (version_table, revision, sha256, applied_at, provision_version)
+SELECT {ledger.KEY}, revision, sha256, clock_timestamp(), %(version)s
+FROM unnest(%(revisions)s::text[], %(hashes)s::text[]) AS t (revision, sha256)
+ON CONFLICT (version_table, revision) DO UPDATE
+SET sha256 = excluded.sha256, applied_at = excluded.applied_at, provision_version = excluded.provision_version
+"""  # noqa: S608
+
+
+class Ledger:
+    """The ledger of one tree in one run; ``lock`` is the connection that holds the lock."""
+
+    def __init__(
+        self, tree: Migrations, graph: Graph, lock: LockConnection, on_event: Callable[[MigrationEvent], None]
+    ) -> None:
+        self._tree, self._graph, self._lock, self._on_event = tree, graph, lock, on_event
+        self._is_open = False
+        self._before: set[str] = set()
+        self._noted: set[str] = set()
+
+    def open(self, rows: Sequence[str]) -> None:
+        """Make the table where it is missing, and forget what is not applied: a run that was killed may have left it.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        if not self._tree.ledger:
+            return
+        self._before = self._graph.ancestors(rows)
+        is_there = self._lock.rows(f"SELECT {ledger.IS_THERE}") == [(True,)]
+        self._is_open = (is_there or self._write(ledger.CREATE)) and self._write(_FORGET, applied=list(self._before))
+
+    def note(self) -> None:
+        """Bring the ledger to what the version table says now; without a connection nothing is written."""
+        if not self._is_open:
+            return
+        with suppress(UnavailableError):
+            rows = version_table.read_rows(self._tree, self._lock) or ()
+            applied = self._graph.ancestors([row for row in rows if row in self._graph])
+            new = [self._graph[name] for name in sorted(applied - self._before - self._noted)]
+            if not new and self._before <= applied:
+                return
+            seen = [each for each in new if _is_as_read(each)]
+            self._is_open = self._write(
+                _NOTE,
+                applied=list(applied),
+                revisions=[each.id for each in seen],
+                hashes=[each.sha256 for each in seen],
+                version=provision.__version__,
+            )
+            self._noted |= {each.id for each in new}
+
+    def _write(self, sql: str, **values: object) -> bool:
+        key = ledger.key(self._tree, version_table.table_name(self._tree))
+        refusal = self._lock.write(sql, {**key, **values} if values else ())
+        if refusal is not None:
+            self._on_event(MigrationEvent("unrecorded", refusal))
+        return refusal is None
+
+
+def _is_as_read(revision: Revision) -> bool:
+    """Tell whether a file is still what was planned: one that was edited meanwhile ran as nobody knows what."""
+    try:
+        return digest(revision.path.read_bytes()) == revision.sha256
+    except OSError:
+        return False
