@@ -92,7 +92,8 @@ def find_spec(given: Path | None, directory: Path) -> Path:
         if found
         else f"which spec? No file was named, and there is no {DEFAULT_NAMES[0]} here"
     )
-    raise UsageError(sentence, evidence=candidates[:MOST_SHOWN], next_step=_again(candidates))
+    next_step = _again(candidates) if candidates else "provision init"
+    raise UsageError(sentence, evidence=candidates[:MOST_SHOWN], next_step=next_step)
 
 
 def load_spec(console: Console, given: Path | None) -> Spec:

@@ -79,7 +79,7 @@ def _look(path: str, text: str, seen: list[_Seen], broken: dict[str, str]) -> No
         module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         at = f"{path}:{error.lineno}:{error.offset}" if isinstance(error, SyntaxError) else path
-        broken[path] = f"{at}: not valid Python ({getattr(error, 'msg', None) or error})"
+        broken[path] = f"{at}: not valid Python ({_reason(error)})"
         return
     found = _Seen(path)
     for statement in module.body:
@@ -92,6 +92,10 @@ def _look(path: str, text: str, seen: list[_Seen], broken: dict[str, str]) -> No
                     _assignment(target.id, statement.value, found)
         found.is_sqlmodel |= isinstance(statement, ast.ImportFrom) and statement.module == "sqlmodel"
     seen.append(found)
+
+
+def _reason(error: Exception) -> str:
+    return "it is not UTF-8" if isinstance(error, UnicodeError) else str(getattr(error, "msg", None) or error)
 
 
 def _class(statement: ast.ClassDef, found: _Seen) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from provision.project import variables
 from provision.project.found import Service
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 """In Compose's own order."""
+_OVERRIDES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    *(f"docker-compose.override.{end}" for end in ("yml", "yaml")),
+)
 _IMAGE = re.compile(r"(?:^|[-_])(?:postgres|postgresql|postgis|timescaledb|timescaledb-ha|pgvector)$")
 _OTHER_CONTRACT = re.compile(r"(?:^|/)bitnami[^/]*/")
-_VARIABLE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\})")
-_LINE = re.compile(r"^\s*(?:export\s+)?(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$", re.MULTILINE)
 _CONTAINER_PORT = "5432"
 
 
@@ -47,12 +51,15 @@ def find(directory: Directory) -> tuple[Service | None, list[str]]:
     path = next((name for name in NAMES if name in directory.texts), None)
     if path is None:
         return None, []
-    try:
-        content = yaml.load(directory.texts[path], Loader=_Loader)  # noqa: S506  # a SafeLoader
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
-        return None, [f"{place}: not YAML ({getattr(error, 'problem', None) or error}), so nothing was taken from it"]
+    content: Mapping[str, Any] = {}
+    for name in (path, *[each for each in _OVERRIDES if each in directory.texts][:1]):
+        try:
+            content = _merged(content, _mapping(yaml.load(directory.texts[name], Loader=_Loader)))  # noqa: S506  # safe
+        except (yaml.YAMLError, RecursionError) as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+            why = getattr(error, "problem", None) or str(error).partition("\n")[0]
+            return None, [f"{place}: not YAML ({why}), so nothing was taken from it"]
     services = {
         name: each for name, each in _mapping(_mapping(content).get("services")).items() if isinstance(each, dict)
     }
@@ -72,7 +79,7 @@ class _Reading:
         self._directory = directory
         self._path = path
         self._remarks = remarks
-        self._dotenv = dotenv(directory.texts.get(".env", ""))
+        self._dotenv = variables.dotenv(directory.texts.get(".env", ""))
 
     def service(self, name: str, service: Mapping[str, Any], content: Mapping[str, Any]) -> Service:
         environment = dict(self._environment(service))
@@ -94,20 +101,15 @@ class _Reading:
 
     def _environment(self, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield the variables of the container; one without a value is handed through from outside."""
-        files = service.get("env_file") or ()
-        for each in files if isinstance(files, list) else [files]:
+        for each in _items(service.get("env_file")):
             path = _text(_mapping(each).get("path") if isinstance(each, dict) else each).removeprefix("./")
-            for key, value in dotenv(self._directory.texts.get(path, "")).items():
+            for key, value in variables.dotenv(self._directory.texts.get(path, "")).items():
                 # It is in clear in that file; the spec reads it from a variable of the same name.
                 yield (
                     key,
                     f"${{{key}}}" if "PASSWORD" in key and not key.endswith("_FILE") else value.replace("$", "$$"),
                 )
-        given = service.get("environment") or {}
-        if isinstance(given, list):
-            pairs = [_text(item).partition("=") for item in given]
-            given = {key: value if sign else "" for key, sign, value in pairs}
-        for key, value in _mapping(given).items():
+        for key, value in _assigned(service.get("environment")).items():
             yield key, _text(value) or f"${{{key}}}"
 
     def _image(self, name: str, text: str) -> str | None:
@@ -117,12 +119,12 @@ class _Reading:
         return self._value(name, "the image", text)
 
     def _port(self, name: str, ports: Any) -> str | None:
-        for each in ports if isinstance(ports, list) else ():
+        for each in _items(ports):
             if isinstance(each, dict):
                 target, published = _text(each.get("target")), _text(each.get("published"))
             else:
-                head, _, target = _outside_braces(_text(each).removesuffix("/tcp"))
-                published = _outside_braces(head)[2]
+                head, _, target = variables.split_port(_text(each).removesuffix("/tcp"))
+                published = variables.split_port(head)[2]
             if target == _CONTAINER_PORT and published:
                 return self._value(name, "the port", published)
         return None
@@ -131,37 +133,15 @@ class _Reading:
         if not text:
             return None
         try:
-            return "".join(self._pieces(text))
+            return variables.for_spec(text, self._dotenv, self._directory.environ)
         except LookupError as error:
             self._remarks.append(f"{self._path}: {what} of {name} was not taken: {error.args[0]}")
             return None
 
-    def _pieces(self, text: str) -> Iterator[str]:
-        """Yield a text of Compose as one of a spec.
-
-        Raises:
-            LookupError: it has a variable that cannot be had there, with the reason.
-        """
-        at = 0
-        for match in _VARIABLE.finditer(text):
-            yield text[at : match.start()].replace("$", "$$")
-            at = match.end()
-            if match[0] == "$$":
-                yield "$$"
-                continue
-            key, how, word = match["name"] or match["bare"], (match["how"] or "")[-1:], match["word"] or ""
-            word = self._dotenv.get(key, word if how == "-" else "")
-            if how == "+" or any(char in word for char in "${}"):
-                raise LookupError(f"a spec cannot say {match[0]}")
-            if not word and key not in self._directory.environ:
-                raise LookupError(f"the variable {key} is not set")
-            yield f"${{{key}:-{word}}}" if word else f"${{{key}}}"
-        yield text[at:].replace("$", "$$")
-
     def _password(self, environment: Mapping[str, str], content: Mapping[str, Any]) -> tuple[str | None, str | None]:
         """Return the variable that holds the password, or the file."""
         text = environment.get("POSTGRES_PASSWORD", "")
-        if match := _VARIABLE.fullmatch(text):
+        if match := variables.VARIABLE.fullmatch(text):
             return match["name"] or match["bare"], None
         secret = re.fullmatch(r"/run/secrets/([\w.-]+)", environment.get("POSTGRES_PASSWORD_FILE", ""))
         declared = _mapping(_mapping(content.get("secrets")).get(secret[1])) if secret else {}
@@ -198,32 +178,36 @@ class _Reading:
                 yield key.strip().replace("-", "_"), taken
 
 
-def dotenv(text: str) -> dict[str, str]:
-    """Return the variables of a ``.env`` file."""
-    found = {}
-    for match in _LINE.finditer(text):
-        value = match["value"]
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        else:
-            value = re.sub(r"(?:^|\s+)#.*$", "", value)
-        found[match["key"]] = value
-    return found
+def _assigned(environment: Any) -> Mapping[str, Any]:
+    """Return variables as a mapping, which they need not be; one without a value has an empty text."""
+    if not isinstance(environment, list):
+        return _mapping(environment)
+    pairs = [_text(item).partition("=") for item in environment]
+    return {key: value if sign else "" for key, sign, value in pairs}
 
 
-def _outside_braces(text: str) -> tuple[str, str, str]:
-    """Split at the last ``:`` that is not part of a ``${NAME:-default}``."""
-    depth = 0
-    for at in range(len(text) - 1, -1, -1):
-        depth += (text[at] == "}") - (text[at] == "{")
-        if text[at] == ":" and depth == 0:
-            return text[:at], ":", text[at + 1 :]
-    return "", "", text
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what Compose makes of a file and its override, as far as it is looked at here."""
+    services = {**_mapping(below.get("services"))}
+    for name, each in _mapping(above.get("services")).items():
+        old, new = _mapping(services.get(name)), _mapping(each)
+        services[name] = {
+            **old,
+            **new,
+            "environment": {**_assigned(old.get("environment")), **_assigned(new.get("environment"))},
+            "ports": [*_items(old.get("ports")), *_items(new.get("ports"))],
+            "env_file": [*_items(old.get("env_file")), *_items(new.get("env_file"))],
+        }
+    return {**below, **above, "services": services}
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def _repository(image: str) -> str:
     """Return the last word of an image's name, without tag and digest; of a variable, its default."""
-    whole = _VARIABLE.sub(lambda match: match["word"] or "", image)
+    whole = variables.VARIABLE.sub(lambda match: match["word"] or "", image)
     return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from provision.errors import SpecError, UsageError
-from provision.project.compose import dotenv
 from provision.project.found import SPECS
+from provision.project.variables import dotenv
 from provision.rendering import render_template
 from provision.spec.load import read
 from provision.spec.server import DEFAULT_PORT

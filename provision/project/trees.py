@@ -47,6 +47,8 @@ def find(directory: Directory) -> tuple[tuple[Tree, ...], list[str]]:
 
 def _is_config(path: str, directory: Directory) -> bool:
     name = PurePosixPath(path).name
+    if re.search(r"(?:^|/)tests?/", path):
+        return False
     return name == INI or (
         name == _TOML and re.search(r"^\s*\[tool\.alembic\]", directory.texts[path], re.MULTILINE) is not None
     )

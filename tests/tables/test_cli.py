@@ -99,6 +99,11 @@ def test_provision_yml_is_found_and_two_are_not_guessed(project: Path) -> None:
     assert "Both provision.yml and provision.yaml are here" in done.stderr
 
 
+def test_without_any_spec_the_verb_that_makes_one_is_named(tmp_path: Path) -> None:
+    done = provision(tmp_path, "apply")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (64, "next: provision init")
+
+
 def test_quiet_says_nothing_when_all_is_well(project: Path) -> None:
     done = provision(project, "validate", "-q", "specs/dev.yml")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

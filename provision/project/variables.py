@@ -1,0 +1,62 @@
+"""Variables of Compose → those of a spec: docs.docker.com/reference/compose-file/interpolation has the rules."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+VARIABLE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\})")
+_LINE = re.compile(r"^\s*(?:export\s+)?(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$", re.MULTILINE)
+
+
+def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """Return a text of Compose as one of a spec; ``known`` are the variables of ``.env``, which become defaults.
+
+    Raises:
+        LookupError: it has a variable that cannot be had there, with the reason.
+    """
+    return "".join(_pieces(text, known, environ))
+
+
+def _pieces(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
+    at = 0
+    for match in VARIABLE.finditer(text):
+        yield text[at : match.start()].replace("$", "$$")
+        at = match.end()
+        if match[0] == "$$":
+            yield "$$"
+            continue
+        key, how = match["name"] or match["bare"], (match["how"] or "")[-1:]
+        word = known.get(key, (match["word"] or "") if how == "-" else "")
+        if how == "+" or any(char in word for char in "${}"):
+            raise LookupError(f"a spec cannot say {match[0]}")
+        if not word and key not in environ:
+            raise LookupError(f"the variable {key} is not set")
+        yield f"${{{key}:-{word}}}" if word else f"${{{key}}}"
+    yield text[at:].replace("$", "$$")
+
+
+def dotenv(text: str) -> dict[str, str]:
+    """Return the variables of a ``.env`` file."""
+    found = {}
+    for match in _LINE.finditer(text):
+        value = match["value"]
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        else:
+            value = re.sub(r"(?:^|\s+)#.*$", "", value)
+        found[match["key"]] = value
+    return found
+
+
+def split_port(text: str) -> tuple[str, str, str]:
+    """Split at the last ``:`` that is not part of a ``${NAME:-default}``."""
+    depth = 0
+    for at in range(len(text) - 1, -1, -1):
+        depth += (text[at] == "}") - (text[at] == "{")
+        if text[at] == ":" and depth == 0:
+            return text[:at], ":", text[at + 1 :]
+    return "", "", text
