@@ -15,6 +15,7 @@ import yaml
 
 from provision.project import variables
 from provision.project.found import Service
+from provision.spec.masking import is_secret_key, mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,7 +108,7 @@ class _Reading:
                 # It is in clear in that file; the spec reads it from a variable of the same name.
                 yield (
                     key,
-                    f"${{{key}}}" if "PASSWORD" in key and not key.endswith("_FILE") else value.replace("$", "$$"),
+                    f"${{{key}}}" if is_secret_key(key) and not key.endswith("_FILE") else value.replace("$", "$$"),
                 )
         for key, value in _assigned(service.get("environment")).items():
             yield key, _text(value) or f"${{{key}}}"
@@ -173,6 +174,9 @@ class _Reading:
             else:
                 continue
             key, sign, value = text.partition("=")
+            if mask_text(value) != value or is_secret_key(key):
+                self._remarks.append(f"{self._path}: {key} was not taken: there may be a password in it")
+                continue
             taken = self._value(name, key, value) if sign else None
             if taken is not None:
                 yield key.strip().replace("-", "_"), taken

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from provision.spec.masking import is_secret_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -13,7 +15,9 @@ _LINE = re.compile(r"^\s*(?:export\s+)?(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?
 
 
 def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Return a text of Compose as one of a spec; ``known`` are the variables of ``.env``, which become defaults.
+    """Return a text of Compose as one of a spec.
+
+    ``known`` are the variables of ``.env``; they become defaults, unless their names are those of secrets.
 
     Raises:
         LookupError: it has a variable that cannot be had there, with the reason.
@@ -30,7 +34,7 @@ def _pieces(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> 
             yield "$$"
             continue
         key, how = match["name"] or match["bare"], (match["how"] or "")[-1:]
-        word = known.get(key, (match["word"] or "") if how == "-" else "")
+        word = "" if is_secret_key(key) else known.get(key, (match["word"] or "") if how == "-" else "")
         if how == "+" or any(char in word for char in "${}"):
             raise LookupError(f"a spec cannot say {match[0]}")
         if not word and key not in environ:
