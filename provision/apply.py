@@ -7,8 +7,10 @@ because a command exited with 0.
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision import desired as desires
@@ -34,7 +36,6 @@ from provision.system import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from provision.model import Effect, Progress, Step
     from provision.observe import Survey, World
@@ -57,7 +58,7 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
     """
     started = time.monotonic()
     if first.plan.is_empty:
-        remember(first.world)
+        freshen(first.world)
         planner.insist(first.plan)
         return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks)
     spec = first.spec
@@ -196,11 +197,22 @@ class _Run:
 
     def _perform(self, effect: Effect, step: Step, plan: Plan, performer: Performer) -> None:
         try:
-            performer.perform(effect)
+            _perform_or_tell(effect, performer)
         except ProvisionError as failure:
             if isinstance(effect, ReloadSettings | WaitReady | ServerCall) or step.address.kind == settings.KIND:
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
             raise
+
+
+def _perform_or_tell(effect: Effect, performer: Performer) -> None:
+    """Perform an effect; what the system says about a file in between is an error like any other."""
+    try:
+        performer.perform(effect)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        path = Path(os.fsdecode(error.filename))
+        raise filesystem.failure(error, f"{path} cannot be used", path) from error
 
 
 def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionError, *, restarted: bool) -> None:
@@ -267,6 +279,12 @@ def _not_converged(plan: Plan) -> NotConvergedError:
     return NotConvergedError(
         "every step was done, and the server still differs from the spec", evidence=lines, next_step="provision plan"
     )
+
+
+def freshen(world: World) -> None:
+    """Keep the caches after a run that had nothing to do; where nothing may be written, the next run is as slow."""
+    with suppress(ProvisionError):
+        remember(world)
 
 
 def remember(world: World, *, proved: bool = False) -> None:

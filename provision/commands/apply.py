@@ -90,9 +90,9 @@ def _apply(
         from provision.plan import insist
 
         if found.world.has_stale_caches:
-            from provision.apply import remember
+            from provision.apply import freshen
 
-            remember(found.world)
+            freshen(found.world)
         insist(found.plan)
         _tell_nothing(console, found, Result((), console.elapsed(), found.plan.notes, found.plan.remarks))
         return EXIT_DONE

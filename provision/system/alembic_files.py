@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,12 +74,13 @@ def remember(graph: Graph, cache: Path) -> None:
     if _recall(cache) == graph.cache:
         return
     beside = cache.with_name(f"{cache.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(graph.cache, separators=(",", ":")), encoding="utf-8")
-        beside.replace(cache)
-    except OSError:
-        beside.unlink(missing_ok=True)
+        try:
+            beside.write_text(json.dumps(graph.cache, separators=(",", ":")), encoding="utf-8")
+            beside.replace(cache)
+        except OSError:
+            beside.unlink(missing_ok=True)
 
 
 def _recall(cache: Path | None) -> Mapping[str, Any]:

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROOM = "make room, then the same command again: df -h {place}"
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: "make room in your quota, then the same command again: quota -s",
+    errno.EROFS: "have it mounted for writing, or put the spec elsewhere: df {place}",
+    errno.ENAMETOOLONG: "put the spec where its path is shorter",
+}
+_IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
+
+@contextmanager
+def told(sentence: str, path: Path) -> Iterator[None]:
+    """Turn what the system says about files into an error: the ``sentence``, its words, and what to do about it.
+
+    Raises:
+        ProvisionError: something below or above ``path`` cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise failure(error, sentence, path) from error
+
+
+def failure(error: OSError, sentence: str, path: Path) -> ProvisionError:
+    """Return the error for what the system refused at a path."""
+    place = next((each for each in path.parents if os.path.lexists(each)), path)
+    advice = _ADVICE.get(error.errno or 0, "ls -ld {place}").format(place=place)
+    if error.errno in _IN_THE_WAY and not place.is_dir():
+        advice = f"mv {place} {place}.old   (a file stands where a directory belongs)"
+    return ProvisionError(sentence, evidence=[str(error)], next_step=advice)
 
 
 def read_text(path: Path) -> str | None:
@@ -48,7 +85,7 @@ def write_atomically(path: Path, content: str, mode: int) -> None:
     Raises:
         ProvisionError: the directory is not writable, the disk is full.
     """
-    try:
+    with told(f"{path} cannot be written", path):
         make_directory(path.parent, 0o755 if mode & 0o044 else 0o700)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -61,18 +98,19 @@ def write_atomically(path: Path, content: str, mode: int) -> None:
         except BaseException:
             Path(temporary).unlink()
             raise
-    except OSError as error:
-        raise ProvisionError(
-            f"{path} cannot be written", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
-        ) from error
 
 
 def make_directory(path: Path, mode: int) -> None:
-    """Make a directory and its parents; only those that are new get ``mode``, whatever the umask is."""
-    missing = [each for each in (path, *path.parents) if not each.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for each in missing:
-        each.chmod(mode if each == path else 0o755)
+    """Make a directory and its parents; only those that are new get ``mode``, whatever the umask is.
+
+    Raises:
+        ProvisionError: it cannot be made.
+    """
+    with told(f"the directory {path} cannot be made", path):
+        missing = [each for each in (path, *path.parents) if not each.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            each.chmod(mode if each == path else 0o755)
 
 
 def make_own_directory(path: Path, mode: int, record: Path) -> None:
@@ -85,7 +123,7 @@ def make_own_directory(path: Path, mode: int, record: Path) -> None:
     """
     if path.exists():
         return
-    try:
+    with told(f"the directory {path} cannot be made", path):
         make_directory(path.parent, 0o755)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
@@ -95,10 +133,6 @@ def make_own_directory(path: Path, mode: int, record: Path) -> None:
         except BaseException:
             temporary.rmdir()
             raise
-    except OSError as error:
-        raise ProvisionError(
-            f"the directory {path} cannot be made", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
-        ) from error
 
 
 def remember(directory: Path, record: Path) -> None:
@@ -115,11 +149,19 @@ def is_remembered(directory: Path, record: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a whole directory; what is not there is fine."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove a file or a whole directory; what is not there is fine.
+
+    Raises:
+        ProvisionError: it, or something in it, is not ours to remove.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        advice = f"sudo rm -r {path}" if isinstance(error, PermissionError) else f"ls -la {path}"
+        raise ProvisionError(f"{path} cannot be removed", evidence=[str(error)], next_step=advice) from error
 
 
 def copy(source: Path, path: Path) -> None:
@@ -130,7 +172,7 @@ def copy(source: Path, path: Path) -> None:
     Raises:
         ProvisionError: it cannot be written.
     """
-    try:
+    with told(f"{source} cannot be copied to {path}", path):
         make_directory(path.parent, 0o755)
         if source.is_file():
             write_atomically(path, source.read_bytes().decode(), 0o644)
@@ -143,10 +185,6 @@ def copy(source: Path, path: Path) -> None:
             temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise ProvisionError(
-            f"{source} cannot be copied to {path}", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
-        ) from error
 
 
 def _link_or_copy(source: str, target: str, *, follow_symlinks: bool = True) -> None:

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from provision.errors import LockedError
-from provision.system.files import make_directory
+from provision.system.files import make_directory, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from pathlib import Path
 
 _POLL = 0.1
@@ -29,11 +30,12 @@ def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Itera
 
     Raises:
         LockedError: it is still held after that time.
+        ProvisionError: it cannot be written, so nothing else here could be.
     """
     make_directory(path.parent, 0o755)
-    with path.open("a+") as file:
+    with _opened(path) as file:
         deadline = time.monotonic() + timeout
-        told = False
+        is_told = False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,17 +48,23 @@ def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Itera
                         evidence=[f"the lock is held by {holder}"],
                         next_step="wait for it, or give a longer --lock-timeout",
                     ) from None
-                if not told:
+                if not is_told:
                     waiting(f"waiting for {holder}")
-                    told = True
+                    is_told = True
                 time.sleep(_POLL)
-        file.truncate(0)
-        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}, file)
-        file.flush()
+        with told(f"{path} cannot be written", path):
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}).encode())
         try:
             yield
         finally:
             file.truncate(0)
+
+
+def _opened(path: Path) -> FileIO:
+    """Open the file without a buffer, which on a full disk would be written once more when it is closed."""
+    with told(f"{path} cannot be written", path):
+        return path.open("ab", buffering=0)
 
 
 def calm(path: Path, *, since: float, timeout: float) -> bool:
