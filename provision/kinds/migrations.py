@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
-from provision.revisions import ledger, version_table
+from provision.revisions import check, ledger, version_table
 from provision.revisions.targets import scope
 
 if TYPE_CHECKING:
@@ -143,11 +143,17 @@ def _refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> No
     unknown = graph.unknown(rows)
     table = version_table.table_name(tree)
     if unknown:
+        places, way = check.elsewhere(graph.unread)
+        branch = "switch to the branch that has it; "
+        branch += f"`git log --all --oneline -S'{unknown[0]}'` finds the commit that brought it"
         raise RefusedError(
             f"the database is at revision {', '.join(unknown)}, which this checkout does not have",
-            evidence=(f"{table} holds {', '.join(rows)}", f"this tree ends at {', '.join(graph.heads) or 'nothing'}"),
-            next_step="switch to the branch that has it; "
-            f"`git log --all --oneline -S'{unknown[0]}'` finds the commit that brought it",
+            evidence=(
+                f"{table} holds {', '.join(rows)}",
+                f"this tree ends at {', '.join(graph.heads) or 'nothing'}",
+                *places,
+            ),
+            next_step=f"{way}; else {branch}" if way else branch,
         )
     if graph.version_rows(rows) != rows:
         raise RefusedError(

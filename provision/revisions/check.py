@@ -8,6 +8,7 @@ from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from provision.revisions.source import Revision
 
@@ -103,6 +104,17 @@ def acyclic(revisions: Mapping[str, Revision], parents: Mapping[str, Sequence[st
         f"the revisions go round in a circle: {' → '.join(cycle)}",
         evidence=[f"{revisions[each].path}:{revisions[each].down_line}" for each in cycle[:-1]],
         next_step="correct the `down_revision` or `depends_on` of one of these files",
+    )
+
+
+def elsewhere(unread: Sequence[Path]) -> tuple[list[str], str]:
+    """Return where a revision that no file has may be, and what to write so that it is found there."""
+    if not unread:
+        return [], ""
+    shown = [f"not read: {each}" for each in unread[:_SHOWN]]
+    return (
+        shown,
+        "if a file in these directories has it, under `migrations`: options: {recursive_version_locations: 'true'}",
     )
 
 

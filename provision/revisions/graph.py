@@ -14,15 +14,18 @@ from provision.revisions.order import newest_first
 from provision.revisions.source import FIELDS, READER, Fields, NotStaticError, Revision, digest, read_fields, restore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
 
 class Graph:
     """The revisions of one tree, in the order of their files.
 
-    ``cache`` is what a later :meth:`of` can start from: the fields of exactly these files, as JSON.
+    ``cache`` is what a later :meth:`of` can start from: the fields of exactly these files, as JSON. ``unread`` are
+    directories with Python files below those of the revisions, which Alembic does not read either.
     """
+
+    unread: Sequence[Path] = ()
 
     def __init__(self, revisions: Iterable[Revision], *, cache: Mapping[str, Fields] | None = None) -> None:
         self.revisions = check.by_id(revisions)

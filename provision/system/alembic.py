@@ -82,7 +82,7 @@ def migrate(
             after = run.rows()
             if (after or ()) != expected:
                 table = version_table.table_name(tree)
-                raise alembic_errors.elsewhere(tree, location, table, expected, after, run.places)
+                raise alembic_errors.elsewhere(tree, files, table, expected, after, run.places)
             for index in alembic_watch.invalid_indexes(lock):
                 on_event(MigrationEvent("invalid", f"index {index}", f"REINDEX INDEX CONCURRENTLY {index};"))
             return Migrated(before, expected, tuple(run.done))

@@ -51,7 +51,9 @@ def serve(run: Run) -> None:
     if truth is not None:
         how = f"was ended by signal {-status}" if status < 0 else f"failed with exit code {status}"
         raise StepFailedError(
-            f"{run.tree.command[0]} {how}", evidence=[*printed, *truth.lines], next_step=truth.next_step
+            f"{run.tree.command[0]} {how}",
+            evidence=[*printed, *truth.lines],
+            next_step=_driver_way(printed) or truth.next_step,
         )
     run.on_event(MigrationEvent("done", run.tree.command[0], seconds=time.monotonic() - began))
 
@@ -93,6 +95,15 @@ def _wait(run: Run, process: subprocess.Popen[bytes]) -> int | None:
             return process.wait(min(left, _LOOK_EVERY))
         run.look()
     return None
+
+
+def _driver_way(printed: list[str]) -> str | None:
+    """Say how the URL can name its driver: SQLAlchemy chooses one by its version, which the program may not have."""
+    missing = [each for each in ("psycopg2", "psycopg") if any(f"No module named '{each}'" in line for line in printed)]
+    if not missing:
+        return None
+    other = "psycopg" if missing[0] == "psycopg2" else "psycopg2"
+    return f"name a driver that the program has, under `migrations`: url_driver: postgresql+{other}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

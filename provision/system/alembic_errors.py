@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from provision.child.channel import masked_forms
 from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
+from provision.revisions import check
 from provision.revisions.hints import own_program, settings_module, ways_in
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def out_of_time(tree: Migrations, running: str | None, truth: Truth) -> Provisio
 
 def elsewhere(  # it tells of all of them
     tree: Migrations,
-    location: Location,
+    files: tuple[Graph, Location],
     table: str,
     expected: Sequence[str],
     found: Sequence[str] | None,
@@ -133,6 +134,8 @@ def elsewhere(  # it tells of all of them
 ) -> ProvisionError:
     """Return the error for a migration that ended well and left our version table as it should not be."""
     who = tree.command[0] if tree.command else "env.py"
+    graph, location = files
+    places, way = check.elsewhere(graph.unread if graph.unknown(found or ()) else ())
     return StepFailedError(
         f"{who} ended without an error, but {table} does not hold what it should",
         evidence=(
@@ -140,8 +143,10 @@ def elsewhere(  # it tells of all of them
             "found: " + ("no such table" if found is None else ", ".join(found) or "no rows"),
             *(f"env.py connected to {each}" for each in configured),
             *(() if configured or tree.command else ("env.py made no connection that migrations ran on",)),
+            *places,
         ),
-        next_step=f"{url_way(tree, location)}; if it names its own version table, write `version_table` into the spec",
+        next_step=way
+        or f"{url_way(tree, location)}; if it names its own version table, write `version_table` into the spec",
     )
 
 

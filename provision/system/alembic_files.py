@@ -33,7 +33,9 @@ def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
     sources = {path: _read(path) for path in _files(location)}
     if not sources:
         _refuse_overlooked(location)
-    return Graph.of(sources, _recall(cache), lambda error: alembic_resolve.revisions(tree, location, error)), location
+    graph = Graph.of(sources, _recall(cache), lambda error: alembic_resolve.revisions(tree, location, error))
+    graph.unread = _unread(location)
+    return graph, location
 
 
 def find(tree: Migrations, cache: Path | None = None) -> Location:
@@ -122,6 +124,20 @@ def _refuse_overlooked(location: Location) -> None:
             next_step=f"say where they are, under `migrations`: options: {{version_locations: '{likely}', "
             "path_separator: newline}, or `config`: the ini file that says it",
         )
+
+
+def _unread(location: Location) -> tuple[Path, ...]:
+    """Return the directories with Python files that lie beside revisions and are not read."""
+    if location.recursive:
+        return ()
+    found = []
+    for directory in location.versions:
+        with suppress(OSError):
+            beside = [Path(each) for each in os.scandir(directory) if each.is_dir() and each.name != "__pycache__"]
+            found += [
+                each for each in sorted(beside) if next(each.rglob("*.py"), None) and each not in location.versions
+            ]
+    return tuple(found)
 
 
 def _walk(directory: str, *, recursive: bool) -> Iterator[str]:

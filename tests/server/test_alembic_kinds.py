@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import trees
 
-from provision.errors import MigrationsError, ProvisionError, StepFailedError
+from provision.errors import MigrationsError, ProvisionError, RefusedError, StepFailedError
+from provision.kinds import migrations as kind
 from provision.model import Secret
 from provision.system.alembic_files import load
 
@@ -71,6 +73,32 @@ def test_revisions_below_the_directory_when_an_option_says_so(tmp_path: Path, da
     assert trees.run(tree, database.endpoint).after == ("alpha",)
     tree = replace(tree, options=options(recursive_version_locations="true"))
     assert trees.run(tree, database.endpoint).after == ("beta",)
+
+
+def test_a_program_that_reads_more_directories_than_were_declared(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "pass"})
+    versions = tmp_path / "migrations" / "versions"
+    (versions / "2026").mkdir()
+    (versions / "beta.py").rename(versions / "2026" / "beta.py")
+    insert = "CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('beta')"
+    program = (
+        f"import os, psycopg2\nc = psycopg2.connect(os.environ['DSN'])\nc.cursor().execute({insert!r})\nc.commit()"
+    )
+    tree = replace(tree, command=(sys.executable, "-c", program), env=options(DSN="{url}"))
+    error = failure(tree, database)
+    assert f"not read: {versions}/2026" in error.evidence
+    assert "options: {recursive_version_locations: 'true'}" in str(error.next_step)
+    graph, _ = load(tree)
+    with pytest.raises(RefusedError, match="which this checkout does not have") as caught:
+        kind.plan(tree, graph, kind.Revisions(("beta",)), kind.Revisions(("alpha",)))
+    assert "options: {recursive_version_locations: 'true'}" in str(caught.value.next_step)
+    assert f"not read: {versions}/2026" in caught.value.evidence
+
+
+def test_a_program_without_the_driver_that_a_bare_url_means(tmp_path: Path, database: Server) -> None:
+    without = "raise ModuleNotFoundError(\"No module named 'psycopg'\", name='psycopg')"
+    tree = replace(trees.write(tmp_path, {"alpha": "pass"}), command=(sys.executable, "-c", without))
+    assert "url_driver: postgresql+psycopg2" in str(failure(tree, database).next_step)
 
 
 def test_an_ini_file_deeper_than_where_alembic_is_called_from(tmp_path: Path, database: Server) -> None:

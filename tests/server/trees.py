@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +17,8 @@ from provision.system.alembic_files import load
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from conftest import Server
 
     from provision.model import Endpoint
     from provision.system.alembic import Migrated, MigrationEvent
@@ -51,6 +56,19 @@ def write(home: Path, revisions: Mapping[str, str], *, env: str = ENV) -> Migrat
         (versions / f"{name}.py").write_text(text)
         before = name
     return Migrations("app", versions.parent, None, "head", False, None, "alembic_version", None, 60.0)
+
+
+def provision_apply(spec: Path, database: Server, name: str, *words: str) -> subprocess.Popen[str]:
+    """Start an apply of a spec that declares the server as somebody else's, and the tree beside the spec."""
+    at = database.endpoint
+    spec.write_text(
+        f"name: {name}\nserver: {{runtime: external, image: 'postgres:18', host: {at.host}, port: {at.port}, "
+        f"database: '{at.database}', credentials: {{user: postgres, password: '${{PW}}'}}}}\n"
+        "migrations: {script_location: ./migrations}\n"
+    )
+    argv = (sys.executable, *(words or ("-m", "provision", "apply", "-v")), str(spec))
+    environ = {**os.environ, "PW": at.password.reveal()}
+    return subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def run(

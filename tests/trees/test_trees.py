@@ -1,10 +1,12 @@
 """Alembic trees that others wrote: the same revision and the same schema as with plain Alembic, and then nothing to do.
 
-A package is installed into a cache the first time: ``make test-trees``.
+``PROVISION_TREES`` names the packages to try; each is installed into a cache the first time. ``make test-trees`` tries
+all of them, ``.ci/run`` the first.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -55,18 +57,27 @@ PACKAGES = {
 
 
 def interpreter(name: str) -> Path:
-    """Return the interpreter that has a package, installed once into a cache; ``PROVISION_TREES`` says which ones."""
-    wanted = os.environ.get("PROVISION_TREES", "").split(",")
-    if name not in wanted:
-        pytest.skip(f"PROVISION_TREES does not name {name}; make test-trees tries all of them")
+    """Return the interpreter that has a package, installed once into a cache that outlives the checkout."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "provision-trees"
-    home = Path(os.environ.get("PROVISION_TREES_CACHE") or default) / name
-    stamp, want = home / "installed", " ".join(PACKAGES[name])
-    if not stamp.is_file() or stamp.read_text() != want:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        pip = [home / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*pip, *PACKAGES[name]], check=True)
-        stamp.write_text(want)
+    cache = Path(os.environ.get("PROVISION_TREES_CACHE") or default)
+    cache.mkdir(parents=True, exist_ok=True)
+    home = cache / name
+    stamp, want = home / "installed", "\n".join((*PACKAGES[name], sys.base_prefix, sys.version))
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.is_file() or stamp.read_text() != want:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+            pip = [
+                home / "bin" / "python",
+                "-m",
+                "pip",
+                "install",
+                "-qq",
+                "--disable-pip-version-check",
+                "--no-compile",
+            ]
+            subprocess.run([*pip, *PACKAGES[name]], check=True)
+            stamp.write_text(want)
     return home / "bin" / "python"
 
 

@@ -1,0 +1,81 @@
+"""Forty revisions, and the twentieth is broken off: the next apply goes on where the last commit was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg2
+import pytest
+import trees
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from conftest import Server
+
+pytestmark = pytest.mark.server
+
+ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+_PATIENCE = 60.0
+
+
+def tool(apply: subprocess.Popen[str], _database: Server) -> int:
+    return apply.pid
+
+
+def child(apply: subprocess.Popen[str], _database: Server) -> int:
+    (found,) = psutil.Process(apply.pid).children()
+    return found.pid
+
+
+def server(_apply: subprocess.Popen[str], database: Server) -> int:
+    """Return a session of the server: when one is killed, all of them end, and the server recovers from its log."""
+    ((pid,),) = database.execute(ASLEEP)
+    return int(pid)
+
+
+def answers(database: Server) -> bool:
+    with suppress(psycopg2.OperationalError):
+        return database.execute("SELECT 1") == [(1,)]
+    return False
+
+
+def until(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("victim", [tool, child, server], ids=lambda each: each.__name__)
+def test_what_was_broken_off_is_gone_on_with(victim: object, tmp_path: Path, database: Server) -> None:
+    assert callable(victim)
+    names = [f"r{number:02}" for number in range(40)]
+    bodies = {name: trees.table(name) for name in names}
+    trees.write(tmp_path, {**bodies, "r19": trees.table("r19") + '\nop.execute("SELECT pg_sleep(60)")'})
+    spec = tmp_path / "spec.yml"
+    first = trees.provision_apply(spec, database, "broken-off", "-m", "provision", "apply")
+    until(lambda: database.execute(ASLEEP))
+    os.kill(victim(first, database), signal.SIGKILL)
+    said, _ = first.communicate(timeout=_PATIENCE)
+    assert first.returncode != 0
+    if victim is not tool:
+        assert "applied now: r18" in said or "the server is gone" in said
+        assert "Traceback" not in said
+    until(lambda: answers(database))
+    assert database.execute("SELECT version_num FROM alembic_version") == [("r18",)]
+    trees.write(tmp_path, bodies)
+    second = trees.provision_apply(spec, database, "broken-off")
+    said, _ = second.communicate(timeout=_PATIENCE)
+    assert second.returncode == 0, said
+    assert [name for name in names if f"{name}  make {name}" in said] == names[19:]
+    assert database.execute("SELECT version_num FROM alembic_version") == [("r39",)]
+    tables = "SELECT count(*) FROM pg_tables WHERE tablename ~ '^r[0-9]+$'"
+    assert database.execute(tables) == [(40,)]
