@@ -4,6 +4,6 @@ Nothing of the project is run or imported. Python is read as a syntax tree, and 
 """
 
 from provision.project.begin import TEMPLATES, begin
-from provision.project.found import Beginning, Directory, Interpreter, NewFile, Options, Service
+from provision.project.found import Beginning, Compose, Directory, Interpreter, NewFile, Options
 
-__all__ = ["TEMPLATES", "Beginning", "Directory", "Interpreter", "NewFile", "Options", "Service", "begin"]
+__all__ = ["TEMPLATES", "Beginning", "Compose", "Directory", "Interpreter", "NewFile", "Options", "begin"]

@@ -54,9 +54,9 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: M
 
 def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
     existing, files, found, remarks, message = _environment(directory, templates)
-    service, said = compose.find(directory)
-    written = write(directory, options, machine, service, existing, templates)
-    if service:
+    composed, said = compose.find(directory)
+    written = write(directory, options, machine, composed, existing, templates)
+    if composed and (service := composed.service):
         found = (*found, Finding(service.path, f"the service {service.name}; its data stays where it is"))
     if directory.interpreter:
         found = (*found, Finding(directory.interpreter.path, _interpreter(directory)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from provision.project import variables
-from provision.project.found import Service
+from provision.project.found import Compose, Service
 from provision.spec.masking import is_secret_key, mask_text
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def _untagged(loader: Any, _suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _untagged)
 
 
-def find(directory: Directory) -> tuple[Service | None, list[str]]:
-    """Return the PostgreSQL of the directory's compose file, if there is one, and remarks on what was not taken."""
+def find(directory: Directory) -> tuple[Compose | None, list[str]]:
+    """Return what the directory's compose file has, if there is one, and remarks on what was not taken."""
     path = next((name for name in NAMES if name in directory.texts), None)
     if path is None:
         return None, []
@@ -60,32 +60,30 @@ def find(directory: Directory) -> tuple[Service | None, list[str]]:
             mark = getattr(error, "problem_mark", None)
             place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
             why = getattr(error, "problem", None) or str(error).partition("\n")[0]
-            return None, [f"{place}: not YAML ({why}), so nothing was taken from it"]
-    services = {
-        name: each for name, each in _mapping(_mapping(content).get("services")).items() if isinstance(each, dict)
-    }
+            return Compose(path), [f"{place}: not YAML ({why}), so nothing was taken from it"]
+    services = {name: each for name, each in _mapping(content.get("services")).items() if isinstance(each, dict)}
+    dotenv = variables.dotenv(directory.texts.get(".env", ""))
+    names = {_text(each.get("container_name")) for each in services.values()}
+    names |= {_text(content.get("name")), dotenv.get("COMPOSE_PROJECT_NAME", "")}
     found = [name for name, each in services.items() if _IMAGE.search(_repository(_text(each.get("image"))))]
     if not found:
-        return None, [f"{path} has no service with a PostgreSQL image"]
+        return Compose(path, None, frozenset(names)), [f"{path} has no service with a PostgreSQL image"]
     remarks = [f"{path}: the service {name} is not in the spec, which has one server" for name in found[1:]]
-    reading = _Reading(directory, path, remarks)
-    service = reading.service(found[0], services[found[0]], _mapping(content))
-    return service, remarks
+    service = _Reading(directory, path, remarks, dotenv).service(found[0], services[found[0]], content)
+    return Compose(path, service, frozenset(names)), remarks
 
 
 class _Reading:
     """One pass over one service; what cannot be taken over becomes a remark."""
 
-    def __init__(self, directory: Directory, path: str, remarks: list[str]) -> None:
+    def __init__(self, directory: Directory, path: str, remarks: list[str], dotenv: Mapping[str, str]) -> None:
         self._directory = directory
         self._path = path
         self._remarks = remarks
-        self._dotenv = variables.dotenv(directory.texts.get(".env", ""))
+        self._dotenv = dotenv
 
     def service(self, name: str, service: Mapping[str, Any], content: Mapping[str, Any]) -> Service:
         environment = dict(self._environment(service))
-        every = _mapping(content.get("services")).values()
-        taken = {_text(each.get("container_name")) for each in every if isinstance(each, dict)}
         password, file = self._password(environment, content)
         return Service(
             path=self._path,
@@ -97,7 +95,6 @@ class _Reading:
             password=password,
             file=file,
             settings=tuple(self._settings(name, service.get("command"))),
-            taken=frozenset({*taken, _text(content.get("name"))} - {""}),
         )
 
     def _environment(self, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -124,8 +124,15 @@ class Service:
     password: str | None = None
     file: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
-    taken: frozenset[str] = frozenset()
-    """Names that this compose file gives to its project and containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """A compose file: its PostgreSQL, and the names that it gives to its project and containers."""
+
+    path: str
+    service: Service | None = None
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from provision.errors import Problem
-    from provision.project.found import Directory, Machine, Options, Service, Tree
+    from provision.project.found import Compose, Directory, Machine, Options, Service, Tree
 
 TEMPLATE = "provision.yml.j2"
 _LONGEST_NAME = 48
@@ -45,7 +45,7 @@ def write(
     directory: Directory,
     options: Options,
     machine: Machine,
-    service: Service | None,
+    compose: Compose | None,
     trees: tuple[Tree, ...],
     templates: Mapping[str, str],
 ) -> Written:
@@ -55,7 +55,10 @@ def write(
         UsageError: the loader would not take it, with what is wrong.
     """
     remarks: list[str] = []
-    name = options.name or default_name(directory.path.name, service)
+    service = compose.service if compose else None
+    name = options.name or default_name(directory.path.name, compose)
+    if compose and name in _names(directory.path.name, compose):
+        remarks.append(f"{compose.path} has the name {name} too, and `docker compose down` may take this server along")
     image = options.image or _image(directory, machine, service, remarks)
     settings = dict(_settings(directory, image, service, remarks))
     user = _taken(directory, "credentials: {user: %s}", service.user if service else None, service, remarks)
@@ -82,16 +85,24 @@ def write(
     return Written(name, text, tuple(remarks), _variable(directory, service))
 
 
-def default_name(folder: str, service: Service | None) -> str:
+def default_name(folder: str, compose: Compose | None) -> str:
     """Return a directory's name made valid; beside a compose file one that neither its project nor a container has.
 
     Compose takes every container with its project's label for its own, and ``down`` would remove ours.
     """
-    ascii_only = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9_-]+", "-", ascii_only).strip("-_") or "app"
-    taken = {re.sub(r"[^a-z0-9_-]", "", ascii_only).lstrip("-_"), slug, *service.taken} if service else set()
+    slug = re.sub(r"[^a-z0-9_-]+", "-", _ascii(folder)).strip("-_") or "app"
+    taken = {slug, *_names(folder, compose)} if compose else set()
     names = [slug[: _LONGEST_NAME - len(end)].rstrip("-_") + end for end in _SUFFIXES]
     return next(name for name in [*names, f"{names[-1]}-2"] if len(name) > 1 and name not in taken)
+
+
+def _ascii(folder: str) -> str:
+    return unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
+
+
+def _names(folder: str, compose: Compose) -> frozenset[str]:
+    """Return the names that Compose uses; without one in the file its project has that of the directory."""
+    return compose.names | {re.sub(r"[^a-z0-9_-]", "", _ascii(folder)).lstrip("-_")}
 
 
 def plain(text: str) -> str:

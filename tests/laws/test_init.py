@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.project import Service
+from provision.project import Compose
 from provision.project.specfile import default_name, plain
 from provision.spec.load import read
 
@@ -24,9 +24,9 @@ def test_a_text_is_read_back_as_it_was(text: str) -> None:
 
 @given(TEXTS, st.none() | st.frozensets(st.sampled_from(["shop-dev", "shop-db", "app-dev", "a-dev"])))
 def test_every_directory_has_a_valid_name_that_nobody_has(folder: str, taken: frozenset[str] | None) -> None:
-    service = None if taken is None else Service("compose.yml", "db", taken=taken)
-    name = default_name(folder, service)
+    compose = None if taken is None else Compose("compose.yml", names=taken)
+    name = default_name(folder, compose)
     assert (
         read(Path("/x/provision.yml"), f"name: {plain(name)}\nserver: {{image: postgres:17}}".encode(), {}).name == name
     )
-    assert service is None or name not in {*service.taken, folder}
+    assert compose is None or name not in {*compose.names, folder}

@@ -162,6 +162,7 @@ def test_what_cannot_be_begun_leaves_everything_as_it_is(
             "  port: 5433\n",
             "port 5433, which docker-compose.yml publishes",
         ),
+        ("compose-variables", Options(name="acme"), (), "name: acme\n", "compose.yaml has the name acme too"),
         ("compose-clear-password", Options(image="postgres:18"), (), "  image: postgres:18\n", ""),
     ],
 )
