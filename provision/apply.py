@@ -37,7 +37,7 @@ from provision.system import lock
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provision.model import Effect, Progress, Step
+    from provision.model import Effect, Endpoint, Progress, Step
     from provision.observe import Survey, World
     from provision.spec.model import Spec
 
@@ -60,12 +60,13 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
     if first.plan.is_empty:
         freshen(first.world)
         planner.insist(first.plan)
-        return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks)
+        return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks, first.endpoint)
     spec = first.spec
     with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
         run = _Run(progress)
         run.converge(lambda: observe.survey(spec, runtime=first.runtime, wishes=first.wishes))
-        return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes, run.last.remarks)
+        taken = time.monotonic() - started
+        return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint)
 
 
 def start(spec: Spec, *, progress: Progress) -> Result:
@@ -139,6 +140,7 @@ class _Run:
         self.progress = progress
         self.outcomes: list[Outcome] = []
         self.last = Plan(())
+        self.endpoint: Endpoint | None = None
 
     def converge(self, look: Callable[[], Survey]) -> None:
         """Observe, plan and act until there is nothing left to do."""
@@ -148,7 +150,7 @@ class _Run:
                 survey = look()
                 if survey.plan.is_empty:
                     remember(survey.world, proved=not survey.wishes.no_restart)
-                    self.last = survey.plan
+                    self.last, self.endpoint = survey.plan, survey.endpoint
                     planner.insist(survey.plan)
                     return
                 performer = performer.move_to(survey.world) if performer else Performer(survey.world, self.progress)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
+from provision.model.sql import identifier
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import LoginError
 
@@ -45,8 +46,8 @@ def check(spec: Spec, query: Query, *, database: str, creating: bool) -> None:
             f"the database {server.database!r} does not exist, and {database!r}, from which it would be created, "
             "cannot be entered",
             evidence=error.evidence,
-            next_step=f"as an administrator: CREATE DATABASE {_identifier(server.database)} "
-            f"OWNER {_identifier(server.user)}",
+            next_step=f"as an administrator: CREATE DATABASE {identifier(server.database)} "
+            f"OWNER {identifier(server.user)}",
         ) from error
     if major != server.major:
         raise RefusedError(
@@ -59,10 +60,6 @@ def check(spec: Spec, query: Query, *, database: str, creating: bool) -> None:
         raise RefusedError(
             f"the database {server.database!r} does not exist, and the role {role!r} may not create databases",
             evidence=["the privilege that is missing: CREATEDB"],
-            next_step=f"as an administrator: CREATE DATABASE {_identifier(server.database)} "
-            f"OWNER {_identifier(role)}; or let the role do it: ALTER ROLE {_identifier(role)} CREATEDB",
+            next_step=f"as an administrator: CREATE DATABASE {identifier(server.database)} "
+            f"OWNER {identifier(role)}; or let the role do it: ALTER ROLE {identifier(role)} CREATEDB",
         )
-
-
-def _identifier(name: str) -> str:
-    return '"{}"'.format(name.replace('"', '""'))

@@ -6,6 +6,7 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, StepFailedError
+from provision.kinds import role
 from provision.kinds.database import MAINTENANCE
 from provision.model import (
     Action,
@@ -182,16 +183,17 @@ class Performer:
 
     @perform.register
     def _(self, effect: RunLocalSql) -> None:
+        script = role.with_verifier(effect.script, effect.password)
         if effect.container is None:
             from provision.system import servers
 
-            servers.local_sql(effect)
+            servers.local_sql(effect, script)
             return
         said: list[str] = []
         for user in (effect.user, *effect.others):
             argv = ("env", f"PGOPTIONS={UNLOGGED}", "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1",
                     f"--username={user}", "--dbname=postgres")  # fmt: skip
-            code, output = self.engine.execute(effect.container, argv, effect.script)
+            code, output = self.engine.execute(effect.container, argv, script)
             if code == 0:
                 return
             said += output.splitlines()[-3:]

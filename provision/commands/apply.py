@@ -94,7 +94,8 @@ def _apply(
 
             freshen(found.world)
         insist(found.plan)
-        _tell_nothing(console, found, Result((), console.elapsed(), found.plan.notes, found.plan.remarks))
+        nothing = Result((), console.elapsed(), found.plan.notes, found.plan.remarks, found.endpoint)
+        _tell_nothing(console, found, nothing)
         return EXIT_DONE
     from provision.report import text
 
@@ -106,12 +107,14 @@ def _apply(
 
         for line in lines(written(found.plan), content_of, paint):
             console.say(line)
+    from dataclasses import replace
+
     from provision.apply import converge
     from provision.report.progress import told
 
     with told(console) as progress:
         done = converge(found, progress=progress, lock_timeout=lock_timeout)
-    _tell(console, found, Result(done.outcomes, console.elapsed(), done.notes, done.remarks))
+    _tell(console, found, replace(done, seconds=console.elapsed()))
     return EXIT_FAILED if any(outcome.error is not None for outcome in done.outcomes) else EXIT_DONE
 
 
@@ -119,7 +122,7 @@ def _tell_nothing(console: Console, found: Survey, nothing: Result) -> None:
     if console.json:
         from provision.report.documents import result
 
-        console.document(result(found, nothing, found.endpoint))
+        console.document(result(found, nothing))
     else:
         from provision.report.text import left, nothing_to_do
 
@@ -130,19 +133,16 @@ def _tell_nothing(console: Console, found: Survey, nothing: Result) -> None:
 
 
 def _tell(console: Console, found: Survey, done: Result) -> None:
-    from provision.observe import endpoint
-
-    where = endpoint(found.spec)
     if console.json:
         from provision.report.documents import result
 
-        console.document(result(found, done, where))
+        console.document(result(found, done))
         return
     from provision.model import Action
     from provision.report.text import recap, suggestions
 
     paint = console.paint(console.out)
-    for line in recap(found.spec.name, done, where, paint):
+    for line in recap(found.spec.name, done, paint):
         console.say(line)
     if any(outcome.step.action is Action.CREATE for outcome in done.outcomes):
         commands = {

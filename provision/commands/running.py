@@ -37,7 +37,7 @@ def carry_out(console: Console, spec: Spec, verb: Verb, *, nothing: str, must_ru
             endpoint(spec)
         console.say(f"{paint('bold', spec.name)}: {nothing}")
         return EXIT_DONE
-    for line in recap(spec.name, done, None, paint):
+    for line in recap(spec.name, done, paint):
         console.say(line)
     for outcome in done.outcomes:
         if outcome.error is None and outcome.step.consequence:

@@ -156,7 +156,7 @@ def _carry(console: Console, spec: Spec, carry: Callable[[Progress], Result]) ->
         return 0
     from provision.report.text import recap
 
-    for line in recap(spec.name, done, None, console.paint(console.out)):
+    for line in recap(spec.name, done, console.paint(console.out)):
         console.say(line)
     return 0
 

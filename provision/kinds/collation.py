@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.model import Address, State
+from provision.model.sql import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def notes(observed: Observed) -> Iterator[str]:
     """Yield what differs, with the statements that mend it."""
     for address, state in sorted(observed.items(), key=lambda each: each[0]):
         if isinstance(state, Collation):
-            name = '"' + address.name.replace('"', '""') + '"'
+            name = identifier(address.name)
             yield (
                 f"database/{address.name}: its text was sorted by collation version {state.recorded}, and the server"
                 f" has {state.actual}, so indexes on text may be wrong; mend it in that database with:"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provision.model import Action, Address, RunSql, State, Step, Unknown
+from provision.model.sql import identifier
 
 KIND = "database"
 MAINTENANCE = "postgres"
@@ -26,6 +27,5 @@ def plan(address: Address, before: State | Unknown | None, after: State | None) 
     """Create the database where it is missing."""
     if before is not None or not isinstance(after, Database):
         return ()
-    quoted = after.name.replace('"', '""')
-    statement = f'CREATE DATABASE "{quoted}"'
+    statement = f"CREATE DATABASE {identifier(after.name)}"
     return (Step(address, Action.CREATE, None, after, (RunSql(MAINTENANCE, (statement,)),)),)

@@ -16,6 +16,7 @@ from provision.kinds import overrides
 from provision.kinds.database import MAINTENANCE
 from provision.kinds.settings import KIND, OVERRIDES, Row, read
 from provision.model import Action, Address, Change, ReloadSettings, RunSql, State, Step, Unknown
+from provision.model.sql import identifier, literal
 from provision.spec.parameters import catalogue
 from provision.spec.texts import list_items
 
@@ -206,18 +207,13 @@ def statement(name: str, raw: str, verb: str = "ALTER SYSTEM SET") -> str:
     >>> statement("work_mem", "8MB")
     'ALTER SYSTEM SET "work_mem" TO \'8MB\''
     """
-    quoted = ".".join('"{}"'.format(part.replace('"', '""')) for part in name.split("."))
+    quoted = identifier(*name.split("."))
     items = list_items(raw) if name in _QUOTED_LISTS else None
     if items is None:
-        return f"{verb} {quoted} TO {_literal(raw)}"
+        return f"{verb} {quoted} TO {literal(raw)}"
     if not items:
         return f"ALTER SYSTEM RESET {quoted}"
-    return f"{verb} {quoted} TO {', '.join(_literal(each) for each in items)}"
-
-
-def _literal(text: str) -> str:
-    doubled = text.replace("'", "''")
-    return "E'{}'".format(doubled.replace("\\", "\\\\")) if "\\" in text else f"'{doubled}'"
+    return f"{verb} {quoted} TO {', '.join(literal(each) for each in items)}"
 
 
 def _refuse_blindness(before: ForeignSettings, after: ForeignSettings, major: int) -> None:
@@ -234,7 +230,7 @@ def _refuse_blindness(before: ForeignSettings, after: ForeignSettings, major: in
     raise RefusedError(
         f"the role {role!r} may not read declared settings: {', '.join(hidden)}",
         evidence=["the privilege that is missing: membership in pg_read_all_settings"],
-        next_step=f"as an administrator: GRANT pg_read_all_settings TO {_identifier(role)}; "
+        next_step=f"as an administrator: GRANT pg_read_all_settings TO {identifier(role)}; "
         "or remove them from `server.settings`",
     )
 
@@ -249,7 +245,7 @@ def _refuse_impotence(before: ForeignSettings, names: tuple[str, ...], major: in
             evidence=[f"{name} differs" for name in names],
             next_step="change the settings where its operator does, and leave out `settings_via`",
         )
-    role = _identifier(powers.role)
+    role = identifier(powers.role)
     denied = [name for name in names if name not in powers.alter]
     grants = [f"GRANT ALTER SYSTEM ON PARAMETER {', '.join(denied)} TO {role}"] if denied else []
     if not powers.reload:
@@ -266,7 +262,3 @@ def _refuse_impotence(before: ForeignSettings, names: tuple[str, ...], major: in
         evidence=[f"missing: {each}" for each in grants],
         next_step=f"as an administrator: {'; '.join(grants)}; or leave out `settings_via`, and they are only compared",
     )
-
-
-def _identifier(name: str) -> str:
-    return '"{}"'.format(name.replace('"', '""'))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.model.sql import identifier
 from provision.spec.parameters import canonical_name, catalogue, normalise, shows
 
 if TYPE_CHECKING:
@@ -153,12 +154,7 @@ def rules(
 
 def resetting(name: str) -> str:
     """Return the statement that takes back what ALTER SYSTEM has set."""
-    return f"ALTER SYSTEM RESET {'.'.join(identifier(part) for part in name.split('.'))}"
-
-
-def identifier(name: str) -> str:
-    """Quote a name for SQL."""
-    return '"{}"'.format(name.replace('"', '""'))
+    return f"ALTER SYSTEM RESET {identifier(*name.split('.'))}"
 
 
 def _declared(wanted: str | None) -> str:

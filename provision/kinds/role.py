@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.model import Action, Address, Change, Secret, State, Step, Unknown
+from provision.model import VERIFIER, Action, Address, Change, Secret, State, Step, Unknown
+from provision.model.sql import literal
 
 if TYPE_CHECKING:
     from provision.kinds import Ground
@@ -53,7 +54,6 @@ def plan(
             evidence=[before.login],
             next_step=ground.admitting or None,
         )
-    script = converge_login(after.name, verifier(password, secrets.token_bytes(16)))
     was = ground.superuser
     renamed = (Change("superuser", was, after.name),) if was and was != after.name else ()
     return (
@@ -62,7 +62,7 @@ def plan(
             Action.UPDATE,
             before,
             after,
-            (ground.local_sql(script),),
+            (ground.local_sql(converge_login(after.name), password),),
             why=(
                 *renamed,
                 Change("login", before.login, after.login),
@@ -73,28 +73,33 @@ def plan(
     )
 
 
-def converge_login(user: str, verifier_: str) -> Secret:
-    """Return the script that makes ``user`` a superuser with a password verifier; the clear text is not in it.
+def converge_login(user: str) -> str:
+    """Return the script that makes ``user`` a superuser with a password; in place of that it has :data:`VERIFIER`.
 
     Where there is no such role, the one that initdb made (it has the OID 10, BOOTSTRAP_SUPERUSERID in pg_authid.dat) is
     renamed, so that it keeps what it owns. A role cannot rename itself, so another one does, which exists within this
     one transaction only. https://www.postgresql.org/docs/current/sql-alterrole.html
     """
-    return Secret(_CONVERGE.format(name=user.replace("'", "''"), verifier=verifier_))
+    return _CONVERGE.format(name=literal(user), verifier=literal(VERIFIER))
+
+
+def with_verifier(script: str, password: Secret) -> Secret:
+    """Return the script with a verifier in its place; the clear text is not in it."""
+    return Secret(script.replace(VERIFIER, verifier(password, secrets.token_bytes(16))))
 
 
 _CONVERGE = """DO $provision$
 DECLARE
     initial name := (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10);
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '{name}') THEN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
         CREATE ROLE "provision renames" SUPERUSER;
         SET LOCAL SESSION AUTHORIZATION "provision renames";
-        EXECUTE format('ALTER ROLE %I RENAME TO %I', initial, '{name}');
+        EXECUTE format('ALTER ROLE %I RENAME TO %I', initial, {name});
         RESET SESSION AUTHORIZATION;
         DROP ROLE "provision renames";
     END IF;
-    EXECUTE format('ALTER ROLE %I WITH LOGIN SUPERUSER PASSWORD %L', '{name}', '{verifier}');
+    EXECUTE format('ALTER ROLE %I WITH LOGIN SUPERUSER PASSWORD %L', {name}, {verifier});
 END
 $provision$;
 """

@@ -7,6 +7,7 @@ is a frozen value that compares with ``==`` and can be printed without giving a 
 """
 
 from provision.model.effects import (
+    VERIFIER,
     CheckData,
     CompareOutput,
     CopyPath,
@@ -60,6 +61,7 @@ __all__ = [
     "INTERRUPTED",
     "MASK",
     "UNKNOWN",
+    "VERIFIER",
     "Action",
     "Address",
     "Change",

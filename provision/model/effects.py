@@ -151,16 +151,20 @@ class RunSql:
     statements: tuple[str, ...]
 
 
+VERIFIER = "@verifier@"
+
+
 @dataclass(frozen=True, slots=True)
 class RunLocalSql:
     """Run a script as the superuser through the server's own socket, where no password is asked for.
 
     ``others`` are names that the superuser may have still; they are tried in turn until one may do it.
     ``container`` names the container to enter (docker); otherwise ``socket_directory`` is used (embedded).
-    The script may hold a SCRAM verifier and is treated as a secret.
+    In the script :data:`VERIFIER` stands for a SCRAM verifier of ``password``; its salt is drawn when the script runs.
     """
 
-    script: Secret
+    script: str
+    password: Secret
     user: str
     container: str | None = None
     socket_directory: Path | None = None

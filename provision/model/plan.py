@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from provision.model.effects import Effect
+    from provision.model.server import Endpoint
     from provision.model.state import Address, Change, State, Unknown
 
 
@@ -103,13 +104,15 @@ class Outcome:
 class Result:
     """What an apply did, step by step, and how many seconds it took in all.
 
-    ``notes`` and ``remarks`` are those of the last plan.
+    ``notes`` and ``remarks`` are those of the last plan, and ``endpoint`` is where the server answered then: None where
+    none runs, or nobody looked.
     """
 
     outcomes: tuple[Outcome, ...]
     seconds: float
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
 
 
 class Progress(Protocol):

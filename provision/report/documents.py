@@ -39,12 +39,12 @@ def plan(survey: Survey, files: Sequence[Document] | None = None) -> Document:
     return document if files is None else {**document, "files": list(files)}
 
 
-def result(survey: Survey, done: Result, endpoint: Endpoint | None) -> Document:
+def result(survey: Survey, done: Result) -> Document:
     """Return the document of an apply that was carried out, or had nothing to do."""
     return {
         "schema": "provision/result/1",
         **_environment(survey),
-        "endpoint": _endpoint(endpoint),
+        "endpoint": _endpoint(done.endpoint),
         "changed": bool(done.outcomes),
         "seconds": round(done.seconds, 3),
         "steps": [_outcome(outcome) for outcome in done.outcomes],

@@ -132,7 +132,7 @@ def finished(outcome: Outcome, paint: Paint) -> str:
     return f"  {paint('green', '✓')} {step.action:<{WORD_WIDTH}}  {step.address}  {took}"
 
 
-def recap(name: str, result: Result, endpoint: Endpoint | None, paint: Paint) -> Iterator[str]:
+def recap(name: str, result: Result, paint: Paint) -> Iterator[str]:
     """Yield what an apply did, in all: what changed, how long it took, and where the server is now."""
     failed = [outcome for outcome in result.outcomes if outcome.error is not None]
     if failed:
@@ -140,8 +140,8 @@ def recap(name: str, result: Result, endpoint: Endpoint | None, paint: Paint) ->
         yield f"{paint('bold', name)}: {paint('red', what)}  {seconds(result.seconds)}"
         return
     yield f"{paint('bold', name)}: {paint('green', _deeds(result.outcomes))}  {seconds(result.seconds)}"
-    if endpoint is not None:
-        yield f"  {url(endpoint)}"
+    if result.endpoint is not None:
+        yield f"  {url(result.endpoint)}"
     yield from left(result, paint)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provision.model.sql import identifier
 from provision.revisions import ledger
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SELECT name FROM unnest(%s::text[]) AS t (name) WHERE to_regclass(name) IS NOT N
 
 def table_name(tree: Migrations) -> str:
     """Return the version table as an identifier of SQL; without a schema it is found through the search path."""
-    return identifier(tree.version_table_schema, tree.version_table)
+    return _qualified(tree.version_table_schema, tree.version_table)
 
 
 def read_rows(tree: Migrations, query: Query) -> tuple[str, ...] | None:
@@ -73,11 +74,9 @@ def existing(tables: Iterable[tuple[str | None, str]], query: Query) -> tuple[st
     Raises:
         provision.errors.UnavailableError: the server cannot be reached.
     """
-    names = [identifier(schema, table) for schema, table in tables]
+    names = [_qualified(schema, table) for schema, table in tables]
     return tuple([str(row[0]) for row in query.rows(_EXISTING, (names,))]) if names else ()
 
 
-def identifier(schema: str | None, name: str) -> str:
-    """Return a quoted, possibly qualified name."""
-    parts = [name] if schema is None else [schema, name]
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+def _qualified(schema: str | None, name: str) -> str:
+    return identifier(name) if schema is None else identifier(schema, name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from provision.errors import ProvisionError, RefusedError
 from provision.kinds import Ground
 from provision.model import Action, Address, Endpoint, RemovePath, State, Status, Step
+from provision.model.sql import identifier
 from provision.spec.model import PasswordGenerated
 
 if TYPE_CHECKING:
@@ -158,8 +159,8 @@ class ExternalSite:
     def ground(self, *, starting: bool) -> Ground:
         """Return ground on which nothing can be restarted, and no local socket is entered."""
 
-        def local_sql(script: Secret) -> RunLocalSql:
-            del script
+        def local_sql(script: str, password: Secret) -> RunLocalSql:
+            del script, password
             self._refuse("enters")
 
         return Ground((), (), local_sql, starting)
@@ -190,11 +191,10 @@ class ExternalSite:
             RefusedError: the data shall go too, which is not ours.
         """
         if data:
-            database = self.spec.server.database.replace('"', '""')
             raise RefusedError(
                 f"the data of {self.spec.name!r} is on a server that somebody else runs: provision never removes it",
                 evidence=[f"the server is {self.spec.server.host}:{self.spec.server.port}"],
-                next_step=f'to drop the database yourself: DROP DATABASE "{database}"; '
+                next_step=f"to drop the database yourself: DROP DATABASE {identifier(self.spec.server.database)}; "
                 "without --data, destroy forgets the environment",
             )
         home = self.spec.home

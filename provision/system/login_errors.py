@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import UnavailableError
+from provision.model.sql import identifier
 from provision.system.postgres import Login, LoginError
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ def diagnosed(error: LoginError, endpoint: Endpoint) -> UnavailableError:
         "database": endpoint.database,
         "sslmode": endpoint.sslmode,
         "root": endpoint.sslrootcert,
-        "quoted": _identifier(endpoint.user),
-        "place": _identifier(endpoint.database),
+        "quoted": identifier(endpoint.user),
+        "place": identifier(endpoint.database),
     }
     return UnavailableError(
         cause.sentence.format(**words), evidence=error.evidence, next_step=cause.next_step.format(**words)
@@ -128,7 +129,3 @@ def diagnosed(error: LoginError, endpoint: Endpoint) -> UnavailableError:
 
 def _cause(text: str) -> _Cause | None:
     return next((each for each in _CAUSES if re.search(each.pattern, text)), None)
-
-
-def _identifier(name: str) -> str:
-    return '"{}"'.format(name.replace('"', '""'))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from provision.model import Endpoint
     from provision.runtimes import Trouble
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
+# A pause is a part of what was waited so far, so that a server that is quick to start is not kept waiting by us.
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _PART = 0.02, 0.25, 1 / 40
 _ANSWERS = (Login.OK, Login.NO_DATABASE, Login.REFUSED)
 
 
@@ -29,8 +30,7 @@ def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | 
     Raises:
         StepFailedError: the server ended by itself, or did not answer in time.
     """
-    deadline = time.monotonic() + timeout
-    pause = _FIRST_PAUSE
+    began = time.monotonic()
     while True:
         last = _attempt(endpoint)
         if last is None:
@@ -40,14 +40,14 @@ def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | 
             return  # whoever asked looks again, and starts it
         if found is not None:
             raise StepFailedError(found.sentence, evidence=found.evidence, next_step=log_command)
-        if time.monotonic() + pause > deadline:
+        pause = _pause(began)
+        if time.monotonic() + pause > began + timeout:
             raise StepFailedError(
                 f"the server did not answer within {timeout:g} s (`ready_timeout`)",
                 evidence=last.evidence or (last.sentence,),
                 next_step=log_command,
             )
         time.sleep(pause)
-        pause = min(pause * 1.2, _LONGEST_PAUSE)
 
 
 def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:
@@ -56,13 +56,16 @@ def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:
     Raises:
         UnavailableError: it did not answer in time, or cannot be reached this way.
     """
-    deadline = time.monotonic() + timeout
-    pause = _FIRST_PAUSE
+    began = time.monotonic()
     while (last := _attempt(endpoint)) is not None:
-        if not is_worth_waiting(last) or time.monotonic() + pause > deadline:
+        pause = _pause(began)
+        if not is_worth_waiting(last) or time.monotonic() + pause > began + timeout:
             raise diagnosed(last, endpoint)
         time.sleep(pause)
-        pause = min(pause * 1.2, _LONGEST_PAUSE)
+
+
+def _pause(began: float) -> float:
+    return min(max(_SHORTEST_PAUSE, (time.monotonic() - began) * _PART), _LONGEST_PAUSE)
 
 
 def _attempt(endpoint: Endpoint) -> LoginError | None:

@@ -279,18 +279,18 @@ def _end(pid: int, number: int, patience: float) -> bool:
 # --- through its own socket ---
 
 
-def local_sql(effect: RunLocalSql) -> None:
-    """Run a script over the server's own socket, where no password is asked for.
+def local_sql(effect: RunLocalSql, script: Secret) -> None:
+    """Run the effect's script, with a verifier in it, over the server's own socket, where no password is asked for.
 
     Raises:
         StepFailedError: the server refuses it. The script itself is a secret, and not shown.
     """
     said: list[str] = []
     for user in (effect.user, *effect.others):
-        failure = _as_superuser(effect, user)
+        failure = _as_superuser(effect, user, script)
         if failure is None:
             return
-        said += _without(effect.script, failure).splitlines()[-3:]
+        said += _without(script, failure).splitlines()[-3:]
     raise StepFailedError(
         f"the server's own socket in {effect.socket_directory}, port {effect.port}, refuses the change",
         evidence=said,
@@ -298,7 +298,7 @@ def local_sql(effect: RunLocalSql) -> None:
     )
 
 
-def _as_superuser(effect: RunLocalSql, user: str) -> str | None:
+def _as_superuser(effect: RunLocalSql, user: str, script: Secret) -> str | None:
     """Run the script as one user; return why that failed."""
     import psycopg2
 
@@ -313,7 +313,7 @@ def _as_superuser(effect: RunLocalSql, user: str) -> str | None:
         )
         connection.autocommit = True
         with closing(connection), connection.cursor() as cursor:
-            cursor.execute(effect.script.reveal())
+            cursor.execute(script.reveal())
     except psycopg2.Error as error:
         return (error.diag.message_primary or str(error)) if error.pgcode else str(error)
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provision.model import Secret
+from provision.model.sql import identifier
 from provision.runtimes.docker import inventory
 
 _TRANSACTION_TIMEOUT = 17
@@ -118,7 +119,7 @@ class Copying:
 
     def roles(self) -> tuple[str, ...]:
         """Copy roles with their passwords and settings; the superuser is there already, and gets its own."""
-        return self._argv(_ROLES, f"CREATE ROLE {_identifier(self.bootstrap)};")
+        return self._argv(_ROLES, f"CREATE ROLE {identifier(self.bootstrap)};")
 
     def database(self, name: str) -> tuple[str, ...]:
         """Copy one database with all that belongs to it; one that is there is made anew."""
@@ -153,8 +154,3 @@ def passfile(password: Secret) -> Secret:
     """Return the content of a password file that holds for every server."""
     escaped = password.reveal().replace("\\", "\\\\").replace(":", "\\:")
     return Secret(f"*:*:*:*:{escaped}\n")
-
-
-def _identifier(name: str) -> str:
-    quoted = name.replace('"', '""')
-    return f'"{quoted}"'

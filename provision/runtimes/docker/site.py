@@ -88,9 +88,9 @@ class DockerSite(Seen):
     def ground(self, *, starting: bool) -> Ground:
         """Return how this container is restarted and entered."""
 
-        def local_sql(script: Secret) -> RunLocalSql:
+        def local_sql(script: str, password: Secret) -> RunLocalSql:
             others = superusers(self.spec, self.look, self._superuser)
-            return RunLocalSql(script, self.spec.server.user, container=self.container_name, others=others)
+            return RunLocalSql(script, password, self.spec.server.user, container=self.container_name, others=others)
 
         restart = (self._call("restart_container"), self._ready)
         in_memory = isinstance(self.spec.server.data, Ephemeral)

@@ -192,13 +192,15 @@ class EmbeddedSite:
     def ground(self, *, starting: bool) -> Ground:
         """Return how this server is restarted and spoken to."""
 
-        def local_sql(script: Secret) -> RunLocalSql:
+        def local_sql(script: str, password: Secret) -> RunLocalSql:
             running = self.running[1] if self.running else None
             sockets = running.sockets if running else str(self.places.sockets)
             port = running.port if running else self.port
             others = superusers(self.spec, self.look)
             directory = type(self.places.home)(sockets)
-            return RunLocalSql(script, self.spec.server.user, socket_directory=directory, port=port, others=others)
+            return RunLocalSql(
+                script, password, self.spec.server.user, socket_directory=directory, port=port, others=others
+            )
 
         hba, spec = self.places.data / "pg_hba.conf", os.path.relpath(self.spec.path)
         return Ground(

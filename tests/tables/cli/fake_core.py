@@ -69,7 +69,7 @@ class Survey:
     world: Any = field(default_factory=lambda: SimpleNamespace(has_stale_caches=False))
 
 
-def perform(scenario: str, steps: tuple[Step, ...], progress: Any) -> Result:
+def perform(scenario: str, steps: tuple[Step, ...], progress: Any, where: Endpoint | None = None) -> Result:
     outcomes = []
     for step in steps:
         progress.started(step)
@@ -81,7 +81,7 @@ def perform(scenario: str, steps: tuple[Step, ...], progress: Any) -> Result:
         progress.finished(outcomes[-1])
         if error:
             raise StepFailedError("it broke", evidence=["FATAL: disk full"], next_step="provision logs")
-    return Result(tuple(outcomes), 0.02)
+    return Result(tuple(outcomes), 0.02, endpoint=where)
 
 
 def psql(spec: Any, arguments: tuple[str, ...]) -> int:
@@ -121,7 +121,7 @@ def core(scenario: str) -> dict[str, ModuleType]:
     )
     vars(apply).update(
         converge=lambda first, *, progress, lock_timeout: perform(
-            scenario, first.plan.steps if lock_timeout else (), progress
+            scenario, first.plan.steps if lock_timeout else (), progress, ENDPOINT
         ),
         start=lambda _spec, *, progress: perform(scenario, (), progress),
         stop=lambda _spec, *, progress: perform(scenario, (REMOVE,), progress),
