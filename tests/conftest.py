@@ -26,7 +26,7 @@ REQUIRED = "PROVISION_TEST_REQUIRE_DOCKER"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say how often tests/chaos kills the tool, and from which seed the moments are drawn."""
-    parser.addoption("--chaos-moments", type=int, default=8, help="how often tests/chaos kills the tool (8)")
+    parser.addoption("--chaos-moments", type=int, default=10, help="how often tests/chaos kills the tool (10)")
     parser.addoption("--chaos-seed", type=int, default=7, help="where its random moments come from (7)")
 
 

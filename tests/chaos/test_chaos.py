@@ -1,5 +1,8 @@
 """The tool is killed with ``kill -9`` at random moments, and the next apply goes on as if nothing had been.
 
+After a killed upgrade the tool itself says what to type: apply ends what has passed the switch, and names
+``provision upgrade`` before it. The environment then goes back to the old version for the next moment.
+
 ``pytest tests/chaos --chaos-moments 60 -v`` shows each moment; ``--chaos-seed`` has the same ones again.
 """
 
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from support.environment import Environment
 
 _TABLES = ("userdata", "orders", "invoices")
-_SHARE = {"cold": 1.0, "settings": 0.4, "recreate": 0.6, "credential": 0.3}
+_SHARE = {"cold": 1.0, "settings": 0.4, "recreate": 0.6, "credential": 0.3, "upgrade": 2.0}
+_OLD, _NEW = "postgres:17", "postgres:18"
 _LIMIT = 120
 
 
@@ -42,6 +46,8 @@ class Victim:
         if moment.scenario == "cold":
             made.run("destroy", "--data", "--yes")
             self.rows = 0
+        elif moment.scenario == "upgrade":
+            made.server(image=_NEW)
         elif moment.scenario == "credential":
             made.environ["PW"] = f"password {number}"
         elif moment.scenario == "recreate" and moment.runtime == "docker":
@@ -50,11 +56,12 @@ class Victim:
             made.server(settings={"work_mem": f"{5 + number}MB"}, max_connections=40 + number)
 
     def kill(self, moment: Moment) -> None:
-        """Apply, and kill the tool in the middle."""
+        """Apply or upgrade, and kill the tool in the middle."""
         delay = moment.fraction * self.seconds * _SHARE[moment.scenario]
+        words = ("upgrade", "--yes") if moment.scenario == "upgrade" else ("apply",)
         made = self.environment
         run = subprocess.Popen(
-            (sys.executable, "-m", "provision", "apply", made.spec.name),
+            (sys.executable, "-m", "provision", *words, made.spec.name),
             cwd=made.directory,
             env=made.environ,
             stdin=subprocess.DEVNULL,
@@ -68,6 +75,30 @@ class Victim:
         said, _ = run.communicate(timeout=_LIMIT)
         last = "it had ended" if ended else (said.splitlines() or ["nothing said yet"])[-1]
         self.killed.append(f"{moment}: after {delay:.2f} s ({last})")
+
+    def go_on(self, moment: Moment) -> None:
+        """Type what comes to mind, and then what the tool says."""
+        upgrades = moment.scenario == "upgrade" and moment.number // 10 % 2
+        ran = self.environment.run(*(("upgrade", "--yes") if upgrades else ("apply",)), code=None)
+        if ran.code == 1 and "provision upgrade" in ran.err:
+            ran = self.environment.run("upgrade", "--yes", code=None)
+        assert ran.code == 0, ran.all + self.environment.evidence()
+
+    def prove(self, moment: Moment) -> None:
+        """See that everything is as declared, and that no row is lost."""
+        made = self.environment
+        made.run("verify", "--detailed-exitcode")
+        if self.rows:
+            assert made.query("SELECT count(*) FROM canary") == [(self.rows,)]
+        assert made.query("SELECT version_num FROM alembic_version") == [(f"r{len(_TABLES)}",)]
+        if moment.runtime == "docker":
+            assert made.engine.containers(made.name) == [made.container["Id"]]
+
+    def go_back(self) -> None:
+        """Have the old version again, with every row, because nobody wrote since."""
+        assert self.environment.query("SHOW server_version")[0][0].startswith(_NEW.partition(":")[2])
+        self.environment.run("upgrade", "--rollback", "--yes")
+        self.environment.server(image=_OLD)
 
     def write(self) -> None:
         """Put one more row into the canary table, which is durable from then on."""
@@ -106,16 +137,13 @@ def test_killed_and_applied_again(
     victims: dict[str, Victim], moment: Moment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     victim = victims[moment.runtime]
-    environment = victim.environment
     victim.write()
     victim.change(moment)
     victim.kill(moment)
     with capsys.disabled():
         print(f"\n{victim.killed[-1]}", flush=True)  # noqa: T201  # so that the moment stands in the log of a pipeline
-    environment.apply()
-    environment.run("verify", "--detailed-exitcode")
-    if victim.rows:
-        assert environment.query("SELECT count(*) FROM canary") == [(victim.rows,)]
-    assert environment.query("SELECT version_num FROM alembic_version") == [(f"r{len(_TABLES)}",)]
-    if moment.runtime == "docker":
-        assert environment.engine.containers(environment.name) == [environment.container["Id"]]
+    victim.go_on(moment)
+    victim.prove(moment)
+    if moment.scenario == "upgrade":
+        victim.go_back()
+        victim.prove(moment)
