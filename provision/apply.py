@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from provision.model import Effect, Endpoint, Progress, Step
     from provision.observe import Survey, World
     from provision.spec.model import Spec
+    from provision.system.alembic import Migrated
 
 _MOST_ROUNDS = 8
 GOOD = "cache/postgresql.conf"
@@ -105,6 +106,24 @@ def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: P
         run = _Run(progress)
         run.perform(plan, Performer(world, progress))
         return Result(tuple(run.outcomes), time.monotonic() - started)
+
+
+def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
+    """Carry out a plan of migrations alone; nothing of the server is touched. None: there was nothing to migrate.
+
+    Raises:
+        ProvisionError: a step failed.
+        LockedError: another run holds the environment.
+    """
+    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+        performer = Performer(observe.world(spec), progress)
+        try:
+            progress.planned(plan)
+            performer.prepare(plan)
+            _Run(progress).perform(plan, performer)
+        finally:
+            performer.close()
+        return performer.migrated
 
 
 def write(rendered: Sequence[WriteFile]) -> tuple[Path, ...]:

@@ -33,7 +33,7 @@ from provision.system.postgres import UNLOGGED
 if TYPE_CHECKING:
     from provision.model import Endpoint, Plan, Progress
     from provision.observe import World
-    from provision.system.alembic import MigrationEvent
+    from provision.system.alembic import Migrated, MigrationEvent
     from provision.system.alembic_process import Child
     from provision.system.engine_calls import Engine
     from provision.system.fence import Fence
@@ -44,6 +44,8 @@ class Performer:
 
     def __init__(self, world: World, progress: Progress) -> None:
         self.world = world
+        self.migrated: Migrated | None = None
+        """What the last migration did."""
         self._progress = progress
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
@@ -232,7 +234,7 @@ class Performer:
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
         child = self._children.pop(effect.name, None)
-        alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
+        self.migrated = alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
 
     def _tell(self, event: MigrationEvent) -> None:
         tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .fill import IN_URL, fill
 
 if TYPE_CHECKING:
+    from .channel import Progress
+
     Request = dict[str, Any]
 
 DRIVERS = (("psycopg2", "psycopg2", 1), ("psycopg", "psycopg", 2), ("asyncpg", "asyncpg", 1), ("pg8000", "pg8000", 1))
@@ -42,10 +44,8 @@ def make_config(request: Request) -> Any:
     for name, template in request["options"].items():
         config.set_main_option(name, _escaped(fill(template, values)))
     arguments = [f"-x{key}={fill(value, values)}" for key, value in request["x"].items()]
-    verb = "downgrade" if request["direction"] == "downgrade" else "upgrade"
-    target = (request["target"] or ["base"])[0]
     _let_percent_pass(config)
-    config.cmd_opts = CommandLine().parser.parse_args(["-n", section, *arguments, verb, target])
+    config.cmd_opts = CommandLine().parser.parse_args(["-n", section, *arguments, *request["words"]])
     return config
 
 
@@ -153,6 +153,20 @@ class Attributes:
             if not connection.closed and connection.in_transaction():
                 connection.commit()
             connection.close()
+
+
+def load_tree(request: Request, progress: Progress) -> tuple[Any, Any]:
+    """Return Alembic's configuration and its view of the tree, with every revision file loaded.
+
+    So an error in one of them is told apart from one in ``env.py``, which comes next.
+    """
+    config = make_config(request)
+    script = script_directory(config)
+    progress.own = [os.path.abspath(place) + os.sep for place in (script.dir, *script._version_locations)]  # noqa: PTH100, SLF001
+    progress.stage = "load"
+    script.get_heads()
+    progress.stage = "env"
+    return config, script
 
 
 def script_directory(config: Any) -> Any:

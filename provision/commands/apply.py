@@ -15,6 +15,7 @@ from provision.commands.options import (
     pass_console,
     runtime_option,
     spec_argument,
+    sql_option,
     switches,
     wishes_options,
 )
@@ -34,6 +35,7 @@ LOCK_TIMEOUT = 60.0
 @spec_argument
 @click.option("--check", is_flag=True, help="Only show what would be done: the same as plan. Changes nothing.")
 @diff_option
+@sql_option
 @detailed_exitcode_option
 @click.option(
     "--lock-timeout",
@@ -55,6 +57,7 @@ def command(  # noqa: PLR0913  # the options
     *,
     check: bool,
     diff: bool,
+    sql: bool,
     detailed_exitcode: bool,
     lock_timeout: float,
     runtime: str | None,
@@ -68,13 +71,17 @@ def command(  # noqa: PLR0913  # the options
     """
     if detailed_exitcode and not check:
         raise click.UsageError("--detailed-exitcode goes with --check: an apply leaves no changes pending")
+    if sql and not check:
+        raise click.UsageError("--sql goes with --check: it shows what would run, and runs nothing")
     from provision.model import Wishes
 
     read, wishes = load_spec(console, spec), Wishes(no_restart, reset_overrides)
     if check:
         from provision.commands.plan import show
 
-        return show(console, read, diff=diff, detailed_exitcode=detailed_exitcode, runtime=runtime, wishes=wishes)
+        return show(
+            console, read, diff=diff, sql=sql, detailed_exitcode=detailed_exitcode, runtime=runtime, wishes=wishes
+        )
     return _apply(console, read, diff=diff, lock_timeout=lock_timeout, runtime=runtime, wishes=wishes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -30,7 +29,6 @@ def command(console: Console, spec: Path | None, *, data: bool, yes: bool) -> in
     """
     from provision.apply import destroy, destruction
     from provision.commands.running import carry_out
-    from provision.report import text
 
     read = load_spec(console, spec)
     plan = destruction(read, data=data)
@@ -39,11 +37,11 @@ def command(console: Console, spec: Path | None, *, data: bool, yes: bool) -> in
         return 0
     removes_data = data or any(step.destroys for step in plan.steps)
     if removes_data and not yes:
-        paint = console.paint(console.err)
-        console.complain(f"{paint('bold', read.name)}: this would be done")
-        for line in text.plan(plan, paint, verbose=console.verbose):
-            console.complain(line)
-        _confirm(console, read, data=data)
+        from provision.commands.confirm import confirm
+
+        what = f"the data of {read.name} would be removed for good"
+        again = f"provision destroy {'--data ' if data else ''}--yes {console.spec}"
+        confirm(console, read.name, plan, what=what, again=again)
 
     def carry(spec: Spec, *, progress: Progress) -> Result:
         return destroy(spec, data=data, progress=progress)
@@ -52,24 +50,3 @@ def command(console: Console, spec: Path | None, *, data: bool, yes: bool) -> in
     if code == 0 and not removes_data and any(step.address.kind != "directory" for step in plan.steps):
         console.say(f"  the data stays; provision apply {console.spec} brings the server back")
     return code
-
-
-def _confirm(console: Console, spec: Spec, *, data: bool) -> None:
-    """Ask for the name of the environment.
-
-    Raises:
-        provision.errors.UsageError: nobody is there to answer.
-        provision.errors.RefusedError: another answer was given.
-    """
-    from provision.errors import RefusedError, UsageError
-
-    again = f"provision destroy {'--data ' if data else ''}--yes {console.spec}"
-    if not (sys.stdin.isatty() and console.err.isatty()):
-        raise UsageError(
-            f"the data of {spec.name} would be removed for good, and nobody is here to confirm it; nothing was done",
-            next_step=again,
-        )
-    console.err.write(f"This cannot be undone. Type {spec.name} to go on: ")
-    console.err.flush()
-    if sys.stdin.readline().strip() != spec.name:
-        raise RefusedError(f"that is not {spec.name}; nothing was done", next_step=again.replace("--yes ", ""))

@@ -48,6 +48,7 @@ def switches(function: F) -> F:
 
 json_option = _flag("--json", sets="json", text="Print one JSON document (docs/json.md) instead of text.")
 diff_option = click.option("--diff", is_flag=True, help="Show how the rendered files change.")
+sql_option = click.option("--sql", is_flag=True, help="Print the SQL that the migrations would run.")
 detailed_exitcode_option = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending."
 )

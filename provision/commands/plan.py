@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,7 @@ from provision.commands.options import (
     pass_console,
     runtime_option,
     spec_argument,
+    sql_option,
     switches,
     wishes_options,
 )
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Wishes
+    from provision.observe import Survey
     from provision.report.console import Console
     from provision.spec.model import Spec
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 @click.command("plan", epilog="Example: provision plan --diff specs/dev.yml")
 @spec_argument
 @diff_option
+@sql_option
 @detailed_exitcode_option
 @runtime_option
 @allow_downgrade_option
@@ -37,11 +40,12 @@ if TYPE_CHECKING:
 @json_option
 @switches
 @pass_console
-def command(
+def command(  # noqa: PLR0913  # the options
     console: Console,
     spec: Path | None,
     *,
     diff: bool,
+    sql: bool,
     detailed_exitcode: bool,
     runtime: str | None,
     no_restart: bool,
@@ -54,11 +58,18 @@ def command(
     from provision.model import Wishes
 
     read, wishes = load_spec(console, spec), Wishes(no_restart, reset_overrides)
-    return show(console, read, diff=diff, detailed_exitcode=detailed_exitcode, runtime=runtime, wishes=wishes)
+    return show(console, read, diff=diff, sql=sql, detailed_exitcode=detailed_exitcode, runtime=runtime, wishes=wishes)
 
 
 def show(
-    console: Console, spec: Spec, *, diff: bool, detailed_exitcode: bool, runtime: str | None, wishes: Wishes
+    console: Console,
+    spec: Spec,
+    *,
+    diff: bool,
+    sql: bool,
+    detailed_exitcode: bool,
+    runtime: str | None,
+    wishes: Wishes,
 ) -> int:
     """Look at the world, and show the plan as text or as a document."""
     from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE
@@ -70,7 +81,7 @@ def show(
         from provision.report.diff import written
 
         files = [documents.difference(file, content_of) for file in written(found.plan)] if diff else None
-        console.document(documents.plan(found, files))
+        console.document(documents.plan(found, files, _sql_documents(found) if sql else None))
     else:
         from provision.report import text
 
@@ -88,8 +99,26 @@ def show(
 
                 for line in lines(written(found.plan), content_of, paint):
                     console.say(line)
+            if sql:
+                _show_sql(console, found)
             console.say(f"{paint('cyan', 'next:')} provision apply {console.spec}")
     return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE
+
+
+def _show_sql(console: Console, found: Survey) -> None:
+    from provision.migrate.sql import of_plan
+    from provision.report.sql import lines
+
+    for script in of_plan(found):
+        for line in ("", *lines(script), ""):
+            console.put(line)
+
+
+def _sql_documents(found: Survey) -> list[dict[str, Any]]:
+    from provision.migrate.sql import of_plan
+    from provision.report.migration_documents import sql
+
+    return [sql(script) for script in of_plan(found)]
 
 
 def content_of(path: Path) -> str | None:

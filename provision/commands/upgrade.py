@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -104,29 +103,15 @@ def _rollback(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
 
 
 def _confirm(console: Console, spec: Spec, plan: Plan, flag: str, *, yes: bool) -> None:
-    """Show what would be done, and ask for the name of the environment.
-
-    Raises:
-        provision.errors.UsageError: nobody is there to answer.
-        provision.errors.RefusedError: another answer was given.
-    """
-    from provision.errors import RefusedError, UsageError
-    from provision.report import text
+    """Show what would be done, and ask for the name of the environment."""
+    from provision.commands.confirm import confirm
 
     if yes:
         return
-    paint = console.paint(console.err)
-    console.complain(f"{paint('bold', spec.name)}: this would be done")
-    for line in text.plan(plan, paint, verbose=console.verbose):
-        console.complain(line)
+    is_final = any(step.destroys for step in plan.steps)
+    what = "data would be removed for good" if is_final else "writers would wait"
     again = f"provision upgrade {flag}--yes {console.spec}"
-    if not (sys.stdin.isatty() and console.err.isatty()):
-        what = "data would be removed for good" if any(step.destroys for step in plan.steps) else "writers would wait"
-        raise UsageError(f"{what}, and nobody is here to confirm it; nothing was done", next_step=again)
-    console.err.write(f"Type {spec.name} to go on: ")
-    console.err.flush()
-    if sys.stdin.readline().strip() != spec.name:
-        raise RefusedError(f"that is not {spec.name}; nothing was done", next_step=again)
+    confirm(console, spec.name, plan, what=what, again=again, is_final=is_final)
 
 
 def _show(console: Console, spec: Spec, plan: Plan) -> int:

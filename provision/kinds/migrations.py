@@ -62,17 +62,27 @@ def observe(tree: Migrations, graph: Graph, query: Query) -> dict[Address, State
     Raises:
         UnavailableError: the server cannot be reached.
     """
+    state = observed(tree, graph, query)
+    return {address(tree): state} if state.rows or state.stranded else {}
+
+
+def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
+    """Return the same as a state, also where nothing is applied.
+
+    Raises:
+        UnavailableError: the server cannot be reached.
+    """
     if tree.ledger:
         found, entries = version_table.read_with_ledger(tree, query)
         known = ledger.compare(graph, found or (), entries)
     else:
         found, known = version_table.read_rows(tree, query), None
     rows = found or ()
-    stranded: tuple[str, ...] = ()
+    collisions: tuple[str, ...] = ()
     if not rows and len(graph):
         created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
-        stranded = version_table.existing(created, query)
-    return {address(tree): Revisions(rows, stranded, known)} if rows or stranded else {}
+        collisions = version_table.existing(created, query)
+    return Revisions(rows, collisions, known)
 
 
 def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
@@ -87,7 +97,7 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
     rows = before.rows if isinstance(before, Revisions) else ()
     if rows == target:
         return ()
-    _refuse_foreign(tree, graph, rows)
+    refuse_foreign(tree, graph, rows)
     about = scope(graph, tree.target)
     undo, run = graph.downgrades(rows, target), graph.pending(rows, target)
     if about is not None:
@@ -97,7 +107,7 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
     if undo and not tree.allow_downgrade:
         raise _ahead(tree, graph, undo)
     if isinstance(before, Revisions) and before.stranded:
-        raise _stranded(tree, graph, before.stranded)
+        raise stranded(tree, graph, before.stranded)
     effects = (
         *([Migrate(tree.name, _kept(graph, rows, target, undo), "downgrade", _files(graph, undo))] if undo else []),
         *([Migrate(tree.name, target, "upgrade", _files(graph, run))] if run else []),
@@ -139,7 +149,12 @@ def _later(tree: Migrations, graph: Graph, after: State | None) -> Step:
     return Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why)
 
 
-def _refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> None:
+def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> None:
+    """Refuse a database whose rows are not of this tree, or contradict each other.
+
+    Raises:
+        RefusedError: they are, or do.
+    """
     unknown = graph.unknown(rows)
     table = version_table.table_name(tree)
     if unknown:
@@ -159,7 +174,8 @@ def _refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> No
         raise RefusedError(
             f"the rows of {table} contradict each other: one revision includes the other",
             evidence=[str(graph[row]) for row in rows],
-            next_step=f"write down what is really applied: alembic stamp --purge {' '.join(graph.version_rows(rows))}",
+            next_step="write down what is really applied: "
+            f"provision migrate stamp --purge {' '.join(graph.version_rows(rows))}",
         )
 
 
@@ -172,13 +188,14 @@ def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedErro
     )
 
 
-def _stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> RefusedError:
+def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> RefusedError:
+    """Return the error for tables that are there although no revision is applied."""
     table = version_table.table_name(tree)
     target = " ".join(graph.resolve(tree.target))
     return RefusedError(
         f"{table} is missing or empty, but tables that these migrations create are there already",
         evidence=_some([f"table {each}" for each in tables]),
-        next_step=f"if they are what the migrations made, say so: alembic stamp {target} "
+        next_step=f"if they are what the migrations made, say so: provision migrate stamp {target} "
         "(or the revision that they are really at); if not, rename or drop them",
     )
 

@@ -196,13 +196,16 @@ class WaitReady:
 class Migrate:
     """Bring one Alembic tree to ``target``; ``name`` selects the tree among the spec's migrations.
 
-    ``revisions`` are those that will run as far as is known now, in their order: the id and its file.
+    ``revisions`` are those that will run as far as is known now, in their order: the id and its file. A stamp runs
+    none, and writes ``target`` in place of the rows that are there. ``seen`` are the rows that this was decided on,
+    where it would be wrong on others.
     """
 
     name: str
     target: tuple[str, ...]
-    direction: Literal["upgrade", "downgrade"] = "upgrade"
+    direction: Literal["upgrade", "downgrade", "stamp"] = "upgrade"
     revisions: tuple[tuple[str, Path], ...] = ()
+    seen: tuple[str, ...] | None = None
 
 
 Effect = (

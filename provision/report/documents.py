@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def plan(survey: Survey, files: Sequence[Document] | None = None) -> Document:
-    """Return the document of a plan; ``files`` are the differences of rendered files, when they were asked for."""
+def plan(survey: Survey, files: Sequence[Document] | None = None, sql: Sequence[Document] | None = None) -> Document:
+    """Return the document of a plan; ``files`` are the differences of rendered files, when they were asked for.
+
+    ``sql`` are the statements of the migrations, when those were.
+    """
     document = {
         "schema": "provision/plan/1",
         **_environment(survey),
@@ -36,7 +39,8 @@ def plan(survey: Survey, files: Sequence[Document] | None = None) -> Document:
         "remarks": list(survey.plan.remarks),
         "clients": survey.status.clients,
     }
-    return document if files is None else {**document, "files": list(files)}
+    more = {"files": files, "sql": sql}
+    return {**document, **{name: list(each) for name, each in more.items() if each is not None}}
 
 
 def result(survey: Survey, done: Result) -> Document:

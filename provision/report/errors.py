@@ -7,6 +7,7 @@ and not a slip on the command line is a bug of ours: its traceback goes to a log
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -24,6 +25,8 @@ WIDEST: Final = 120
 NARROWEST: Final = 20
 MARGIN: Final = "    "
 MOST_EVIDENCE: Final = 20
+_MIGRATE: Final = re.compile(r"\bprovision migrate [a-z]+\b(?! --help)")
+"""A verb on a tree, which is followed by its spec."""
 
 
 def tell(error: BaseException, console: Console) -> int:
@@ -83,6 +86,8 @@ def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = Fal
 
 def complete(next_step: str | None, spec: str) -> str | None:
     """Add the spec to a command of ours that lacks it: whoever raised the error did not know how it was written."""
+    if spec and next_step and spec not in next_step:
+        next_step = _MIGRATE.sub(lambda found: f"{found.group()} {spec}", next_step)
     words = (next_step or "").split()
     if spec and words[:1] == ["provision"] and len(words) > 1 and all(word.startswith("-") for word in words[2:]):
         return next_step if "--help" in words else f"{next_step} {spec}"

@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from provision.report.words import clean, count, seconds, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from provision.report.console import Paint
     from provision.revisions.listing import Entry
+    from provision.system.alembic_ask import Written
+
+STYLES: Final = {"+": "green", "-": "red"}
+
+
+class Moved(Protocol):
+    """What became of a move: see :class:`provision.migrate.moving.Moved`."""
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The rows of the version table before it."""
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The rows after it."""
+
+    @property
+    def revisions(self) -> tuple[tuple[str, float], ...]:
+        """The revisions that ran, in their order, and their seconds."""
+
+    @property
+    def seconds(self) -> float:
+        """How long all of it took."""
 
 
 def history(entry: Entry, paint: Paint) -> str:
@@ -33,6 +61,44 @@ def current(entry: Entry, paint: Paint) -> str:
         + (" (branchpoint)" if entry.is_branch_point else "")
         + (" (mergepoint)" if len(entry.down) > 1 else "")
     )
+
+
+def moved(name: str, done: Moved, paint: Paint) -> str:
+    """Return the line that says where a move has led from and to."""
+    before, after = at(done.before), at(done.after)
+    if done.before == done.after:
+        return f"{paint('bold', name)}: {paint('green', 'nothing to do')} (at {before})  {seconds(done.seconds)}"
+    return f"{paint('bold', name)}: {before} → {paint('green', after)}  {seconds(done.seconds)}"
+
+
+def compared(name: str, differences: Sequence[str], again: str, paint: Paint) -> Iterator[str]:
+    """Yield what differs between models and database; ``again`` is the command that writes a revision of it."""
+    if not differences:
+        yield f"{paint('bold', name)}: {paint('green', 'the models match the database')}"
+        return
+    total = count(len(differences), "difference")
+    yield f"{paint('bold', name)}: {total} (+ only in the models, - only in the database)"
+    for each in differences:
+        sign, _, text = each.partition(" ")
+        yield f"  {paint(STYLES.get(sign, 'yellow'), sign)} {clean(text)}"
+    yield f"{paint('cyan', 'next:')} {again}"
+
+
+def written(name: str, done: Written, again: str) -> Iterator[str]:
+    """Yield the file that was written and what it holds; ``again`` is the command that runs it."""
+    if not done.files:
+        yield f"{name}: no changes found, so no file was written (--allow-empty writes one)"
+        return
+    for _, path in done.files:
+        yield f"{shown(Path(path))}: written"
+    for each in done.operations:
+        yield f"  {clean(each)}"
+    yield f"next: look at it, and then: {again}"
+
+
+def at(rows: Sequence[str]) -> str:
+    """Return the rows of a version table in words."""
+    return " + ".join(rows) or "base"
 
 
 def _labels(entry: Entry) -> str:

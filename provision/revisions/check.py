@@ -125,7 +125,8 @@ def several_heads(heads: Sequence[Revision], target: str = "head") -> Migrations
         f"`target: {target}` is ambiguous: the tree has {len(heads)} heads" + (" there" if "@" in target else ""),
         evidence=[f"{each}  ({each.path})" for each in heads],
         next_step=f"write `target: {all_of_them}` to apply all of them, "
-        f"or join them: alembic merge -m 'merge' {all_of_them if '@' not in target else ' '.join(e.id for e in heads)}",
+        "or join them: provision migrate merge -m 'merge' "
+        f"{all_of_them if '@' not in target else ' '.join(e.id for e in heads)}",
     )
 
 

@@ -108,6 +108,21 @@ class Graph:
                 todo += self._parents[name]
         return seen
 
+    def descendants(self, names: Collection[str]) -> set[str]:
+        """Return ``names`` and everything that builds or depends on them."""
+        after: dict[str, list[str]] = {}
+        for name, parents in self._parents.items():
+            for each in parents:
+                after.setdefault(each, []).append(name)
+        seen: set[str] = set()
+        todo = list(names)
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += after.get(name, ())
+        return seen
+
     @property
     def bases(self) -> tuple[str, ...]:
         """The revisions that follow none, in the order of their files."""

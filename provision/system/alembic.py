@@ -64,8 +64,9 @@ def migrate(
         with closing(LockConnection(endpoint)) as lock:
             lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
             before = version_table.read_rows(tree, lock) or ()
+            _as_seen(before, effect)
             names, expected = _work(graph, before, effect)
-            if not names:
+            if before == expected or (not names and effect.direction != "stamp"):
                 on_event(MigrationEvent("nothing"))
                 return Migrated(before, before, ())
             ledger = Ledger(tree, graph, lock, on_event)
@@ -146,8 +147,24 @@ def _tried(failures: list[NoLockError]) -> ProvisionError:
     return error
 
 
+def _as_seen(rows: tuple[str, ...], effect: Migrate) -> None:
+    """See that the database is still where it was when this was decided.
+
+    Raises:
+        MigrationsError: somebody else has migrated it meanwhile.
+    """
+    if effect.seen is not None and sorted(effect.seen) != sorted(rows):
+        raise MigrationsError(
+            f"the database was at {', '.join(effect.seen) or 'base'}, and somebody has migrated it meanwhile",
+            evidence=(f"it is at {', '.join(rows) or 'base'} now",),
+            next_step="run the same command again: it looks anew",
+        )
+
+
 def _work(graph: Graph, rows: tuple[str, ...], effect: Migrate) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the revisions to run from where the database really is, and the rows that must be there afterwards."""
+    if effect.direction == "stamp":
+        return (), effect.target
     unknown = graph.unknown(rows)
     if unknown:
         raise MigrationsError(

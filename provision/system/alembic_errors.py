@@ -38,10 +38,14 @@ class Truth:
     rows: Sequence[str] | None
     left: Sequence[Leftover] = ()
     waits: Sequence[str] = ()
+    is_asked: bool = True
+    """False where nothing was to be changed, so that it does not matter what is applied."""
 
     @property
     def lines(self) -> list[str]:
         """What it waited for, what is applied, what was left behind, and how that is removed."""
+        if not self.is_asked:
+            return []
         if self.rows is None:
             return [*self.waits, "what is applied now cannot be read: the server is gone"]
         applied = [f"applied now: {self.graph.describe(row)}" for row in self.rows] or ["applied now: nothing"]
@@ -89,6 +93,15 @@ def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python:
                 evidence=["nothing was migrated, here or there"],
                 next_step=url_way(tree, location),
             )
+        case "models":
+            error = StepFailedError(
+                "env.py names no models, so there is nothing to compare the database with",
+                evidence=more,
+                next_step=f"in {location.env}: give context.configure() `target_metadata=Base.metadata`",
+            )
+        case "write":
+            error = StepFailedError(f"the revision file cannot be written: {first}", evidence=more)
+            error.next_step = "correct what it says, and run the same command again"
         case "revision":
             error = StepFailedError(
                 f"revision {truth.graph.describe(event['revision'])} failed",

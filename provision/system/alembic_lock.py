@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from provision.model import Endpoint
 
 CLASS_ID, OBJECT_ID = 0x70726F76, 1  # "prov", and the purpose: migrations of this database
+MARK_ID = 2
+"""Another purpose: to be recognised."""
 _FIRST_POLL, _LONGEST_POLL = 0.05, 0.5
 
 _HOLDER = """
@@ -102,6 +104,18 @@ class LockConnection:
             pause = min(pause * 1.5, _LONGEST_POLL)
         # Nobody else can be migrating now: such a session was left behind by a run that was killed.
         self.end_all()
+
+    def mark(self) -> dict[str, int]:
+        """Take a lock that keeps nobody out, by which a connection to the same database can be recognised.
+
+        Returns:
+            What the child looks for.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        self.rows("SELECT pg_advisory_lock_shared(%s, %s)", (CLASS_ID, MARK_ID))
+        return {"pid": self.pid, "classid": CLASS_ID, "objid": MARK_ID}
 
     def end_all(self, pids: Sequence[int] = ()) -> None:
         """End every session that a child has opened, those that we know of and those that bear its name.

@@ -80,7 +80,8 @@ def revisions(tree: Migrations, location: Location, why: NotStaticError) -> Mapp
 
 def _ask(tree: Migrations, cwd: Path, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     request = {
-        "direction": "resolve",
+        "kind": "resolve",
+        "words": ["heads"],
         "secrets": secrets_of(tree),
         "cwd": str(cwd),
         "config": str(tree.config) if tree.config else None,
@@ -90,7 +91,6 @@ def _ask(tree: Migrations, cwd: Path, asked: Mapping[str, Any]) -> list[dict[str
         "env": {name: value.reveal() for name, value in tree.env.items()},
         "x": {name: value.reveal() for name, value in tree.x.items()},
         "attributes": {},
-        "target": [],
         "url_driver": tree.url_driver or "postgresql",
         "tls": {},
         "env_file": "",

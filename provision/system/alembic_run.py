@@ -82,7 +82,22 @@ class Run:
 
 def request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any]:
     """Return what the child is asked to do."""
-    tree, endpoint, location = run.tree, run.endpoint, run.location
+    direction, target = run.effect.direction, run.effect.target
+    return {
+        **common(run.tree, run.location, run.endpoint),
+        "kind": "migrate",
+        "words": [direction, (target or ("base",))[0]],
+        "transaction_per_revision": run.tree.transaction_per_revision and direction != "stamp",
+        "direction": direction,
+        "target": list(target),
+        "revisions": list(names),
+        "rows": list(rows),
+        "lock": {"pid": run.lock.pid, "classid": CLASS_ID, "objid": OBJECT_ID},
+    }
+
+
+def common(tree: Migrations, location: Location, endpoint: Endpoint) -> dict[str, Any]:
+    """Return what every request needs that runs ``env.py``: the tree, what it is given, and the database."""
     password = endpoint.password.reveal()
     return {
         "host": endpoint.host,
@@ -106,11 +121,6 @@ def request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> dict[str
         "version_table_schema": tree.version_table_schema,
         "lock_timeout": tree.lock_timeout,
         "transaction_per_revision": tree.transaction_per_revision,
-        "direction": run.effect.direction,
-        "target": list(run.effect.target),
-        "revisions": list(names),
-        "rows": list(rows),
-        "lock": {"pid": run.lock.pid, "classid": CLASS_ID, "objid": OBJECT_ID},
     }
 
 

@@ -13,6 +13,13 @@ COMMANDS: Final = {
     "current": "Show the revision of the database.",
     "history": "List the revisions, newest first. Needs no server.",
     "heads": "List the revisions that nothing follows. Needs no server.",
+    "upgrade": "Run the revisions up to a target.",
+    "downgrade": "Undo the revisions down to a target; their data goes away.",
+    "stamp": "Write a revision into the version table, and run nothing.",
+    "sql": "Print the SQL of the revisions, and run nothing.",
+    "check": "Compare the models with the database. Changes nothing.",
+    "revision": "Write a new revision file.",
+    "merge": "Write a revision that joins several heads. Needs no server.",
 }
 """Every verb and its one-line help, in the order of the help page."""
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from provision.commands.options import F, load_spec
+from provision.report.silent import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from provision.migrate.moving import Decided
     from provision.migrate.tree import Tree
     from provision.report.console import Console, Paint
     from provision.revisions.listing import Entry
+    from provision.system.alembic_ask import Written
 
 _RELATIVE: Final = re.compile(r"-\d+(:.*)?")
 _MARK: Final = "\0"
@@ -119,3 +122,40 @@ def show_revisions(console: Console, tree: Tree, entries: Sequence[Entry], line:
     paint = console.paint(console.out)
     for each in entries:
         console.put(line(each, paint))
+
+
+def carry_out(console: Console, decided: Decided, verb: str) -> int:
+    """Make a move that was decided, tell what became of it, and where the next apply goes."""
+    from provision.migrate.moving import move, next_apply
+    from provision.report.progress import told
+
+    if decided.plan.is_empty:
+        done = move(decided, progress=Silent(console))
+    else:
+        with told(console) as progress:
+            done = move(decided, progress=progress)
+    if console.json:
+        from provision.report.migration_documents import moved
+
+        console.document(moved(decided.tree.spec, decided.tree.name, decided.tree.graph, verb, done))
+        return 0
+    from provision.report import migrations
+
+    paint = console.paint(console.out)
+    console.say(migrations.moved(decided.tree.spec.name, done, paint))
+    if remark := next_apply(decided.tree, done.after):
+        console.say(f"  {remark}")
+    return 0
+
+
+def show_written(console: Console, tree: Tree, done: Written) -> None:
+    """Show the file that was written and what it holds, or that there was nothing to write."""
+    if console.json:
+        from provision.report.migration_documents import written
+
+        console.document(written(tree.spec, tree.name, done))
+        return
+    from provision.report import migrations
+
+    for line in migrations.written(tree.spec.name, done, f"provision migrate upgrade {console.spec}"):
+        console.say(line)

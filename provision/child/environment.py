@@ -1,0 +1,59 @@
+"""What is put between ``env.py`` and Alembic: our defaults, and the proof that the connection leads to our database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .channel import Progress
+    from .config import Request
+
+LEDGER = "provision"
+"""The schema that is ours: it belongs to no model, and is never compared."""
+
+
+def bind(environment: Any, request: Request, progress: Progress, instead: Callable[[Any], None] | None = None) -> None:
+    """Add our defaults to ``context.configure``, and the proof of place to ``context.run_migrations``.
+
+    ``instead`` is called with the context in place of running migrations.
+    """
+    configure, run_migrations = environment.configure, environment.run_migrations
+
+    def configure_with_defaults(*args: Any, **kw: Any) -> None:
+        if request["transaction_per_revision"]:
+            kw.setdefault("transaction_per_migration", True)
+        else:
+            kw["transaction_per_migration"] = False
+        kw["include_name"] = _without_ledger(kw.get("include_name"), kw.get("target_metadata"))
+        configure(*args, **kw)
+
+    def run_in_our_database(**kw: Any) -> None:
+        context = environment.get_context()
+        table = ".".join(filter(None, (context.version_table_schema, context.version_table)))
+        guard.prove_place(context.connection, request["lock"], progress, table, request["lock_timeout"])
+        if instead is None:
+            run_migrations(**kw)
+        else:
+            instead(context)
+
+    environment.configure = configure_with_defaults
+    environment.run_migrations = run_in_our_database
+
+
+def _without_ledger(include_name: Any, metadata: Any) -> Callable[[Any, str, Any], bool]:
+    """Return the filter of names of ``env.py``, which never gets to see our own schema unless the models use it."""
+    several = metadata if isinstance(metadata, (list, tuple)) else [metadata]
+    theirs = {(table.schema, table.name) for each in several if each is not None for table in each.tables.values()}
+
+    def include(name: Any, kind: str, parents: Any) -> bool:
+        if kind == "schema" and name == LEDGER and not any(schema == LEDGER for schema, _ in theirs):
+            return False
+        if kind == "table" and parents.get("schema_name") == LEDGER and (LEDGER, name) not in theirs:
+            return False
+        return True if include_name is None else bool(include_name(name, kind, parents))
+
+    return include

@@ -1,0 +1,81 @@
+"""Runs the revisions that were planned, or writes the version table that was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import guard
+from .channel import ElsewhereError
+from .config import Attributes, keep_logging, load_tree
+from .environment import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .channel import Progress
+    from .config import Request
+
+
+def serve(request: Request, progress: Progress) -> None:
+    """Run ``env.py`` with the functions of Alembic wrapped, so that every revision is announced."""
+    from alembic.runtime.environment import EnvironmentContext
+
+    config, script = load_tree(request, progress)
+    keep_logging()
+    guard.watch(progress)
+    attributes = Attributes(request, config)
+
+    def steps(heads: tuple[str, ...], _context: Any) -> Iterator[Any]:
+        if request["direction"] == "stamp":
+            yield from _stamps(script, request, heads)
+            return
+        for step in _steps(script, request, heads):
+            progress.start(step)
+            yield step  # Alembic runs it, writes its row, and commits
+            progress.done(step)
+
+    environment = EnvironmentContext(
+        config,
+        script,
+        fn=steps,
+        as_sql=False,
+        starting_rev=None,
+        destination_rev=tuple(request["target"]) or "base",
+        tag=None,
+        version_table=request["version_table"],
+        version_table_schema=request["version_table_schema"],
+    )
+    bind(environment, request, progress)
+    with environment:
+        script.run_env()
+        attributes.finish()
+
+
+def _steps(script: Any, request: Request, heads: tuple[str, ...]) -> list[Any]:
+    """Return the steps that were planned, or Alembic's own where ``env.py`` keeps its rows in another place."""
+    from alembic.runtime.migration import MigrationStep
+
+    upgrade = request["direction"] == "upgrade"
+    if sorted(heads) == sorted(request["rows"]):
+        make = MigrationStep.upgrade_from_script if upgrade else MigrationStep.downgrade_from_script
+        return [make(script.revision_map, script.get_revision(name)) for name in request["revisions"]]
+    if upgrade:
+        return list(script._upgrade_revs(tuple(request["target"]), heads))  # noqa: SLF001
+    raise _other_rows(heads, request)
+
+
+def _stamps(script: Any, request: Request, heads: tuple[str, ...]) -> Iterator[Any]:
+    """Yield what takes rows away that shall not be there, and what adds those that are missing; nothing runs."""
+    from alembic.runtime.migration import StampStep
+
+    if sorted(heads) != sorted(request["rows"]):
+        raise _other_rows(heads, request)
+    for name in sorted(set(heads) - set(request["target"])):
+        yield StampStep(name, None, False, True, script.revision_map)
+    for name in sorted(set(request["target"]) - set(heads)):
+        yield StampStep((), name, True, True, script.revision_map)
+
+
+def _other_rows(heads: tuple[str, ...], request: Request) -> ElsewhereError:
+    found, known = (", ".join(rows) or "base" for rows in (heads, request["rows"]))
+    return ElsewhereError(f"env.py finds the database at {found}, not at {known}")

@@ -1,0 +1,39 @@
+"""Writes a revision file: an empty one, one with what autogenerate has found, or one that joins several heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import operations
+from .compare import compare, revision_context
+from .config import load_tree
+
+if TYPE_CHECKING:
+    from .channel import Progress
+    from .config import Request
+
+
+def serve(request: Request, progress: Progress) -> None:
+    """Say an ``operation`` for each that was found, and ``written`` with the path of each file."""
+    config, script = load_tree(request, progress)
+    given = request["revision"]
+    context = revision_context(config, script, given)
+    if given["autogenerate"] or _runs_env(config):
+        if request["lock"] is None:
+            progress.channel.say("needs-server")
+            return
+        compare(config, script, context, request, progress)
+    scripts = context.generated_revisions
+    found = [line for each in scripts for made in each.upgrade_ops_list for line in operations.lines(made)]
+    for line in found:
+        progress.channel.say("operation", text=line)
+    if given["autogenerate"] and not found and not request["allow_empty"]:
+        return
+    progress.stage = "write"
+    for made in context.generate_scripts():
+        if made is not None:
+            progress.channel.say("written", path=made.path, revision=made.revision)
+
+
+def _runs_env(config: Any) -> bool:
+    return str(config.get_main_option("revision_environment") or "").lower() in ("true", "1", "yes", "on")

@@ -1,0 +1,139 @@
+"""``check``, ``revision`` and ``merge``: the models against the database, and new revision files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.errors import MigrationsError, RefusedError
+from provision.kinds import migrations as kind
+from provision.migrate.database import asking, running
+from provision.system import alembic_ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from provision.migrate.tree import Tree
+    from provision.model import Endpoint
+    from provision.system.alembic_ask import Written
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A revision file that somebody asks for; the fields are the options of ``alembic revision``."""
+
+    message: str
+    autogenerate: bool = False
+    allow_empty: bool = False
+    head: str | None = None
+    splice: bool = False
+    branch_label: str | None = None
+    version_path: str | None = None
+    rev_id: str | None = None
+    depends_on: tuple[str, ...] = ()
+
+
+def check(tree: Tree) -> tuple[str, ...]:
+    """Return the differences between the models and the database, a line each.
+
+    Raises:
+        UnavailableError: the server does not run.
+        RefusedError: the database is not at head, so the difference would be what was not migrated yet.
+        StepFailedError: env.py failed, or names no models.
+    """
+    endpoint = _at_head(tree)
+    return alembic_ask.compare(tree.declared, tree.graph, tree.location, endpoint)
+
+
+def revision(tree: Tree, wanted: Wanted) -> Written:
+    """Write a revision file; without any file in the answer: nothing was found that would be in it.
+
+    Raises:
+        MigrationsError: it is not clear what it shall follow, or its id is taken.
+        UnavailableError: autogenerate needs the server, and it does not run.
+        RefusedError: the database is not at head.
+        StepFailedError: env.py failed, or the file cannot be written.
+    """
+    if wanted.rev_id is not None and wanted.rev_id in tree.graph:
+        raise MigrationsError(
+            f"there is a revision {wanted.rev_id} already",
+            evidence=(tree.graph[wanted.rev_id].place,),
+            next_step="write another --rev-id, or none",
+        )
+    if wanted.head is None and len(tree.graph.heads) > 1:
+        raise MigrationsError(
+            f"the tree has {len(tree.graph.heads)} heads, so it is not clear what the new revision shall follow",
+            evidence=[f"{tree.graph[name]}  ({tree.graph[name].path})" for name in tree.graph.heads],
+            next_step="say which with --head, or join them first: provision migrate merge -m 'merge' heads",
+        )
+    endpoint = _at_head(tree) if wanted.autogenerate else None
+    return _write(tree, _given(wanted), wanted.allow_empty, endpoint)
+
+
+def merge(tree: Tree, wanted: Wanted, names: Sequence[str]) -> Written:
+    """Write a revision that follows several heads.
+
+    Raises:
+        MigrationsError: there are not several, or one of them is none.
+        StepFailedError: the file cannot be written.
+    """
+    named = [name for name in names if name != "heads"]
+    heads = tuple(dict.fromkeys(head for name in named for head in tree.graph.resolve(name)))
+    heads = heads if named else tree.graph.heads
+    if len(heads) < 2:  # noqa: PLR2004  # a join has two sides
+        raise MigrationsError(
+            "there is nothing to merge: the tree has one head",
+            evidence=[str(tree.graph[name]) for name in tree.graph.heads],
+            next_step="provision migrate history",
+        )
+    return _write(tree, {**_given(wanted), "head": list(heads)}, True, None)
+
+
+def _given(wanted: Wanted) -> dict[str, Any]:
+    return {
+        "message": wanted.message,
+        "autogenerate": wanted.autogenerate,
+        "head": wanted.head or "head",
+        "splice": wanted.splice,
+        "branch_label": wanted.branch_label,
+        "version_path": wanted.version_path,
+        "rev_id": wanted.rev_id,
+        "depends_on": list(wanted.depends_on) or None,
+    }
+
+
+def _write(tree: Tree, given: dict[str, Any], allow_empty: bool, endpoint: Endpoint | None) -> Written:  # noqa: FBT001
+    files = (tree.declared, tree.graph, tree.location)
+    done = alembic_ask.write(*files, given, allow_empty=allow_empty, endpoint=endpoint)
+    if done is None:  # env.py is run for every new file, because the configuration says `revision_environment = true`
+        _, there = running(tree)
+        done = alembic_ask.write(*files, given, allow_empty=allow_empty, endpoint=there)
+    if done is None:
+        message = "the child asked for a server twice"
+        raise TypeError(message)
+    return done
+
+
+def _at_head(tree: Tree) -> Endpoint:
+    """See that the database is at the tree's heads, and return where it is reached."""
+    if tree.declared.command:
+        raise RefusedError(
+            f"{tree.name} is migrated by its own program, {tree.declared.command[0]}: only that can reach its models",
+            next_step="provision migrate revision -m '…'   # without --autogenerate",
+        )
+    _, endpoint = running(tree)
+    with asking(endpoint) as query:
+        found = kind.observed(tree.declared, tree.graph, query)
+    kind.refuse_foreign(tree.declared, tree.graph, found.rows)
+    heads = tree.graph.version_rows(tree.graph.heads)
+    if found.rows == heads:
+        return endpoint
+    raise RefusedError(
+        "the database is not at head, so what is not migrated yet would count as a difference",
+        evidence=[
+            f"it is at {' + '.join(found.rows) or 'base'}",
+            *[f"pending: {tree.graph[name]}" for name in tree.graph.pending(found.rows, heads)],
+        ],
+        next_step=f"provision migrate upgrade {'heads' if len(heads) > 1 else 'head'}",
+    )

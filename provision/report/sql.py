@@ -1,0 +1,52 @@
+"""The SQL of revisions as one script: what it is for, and what is missing from it, stands in its comments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.report.words import clean, count, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provision.migrate.sql import Script
+    from provision.system.alembic_ask import Rendered
+
+
+def lines(script: Script) -> Iterator[str]:
+    """Yield the lines of a script that can be pasted into psql."""
+    tree = script.tree
+    way = "upgrade" if script.upgrade else "downgrade"
+    yield f"-- {tree.spec.name}, migrations/{tree.name}: {way} from {' + '.join(script.rows) or 'base'}"
+    if script.note:
+        yield f"-- {script.note}"
+    if script.rendering is None:
+        yield f"-- no SQL: {clean(script.unknown)}"
+        return
+    if script.rendering.without_env:
+        yield f"-- rendered without env.py: {clean(script.rendering.without_env.splitlines()[0])}"
+    if script.missing:
+        total = count(len(script.rendering.revisions), "revision")
+        yield f"-- INCOMPLETE: {len(script.missing)} of {total} cannot be rendered"
+    yield from _block(script.rendering.prologue)
+    for each in script.rendering.revisions:
+        yield from _revision(script, each)
+    yield from _block(script.rendering.epilogue)
+
+
+def _revision(script: Script, each: Rendered) -> Iterator[str]:
+    revision = script.tree.graph[each.revision]
+    yield ""
+    yield f"-- {'' if script.upgrade else 'undo '}{clean(str(revision))}"
+    yield f"-- {clean(shown(revision.path))}"
+    if each.reason:
+        yield f"-- NOT RENDERED: {clean(each.reason)}" + (f"  ({clean(each.place)})" if each.place else "")
+        return
+    yield from _block(each.sql)
+
+
+def _block(sql: str) -> Iterator[str]:
+    text = sql.strip("\n")
+    if text:
+        yield ""
+        yield from text.splitlines()
