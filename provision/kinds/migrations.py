@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 KIND = "migrations"
 _SHOWN = 10
+_UNNAMED = "alembic"  # what the only tree of a spec is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> Non
             f"the rows of {table} contradict each other: one revision includes the other",
             evidence=[str(graph[row]) for row in rows],
             next_step="write down what is really applied: "
-            f"provision migrate stamp --purge {' '.join(graph.version_rows(rows))}",
+            f"provision migrate stamp {_named(tree)}--purge {' '.join(graph.version_rows(rows))}",
         )
 
 
@@ -195,9 +196,14 @@ def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> Refused
     return RefusedError(
         f"{table} is missing or empty, but tables that these migrations create are there already",
         evidence=_some([f"table {each}" for each in tables]),
-        next_step=f"if they are what the migrations made, say so: provision migrate stamp {target} "
+        next_step=f"if they are what the migrations made, say so: provision migrate stamp {_named(tree)}{target} "
         "(or the revision that they are really at); if not, rename or drop them",
     )
+
+
+def _named(tree: Migrations) -> str:
+    """Return the option that says which tree is meant, where it has a name of its own."""
+    return "" if tree.name == _UNNAMED else f"--tree {tree.name} "
 
 
 def _some(lines: list[str]) -> list[str]:

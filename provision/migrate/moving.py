@@ -93,8 +93,8 @@ def stamp(tree: Tree, targets: Sequence[str], *, purge: bool) -> Decided:
         rows = kind.observed(tree.declared, tree.graph, query).rows
     after = moves.stamp(tree.graph, rows, targets, purge=purge)
     effect = Migrate(tree.name, after, "stamp", seen=rows)
-    why = (f"{' + '.join(rows) or 'base'} → {' + '.join(after) or 'base'}, and no revision is run",)
-    return Decided(tree, rows, _plan(tree, rows, effect, why) if after != rows else Plan(()))
+    plan = _plan(tree, rows, effect, ("no revision is run",)) if after != rows else Plan(())
+    return Decided(tree, rows, plan)
 
 
 def move(decided: Decided, *, progress: Progress) -> Moved:

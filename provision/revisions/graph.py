@@ -132,6 +132,14 @@ class Graph:
         """Return the revisions that follow one, without those that only depend on it."""
         return tuple([each.id for each in self.revisions.values() if name in each.down])
 
+    def followers(self, names: Collection[str]) -> set[str]:
+        """Return ``names`` and what follows them, near and far, without what only depends on them."""
+        seen, todo = set(names), list(names)
+        while todo:
+            todo = [each for one in todo for each in self.children(one) if each not in seen]
+            seen.update(todo)
+        return seen
+
     def dependents(self, name: str) -> tuple[str, ...]:
         """Return the revisions that depend on one."""
         return tuple([each for each, names in self._depends_on.items() if name in names])
@@ -147,11 +155,7 @@ class Graph:
         while todo:
             todo = [each for one in todo for each in self.revisions[one].down if each not in found]
             found.update(todo)
-        todo, above = [name], {name}
-        while todo:
-            todo = [each for one in todo for each in self.children(one) if each not in above]
-            above.update(todo)
-        return frozenset(found | above)
+        return frozenset(found | self.followers((name,)))
 
     def resolve(self, target: str, rows: Collection[str] | None = None) -> tuple[str, ...]:
         """Return the revisions that a target stands for: see :mod:`provision.revisions.targets`.

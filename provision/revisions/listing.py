@@ -79,8 +79,8 @@ def history(graph: Graph, between: str | None = None, rows: Collection[str] = ()
         )
     top = _end(graph, last or "heads", rows)
     bottom = _end(graph, first or "base", rows)
-    below = graph.ancestors(bottom) - set(bottom)
-    return graph.newest_first(graph.ancestors(top) - below, top)
+    found = graph.ancestors(top)
+    return graph.newest_first(found & graph.followers(bottom) if bottom else found, top)
 
 
 def _end(graph: Graph, name: str, rows: Collection[str]) -> tuple[str, ...]:
@@ -96,11 +96,7 @@ def _labels(graph: Graph) -> dict[str, tuple[str, ...]]:
     for name, revision in graph.revisions.items():
         if not revision.branch_labels:
             continue
-        share, todo = {name}, [name]
-        while todo:
-            todo = [each for one in todo for each in graph.children(one) if each not in share]
-            share.update(todo)
-        at = name
+        share, at = graph.followers((name,)), name
         while not _forks_or_joins(graph, at):
             share.add(at)
             if not graph[at].down:

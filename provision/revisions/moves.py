@@ -56,6 +56,12 @@ def down(graph: Graph, rows: Collection[str], target: str) -> Move:
     share = _branch(graph, rows, target)
     roots = [name for name in (graph.children(found[0]) if found else graph.bases) if share is None or name in share]
     gone = graph.descendants(roots) & applied
+    if not gone and found and found[0] not in rows:
+        raise MigrationsError(
+            f"nothing that follows revision {graph[found[0]]} is applied, so there is nothing to undo",
+            evidence=[f"applied, and only depending on it: {graph[row]}" for row in rows],
+            next_step="write the revision, on the branch that shall go back, after which everything is to be undone",
+        )
     return Move(graph.newest_first(gone, rows), graph.version_rows(applied - gone))
 
 

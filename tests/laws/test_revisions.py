@@ -9,13 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from alembic.runtime.migration import HeadMaintainer, RevisionStep
+from alembic.script.revision import RangeNotAncestorError, RevisionMap
 from alembic.script.revision import Revision as AlembicRevision
-from alembic.script.revision import RevisionMap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.revisions import Graph, Revision
+from provision.errors import MigrationsError
+from provision.revisions import Graph, Revision, moves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -177,6 +179,41 @@ def test_a_downgrade_leaves_exactly_the_target(tree: list[Revision], data: st.Da
     ours = graph.downgrades(rows, target)
     assert graph.ancestors(rows) - set(ours) == graph.ancestors(target)
     assert _run(theirs, rows, ours, up=False) == target
+
+
+@given(trees(dependencies=1), st.data())
+@settings(max_examples=400)
+def test_a_downgrade_that_was_typed_undoes_what_alembics_does(tree: list[Revision], data: st.DataObject) -> None:
+    graph, theirs = Graph(tree), alembic_map(tree)
+    names = [each.id for each in tree]
+    rows = graph.version_rows(data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2)))
+    target = data.draw(st.sampled_from(sorted(graph.ancestors(rows))))
+    try:
+        ours = moves.down(graph, rows, target)
+    except MigrationsError:
+        with pytest.raises(RangeNotAncestorError):
+            list(theirs.iterate_revisions(rows, target, select_for_downgrade=True))
+        return
+    found: list[Any] = list(theirs.iterate_revisions(rows, target, select_for_downgrade=True))
+    assert ours.names == tuple(each.revision for each in found)
+    assert graph.downgrades(rows, ours.rows) == ours.names  # so that the rows alone say what is to be undone
+
+
+@given(trees(), st.data())
+@settings(max_examples=200)
+def test_a_stamp_holds_what_was_asked_for_and_no_row_that_another_includes(
+    tree: list[Revision], data: st.DataObject
+) -> None:
+    graph = Graph(tree)
+    names = [each.id for each in tree]
+    rows = graph.version_rows(data.draw(st.lists(st.sampled_from(names), max_size=3)))
+    wanted = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2))
+    after = moves.stamp(graph, rows, wanted, purge=False)
+    assert graph.version_rows(after) == after
+    assert set(wanted) <= graph.ancestors(after)
+    assert set(after) <= {*rows, *wanted}
+    assert moves.stamp(graph, rows, wanted, purge=True) == graph.version_rows(wanted)
+    assert moves.stamp(graph, ("nowhere",), ["base"], purge=True) == ()
 
 
 @given(trees())

@@ -1,0 +1,252 @@
+"""``provision migrate`` where no server is needed: the lists are Alembic's, and words and moves are told apart."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from alembic import command as alembic
+from alembic.config import Config
+from click.testing import CliRunner
+
+from provision.cli import verbs
+from provision.commands.migrate.shared import MigrateCommand, on_a_tree, split
+from provision.errors import MigrationsError, ProvisionError, UsageError
+from provision.migrate.tree import choose
+from provision.report import migrations as report
+from provision.report.console import PLAIN, Console
+from provision.report.errors import complete
+from provision.revisions import Graph, Revision, moves
+from provision.revisions.listing import entries, history
+from provision.spec.load import load
+from provision.spec.model import Migrations
+from provision.system.alembic_files import load as load_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TREE = {  # id: what it follows, what it depends on, its label
+    "a1": ((), (), None),
+    "b1": (("a1",), (), None),
+    "c1": (("a1",), (), "left"),
+    "c2": (("c1",), (), None),
+    "d1": (("b1", "c2"), (), None),
+    "e1": (("d1",), (), None),
+    "o1": ((), ("b1",), "other"),
+    "o2": (("o1",), (), None),
+}
+
+
+def files(home: Path) -> Migrations:
+    versions = home / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    (versions.parent / "env.py").write_text("raise SystemExit('nothing is run')\n")
+    (versions.parent / "script.py.mako").write_text('"""${message}"""\nrevision = ${repr(up_revision)}\n')
+    for name, (down, needs, label) in TREE.items():
+        text = f'"""make {name}\n\nand more"""\nrevision = {name!r}\ndown_revision = {down or None!r}\n'
+        text += f"depends_on = {needs or None!r}\nbranch_labels = {label and (label,)!r}\n"
+        (versions / f"{name}.py").write_text(text + "def upgrade(): pass\ndef downgrade(): pass\n")
+    return Migrations("app", versions.parent, None, "heads", False, None, "alembic_version", None, 60.0)
+
+
+def plain_alembic(home: Path, verb: Callable[..., Any], *words: Any) -> list[str]:
+    printed = io.StringIO()
+    config = Config(stdout=printed)
+    config.set_main_option("script_location", str(home / "migrations"))
+    verb(config, *words)
+    return printed.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("span", [None, "base:d1", "b1:", ":c2", "c1:e1", "o1:o2", "left@head:heads"])
+def test_history_is_alembics(tmp_path: Path, span: str | None) -> None:
+    graph, _ = load_tree(files(tmp_path))
+    ours = [report.history(each, PLAIN) for each in entries(graph, history(graph, span))]
+    assert ours == plain_alembic(tmp_path, alembic.history, span)
+
+
+def test_heads_are_alembics(tmp_path: Path) -> None:
+    graph, _ = load_tree(files(tmp_path))
+    ours = [report.head(each, PLAIN) for each in entries(graph, graph.heads)]
+    assert sorted(ours) == sorted(plain_alembic(tmp_path, alembic.heads))
+
+
+def test_what_is_no_range_is_an_error(tmp_path: Path) -> None:
+    graph, _ = load_tree(files(tmp_path))
+    with pytest.raises(MigrationsError, match="'b1' is no range of revisions"):
+        history(graph, "b1")
+
+
+# --- words -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("dev.yml -1", "dev.yml | -1 | None False"),
+        ("-1 dev.yml", "dev.yml | -1 | None False"),
+        ("dev.yml -12:head --yes", "dev.yml | -12:head | None True"),
+        ("--message -1 +2 ./spec", "spec | +2 | -1 False"),
+        ("-m -1 -1", "None | -1 | -1 False"),
+        ("branch@-1", "None | branch@-1 | None False"),
+        ("-- -1 a.yaml", "a.yaml | -1 | None False"),
+        ("dev.yml -x", "No such option"),
+        ("a.yml b.yml", "one spec at a time: a.yml and b.yml"),
+    ],
+)
+def test_a_spec_a_target_and_an_option_are_told_apart(words: str, told: str) -> None:
+    @click.command(cls=MigrateCommand)
+    @on_a_tree
+    @click.option("-m", "--message")
+    @click.option("--yes", is_flag=True)
+    def command(words: tuple[str, ...], tree: str | None, message: str | None, *, yes: bool) -> None:
+        assert tree is None
+        given, rest = split(words)
+        click.echo(f"{given} | {' '.join(rest)} | {message} {yes}")
+
+    assert told in CliRunner().invoke(command, words.split()).output
+
+
+@pytest.mark.parametrize(
+    ("advice", "shown"),
+    [
+        ("provision migrate stamp 0006", "provision migrate stamp s.yml 0006"),
+        ("say so: provision migrate stamp --purge a (or b)", "say so: provision migrate stamp s.yml --purge a (or b)"),
+        ("provision migrate upgrade head", "provision migrate upgrade s.yml head"),
+        ("provision migrate downgrade --yes s.yml -1", "provision migrate downgrade --yes s.yml -1"),
+        ("provision migrate sql --help", "provision migrate sql --help"),
+        ("provision migrate --help", "provision migrate --help"),
+    ],
+)
+def test_advice_names_the_spec(advice: str, shown: str) -> None:
+    assert complete(advice, "s.yml") == shown
+
+
+# --- which tree --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "told"),
+    [
+        ([], None, "the spec declares no migrations"),
+        (["one", "two"], None, "which tree? The spec declares 2"),
+        (["one", "two"], "three", "the spec declares no migrations with the name 'three'"),
+        (["one", "two"], "two", None),
+        (["one"], None, None),
+    ],
+)
+def test_the_tree_that_is_meant(tmp_path: Path, names: list[str], asked: str | None, told: str | None) -> None:
+    files(tmp_path)
+    text = "version: 1\nname: shop\nserver: {image: 'postgres:17', credentials: {password: x}}\n"
+    trees = [f"  - {{name: {name}, script_location: ./migrations, target: heads}}\n" for name in names]
+    (tmp_path / "dev.yml").write_text(text + ("migrations:\n" + "".join(trees) if trees else ""))
+    spec = load(tmp_path / "dev.yml", {})
+    if told is None:
+        assert choose(spec, asked).name == (asked or names[0])
+        return
+    with pytest.raises(UsageError, match=re.escape(told)) as caught:
+        choose(spec, asked)
+    assert list(caught.value.evidence) == names
+    assert caught.value.next_step
+
+
+# --- moves -------------------------------------------------------------------------------------------------------
+
+
+def graph() -> Graph:
+    return Graph(
+        [
+            Revision(name, down, needs, (label,) if label else (), "", (), 1, 1, Path(f"{name}.py"))
+            for name, (down, needs, label) in TREE.items()
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "target", "names"),
+    [
+        ("e1", "-1", "e1"),
+        ("e1 o2", "d1", "e1"),
+        ("e1 o2", "b1", "e1 d1"),
+        ("e1 o2", "other@-1", "o2"),
+        ("e1 o2", "other@base", "o2 o1"),
+        ("e1 o2", "c1", "e1 d1 c2"),
+        ("e1", "base", "e1 d1 c2 c1 b1 a1"),
+        ("e1", "e1", ""),
+    ],
+)
+def test_a_downgrade(rows: str, target: str, names: str) -> None:
+    tree = graph()
+    undone = moves.down(tree, tuple(rows.split()), target).names
+    assert sorted(undone) == sorted(names.split())
+    assert undone == tree.newest_first(set(undone), rows.split())
+
+
+@pytest.mark.parametrize(
+    ("rows", "target", "told"),
+    [
+        ("e1 o2", "-1", "ambiguous"),
+        ("d1", "e1", "revision e1 is not applied"),
+        ("o1", "b1", "nothing that follows revision b1 is applied"),
+        ("d1", "zz", "`zz` is not a revision of this tree"),
+        ("", "-1", "`-1` leads out of the tree"),
+    ],
+)
+def test_a_downgrade_that_leads_nowhere(rows: str, target: str, told: str) -> None:
+    with pytest.raises(MigrationsError) as caught:
+        moves.down(graph(), tuple(rows.split()), target)
+    assert told in caught.value.sentence
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted", "after"),
+    [
+        ("", "a1", "a1"),
+        ("e1", "b1", "b1"),
+        ("a1", "e1", "e1"),
+        ("e1 o2", "d1", "d1 o2"),
+        ("c2", "o1", "c2 o1"),
+        ("c2 o2", "base", ""),
+        ("c2 o2", "heads", "e1 o2"),
+        ("o2", "other@base", ""),
+        ("a1", "b1 c2", "b1 c2"),
+    ],
+)
+def test_a_stamp(rows: str, wanted: str, after: str) -> None:
+    assert " ".join(moves.stamp(graph(), tuple(rows.split()), wanted.split(), purge=False)) == after
+
+
+@pytest.mark.parametrize(("rows", "told"), [("c2 o2", "ambiguous"), ("gone", "which this checkout does not have")])
+def test_a_stamp_that_is_refused(rows: str, told: str) -> None:
+    with pytest.raises(MigrationsError, match=told):
+        moves.stamp(graph(), tuple(rows.split()), ["-1"], purge=False)
+
+
+def test_a_stamp_purges_what_nobody_knows() -> None:
+    assert moves.stamp(graph(), ("gone", "o2"), ["b1"], purge=True) == ("b1",)
+
+
+# --- trees of a program ------------------------------------------------------------------------------------------
+
+
+def test_a_tree_of_a_program_says_what_it_cannot_do(tmp_path: Path) -> None:
+    files(tmp_path)
+    text = "version: 1\nname: shop\nserver: {image: 'postgres:17', credentials: {password: x}}\n"
+    (tmp_path / "dev.yml").write_text(
+        text + "migrations: {script_location: ./migrations, target: heads, command: [./manage, migrate]}\n"
+    )
+    for words, told in (
+        ("sql", "only that knows its SQL"),
+        ("downgrade --yes -1", "which cannot be told to downgrade"),
+        ("upgrade +1", "which cannot be told to upgrade"),
+        ("stamp a1", "which cannot be told to stamp"),
+        ("check", "only that can reach its models"),
+        ("revision --autogenerate -m x --head o2", "only that can reach its models"),
+    ):
+        result = CliRunner().invoke(verbs, ["migrate", *words.split(), str(tmp_path / "dev.yml")], obj=Console())
+        assert isinstance(result.exception, ProvisionError)
+        assert told in result.exception.sentence
