@@ -69,7 +69,7 @@ def migrate(
             if before == expected or (not names and effect.direction != "stamp"):
                 on_event(MigrationEvent("nothing"))
                 return Migrated(before, before, ())
-            ledger = Ledger(tree, graph, lock, on_event)
+            ledger = Ledger(tree, graph, lock, on_event, runs=effect.direction != "stamp")
             ledger.open(before)
             then = alembic_watch.before(lock)
             run = Run(tree, graph, location, endpoint, lock, deadline, _noting(ledger, on_event), effect, then)

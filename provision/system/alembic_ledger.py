@@ -34,11 +34,21 @@ SET sha256 = excluded.sha256, applied_at = excluded.applied_at, provision_versio
 
 
 class Ledger:
-    """The ledger of one tree in one run; ``lock`` is the connection that holds the lock."""
+    """The ledger of one tree in one run; ``lock`` is the connection that holds the lock.
+
+    A stamp (``runs`` is false) makes nothing known: no file was applied.
+    """
 
     def __init__(
-        self, tree: Migrations, graph: Graph, lock: LockConnection, on_event: Callable[[MigrationEvent], None]
+        self,
+        tree: Migrations,
+        graph: Graph,
+        lock: LockConnection,
+        on_event: Callable[[MigrationEvent], None],
+        *,
+        runs: bool = True,
     ) -> None:
+        self._runs = runs
         self._tree, self._graph, self._lock, self._on_event = tree, graph, lock, on_event
         self._is_open = False
         self._before: set[str] = set()
@@ -52,7 +62,7 @@ class Ledger:
         """
         if not self._tree.ledger:
             return
-        self._before = self._graph.ancestors(rows)
+        self._before = self._graph.ancestors([row for row in rows if row in self._graph])
         is_there = self._lock.rows(f"SELECT {ledger.IS_THERE}") == [(True,)]
         self._is_open = (is_there or self._write(ledger.CREATE)) and self._write(_FORGET, applied=list(self._before))
 
@@ -63,7 +73,7 @@ class Ledger:
         with suppress(UnavailableError):
             rows = version_table.read_rows(self._tree, self._lock) or ()
             applied = self._graph.ancestors([row for row in rows if row in self._graph])
-            new = [self._graph[name] for name in sorted(applied - self._before - self._noted)]
+            new = [self._graph[name] for name in sorted(applied - self._before - self._noted) if self._runs]
             if not new and self._before <= applied:
                 return
             seen = [each for each in new if _is_as_read(each)]
