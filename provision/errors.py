@@ -57,6 +57,26 @@ class RefusedError(ProvisionError):
     """What was asked could destroy data or disturb something that is not ours, so nothing was done."""
 
 
+class UnknownRevisionError(RefusedError):
+    """The database is at a revision that this checkout does not have.
+
+    ``tree`` is the name of the migrations, ``revisions`` are the ids, and ``way`` is what may let their files be read.
+    Where they come from is looked up by whoever knows the repository, while the error is on its way.
+    """
+
+    def __init__(self, tree: str, revisions: Sequence[str], *, evidence: Sequence[str] = (), way: str = "") -> None:
+        super().__init__(
+            f"the database is at revision {', '.join(revisions)}, which this checkout does not have", evidence=evidence
+        )
+        self.tree, self.revisions, self._way = tree, tuple(revisions), way
+        self.lead("switch to the branch that has it")
+
+    def lead(self, step: str, *evidence: str) -> None:
+        """Say where the revision comes from, and take this as the next step, after what else may help."""
+        self.evidence = (*self.evidence, *evidence)
+        self.next_step = f"{self._way}; else {step}" if self._way else step
+
+
 class UsageError(ProvisionError):
     """The command line asks for something that does not exist or does not fit together."""
 

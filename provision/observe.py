@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provision import desired as desires
 from provision import foreign, runtimes
 from provision import plan as planner
-from provision.errors import ProvisionError, RefusedError, UnavailableError
+from provision.errors import ProvisionError, RefusedError, UnavailableError, UnknownRevisionError
 from provision.eyes import Eyes
 from provision.kinds import collation, database, file, foreign_settings, migrations, role, server, settings
 from provision.model import UNKNOWN, Plan, Status, Wishes
@@ -186,10 +186,20 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) 
     try:
         plan = planner.plan(spec, seen.inputs, seen.site, wanted, found, wishes=wishes)
     except RefusedError as error:
+        if isinstance(error, UnknownRevisionError):
+            explain(error, seen)
         if refusing:
             raise
         return Survey(seen, wanted, found, Plan(()), at, status, error)
     return Survey(seen, wanted, found, plan, at, status, wishes=wishes)
+
+
+def explain(error: UnknownRevisionError, seen: World) -> None:
+    """Complete an error with what Git says about a revision that this checkout does not have."""
+    from provision.system import git
+
+    place = seen.trees[error.tree], seen.trees.location(error.tree)
+    git.explain(error, *place, _relative(seen.spec.path))
 
 
 def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Address, State | Unknown], Status]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, StepFailedError
+from provision.errors import RefusedError, StepFailedError, UnknownRevisionError
 from provision.kinds import role
 from provision.kinds.database import MAINTENANCE
 from provision.model import (
@@ -27,6 +27,7 @@ from provision.model import (
     WaitReady,
     WriteFile,
 )
+from provision.observe import explain
 from provision.system import files
 from provision.system.postgres import UNLOGGED
 
@@ -234,7 +235,11 @@ class Performer:
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
         child = self._children.pop(effect.name, None)
-        self.migrated = alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
+        try:
+            self.migrated = alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
+        except UnknownRevisionError as error:
+            explain(error, self.world)
+            raise
 
     def _tell(self, event: MigrationEvent) -> None:
         tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail

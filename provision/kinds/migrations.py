@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, UnknownRevisionError
 from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
 from provision.revisions import check, ledger, version_table
 from provision.revisions.targets import scope
@@ -160,17 +160,9 @@ def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> Non
     table = version_table.table_name(tree)
     if unknown:
         places, way = check.elsewhere(graph.unread)
-        branch = "switch to the branch that has it; "
-        branch += f"`git log --all --oneline -S'{unknown[0]}'` finds the commit that brought it"
-        raise RefusedError(
-            f"the database is at revision {', '.join(unknown)}, which this checkout does not have",
-            evidence=(
-                f"{table} holds {', '.join(rows)}",
-                f"this tree ends at {', '.join(graph.heads) or 'nothing'}",
-                *places,
-            ),
-            next_step=f"{way}; else {branch}" if way else branch,
-        )
+        ends = ", ".join(graph.heads) or "nothing"
+        evidence = (f"{table} holds {', '.join(rows)}", f"this tree ends at {ends}", *places)
+        raise UnknownRevisionError(tree.name, unknown, evidence=evidence, way=way)
     if graph.version_rows(rows) != rows:
         raise RefusedError(
             f"the rows of {table} contradict each other: one revision includes the other",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from provision.errors import UnavailableError
+from provision.errors import UnavailableError, UnknownRevisionError
+from provision.kinds import migrations as kind
 from provision.observe import world
 from provision.revisions import version_table
 from provision.system.login_errors import diagnosed
@@ -50,6 +52,21 @@ def asking(endpoint: Endpoint) -> Iterator[ReadOnlyQuery]:
         raise diagnosed(error, endpoint) from error
     finally:
         query.close()
+
+
+def refuse_foreign(tree: Tree, rows: tuple[str, ...]) -> None:
+    """Refuse a database that this tree leads nowhere from; Git is asked where an unknown revision comes from.
+
+    Raises:
+        RefusedError: it is at a revision that the tree does not have, or its rows contradict each other.
+    """
+    try:
+        kind.refuse_foreign(tree.declared, tree.graph, rows)
+    except UnknownRevisionError as error:
+        from provision.system import git
+
+        git.explain(error, tree.graph, tree.location, os.path.relpath(tree.spec.path))
+        raise
 
 
 def rows_of(tree: Tree) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provision.apply import carry
 from provision.errors import RefusedError
 from provision.kinds import migrations as kind
-from provision.migrate.database import asking, running
+from provision.migrate.database import asking, refuse_foreign, running
 from provision.model import Action, Migrate, Plan, Step
 from provision.revisions import moves
 
@@ -52,7 +52,7 @@ def upgrade(tree: Tree, target: str) -> Decided:
     _refuse_program(tree, "upgrade", target)
     with _database(tree) as query:
         before = kind.observed(tree.declared, tree.graph, query)
-        kind.refuse_foreign(tree.declared, tree.graph, before.rows)
+        refuse_foreign(tree, before.rows)
         move = moves.up(tree.graph, before.rows, target)
         if move.names and before.stranded:
             raise kind.stranded(tree.declared, tree.graph, before.stranded)
@@ -73,7 +73,7 @@ def downgrade(tree: Tree, target: str) -> Decided:
     _refuse_program(tree, "downgrade")
     with _database(tree) as query:
         rows = kind.observed(tree.declared, tree.graph, query).rows
-    kind.refuse_foreign(tree.declared, tree.graph, rows)
+    refuse_foreign(tree, rows)
     move = moves.down(tree.graph, rows, target)
     files = tuple([(name, tree.graph[name].path) for name in move.names])
     effect = Migrate(tree.name, move.rows, "downgrade", files, seen=rows)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, UnavailableError
 from provision.kinds import migrations as kind
-from provision.migrate.database import asking
+from provision.migrate.database import asking, refuse_foreign
 from provision.migrate.tree import Tree
 from provision.model import Migrate
 from provision.observe import world
@@ -57,7 +57,7 @@ def between(tree: Tree, span: str) -> Script:
         rows = tree.graph.version_rows(tree.graph.resolve(first or "base"))
     else:
         rows, note, at = _live(tree)
-    kind.refuse_foreign(tree.declared, tree.graph, rows)
+    refuse_foreign(tree, rows)
     return _render(tree, rows, last or tree.declared.target, note, at)
 
 

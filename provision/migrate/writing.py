@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import MigrationsError, RefusedError
 from provision.kinds import migrations as kind
-from provision.migrate.database import asking, running
+from provision.migrate.database import asking, refuse_foreign, running
 from provision.system import alembic_ask
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _at_head(tree: Tree) -> Endpoint:
     _, endpoint = running(tree)
     with asking(endpoint) as query:
         found = kind.observed(tree.declared, tree.graph, query)
-    kind.refuse_foreign(tree.declared, tree.graph, found.rows)
+    refuse_foreign(tree, found.rows)
     heads = tree.graph.version_rows(tree.graph.heads)
     if found.rows == heads:
         return endpoint

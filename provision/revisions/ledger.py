@@ -58,7 +58,7 @@ def key(tree: Migrations, table: str) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the ledger knows of one revision. ``applied_at`` is in UTC, to the minute."""
+    """What the ledger knows of one revision. ``applied_at`` is in UTC, to the second."""
 
     sha256: str
     applied_at: str

@@ -18,7 +18,7 @@ _BOTH_THERE = f"SELECT to_regclass(%s) IS NOT NULL, {ledger.IS_READABLE}"
 _BOTH = """
 SELECT version_num::text, NULL, NULL FROM {table}
 UNION ALL
-SELECT revision, sha256, to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM {ledger}
+SELECT revision, sha256, to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM {ledger}
 WHERE version_table = {key}
 """
 _EXISTING = """

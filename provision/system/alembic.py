@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.errors import MigrationsError, ProvisionError
+from provision.errors import MigrationsError, ProvisionError, UnknownRevisionError
 from provision.revisions import version_table
 from provision.system import alembic_command, alembic_errors, alembic_watch
 from provision.system.alembic_events import MigrationEvent
@@ -54,7 +54,7 @@ def migrate(
 
     Raises:
         LockedError: somebody else was migrating all the time.
-        MigrationsError: the database is at a revision that the tree does not have.
+        UnknownRevisionError: the database is at a revision that the tree does not have.
         StepFailedError: the interpreter, env.py or a revision failed, or went to another database.
         UnavailableError: the server cannot be reached.
     """
@@ -167,10 +167,7 @@ def _work(graph: Graph, rows: tuple[str, ...], effect: Migrate) -> tuple[tuple[s
         return (), effect.target
     unknown = graph.unknown(rows)
     if unknown:
-        raise MigrationsError(
-            f"the database is at revision {', '.join(unknown)}, which this checkout does not have",
-            next_step="switch to the branch that has it",
-        )
+        raise UnknownRevisionError(effect.name, unknown)
     if effect.direction == "upgrade":
         return graph.pending(rows, effect.target), graph.version_rows([*rows, *effect.target])
     names = graph.downgrades(rows, effect.target)

@@ -64,6 +64,8 @@ class Ledger:
             return
         self._before = self._graph.ancestors([row for row in rows if row in self._graph])
         is_there = self._lock.rows(f"SELECT {ledger.IS_THERE}") == [(True,)]
+        if not is_there and not self._runs:
+            return
         self._is_open = (is_there or self._write(ledger.CREATE)) and self._write(_FORGET, applied=list(self._before))
 
     def note(self) -> None:
