@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -78,13 +78,13 @@ def test_an_empty_directory_becomes_a_migrated_database(project: Project) -> Non
         'provision migrate revision --autogenerate -m "create userdata"',
         "provision apply",
     ]
-    project.provision("apply")
-    project.alembic("revision", "--autogenerate", "-m", "create userdata")
-    assert "create userdata" in project.provision("apply")
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "provision"
+        project.provision(*words)
     assert "nothing to do" in project.provision("apply")
 
     (revision,) = [path.name.partition("_")[0] for path in (project.directory / "migrations/versions").glob("*.py")]
-    assert project.provision("status").split()[-1] == revision
     assert project.provision("psql", "--", "-Atc", "INSERT INTO userdata (name) VALUES ('Ada') RETURNING id, age") == (
         "1|\nINSERT 0 1\n"
     )
@@ -92,5 +92,4 @@ def test_an_empty_directory_becomes_a_migrated_database(project: Project) -> Non
     project.alembic("downgrade", "base")
     project.alembic("upgrade", "head")
     assert "nothing to do" in project.provision("apply")
-    assert re.search(r"^CREATE TABLE userdata", project.alembic("upgrade", "head", "--sql"), re.MULTILINE)
     assert "nothing to do" in project.provision("init")
