@@ -34,7 +34,7 @@ test: venv ## Run every test that this machine can run
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-trees: venv ## Try Alembic trees that others wrote: ckan, skypilot and arize-phoenix, installed once into a cache
-	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
+	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
 
 lint: venv ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .

@@ -189,8 +189,9 @@ def _after_failure(event: Mapping[str, Any], truth: Truth) -> str:
         return f"wait until the lock is free, or give it more time (`migrations.lock_timeout`); then {truth.next_step}"
     if event["type"] == "AssertionError" and "autocommit_block" in str(event["traceback"]):
         return (
-            "write `engine.connect()` in place of `engine.begin()` in env.py: "
-            f"autocommit_block() cannot leave a transaction that is not Alembic's; then {truth.next_step}"
+            "give Alembic a connection without a transaction in env.py, because autocommit_block() cannot leave one "
+            "that is not Alembic's: `engine.connect()` in place of `engine.begin()`, and `connection.commit()` after "
+            f"statements of its own; then {truth.next_step}"
         )
     if event["sqlstate"] in {None, _UNDEFINED_TABLE} and not truth.left:
         what = "make these tables" if event["sqlstate"] else "prepare something"

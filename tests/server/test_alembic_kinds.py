@@ -139,6 +139,18 @@ def test_a_url_that_env_py_puts_into_the_configuration_as_it_is(tmp_path: Path, 
     assert trees.run(replace(tree, env=options(SHOP_URL="{url}")), database.endpoint).after == ("alpha",)
 
 
+USED = "    connection.exec_driver_sql('SELECT 1')\n    context.configure("
+OPEN = {"begin": trees.ENV.replace(".connect()", ".begin()"), "used": trees.ENV.replace("    context.configure(", USED)}
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_an_autocommit_block_inside_a_transaction_of_env_py(kind: str, tmp_path: Path, database: Server) -> None:
+    body = 'with op.get_context().autocommit_block():\n    op.execute("SELECT 1")'
+    error = failure(trees.write(tmp_path, {"alpha": body}, env=OPEN[kind]), database)
+    assert "`engine.connect()` in place of `engine.begin()`, and `connection.commit()`" in str(error.next_step)
+    assert "applied now: nothing" in error.evidence
+
+
 FLASK = "command: [flask, --app, NAME_OF_THE_APP, db, upgrade]"
 PROGRAM = "command: [PROGRAM, ITS, ARGUMENTS]"
 UNPREPARED = {

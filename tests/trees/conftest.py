@@ -16,18 +16,18 @@ assert _spec.loader is not None
 _module = importlib.util.module_from_spec(_spec)
 sys.modules[_spec.name] = _module
 _spec.loader.exec_module(_module)
+sys.path.insert(0, str(Path(__file__).parent))  # helpers beside the tests: import mode importlib adds nothing
 server, database = _module.server, _module.database
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the trees that nobody asked for: trying one installs a package and its dependencies."""
+    from installed import PACKAGES
+
     wanted = {name for name in os.environ.get("PROVISION_TREES", "").split(",") if name}
     here = [item for item in items if Path(__file__).parent in item.path.parents]
-    names = {item.callspec.params["name"] for item in here if isinstance(item, pytest.Function)}
-    if unknown := wanted - names:
-        raise pytest.UsageError(
-            f"PROVISION_TREES names {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}"
-        )
+    if unknown := wanted - set(PACKAGES):
+        raise pytest.UsageError(f"PROVISION_TREES names {', '.join(sorted(unknown))}; there are {', '.join(PACKAGES)}")
     left = [item for item in here if isinstance(item, pytest.Function) and item.callspec.params["name"] not in wanted]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]

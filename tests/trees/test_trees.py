@@ -6,11 +6,9 @@ all of them, ``.ci/run`` the first.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from installed import interpreter
 
 from provision.kinds import migrations as kind
 from provision.spec.load import load as load_spec
@@ -49,36 +48,7 @@ config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
 command.upgrade(config, target)
 """
 SPECS = Path(__file__).parent
-PACKAGES = {
-    "ckan": ("ckan[requirements]==2.12.0", "psycopg2-binary", "setuptools"),
-    "skypilot": ("skypilot==0.14.1", "psycopg2-binary"),
-    "arize-phoenix": ("arize-phoenix==20.26.1", "psycopg2-binary", "asyncpg"),
-}
-
-
-def interpreter(name: str) -> Path:
-    """Return the interpreter that has a package, installed once into a cache that outlives the checkout."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "provision-trees"
-    cache = Path(os.environ.get("PROVISION_TREES_CACHE") or default)
-    cache.mkdir(parents=True, exist_ok=True)
-    home = cache / name
-    stamp, want = home / "installed", "\n".join((*PACKAGES[name], sys.base_prefix, sys.version))
-    with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.is_file() or stamp.read_text() != want:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-            pip = [
-                home / "bin" / "python",
-                "-m",
-                "pip",
-                "install",
-                "-qq",
-                "--disable-pip-version-check",
-                "--no-compile",
-            ]
-            subprocess.run([*pip, *PACKAGES[name]], check=True)
-            stamp.write_text(want)
-    return home / "bin" / "python"
+NAMES = ("ckan", "skypilot", "arize-phoenix")
 
 
 def trees(name: str) -> tuple[Migrations, ...]:
@@ -159,7 +129,7 @@ def other(server: Any) -> Iterator[Any]:
     server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_tree_reaches_the_same_as_with_plain_alembic(name: str, database: Any, other: Any) -> None:
     for tree in trees(name):
         ours(tree, database)
@@ -168,7 +138,7 @@ def test_a_tree_reaches_the_same_as_with_plain_alembic(name: str, database: Any,
     assert schema(database) == schema(other)
 
 
-@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_tree_goes_on_from_where_plain_alembic_left_it(name: str, database: Any, other: Any) -> None:
     for tree in trees(name):
         graph, _ = load(tree)

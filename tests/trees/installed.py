@@ -1,0 +1,42 @@
+"""Interpreters with packages of others, installed once into a cache that outlives the checkout."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGES = {
+    "ckan": ("ckan[requirements]==2.12.0", "psycopg2-binary", "setuptools"),
+    "skypilot": ("skypilot==0.14.1", "psycopg2-binary"),
+    "arize-phoenix": ("arize-phoenix==20.26.1", "psycopg2-binary", "asyncpg"),
+    "oldest": ("alembic==1.8.*", "sqlalchemy[asyncio]==1.4.*", "psycopg2-binary", "asyncpg"),
+    "newest": ("alembic>=1.18", "sqlalchemy[asyncio]>=2.1", "psycopg[binary]"),
+}
+
+
+def interpreter(name: str) -> Path:
+    """Return the interpreter that has what ``PACKAGES`` lists under a name."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "provision-trees"
+    cache = Path(os.environ.get("PROVISION_TREES_CACHE") or default)
+    cache.mkdir(parents=True, exist_ok=True)
+    home = cache / name
+    stamp, want = home / "installed", "\n".join((*PACKAGES[name], sys.base_prefix, sys.version))
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.is_file() or stamp.read_text() != want:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+            pip = [
+                home / "bin" / "python",
+                "-m",
+                "pip",
+                "install",
+                "-qq",
+                "--disable-pip-version-check",
+                "--no-compile",
+            ]
+            subprocess.run([*pip, *PACKAGES[name]], check=True)
+            stamp.write_text(want)
+    return home / "bin" / "python"

@@ -1,0 +1,47 @@
+"""The project's interpreter needs nothing of ours: the oldest Alembic and SQLAlchemy that work, and the newest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import test_alembic_envs as envs
+import trees
+from installed import interpreter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.trees, pytest.mark.timeout(600)]
+
+KINDS = (
+    "the URL of the configuration",
+    "a transaction of its own",
+    "an engine",
+    "a connection that it has used",
+    "asynchronous",
+)
+CONCURRENTLY = """
+with op.get_context().autocommit_block():
+    op.create_index("ix", "alpha", ["id"], postgresql_concurrently=True)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["oldest", "newest"])
+def test_an_env_py_runs_there(name: str, kind: str, tmp_path: Path, database: Any) -> None:
+    env, given = envs.KINDS[kind]
+    index = "" if kind in {"a transaction of its own", "a connection that it has used"} else CONCURRENTLY
+    bodies = {"alpha": trees.table("alpha"), "beta": trees.table("beta") + index}
+    tree = replace(trees.write(tmp_path, bodies, env=env), python=interpreter(name), **given)
+    assert trees.run(tree, database.endpoint).after == ("beta",)
+    assert trees.undo(tree, database.endpoint, "alpha").after == ("alpha",)
+
+
+@pytest.mark.parametrize("name", ["oldest", "newest"])
+def test_a_bare_url_gets_a_driver_that_is_there(name: str, tmp_path: Path, database: Any) -> None:
+    url = 'config.get_main_option("sqlalchemy.url")'
+    driver = {"oldest": "psycopg2", "newest": "psycopg"}[name]
+    tree = trees.write(tmp_path, {"alpha": f"assert op.get_bind().dialect.driver == {driver!r}"}, env=envs.made(url))
+    assert trees.run(replace(tree, python=interpreter(name)), database.endpoint).after == ("alpha",)
