@@ -48,8 +48,8 @@ class Trees(Mapping[str, "Graph"]):
 
     @property
     def are_remembered(self) -> bool:
-        """Whether each tree has a cache."""
-        return all(self._cache(name).is_file() for name in self)
+        """Whether what was read was in the caches, so that the next run would not be quicker with new ones."""
+        return all(graph.is_recalled for graph, _ in self._read.values())
 
     def remember(self) -> None:
         """Keep what was read of the revision files for the next run."""

@@ -26,6 +26,8 @@ class Graph:
     """
 
     unread: Sequence[Path] = ()
+    is_recalled = False
+    """Whether every file was in the cache of an earlier graph, so that nothing of it had to be read."""
 
     def __init__(self, revisions: Iterable[Revision], *, cache: Mapping[str, Fields] | None = None) -> None:
         self.revisions = check.by_id(revisions)
@@ -82,7 +84,9 @@ class Graph:
                     found = ran[path]
             kept[key] = found
             revisions.append(restore(found, path, sha256))
-        return cls(revisions, cache=kept)
+        graph = cls(revisions, cache=kept)
+        graph.is_recalled = all(known.get(key) is each for key, each in kept.items())
+        return graph
 
     def __contains__(self, name: str) -> bool:
         return name in self.revisions

@@ -139,9 +139,15 @@ def test_a_changed_a_new_and_a_deleted_file_are_seen_through_the_cache() -> None
     assert list(again.revisions) == ["z", "c"]
     assert len(again.cache) == 2
     assert Graph.of(sources, again.cache).cache == again.cache
+    assert [each.is_recalled for each in (again, Graph.of(sources, cache), Graph.of(sources, again.cache))] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_cache_that_is_no_cache_is_no_harm() -> None:
     source = {Path("a.py"): b"revision = 'a'"}
     key = next(iter(Graph.of(source).cache))
-    assert list(Graph.of(source, {key: ["wrong"]}).revisions) == ["a"]
+    again = Graph.of(source, {key: ["wrong"]})
+    assert (list(again.revisions), again.is_recalled) == (["a"], False)
