@@ -29,7 +29,7 @@ from provision.model import (
     WaitReady,
     WriteFile,
 )
-from provision.runtimes.docker import DockerSite
+from provision.runtimes.docker.site import DockerSite
 from provision.spec.parameters import canonical_name, catalogue, normalise
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""The server in a container of a Docker engine."""
+"""The server in a container of a Docker engine.
+
+Whoever asks where an environment lives loads this module, also where it is not in Docker: so the rest is loaded later.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,17 @@ from typing import TYPE_CHECKING
 
 from provision.errors import UnavailableError
 from provision.model import WriteFile
-from provision.runtimes.docker import compose
-from provision.runtimes.docker.generations import located
-from provision.runtimes.docker.site import DockerSite, examine
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from provision.runtimes import Look
+    from provision.runtimes.docker.site import DockerSite
     from provision.spec.model import Spec
 
-__all__ = ["FILES", "TEMPLATES", "DockerSite", "available", "examine", "located", "made", "port", "render"]
+__all__ = ["FILES", "TEMPLATES", "available", "examine", "located", "made", "port", "render"]
 
 COMPOSE = "docker-compose.yml"
 CONFIG = "config/postgresql.conf"
@@ -41,6 +42,8 @@ def made(spec: Spec, look: Look) -> str | None:
     except UnavailableError:
         return None
     labels = ((container or {}).get("Config") or {}).get("Labels") or {}
+    from provision.runtimes.docker import compose
+
     ours = labels.get(compose.DIRECTORY) == str(spec.directory) and labels.get(compose.ENVIRONMENT) == spec.name
     return look.engine_name if ours else None
 
@@ -63,11 +66,31 @@ def port(spec: Spec, look: Look) -> int:
     rendered = look.text(spec.home / COMPOSE)
     if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
         return int(match[1])
+    from provision.runtimes.docker import compose
+
     container = look.engine(f"/containers/{spec.server.container_name}/json")
     if container is not None and container["Config"]["Labels"].get(compose.DIRECTORY) == str(spec.directory):
         for bindings in (container["HostConfig"]["PortBindings"] or {}).values():
             return int(bindings[0]["HostPort"])
     return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
+
+
+def located(spec: Spec, look: Look) -> Spec:
+    """Return the spec with the volume that holds the data now, which may be the one that an upgrade has filled."""
+    from provision.runtimes.docker import generations
+
+    return generations.located(spec, look)
+
+
+def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
+    """Look at everything in the engine that the compose file among ``files`` names.
+
+    Raises:
+        RefusedError: it is somebody else's.
+    """
+    from provision.runtimes.docker import site
+
+    return site.examine(spec, files, look)
 
 
 def data_target(major: int) -> str:
@@ -81,6 +104,7 @@ def data_target(major: int) -> str:
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
     """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
     from provision.rendering import render_template, settings
+    from provision.runtimes.docker import compose
 
     data = spec.server.data
     values = {
