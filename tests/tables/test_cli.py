@@ -73,6 +73,7 @@ def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedPr
         ("plan spec/dev.yml", 64, "there is no directory spec"),
         ("plan specs", 64, "specs is a directory; name the spec file in it"),
         ("apply --detailed-exitcode specs/dev.yml", 64, "--detailed-exitcode goes with --check"),
+        ("apply --sql specs/dev.yml", 64, "--sql goes with --check"),
         ("apply --lock-timeout -1 specs/dev.yml", 64, "--lock-timeout"),
         ("psql specs/dev.yml -c x", 64, "what is meant for psql follows --"),
         ("validate specs/dev.yml", 0, "specs/dev.yml: valid (shop-dev, postgres:17)"),
