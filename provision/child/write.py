@@ -36,4 +36,5 @@ def serve(request: Request, progress: Progress) -> None:
 
 
 def _runs_env(config: Any) -> bool:
-    return str(config.get_main_option("revision_environment") or "").lower() in ("true", "1", "yes", "on")
+    option = getattr(config, "get_alembic_option", config.get_main_option)  # it reads pyproject.toml too, since 1.16
+    return str(option("revision_environment") or "").lower() in ("true", "1", "yes", "on")
