@@ -113,7 +113,7 @@ def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
         raise ProvisionError(
             f"the rendered postgresql.conf cannot be used: {error}",
             evidence=[str(spec.home / "config" / "postgresql.conf")],
-            next_step="correct your postgresql.conf.j2, then: provision render",
+            next_step="correct your postgresql.conf.j2, then: provision render SPEC",
         ) from error
 
 

@@ -32,6 +32,17 @@ def unreachable(error: LoginError, endpoint: Endpoint, status: Status) -> Status
     return replace(status, server="unreachable", detail=words)
 
 
+def standby(endpoint: Endpoint, *, is_ours: bool) -> RefusedError:
+    """Return the error for a server that follows another one, and can only be read."""
+    return RefusedError(
+        f"the server at {endpoint.host}:{endpoint.port} is a standby, which can only be read",
+        evidence=["in_hot_standby is on: it replays what its primary writes"],
+        next_step="SELECT pg_promote() makes a primary of it"
+        if is_ours
+        else "write the address of its primary as `server.host` and `server.port`",
+    )
+
+
 def check(spec: Spec, query: Query, *, database: str, creating: bool) -> None:
     """Compare the server with what the spec builds on; ``creating``: the declared database is missing.
 

@@ -18,6 +18,7 @@ from provision.kinds import collation, database, file, foreign_settings, migrati
 from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
 from provision.system import files, lock, secrets
+from provision.system.login_errors import diagnosed
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 from provision.trees import Trees
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
 
 _PATIENCE = 60.0
+_CONNECTIONS = 100  # PostgreSQL's default of max_connections
 _AS_DECLARED = Wishes()
 
 
@@ -216,15 +218,12 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
         try:
             superuser = query.reported("is_superuser")
         except LoginError as error:
-            if not seen.site.is_ours and error.login is not Login.NO_DATABASE:
-                return unknown, foreign.unreachable(error, at, status)
-            if error.login is Login.REFUSED:
-                refused = role.observe(spec.server.user, error.evidence[-1] if error.evidence else "refused")
-                return {**unknown, **found, **refused}, replace(status, detail="it refuses the declared login")
             if error.login is not Login.NO_DATABASE:
-                return unknown, replace(status, detail=error.login.value)
+                return _locked_out(seen, error, at, unknown, found)
             place = database.MAINTENANCE
         else:
+            if query.reported("in_hot_standby") == "on":
+                raise foreign.standby(at, is_ours=seen.site.is_ours)
             place = spec.server.database
             found |= database.desired(place)
             if seen.site.is_ours and superuser != "on":
@@ -244,6 +243,30 @@ def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Add
         return found, _with_details(status, found, query, place)
     finally:
         query.close()
+
+
+def _locked_out(
+    seen: World,
+    error: LoginError,
+    at: Endpoint,
+    unknown: dict[Address, State | Unknown],
+    found: dict[Address, State | Unknown],
+) -> tuple[dict[Address, State | Unknown], Status]:
+    """Return what is known of a server that did not let us in: it may be on its way, or refuse what is declared.
+
+    Raises:
+        UnavailableError: it is there, and nothing that we could do or wait for would help.
+    """
+    spec, status = seen.spec, seen.site.status
+    if not seen.site.is_ours:
+        return unknown, foreign.unreachable(error, at, status)
+    if error.login in (Login.FULL, Login.CLOSED):
+        number = spec.server.max_connections or _CONNECTIONS
+        raise diagnosed(error, at, is_ours=True, connections=number) from error
+    if error.login is Login.REFUSED:
+        refused = role.observe(spec.server.user, error.words)
+        return {**unknown, **found, **refused}, replace(status, detail="it refuses the declared login")
+    return unknown, replace(status, detail=error.words if error.login is Login.STARTING else error.login.value)
 
 
 def _refuse_another(seen: World, inside: State | Unknown | None, at: Endpoint) -> None:

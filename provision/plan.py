@@ -113,7 +113,9 @@ def insist(plan: Plan) -> None:
     raise NotConvergedError(
         f"{what} not in force, because another place sets it; everything else is as declared",
         evidence=plan.overrides,
-        next_step="provision apply --reset-overrides" if by_system else "take it out of there, then: provision apply",
+        next_step="provision apply --reset-overrides"
+        if by_system
+        else "take it out of there, then: provision apply SPEC",
     )
 
 

@@ -73,7 +73,7 @@ def render_template(name: str, texts: Mapping[str, str], values: Mapping[str, An
         raise ProvisionError(
             f"the template {name} cannot be rendered: {error.message or error}",
             evidence=[f"{name}:{_line(error)}"],
-            next_step="correct the template, then: provision render",
+            next_step="correct the template, then: provision render SPEC",
         ) from error
 
 

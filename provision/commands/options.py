@@ -148,15 +148,19 @@ def _not_a_file(given: Path) -> Path:
         raise UsageError(
             f"{given} is a directory; name the spec file in it", evidence=inside[:MOST_SHOWN], next_step=_again(inside)
         )
-    from difflib import get_close_matches
-
     place = given.parent
     if not place.is_dir():
-        near = [str(path) for path in get_close_matches(str(given), _specs_near(Path()), n=1, cutoff=0.5)]
+        near = _alike(str(given.with_suffix("")), {each.rpartition(".")[0]: each for each in _specs_near(Path())})
         what = f"{given} does not exist: there is no directory {place}"
     else:
-        names = [path.name for path in place.iterdir() if path.suffix in SUFFIXES]
-        near = [str(place / name) for name in get_close_matches(given.name, names, n=1, cutoff=0.5)]
+        near = _alike(given.stem, {path.stem: str(path) for path in place.iterdir() if path.suffix in SUFFIXES})
         what = f"{given} does not exist"
     guess = f"; did you mean {near[0]}?" if near else ""
     raise UsageError(what + guess, evidence=[] if near else _specs_near(Path())[:MOST_SHOWN], next_step=_again(near))
+
+
+def _alike(name: str, paths: dict[str, str]) -> list[str]:
+    """Return the path that was mistyped, if one is that close; that all end in .yml makes none of them alike."""
+    from difflib import get_close_matches
+
+    return [paths[each] for each in get_close_matches(name, paths, n=1, cutoff=0.6)]

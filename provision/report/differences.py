@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from provision.revisions.ledger import Edit
 
 _MISSING = "is missing"
+_STILL = "does not run"
 _DIFFERS = "is not as declared"
 _UNSET = "the default"
 
@@ -104,10 +105,15 @@ def _of_step(step: Step) -> Iterator[Difference]:
         yield _field(address, Change("revision", *at))
         return
     if not isinstance(before, State):
-        yield Difference(address, None, None, None, _MISSING)
+        yield Difference(address, None, None, None, _absence(address))
         return
     for reason in step.why or (_DIFFERS,):
         yield _field(address, reason) if isinstance(reason, Change) else Difference(address, None, None, None, reason)
+
+
+def _absence(address: Address) -> str:
+    """Say that something is not there; a server that was only stopped is not missing."""
+    return _STILL if address.kind in ("server", "process") else _MISSING
 
 
 def _field(address: Address, change: Change) -> Difference:
@@ -122,7 +128,7 @@ def _of_states(found: Comparison) -> Iterator[Difference]:
     for address, after in found.desired.items():
         before = found.observed.get(address)
         if before is None:
-            yield Difference(address, None, None, None, _MISSING)
+            yield Difference(address, None, None, None, _absence(address))
         elif isinstance(before, State) and before != after:
             fields = () if address.kind == "file" else changes(before, after)
             yield from (_field(address, each) for each in fields if each.field != "fingerprint")

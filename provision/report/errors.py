@@ -27,6 +27,7 @@ MARGIN: Final = "    "
 MOST_EVIDENCE: Final = 20
 _MIGRATE: Final = re.compile(r"\bprovision migrate [a-z]+\b(?! --help)")
 """A verb on a tree, which is followed by its spec."""
+_SPEC: Final = re.compile(r"\bSPEC\b")
 
 
 def tell(error: BaseException, console: Console) -> int:
@@ -85,7 +86,12 @@ def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = Fal
 
 
 def complete(next_step: str | None, spec: str) -> str | None:
-    """Add the spec to a command of ours that lacks it: whoever raised the error did not know how it was written."""
+    """Put the spec where a next step says SPEC, or behind a command of ours that is all of it.
+
+    Whoever raised the error did not know how it was written.
+    """
+    if spec and next_step and _SPEC.search(next_step):
+        return _SPEC.sub(lambda _: spec, next_step)
     if spec and next_step and spec not in next_step:
         next_step = _MIGRATE.sub(lambda found: f"{found.group()} {spec}", next_step)
     words = (next_step or "").split()

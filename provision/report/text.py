@@ -96,7 +96,14 @@ def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
 def heading(survey: Survey, paint: Paint) -> str:
     """Return the line above a plan: the environment, its runtime, and how many steps there are."""
     reason = f" {paint('dim', f'({survey.reason})')}" if survey.reason else ""
-    return f"{paint('bold', survey.spec.name)} on {survey.runtime}{reason}: {count(len(survey.plan.steps), 'step')}"
+    return f"{paint('bold', survey.spec.name)} on {survey.runtime}{reason}: {_steps(survey.plan.steps)}"
+
+
+def _steps(steps: Sequence[Step]) -> str:
+    """Count the steps; what only a running server can tell may turn out to be nothing, and is counted apart."""
+    certain = sum(not is_foretold(each) for each in steps)
+    maybe = len(steps) - certain
+    return count(certain, "step") + (f", and {maybe} that may follow" if maybe else "")
 
 
 def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:

@@ -93,8 +93,7 @@ def check_made(spec: Spec, path: Path, look: Look) -> None:
     raise RefusedError(
         f"the directory {path} was not made for the environment {spec.name!r}; nothing was removed",
         evidence=[f"{os.path.relpath(record)} does not tell of it: it was there before, or that file was deleted"],
-        next_step=f"provision destroy {shlex.quote(os.path.relpath(spec.path))} && rm -r {shlex.quote(str(path))}"
-        "   (if nobody needs it)",
+        next_step=f"provision destroy SPEC && rm -r {shlex.quote(str(path))}   (if nobody needs it)",
     )
 
 

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 class _Cause(NamedTuple):
-    """A pattern in the message, what it means, and what to do; both may name {user}, {host}, {port}, {database}."""
+    """A pattern in the message, what it means, and what to do; both may name {user}, {host}, {port}, {database}.
+
+    ``ours`` is what to do where the server is run by us.
+    """
 
     pattern: str
     sentence: str
     next_step: str
+    ours: str = ""
 
 
 _PSQL = "`provision url SPEC` shows what is used"
@@ -88,9 +92,21 @@ _CAUSES = (
         "as an administrator: GRANT CONNECT ON DATABASE {place} TO {quoted}",
     ),
     _Cause(
-        r"too many (clients|connections)|remaining connection slots",
-        "the server at {host}:{port} has no connection left",
+        r"too many connections for (role|database)",
+        "the role {user!r} or the database {database!r} has as many sessions as it may have",
+        "end some, or as an administrator: ALTER ROLE {quoted} CONNECTION LIMIT -1; "
+        "ALTER DATABASE {place} CONNECTION LIMIT -1",
+    ),
+    _Cause(
+        r"too many clients|connection slots are reserved",
+        "the server at {host}:{port} has no connection left{number}",
         "end some sessions, or raise its max_connections",
+        "stop some of its clients, or all at once: provision restart SPEC; then raise `server.max_connections`",
+    ),
+    _Cause(
+        r'database ".*" is not currently accepting connections',
+        "the database {database!r} does not accept connections",
+        "as an administrator, in another database: ALTER DATABASE {place} ALLOW_CONNECTIONS true",
     ),
 )
 _UNREACHABLE = "start it, or correct `server.host` and `server.port`; provision does not start it (`runtime: external`)"
@@ -105,8 +121,13 @@ def is_worth_waiting(error: LoginError) -> bool:
     )
 
 
-def diagnosed(error: LoginError, endpoint: Endpoint) -> UnavailableError:
-    """Return the error to tell: the cause as a sentence, the words of libpq and the server, and what to do."""
+def diagnosed(
+    error: LoginError, endpoint: Endpoint, *, is_ours: bool = False, connections: int | None = None
+) -> UnavailableError:
+    """Return the error to tell: the cause as a sentence, the words of libpq and the server, and what to do.
+
+    ``is_ours``: the server is run by us; ``connections`` is how many it may have.
+    """
     text = "\n".join(error.evidence)
     cause = _cause(text)
     if cause is None:
@@ -121,10 +142,10 @@ def diagnosed(error: LoginError, endpoint: Endpoint) -> UnavailableError:
         "root": endpoint.sslrootcert,
         "quoted": identifier(endpoint.user),
         "place": identifier(endpoint.database),
+        "number": f": all {connections} are taken" if connections else "",
     }
-    return UnavailableError(
-        cause.sentence.format(**words), evidence=error.evidence, next_step=cause.next_step.format(**words)
-    )
+    advice = (cause.ours if is_ours else "") or cause.next_step
+    return UnavailableError(cause.sentence.format(**words), evidence=error.evidence, next_step=advice.format(**words))
 
 
 def _cause(text: str) -> _Cause | None:

@@ -37,16 +37,23 @@ class Login(Enum):
     NO_SERVER = "nothing accepts connections there"
     STARTING = "the server is starting up"
     NO_DATABASE = "the database does not exist"
+    FULL = "the server has no connection left"
+    CLOSED = "the database does not accept connections"
     REFUSED = "the server refuses this login"
 
 
 # libpq gives no SQLSTATE for a connection that fails, so the server's words have to do.
 _ANSWERS = (
+    (re.compile(r"too many (clients|connections)|connection slots are reserved"), Login.FULL),
+    (re.compile(r'database ".*" is not currently accepting connections'), Login.CLOSED),
     (re.compile(r'database ".*" does not exist'), Login.NO_DATABASE),
     (re.compile(r"password authentication failed|no pg_hba.conf entry|pg_hba.conf rejects"
                 r"|role \".*\" (does not exist|is not permitted)"), Login.REFUSED),
     (re.compile(r"the database system is (starting up|in recovery|shutting down|not yet accepting)"), Login.STARTING),
 )  # fmt: skip
+
+
+_BEFORE = re.compile(r"^.*?\b(?:FATAL|ERROR): +")
 
 
 class LoginError(UnavailableError):
@@ -58,6 +65,12 @@ class LoginError(UnavailableError):
             evidence=[line for line in message.splitlines() if line.strip()],
         )
         self.login = login
+
+    @property
+    def words(self) -> str:
+        """What the server itself said, without what libpq puts before it."""
+        said = self.evidence[-1] if self.evidence else self.login.value
+        return _BEFORE.sub("", said)
 
 
 def classify(message: str) -> Login:
@@ -184,11 +197,18 @@ def execute(endpoint: Endpoint, database: str, statements: Sequence[str]) -> Non
         StepFailedError: the server refused one, with its words.
     """
     import psycopg2
+    from psycopg2.errors import ReadOnlySqlTransaction
 
     with closing(connect(endpoint, database, read_only=False)) as connection, connection.cursor() as cursor:
         for statement in statements:
             try:
                 cursor.execute(statement)
+            except ReadOnlySqlTransaction as error:
+                raise StepFailedError(
+                    f"the server lets {endpoint.user!r} only read, so nothing was changed",
+                    evidence=[statement, *str(error).splitlines()],
+                    next_step="provision psql SPEC -- -c 'SHOW default_transaction_read_only'   (who has set that?)",
+                ) from error
             except psycopg2.Error as error:
                 raise StepFailedError(
                     "the server refused a statement", evidence=[statement, *str(error).splitlines()]

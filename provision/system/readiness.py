@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # A pause is a part of what was waited so far, so that a server that is quick to start is not kept waiting by us.
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _PART = 0.02, 0.25, 1 / 40
-_ANSWERS = (Login.OK, Login.NO_DATABASE, Login.REFUSED)
+_ANSWERS = (Login.OK, Login.NO_DATABASE, Login.REFUSED, Login.FULL, Login.CLOSED)
 
 
 def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | None], log_command: str) -> None:
@@ -42,12 +42,23 @@ def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | 
             raise StepFailedError(found.sentence, evidence=found.evidence, next_step=log_command)
         pause = _pause(began)
         if time.monotonic() + pause > began + timeout:
-            raise StepFailedError(
-                f"the server did not answer within {timeout:g} s (`ready_timeout`)",
-                evidence=last.evidence or (last.sentence,),
-                next_step=log_command,
-            )
+            raise _too_late(last, timeout, log_command)
         time.sleep(pause)
+
+
+def _too_late(last: LoginError, timeout: float, log_command: str) -> StepFailedError:
+    """Return the error for a server that was given all of its time; one that answers says what it is doing."""
+    if last.login is Login.STARTING:
+        return StepFailedError(
+            f"the server is there, and does not take logins after {timeout:g} s (`ready_timeout`)",
+            evidence=last.evidence,
+            next_step=f"{log_command}   # what it is doing; then the same command again, it goes on waiting",
+        )
+    return StepFailedError(
+        f"the server did not answer within {timeout:g} s (`ready_timeout`)",
+        evidence=last.evidence or (last.sentence,),
+        next_step=log_command,
+    )
 
 
 def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:

@@ -70,6 +70,7 @@ def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedPr
         ("plan", 64, "specs/dev.yml"),
         ("plan a.yml b.yml", 64, "unexpected extra argument"),
         ("plan specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
+        ("plan specs/prod.yml", 64, "specs/prod.yml does not exist\n"),
         ("plan spec/dev.yml", 64, "there is no directory spec"),
         ("plan specs", 64, "specs is a directory; name the spec file in it"),
         ("apply --detailed-exitcode specs/dev.yml", 64, "--detailed-exitcode goes with --check"),

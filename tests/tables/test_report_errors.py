@@ -12,7 +12,7 @@ import pytest
 
 from provision.errors import LockedError, Problem, ProvisionError, SpecError, UnavailableError
 from provision.report.console import PLAIN, Console, Paint
-from provision.report.errors import render, tell
+from provision.report.errors import complete, render, tell
 from provision.report.source import excerpt
 
 EXPECTED = Path(__file__).parent / "report" / "expected"
@@ -113,3 +113,19 @@ def test_a_bug_is_logged_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.
 )
 def test_exit_codes(error: BaseException, code: int) -> None:
     assert tell(error, Console(io.StringIO(), io.StringIO(), {})) == code
+
+
+@pytest.mark.parametrize(
+    ("next_step", "told"),
+    [
+        ("provision apply", "provision apply specs/dev.yml"),
+        ("provision destroy --data", "provision destroy --data specs/dev.yml"),
+        ("provision apply --help", "provision apply --help"),
+        ("correct it, then: provision render SPEC", "correct it, then: provision render specs/dev.yml"),
+        ("provision psql SPEC -- -c 'SELECT 1'", "provision psql specs/dev.yml -- -c 'SELECT 1'"),
+        ("docker info", "docker info"),
+        (None, None),
+    ],
+)
+def test_the_spec_stands_where_it_belongs(next_step: str | None, told: str | None) -> None:
+    assert complete(next_step, "specs/dev.yml") == told

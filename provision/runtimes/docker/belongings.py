@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
@@ -51,8 +49,7 @@ def check_ours(seen: Seen) -> None:
         RefusedError: with the commands that remove it by hand.
     """
     there = [name for name, volume in seen.volumes.items() if volume is not None]
-    first = f"provision destroy {shlex.quote(os.path.relpath(seen.spec.path))} && "
-    check_volumes(seen, [*there, *(each.name for each in seen.generations.kept)], first=first)
+    check_volumes(seen, [*there, *(each.name for each in seen.generations.kept)], first="provision destroy SPEC && ")
     data = seen.spec.server.data
     if isinstance(data, DataPath) and seen.look.exists(data.path):
         tenants.check_made(seen.spec, data.path, seen.look)

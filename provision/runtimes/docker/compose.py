@@ -188,7 +188,7 @@ class _Reader:
         return ProvisionError(
             f"the rendered {self.path.name} cannot be run: {what}",
             evidence=[str(self.path)],
-            next_step="correct your docker-compose.yml.j2, then: provision render",
+            next_step="correct your docker-compose.yml.j2, then: provision render SPEC",
         )
 
 

@@ -101,7 +101,7 @@ def check(site: DockerSite) -> None:
         raise RefusedError(
             f"the data is of PostgreSQL {major}, and there is no server that could be read",
             evidence=[f"the container {site.container_name!r} does not exist"],
-            next_step=f"set an image of PostgreSQL {major}, `provision apply`, and then upgrade again",
+            next_step=f"set an image of PostgreSQL {major}, `provision apply SPEC`, and then upgrade again",
         )
     copy = generations.copy_name(spec.server.data.declared or spec.server.data.name, spec.server.major)
     seen = site.look.engine(f"/volumes/{copy}")
