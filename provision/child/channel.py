@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 import traceback
 from typing import IO, TYPE_CHECKING, Any
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 class ElsewhereError(Exception):
     """``env.py`` is connected to another database than the one that shall be migrated."""
+
+
+class SharedError(Exception):
+    """A revision changes what all databases of the server share."""
+
+
+_STAGES: dict[type[BaseException], str] = {ElsewhereError: "elsewhere", SharedError: "shared"}
 
 
 def masked_forms(secrets: Iterable[str]) -> list[str]:
@@ -60,6 +68,8 @@ class Progress:
         self.revision: str | None = None
         self.since = 0.0
         self.commits = 0
+        self.go = threading.Semaphore(0)
+        """Released by each word that the parent sends after the request."""
         self.own: list[str] = []
         """Directories whose files are the user's, wherever they are installed."""
 
@@ -96,7 +106,7 @@ def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
     if hidden:
         error.hide_parameters = True  # type: ignore[attr-defined]
     return {
-        "stage": "elsewhere" if isinstance(error, ElsewhereError) else progress.stage,
+        "stage": _STAGES.get(type(error), progress.stage),
         "revision": progress.revision,
         "type": type(original).__name__,
         "message": message or type(original).__name__,

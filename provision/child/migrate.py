@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import guard
+from . import guard, rehearse
 from .channel import ElsewhereError
 from .config import Attributes, keep_logging, load_tree
 from .environment import bind
+from .trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,12 +21,19 @@ def serve(request: Request, progress: Progress) -> None:
     """Run ``env.py`` with the functions of Alembic wrapped, so that every revision is announced."""
     from alembic.runtime.environment import EnvironmentContext
 
+    if request.get("scratch"):
+        rehearse.fence(request["lock"])
     config, script = load_tree(request, progress)
     keep_logging()
     guard.watch(progress)
+    if request.get("trace"):
+        Trace(script, progress).listen()
     attributes = Attributes(request, config)
 
-    def steps(heads: tuple[str, ...], _context: Any) -> Iterator[Any]:
+    def steps(heads: tuple[str, ...], context: Any) -> Iterator[Any]:
+        if request.get("walk"):
+            yield from rehearse.walk(script, request, progress, context)
+            return
         if request["direction"] == "stamp":
             yield from _stamps(script, request, heads)
             return

@@ -30,7 +30,7 @@ def _table(operation: Any) -> str:
 
 
 def _index(operation: Any) -> str:
-    columns = ", ".join(str(getattr(each, "name", each)) for each in operation.columns or ())
+    columns = ", ".join(str(getattr(each, "name", each)) for each in getattr(operation, "columns", ()) or ())
     unique = "unique index" if getattr(operation, "unique", False) else "index"
     return f"{unique} {operation.index_name} on {_table(operation)}" + (f" ({columns})" if columns else "")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .channel import describe
 from .config import keep_logging, load_tree
 from .paper import NotOfflineError, Paper
+from .trace import line_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,20 @@ class Output(io.StringIO):
         super().__init__()
         self.sections: list[dict[str, Any]] = []
         self.failed: dict[str, dict[str, Any]] = {}
+        self.file: str | None = None
+        """The file of the revision that is being written down."""
+        self._pieces: list[tuple[int, str, int | None]] = []
+
+    def write(self, text: str) -> int:
+        """Write a piece down, and remember the line of the revision that it comes from."""
+        self._pieces.append((self.tell(), text, line_in(self.file)))
+        return super().write(text)
+
+    def pieces(self, section: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
+        """Yield what was written for a revision, piece by piece; without a line what Alembic adds by itself."""
+        for at, text, line in self._pieces:
+            if section["start"] <= at < section["end"]:
+                yield text, line
 
     def cut(self) -> tuple[str, str]:
         """Return what stands before the first revision, and after the last."""
@@ -72,6 +87,7 @@ def _render(config: Any, script: Any, request: Request, progress: Progress, mode
             name = str(step.revision.revision)
             step.migration_fn = _guarded(step.migration_fn, name, output, progress)
             output.sections.append({"revision": name, "start": output.tell()})
+            output.file = script.get_revision(name).path
             yield step
             output.sections[-1]["end"] = output.tell()
 
@@ -168,9 +184,9 @@ def _tell(output: Output, progress: Progress) -> None:
     for each in output.sections:
         why = output.failed.get(each["revision"])
         if why is None:
-            progress.channel.say(
-                "section", revision=each["revision"], sql=text[each["start"] : each["end"]], reason=None
-            )
+            sql = text[each["start"] : each["end"]]
+            pieces = [[progress.channel.mask(piece), line] for piece, line in output.pieces(each)]
+            progress.channel.say("section", revision=each["revision"], sql=sql, pieces=pieces, reason=None)
             continue
         kind = "" if why["type"] == "NotOfflineError" else f"{why['type']}: "
         reason = kind + why["message"].splitlines()[0]

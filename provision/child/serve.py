@@ -31,7 +31,7 @@ def main() -> int:
             return 0
         request: Request = json.loads(line)
         channel.hide(request["secrets"])
-        _die_with_parent()
+        _die_with_parent(progress)
         add_import_root(request["cwd"])
         progress.stage = "config"
         set_environment(request)
@@ -61,7 +61,7 @@ def versions() -> dict[str, Any]:
     }
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(progress: Progress) -> None:
     """End when the parent has gone: its lock is gone with it, and nobody is left to be told.
 
     The pipe from the parent moves out of the way, so that the user's code finds an empty standard input.
@@ -73,7 +73,7 @@ def _die_with_parent() -> None:
 
     def listen() -> None:
         while os.read(parent, 1):
-            pass
+            progress.go.release()
         os._exit(130)
 
     threading.Thread(target=listen, daemon=True).start()

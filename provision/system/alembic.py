@@ -18,7 +18,7 @@ from provision.system.alembic_events import MigrationEvent
 from provision.system.alembic_ledger import Ledger
 from provision.system.alembic_lock import LockConnection
 from provision.system.alembic_process import Child
-from provision.system.alembic_run import NoLockError, Run, request, serve
+from provision.system.alembic_run import NoLockError, Rehearsal, Run, request, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +49,11 @@ def migrate(
     effect: Migrate,
     on_event: Callable[[MigrationEvent], None],
     child: Child | None = None,
+    rehearsal: Rehearsal | None = None,
 ) -> Migrated:
     """Perform one :class:`~provision.model.Migrate`; ``child`` is one that was started early, and is used up.
+
+    With a ``rehearsal``, the endpoint is that of a scratch database.
 
     Raises:
         LockedError: somebody else was migrating all the time.
@@ -72,7 +75,8 @@ def migrate(
             ledger = Ledger(tree, graph, lock, on_event, runs=effect.direction != "stamp")
             ledger.open(before)
             then = alembic_watch.before(lock)
-            run = Run(tree, graph, location, endpoint, lock, deadline, _noting(ledger, on_event), effect, then)
+            told = _noting(ledger, on_event)
+            run = Run(tree, graph, location, endpoint, lock, deadline, told, effect, then, rehearsal)
             try:
                 if tree.command:
                     alembic_command.serve(run)
@@ -114,6 +118,8 @@ def _serve(run: Run, child: Child | None) -> None:
             try:
                 serve(run, running, request(run, rows, names))
             except NoLockError as failure:
+                if run.rehearsal is not None:  # nobody else is there: it would wait for itself again
+                    raise failure.error from None
                 failures = [*[each for each in failures if each.revision == failure.revision], failure]
             except ProvisionError:
                 if failures and time.monotonic() >= run.deadline and run.running in {None, failures[-1].revision}:

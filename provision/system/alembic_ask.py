@@ -25,12 +25,17 @@ NOWHERE = Endpoint("localhost", 5432, "nobody", Secret("unused"), "nowhere")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One revision as SQL; ``reason`` says why there is none, and ``place`` where that was found out."""
+    """One revision as SQL; ``reason`` says why there is none, and ``place`` where that was found out.
+
+    ``pieces`` are the same SQL as it was written: a statement each, and the line of its operation in the revision file;
+    None where it is none of the revision's.
+    """
 
     revision: str
     sql: str
     reason: str | None = None
     place: str | None = None
+    pieces: tuple[tuple[str, int | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +76,17 @@ def render(
     events = _ask(tree, graph, location, asked)
     texts = {each["event"]: each["sql"] for each in events if each["event"] in {"prologue", "epilogue"}}
     known = {
-        each["revision"]: Rendered(each["revision"], each["sql"], each["reason"], each.get("place"))
+        each["revision"]: Rendered(each["revision"], each["sql"], each["reason"], each.get("place"), _pieces(each))
         for each in events
         if each["event"] == "section"
     }
     why = next((each["reason"] for each in events if each["event"] == "without-env"), None)
     missing = [Rendered(name, "", "it was not reached") for name in names if name not in known]
     return Rendering(texts.get("prologue", ""), (*known.values(), *missing), texts.get("epilogue", ""), why)
+
+
+def _pieces(event: Mapping[str, Any]) -> tuple[tuple[str, int | None], ...]:
+    return tuple([(text, line) for text, line in event.get("pieces", ())])
 
 
 def compare(tree: Migrations, graph: Graph, location: Location, endpoint: Endpoint) -> tuple[str, ...]:

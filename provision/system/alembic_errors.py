@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from provision.system.alembic_watch import Leftover
 
 _STATEMENT = 300
+
+
+class NoModelsError(StepFailedError):
+    """``env.py`` gives Alembic no ``target_metadata``."""
+
+
 _PRINTED = 5
 _UNDEFINED_TABLE = "42P01"
 
@@ -94,7 +100,7 @@ def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python:
                 next_step=url_way(tree, location),
             )
         case "models":
-            error = StepFailedError(
+            error = NoModelsError(
                 "env.py names no models, so there is nothing to compare the database with",
                 evidence=more,
                 next_step=f"in {location.env}: give context.configure() `target_metadata=Base.metadata`",
@@ -102,6 +108,13 @@ def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python:
         case "write":
             error = StepFailedError(f"the revision file cannot be written: {first}", evidence=more)
             error.next_step = "correct what it says, and run the same command again"
+        case "shared":
+            error = StepFailedError(
+                f"revision {truth.graph.describe(event['revision'])} changes what all databases of the server share",
+                evidence=[f"{first} …", *place, "it was refused: only the scratch database may be changed"],
+                next_step="try this tree on a server of its own: "
+                "provision apply on a spec with `data: {ephemeral: true}`",
+            )
         case "revision":
             error = StepFailedError(
                 f"revision {truth.graph.describe(event['revision'])} failed",

@@ -100,6 +100,12 @@ class Child:
             self._stdin.write(json.dumps(request).encode() + b"\n")
             self._stdin.flush()
 
+    def go_on(self) -> None:
+        """Let a child go on that waits for a word of ours."""
+        with suppress(BrokenPipeError):
+            self._stdin.write(b"\n")
+            self._stdin.flush()
+
     def events(self, deadline: float, every: float | None = None) -> Iterator[Event]:
         """Yield what the child says until it ends, and ``quiet`` when it has said nothing for ``every`` seconds.
 

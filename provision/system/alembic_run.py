@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from provision.revisions import Graph, Location
     from provision.spec.model import Migrations
     from provision.system.alembic_lock import LockConnection
+    from provision.system.alembic_process import Event
 
 _LOOK_EVERY = 1.0
 NO_LOCK = frozenset({"55P03", "40P01"})
@@ -36,6 +37,18 @@ class NoLockError(Exception):
         self.error = error
 
 
+def _nothing(_child: Child, _event: Event) -> None:
+    """Do without what else a child has to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a run on a scratch database asks for beyond a migration, and who is told what else the child says."""
+
+    asks: Mapping[str, Any]
+    on_event: Callable[[Child, Event], None] = _nothing
+
+
 @dataclass(slots=True)
 class Run:
     """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached."""
@@ -49,6 +62,7 @@ class Run:
     on_event: Callable[[MigrationEvent], None]
     effect: Migrate
     before: alembic_watch.Before
+    rehearsal: Rehearsal | None = None
     pids: list[int] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     done: list[tuple[str, float]] = field(default_factory=list)
@@ -93,6 +107,7 @@ def request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> dict[str
         "revisions": list(names),
         "rows": list(rows),
         "lock": {"pid": run.lock.pid, "classid": CLASS_ID, "objid": OBJECT_ID},
+        **(run.rehearsal.asks if run.rehearsal else {}),
     }
 
 
@@ -179,6 +194,8 @@ def _listen(run: Run, child: Child, asked: dict[str, Any]) -> tuple[dict[str, An
                 return None, True
             case "error":
                 return event, False
+            case _ if run.rehearsal is not None:
+                run.rehearsal.on_event(child, event)
     return None, False
 
 

@@ -20,6 +20,8 @@ COMMANDS: Final = {
     "check": "Compare the models with the database. Changes nothing.",
     "revision": "Write a new revision file.",
     "merge": "Write a revision that joins several heads. Needs no server.",
+    "lint": "Look for what is dangerous in pending revisions; --trace runs them on a copy.",
+    "test": "Try four laws on scratch databases: one head, empty to head, up-down-up, models.",
 }
 """Every verb and its one-line help, in the order of the help page."""
 

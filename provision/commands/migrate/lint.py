@@ -1,0 +1,77 @@
+"""``provision migrate lint``: what is dangerous in pending revisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.migrate.shared import MigrateCommand, on_a_tree, one, open_tree, split
+from provision.commands.options import json_option, pass_console, switches
+
+if TYPE_CHECKING:
+    from provision.migrate.lint import Linted
+    from provision.migrate.trace import Trace
+    from provision.migrate.tree import Tree
+    from provision.report.console import Console
+
+
+@click.command(
+    "lint",
+    cls=MigrateCommand,
+    arguments="[TARGET|FROM:TO]",
+    epilog="Example: provision migrate lint --trace specs/dev.yml",
+)
+@on_a_tree
+@click.option("--all", "everything", is_flag=True, help="Every revision, also those that are applied. Needs no server.")
+@click.option("--trace", is_flag=True, help="Run them on a scratch copy too, and show what they lock and rewrite.")
+@json_option
+@switches
+@pass_console
+def command(console: Console, words: tuple[str, ...], tree: str | None, *, everything: bool, trace: bool) -> int:
+    """Look at the SQL of pending revisions with squawk. Nothing is run, unless --trace is given.
+
+    FROM:TO and --all need no server. Exits with 1 when something is found; `# provision: ignore RULE` in the revision
+    file, on the line of the operation or at the top, says that it is meant.
+    """
+    from provision.errors import EXIT_DONE, EXIT_FAILED
+    from provision.migrate.lint import lint
+
+    given, rest = split(words)
+    span = one(rest, default="", what="target")
+    if everything and span:
+        raise click.UsageError(f"--all and {span} exclude each other")
+    if trace and (everything or ":" in span):
+        raise click.UsageError("--trace runs what is pending in the database, so it goes without --all and FROM:TO")
+    chosen = open_tree(console, given, tree)
+    found = lint(chosen, "base:heads" if everything else span)
+    seen = _trace(chosen, found, span) if trace else None
+    _show(console, chosen, found, seen)
+    return EXIT_FAILED if found.findings else EXIT_DONE
+
+
+def _trace(tree: Tree, found: Linted, span: str) -> Trace:
+    from provision.migrate import scratch
+    from provision.migrate.trace import Trace, trace
+
+    if not found.revisions:
+        return Trace((), {}, is_clone=False, why="nothing is pending")
+    target = tree.graph.resolve(span or tree.declared.target, found.rows)
+    return trace(tree, scratch.server(tree), found.rows, target)
+
+
+def _show(console: Console, tree: Tree, found: Linted, seen: Trace | None) -> None:
+    from provision.report import lint as report
+
+    if console.json:
+        console.document(report.document(tree, found, seen, console.elapsed()))
+        return
+    paint = console.paint(console.out)
+    for line in report.lines(found, paint, every=console.verbose):
+        console.put(line)
+    if seen is not None and found.revisions:
+        for line in report.traced(tree, seen, paint, every=console.verbose):
+            console.say(line)
+    console.say(report.recap(tree, found, console.elapsed(), paint))
+    if found.findings:
+        console.say(f"{paint('cyan', 'next:')} {report.ADVICE}")

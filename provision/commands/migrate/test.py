@@ -1,0 +1,48 @@
+"""``provision migrate test``: four laws that a tree of migrations keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.migrate.shared import MigrateCommand, none, on_a_tree, open_tree, split
+from provision.commands.options import json_option, pass_console, switches
+
+if TYPE_CHECKING:
+    from provision.migrate.laws import Law
+    from provision.report.console import Console
+
+
+@click.command("test", cls=MigrateCommand, epilog="Example: provision migrate test specs/dev.yml")
+@on_a_tree
+@json_option
+@switches
+@pass_console
+def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
+    """Try four laws on scratch databases: one head, empty to head, up-down-up, and models.
+
+    The declared database is only read. The scratch databases are dropped at the end. Exits with 1 when a law is broken.
+    """
+    from provision.errors import EXIT_DONE, EXIT_FAILED
+    from provision.migrate import laws, scratch
+    from provision.report import laws as report
+    from provision.report.errors import complete
+    from provision.report.words import place
+
+    given, rest = split(words)
+    none(rest)
+    chosen = open_tree(console, given, tree)
+    endpoint = scratch.server(chosen)
+    paint = console.paint(console.talk)
+    console.say(report.heading(chosen, place(endpoint), paint))
+
+    def tell(law: Law) -> None:
+        for line in report.lines(law, paint, every=console.verbose):
+            console.say(complete(line, console.spec) or line)
+
+    found = laws.check(chosen, endpoint, tell)
+    if console.json:
+        console.document(report.document(chosen, found, console.elapsed()))
+    console.say(report.recap(found, chosen.spec.name, console.elapsed(), paint))
+    return EXIT_FAILED if any(law.outcome == "failed" for law in found) else EXIT_DONE

@@ -1,0 +1,75 @@
+"""The four laws of ``provision migrate test``, as text and as a document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from provision.report.words import clean, count, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from provision.migrate.laws import Law
+    from provision.migrate.tree import Tree
+    from provision.report.console import Paint
+    from provision.report.migration_documents import Document
+
+_SIGNS: Final = {"passed": ("green", "✓"), "failed": ("red", "✗"), "not checked": ("yellow", "·")}
+_WIDTH: Final = 14
+_MOST: Final = 12
+
+
+def lines(law: Law, paint: Paint, *, every: bool = False) -> Iterator[str]:
+    """Yield one law: its sign, its name, the result and its time; below it the evidence, and what to do."""
+    style, sign = _SIGNS[law.outcome]
+    text = f"not checked: {law.text}" if law.outcome == "not checked" else law.text
+    took = f"  {paint('dim', seconds(law.seconds))}" if law.seconds else ""
+    yield f"  {paint(style, sign)} {law.name:<{_WIDTH}}  {clean(text)}{took}"
+    evidence = [clean(line) for text in law.evidence for line in text.splitlines()]
+    shown = evidence if every else evidence[:_MOST]
+    yield from (f"      {line}" for line in shown)
+    if len(shown) < len(evidence):
+        yield f"      … {len(evidence) - len(shown)} more (-v shows them)"
+    if law.next_step:
+        yield f"      {paint('cyan', 'next:')} {law.next_step}"
+
+
+def recap(found: Sequence[Law], name: str, took: float, paint: Paint) -> str:
+    """Return the last line: how many laws the tree keeps, breaks, and could not be tried for."""
+    words = [
+        f"{sum(law.outcome == outcome for law in found)} {outcome}"
+        for outcome in ("failed", "passed", "not checked")
+        if any(law.outcome == outcome for law in found)
+    ]
+    return f"{paint('bold', name)}: {', '.join(words)}  {seconds(took)}"
+
+
+def heading(tree: Tree, place: str, paint: Paint) -> str:
+    """Return the first line: which tree is tried, and where."""
+    revisions = count(len(tree.graph), "revision")
+    return f"{paint('bold', tree.spec.name)}: {tree.name}, {revisions}, on scratch databases of {place}"
+
+
+def document(tree: Tree, found: Sequence[Law], took: float) -> Document:
+    """Return the document."""
+    return {
+        "schema": "provision/laws/1",
+        "environment": tree.spec.name,
+        "spec": str(tree.spec.path),
+        "tree": tree.name,
+        "passed": not any(law.outcome == "failed" for law in found),
+        "seconds": round(took, 3),
+        "laws": [
+            {
+                "name": law.name,
+                "outcome": law.outcome,
+                "text": law.text,
+                "evidence": list(law.evidence),
+                "revision": law.revision,
+                "path": law.path,
+                "next": law.next_step,
+                "seconds": round(law.seconds, 3),
+            }
+            for law in found
+        ],
+    }

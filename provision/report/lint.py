@@ -1,0 +1,143 @@
+"""What ``provision migrate lint`` has found, as text and as a document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.report.words import clean, count, seconds, shown
+from provision.revisions.locks import consequences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provision.migrate.lint import Linted
+    from provision.migrate.trace import Trace
+    from provision.migrate.tree import Tree
+    from provision.report.console import Paint
+    from provision.report.migration_documents import Document
+    from provision.revisions.findings import Finding
+    from provision.revisions.locks import Traced
+
+ADVICE = "correct the revisions; what is meant: `# provision: ignore RULE` on a line of the operation"
+_WIDEST = 110
+
+
+def lines(found: Linted, paint: Paint, *, every: bool = False) -> Iterator[str]:
+    """Yield each finding as ``file:line: rule: what is wrong — what to do``, with its statement; then odd comments."""
+    statement = ""
+    for each in found.findings:
+        if each.statement != statement and statement:
+            yield from _statement(statement, paint, every=every)
+        statement = each.statement
+        yield _finding(each, paint)
+    yield from _statement(statement, paint, every=every)
+    for path, line, text in found.unknown:
+        where = paint("bold", f"{shown(path)}:{line}:")
+        yield f"{where} {paint('yellow', clean(text))} means nothing; write `# provision: ignore RULE`"
+
+
+def _finding(each: Finding, paint: Paint) -> str:
+    where = f"{shown(each.path)}:{each.line}:" if each.line is not None else f"{shown(each.path)}:"
+    advice = f" — {each.advice}" if each.advice else ""
+    return f"{paint('bold', clean(where))} {paint('yellow', each.rule)}: {clean(each.message)}{clean(advice)}"
+
+
+def _statement(text: str, paint: Paint, *, every: bool) -> Iterator[str]:
+    if not text:
+        return
+    if every:
+        yield from (f"    {paint('dim', clean(line))}" for line in text.splitlines())
+        return
+    yield f"    {paint('dim', _short(text))}"
+
+
+def _short(text: str) -> str:
+    line = clean(" ".join(text.split()))
+    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 2]} …"
+
+
+def recap(tree: Tree, found: Linted, took: float, paint: Paint) -> str:
+    """Return the last line: how much was found, in how many revisions, and what comments have taken back."""
+    name = paint("bold", tree.spec.name)
+    what = count(len(found.revisions), "revision")
+    since = f" from {' + '.join(found.rows) or 'base'}" if found.revisions else ""
+    ignored = f", {found.ignored} ignored by comments" if found.ignored else ""
+    note = f" ({found.note})" if found.note else ""
+    if not found.revisions:
+        return f"{name}: nothing is pending{note}  {seconds(took)}"
+    if not found.findings:
+        return f"{name}: nothing found in {what}{since}{ignored}{note}  {seconds(took)}"
+    where = len({each.revision for each in found.findings})
+    return (
+        f"{name}: {count(len(found.findings), 'finding')} in {where} of {what}{since}{ignored}{note}  {seconds(took)}"
+    )
+
+
+def traced(tree: Tree, found: Trace, paint: Paint, *, every: bool = False) -> Iterator[str]:
+    """Yield what each statement locks and writes anew; those that nobody notices only when ``every`` one is wanted."""
+    where = "a clone" if found.is_clone else f"an empty copy, so the times say little ({found.why})"
+    yield f"{paint('bold', tree.spec.name)}: traced on {where}"
+    revision = None
+    for each in found.statements:
+        told = list(consequences(each, found.tables))
+        if not told and not every:
+            continue
+        if each.revision != revision:
+            revision = each.revision
+            yield f"  {tree.graph.describe(revision)}"
+        yield f"    {shown(each.path)}:{each.line}: {_short(each.statement)}  {paint('dim', seconds(each.seconds))}"
+        yield from (f"      {clean(line)}" for line in told)
+    if revision is None:
+        yield "  nobody waits, and no table is written anew"
+
+
+def document(tree: Tree, found: Linted, trace: Trace | None, took: float) -> Document:
+    """Return the document; ``trace`` is null where none was asked for."""
+    return {
+        "schema": "provision/lint/1",
+        "environment": tree.spec.name,
+        "spec": str(tree.spec.path),
+        "tree": tree.name,
+        "clean": not found.findings,
+        "from": list(found.rows),
+        "revisions": list(found.revisions),
+        "ignored": found.ignored,
+        "seconds": round(took, 3),
+        "findings": [
+            {
+                "revision": each.revision,
+                "path": str(each.path),
+                "line": each.line,
+                "rule": each.rule,
+                "level": each.level,
+                "message": each.message,
+                "advice": each.advice,
+                "statement": each.statement,
+            }
+            for each in found.findings
+        ],
+        "trace": _trace(trace) if trace is not None else None,
+    }
+
+
+def _trace(found: Trace) -> Document:
+    return {
+        "clone": found.is_clone,
+        "reason": found.why,
+        "statements": [_traced(each, found) for each in found.statements],
+    }
+
+
+def _traced(each: Traced, found: Trace) -> Document:
+    return {
+        "revision": each.revision,
+        "path": str(each.path),
+        "line": each.line,
+        "statement": each.statement,
+        "seconds": each.seconds,
+        "held": round(each.held, 4),
+        "concurrently": each.concurrently,
+        "locks": [{"table": lock.table, "mode": lock.name, "new_table": lock.is_new} for lock in each.locks],
+        "rewritten": list(each.rewritten),
+        "consequences": list(consequences(each, found.tables)),
+    }

@@ -1,0 +1,68 @@
+"""Sees the locks of a statement that runs ``CONCURRENTLY``, which are gone when it has ended.
+
+Such a statement waits at its end for every session that could still need what was there before. One that reads all
+tables, and looks at them as they were when it began, is waited for in any case: so the statement stands still in a
+place where all of its locks can be seen, and goes on at once.
+https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from provision.system.postgres import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provision.model import Endpoint
+
+_PATIENCE = 30.0
+_POLL = 0.005
+
+_TABLES = """
+SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname !~ '^(pg_|information_schema$)'
+"""
+_SEEN = """
+SELECT format('%%I.%%I', nspname, relname), mode FROM pg_locks
+JOIN pg_class ON pg_class.oid = relation JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE pid = %(pid)s AND granted AND locktype = 'relation' AND relkind IN ('r', 'p', 'm')
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND nspname !~ '^(pg_|information_schema$)'
+"""
+_STATE = """
+SELECT EXISTS (SELECT 1 FROM pg_locks WHERE pid = %(pid)s AND NOT granted),
+       coalesce((SELECT state FROM pg_stat_activity WHERE pid = %(pid)s), 'gone')
+"""
+
+
+def locks_of(endpoint: Endpoint, pid: int, go_on: Callable[[], None]) -> set[tuple[str, str]]:
+    """Let a session go on that is about to run such a statement; return the tables that it locks, and the modes.
+
+    Raises:
+        UnavailableError: the server cannot be reached.
+    """
+    with closing(connect(endpoint, read_only=False)) as gate, closing(connect(endpoint, read_only=True)) as eyes:
+        gate.set_session(isolation_level="REPEATABLE READ", autocommit=False)
+        with gate.cursor() as cursor, eyes.cursor() as look:
+            cursor.execute(_TABLES)
+            tables = ", ".join(name for (name,) in cursor.fetchall())
+            if tables:
+                cursor.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
+            go_on()
+            seen: set[tuple[str, str]] = set()
+            has_begun = False
+            deadline = time.monotonic() + _PATIENCE
+            while time.monotonic() < deadline:
+                look.execute(_STATE, {"pid": pid})
+                is_waiting, state = look.fetchone() or (False, "gone")
+                look.execute(_SEEN, {"pid": pid})  # after it, so that nothing is missed when it waits
+                seen |= {(str(name), str(mode)) for name, mode in look.fetchall()}
+                has_begun = has_begun or state == "active"
+                if is_waiting or state == "gone" or (has_begun and state != "active"):
+                    break
+                time.sleep(_POLL)
+            return seen

@@ -1,0 +1,152 @@
+"""The four laws, on scratch databases of the session's server: what breaks them is named, nothing else is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trees
+from rehearsals import change, tree_of, tried
+
+from provision.errors import StepFailedError
+from provision.migrate import laws, scratch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Server
+
+
+pytestmark = pytest.mark.server
+
+
+def test_a_tree_that_keeps_the_laws(tmp_path: Path, database: Server) -> None:
+    declared = trees.write(tmp_path, {name: trees.table(name) for name in ("alpha", "beta", "gamma")})
+    found = tried(tmp_path, database, declared)
+    assert [law for law in found.values() if law.outcome != "passed"] == [found[laws.MODELS]]
+    assert (found[laws.MODELS].outcome, found[laws.MODELS].text) == ("not checked", "env.py has no target_metadata")
+    assert found[laws.REVERSAL].text == "3 revisions"
+
+
+def test_what_a_downgrade_leaves_behind_is_named(tmp_path: Path, database: Server) -> None:
+    declared = trees.write(tmp_path, {name: trees.table(name) for name in ("alpha", "beta", "gamma")})
+    change(
+        tmp_path,
+        "beta",
+        up="op.add_column('alpha', sa.Column('note', sa.String(20)))\nop.execute('CREATE TYPE mood AS ENUM (\\'a\\')')",
+        down="op.alter_column('alpha', 'note', type_=sa.Text)",
+    )
+    law = tried(tmp_path, database, declared)[laws.REVERSAL]
+    path = str(tmp_path / "migrations" / "versions" / "beta.py")
+    assert (law.outcome, law.revision, law.path) == ("failed", "beta", path)
+    assert law.text.startswith("the second upgrade() of revision beta")
+    assert f"{path}: downgrade() leaves column public.alpha.note behind" in law.evidence
+    assert f"{path}: downgrade() leaves type public.mood behind" in law.evidence
+    assert law.evidence[-1] == "1 later revision was not tried"
+
+
+def test_every_revision_with_another_schema_is_named_when_all_run(tmp_path: Path, database: Server) -> None:
+    declared = trees.write(tmp_path, {name: trees.table(name) for name in ("alpha", "beta", "gamma")})
+    change(tmp_path, "beta", up="op.alter_column('alpha', 'id', comment='x')", down="pass")
+    change(tmp_path, "gamma", up="op.execute('DROP INDEX IF EXISTS i; CREATE INDEX i ON alpha (id)')", down="pass")
+    law = tried(tmp_path, database, declared)[laws.REVERSAL]
+    assert law.text == "another schema after beta  make beta, and 1 more"
+    assert [line.rpartition("/")[2] for line in law.evidence] == [
+        "beta.py: downgrade() leaves comment public.alpha.id behind",
+        "gamma.py: downgrade() leaves index public.i behind",
+    ]
+
+
+def test_what_is_not_meant_to_go_back_is_excused(tmp_path: Path, database: Server) -> None:
+    declared = trees.write(tmp_path, {name: trees.table(name) for name in ("alpha", "beta", "gamma")})
+    change(tmp_path, "beta", down="'''It cannot.'''\nraise NotImplementedError")
+    change(tmp_path, "gamma", down="pass", head="# provision: irreversible\n")
+    law = tried(tmp_path, database, declared)[laws.REVERSAL]
+    assert (law.outcome, law.text) == ("passed", "1 of 3 revisions")
+    assert law.evidence == (
+        "beta  make beta: not undone, its downgrade() raises (beta.py:10)",
+        "gamma  make gamma: not undone, its file says `# provision: irreversible`",
+    )
+
+
+def test_the_revision_that_fails_from_empty_is_named(tmp_path: Path, database: Server) -> None:
+    declared = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "op.drop_table('nowhere')"})
+    found = tried(tmp_path, database, declared)
+    assert (found[laws.UPGRADE].outcome, found[laws.UPGRADE].revision) == ("failed", "beta")
+    assert 'table "nowhere" does not exist' in found[laws.UPGRADE].evidence
+    assert found[laws.MODELS].outcome == "not checked"
+    assert found[laws.REVERSAL].text.startswith("the first upgrade() of revision beta")
+
+
+MODELS = """
+import sqlalchemy as sa
+metadata = sa.MetaData()
+sa.Table("alpha", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("note", sa.Text))
+"""
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_models_are_compared_with_the_head(differs: bool, tmp_path: Path, database: Server) -> None:  # noqa: FBT001
+    env = MODELS + trees.ENV.replace("connection=connection", "connection=connection, target_metadata=metadata")
+    declared = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ""}, env=env)
+    if differs:
+        up, down = "op.create_index('i', 'alpha', ['id'])", "op.drop_index('i', 'alpha')"
+    else:
+        up, down = "op.add_column('alpha', sa.Column('note', sa.Text))", "op.drop_column('alpha', 'note')"
+    change(tmp_path, "beta", up=up, down=down)
+    found = tried(tmp_path, database, declared)
+    assert found[laws.REVERSAL].outcome == "passed"
+    assert found[laws.MODELS].outcome == ("failed" if differs else "passed")
+    assert found[laws.MODELS].evidence == (("+ column alpha.note (TEXT)", "- index i on alpha") if differs else ())
+
+
+def test_two_heads_break_the_first_law_unless_they_are_wanted(tmp_path: Path, database: Server) -> None:
+    declared = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": trees.table("beta")})
+    path = tmp_path / "migrations" / "versions" / "other.py"
+    text = (path.parent / "beta.py").read_text().replace("beta", "other")
+    path.write_text(text)
+    found = tried(tmp_path, database, declared)
+    assert (found[laws.HEADS].outcome, found[laws.HEADS].text) == ("failed", "2 heads")
+    assert found[laws.REVERSAL].outcome == "passed"
+    assert tried(tmp_path, database, replace(declared, target="heads"))[laws.HEADS].outcome == "passed"
+
+
+ELSEWHERE = """
+from sqlalchemy import create_engine
+engine = create_engine({url!r})
+with engine.begin() as connection:
+    connection.execute(sa.text("CREATE TABLE hurt (id int)"))
+"""
+
+
+def test_nothing_but_the_scratch_database_is_reached(tmp_path: Path, database: Server) -> None:
+    here = database.endpoint
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha")})
+    (tmp_path / "url.py").write_text(
+        "from sqlalchemy.engine import URL\n"
+        f"URL = URL.create('postgresql+psycopg2', {here.user!r}, {here.password.reveal()!r}, {here.host!r}, "
+        f"{here.port}, {here.database!r})\n"
+    )
+    # A revision that opens the application's own engine, and an env.py that does not read the URL.
+    change(tmp_path, "alpha", up=ELSEWHERE.replace("{url!r}", "__import__('url').URL"))
+    found = tried(tmp_path, database, replace(tree, cwd=tmp_path))
+    for law in (found[laws.UPGRADE], found[laws.REVERSAL]):
+        assert law.outcome == "failed"
+        assert "another database" in law.text
+    env = trees.ENV.replace('context.config.get_main_option("sqlalchemy.url")', "__import__('url').URL")
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=env)
+    found = tried(tmp_path, database, replace(tree, cwd=tmp_path))
+    assert "another database" in found[laws.UPGRADE].text
+
+
+def test_what_all_databases_share_is_not_changed(tmp_path: Path, database: Server) -> None:
+    statement = "DO $$ BEGIN CREATE USER laws_role; END $$"
+    tree = tree_of(tmp_path, trees.write(tmp_path, {"alpha": f"op.execute({statement!r})"}))
+    with (
+        scratch.empty(tree, database.endpoint) as endpoint,
+        pytest.raises(StepFailedError, match="changes what all databases of the server share") as caught,
+    ):
+        scratch.upgrade(tree, endpoint, ("alpha",))
+    assert "only the scratch database" in " ".join(caught.value.evidence)
+    assert database.execute("SELECT 1 FROM pg_roles WHERE rolname = 'laws_role'") == []

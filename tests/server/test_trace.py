@@ -1,0 +1,81 @@
+"""What pending revisions lock and write anew, seen on a scratch copy: a clone, or the applied revisions run again."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+import trees
+from rehearsals import scratch_databases, tree_of
+
+from provision.errors import StepFailedError
+from provision.migrate.trace import trace
+from provision.revisions.locks import consequences, strongest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Server
+
+    from provision.spec.model import Migrations
+
+pytestmark = pytest.mark.server
+
+PENDING = """
+op.create_index("ix", "alpha", ["note"])
+op.alter_column(
+    "alpha",
+    "note",
+    type_=sa.Integer,
+    postgresql_using="length(note)",
+)
+op.create_table("beta", sa.Column("alpha", sa.Integer, sa.ForeignKey("alpha.id")))
+op.execute("SELECT 1")
+with op.get_context().autocommit_block():
+    op.create_index("cc", "alpha", ["note"], postgresql_concurrently=True)
+"""
+
+
+def declared(home: Path) -> Migrations:
+    """Write a tree with one revision to be applied, and one that is pending."""
+    first = 'op.create_table("alpha", sa.Column("id", sa.Integer, primary_key=True), sa.Column("note", sa.Text))'
+    return trees.write(home, {"alpha": first, "beta": PENDING})
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_locks_and_rewrites_are_seen(connected: bool, tmp_path: Path, database: Server) -> None:  # noqa: FBT001
+    tree = tree_of(tmp_path, declared(tmp_path))
+    trees.run(tree.declared, database.endpoint, "alpha")
+    database.execute("INSERT INTO alpha SELECT n, 'x' FROM generate_series(1, 100) AS n", "ANALYZE alpha")
+    with closing(database.connect()) as other:
+        if not connected:
+            other.close()
+        found = trace(tree, database.endpoint, ("alpha",), ("beta",))
+    assert found.is_clone is not connected
+    assert (found.why is None) is not connected
+    told = {each.line - 6: (each, list(consequences(each, found.tables))) for each in found.statements}
+    index, retyped, made, read, concurrently = (told[line] for line in (1, 2, 8, 9, 11))
+    size = "public.alpha (about 100 rows, "
+    assert index[1][0].startswith(f"SHARE on {size}")
+    assert "writers wait until the commit" in index[1][0]
+    assert retyped[0].rewritten == ("public.alpha",)
+    assert retyped[1][0].startswith(f"ACCESS EXCLUSIVE on {size}")
+    assert "readers and writers wait" in retyped[1][0]
+    assert retyped[1][1].startswith("public.alpha is written anew, with its indexes: about 100 rows")
+    assert [each.table for each in strongest(made[0].locks) if not each.is_new] == []  # held already
+    assert read[1] == []
+    assert concurrently[0].concurrently
+    assert "nobody waits but VACUUM and other schema changes while it runs" in concurrently[1][0]
+    assert index[0].held >= index[0].seconds + retyped[0].seconds
+    assert scratch_databases(database) == []
+    assert database.execute("SELECT version_num FROM alembic_version") == [("alpha",)]
+
+
+def test_a_revision_that_fails_fails_on_the_copy(tmp_path: Path, database: Server) -> None:
+    tree = tree_of(tmp_path, trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "op.drop_table('no')"}))
+    trees.run(tree.declared, database.endpoint, "alpha")
+    with pytest.raises(StepFailedError, match="revision beta") as caught:
+        trace(tree, database.endpoint, ("alpha",), ("beta",))
+    assert caught.value.evidence[-1] == "this was on a scratch copy; the database is as it was"
+    assert scratch_databases(database) == []
