@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -312,20 +311,7 @@ def test_a_child_that_is_killed(tmp_path: Path, database: Server) -> None:
 
 def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, database: Server) -> None:
     tree = trees.write(tmp_path, {"alpha": "op.execute('CREATE TABLE alpha ()'); " + SLEEP})
-    here = database.endpoint
-    program = (
-        "import sys; from pathlib import Path; from dataclasses import replace; import trees;"
-        "from provision.model import Endpoint, Secret; from provision.spec.model import Migrations;"
-        f"tree = Migrations('app', Path({str(tree.script_location)!r}), None, 'head', False, None,"
-        " 'alembic_version', None, 60.0);"
-        f"trees.run(tree, Endpoint({here.host!r}, {here.port}, {here.user!r}, Secret(sys.stdin.read()),"
-        f" {here.database!r}))"
-    )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, env=env) as other:
-        assert other.stdin is not None
-        other.stdin.write(here.password.reveal().encode())
-        other.stdin.close()
+    with trees.running(tree, database.endpoint) as other:
         while database.execute(ASLEEP) == [(0,)]:
             assert other.poll() is None
             time.sleep(0.05)

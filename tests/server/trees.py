@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from provision.system.alembic import migrate
 from provision.system.alembic_files import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from conftest import Server
@@ -86,3 +87,22 @@ def undo(tree: Migrations, endpoint: Endpoint, target: str) -> Migrated:
     files = load(tree)
     effect = Migrate(tree.name, files[0].version_rows(files[0].resolve(target)), "downgrade")
     return migrate(replace(tree, allow_downgrade=True), files, endpoint, effect, lambda _event: None)
+
+
+@contextmanager
+def running(tree: Migrations, here: Endpoint) -> Iterator[subprocess.Popen[bytes]]:
+    """Upgrade in a process of its own."""
+    program = (
+        "import sys; from pathlib import Path; import trees;"
+        "from provision.model import Endpoint, Secret; from provision.spec.model import Migrations;"
+        f"tree = Migrations('app', Path({str(tree.script_location)!r}), None, 'head', False, None,"
+        f" 'alembic_version', None, 60.0, ledger={tree.ledger});"
+        f"trees.run(tree, Endpoint({here.host!r}, {here.port}, {here.user!r}, Secret(sys.stdin.read()),"
+        f" {here.database!r}))"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, env=env) as process:
+        assert process.stdin is not None
+        process.stdin.write(here.password.reveal().encode())
+        process.stdin.close()
+        yield process
