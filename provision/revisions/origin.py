@@ -198,7 +198,9 @@ def _nowhere(found: Origin) -> tuple[tuple[str, ...], str]:
         return (f"it came with {found.commit}; no branch or tag has its file now", *shallow), (
             f"{join((*found.git, 'switch', '--detach', found.commit.short))}   # or restore a backup from before it"
         )
-    fetch = join((*found.git, "fetch", "--all", *(("--unshallow",) if found.is_shallow else ())))
+    # A shallow clone has one branch; the others have to be named.
+    what = ("--unshallow", "origin", "+refs/heads/*:refs/remotes/origin/*") if found.is_shallow else ("--all",)
+    fetch = join((*found.git, "fetch", *what))
     lost = join((*found.git, "log", "--reflog", "--oneline", f"-S{found.revision}"))
     return ("no branch, tag or commit in this repository has its file", *shallow), (
         f"{fetch}   # and the same command again; `{lost}` finds it on a branch that was deleted here"

@@ -211,6 +211,8 @@ def test_a_shallow_clone(repository: Repository) -> None:
     repository("clone", "-q", "--depth", "1", f"file://{repository.top}", str(clone.top))
     found = clone.find()
     assert (found.refs, found.is_shallow) == ((), True)
+    clone.follow(found)
+    assert names(clone.find()) == ["refs/remotes/origin/orders"]
 
 
 def test_no_repository(tmp_path: Path) -> None:
