@@ -23,7 +23,19 @@ class SharedError(Exception):
     """A revision changes what all databases of the server share."""
 
 
-_STAGES: dict[type[BaseException], str] = {ElsewhereError: "elsewhere", SharedError: "shared"}
+class IncompleteError(Exception):
+    """A revision file lacks a function; ``place`` is the file."""
+
+    def __init__(self, place: str, function: str) -> None:
+        super().__init__(function)
+        self.place = place
+
+
+_STAGES: dict[type[BaseException], str] = {
+    ElsewhereError: "elsewhere",
+    SharedError: "shared",
+    IncompleteError: "incomplete",
+}
 
 
 def masked_forms(secrets: Iterable[str]) -> list[str]:
@@ -112,7 +124,7 @@ def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
         "message": message or type(original).__name__,
         "sqlstate": getattr(original, "pgcode", None) or getattr(original, "sqlstate", None),
         "statement": error.statement if hidden else None,  # type: ignore[attr-defined]
-        "place": _place(error, progress.own),
+        "place": error.place if isinstance(error, IncompleteError) else _place(error, progress.own),
         "clean": progress.commits == 0,
         "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import guard, rehearse
-from .channel import ElsewhereError
+from .channel import ElsewhereError, IncompleteError
 from .config import Attributes, keep_logging, load_tree
 from .environment import bind
 from .trace import Trace
@@ -66,7 +66,11 @@ def _steps(script: Any, request: Request, heads: tuple[str, ...]) -> list[Any]:
     upgrade = request["direction"] == "upgrade"
     if sorted(heads) == sorted(request["rows"]):
         make = MigrationStep.upgrade_from_script if upgrade else MigrationStep.downgrade_from_script
-        return [make(script.revision_map, script.get_revision(name)) for name in request["revisions"]]
+        revisions = [script.get_revision(name) for name in request["revisions"]]
+        for each in revisions:
+            if not hasattr(each.module, request["direction"]):
+                raise IncompleteError(each.path, f"{request['direction']}()")
+        return [make(script.revision_map, each) for each in revisions]
     if upgrade:
         return list(script._upgrade_revs(tuple(request["target"]), heads))  # noqa: SLF001
     raise _other_rows(heads, request)

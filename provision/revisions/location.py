@@ -72,7 +72,8 @@ def locate(tree: Migrations, config: str | None = None, find: Callable[[str], Pa
     if not where:
         section = "" if tree.section == "alembic" else f" in its section [{tree.section}]"
         sentence = f"{tree.config} does not say where the migrations are{section}"
-        advice = "add `script_location = %(here)s/migrations` to it, or name the pyproject.toml that has [tool.alembic]"
+        advice = "write `script_location`, the directory with env.py, in place of `config`, or add it to the file: "
+        advice += "`script_location = %(here)s/migrations`; it may also be in a pyproject.toml with [tool.alembic]"
         raise MigrationsError(sentence, next_step=advice)
     return _location(_path(str(where), cwd, tree.config, find), cwd, options, tree.config, find)
 

@@ -112,6 +112,11 @@ def read_fields(source: bytes, path: Path) -> Fields:
     if len(values["revision"]) != 1 or not values["revision"][0]:
         raise _not_static("revision", assigned["revision"], path)
     line = assigned["revision"].lineno
+    if "down_revision" not in assigned:
+        raise MigrationsError(
+            f"{path}:{line} is revision {values['revision'][0]}, and states no `down_revision`",
+            next_step="write the id of the revision that it follows, or `down_revision = None` if it is the first",
+        )
     return [
         values["revision"][0],
         values["down_revision"],
@@ -120,7 +125,7 @@ def read_fields(source: bytes, path: Path) -> Fields:
         _first_line(ast.get_docstring(module)),
         list(_created_tables(module)),
         line,
-        assigned["down_revision"].lineno if "down_revision" in assigned else line,
+        assigned["down_revision"].lineno,
     ]
 
 

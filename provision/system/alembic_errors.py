@@ -73,26 +73,50 @@ _URL_WAY = (
 
 def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str, truth: Truth) -> ProvisionError:
     """Return the error for a child that reported one."""
-    tree, location = files
-    place = [f"at {event['place']}"] if event["place"] else []
-    first, *more = str(event["message"]).splitlines() or [event["type"]]
-    what = first if event["sqlstate"] else f"{event['type']}: {first}"
+    error = _before_env(event, files, python) or _in_env(event, files, python, truth)
+    error.add_note(f"In the migration process ({python}):\n{event['traceback']}")
+    return error
+
+
+def _before_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> ProvisionError | None:
+    tree, _ = files
+    first, more, what, place = _parts(event)
     match event["stage"]:
         case "import":
-            error = StepFailedError(
+            return StepFailedError(
                 f"{python} cannot load Alembic: {first}",
                 next_step="set `migrations.python` to the interpreter that has the project's packages, "
                 f"or install them there: {python} -m pip install alembic psycopg2-binary",
             )
+        case "config" if event["type"] == "ModuleNotFoundError":
+            return StepFailedError(
+                f"{python} cannot connect: {first}",
+                next_step="set `migrations.python` to the interpreter that has the project's packages, "
+                f"or install one there: {python} -m pip install psycopg2-binary",
+            )
         case "config":
             where = tree.config or tree.script_location
-            error = StepFailedError(f"Alembic cannot use {where}: {what}", evidence=more, next_step="correct it")
+            return StepFailedError(f"Alembic cannot use {where}: {what}", evidence=more, next_step="correct it")
         case "load":
-            error = StepFailedError(
+            return StepFailedError(
                 f"a revision file cannot be loaded: {what}",
                 evidence=[*place, *more, "nothing was migrated"],
                 next_step="correct the file, or set `migrations.python` to the interpreter that has what it imports",
             )
+        case "incomplete":
+            return StepFailedError(
+                f"{event['place']} has no function `{first}`",
+                evidence=["nothing was migrated"],
+                next_step="write it into the file, and run the same command again",
+            )
+        case _:
+            return None
+
+
+def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str, truth: Truth) -> ProvisionError:
+    tree, location = files
+    first, more, what, place = _parts(event)
+    match event["stage"]:
         case "elsewhere":
             error = StepFailedError(
                 f"the migrations would go to another database: {first}",
@@ -123,9 +147,17 @@ def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python:
             )
         case _:
             evidence = [*more, *_statement(event), *place, *_words(event), *truth.lines]
-            error = StepFailedError(f"env.py failed: {what}", evidence=evidence, next_step=_after_env(event, location))
-    error.add_note(f"In the migration process ({python}):\n{event['traceback']}")
+            error = StepFailedError(
+                f"env.py failed: {what}", evidence=evidence, next_step=_after_env(event, files, python)
+            )
     return error
+
+
+def _parts(event: Mapping[str, Any]) -> tuple[str, list[str], str, list[str]]:
+    """Return the first line of a message, the others, the first with the error's type, and the place."""
+    first, *more = str(event["message"]).splitlines() or [event["type"]]
+    what = first if event["sqlstate"] else f"{event['type']}: {first}"
+    return first, more, what, [f"at {event['place']}"] if event["place"] else []
 
 
 def died(status: int, printed: str, truth: Truth) -> ProvisionError:
@@ -213,12 +245,22 @@ def _after_failure(event: Mapping[str, Any], truth: Truth) -> str:
     return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
 
 
-def _after_env(event: Mapping[str, Any], location: Location) -> str:
-    way = own_program(_text(location.env), event["type"], str(event["message"]))
-    if way:
+def _after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> str:
+    tree, location = files
+    kind, message = str(event["type"]), str(event["message"])
+    if way := own_program(_text(location.env), kind, message):
         return (
             f"this env.py wants the program of its application, which prepares what it needs; under `migrations`: {way}"
         )
+    if "requires an async driver" in message:
+        return f"install a driver that env.py's asynchronous engine can use: {python} -m pip install asyncpg"
+    if kind in {"ModuleNotFoundError", "ImportError"}:
+        return (
+            "set `migrations.python` to the interpreter that has what env.py imports, or install it for "
+            f"{python}; a module of the project is looked for in `migrations.cwd`, now {location.cwd}"
+        )
+    if kind in {"OperationalError", "InvalidPasswordError"} or event["sqlstate"]:
+        return url_way(tree, location)
     return "correct env.py or what it needs, and run the same command again"
 
 

@@ -59,16 +59,21 @@ def write(home: Path, revisions: Mapping[str, str], *, env: str = ENV) -> Migrat
     return Migrations("app", versions.parent, None, "head", False, None, "alembic_version", None, 60.0)
 
 
-def provision_apply(spec: Path, database: Server, name: str, *words: str) -> subprocess.Popen[str]:
-    """Start an apply of a spec that declares the server as somebody else's, and the tree beside the spec."""
+def provision_apply(
+    spec: Path, database: Server, name: str, *words: str, more: str = "", password: str | None = None
+) -> subprocess.Popen[str]:
+    """Start an apply of a spec that declares the server as somebody else's, and the tree beside the spec.
+
+    ``words`` take the place of the command, ``more`` is what the spec adds to the tree.
+    """
     at = database.endpoint
     spec.write_text(
         f"name: {name}\nserver: {{runtime: external, image: 'postgres:18', host: {at.host}, port: {at.port}, "
         f"database: '{at.database}', credentials: {{user: postgres, password: '${{PW}}'}}}}\n"
-        "migrations: {script_location: ./migrations}\n"
+        f"migrations: {{script_location: ./migrations{more}}}\n"
     )
     argv = (sys.executable, *(words or ("-m", "provision", "apply", "-v")), str(spec))
-    environ = {**os.environ, "PW": at.password.reveal()}
+    environ = {**os.environ, "PW": password or at.password.reveal()}
     return subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

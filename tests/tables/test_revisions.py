@@ -132,9 +132,12 @@ def test_a_branch_label_can_be_depended_on() -> None:
 
 
 def test_a_changed_a_new_and_a_deleted_file_are_seen_through_the_cache() -> None:
-    sources = {Path(f"{name}.py"): f"revision = {name!r}".encode() for name in "ab"}
+    sources = {Path(f"{name}.py"): f"revision = {name!r}\ndown_revision = None".encode() for name in "ab"}
     cache = Graph.of(sources).cache
-    sources = {Path("a.py"): b"revision = 'z'", Path("c.py"): b"revision = 'c'"}
+    sources = {
+        Path("a.py"): b"revision = 'z'\ndown_revision = None",
+        Path("c.py"): b"revision = 'c'\ndown_revision = None",
+    }
     again = Graph.of(sources, cache)
     assert list(again.revisions) == ["z", "c"]
     assert len(again.cache) == 2
@@ -147,7 +150,7 @@ def test_a_changed_a_new_and_a_deleted_file_are_seen_through_the_cache() -> None
 
 
 def test_a_cache_that_is_no_cache_is_no_harm() -> None:
-    source = {Path("a.py"): b"revision = 'a'"}
+    source = {Path("a.py"): b"revision = 'a'\ndown_revision = None"}
     key = next(iter(Graph.of(source).cache))
     again = Graph.of(source, {key: ["wrong"]})
     assert (list(again.revisions), again.is_recalled) == (["a"], False)
