@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+_USES = {"_sa_instance_state": "it inspects the database", "connect": "it works in a session of its own"}
+"""What is looked for first in a connection, and what that is for."""
+
 
 class NotOfflineError(Exception):
     """What is done needs a database."""
@@ -69,7 +72,8 @@ class Paper:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        message = f"it uses the connection ({name}), and there is none while statements are only written down"
+        what = _USES.get(name, f"it uses the connection ({name})")
+        message = f"{what}, and there is none while statements are only written down"
         raise NotOfflineError(message)
 
 

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+import sqlalchemy as sa
 from alembic import command as alembic
 from alembic.config import Config
+from alembic.operations import ops
 from click.testing import CliRunner
 
+from provision.child import operations
 from provision.cli import verbs
 from provision.commands.migrate.shared import MigrateCommand, on_a_tree, split
 from provision.errors import MigrationsError, ProvisionError, UsageError
@@ -250,3 +253,36 @@ def test_a_tree_of_a_program_says_what_it_cannot_do(tmp_path: Path) -> None:
         result = CliRunner().invoke(verbs, ["migrate", *words.split(), str(tmp_path / "dev.yml")], obj=Console())
         assert isinstance(result.exception, ProvisionError)
         assert told in result.exception.sentence
+
+
+# --- what autogenerate has found ---------------------------------------------------------------------------------
+
+COLUMN = sa.Column("n", sa.Integer, nullable=False)
+FOUND: dict[str, ops.MigrateOperation] = {
+    "+ table s.t": ops.CreateTableOp("t", [COLUMN], schema="s"),
+    "- table t": ops.DropTableOp("t"),
+    "+ column t.n (INTEGER, NOT NULL)": ops.AddColumnOp("t", COLUMN),
+    "- column s.t.n": ops.DropColumnOp("t", "n", schema="s"),
+    "+ unique index ix on t (id)": ops.CreateIndexOp("ix", "t", ["id"], unique=True),
+    "- index ix on t": ops.DropIndexOp("ix", "t"),
+    "+ unique constraint uq on t": ops.CreateUniqueConstraintOp("uq", "t", ["id"]),
+    "+ check constraint ck on t": ops.CreateCheckConstraintOp("ck", "t", sa.text("id > 0")),
+    "+ primary key pk on t": ops.CreatePrimaryKeyOp("pk", "t", ["id"]),
+    "+ foreign key fk on t (id) to u (n)": ops.CreateForeignKeyOp("fk", "t", "u", ["id"], ["n"]),
+    "+ foreign key on s.t (id) to u (n)": ops.CreateForeignKeyOp(None, "t", "u", ["id"], ["n"], source_schema="s"),
+    "- foreign key fk on t": ops.DropConstraintOp("fk", "t", "foreignkey"),
+    "- constraint without a name on t": ops.DropConstraintOp(None, "t"),
+    "~ table t: comment → 'x'": ops.CreateTableCommentOp("t", "x"),
+    "~ table t: no comment any more": ops.DropTableCommentOp("t"),
+    "~ SQL: SELECT 1": ops.ExecuteSQLOp("SELECT\n  1"),
+    "~ column t.n: type INTEGER → BIGINT, NULL → NOT NULL, default none → 5, comment None → 'c'": ops.AlterColumnOp(
+        "t", "n", existing_type=sa.Integer(), modify_type=sa.BigInteger(), modify_nullable=False,
+        modify_server_default=sa.text("5"), modify_comment="c"),
+    "~ RenameTableOp": ops.RenameTableOp("t", "u"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", FOUND)
+def test_each_operation_is_a_line(line: str) -> None:
+    assert list(operations.lines(ops.UpgradeOps([ops.ModifyTableOps("t", [FOUND[line]])]))) == [line]
+    assert list(operations.lines(ops.UpgradeOps([FOUND[line]]))) == [line]
