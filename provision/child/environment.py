@@ -28,7 +28,7 @@ def bind(environment: Any, request: Request, progress: Progress, instead: Callab
             kw.setdefault("transaction_per_migration", True)
         else:
             kw["transaction_per_migration"] = False
-        kw["include_name"] = _without_ledger(kw.get("include_name"), kw.get("target_metadata"))
+        kw["include_name"] = _without_ours(kw.get("include_name"), kw.get("target_metadata"), request.get("others", ()))
         configure(*args, **kw)
 
     def run_in_our_database(**kw: Any) -> None:
@@ -44,16 +44,22 @@ def bind(environment: Any, request: Request, progress: Progress, instead: Callab
     environment.run_migrations = run_in_our_database
 
 
-def _without_ledger(include_name: Any, metadata: Any) -> Callable[[Any, str, Any], bool]:
-    """Return the filter of names of ``env.py``, which never gets to see our own schema unless the models use it."""
+def _without_ours(include_name: Any, metadata: Any, others: Any) -> Callable[[Any, str, Any], bool]:
+    """Return the filter of names of ``env.py``, which never gets to see what is no model's.
+
+    That is our own schema, unless the models use it, and the version tables of the ``others``: [schema or None, name].
+    """
     several = metadata if isinstance(metadata, (list, tuple)) else [metadata]
     theirs = {(table.schema, table.name) for each in several if each is not None for table in each.tables.values()}
+    hidden = {(schema, name) for schema, name in others} - theirs
 
     def include(name: Any, kind: str, parents: Any) -> bool:
         if kind == "schema" and name == LEDGER and not any(schema == LEDGER for schema, _ in theirs):
             return False
-        if kind == "table" and parents.get("schema_name") == LEDGER and (LEDGER, name) not in theirs:
-            return False
+        if kind == "table":
+            schema = parents.get("schema_name")
+            if (schema, name) in hidden or (schema == LEDGER and (schema, name) not in theirs):
+                return False
         return True if include_name is None else bool(include_name(name, kind, parents))
 
     return include

@@ -15,18 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One tree of a spec, read. ``others`` are the names of the spec's other trees."""
+    """One tree of a spec, read."""
 
     spec: Spec
     declared: Migrations
     graph: Graph
     location: Location
-    others: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The name of the tree in the spec."""
         return self.declared.name
+
+    @property
+    def other_version_tables(self) -> tuple[tuple[str | None, str], ...]:
+        """The version tables (schema or None, name) of the spec's other trees."""
+        others = [each for each in self.spec.migrations if each.name != self.name]
+        return tuple([(each.version_table_schema, each.version_table) for each in others])
 
 
 def choose(spec: Spec, name: str | None = None) -> Tree:
@@ -56,5 +61,4 @@ def choose(spec: Spec, name: str | None = None) -> Tree:
             next_step=f"write one of these names: --tree {next(iter(trees))}",
         )
     found = Trees(spec)
-    others = tuple([each for each in trees if each != chosen])
-    return Tree(spec, trees[chosen], found[chosen], found.location(chosen), others)
+    return Tree(spec, trees[chosen], found[chosen], found.location(chosen))

@@ -43,7 +43,7 @@ def check(tree: Tree) -> tuple[str, ...]:
         StepFailedError: env.py failed, or names no models.
     """
     endpoint = _at_head(tree)
-    return alembic_ask.compare(tree.declared, tree.graph, tree.location, endpoint)
+    return alembic_ask.compare(tree.declared, tree.graph, tree.location, endpoint, tree.other_version_tables)
 
 
 def revision(tree: Tree, wanted: Wanted) -> Written:
@@ -104,11 +104,13 @@ def _given(wanted: Wanted) -> dict[str, Any]:
 
 
 def _write(tree: Tree, given: dict[str, Any], allow_empty: bool, endpoint: Endpoint | None) -> Written:  # noqa: FBT001
-    files = (tree.declared, tree.graph, tree.location)
-    done = alembic_ask.write(*files, given, allow_empty=allow_empty, endpoint=endpoint)
+    def write(at: Endpoint | None) -> Written | None:
+        files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
+        return alembic_ask.write(*files, given, allow_empty=allow_empty, endpoint=at, others=others)
+
+    done = write(endpoint)
     if done is None:  # env.py is run for every new file, because the configuration says `revision_environment = true`
-        _, there = running(tree)
-        done = alembic_ask.write(*files, given, allow_empty=allow_empty, endpoint=there)
+        done = write(running(tree)[1])
     if done is None:
         message = "the child asked for a server twice"
         raise TypeError(message)

@@ -17,12 +17,12 @@ def lines(script: Script) -> Iterator[str]:
     """Yield the lines of a script that can be pasted into psql."""
     tree = script.tree
     way = "upgrade" if script.upgrade else "downgrade"
+    if script.rendering is None:
+        yield f"-- {tree.spec.name}, migrations/{tree.name}: no SQL: {clean(script.unknown)}"
+        return
     yield f"-- {tree.spec.name}, migrations/{tree.name}: {way} from {' + '.join(script.rows) or 'base'}"
     if script.note:
         yield f"-- {script.note}"
-    if script.rendering is None:
-        yield f"-- no SQL: {clean(script.unknown)}"
-        return
     if script.rendering.without_env:
         yield f"-- rendered without env.py: {clean(script.rendering.without_env.splitlines()[0])}"
     if script.missing:

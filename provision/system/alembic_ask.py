@@ -14,10 +14,12 @@ from provision.system.alembic_process import Child, OutOfTimeError, secrets_of
 from provision.system.alembic_run import common
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from provision.revisions import Graph, Location
     from provision.spec.model import Migrations
+
+    Others = Sequence[tuple[str | None, str]]
 
 NOWHERE = Endpoint("localhost", 5432, "nobody", Secret("unused"), "nowhere")
 """What ``env.py`` is told where no server is needed."""
@@ -89,8 +91,12 @@ def _pieces(event: Mapping[str, Any]) -> tuple[tuple[str, int | None], ...]:
     return tuple([(text, line) for text, line in event.get("pieces", ())])
 
 
-def compare(tree: Migrations, graph: Graph, location: Location, endpoint: Endpoint) -> tuple[str, ...]:
+def compare(
+    tree: Migrations, graph: Graph, location: Location, endpoint: Endpoint, others: Others = ()
+) -> tuple[str, ...]:
     """Return the differences between the models and the database, a line each.
+
+    ``others`` are the version tables of other trees (schema or None, name), which are no model's.
 
     Raises:
         StepFailedError: env.py failed, names no models, or went to another database.
@@ -102,6 +108,7 @@ def compare(tree: Migrations, graph: Graph, location: Location, endpoint: Endpoi
             "kind": "compare",
             "words": ["revision", "--autogenerate"],
             "lock": lock.mark(),
+            "others": others,
         }
         events = _ask(tree, graph, location, asked)
     return tuple([each["text"] for each in events if each["event"] == "operation"])
@@ -123,6 +130,7 @@ def write(
     *,
     allow_empty: bool,
     endpoint: Endpoint | None,
+    others: Others = (),
 ) -> Written | None:
     """Write a revision file; None when that needs the database, and no ``endpoint`` was given.
 
@@ -136,6 +144,7 @@ def write(
         "words": ["revision", *(["--autogenerate"] if revision["autogenerate"] else [])],
         "revision": dict(revision),
         "allow_empty": allow_empty,
+        "others": others,
         "lock": None,
     }
     if endpoint is None:

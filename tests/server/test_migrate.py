@@ -139,6 +139,9 @@ def test_models_are_compared_without_our_own_schema_and_without_writing(
     assert compare(tree, database) == ("~ column alpha.name: type VARCHAR(10) → VARCHAR(20), NOT NULL → NULL",)
     database.execute("ALTER TABLE alpha ALTER name TYPE varchar(20), ALTER name DROP NOT NULL")
     assert compare(tree, database) == ()
+    database.execute("CREATE TABLE their_versions (version_num text)")
+    assert alembic_ask.compare(tree, *load(tree), database.endpoint, [(None, "their_versions")]) == ()
+    database.execute("DROP TABLE their_versions")
     assert before[0][0] - database.execute("SELECT count(*) FROM pg_class")[0][0] == 2
     assert database.execute("SELECT to_regclass('provision.applied_revisions')::text") != [(None,)]
 
