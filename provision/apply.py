@@ -7,10 +7,8 @@ because a command exited with 0.
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision import desired as desires
@@ -29,13 +27,14 @@ from provision.model import (
     WaitReady,
     WriteFile,
 )
-from provision.perform import Performer
+from provision.perform import Performer, advise_room, told
 from provision.runtimes import SUPERUSER
 from provision.system import files as filesystem
 from provision.system import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from provision.model import Effect, Endpoint, Progress, Step
     from provision.observe import Survey, World
@@ -218,22 +217,12 @@ class _Run:
 
     def _perform(self, effect: Effect, step: Step, plan: Plan, performer: Performer) -> None:
         try:
-            _perform_or_tell(effect, performer)
+            told(effect, performer)
         except ProvisionError as failure:
+            advise_room(failure, performer.world)
             if isinstance(effect, ReloadSettings | WaitReady | ServerCall) or step.address.kind == settings.KIND:
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
             raise
-
-
-def _perform_or_tell(effect: Effect, performer: Performer) -> None:
-    """Perform an effect; what the system says about a file in between is an error like any other."""
-    try:
-        performer.perform(effect)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        path = Path(os.fsdecode(error.filename))
-        raise filesystem.failure(error, f"{path} cannot be used", path) from error
 
 
 def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionError, *, restarted: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import singledispatchmethod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, StepFailedError, UnknownRevisionError
@@ -32,12 +34,15 @@ from provision.system import files
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
+    from provision.errors import ProvisionError
     from provision.model import Endpoint, Plan, Progress
     from provision.observe import World
     from provision.system.alembic import Migrated, MigrationEvent
     from provision.system.alembic_process import Child
     from provision.system.engine_calls import Engine
     from provision.system.fence import Fence
+
+_NO_ROOM = "No space left on device"
 
 
 class Performer:
@@ -244,3 +249,24 @@ class Performer:
     def _tell(self, event: MigrationEvent) -> None:
         tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail
         tell(str(event))
+
+
+def told(effect: Effect, performer: Performer) -> None:
+    """Perform an effect; what the system says about a file in between is an error like any other.
+
+    Raises:
+        ProvisionError: it failed, with the evidence.
+    """
+    try:
+        performer.perform(effect)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        path = Path(os.fsdecode(error.filename))
+        raise files.failure(error, f"{path} cannot be used", path) from error
+
+
+def advise_room(failure: ProvisionError, world: World) -> None:
+    """Say what helps when the server had no room for its data; what was done so far is gone on with."""
+    if isinstance(failure, StepFailedError) and any(_NO_ROOM in line for line in failure.evidence):
+        failure.next_step = f"make room for the data ({world.site.status.data}), then: provision apply SPEC"

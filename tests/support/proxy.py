@@ -1,4 +1,4 @@
-"""The engine behind a socket of ours: "on another host", or with what it is asked written down."""
+"""The engine behind a socket of ours: "on another host", or with what it is asked written down, or mortal."""
 
 from __future__ import annotations
 
@@ -31,6 +31,40 @@ def recorded_engine(directory: Path) -> Iterator[tuple[str, list[str]]]:
         listener.listen()
         threading.Thread(target=_accept, args=(listener, requests), daemon=True).start()
         yield f"unix://{directory}/engine.sock", requests
+
+
+@contextmanager
+def mortal_engine(directory: Path, last_words: str) -> Iterator[str]:
+    """Serve the engine on a Unix socket until it is asked for ``last_words``; it never hears them, nor anything more.
+
+    Gives the URL for DOCKER_HOST.
+    """
+    path = directory / "engine.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        threading.Thread(target=_accept_until, args=(listener, path, last_words.encode()), daemon=True).start()
+        yield f"unix://{path}"
+
+
+def _accept_until(listener: socket.socket, path: Path, last_words: bytes) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=_serve_until, args=(client, path, last_words), daemon=True).start()
+
+
+def _serve_until(client: socket.socket, path: Path, last_words: bytes) -> None:
+    with client, socket.socket(socket.AF_UNIX) as engine:
+        engine.connect(SOCKET)
+        threading.Thread(target=_pump, args=(engine, client), daemon=True).start()
+        with suppress(OSError):
+            while chunk := client.recv(1 << 16):
+                if last_words in chunk:
+                    path.unlink(missing_ok=True)
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                engine.sendall(chunk)
 
 
 def _accept(listener: socket.socket, requests: list[str] | None = None) -> None:

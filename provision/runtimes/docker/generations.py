@@ -10,7 +10,6 @@ rows then that the copy has not.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,8 @@ BASE = "provision.base"
 FROM_VOLUME = "provision.from-volume"
 FROM_MAJOR = "provision.from-major"
 FROM_IMAGE = "provision.from-image"
+FROM_START = "provision.from-start"
+"""When the server that was copied had been started, as the engine tells it."""
 VERIFIED = "provision.verified"
 
 
@@ -169,11 +170,10 @@ def _major(volume: Mapping[str, Any]) -> int:
 
 
 def _is_outdated(mark: Mapping[str, Any], container: Mapping[str, Any] | None, older: set[str]) -> bool:
-    """Tell whether the server was started on one of the older volumes after a copy was verified."""
+    """Tell whether the server was started on one of the older volumes after a copy was verified.
+
+    The mark holds when it had been started last. Two times are never put in order: a clock may be set back in between.
+    """
     if container is None or not older & {each.get("Name") for each in container["Mounts"]}:
         return False
-    return _time(container["State"]["StartedAt"]) >= _time(mark["CreatedAt"])
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    return bool(container["State"]["StartedAt"] != mark["Labels"].get(FROM_START))

@@ -263,7 +263,8 @@ class Upgrade:
     @property
     def _mark_labels(self) -> Mapping[str, str]:
         own = {key: self._labels[key] for key in (compose.ENVIRONMENT, compose.DIRECTORY)}
-        return {**own, generations.VERIFIED: self.copy}
+        started = str((self.site.container or {"State": {"StartedAt": ""}})["State"]["StartedAt"])
+        return {**own, generations.VERIFIED: self.copy, generations.FROM_START: started}
 
     def _body(self) -> tuple[Mapping[str, Any], Mapping[str, tuple[str | Secret, int]]]:
         """Return what creates the temporary container, and the files that it gets instead of the old server's."""

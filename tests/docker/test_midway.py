@@ -1,0 +1,75 @@
+"""What happens to engine, container and network while an apply works: a clear error, and the next one goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker.errors
+import pytest
+from support.proxy import mortal_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.environment import Environment
+
+
+@pytest.mark.parametrize("last_words", ["/networks/create", "/containers/create", "/start"])
+def test_the_engine_goes_away(environment: Environment, last_words: str) -> None:
+    with tempfile.TemporaryDirectory() as place, mortal_engine(Path(place), last_words) as url:
+        told = environment.run("apply", code=None, DOCKER_HOST=url)
+        assert told.code in (1, 69)
+        assert f"the engine at {url}" in told.err
+        assert "next: docker info" in told.err
+        assert "no Docker engine answers" in environment.run("apply", code=69, DOCKER_HOST=url).err
+    environment.apply()
+    environment.settled()
+
+
+def pause(environment: Environment) -> None:
+    environment.engine.client.pause(environment.name)
+
+
+def remove(environment: Environment) -> None:
+    environment.engine.client.remove_container(environment.name, force=True)
+
+
+def cut_off(environment: Environment) -> None:
+    environment.engine.client.disconnect_container_from_network(environment.name, f"{environment.name}_default")
+
+
+MISHAPS = {
+    pause: "is paused",
+    remove: "is gone",
+    cut_off: "",
+}
+
+
+@pytest.mark.parametrize("mishap", MISHAPS, ids=lambda each: each.__name__)
+def test_what_happens_to_a_container_that_starts(environment: Environment, mishap: Callable[..., None]) -> None:
+    environment.server(ready_timeout="8s")
+    argv = (sys.executable, "-m", "provision", "apply", environment.spec.name)
+    with subprocess.Popen(
+        argv, cwd=environment.directory, env=environment.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with suppress(docker.errors.APIError):
+                if environment.container["State"]["Running"]:
+                    mishap(environment)
+                    break
+        _, said = run.communicate()
+    told = said.decode()
+    assert run.returncode in (0, 1), told
+    if run.returncode:
+        assert MISHAPS[mishap] in told
+        assert "next: " in told
+    assert "unexpected error" not in told
+    environment.server(ready_timeout="60s").apply()
+    environment.settled()
