@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import test_alembic_envs as envs
 import trees
 
 from provision.errors import MigrationsError, ProvisionError, RefusedError, StepFailedError
@@ -137,6 +138,52 @@ def test_a_url_that_env_py_puts_into_the_configuration_as_it_is(tmp_path: Path, 
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=puts + trees.ENV)
     assert "%" in database.endpoint.password.reveal()
     assert trees.run(replace(tree, env=options(SHOP_URL="{url}")), database.endpoint).after == ("alpha",)
+
+
+TENANT = """
+tenant = context.get_x_argument(as_dictionary=True)["tenant"]
+with engine.connect() as connection:
+    connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{tenant}"')
+    connection.exec_driver_sql(f'SET search_path TO "{tenant}"')
+    connection.commit()
+    context.configure(connection=connection, version_table_schema=tenant)
+"""
+
+
+def test_a_schema_for_each_tenant(tmp_path: Path, database: Server) -> None:
+    head, _, tail = trees.ENV.partition("with engine")
+    env = head + TENANT + tail.partition("(connection=connection)\n")[2]
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": trees.table("beta")}, env=env)
+    for tenant in ("acme", "über @:"):
+        here = replace(tree, name=tenant, x=options(tenant=tenant), version_table_schema=tenant)
+        assert trees.run(here, database.endpoint).after == ("beta",)
+        assert trees.run(here, database.endpoint).revisions == ()
+        assert database.execute(f"SELECT to_regclass('\"{tenant}\".beta') IS NOT NULL") == [(True,)]
+
+
+PARTS = "postgresql+{driver}://{{user}}:{{password}}@{{host}}:{{port}}/{{database}}"
+ASYNC = envs.HEAD + envs.ASYNC.replace(
+    "async_engine_from_config(", "create_async_engine(os.environ['DSN'], #", 1
+).replace('prefix="sqlalchemy.",', "").replace("import async_engine_from_config", "import create_async_engine")
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "asyncpg"])
+def test_names_with_every_odd_character(driver: str, tmp_path: Path, database: Server) -> None:
+    name, user = "dä@b:/ %x?#[]'\"", "ü ser%@:/"
+    quoted = {each: '"' + each.replace('"', '""') + '"' for each in (name, user)}
+    password = database.endpoint.password.reveal().replace("'", "''")
+    database.execute(
+        f"CREATE ROLE {quoted[user]} LOGIN PASSWORD '{password}'",
+        f"CREATE DATABASE {quoted[name]} OWNER {quoted[user]}",
+    )
+    endpoint = replace(database.endpoint, user=user, database=name)
+    env = envs.made("os.environ['DSN']") if driver == "psycopg2" else ASYNC
+    try:
+        tree = trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=env)
+        tree = replace(tree, env=options(DSN=PARTS.format(driver=driver)))
+        assert trees.run(tree, endpoint).after == ("alpha",)
+    finally:
+        database.execute(f"DROP DATABASE {quoted[name]} WITH (FORCE)", f"DROP ROLE {quoted[user]}")
 
 
 USED = "    connection.exec_driver_sql('SELECT 1')\n    context.configure("

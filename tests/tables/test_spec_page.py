@@ -36,7 +36,10 @@ SECTIONS: dict[str, Mapping[str, Key]] = {
 NESTED = [title for title in SECTIONS if title != "The top of the file"]
 MISSING = {"name": "name: shop-dev\n", "server": "server: {image: postgres:17}\n"}
 """What makes a whole spec of an example that shows one section."""
-EXAMPLES = re.findall(r"```yaml( defaults)?\n(.*?)```", PAGE, re.DOTALL)
+TREES = (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```yaml( defaults)?\n(.*?)```", PAGE + TREES, re.DOTALL)
+LINES = re.findall(r"`(\w+: [^`]+)`", "\n".join(re.findall(r"^\|.*?\|(.*)\|$", TREES, re.MULTILINE)))
+"""What migrations.md tells to write under `migrations`."""
 
 
 def section(title: str) -> str:
@@ -100,3 +103,15 @@ def test_an_example_is_right(text: str, tmp_path: Path) -> None:
     path = tmp_path / "specs" / "spec.yml"
     path.write_text(text + "".join(line for key, line in MISSING.items() if key not in yaml.safe_load(text)))
     assert load(path, {"HOME": str(tmp_path)}).name == "shop-dev"
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_for_a_kind_of_tree_is_right(line: str, tmp_path: Path) -> None:
+    for file in ("env.py", "pyproject.toml"):
+        (tmp_path / file).touch()
+    path = tmp_path / "specs" / "spec.yml"
+    path.parent.mkdir()
+    place = {} if line.startswith(("config", "script_location")) else {"script_location": ".."}
+    tree = {**place, **yaml.safe_load(line)}
+    path.write_text(yaml.safe_dump({"name": "shop-dev", "server": {"image": "postgres:17"}, "migrations": tree}))
+    assert load(path, {}).migrations
