@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.errors import UnavailableError
 from provision.migrate.sql import between
 from provision.revisions import notes
 from provision.revisions.findings import NOT_RENDERED, Finding, Script, findings, statements
@@ -44,7 +45,11 @@ def lint(tree: Tree, span: str) -> Linted:
         MigrationsError: an end is not one of this tree's.
     """
     program = squawk.find()
-    script = between(tree, span)
+    try:
+        script = between(tree, span)
+    except UnavailableError as error:
+        error.evidence = ("what needs no server: --all, or a range FROM:TO",)
+        raise
     names = tuple([each.revision for each in script.rendering.revisions]) if script.rendering else ()
     said = {name: notes.read(tree.graph[name].path.read_text(encoding="utf-8")) for name in names}
     found, ignored = _looked_at(program, tree, script, said)

@@ -54,6 +54,11 @@ def empty(tree: Tree, endpoint: Endpoint) -> AbstractContextManager[Endpoint]:
     return scratch.database(endpoint, tree.spec.name)
 
 
+def renew(server: Endpoint, endpoint: Endpoint) -> None:
+    """Make a scratch database empty again."""
+    scratch.renew(server, endpoint)
+
+
 def upgrade(
     tree: Tree, endpoint: Endpoint, target: Sequence[str], tell: Callable[[MigrationEvent], None] = lambda _: None
 ) -> None:

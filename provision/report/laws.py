@@ -9,14 +9,15 @@ from provision.report.words import clean, count, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.migrate.laws import Law
+    from provision.migrate.law import Law
     from provision.migrate.tree import Tree
     from provision.report.console import Paint
     from provision.report.migration_documents import Document
 
 _SIGNS: Final = {"passed": ("green", "✓"), "failed": ("red", "✗"), "not checked": ("yellow", "·")}
 _WIDTH: Final = 14
-_MOST: Final = 12
+_MOST: Final = 24
+_MOST_BELOW: Final = 3
 
 
 def lines(law: Law, paint: Paint, *, every: bool = False) -> Iterator[str]:
@@ -26,12 +27,21 @@ def lines(law: Law, paint: Paint, *, every: bool = False) -> Iterator[str]:
     took = f"  {paint('dim', seconds(law.seconds))}" if law.seconds else ""
     yield f"  {paint(style, sign)} {law.name:<{_WIDTH}}  {clean(text)}{took}"
     evidence = [clean(line) for text in law.evidence for line in text.splitlines()]
-    shown = evidence if every else evidence[:_MOST]
+    shown = evidence if every else list(_first_of_each(evidence))[:_MOST]
     yield from (f"      {line}" for line in shown)
     if len(shown) < len(evidence):
         yield f"      … {len(evidence) - len(shown)} more (-v shows them)"
     if law.next_step:
         yield f"      {paint('cyan', 'next:')} {law.next_step}"
+
+
+def _first_of_each(evidence: Sequence[str]) -> Iterator[str]:
+    """Yield the lines without the indented ones that are too many below one that is not."""
+    below = 0
+    for line in evidence:
+        below = below + 1 if line.startswith(" ") else 0
+        if below <= _MOST_BELOW:
+            yield line
 
 
 def recap(found: Sequence[Law], name: str, took: float, paint: Paint) -> str:

@@ -38,13 +38,24 @@ class Difference:
 
 
 def sentences(found: list[Difference]) -> list[str]:
-    """Return what differs, a sentence each; what goes with a table is not told beside the table."""
+    """Return what differs, a sentence each; columns go with their table, and an index with its constraint."""
     gone: set[tuple[str, str]] = {
         (each.phase, each.name)
         for each in found
         if each.kind.endswith(("table", "view")) and (each.wanted is None or each.found is None)
     }
-    return [str(each) for each in found if not _is_part(each, gone)]
+    keys = {(each.phase, _index_of(each.name)) for each in found if each.kind == "constraint"}
+    return [
+        str(each)
+        for each in found
+        if not _is_part(each, gone) and not (each.kind == "index" and (each.phase, each.name) in keys)
+    ]
+
+
+def _index_of(constraint: str) -> str:
+    """Return the name of the index that a constraint may have: ``public.t_pkey`` for ``public.t.t_pkey``."""
+    table, _, name = constraint.rpartition(".")
+    return f"{table.rpartition('.')[0]}.{name}"
 
 
 def _is_part(each: Difference, gone: set[tuple[str, str]]) -> bool:

@@ -99,6 +99,20 @@ def database(endpoint: Endpoint, whose: str, *, copied: bool = False) -> Iterato
             _drop(connection, name)
 
 
+def renew(server: Endpoint, endpoint: Endpoint) -> None:
+    """Make a scratch database empty again; ``server`` leads to the declared one.
+
+    Raises:
+        StepFailedError: it cannot be made.
+        UnavailableError: the server cannot be reached.
+    """
+    with closing(connect(server, MAINTENANCE, read_only=False)) as connection:
+        _drop(connection, endpoint.database)
+        _create(connection, endpoint.database, None)
+        with suppress(_errors()):
+            _copy_settings(server, endpoint.database)
+
+
 def drop_leftovers(connection: psycopg2.extensions.connection) -> tuple[str, ...]:
     """Drop the scratch databases of runs that are over, and return their names."""
     dropped = []

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jsonschema
 import pytest
 import trees
 from rehearsals import change, tree_of, tried
 
 from provision.errors import StepFailedError
 from provision.migrate import laws, scratch
+from provision.migrate.reversal import REVERSAL
+from provision.report import laws as report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from conftest import Server
 
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.server
 
 
@@ -26,7 +32,9 @@ def test_a_tree_that_keeps_the_laws(tmp_path: Path, database: Server) -> None:
     found = tried(tmp_path, database, declared)
     assert [law for law in found.values() if law.outcome != "passed"] == [found[laws.MODELS]]
     assert (found[laws.MODELS].outcome, found[laws.MODELS].text) == ("not checked", "env.py has no target_metadata")
-    assert found[laws.REVERSAL].text == "3 revisions"
+    assert found[REVERSAL].text == "3 revisions"
+    document = report.document(tree_of(tmp_path, declared), tuple(found.values()), 1.5)
+    jsonschema.validate(document, json.loads((ROOT / "docs/schema/laws.json").read_text()))
 
 
 def test_what_a_downgrade_leaves_behind_is_named(tmp_path: Path, database: Server) -> None:
@@ -37,32 +45,40 @@ def test_what_a_downgrade_leaves_behind_is_named(tmp_path: Path, database: Serve
         up="op.add_column('alpha', sa.Column('note', sa.String(20)))\nop.execute('CREATE TYPE mood AS ENUM (\\'a\\')')",
         down="op.alter_column('alpha', 'note', type_=sa.Text)",
     )
-    law = tried(tmp_path, database, declared)[laws.REVERSAL]
+    change(tmp_path, "gamma", down="pass\nraise ValueError('no')")
+    law = tried(tmp_path, database, declared)[REVERSAL]
     path = str(tmp_path / "migrations" / "versions" / "beta.py")
     assert (law.outcome, law.revision, law.path) == ("failed", "beta", path)
-    assert law.text.startswith("the second upgrade() of revision beta")
-    assert f"{path}: downgrade() leaves column public.alpha.note behind" in law.evidence
-    assert f"{path}: downgrade() leaves type public.mood behind" in law.evidence
-    assert law.evidence[-1] == "1 later revision was not tried"
+    assert law.text == "beta  make beta, and 1 more"
+    assert law.evidence[:2] == (
+        f"beta  make beta  ({path})",
+        '  the second upgrade() failed: column "note" of relation "alpha" already exists',
+    )
+    assert "  downgrade() leaves column public.alpha.note behind" in law.evidence
+    assert "  downgrade() leaves type public.mood behind" in law.evidence
+    assert law.evidence[-2] == "  downgrade() failed: ValueError: no"  # the walk goes on behind it
 
 
 def test_every_revision_with_another_schema_is_named_when_all_run(tmp_path: Path, database: Server) -> None:
     declared = trees.write(tmp_path, {name: trees.table(name) for name in ("alpha", "beta", "gamma")})
     change(tmp_path, "beta", up="op.alter_column('alpha', 'id', comment='x')", down="pass")
     change(tmp_path, "gamma", up="op.execute('DROP INDEX IF EXISTS i; CREATE INDEX i ON alpha (id)')", down="pass")
-    law = tried(tmp_path, database, declared)[laws.REVERSAL]
-    assert law.text == "another schema after beta  make beta, and 1 more"
-    assert [line.rpartition("/")[2] for line in law.evidence] == [
-        "beta.py: downgrade() leaves comment public.alpha.id behind",
-        "gamma.py: downgrade() leaves index public.i behind",
-    ]
+    law = tried(tmp_path, database, declared)[REVERSAL]
+    assert law.text == "beta  make beta, and 1 more"
+    versions = tmp_path / "migrations" / "versions"
+    assert law.evidence == (
+        f"beta  make beta  ({versions / 'beta.py'})",
+        "  downgrade() leaves comment public.alpha.id behind",
+        f"gamma  make gamma  ({versions / 'gamma.py'})",
+        "  downgrade() leaves index public.i behind",
+    )
 
 
 def test_what_is_not_meant_to_go_back_is_excused(tmp_path: Path, database: Server) -> None:
     declared = trees.write(tmp_path, {name: trees.table(name) for name in ("alpha", "beta", "gamma")})
     change(tmp_path, "beta", down="'''It cannot.'''\nraise NotImplementedError")
     change(tmp_path, "gamma", down="pass", head="# provision: irreversible\n")
-    law = tried(tmp_path, database, declared)[laws.REVERSAL]
+    law = tried(tmp_path, database, declared)[REVERSAL]
     assert (law.outcome, law.text) == ("passed", "1 of 3 revisions")
     assert law.evidence == (
         "beta  make beta: not undone, its downgrade() raises (beta.py:10)",
@@ -76,7 +92,7 @@ def test_the_revision_that_fails_from_empty_is_named(tmp_path: Path, database: S
     assert (found[laws.UPGRADE].outcome, found[laws.UPGRADE].revision) == ("failed", "beta")
     assert 'table "nowhere" does not exist' in found[laws.UPGRADE].evidence
     assert found[laws.MODELS].outcome == "not checked"
-    assert found[laws.REVERSAL].text.startswith("the first upgrade() of revision beta")
+    assert found[REVERSAL].text.startswith("the first upgrade() of revision beta")
 
 
 MODELS = """
@@ -96,7 +112,7 @@ def test_models_are_compared_with_the_head(differs: bool, tmp_path: Path, databa
         up, down = "op.add_column('alpha', sa.Column('note', sa.Text))", "op.drop_column('alpha', 'note')"
     change(tmp_path, "beta", up=up, down=down)
     found = tried(tmp_path, database, declared)
-    assert found[laws.REVERSAL].outcome == "passed"
+    assert found[REVERSAL].outcome == "passed"
     assert found[laws.MODELS].outcome == ("failed" if differs else "passed")
     assert found[laws.MODELS].evidence == (("+ column alpha.note (TEXT)", "- index i on alpha") if differs else ())
 
@@ -108,7 +124,7 @@ def test_two_heads_break_the_first_law_unless_they_are_wanted(tmp_path: Path, da
     path.write_text(text)
     found = tried(tmp_path, database, declared)
     assert (found[laws.HEADS].outcome, found[laws.HEADS].text) == ("failed", "2 heads")
-    assert found[laws.REVERSAL].outcome == "passed"
+    assert found[REVERSAL].outcome == "passed"
     assert tried(tmp_path, database, replace(declared, target="heads"))[laws.HEADS].outcome == "passed"
 
 
@@ -131,7 +147,7 @@ def test_nothing_but_the_scratch_database_is_reached(tmp_path: Path, database: S
     # A revision that opens the application's own engine, and an env.py that does not read the URL.
     change(tmp_path, "alpha", up=ELSEWHERE.replace("{url!r}", "__import__('url').URL"))
     found = tried(tmp_path, database, replace(tree, cwd=tmp_path))
-    for law in (found[laws.UPGRADE], found[laws.REVERSAL]):
+    for law in (found[laws.UPGRADE], found[REVERSAL]):
         assert law.outcome == "failed"
         assert "another database" in law.text
     env = trees.ENV.replace('context.config.get_main_option("sqlalchemy.url")', "__import__('url').URL")

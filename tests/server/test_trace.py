@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jsonschema
 import pytest
 import trees
 from rehearsals import scratch_databases, tree_of
 
 from provision.errors import StepFailedError
+from provision.migrate.lint import Linted
 from provision.migrate.trace import trace
+from provision.report import lint as report
 from provision.revisions.locks import consequences, strongest
 
 if TYPE_CHECKING:
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
     from provision.spec.model import Migrations
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.server
 
 PENDING = """
@@ -54,6 +60,9 @@ def test_locks_and_rewrites_are_seen(connected: bool, tmp_path: Path, database: 
         found = trace(tree, database.endpoint, ("alpha",), ("beta",))
     assert found.is_clone is not connected
     assert (found.why is None) is not connected
+    linted = Linted(("alpha",), "", ("beta",), (), 0)
+    document = report.document(tree, linted, found, 1.5)
+    jsonschema.validate(document, json.loads((ROOT / "docs/schema/lint.json").read_text()))
     told = {each.line - 6: (each, list(consequences(each, found.tables))) for each in found.statements}
     index, retyped, made, read, concurrently = (told[line] for line in (1, 2, 8, 9, 11))
     size = "public.alpha (about 100 rows, "

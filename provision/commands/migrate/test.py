@@ -10,7 +10,7 @@ from provision.commands.migrate.shared import MigrateCommand, none, on_a_tree, o
 from provision.commands.options import json_option, pass_console, switches
 
 if TYPE_CHECKING:
-    from provision.migrate.laws import Law
+    from provision.migrate.law import Law
     from provision.report.console import Console
 
 
