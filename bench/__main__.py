@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import socket
 import statistics
@@ -14,16 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import trees
+from bench.embedded import ByHand, Embedded
 from bench.peers import Ansible, ComposeAndAlembic, Peer, Provision, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_TREES = {"1 revision": 1, "500 revisions": 500}
+OURS = Provision.name
+TREES = {"1 revision": 1, "500 revisions": 500}
 
 
 def seconds(action: Callable[[], None]) -> float:
@@ -55,8 +59,9 @@ def measure_tree(
             action()
         warm = in_turn(actions, rounds, lambda _: None)
     finally:
-        for peer in peers:
-            peer.destroy()
+        with ExitStack() as every:
+            for peer in peers:
+                every.callback(peer.destroy)
     return {f"from nothing, {label}": cold, f"nothing to do, {label}": warm}
 
 
@@ -80,12 +85,41 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def measure_docker(directory: Path, tree: Path, label: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Measure ours in a container against what is installed of the usual procedures."""
+    kinds = [Provision, *(kind for kind in (ComposeAndAlembic, Ansible) if kind.is_available())]
+    peers = [kind(directory / f"{kind.__name__}-{tree.name}", tree, options.image, free_port()) for kind in kinds]
+    return measure_tree(label, peers, options.rounds, options.rounds_from_nothing)
+
+
+def measure_embedded(
+    directory: Path, tree: Path, label: str, options: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Measure ours without Docker against the same by hand."""
+    if not ByHand.is_available():
+        return {}
+    peers = [kind(directory / f"{kind.__name__}-{tree.name}", tree, "", free_port()) for kind in (Embedded, ByHand)]
+    return measure_tree(f"{label}, embedded", peers, options.rounds, options.rounds_from_nothing)
+
+
+def ratios(results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return how many times as long each peer takes; and 500 revisions with nothing to do against 1."""
+    found = {
+        what: {peer: round(row[peer] / row[OURS], 2) for peer in row if peer != OURS} for what, row in results.items()
+    }
+    for suffix in ("", ", embedded"):
+        one, many = (f"nothing to do, {each}{suffix}" for each in TREES)
+        if many in results:
+            found[many]["ours with 1 revision"] = round(results[one][OURS] / results[many][OURS], 2)
+    return found
+
+
 def table(results: dict[str, dict[str, float]]) -> list[str]:
     """Return the results as lines of a Markdown table; a ratio says how many times as long the peer takes."""
     peers = list(dict.fromkeys(name for row in results.values() for name in row))
     lines = ["| what | " + " | ".join(peers) + " |", "| --- |" + " --- |" * len(peers)]
     for what, row in results.items():
-        ours = row["provision"]
+        ours = row[OURS]
         cells = [f"{ours:.3f} s"]
         cells += [f"{row[peer]:.3f} s ({row[peer] / ours:.1f} times)" if peer in row else "-" for peer in peers[1:]]
         lines.append(f"| {what} | " + " | ".join(cells) + " |")
@@ -95,30 +129,41 @@ def table(results: dict[str, dict[str, float]]) -> list[str]:
 def main() -> None:
     """Measure everything that this machine can."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians here, in seconds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians, in seconds, and the ratios here")
     parser.add_argument("--image", default="postgres:17", help="the image to start (%(default)s)")
     parser.add_argument("--rounds", type=int, default=11, help="runs with nothing to do (%(default)s)")
     parser.add_argument("--rounds-from-nothing", type=int, default=3, help="runs from nothing (%(default)s)")
     options = parser.parse_args()
+    before = os.getloadavg()[0]
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="provision-bench-") as name:
         directory = Path(name)
-        for label, count in _TREES.items():
+        directory.chmod(0o755)  # as root, the servers without Docker run as somebody else
+        for label, count in TREES.items():
             tree = directory / f"tree{count}"
             trees.make(tree, count)
-            kinds = [Provision, *(kind for kind in (ComposeAndAlembic, Ansible) if kind.is_available())]
-            peers = [kind(directory / f"{kind.__name__}{count}", tree, options.image, free_port()) for kind in kinds]
-            results |= measure_tree(label, peers, options.rounds, options.rounds_from_nothing)
-        spec = directory / "Provision1" / "spec.yml"
-        results |= measure_commands(spec, options.rounds)
+            results |= measure_docker(directory, tree, label, options)
+            results |= measure_embedded(directory, tree, label, options)
+        results |= measure_commands(directory / "Provision-tree1" / "spec.yml", options.rounds)
+    load = (before, os.getloadavg()[0])
     print("\n".join(table(results)))
+    print(f"\nmedians; the load was {load[0]:.1f} before and {load[1]:.1f} after, on {os.cpu_count()} CPUs")
     if options.json is not None:
         engine = subprocess.run(
             ("docker", "version", "--format", "{{.Server.Version}}"), capture_output=True, text=True, check=False
         )
-        machine = {"python": platform.python_version(), "engine": engine.stdout.strip(), "image": options.image}
+        machine = {
+            "python": platform.python_version(),
+            "engine": engine.stdout.strip(),
+            "image": options.image,
+            "cpus": os.cpu_count(),
+            "load": load,
+        }
         options.json.write_text(
-            json.dumps({"schema": "provision/bench/1", "machine": machine, "seconds": results}, indent=1)
+            json.dumps(
+                {"schema": "provision/bench/1", "machine": machine, "seconds": results, "ratios": ratios(results)},
+                indent=1,
+            )
         )
 
 

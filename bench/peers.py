@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-_PASSWORD = "bench"  # noqa: S105  # of a server on the loopback interface that lives for a minute
+PASSWORD = "bench"  # noqa: S105  # of a server on the loopback interface that lives for a minute
+
+_PATIENCE = 300  # seconds: nothing here takes a tenth of that
 
 
 def run(*argv: str | Path, **environment: str) -> None:
@@ -17,9 +19,14 @@ def run(*argv: str | Path, **environment: str) -> None:
     # Bytecode is written as it is for everybody who has installed a package.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [str(each) for each in argv]
-    done = subprocess.run(command, env={**inherited, **environment}, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, env={**inherited, **environment}, capture_output=True, text=True, check=False, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SystemExit(f"{' '.join(command)} did not end within {_PATIENCE} s") from error
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, argv))} failed:\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
 class Peer(Protocol):
@@ -39,13 +46,14 @@ class Provision:
 
     name = "provision"
 
-    def __init__(self, directory: Path, tree: Path, image: str, port: int) -> None:
+    def __init__(self, directory: Path, tree: Path, image: str, port: int, *, runtime: str = "docker") -> None:
         self._spec = directory / "spec.yml"
         directory.mkdir()
         self._spec.write_text(
-            f"name: bench-{tree.name}\n"
-            f"server:\n  runtime: docker\n  image: {image}\n  port: {port}\n  database: app\n  max_connections: 200\n"
-            f"  credentials: {{user: postgres, password: {_PASSWORD}}}\n"
+            f"name: bench-{runtime}-{tree.name}\n"
+            f"server:\n  runtime: {runtime}\n  image: {image}\n  port: {port}\n"
+            "  database: app\n  max_connections: 200\n"
+            f"  credentials: {{user: postgres, password: {PASSWORD}}}\n"
             f"migrations: {{script_location: {tree}}}\n"
         )
         self.command = (Path(sys.executable).with_name("provision"), "apply", self._spec)
@@ -72,7 +80,7 @@ class ComposeAndAlembic:
             "services:\n  postgres:\n"
             f"    image: {image}\n"
             "    command: [postgres, -c, max_connections=200]\n"
-            f"    environment: {{POSTGRES_PASSWORD: {_PASSWORD}, POSTGRES_DB: app}}\n"
+            f"    environment: {{POSTGRES_PASSWORD: {PASSWORD}, POSTGRES_DB: app}}\n"
             f"    ports: ['127.0.0.1:{port}:5432']\n"
             f"    volumes: ['data:/var/lib/postgresql{'' if image.endswith('18') else '/data'}']\n"
             "    healthcheck:\n"
@@ -81,7 +89,7 @@ class ComposeAndAlembic:
             "volumes: {data: {}}\n"
         )
         self._tree = tree
-        self._url = f"postgresql+psycopg2://postgres:{_PASSWORD}@127.0.0.1:{port}/app"
+        self._url = f"postgresql+psycopg2://postgres:{PASSWORD}@127.0.0.1:{port}/app"
 
     @staticmethod
     def is_available() -> bool:
@@ -112,11 +120,11 @@ class Ansible:
         target = "/var/lib/postgresql" + ("" if image.endswith("18") else "/data")
         self._name = f"bench-ansible-{tree.name}"
         alembic = Path(sys.executable).with_name("alembic")
-        url = f"postgresql+psycopg2://postgres:{_PASSWORD}@127.0.0.1:{port}/app"
+        url = f"postgresql+psycopg2://postgres:{PASSWORD}@127.0.0.1:{port}/app"
         container = (
             f"        name: {self._name}\n        image: {image}\n        pull: never\n"
             "        command: [postgres, -c, max_connections=200]\n"
-            f"        env: {{POSTGRES_PASSWORD: {_PASSWORD}, POSTGRES_DB: app}}\n"
+            f"        env: {{POSTGRES_PASSWORD: {PASSWORD}, POSTGRES_DB: app}}\n"
             f"        published_ports: ['127.0.0.1:{port}:5432']\n"
             f"        volumes: ['{self._name}:{target}']\n"
         )
