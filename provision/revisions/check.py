@@ -118,13 +118,14 @@ def elsewhere(unread: Sequence[Path]) -> tuple[list[str], str]:
     )
 
 
-def several_heads(heads: Sequence[Revision], target: str = "head") -> MigrationsError:
-    """Return the error for ``head`` where there are several."""
+def several_heads(heads: Sequence[Revision], target: str = "head", branches: Sequence[str] = ()) -> MigrationsError:
+    """Return the error for ``head`` where there are several; ``branches`` are labels that each have one of them."""
     all_of_them = target + "s"
+    one = f", `target: {branches[0]}@head` for that branch alone" if branches else ""
     return MigrationsError(
         f"`target: {target}` is ambiguous: the tree has {len(heads)} heads" + (" there" if "@" in target else ""),
         evidence=[f"{each}  ({each.path})" for each in heads],
-        next_step=f"write `target: {all_of_them}` to apply all of them, "
+        next_step=f"write `target: {all_of_them}` to apply all of them{one}, "
         "or join them: provision migrate merge -m 'merge' "
         f"{all_of_them if '@' not in target else ' '.join(e.id for e in heads)}",
     )

@@ -96,7 +96,8 @@ def _plain(graph: Graph, target: str) -> tuple[str, ...]:
         return graph.version_rows(graph.heads)
     if target == "head":
         if len(graph.heads) > 1:
-            raise check.several_heads([graph[name] for name in graph.heads])
+            branches = [each for each, at in graph.labels.items() if len(graph.lineage(at) & {*graph.heads}) == 1]
+            raise check.several_heads([graph[name] for name in graph.heads], branches=branches)
         return graph.heads
     return (_ident(graph, target, target),)
 
