@@ -18,8 +18,6 @@ from provision.migrate.reversal import REVERSAL
 from provision.report import laws as report
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Server
 
 

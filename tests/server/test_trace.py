@@ -19,8 +19,6 @@ from provision.report import lint as report
 from provision.revisions.locks import consequences, strongest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Server
 
     from provision.spec.model import Migrations
