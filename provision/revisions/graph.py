@@ -103,14 +103,7 @@ class Graph:
 
     def ancestors(self, names: Collection[str]) -> set[str]:
         """Return ``names`` and everything that must have been applied before them."""
-        seen: set[str] = set()
-        todo = list(names)
-        while todo:
-            name = todo.pop()
-            if name not in seen:
-                seen.add(name)
-                todo += self._parents[name]
-        return seen
+        return _reached(names, self._parents.__getitem__)
 
     def descendants(self, names: Collection[str]) -> set[str]:
         """Return ``names`` and everything that builds or depends on them."""
@@ -118,14 +111,7 @@ class Graph:
         for name, parents in self._parents.items():
             for each in parents:
                 after.setdefault(each, []).append(name)
-        seen: set[str] = set()
-        todo = list(names)
-        while todo:
-            name = todo.pop()
-            if name not in seen:
-                seen.add(name)
-                todo += after.get(name, ())
-        return seen
+        return _reached(names, lambda name: after.get(name, ()))
 
     @property
     def bases(self) -> tuple[str, ...]:
@@ -138,11 +124,7 @@ class Graph:
 
     def followers(self, names: Collection[str]) -> set[str]:
         """Return ``names`` and what follows them, near and far, without what only depends on them."""
-        seen, todo = set(names), list(names)
-        while todo:
-            todo = [each for one in todo for each in self.children(one) if each not in seen]
-            seen.update(todo)
-        return seen
+        return _reached(names, self.children)
 
     def dependents(self, name: str) -> tuple[str, ...]:
         """Return the revisions that depend on one."""
@@ -216,3 +198,15 @@ class Graph:
                 inherited.update(self._depends_on.get(each, ()))
                 todo += self.revisions[each].down
         return tuple(dict.fromkeys([*own, *[x for x in self._depends_on[name] if x not in inherited]]))
+
+
+def _reached(names: Iterable[str], further: Callable[[str], Iterable[str]]) -> set[str]:
+    """Return ``names`` and all that is reached from them."""
+    seen: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += further(name)
+    return seen
