@@ -3,30 +3,69 @@
 from __future__ import annotations
 
 import io
+import json
+import socket
 import tarfile
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from support.environment import Environment
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A change of the section ``server``, the verb, and what has to be told; ``volume`` is made of these files."""
+    """A change of the section ``server``, the verb, and what has to be told.
+
+    ``volume`` is made of these files, with these ``labels``; ``beside`` is what else is there meanwhile.
+    """
 
     change: dict[str, Any]
     told: tuple[str, ...]
     words: str = "apply"
     code: int = 1
     volume: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    beside: Callable[[Environment], AbstractContextManager[object]] = lambda _: nullcontext()
 
 
 OTHER = "@other"
+THEIRS = {"provision.environment": "theirs", "provision.directory": "/"}
+
+
+def a_container(environment: Environment) -> AbstractContextManager[str]:
+    """Have a container of another environment under the other name."""
+    return environment.engine.stranger(f"{environment.name}-other", labels=THEIRS)
+
+
+@contextmanager
+def a_tenant(environment: Environment) -> Iterator[None]:
+    """Have a container of somebody else that runs with our volume."""
+    client = environment.engine.client
+    host = client.create_host_config(binds=[f"{environment.name}-data:/somewhere"])
+    words, name = ["sleep", "600"], f"tenant-of-{environment.name[2:]}"
+    made = client.create_container("postgres:17", words, name=name, host_config=host, entrypoint=[])
+    try:
+        client.start(made["Id"])
+        yield
+    finally:
+        client.remove_container(made["Id"], force=True)
+
+
+@contextmanager
+def a_listener(environment: Environment) -> Iterator[None]:
+    """Have somebody listen on the port that the spec is about to declare."""
+    del environment
+    with closing(socket.create_server(("127.0.0.1", PORT))):
+        yield
+
+
+PORT = 20999
 REFUSALS = {
     "a newer major": Refusal({"image": "postgres:18"}, ("was made by PostgreSQL 17",)),
     "an older major": Refusal({"image": "postgres:16"}, ("was made by PostgreSQL 17",)),
@@ -44,6 +83,30 @@ REFUSALS = {
     "data that lies one level lower": Refusal(
         {"data": {"volume": OTHER}}, ("where 'postgres:17' does not look",), volume={"data/PG_VERSION": "17\n"}
     ),
+    "a volume of another environment": Refusal(
+        {"data": {"volume": OTHER}}, ("belongs to the environment 'theirs' of /",), volume={"x": ""}, labels=THEIRS
+    ),
+    "a volume of nobody that shall be destroyed": Refusal(
+        {"data": {"volume": OTHER}},
+        ("was not made for the environment", "docker volume rm"),
+        "destroy --data --yes",
+        volume={"x": ""},
+    ),
+    "the container of another environment": Refusal(
+        {"container_name": OTHER}, ("belongs to the environment 'theirs' of /",), beside=a_container
+    ),
+    "another name for the container": Refusal(
+        {"container_name": OTHER}, ("is in use by the container", "docker rename")
+    ),
+    "two containers on one volume": Refusal(
+        {}, ("is in use by the container", "docker stop tenant-of-"), beside=a_tenant
+    ),
+    "two containers on one volume, and a restart": Refusal({}, ("docker stop tenant-of-",), "restart", beside=a_tenant),
+    "destroying what somebody else is on": Refusal(
+        {}, ("docker stop tenant-of-",), "destroy --data --yes", beside=a_tenant
+    ),
+    "a port that is taken": Refusal({"port": PORT}, (f"the port {PORT} of 127.0.0.1 is taken",), beside=a_listener),
+    "another runtime": Refusal({"runtime": "embedded"}, ("lives in the runtime 'docker'",)),
     "destroy without a flag": Refusal({}, ("provision destroy --data --yes",), "destroy --data", 64),
 }
 
@@ -73,10 +136,10 @@ def touched(environment: Environment) -> dict[str, Any]:
     }
 
 
-def fill(environment: Environment, volume: str, files: dict[str, str]) -> None:
-    """Make a volume that no spec made, with some files in it."""
+def fill(environment: Environment, volume: str, files: dict[str, str], labels: dict[str, str]) -> None:
+    """Make a volume that this spec did not make, with some files in it."""
     client = environment.engine.client
-    client.create_volume(volume)
+    client.create_volume(volume, labels=labels)
     host = client.create_host_config(binds=[f"{volume}:/there"])
     made = client.create_container("postgres:17", ["true"], volumes=["/there"], host_config=host)
     archive = io.BytesIO()
@@ -94,13 +157,14 @@ def test_refused_and_nothing_touched(running: Environment, case: str) -> None:
     refusal = REFUSALS[case]
     other = f"{running.name}-other"
     if refusal.volume:
-        fill(running, other, refusal.volume)
+        fill(running, other, refusal.volume, refusal.labels)
     running.query("CHECKPOINT")
     before = touched(running)
-    data = refusal.change.get("data")
+    change = json.loads(json.dumps(refusal.change).replace(OTHER, other))
     try:
-        running.server(**{**refusal.change, **({"data": {"volume": other}} if data else {})})
-        ran = running.run(*refusal.words.split(), code=refusal.code)
+        running.server(**change)
+        with refusal.beside(running):
+            ran = running.run(*refusal.words.split(), code=refusal.code)
         for each in refusal.told:
             assert each in ran.err, ran.all
         assert "next: " in ran.err
