@@ -51,7 +51,7 @@ def lint(tree: Tree, span: str) -> Linted:
         error.evidence = ("what needs no server: --all, or a range FROM:TO",)
         raise
     names = tuple([each.revision for each in script.rendering.revisions]) if script.rendering else ()
-    said = {name: notes.read(tree.graph[name].path.read_text(encoding="utf-8")) for name in names}
+    said = {name: notes.read(tree.graph[name].path.read_bytes()) for name in names}
     found, ignored = _looked_at(program, tree, script, said)
     missing = [each for each in _missing(tree, script) if not said[each.revision].ignores(NOT_RENDERED, each.line)]
     order = {name: number for number, name in enumerate(names)}

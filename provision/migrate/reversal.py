@@ -145,7 +145,7 @@ def irreversible(tree: Tree) -> dict[str, str]:
     """Return the revisions that are not meant to be undone, and where it says so."""
     found = {}
     for name, revision in tree.graph.revisions.items():
-        said = notes.read(revision.path.read_text(encoding="utf-8"))
+        said = notes.read(revision.path.read_bytes())
         if said.is_irreversible:
             found[name] = "its file says `# provision: irreversible`"
         elif said.raises is not None:

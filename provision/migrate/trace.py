@@ -62,7 +62,8 @@ def trace(tree: Tree, endpoint: Endpoint, rows: Sequence[str], target: Sequence[
             scratch.trace(tree, copy, target, seen.hear)
         except ProvisionError as error:
             raise _on_the_copy(error) from error
-    return Trace(_with_held(seen.statements), tables, why is None, why)
+    held = _with_held(seen.statements, by_revision=tree.declared.transaction_per_revision)
+    return Trace(held, tables, why is None, why)
 
 
 @contextmanager
@@ -118,11 +119,11 @@ class _Seen:
         )
 
 
-def _with_held(statements: Sequence[Traced]) -> tuple[Traced, ...]:
-    """Add up how long locks were held: through the later statements of the same revision too."""
+def _with_held(statements: Sequence[Traced], *, by_revision: bool) -> tuple[Traced, ...]:
+    """Add up how long locks were held: through the later statements of the same transaction too."""
     found: list[Traced] = []
     for each in reversed(statements):
-        later = found[-1] if found and found[-1].revision == each.revision else None
+        later = found[-1] if found and (found[-1].revision == each.revision or not by_revision) else None
         through = 0.0 if later is None or each.concurrently or later.concurrently else later.held
         found.append(replace(each, held=each.seconds + through))
     return tuple(found[::-1])

@@ -75,8 +75,10 @@ def recap(tree: Tree, found: Linted, took: float, paint: Paint) -> str:
 
 def traced(tree: Tree, found: Trace, paint: Paint, *, every: bool = False) -> Iterator[str]:
     """Yield what each statement locks and writes anew; those that nobody notices only when ``every`` one is wanted."""
-    where = "a clone" if found.is_clone else f"an empty copy, so the times say little ({found.why})"
+    where = "a clone of the database" if found.is_clone else "a copy without rows, so the times say little"
     yield f"{paint('bold', tree.spec.name)}: traced on {where}"
+    if found.why:
+        yield f"  no clone: {found.why}"
     revision = None
     for each in found.statements:
         told = list(consequences(each, found.tables))

@@ -49,7 +49,7 @@ class Notes:
         return min(around, key=lambda each: each[1] - each[0], default=(line, line))
 
 
-def read(source: str) -> Notes:
+def read(source: bytes) -> Notes:
     """Read the comments of a revision file, which is valid Python."""
     import ast
 
@@ -74,16 +74,17 @@ def read(source: str) -> Notes:
     return Notes(ignored, irreversible, tuple(unknown), _raises(module), tuple(_statements(module, blank)))
 
 
-def _comments(source: str) -> tuple[dict[int, str], set[int]]:
+def _comments(source: bytes) -> tuple[dict[int, str], set[int]]:
     """Return the comments by their lines, and the lines that hold nothing else."""
     import tokenize
 
-    lines = source.splitlines()
-    found: dict[int, str] = {}
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            found[token.start[0]] = token.string
-    return found, {line for line in found if lines[line - 1].lstrip().startswith("#")}
+    found = {
+        token.start[0]: token
+        for token in tokenize.tokenize(io.BytesIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    alone = {line for line, token in found.items() if token.line.lstrip().startswith("#")}
+    return {line: token.string for line, token in found.items()}, alone
 
 
 def _statements(module: ast.Module, blank: set[int]) -> Iterator[tuple[int, int]]:

@@ -153,7 +153,8 @@ def _create(connection: psycopg2.extensions.connection, name: str, template: str
         raise RefusedError(
             "the role may not create the scratch database that this needs",
             evidence=str(error).splitlines(),
-            next_step="as an administrator: ALTER ROLE … CREATEDB; or use a server that is there for tests",
+            next_step=f'as an administrator: ALTER ROLE "{connection.info.user}" CREATEDB; '
+            "or use a server that is there for tests",
         ) from error
     except errors.ObjectInUse as error:
         raise RefusedError(

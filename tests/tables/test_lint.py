@@ -59,15 +59,17 @@ SOURCE = textwrap.dedent(
     ],
 )
 def test_comments_count_where_they_stand(rule: str, line: int | None, ignored: bool) -> None:  # noqa: FBT001
-    assert notes.read(SOURCE).ignores(rule, line) is ignored
+    assert notes.read(SOURCE.encode()).ignores(rule, line) is ignored
 
 
 def test_other_comments_and_the_downgrade() -> None:
-    said = notes.read(SOURCE)
+    said = notes.read(SOURCE.encode())
     assert said.unknown == ((15, "# provision: ingore renaming-table"), (20, "# provision: ignore"))
     assert (said.raises, said.is_irreversible) == (20, False)
-    assert notes.read("# provision: irreversible\nx = 1\n").is_irreversible
-    assert notes.read("def downgrade():\n    if x:\n        raise ValueError\n").raises is None
+    assert notes.read(b"# provision: irreversible\nx = 1\n").is_irreversible
+    latin = '# -*- coding: latin-1 -*-\n# é\nx = "é"  # provision: ignore a-rule\n'.encode("latin-1")
+    assert notes.read(latin).ignores("a-rule", 3)
+    assert notes.read(b"def downgrade():\n    if x:\n        raise ValueError\n").raises is None
 
 
 PIECES = (
@@ -97,7 +99,7 @@ def test_rendered_sql_becomes_statements_with_their_operations() -> None:
 
 def test_what_squawk_reports_is_brought_back_to_the_operation() -> None:
     script = Script(statements(PIECES), (5.0, 900.0))
-    said = {"b": notes.read("def upgrade():\n  x = 1\n")}
+    said = {"b": notes.read(b"def upgrade():\n  x = 1\n")}
     told = [
         reported(4, "ban-drop-column", "Dropping a column may break clients.", "Wait."),
         reported(3, "adding-field"),
@@ -111,7 +113,7 @@ def test_what_squawk_reports_is_brought_back_to_the_operation() -> None:
         Finding("b", FILE, 6, "ban-drop-column", "warning", "Dropping a column may break clients", "Wait", sql),
     )
     assert ignored == 0
-    said = {"b": notes.read(SOURCE)}
+    said = {"b": notes.read(SOURCE.encode())}
     found, ignored = findings(told, {"b": script}, {"b": FILE}, said)
     assert [each.rule for each in found] == ["adding-field"]
     assert ignored == 1

@@ -45,8 +45,10 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, every
         raise click.UsageError("--trace runs what is pending in the database, so it goes without --all and FROM:TO")
     chosen = open_tree(console, given, tree)
     found = lint(chosen, "base:heads" if everything else span)
+    if not console.json:  # first: a revision that fails on the copy ends this
+        _findings(console, found)
     seen = _trace(chosen, found, span) if trace else None
-    _show(console, chosen, found, seen)
+    _rest(console, chosen, found, seen)
     return EXIT_FAILED if found.findings else EXIT_DONE
 
 
@@ -60,15 +62,20 @@ def _trace(tree: Tree, found: Linted, span: str) -> Trace:
     return trace(tree, scratch.server(tree), found.rows, target)
 
 
-def _show(console: Console, tree: Tree, found: Linted, seen: Trace | None) -> None:
+def _findings(console: Console, found: Linted) -> None:
+    from provision.report.lint import lines
+
+    for line in lines(found, console.paint(console.out), every=console.verbose):
+        console.put(line)
+
+
+def _rest(console: Console, tree: Tree, found: Linted, seen: Trace | None) -> None:
     from provision.report import lint as report
 
     if console.json:
         console.document(report.document(tree, found, seen, console.elapsed()))
         return
     paint = console.paint(console.out)
-    for line in report.lines(found, paint, every=console.verbose):
-        console.put(line)
     if seen is not None and found.revisions:
         for line in report.traced(tree, seen, paint, every=console.verbose):
             console.say(line)
