@@ -31,10 +31,20 @@ class IncompleteError(Exception):
         self.place = place
 
 
+class OtherTableError(Exception):
+    """``env.py`` keeps its revisions in another table than the declared one; what to write is in the second line."""
+
+    def __init__(self, schema: str | None, table: str) -> None:
+        name = f"{schema}.{table}" if schema else table
+        way = f"version_table: {table}" + (f", version_table_schema: {schema}" if schema else "")
+        super().__init__(f"{name}\n{way}")
+
+
 _STAGES: dict[type[BaseException], str] = {
     ElsewhereError: "elsewhere",
     SharedError: "shared",
     IncompleteError: "incomplete",
+    OtherTableError: "table",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import guard
+from .channel import OtherTableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,9 @@ def bind(environment: Any, request: Request, progress: Progress, instead: Callab
         context = environment.get_context()
         table = ".".join(filter(None, (context.version_table_schema, context.version_table)))
         guard.prove_place(context.connection, request["lock"], progress, table, request["lock_timeout"])
+        schema, declared = context.version_table_schema, request.get("version_table_schema")
+        if context.version_table != request["version_table"] or (not declared and schema not in {None, "public"}):
+            raise OtherTableError(schema, context.version_table)
         if instead is None:
             run_migrations(**kw)
         else:

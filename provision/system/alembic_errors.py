@@ -123,6 +123,12 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
                 evidence=["nothing was migrated, here or there"],
                 next_step=url_way(tree, location),
             )
+        case "table":
+            error = StepFailedError(
+                f"env.py keeps its revisions in the table {first}, and the spec says {tree.version_table}",
+                evidence=["nothing was migrated"],
+                next_step=f"write under `migrations`: {', '.join(more)}",
+            )
         case "models":
             error = NoModelsError(
                 "env.py names no models, so there is nothing to compare the database with",

@@ -243,8 +243,20 @@ def test_an_env_py_with_a_version_table_of_its_own(tree: Migrations, tmp_path: P
     env = trees.ENV.replace("connection=connection", "connection=connection, version_table='mine'")
     (tmp_path / "migrations/env.py").write_text(env)
     error = failure(tree, database)
-    assert "(version table mine)" in told(error)
-    assert "version_table" in str(error.next_step)
+    assert error.sentence == "env.py keeps its revisions in the table mine, and the spec says alembic_version"
+    assert error.next_step == "write under `migrations`: version_table: mine"
+    assert database.execute("SELECT to_regclass('alpha'), to_regclass('mine')") == [(None, None)]
+    assert trees.run(replace(tree, version_table="mine"), database.endpoint).after == ("gamma",)
+
+
+def test_an_env_py_with_a_schema_for_its_version_table(tree: Migrations, tmp_path: Path, database: Server) -> None:
+    database.execute("CREATE SCHEMA shop")
+    env = trees.ENV.replace("connection=connection", "connection=connection, version_table_schema='shop'")
+    (tmp_path / "migrations/env.py").write_text(env)
+    error = failure(tree, database)
+    way = "version_table: alembic_version, version_table_schema: shop"
+    assert error.next_step == f"write under `migrations`: {way}"
+    assert trees.run(replace(tree, version_table_schema="shop"), database.endpoint).after == ("gamma",)
 
 
 def test_the_password_is_in_no_error(tree: Migrations, tmp_path: Path, database: Server) -> None:
