@@ -94,7 +94,7 @@ class ServerCall:
 
     ``argv`` is the program to run and ``user`` the system user to run it as (None: ours). ``sockets`` is the directory
     of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
-    ``timeout`` is in seconds. ``record`` is the file that remembers that we made the data directory.
+    ``timeout`` is in seconds. ``record`` is the file in it that remembers that we made it.
     """
 
     operation: Literal["initialise", "start", "stop"]

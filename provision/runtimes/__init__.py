@@ -177,7 +177,7 @@ class RuntimeModule(Protocol):
 
 
 DATA_RECORD = "data-directory"
-"""Where it is remembered which ``data.path`` was made for the environment, below the environment's directory."""
+"""The file that remembers that we made a ``data.path``: in it, or in ours where a container owns what is in it."""
 SUPERUSER = "cache/superuser"
 """Where the name of the superuser is kept, below the environment's directory."""
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.runtimes import DATA_RECORD
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -81,13 +80,12 @@ def check_processes(look: Look, *places: Path) -> None:
             )
 
 
-def check_made(spec: Spec, path: Path, look: Look) -> None:
-    """Refuse to remove a directory of data that was not made for this environment.
+def check_made(spec: Spec, path: Path, look: Look, *, record: Path) -> None:
+    """Refuse to remove a directory of data that was not made for this environment; ``record`` remembers that.
 
     Raises:
         RefusedError: with the commands that remove it by hand.
     """
-    record = spec.home / DATA_RECORD
     if look.made(path, record):
         return
     raise RefusedError(

@@ -75,7 +75,7 @@ def _initialise(call: ServerCall, password: Secret) -> None:
             file.flush()
             os.fsync(file.fileno())
         if call.record is not None:
-            remember(temporary, call.record)
+            remember(temporary, temporary / call.record.name)
         temporary.replace(call.data)
         _sync_directory(parent)
     except OSError as error:

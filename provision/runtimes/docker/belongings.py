@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.runtimes import tenants
+from provision.runtimes import DATA_RECORD, tenants
 from provision.runtimes.docker import contents
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 from provision.runtimes.docker.generations import is_ours, temporary_name
@@ -52,7 +52,7 @@ def check_ours(seen: Seen) -> None:
     check_volumes(seen, [*there, *(each.name for each in seen.generations.kept)], first="provision destroy SPEC && ")
     data = seen.spec.server.data
     if isinstance(data, DataPath) and seen.look.exists(data.path):
-        tenants.check_made(seen.spec, data.path, seen.look)
+        tenants.check_made(seen.spec, data.path, seen.look, record=seen.spec.home / DATA_RECORD)
 
 
 def check_volumes(seen: Seen, names: Sequence[str], *, first: str = "") -> None:

@@ -270,7 +270,7 @@ class EmbeddedSite:
             effects.append(self._stop_it)
         argv = initdb_argv(self._programs.directory, self.spec, durable=not self._is_ephemeral)
         user = places.user.name if places.user else None
-        record = self.spec.home / DATA_RECORD if isinstance(self.spec.server.data, DataPath) else None
+        record = places.data / DATA_RECORD if isinstance(self.spec.server.data, DataPath) else None
         effects.append(ServerCall("initialise", places.data, argv, user=user, record=record))
         why = (_GONE,) if self.made_by is not None else ()
         return (Step(self._data, Action.CREATE, None, self.desired[self._data], tuple(effects), why=why),)
@@ -336,7 +336,7 @@ class EmbeddedSite:
         steps: list[Step] = []
         places = self.places
         if data and self.made_by is not None and isinstance(self.spec.server.data, DataPath):
-            tenants.check_made(self.spec, places.data, self.look)
+            tenants.check_made(self.spec, places.data, self.look, record=places.data / DATA_RECORD)
             guards.check_alone(places.data, self.look)
         if self.running is not None:
             steps.append(self._lifecycle(Action.REMOVE, self._stop_it))
