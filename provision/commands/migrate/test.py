@@ -38,8 +38,9 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     console.say(report.heading(chosen, place(endpoint), paint))
 
     def tell(law: Law) -> None:
+        put = console.complain if console.quiet and law.outcome == "failed" else console.say
         for line in report.lines(law, paint, every=console.verbose):
-            console.say(complete(line, console.spec) or line)
+            put(complete(line, console.spec) or line)
 
     found = laws.check(chosen, endpoint, tell)
     if console.json:
