@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from provision.system.alembic_errors import SharedChangeError
+
 if TYPE_CHECKING:
     from provision.errors import ProvisionError
     from provision.migrate.tree import Tree
@@ -32,8 +34,13 @@ class Law:
 
 
 def failed(law: str, tree: Tree, error: ProvisionError, began: float, revision: str | None) -> Law:
-    """Return a law that an error broke; what is applied in the scratch database is nobody's business."""
+    """Return a law that an error broke, or kept from being tried: what was refused breaks none.
+
+    What is applied in the scratch database is nobody's business.
+    """
     evidence = tuple([each for each in error.evidence if not each.startswith(("applied now:", "left behind"))])
     path = str(tree.graph[revision].path) if revision is not None and revision in tree.graph else None
-    step = error.next_step if path is None else f"correct {path}"
-    return Law(law, "failed", error.sentence, time.monotonic() - began, evidence, revision, path, step)
+    refused = isinstance(error, SharedChangeError)
+    step = error.next_step if path is None or refused else f"correct {path}"
+    outcome: Outcome = "not checked" if refused else "failed"
+    return Law(law, outcome, error.sentence, time.monotonic() - began, evidence, revision, path, step)

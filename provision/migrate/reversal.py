@@ -15,6 +15,7 @@ from provision.migrate import scratch
 from provision.migrate.law import Law, failed
 from provision.revisions import notes
 from provision.revisions.reversal import Difference, sentences
+from provision.system.alembic_errors import SharedChangeError
 
 if TYPE_CHECKING:
     from provision.migrate.tree import Tree
@@ -76,7 +77,7 @@ def law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
                 done = tree.graph.version_rows([name for name, _ in steps[: len(steps) - len(left)]])
                 scratch.upgrade(tree, endpoint, done)
     except ProvisionError as error:
-        return _first_upgrade(tree, walk, failed(REVERSAL, tree, error, began, walk.revision or None))
+        return _ended(tree, walk, failed(REVERSAL, tree, error, began, walk.revision or None))
     seconds = time.monotonic() - began
     excuses = [f"{tree.graph.describe(name)}: not undone, {why}" for name, why in excused.items()]
     broken = [name for name, _ in steps if walk.said(name)]
@@ -109,7 +110,7 @@ def _go_on(
     try:
         scratch.walk(tree, endpoint, left, walk.hear, walk.tell)
     except ProvisionError as error:
-        if walk.round <= _FIRST_UPGRADE:
+        if walk.round <= _FIRST_UPGRADE or isinstance(error, SharedChangeError):
             raise
         walk.fail(failed(REVERSAL, tree, error, began, walk.revision))
         at = [name for name, _ in left].index(walk.revision)
@@ -117,13 +118,14 @@ def _go_on(
     return ()
 
 
-def _first_upgrade(tree: Tree, walk: _Walk, broken: Law) -> Law:
-    """Return the law that was broken by a revision that cannot be run, with what was found before."""
-    text = f"the first upgrade() of {broken.text}" if broken.revision else broken.text
+def _ended(tree: Tree, walk: _Walk, broken: Law) -> Law:
+    """Return the law where a revision cannot be run, or was refused, with what was found before."""
+    is_broken = broken.outcome == "failed"
+    text = f"the first upgrade() of {broken.text}" if broken.revision and is_broken else broken.text
     before = tuple(_told(tree, walk, [name for name in tree.graph.revisions if walk.said(name)]))
     return Law(
         REVERSAL,
-        "failed",
+        "failed" if is_broken or before else "not checked",
         text,
         broken.seconds,
         (*broken.evidence, *before),

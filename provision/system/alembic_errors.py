@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _STATEMENT = 300
 
 
+class SharedChangeError(StepFailedError):
+    """A revision was kept from changing what all databases of the server share."""
+
+
 class NoModelsError(StepFailedError):
     """``env.py`` gives Alembic no ``target_metadata``."""
 
@@ -141,11 +145,11 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
             if "script.py.mako" in first:
                 error.next_step = "copy the template script.py.mako from another tree; `alembic init` writes one, too"
         case "shared":
-            error = StepFailedError(
+            error = SharedChangeError(
                 f"revision {truth.graph.describe(event['revision'])} changes what all databases of the server share",
                 evidence=[f"{first} …", *place, "it was refused: only the scratch database may be changed"],
-                next_step="try this tree on a server of its own: "
-                "provision apply on a spec with `data: {ephemeral: true}`",
+                next_step="see whether it runs on a server of its own: provision apply, "
+                "on a spec with `data: {ephemeral: true}`",
             )
         case "revision":
             error = StepFailedError(

@@ -164,3 +164,11 @@ def test_what_all_databases_share_is_not_changed(tmp_path: Path, database: Serve
         scratch.upgrade(tree, endpoint, ("alpha",))
     assert "only the scratch database" in " ".join(caught.value.evidence)
     assert database.execute("SELECT 1 FROM pg_roles WHERE rolname = 'laws_role'") == []
+
+
+def test_what_is_refused_breaks_no_law(tmp_path: Path, database: Server) -> None:
+    declared = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ""})
+    change(tmp_path, "beta", up="op.execute('SELECT 1')", down="op.execute('DROP ROLE IF EXISTS laws_role')")
+    found = tried(tmp_path, database, declared)
+    assert (found[laws.UPGRADE].outcome, found[REVERSAL].outcome) == ("passed", "not checked")
+    assert found[REVERSAL].text == "revision beta  make beta changes what all databases of the server share"
