@@ -96,7 +96,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert set(metadata.get_all("Provides-Extra") or ()) == {"dev", "embedded"}
+    assert set(metadata.get_all("Provides-Extra") or ()) == {"dev", "embedded", "lint"}
     assert len(metadata["Summary"]) < 100
 
 
