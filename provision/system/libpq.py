@@ -9,6 +9,7 @@ https://www.postgresql.org/docs/current/libpq-envars.html
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ VARIABLES = PLACE | frozenset(_SESSION.split())
 
 def without(variables: frozenset[str]) -> dict[str, str]:
     """Return our environment without some variables, for a program that we start."""
-    return {name: value for name, value in os.environ.items() if name not in variables}
+    with _lock:  # it must not change while it is copied
+        return {name: value for name, value in os.environ.items() if name not in variables}
 
 
 def connect(**parameters: Any) -> psycopg2.extensions.connection:
@@ -44,16 +46,29 @@ def connect(**parameters: Any) -> psycopg2.extensions.connection:
     """
     import psycopg2
 
-    with _shielded():
+    with shielded():
         connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
     return connection
 
 
+_lock = threading.Lock()
+_taken: dict[str, str] = {}
+_connecting: list[object] = []
+"""Who is about to connect. The environment is that of all threads: the first takes the variables, the last returns."""
+
+
 @contextmanager
-def _shielded() -> Iterator[None]:
+def shielded() -> Iterator[None]:
     """Take the variables away for a moment: the spec may still ask for one, as in ``${PGPASSWORD}``."""
-    taken = {name: os.environ.pop(name) for name in VARIABLES & os.environ.keys()}
+    me = object()
+    with _lock:
+        _connecting.append(me)
+        _taken.update({name: os.environ.pop(name) for name in VARIABLES & os.environ.keys()})
     try:
         yield
     finally:
-        os.environ.update(taken)
+        with _lock:
+            _connecting.remove(me)
+            if not _connecting:
+                os.environ.update(_taken)
+                _taken.clear()

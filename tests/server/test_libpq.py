@@ -14,7 +14,7 @@ import pytest
 from support.embedded import Embedded, an_embedded_environment, an_open_directory
 from support.environment import PASSWORD
 
-from provision.system.libpq import VARIABLES
+from provision.system.libpq import VARIABLES, shielded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +63,17 @@ def test_the_callers_variables_reach_no_connection(running: Embedded) -> None:
     finally:
         running.environ["PW"] = PASSWORD
         running.apply(**everything)
+
+
+def test_the_variables_stay_away_until_the_last_of_two_threads_has_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.99")
+    one, other = shielded(), shielded()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert "PGHOSTADDR" not in os.environ
+    other.__exit__(None, None, None)
+    assert os.environ["PGHOSTADDR"] == "127.0.0.99"
 
 
 def test_psql_goes_where_the_spec_says_and_keeps_the_callers_session(running: Embedded) -> None:
