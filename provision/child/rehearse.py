@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SHARED = re.compile(
     r"(?i)\b(create|alter|drop)\s+(role|user(?!\s+mapping\b)|group|database|tablespace|subscription)\b"
     r"|\bcomment\s+on\s+(role|database|tablespace)\b|\balter\s+system\b|\b(reassign|drop)\s+owned\b"
-    r"|^\s*(grant|revoke)\s(?!.*\bon\b)",
+    r"|(^|;)\s*(grant|revoke)\s((?![^;]*\bon\b)|[^;]*\bon\s+(database|tablespace|parameter)\b)",
     re.DOTALL,
 )
 
@@ -31,7 +31,7 @@ _SHARED = re.compile(
 def shared(statement: str) -> str | None:
     """Return the words of a statement that change what all databases of the server share; None where there are none."""
     found = _SHARED.search(statement)
-    return " ".join(found.group().split()).upper() if found else None
+    return " ".join(found.group().strip("; \n").split()).upper() if found else None
 
 
 def fence(lock: dict[str, int]) -> None:
