@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+NAMES = frozenset({"revision", "path", "script", "place"})
+"""What the parent looks things up with. A password like ``app`` can be a part of it, and must not change it."""
+
+
 class ElsewhereError(Exception):
     """``env.py`` is connected to another database than the one that shall be migrated."""
 
@@ -76,7 +80,8 @@ class Channel:
 
     def say(self, event: str, **values: Any) -> None:
         """Send one event."""
-        shown = {key: self.mask(value) if isinstance(value, str) else value for key, value in values.items()}
+        masked = {key for key, value in values.items() if isinstance(value, str) and key not in NAMES}
+        shown = {key: self.mask(value) if key in masked else value for key, value in values.items()}
         self._stream.write(json.dumps({"event": event, **shown}) + "\n")
         self._stream.flush()
 

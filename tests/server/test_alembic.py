@@ -99,6 +99,17 @@ def test_another_role_with_an_odd_password(tree: Migrations, database: Server) -
         database.execute(f'DROP OWNED BY "{name}"', f'DROP ROLE "{name}"')
 
 
+def test_a_password_that_is_also_the_name_of_a_revision(tree: Migrations, database: Server) -> None:
+    database.execute("CREATE ROLE shop LOGIN PASSWORD 'alpha'", "GRANT ALL ON SCHEMA public TO shop")
+    events: list[MigrationEvent] = []
+    try:
+        done = trees.run(tree, replace(database.endpoint, user="shop", password=Secret("alpha")), events=events)
+    finally:
+        database.execute("DROP OWNED BY shop", "DROP ROLE shop")
+    assert [name for name, _ in done.revisions] == ["alpha", "beta", "gamma"]
+    assert [each.subject for each in events if each.what == "done"] == ["alpha", "beta", "gamma"]
+
+
 def test_several_heads_and_a_head_that_depends_on_another(tmp_path: Path, database: Server) -> None:
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha")})
     versions = tmp_path / "migrations" / "versions"
