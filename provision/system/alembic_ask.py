@@ -170,13 +170,13 @@ def _ask(tree: Migrations, graph: Graph, location: Location, asked: Mapping[str,
                 if event["event"] == "ready":
                     child.ask(asked)
                 elif event["event"] == "error":
-                    event["printed"] = alembic_errors.masked(child.printed(), Secret(str(asked["password"])))
+                    event["printed"] = alembic_errors.masked(child.printed(), Secret(str(asked["password"])), tree)
                     raise alembic_errors.failed(event, (tree, location), child.python, truth)
                 else:
                     found.append(event)
         except OutOfTimeError:
             raise alembic_errors.out_of_time(tree, None, truth) from None
         if not any(event["event"] == "finished" for event in found):
-            printed = alembic_errors.masked(child.printed(), Secret(str(asked["password"])))
+            printed = alembic_errors.masked(child.printed(), Secret(str(asked["password"])), tree)
             raise alembic_errors.died(child.close(now=False), printed, truth)
     return found

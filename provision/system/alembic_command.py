@@ -118,4 +118,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _printed(run: Run, log: int) -> list[str]:
     size = os.fstat(log).st_size
     text = os.pread(log, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
-    return alembic_errors.masked(text, run.endpoint.password).splitlines()[-_LINES:]
+    return alembic_errors.masked(text, run.endpoint.password, run.tree).splitlines()[-_LINES:]

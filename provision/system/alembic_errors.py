@@ -15,6 +15,7 @@ from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
 from provision.revisions import check
 from provision.revisions.hints import own_program, settings_module, ways_in
+from provision.system.alembic_process import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -288,9 +289,9 @@ def _text(path: Path) -> str:
         return ""
 
 
-def masked(text: str, password: Secret) -> str:
-    """Return the text without the password, also the way it looks inside a URL."""
-    for form in masked_forms([password.reveal()]):
+def masked(text: str, password: Secret, tree: Migrations) -> str:
+    """Return the text without the password and what the tree is given in secret, also as they look inside a URL."""
+    for form in masked_forms([password.reveal(), *secrets_of(tree)]):
         text = text.replace(form, MASK)
     return text
 

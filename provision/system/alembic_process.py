@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import provision
+from provision.child.fill import PLACE
 from provision.errors import StepFailedError
 from provision.spec.masking import is_secret_key
 from provision.system.libpq import VARIABLES, without
@@ -163,4 +164,4 @@ def secrets_of(tree: Migrations) -> list[str]:
         for name, value in given.items()
         if is_secret_key(name)
     ]
-    return [each for each in values if "{" not in each]
+    return [each for each in values if not PLACE.search(each)]

@@ -88,7 +88,7 @@ class Run:
                 key = wait.waiter, wait.blocker
                 if key in self.waits:
                     continue
-                who = alembic_errors.masked(wait.who, self.endpoint.password)
+                who = alembic_errors.masked(wait.who, self.endpoint.password, self.tree)
                 own = "this migration's own other session, which waits for it in turn, " if wait.is_own else ""
                 self.waits[key] = f"waiting for {own}{who}"
                 self.on_event(MigrationEvent("blocked", own + who, self.running or "env.py"))
@@ -160,14 +160,14 @@ def serve(run: Run, child: Child, asked: dict[str, Any]) -> None:
         raise
     status = child.close(now=False)
     if failure is not None:
-        failure["printed"] = alembic_errors.masked(child.printed(), run.endpoint.password)
+        failure["printed"] = alembic_errors.masked(child.printed(), run.endpoint.password, run.tree)
         error = alembic_errors.failed(failure, (run.tree, run.location), child.python, run.truth())
         if failure["sqlstate"] in NO_LOCK and failure["clean"] and failure["stage"] == "revision":
             raise NoLockError(failure["revision"], error)
         raise error
     if not finished:
         cancel(run, child)
-        printed = alembic_errors.masked(child.printed(), run.endpoint.password)
+        printed = alembic_errors.masked(child.printed(), run.endpoint.password, run.tree)
         raise alembic_errors.died(status, printed, run.truth())
 
 

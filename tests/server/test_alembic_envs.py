@@ -246,6 +246,10 @@ def test_a_program_that_fails_and_one_that_does_nothing(tmp_path: Path, database
     assert error.sentence.endswith("failed with exit code 1")
     assert "********" in error.evidence[0]
     assert database.endpoint.password.reveal() not in str(error.evidence)
+    token = "to{ken-7"
+    telling = by_program(tree, tmp_path, "import os; raise SystemExit(os.environ['API_TOKEN'])")
+    error = failure(replace(telling, env={**telling.env, **secrets(API_TOKEN=token)}), database)
+    assert "********" in error.evidence[0]
     error = failure(by_program(tree, tmp_path, "pass"), database)
     assert "does not hold what it should" in error.sentence
     assert "env: {DATABASE_URL: '{url}'}" in str(error.next_step)
