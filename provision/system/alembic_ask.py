@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from provision.model import Endpoint, Secret
 from provision.system import alembic_errors
 from provision.system.alembic_lock import LockConnection
-from provision.system.alembic_process import Child, OutOfTimeError, secrets_of
+from provision.system.alembic_process import ASKING_NAME, Child, OutOfTimeError, secrets_of
 from provision.system.alembic_run import common
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _ask(tree: Migrations, graph: Graph, location: Location, asked: Mapping[str,
     """Have the child answer one request, and return all that it said."""
     truth = alembic_errors.Truth(graph, (), is_asked=False)
     found: list[dict[str, Any]] = []
-    with Child.start(tree, location.cwd) as child:
+    with Child.start(tree, location.cwd, ASKING_NAME) as child:
         try:
             for event in child.events(time.monotonic() + tree.timeout):
                 if event["event"] == "ready":

@@ -33,7 +33,11 @@ WHERE locktype = 'advisory' AND granted AND classid = %s AND objid = %s AND objs
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
-_LEFT_BEHIND = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+# Another role's session can have that name too; to end it is not ours, and asking for it would be an error.
+_LEFT_BEHIND = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = %s AND pg_has_role(usesysid, 'USAGE')
+"""
 
 
 class LockConnection:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PROGRAM = Path(provision.__file__).parent / "child" / "__main__.py"
 CHILD_NAME = "provision migration"
 """What the sessions of a child are called on the server (libpq reads PGAPPNAME)."""
+ASKING_NAME = "provision question"
+"""The same for a child that migrates nothing. It holds no lock, and whoever migrates lets it be."""
 
 _TAIL = 8192
 _GRACE = 5.0
@@ -43,13 +45,15 @@ class OutOfTimeError(Exception):
     """The time that the tree may take is over."""
 
 
-def environment() -> dict[str, str]:
+def environment(name: str = CHILD_NAME) -> dict[str, str]:
     """Return our environment; a relative PYTHONPATH keeps its meaning in the child's directory.
+
+    ``name`` is what the sessions of the child are called.
 
     What libpq reads is not part of it: with a PGHOSTADDR or a PGOPTIONS of the caller's shell, the URL that the child
     is given would lead elsewhere, or into another session. A spec that wants such a variable says so under ``env``.
     """
-    environment = {**without(VARIABLES), "PGAPPNAME": CHILD_NAME}
+    environment = {**without(VARIABLES), "PGAPPNAME": name}
     if environment.get("PYTHONPATH"):
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(str(Path.cwd() / entry) for entry in entries)
@@ -68,7 +72,7 @@ class Child:
         self._unread = b""
 
     @classmethod
-    def start(cls, tree: Migrations, cwd: Path) -> Self:
+    def start(cls, tree: Migrations, cwd: Path, name: str = CHILD_NAME) -> Self:
         """Start the child with the interpreter of the tree, in its directory; it needs no server yet.
 
         Raises:
@@ -83,7 +87,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=cwd,
-                env=environment(),
+                env=environment(name),
                 start_new_session=True,
             )
         except OSError as error:

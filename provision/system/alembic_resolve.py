@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import MigrationsError
-from provision.system.alembic_process import Child, OutOfTimeError, secrets_of
+from provision.system.alembic_process import ASKING_NAME, Child, OutOfTimeError, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def _ask(tree: Migrations, cwd: Path, asked: Mapping[str, Any]) -> list[dict[str
         **asked,
     }
     found = []
-    with Child.start(tree, cwd) as child, suppress(OutOfTimeError):
+    with Child.start(tree, cwd, ASKING_NAME) as child, suppress(OutOfTimeError):
         for event in child.events(time.monotonic() + _SECONDS):
             if event["event"] == "ready":
                 child.ask(request)

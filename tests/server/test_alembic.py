@@ -110,6 +110,17 @@ def test_a_password_that_is_also_the_name_of_a_revision(tree: Migrations, databa
     assert [each.subject for each in events if each.what == "done"] == ["alpha", "beta", "gamma"]
 
 
+def test_a_session_of_another_role_that_is_called_like_ours_is_let_be(tree: Migrations, database: Server) -> None:
+    database.execute("CREATE ROLE shop LOGIN PASSWORD 'x'", "GRANT ALL ON SCHEMA public TO shop")
+    try:
+        with closing(database.connect()) as other, other.cursor() as cursor:
+            cursor.execute("SET application_name = 'provision migration'")
+            assert trees.run(tree, replace(database.endpoint, user="shop", password=Secret("x"))).after == ("gamma",)
+            cursor.execute("SELECT 1")
+    finally:
+        database.execute("DROP OWNED BY shop", "DROP ROLE shop")
+
+
 def test_several_heads_and_a_head_that_depends_on_another(tmp_path: Path, database: Server) -> None:
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha")})
     versions = tmp_path / "migrations" / "versions"

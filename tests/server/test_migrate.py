@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -153,6 +155,27 @@ def test_a_comparison_cannot_write(tmp_path: Path, database: Server) -> None:
         compare(trees.write(tmp_path, {}, env=env), database)
     assert "cannot execute CREATE TABLE in a read-only transaction" in caught.value.sentence
     assert database.execute("SELECT to_regclass('x'), to_regclass('alembic_version')") == [(None, None)]
+
+
+def test_who_migrates_meanwhile_does_not_end_a_comparison(tmp_path: Path, database: Server) -> None:
+    waits = (
+        f"    import pathlib, time\n    pathlib.Path({str(tmp_path / 'asks')!r}).touch()\n"
+        f"    while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.02)\n"
+        "    connection.exec_driver_sql('SELECT 1')\n    connection.rollback()\n    context.configure("
+    )
+    connected = "    connection.exec_driver_sql('SELECT 1')\n" + waits
+    asking = trees.write(tmp_path / "asking", {}, env=ONLINE.replace("    context.configure(", connected))
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(compare, asking, database)
+        while not (tmp_path / "asks").exists():
+            assert not found.done(), found.result()
+            time.sleep(0.02)
+        try:
+            other = trees.write(tmp_path / "other", {"alpha": trees.table("beta")})
+            trees.run(replace(other, version_table="other_versions"), database.endpoint)
+        finally:
+            (tmp_path / "go").touch()
+        assert "+ table alpha" in found.result()
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path, database: Server) -> None:
