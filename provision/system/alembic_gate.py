@@ -12,19 +12,24 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from provision.errors import UnavailableError
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import psycopg2.extensions
+
     from provision.model import Endpoint
 
 _PATIENCE = 30.0
 _POLL = 0.005
+_SHORT = "2s"
 
 _TABLES = """
 SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname !~ '^(pg_|information_schema$)'
+  AND has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(pg_class.oid, 'SELECT')
 """
 _SEEN = """
 SELECT format('%%I.%%I', nspname, relname), mode FROM pg_locks
@@ -45,24 +50,51 @@ def locks_of(endpoint: Endpoint, pid: int, go_on: Callable[[], None]) -> set[tup
     Raises:
         UnavailableError: the server cannot be reached.
     """
+    import psycopg2
+
     with closing(connect(endpoint, read_only=False)) as gate, closing(connect(endpoint, read_only=True)) as eyes:
-        gate.set_session(isolation_level="REPEATABLE READ", autocommit=False)
-        with gate.cursor() as cursor, eyes.cursor() as look:
-            cursor.execute(_TABLES)
-            tables = ", ".join(name for (name,) in cursor.fetchall())
-            if tables:
-                cursor.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
+        try:
+            _shut(gate)
             go_on()
-            seen: set[tuple[str, str]] = set()
-            has_begun = False
-            deadline = time.monotonic() + _PATIENCE
-            while time.monotonic() < deadline:
-                look.execute(_STATE, {"pid": pid})
-                is_waiting, state = look.fetchone() or (False, "gone")
-                look.execute(_SEEN, {"pid": pid})  # after it, so that nothing is missed when it waits
-                seen |= {(str(name), str(mode)) for name, mode in look.fetchall()}
-                has_begun = has_begun or state == "active"
-                if is_waiting or state == "gone" or (has_begun and state != "active"):
-                    break
-                time.sleep(_POLL)
-            return seen
+            with eyes.cursor() as look:
+                return _watched(look, pid)
+        except psycopg2.Error as error:
+            raise UnavailableError(
+                "the server went away while a statement ran", evidence=str(error).splitlines()
+            ) from (error)
+
+
+def _shut(gate: psycopg2.extensions.connection) -> None:
+    """Read all tables that we may read; where one is locked by somebody else, the statement finds the gate open.
+
+    It may be locked by the migration itself, in another session, and then nobody would ever go on.
+    """
+    from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
+
+    gate.set_session(isolation_level="REPEATABLE READ", autocommit=False)
+    with gate.cursor() as cursor:
+        cursor.execute(_TABLES)
+        tables = ", ".join(name for (name,) in cursor.fetchall())
+        if tables:
+            cursor.execute(f"SET LOCAL lock_timeout = '{_SHORT}'")
+            try:
+                cursor.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
+            except (LockNotAvailable, InsufficientPrivilege):
+                gate.rollback()
+
+
+def _watched(look: psycopg2.extensions.cursor, pid: int) -> set[tuple[str, str]]:
+    """Return what a session locks until it waits, or has ended its statement."""
+    seen: set[tuple[str, str]] = set()
+    has_begun = False
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        look.execute(_STATE, {"pid": pid})
+        is_waiting, state = look.fetchone() or (False, "gone")
+        look.execute(_SEEN, {"pid": pid})  # after it, so that nothing is missed when it waits
+        seen |= {(str(name), str(mode)) for name, mode in look.fetchall()}
+        has_begun = has_begun or state == "active"
+        if is_waiting or state == "gone" or (has_begun and state != "active"):
+            break
+        time.sleep(_POLL)
+    return seen

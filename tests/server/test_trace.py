@@ -79,6 +79,23 @@ def test_locks_and_rewrites_are_seen(connected: bool, tmp_path: Path, database: 
     assert database.execute("SELECT version_num FROM alembic_version") == [("alpha",)]
 
 
+LOCKED = """
+other = sa.create_engine(op.get_bind().engine.url).connect()
+other.execute(sa.text("LOCK TABLE gamma IN ACCESS EXCLUSIVE MODE"))
+with op.get_context().autocommit_block():
+    op.create_index("cc", "alpha", ["id"], postgresql_concurrently=True)
+other.close()
+"""
+
+
+def test_a_table_that_the_revision_has_locked_elsewhere_does_not_stop_it(tmp_path: Path, database: Server) -> None:
+    first = trees.table("alpha") + "\n" + trees.table("gamma")
+    tree = tree_of(tmp_path, trees.write(tmp_path, {"alpha": first, "beta": LOCKED}))
+    trees.run(tree.declared, database.endpoint, "alpha")
+    found = trace(tree, database.endpoint, ("alpha",), ("beta",))
+    assert [each.concurrently for each in found.statements] == [False, True]
+
+
 def test_a_revision_that_fails_fails_on_the_copy(tmp_path: Path, database: Server) -> None:
     tree = tree_of(tmp_path, trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "op.drop_table('no')"}))
     trees.run(tree.declared, database.endpoint, "alpha")
