@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError, StepFailedError
+from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.kinds.database import MAINTENANCE
 from provision.system.postgres import connect
 
@@ -95,8 +95,11 @@ def database(endpoint: Endpoint, whose: str, *, copied: bool = False) -> Iterato
             with suppress(_errors()):  # what cannot be set for it is not in force for our role either
                 _copy_settings(endpoint, name)
             yield replace(endpoint, database=name)
-        finally:
-            _drop(connection, name)
+        except BaseException:
+            with suppress(UnavailableError):  # what failed first is told; the next run drops what is left
+                _drop(connection, name)
+            raise
+        _drop(connection, name)
 
 
 def renew(server: Endpoint, endpoint: Endpoint) -> None:
@@ -180,14 +183,26 @@ def _copy_settings(endpoint: Endpoint, name: str) -> None:
 def _drop(connection: psycopg2.extensions.connection, name: str) -> None:
     from psycopg2 import sql
 
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    except _errors() as error:
+        raise UnavailableError(
+            f"the scratch database {name} could not be dropped",
+            evidence=str(error).splitlines(),
+            next_step="run the same command again: it drops what earlier runs have left",
+        ) from error
 
 
 def _rows(connection: psycopg2.extensions.connection, question: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(question, parameters)
-        return cursor.fetchall()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(question, parameters)
+            return cursor.fetchall()
+    except _errors() as error:
+        raise UnavailableError(
+            "the server did not answer a question about scratch databases", evidence=str(error).splitlines()
+        ) from error
 
 
 def _errors() -> type[Exception]:

@@ -15,7 +15,7 @@ import pytest
 import trees
 from rehearsals import scratch_databases, tried
 
-from provision.errors import RefusedError
+from provision.errors import ProvisionError, RefusedError, UnavailableError
 from provision.model import Secret
 from provision.system import scratch
 
@@ -73,6 +73,19 @@ def test_a_login_that_may_make_no_database_is_told_so(database: Server) -> None:
         assert "CREATEDB" in (caught.value.next_step or "")
     finally:
         database.execute("DROP ROLE scratch_reader")
+
+
+END_OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'provision'"
+
+
+def test_a_server_that_goes_away_is_an_error_and_hides_no_other(database: Server) -> None:
+    with pytest.raises(UnavailableError, match="could not be dropped"), scratch.database(database.endpoint, "shop"):
+        database.execute(END_OURS)
+    with pytest.raises(ProvisionError, match="the first"), scratch.database(database.endpoint, "shop"):
+        database.execute(END_OURS)
+        raise ProvisionError("the first")
+    with scratch.database(database.endpoint, "shop") as made:
+        assert scratch_databases(database) == [made.database]
 
 
 PROGRAM = """
