@@ -38,7 +38,9 @@ def test_what_is_told(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", CASES["below"], ids=lambda case: case["name"])
 def test_the_last_revision_in_common(case: dict[str, Any]) -> None:
     printed = "".join(f"HEAD:{path}\0{line}\n" for path, lines in case["files"].items() for line in lines)
-    tree = Graph.of({Path("a.py"): b"revision = 'a'", Path("b.py"): b"revision = 'b'\ndown_revision = 'a'"})
+    tree = Graph.of(
+        {Path("a.py"): b"revision = 'a'\ndown_revision = None", Path("b.py"): b"revision = 'b'\ndown_revision = 'a'"}
+    )
     assert origin.back("c", origin.below(printed), tree) == case["back"]
 
 
