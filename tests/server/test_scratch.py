@@ -79,11 +79,16 @@ END_OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE applica
 
 
 def test_a_server_that_goes_away_is_an_error_and_hides_no_other(database: Server) -> None:
-    with pytest.raises(UnavailableError, match="could not be dropped"), scratch.database(database.endpoint, "shop"):
-        database.execute(END_OURS)
-    with pytest.raises(ProvisionError, match="the first"), scratch.database(database.endpoint, "shop"):
-        database.execute(END_OURS)
-        raise ProvisionError("the first")
+    def lose(error: ProvisionError | None = None) -> None:
+        with scratch.database(database.endpoint, "shop"):
+            database.execute(END_OURS)
+            if error is not None:
+                raise error
+
+    with pytest.raises(UnavailableError, match="could not be dropped"):
+        lose()
+    with pytest.raises(ProvisionError, match="the first"):
+        lose(ProvisionError("the first"))
     with scratch.database(database.endpoint, "shop") as made:
         assert scratch_databases(database) == [made.database]
 
