@@ -20,10 +20,11 @@ from provision.model import (
     HoldWrites,
     MakeDirectory,
     Migrate,
+    MovePath,
     ReloadSettings,
     RemovePath,
-    RunInContainer,
     RunLocalSql,
+    RunProgram,
     RunSql,
     ServerCall,
     WaitReady,
@@ -134,6 +135,10 @@ class Performer:
         files.copy(effect.source, effect.path)
 
     @perform.register
+    def _(self, effect: MovePath) -> None:
+        files.move(effect.source, effect.path, if_there=effect.if_there)
+
+    @perform.register
     def _(self, effect: ServerCall) -> None:
         from provision.system import servers
 
@@ -160,16 +165,16 @@ class Performer:
             raise
 
     @perform.register
-    def _(self, effect: RunInContainer) -> None:
-        from provision.system import in_container
+    def _(self, effect: RunProgram) -> None:
+        from provision.system import programs
 
-        in_container.run(self.engine, effect)
+        programs.run(effect, lambda: self.engine)
 
     @perform.register
     def _(self, effect: CompareOutput) -> None:
-        from provision.system import in_container
+        from provision.system import programs
 
-        in_container.compare(self.engine, effect)
+        programs.compare(effect, lambda: self.engine)
 
     @perform.register
     def _(self, effect: HoldWrites) -> None:

@@ -10,16 +10,16 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from provision import desired as desires
-from provision import observe
+from provision import observe, runtimes
 from provision.apply import LOCK_TIMEOUT
 from provision.apply import _Run as Run
 from provision.errors import ProvisionError, RefusedError
 from provision.model import Plan, Result
 from provision.perform import Performer
-from provision.runtimes.docker import generations, upgraded, upgrading
+from provision.runtimes.upgrading import Old
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock
 from provision.system.postgres import ReadOnlyQuery
@@ -27,19 +27,15 @@ from provision.system.postgres import ReadOnlyQuery
 if TYPE_CHECKING:
     from provision.model import Effect, Endpoint, Progress
     from provision.observe import World
-    from provision.runtimes.docker.site import DockerSite
-    from provision.spec.model import Spec, Volume
+    from provision.runtimes.upgrading import Origin, Upgrader
+    from provision.spec.model import Spec
 
-_ELSEWHERE = {
-    "embedded": "give the new version a `data.path` of its own, and copy the data: pg_dumpall | psql",
-    "external": "whoever runs the server upgrades it; then change the image in the spec",
-}
 _DATABASES = """
 SELECT datname, pg_database_size(oid), datallowconn AND datconnlimit <> -2 FROM pg_database
 WHERE datname <> 'template0' ORDER BY datname = 'template1' DESC, datname = 'postgres' DESC, 2
 """
 _HINDRANCES = """
-SELECT format('the tablespace %I is outside of the volume; move what is in it to pg_default', spcname)
+SELECT format('the tablespace %I is outside of the data directory; move what is in it to pg_default', spcname)
 FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')
 UNION ALL SELECT format('the prepared transaction %L of %I has to be committed or rolled back', gid, database)
 FROM pg_prepared_xacts
@@ -68,20 +64,17 @@ def survey(spec: Spec) -> Found:
         RefusedError: this cannot be upgraded, or not here.
         UnavailableError: the old server cannot be read.
     """
-    seen, site = _seen(spec)
-    upgrading.check(site)
-    major = upgrading.data_major(site)
-    if site.container is None or major == seen.spec.server.major:
-        pending = site.container is not None and site.generations.is_upgraded and not upgrading.is_switched(site)
-        return Found(seen, Plan(()), is_pending=pending, major=major)
-    at = site.endpoint(seen.inputs.password)
+    seen, upgrader = _seen(spec)
+    upgrader.check()
+    major = upgrader.major
+    if major == seen.spec.server.major:
+        return Found(seen, Plan(()), is_pending=upgrader.is_pending, major=major)
+    at = seen.site.endpoint(seen.inputs.password)
     if at is None:
-        return Found(seen, Plan(site.start()), major=major)
+        return Found(seen, Plan(upgrader.begin()), major=major)
     old = _ask(at)
-    data = cast("Volume", seen.spec.server.data)
-    copy = generations.copy_name(data.declared or data.name, seen.spec.server.major)
-    files = desires.files(generations.moved(seen.spec, copy), replace(seen.inputs, memo=None))
-    upgrade_ = upgrading.Upgrade(site, files, old, seen.inputs.password)
+    files = desires.files(upgrader.target(), replace(seen.inputs, memo=None))
+    upgrade_ = upgrader.upgrade(files, old, seen.inputs.password)
     return Found(seen, Plan(upgrade_.steps()), upgrade_.undo(), major=major)
 
 
@@ -138,41 +131,42 @@ def _switch(run: Run, spec: Spec) -> None:
 
 def finishing(spec: Spec) -> Plan:
     """Return what :func:`finish` would do."""
-    return Plan(upgraded.finish(_seen(spec)[1]))
+    return Plan(_seen(spec)[1].finish())
 
 
 def finish(spec: Spec, *, progress: Progress) -> Result:
     """Remove the data that an upgrade has kept."""
     started = time.monotonic()
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        seen, site = _seen(spec)
-        run, plan = Run(progress), Plan(upgraded.finish(site))
+        seen, upgrader = _seen(spec)
+        run, plan = Run(progress), Plan(upgrader.finish())
         progress.planned(plan)
         run.perform(plan, Performer(seen, progress))
         return Result(tuple(run.outcomes), time.monotonic() - started)
 
 
-def returning(spec: Spec) -> tuple[Plan, str]:
-    """Return what :func:`rollback` would do, and the image it goes back to."""
-    _, site = _seen(spec)
-    return Plan(upgraded.rollback(site)), upgraded.origin(site)[0]
+def returning(spec: Spec) -> tuple[Plan, Origin]:
+    """Return what :func:`rollback` would do, and what it goes back to."""
+    _, upgrader = _seen(spec)
+    return Plan(upgrader.rollback()), upgrader.origin()
 
 
 def rollback(spec: Spec, *, progress: Progress) -> Result:
     """Go back to the data from before the upgrade, with the image it had."""
     started = time.monotonic()
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        seen, site = _seen(spec)
-        run, plan = Run(progress), Plan(upgraded.rollback(site))
-        before = _before(spec, *upgraded.origin(site))
+        seen, upgrader = _seen(spec)
+        run, plan = Run(progress), Plan(upgrader.rollback())
+        before = _before(spec, upgrader.origin())
         progress.planned(plan)
         run.perform(plan, Performer(seen, progress))
         run.converge(lambda: observe.survey(before))
         return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
 
 
-def _before(spec: Spec, image: str, major: int) -> Spec:
+def _before(spec: Spec, origin: Origin) -> Spec:
     """Return the spec as it was for the older version, without settings that came later."""
+    major = origin.major
     if major == spec.server.major:
         return spec
     known = catalogue(major)
@@ -181,20 +175,16 @@ def _before(spec: Spec, image: str, major: int) -> Spec:
         for name, value in spec.server.settings.items()
         if "." in name or canonical_name(major, name.lower()) in known
     }
-    return replace(spec, server=replace(spec.server, image=image, major=major, settings=settings))
+    server = replace(spec.server, image=origin.image, major=major, settings=settings, bin_dir=origin.bin_dir)
+    return replace(spec, server=server)
 
 
-def _seen(spec: Spec) -> tuple[World, DockerSite]:
+def _seen(spec: Spec) -> tuple[World, Upgrader]:
     seen = observe.world(spec)
-    if seen.runtime in _ELSEWHERE:
-        raise RefusedError(
-            f"a server of the runtime {seen.runtime!r} is not upgraded by this command",
-            next_step=_ELSEWHERE[seen.runtime],
-        )
-    return seen, cast("DockerSite", seen.site)
+    return seen, runtimes.load(seen.runtime).upgrader(seen.site)
 
 
-def _ask(at: Endpoint) -> upgrading.Old:
+def _ask(at: Endpoint) -> Old:
     """Ask the old server what has to be copied.
 
     Raises:
@@ -213,7 +203,7 @@ def _ask(at: Endpoint) -> upgrading.Old:
         extensions = {
             name for each, _ in databases for (name,) in query.rows("SELECT extname FROM pg_extension", database=each)
         }
-        return upgrading.Old(bootstrap, databases, tuple(sorted(extensions)), int(sessions))
+        return Old(bootstrap, databases, tuple(sorted(extensions)), int(sessions))
     finally:
         query.close()
 

@@ -88,7 +88,7 @@ def _finish(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
 def _rollback(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
     from provision import upgrade
 
-    plan, image = upgrade.returning(spec)
+    plan, origin = upgrade.returning(spec)
     if check:
         return _show(console, spec, plan)
     _confirm(console, spec, plan, "--rollback ", yes=yes)
@@ -97,8 +97,8 @@ def _rollback(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
         return upgrade.rollback(spec, progress=progress)
 
     _carry(console, spec, carry)
-    if not console.json and image != spec.server.image:
-        console.say(f"  the server runs {image} again: write that image into {console.spec}")
+    if not console.json and origin.image != spec.server.image:
+        console.say(f"  the server runs {origin.image} again: write that image into {console.spec}")
     return 0
 
 

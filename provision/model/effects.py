@@ -43,6 +43,15 @@ class CopyPath:
 
 
 @dataclass(frozen=True, slots=True)
+class MovePath:
+    """Give a file or directory another name beside its own, in one rename. ``if_there``: a missing one is fine."""
+
+    source: Path
+    path: Path
+    if_there: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RemovePath:
     """Remove a file, or a directory with all that is in it. A path that is not there is fine."""
 
@@ -109,27 +118,26 @@ class ServerCall:
 
 
 @dataclass(frozen=True, slots=True)
-class RunInContainer:
-    """Run a program in a container, with a secret on its standard input; it says nothing when all goes well.
+class RunProgram:
+    """Run a program with a secret on its standard input; it says nothing when all goes well.
 
-    ``what`` is what it is for, in words, and the sentence of the error when it fails.
+    ``what`` is what it is for, in words, and the sentence of the error when it fails. ``container`` names the container
+    to enter (docker); otherwise it runs on this machine, and what it calls is looked for in ``programs`` first.
     """
 
-    container: str
     argv: tuple[str, ...]
     secret: Secret
     what: str
+    container: str | None = None
+    programs: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CompareOutput:
-    """Run two programs in a container, and fail with the lines in which their output differs."""
+    """Run two programs, and fail with the lines in which their output differs."""
 
-    container: str
-    one: tuple[str, ...]
-    other: tuple[str, ...]
-    secret: Secret
-    what: str
+    one: RunProgram
+    other: RunProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +220,12 @@ Effect = (
     WriteFile
     | MakeDirectory
     | CopyPath
+    | MovePath
     | RemovePath
     | EngineCall
     | CheckData
     | ServerCall
-    | RunInContainer
+    | RunProgram
     | CompareOutput
     | HoldWrites
     | RunSql

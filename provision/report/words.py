@@ -14,10 +14,11 @@ from provision.model import (
     HoldWrites,
     MakeDirectory,
     Migrate,
+    MovePath,
     ReloadSettings,
     RemovePath,
-    RunInContainer,
     RunLocalSql,
+    RunProgram,
     RunSql,
     Secret,
     ServerCall,
@@ -98,28 +99,29 @@ def is_foretold(step: Step) -> bool:
     return not step.effects
 
 
-def _file_effect(value: WriteFile | MakeDirectory | CopyPath | RemovePath) -> str:
+def _file_effect(value: WriteFile | MakeDirectory | CopyPath | MovePath | RemovePath) -> str:
     path = shown(value.path)
-    if isinstance(value, CopyPath):
-        return f"copy {shown(value.source)} to {path}"
+    if isinstance(value, CopyPath | MovePath):
+        return f"{'copy' if isinstance(value, CopyPath) else 'move'} {shown(value.source)} to {path}"
     if isinstance(value, WriteFile):
         return f"write {path} (secret, {value.mode:04o})" if isinstance(value.content, Secret) else f"write {path}"
     return f"make {path}/" if isinstance(value, MakeDirectory) else f"remove {path}"
 
 
-def _on_data(value: CheckData | HoldWrites | RunInContainer | CompareOutput) -> str:
+def _on_data(value: CheckData | HoldWrites | RunProgram | CompareOutput) -> str:
     if isinstance(value, CheckData):
         return f"look at the data before {value.container} starts"
     if isinstance(value, HoldWrites):
         return f"let writers wait in {count(len(value.databases), 'database')}"
-    return f"in {value.container}: {value.what}"
+    run = value.one if isinstance(value, CompareOutput) else value
+    return f"in {run.container}: {run.what}" if run.container is not None else run.what
 
 
 def effect(value: Effect) -> str:
     """Return one effect in a few words. File contents, scripts and request bodies are not part of them."""
-    if isinstance(value, WriteFile | MakeDirectory | CopyPath | RemovePath):
+    if isinstance(value, WriteFile | MakeDirectory | CopyPath | MovePath | RemovePath):
         return _file_effect(value)
-    if isinstance(value, CheckData | HoldWrites | RunInContainer | CompareOutput):
+    if isinstance(value, CheckData | HoldWrites | RunProgram | CompareOutput):
         return _on_data(value)
     match value:
         case EngineCall(operation=operation, target=target):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provision.kinds import Ground
     from provision.model import Desired, Effect, Endpoint, Observed, Secret, Status, Step, WriteFile
     from provision.runtimes.embedded.machine import Machine
+    from provision.runtimes.upgrading import Upgrader
     from provision.spec.model import Spec
 
 
@@ -174,6 +175,13 @@ class RuntimeModule(Protocol):
 
     def examine(self, spec: Spec, files: Sequence[WriteFile], look: Look) -> Site:
         """Look at everything outside the server."""
+
+    def upgrader(self, site: Any) -> Upgrader:
+        """Return what brings the data of a site of this runtime to a newer major version.
+
+        Raises:
+            provision.errors.RefusedError: this runtime does not; who does, and how.
+        """
 
 
 DATA_RECORD = "data-directory"

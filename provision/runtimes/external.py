@@ -88,6 +88,15 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> ExternalSite:
     return ExternalSite(spec, look)
 
 
+def upgrader(site: ExternalSite) -> NoReturn:
+    """Refuse."""
+    raise RefusedError(
+        f"the server of {site.spec.name!r} is run by somebody else: provision never upgrades it",
+        evidence=["`runtime: external` in the spec"],
+        next_step="whoever runs the server upgrades it; then change the image in the spec",
+    )
+
+
 @dataclass(frozen=True)
 class ExternalSite:
     """Implements :class:`provision.runtimes.Site` for a server of which only the address is known."""

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,6 +162,33 @@ def remove(path: Path) -> None:
     except OSError as error:
         advice = f"sudo rm -r {path}" if isinstance(error, PermissionError) else f"ls -la {path}"
         raise ProvisionError(f"{path} cannot be removed", evidence=[str(error)], next_step=advice) from error
+
+
+def move(source: Path, path: Path, *, if_there: bool) -> None:
+    """Give a file or a directory another name in the same place; ``if_there``: what is not there is fine.
+
+    Raises:
+        ProvisionError: it cannot be done, and the old name stands.
+    """
+    try:
+        source.rename(path)
+    except OSError as error:
+        if if_there and not source.exists():
+            return
+        raise ProvisionError(
+            f"{source} cannot be moved to {path}", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
+        ) from error
+    with suppress(OSError):  # a name that is not on the disk yet is the old one after a crash, which is as good
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def copy(source: Path, path: Path) -> None:

@@ -26,6 +26,10 @@ class Machine:
         """Return the major version that made a data directory; an empty text where we may not look."""
         return postmaster.version(data)
 
+    def note(self, data: Path, name: str) -> str | None:
+        """Return the text of a file in a data directory, None where none is, empty where we may not look."""
+        return postmaster.note(data, name)
+
     def orphan(self, data: Path) -> Postmaster | None:
         """Return the server whose data directory, at this path, was deleted under it."""
         return postmaster.orphan(data)

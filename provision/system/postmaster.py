@@ -62,8 +62,13 @@ def find(data: Path) -> Postmaster | None:
 
 def version(data: Path) -> str | None:
     """Return the major version that made a data directory, None where none is, empty for one of somebody else."""
+    return note(data, "PG_VERSION")
+
+
+def note(data: Path, name: str) -> str | None:
+    """Return the text of a file in a data directory, None where none is, empty for one of somebody else."""
     try:
-        return (data / "PG_VERSION").read_text().strip()
+        return (data / name).read_text().strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:

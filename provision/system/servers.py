@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
 from provision.system import libpq, logfile, postmaster
-from provision.system.files import make_directory, remember
+from provision.system.files import make_directory, remember, sync_directory
 from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
 
@@ -51,7 +51,7 @@ def perform(call: ServerCall, password: Secret) -> None:
             _stop(call)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return what a server that outlives us may know of our environment: no secrets, no PGPORT, English messages."""
     return {**{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}, "LC_ALL": "C"}
 
@@ -77,7 +77,7 @@ def _initialise(call: ServerCall, password: Secret) -> None:
         if call.record is not None:
             remember(temporary, temporary / call.record.name)
         temporary.replace(call.data)
-        _sync_directory(parent)
+        sync_directory(parent)
     except OSError as error:
         raise StepFailedError(
             f"the data directory {call.data} cannot be made", evidence=[str(error)], next_step=f"ls -la {parent}"
@@ -101,7 +101,7 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env=_environment(),
+            env=environment(),
             check=False,
             **as_user(call.user),
         )
@@ -116,14 +116,6 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
             evidence=said[-_LOG_LINES:],
             next_step=f"df -h {directory.parent}",
         )
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # --- start ---
@@ -155,7 +147,9 @@ def _start(call: ServerCall) -> None:
             time.sleep(20 * _POLL)
             continue
         raise StepFailedError(
-            f"the server ended with exit code {code} while it started", evidence=said, next_step="provision logs"
+            f"the server ended with exit code {code} while it started",
+            evidence=said,
+            next_step="provision logs" if call.link is not None else f"tail -n 50 {log}",
         )
 
 
@@ -169,7 +163,7 @@ def _spawn(call: ServerCall, log: Path) -> int:
                 stdout=output,
                 stderr=output,
                 cwd="/",
-                env=_environment(),
+                env=environment(),
                 start_new_session=True,
                 umask=0o077,
                 **as_user(call.user),

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from provision.runtimes import Look
     from provision.runtimes.docker.site import DockerSite
+    from provision.runtimes.docker.upgrader import DockerUpgrader
     from provision.spec.model import Spec
 
-__all__ = ["FILES", "TEMPLATES", "available", "examine", "located", "made", "port", "render"]
+__all__ = ["FILES", "TEMPLATES", "available", "examine", "located", "made", "port", "render", "upgrader"]
 
 COMPOSE = "docker-compose.yml"
 CONFIG = "config/postgresql.conf"
@@ -57,6 +58,13 @@ def available(spec: Spec, look: Look) -> str:
     del spec
     look.find_engine()
     return look.engine_name
+
+
+def upgrader(site: DockerSite) -> DockerUpgrader:
+    """Return what brings the data of a site to a newer major version."""
+    from provision.runtimes.docker.upgrader import DockerUpgrader
+
+    return DockerUpgrader(site)
 
 
 def port(spec: Spec, look: Look) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
+from provision.runtimes import majors
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
 from provision.spec.model import Ephemeral, Volume
 
@@ -90,23 +90,9 @@ def other_major(
     spec: Spec, what: str, major: str, evidence: Sequence[str] = (), *, generations: Generations | None = None
 ) -> RefusedError:
     """Return the error for data of another major version; ``generations`` are those that an upgrade could be for."""
-    shown = os.path.relpath(spec.path)
-    lines = ["a data directory works with its own major version only", *evidence]
     can_upgrade = generations is not None and isinstance(spec.server.data, Volume)
-    if generations is not None and any(each.major == spec.server.major for each in generations.kept):
-        lines.append(f"the data of PostgreSQL {spec.server.major} is kept as it was before the upgrade")
-        step = f"go on with an image of PostgreSQL {major}, or give up what was written since the upgrade:"
-        step += f" provision upgrade --rollback {shown}"
-    elif can_upgrade and major.isdecimal() and int(major) < spec.server.major:
-        step = f"provision upgrade {shown}   (--check shows what it would do; or go back to PostgreSQL {major})"
-    else:
-        step = f"go back to an image of PostgreSQL {major}, or give the new one a place of its own in `server.data`"
-        step += " and copy the data with pg_dump"
-    return RefusedError(
-        f"{what} was made by PostgreSQL {major} and cannot be used by {spec.server.image!r}",
-        evidence=lines,
-        next_step=step,
-    )
+    kept = [each.major for each in generations.kept] if generations is not None else []
+    return majors.other_major(spec, what, major, evidence, kept=kept, can_upgrade=can_upgrade)
 
 
 def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Look) -> None:

@@ -19,6 +19,7 @@ from provision.runtimes.docker.states import (
     observed_container,
 )
 from provision.runtimes.docker.watch import ContainerWatch
+from provision.runtimes.majors import kept_words
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
@@ -135,10 +136,7 @@ class Seen:
         if not self.generations.kept:
             return ""
         names = ", ".join(f"{each.name!r}" for each in self.generations.kept)
-        return (
-            f"the data from before the upgrade is kept in the volume {names}: provision upgrade --finish removes it,"
-            " provision upgrade --rollback goes back to it"
-        )
+        return kept_words(f"the volume {names}")
 
     @property
     def _data_place(self) -> str:

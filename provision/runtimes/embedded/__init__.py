@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from provision.errors import RefusedError
 from provision.model import WriteFile
 from provision.runtimes.embedded import guards
 from provision.runtimes.embedded.places import CONFIG, running, settle
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from provision.runtimes import Look
     from provision.spec.model import Spec
 
-__all__ = ["FILES", "TEMPLATES", "EmbeddedSite", "available", "examine", "located", "made", "port", "render"]
+__all__ = [
+    "FILES",
+    "TEMPLATES",
+    "EmbeddedSite",
+    "available",
+    "examine",
+    "located",
+    "made",
+    "port",
+    "render",
+    "upgrader",
+]
 
 FILES = (CONFIG,)
 TEMPLATES = ("postgresql.conf.j2",)
@@ -88,6 +100,14 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
         "listen_port": port,
     }
     return (WriteFile(spec.home / CONFIG, render_template("postgresql.conf.j2", texts, values)),)
+
+
+def upgrader(site: EmbeddedSite) -> NoReturn:
+    """Refuse: the data of an embedded server is copied by hand."""
+    raise RefusedError(
+        f"the embedded server of {site.spec.name!r} is not upgraded by this command",
+        next_step="give the new version a `data.path` of its own, and copy the data: pg_dumpall | psql",
+    )
 
 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:

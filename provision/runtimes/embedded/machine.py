@@ -22,6 +22,9 @@ class Machine(Protocol):
     def version(self, data: Path) -> str | None:
         """Return the major version that made a data directory; an empty text where we may not look."""
 
+    def note(self, data: Path, name: str) -> str | None:
+        """Return the text of a file in a data directory, None where none is, empty where we may not look."""
+
     def orphan(self, data: Path) -> Postmaster | None:
         """Return the server whose data directory, at this path, was deleted under it."""
 

@@ -1,6 +1,6 @@
-"""The programs that copy a cluster: shell scripts for the temporary container, as argument lists.
+"""The programs that copy a cluster: shell scripts, as argument lists, that are run beside the new server.
 
-The new version's own tools read the old server over the engine's network and write to the new one through its socket.
+The new version's own tools read the old server over the network and write to the new one through its socket.
 https://www.postgresql.org/docs/current/upgrading.html#UPGRADING-VIA-PGDUMPALL ; the password comes on standard input
 and is kept in a file that only its reader can open: https://www.postgresql.org/docs/current/libpq-pgpass.html
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from provision.model import Secret
 from provision.model.sql import identifier
-from provision.runtimes.docker import inventory
+from provision.runtimes import inventory
 
 _TRANSACTION_TIMEOUT = 17
 
@@ -25,21 +25,21 @@ export PGPASSFILE="$passfile" PGAPPNAME=provision PGCONNECT_TIMEOUT=10
 export PGOPTIONS='-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0
  -c idle_in_transaction_session_timeout=0 -c client_min_messages=error'
 old=(--host="$1" --port="$2" --username="$3")
-new=(--username="$4")
-shift 4
+new=(--host="$4" --port="$5" --username="$6")
+shift 6
 """
 
 # Tools that are newer than their server set what it does not know, before anything else that matters.
 _FILTER = """
 fitting() {
-  if [ "$1" = newer ]; then cat; else sed '1,/^COPY /{/^SET transaction_timeout = 0;$/d}'; fi
+  if [ "$1" = newer ]; then cat; else sed '1,/^COPY /{/^SET transaction_timeout = 0;$/d;}'; fi
 }
 """
 
 _READY = """
 set -euo pipefail
 cat > /dev/null
-until pg_isready --quiet --host=127.0.0.1 --port=5432; do
+until pg_isready --quiet --host="$2" --port="$3"; do
   [ "$SECONDS" -lt "$1" ] || { echo "the new server did not answer within $1 s" >&2; exit 1; }
   sleep 0.1
 done
@@ -53,7 +53,7 @@ SELECT name FROM unnest(string_to_array(:'names', ',')) AS name
 EXCEPT SELECT name FROM pg_available_extensions ORDER BY 1
 SQL
 )
-[ -z "$missing" ] || { echo "the new image has no" $missing >&2; exit 1; }
+[ -z "$missing" ] || { echo "the new server has no" $missing >&2; exit 1; }
 """
 )
 
@@ -101,17 +101,24 @@ done
 
 @dataclass(frozen=True, slots=True)
 class Copying:
-    """From where to where: the old server's address and superuser, and the superuser that the new one begins with."""
+    """From where to where: the old server's address and superuser, and the superuser that the new one begins with.
+
+    ``sockets`` and ``new_port`` say where the new one listens; without them it does in a place of its own, its
+    container, where the tools know its socket, and TCP is for the final server only.
+    """
 
     host: str
     port: int
     user: str
     bootstrap: str
     major: int
+    sockets: str = ""
+    new_port: str = ""
 
     def ready(self, timeout: float) -> tuple[str, ...]:
         """Wait for the final server: the image's temporary one does not listen."""
-        return ("bash", "-c", _READY, "provision", str(round(timeout)))
+        where = (self.sockets or "127.0.0.1", self.new_port or "5432")
+        return ("bash", "-c", _READY, "provision", str(round(timeout)), *where)
 
     def extensions(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Fail with the extensions that the new server has not."""
@@ -136,7 +143,7 @@ class Copying:
         return self._argv(_INVENTORY, side, *(conninfo(each) for each in databases))
 
     def _argv(self, script: str, *more: str) -> tuple[str, ...]:
-        where = (self.host, str(self.port), self.user, self.bootstrap)
+        where = (self.host, str(self.port), self.user, self.sockets, self.new_port, self.bootstrap)
         return ("bash", "-c", script, "provision", *where, *more)
 
 

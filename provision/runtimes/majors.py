@@ -1,0 +1,52 @@
+"""What is said about data of another major version, and about data that an upgrade has kept."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.spec.model import Spec
+
+
+def other_major(
+    spec: Spec, what: str, major: str, evidence: Sequence[str] = (), *, kept: Sequence[int | None], can_upgrade: bool
+) -> RefusedError:
+    """Return the error for data of another major version; ``kept`` are the versions that an upgrade has kept."""
+    shown = os.path.relpath(spec.path)
+    lines = ["a data directory works with its own major version only", *evidence]
+    if spec.server.major in kept:
+        lines.append(f"the data of PostgreSQL {spec.server.major} is kept as it was before the upgrade")
+        step = f"go on with an image of PostgreSQL {major}, or give up what was written since the upgrade:"
+        step += f" provision upgrade --rollback {shown}"
+    elif can_upgrade and major.isdecimal() and int(major) < spec.server.major:
+        step = f"provision upgrade {shown}   (--check shows what it would do; or go back to PostgreSQL {major})"
+    else:
+        step = f"go back to an image of PostgreSQL {major}, or give the new one a place of its own in `server.data`"
+        step += " and copy the data with pg_dump"
+    return RefusedError(
+        f"{what} was made by PostgreSQL {major} and cannot be used by {spec.server.image!r}",
+        evidence=lines,
+        next_step=step,
+    )
+
+
+def downwards(spec: Spec, major: int, *, is_kept: bool) -> RefusedError:
+    """Return the error for an upgrade that would lead back."""
+    back = f"provision upgrade --rollback {os.path.relpath(spec.path)}"
+    return RefusedError(
+        f"the data is of PostgreSQL {major}, and an upgrade does not lead back to {spec.server.image!r}",
+        next_step=back if is_kept else f"use an image of PostgreSQL {major}",
+    )
+
+
+def kept_words(places: str) -> str:
+    """Say what an upgrade has left, and how it goes away."""
+    return (
+        f"the data from before the upgrade is kept in {places}: provision upgrade --finish removes it,"
+        " provision upgrade --rollback goes back to it"
+    )
