@@ -159,6 +159,8 @@ class _Run:
         self.outcomes: list[Outcome] = []
         self.last = Plan(())
         self.endpoint: Endpoint | None = None
+        self.restores = True
+        """Whether a configuration with which a server does not start is taken back."""
 
     def converge(self, look: Callable[[], Survey]) -> None:
         """Observe, plan and act until there is nothing left to do."""
@@ -220,7 +222,8 @@ class _Run:
             told(effect, performer)
         except ProvisionError as failure:
             advise_room(failure, performer.world)
-            if isinstance(effect, ReloadSettings | WaitReady | ServerCall) or step.address.kind == settings.KIND:
+            of_settings = isinstance(effect, ReloadSettings | WaitReady | ServerCall)
+            if self.restores and (of_settings or step.address.kind == settings.KIND):
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
             raise
 

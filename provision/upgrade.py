@@ -18,7 +18,7 @@ from provision.apply import LOCK_TIMEOUT
 from provision.apply import _Run as Run
 from provision.errors import ProvisionError, RefusedError
 from provision.model import Plan, Result
-from provision.perform import Performer
+from provision.perform import Performer, told
 from provision.runtimes.upgrading import Old
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock
@@ -87,6 +87,7 @@ def upgrade(spec: Spec, *, progress: Progress, lock_timeout: float = LOCK_TIMEOU
     started = time.monotonic()
     with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
         run, found = Run(progress), survey(spec)
+        run.restores = False  # the old server keeps its configuration anyway
         if found.plan.is_empty and not found.is_pending:
             return Result((), time.monotonic() - started)
         if not found.plan.is_empty and not found.undo:
@@ -110,14 +111,16 @@ def _stages(run: Run, found: Found, performer: Performer) -> None:
         performer.close()
         for effect in found.undo:
             with suppress(ProvisionError):
-                performer.perform(effect)
+                told(effect, performer)
         if isinstance(error, ProvisionError):
             error.evidence = (*error.evidence, "the old server goes on with all of its data; the copy was removed")
-            error.next_step = error.next_step or f"provision upgrade {_shown(found.world.spec)}"
+            again = "provision upgrade SPEC"
+            error.next_step = (error.next_step or again).replace("provision apply SPEC", again)
         raise
 
 
 def _switch(run: Run, spec: Spec) -> None:
+    run.restores = True
     try:
         run.converge(lambda: observe.survey(spec))
     except ProvisionError as error:
@@ -181,7 +184,7 @@ def _before(spec: Spec, origin: Origin) -> Spec:
 
 def _seen(spec: Spec) -> tuple[World, Upgrader]:
     seen = observe.world(spec)
-    return seen, runtimes.load(seen.runtime).upgrader(seen.site)
+    return seen, runtimes.load(seen.runtime).upgrades(seen.site)
 
 
 def _ask(at: Endpoint) -> Old:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @switches
 @pass_console
 def command(console: Console, spec: Path | None, *, check: bool, finish: bool, rollback: bool, yes: bool) -> int:
-    """Copy the data to a new volume of the newer version, compare it, and switch to it.
+    """Copy the data to a new place of the newer version, compare it, and switch to it.
 
     Whoever writes waits meanwhile, readers do not; at the switch connections are dropped for a moment. The old data is
     kept until --finish, and --rollback goes back to it. Whatever fails, the old server goes on as it was.
@@ -98,7 +98,8 @@ def _rollback(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
 
     _carry(console, spec, carry)
     if not console.json and origin.image != spec.server.image:
-        console.say(f"  the server runs {origin.image} again: write that image into {console.spec}")
+        programs = f", with the programs in {origin.bin_dir}" if origin.bin_dir is not None else ""
+        console.say(f"  the server runs {origin.image} again{programs}: write that image into {console.spec}")
     return 0
 
 

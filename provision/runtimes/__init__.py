@@ -176,7 +176,7 @@ class RuntimeModule(Protocol):
     def examine(self, spec: Spec, files: Sequence[WriteFile], look: Look) -> Site:
         """Look at everything outside the server."""
 
-    def upgrader(self, site: Any) -> Upgrader:
+    def upgrades(self, site: Any) -> Upgrader:
         """Return what brings the data of a site of this runtime to a newer major version.
 
         Raises:

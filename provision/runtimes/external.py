@@ -88,7 +88,7 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> ExternalSite:
     return ExternalSite(spec, look)
 
 
-def upgrader(site: ExternalSite) -> NoReturn:
+def upgrades(site: ExternalSite) -> NoReturn:
     """Refuse."""
     raise RefusedError(
         f"the server of {site.spec.name!r} is run by somebody else: provision never upgrades it",

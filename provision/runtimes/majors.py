@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
@@ -17,14 +16,13 @@ def other_major(
     spec: Spec, what: str, major: str, evidence: Sequence[str] = (), *, kept: Sequence[int | None], can_upgrade: bool
 ) -> RefusedError:
     """Return the error for data of another major version; ``kept`` are the versions that an upgrade has kept."""
-    shown = os.path.relpath(spec.path)
     lines = ["a data directory works with its own major version only", *evidence]
     if spec.server.major in kept:
         lines.append(f"the data of PostgreSQL {spec.server.major} is kept as it was before the upgrade")
         step = f"go on with an image of PostgreSQL {major}, or give up what was written since the upgrade:"
-        step += f" provision upgrade --rollback {shown}"
+        step += " provision upgrade --rollback SPEC"
     elif can_upgrade and major.isdecimal() and int(major) < spec.server.major:
-        step = f"provision upgrade {shown}   (--check shows what it would do; or go back to PostgreSQL {major})"
+        step = f"provision upgrade SPEC   (--check shows what it would do; or go back to PostgreSQL {major})"
     else:
         step = f"go back to an image of PostgreSQL {major}, or give the new one a place of its own in `server.data`"
         step += " and copy the data with pg_dump"
@@ -37,10 +35,9 @@ def other_major(
 
 def downwards(spec: Spec, major: int, *, is_kept: bool) -> RefusedError:
     """Return the error for an upgrade that would lead back."""
-    back = f"provision upgrade --rollback {os.path.relpath(spec.path)}"
     return RefusedError(
         f"the data is of PostgreSQL {major}, and an upgrade does not lead back to {spec.server.image!r}",
-        next_step=back if is_kept else f"use an image of PostgreSQL {major}",
+        next_step="provision upgrade --rollback SPEC" if is_kept else f"use an image of PostgreSQL {major}",
     )
 
 

@@ -80,18 +80,21 @@ def check_processes(look: Look, *places: Path) -> None:
             )
 
 
-def check_made(spec: Spec, path: Path, look: Look, *, record: Path) -> None:
+def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: bool = True) -> None:
     """Refuse to remove a directory of data that was not made for this environment; ``record`` remembers that.
+
+    ``is_used``: the environment's server has it, so it is destroyed first.
 
     Raises:
         RefusedError: with the commands that remove it by hand.
     """
     if look.made(path, record):
         return
+    first = "provision destroy SPEC && " if is_used else ""
     raise RefusedError(
         f"the directory {path} was not made for the environment {spec.name!r}; nothing was removed",
         evidence=[f"{os.path.relpath(record)} does not tell of it: it was there before, or that file was deleted"],
-        next_step=f"provision destroy SPEC && rm -r {shlex.quote(str(path))}   (if nobody needs it)",
+        next_step=f"{first}rm -r {shlex.quote(str(path))}   (if nobody needs it)",
     )
 
 

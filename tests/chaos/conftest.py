@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-SCENARIOS = {
-    "docker": ("cold", "settings", "recreate", "credential", "upgrade"),
-    "embedded": ("cold", "settings", "recreate", "credential"),
-}
+SCENARIOS = ("cold", "settings", "recreate", "credential", "upgrade")
 RUNTIMES = {"docker": pytest.mark.docker, "embedded": pytest.mark.server}
 
 
@@ -30,11 +27,10 @@ class Moment:
 def moments(count: int, seed: int) -> list[Moment]:
     """Return moments spread over scenarios and runtimes; those of one runtime stand together."""
     chosen = random.Random(seed)  # noqa: S311  # to be had again, not to be secret
-    drawn = []
-    for number in range(count):
-        runtime = list(RUNTIMES)[number % 2]
-        scenarios = SCENARIOS[runtime]
-        drawn.append(Moment(number, runtime, scenarios[number // 2 % len(scenarios)], chosen.random()))
+    drawn = [
+        Moment(number, list(RUNTIMES)[number % 2], SCENARIOS[number // 2 % len(SCENARIOS)], chosen.random())
+        for number in range(count)
+    ]
     return sorted(drawn, key=lambda each: (each.runtime, each.number))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.embedded import an_embedded_environment, an_open_directory
 from support.environment import an_environment
+from support.installation import an_installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,16 +27,18 @@ if TYPE_CHECKING:
     from support.environment import Environment
 
 _TABLES = ("userdata", "orders", "invoices")
-_SHARE = {"cold": 1.0, "settings": 0.4, "recreate": 0.6, "credential": 0.3, "upgrade": 2.0}
-_OLD, _NEW = "postgres:17", "postgres:18"
+_SHARE = {"cold": 1.0, "settings": 0.4, "recreate": 0.6, "credential": 0.3}
+_UPGRADE_SHARE = {"docker": 2.0, "embedded": 1.2}
+_OLD, _NEW = 17, 18
 _LIMIT = 120
 
 
 @dataclass
 class Victim:
-    """An environment, how long its first apply took, and how many rows its canary table has."""
+    """An environment, its server before an upgrade, how long its first apply took, the rows of its canary table."""
 
     environment: Environment
+    old: dict[str, str]
     seconds: float
     rows: int = 0
     killed: list[str] = field(default_factory=list)
@@ -47,7 +50,7 @@ class Victim:
             made.run("destroy", "--data", "--yes")
             self.rows = 0
         elif moment.scenario == "upgrade":
-            made.server(image=_NEW)
+            made.server(image=f"postgres:{_NEW}", bin_dir=None)
         elif moment.scenario == "credential":
             made.environ["PW"] = f"password {number}"
         elif moment.scenario == "recreate" and moment.runtime == "docker":
@@ -57,7 +60,8 @@ class Victim:
 
     def kill(self, moment: Moment) -> None:
         """Apply or upgrade, and kill the tool in the middle."""
-        delay = moment.fraction * self.seconds * _SHARE[moment.scenario]
+        share = _UPGRADE_SHARE[moment.runtime] if moment.scenario == "upgrade" else _SHARE[moment.scenario]
+        delay = moment.fraction * self.seconds * share
         words = ("upgrade", "--yes") if moment.scenario == "upgrade" else ("apply",)
         made = self.environment
         run = subprocess.Popen(
@@ -96,9 +100,9 @@ class Victim:
 
     def go_back(self) -> None:
         """Have the old version again, with every row, because nobody wrote since."""
-        assert self.environment.query("SHOW server_version")[0][0].startswith(_NEW.partition(":")[2])
+        assert self.environment.query("SHOW server_version")[0][0].startswith(f"{_NEW}.")
         self.environment.run("upgrade", "--rollback", "--yes")
-        self.environment.server(image=_OLD)
+        self.environment.server(**self.old)
 
     def write(self) -> None:
         """Put one more row into the canary table, which is durable from then on."""
@@ -121,15 +125,17 @@ class _Made(dict[str, Victim]):
 
     def __missing__(self, runtime: str) -> Victim:
         directory = self._stack.enter_context(an_open_directory()) / "project"
+        old = {"image": f"postgres:{_OLD}"}
         if runtime == "docker":
             engine = self._request.getfixturevalue("engine")
             environment: Any = self._stack.enter_context(an_environment(engine, directory))
         else:
             environment = self._stack.enter_context(an_embedded_environment(directory))
-        environment.migrations(*_TABLES)
+            old["bin_dir"] = str(an_installation(_OLD, directory.parent))
+        environment.server(**old).migrations(*_TABLES)
         began = time.monotonic()
         environment.apply()
-        self[runtime] = Victim(environment, time.monotonic() - began)
+        self[runtime] = Victim(environment, old, time.monotonic() - began)
         return self[runtime]
 
 

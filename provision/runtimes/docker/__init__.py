@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.upgrader import DockerUpgrader
     from provision.spec.model import Spec
 
-__all__ = ["FILES", "TEMPLATES", "available", "examine", "located", "made", "port", "render", "upgrader"]
+__all__ = ["FILES", "TEMPLATES", "available", "examine", "located", "made", "port", "render", "upgrades"]
 
 COMPOSE = "docker-compose.yml"
 CONFIG = "config/postgresql.conf"
@@ -60,7 +60,7 @@ def available(spec: Spec, look: Look) -> str:
     return look.engine_name
 
 
-def upgrader(site: DockerSite) -> DockerUpgrader:
+def upgrades(site: DockerSite) -> DockerUpgrader:
     """Return what brings the data of a site to a newer major version."""
     from provision.runtimes.docker.upgrader import DockerUpgrader
 

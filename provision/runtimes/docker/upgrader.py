@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -78,7 +77,7 @@ class DockerUpgrader:
             raise RefusedError(
                 f"the data is of PostgreSQL {major}, and there is no server that could be read",
                 evidence=[f"the container {site.container_name!r} does not exist"],
-                next_step=f"set an image of PostgreSQL {major}, `provision apply {self._shown}`, and then upgrade again",
+                next_step=f"set an image of PostgreSQL {major}, `provision apply SPEC`, and then upgrade again",
             )
         copy = self._copy
         seen = site.look.engine(f"/volumes/{copy}")
@@ -87,10 +86,6 @@ class DockerUpgrader:
                 f"the upgrade would fill the volume {copy!r}, and there is one that is not of this environment",
                 next_step=f"docker volume inspect {copy}",
             )
-
-    @property
-    def _shown(self) -> str:
-        return os.path.relpath(self.site.spec.path)
 
     @property
     def _copy(self) -> str:
@@ -119,7 +114,7 @@ class DockerUpgrader:
         if site.generations.kept and (not self._is_switched or site.status.server != "running"):
             raise RefusedError(
                 "the new server does not run, so the old data is still needed",
-                next_step=f"provision apply {self._shown}",
+                next_step="provision apply SPEC",
             )
         belongings.check_volumes(site, [each.name for each in site.generations.kept])
         volumes = [(each.name, f"the data of PostgreSQL {each.major}") for each in site.generations.kept]
@@ -148,7 +143,7 @@ class DockerUpgrader:
         if current is None or not site.generations.is_upgraded or not site.generations.kept:
             raise RefusedError(
                 f"there is nothing to go back to: no older data of {site.spec.name!r} is kept",
-                next_step=f"provision status {self._shown}",
+                next_step="provision status SPEC",
             )
         steps: list[Step] = [*site.leftovers()]
         if site.container is not None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
 from provision.model import WriteFile
 from provision.runtimes.embedded import guards
 from provision.runtimes.embedded.places import CONFIG, running, settle
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provision.runtimes import Look
+    from provision.runtimes.embedded.upgrader import EmbeddedUpgrader
     from provision.spec.model import Spec
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "made",
     "port",
     "render",
-    "upgrader",
+    "upgrades",
 ]
 
 FILES = (CONFIG,)
@@ -80,7 +80,7 @@ def port(spec: Spec, look: Look) -> int:
 
 
 def located(spec: Spec, look: Look) -> Spec:
-    """Return the spec as it is: this data stays where it is."""
+    """Return the spec as it is: nothing that is rendered says where the data is."""
     del look
     return spec
 
@@ -102,12 +102,11 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
     return (WriteFile(spec.home / CONFIG, render_template("postgresql.conf.j2", texts, values)),)
 
 
-def upgrader(site: EmbeddedSite) -> NoReturn:
-    """Refuse: the data of an embedded server is copied by hand."""
-    raise RefusedError(
-        f"the embedded server of {site.spec.name!r} is not upgraded by this command",
-        next_step="give the new version a `data.path` of its own, and copy the data: pg_dumpall | psql",
-    )
+def upgrades(site: EmbeddedSite) -> EmbeddedUpgrader:
+    """Return what brings the data of a site to a newer major version."""
+    from provision.runtimes.embedded.upgrader import EmbeddedUpgrader
+
+    return EmbeddedUpgrader(site)
 
 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:

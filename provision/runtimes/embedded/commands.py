@@ -75,13 +75,23 @@ def initdb_argv(directory: Path, spec: Spec, *, durable: bool) -> tuple[str, ...
     )
 
 
-def server_argv(directory: Path, places: Places) -> tuple[str, ...]:
-    """Return the arguments of the server; where it listens is in the configuration file."""
+def server_argv(
+    directory: Path,
+    places: Places,
+    *,
+    data: Path | None = None,
+    config: Path | None = None,
+    sockets: Path | None = None,
+) -> tuple[str, ...]:
+    """Return the arguments of the server; where it listens is in the configuration file.
+
+    ``data``, ``config`` and ``sockets`` are for a second server of the same environment.
+    """
     return (
         str(directory / "postgres"),
-        *("-D", str(places.data)),
-        *("-c", f"{CONFIG_FILE}{places.config}"),
+        *("-D", str(data or places.data)),
+        *("-c", f"{CONFIG_FILE}{config or places.config}"),
         *("-c", f"{ENVIRONMENT}{places.home}"),
-        *("-k", str(places.sockets)),
+        *("-k", str(sockets or places.sockets)),
         *("-c", "unix_socket_permissions=0700"),
     )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.kinds import configuration
-from provision.runtimes import tenants
+from provision.runtimes import DATA_RECORD, tenants
 from provision.runtimes.embedded.states import environment
-from provision.spec.model import DataPath
+from provision.runtimes.majors import other_major
+from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,20 @@ def check_data(spec: Spec, places: Places, look: Look) -> None:
     Raises:
         RefusedError: with the reason and a way out.
     """
+    check_place(spec, places, look)
+    version = look.machine.version
+    made_by, kept = version(places.data), [int(version(each) or 0) for each in places.generations.kept]
+    if made_by is not None and made_by != str(spec.server.major):
+        can_upgrade = not isinstance(spec.server.data, Ephemeral)
+        raise other_major(spec, f"the data in {places.data}", made_by, kept=kept, can_upgrade=can_upgrade)
+
+
+def check_place(spec: Spec, places: Places, look: Look) -> None:
+    """Refuse a data directory that is not one, or is another environment's.
+
+    Raises:
+        RefusedError: with the reason and a way out.
+    """
     path, machine = places.data, look.machine
     if not machine.reaches(places.user, path):
         name = places.user.name if places.user else machine.ourselves().name
@@ -51,8 +66,7 @@ def check_data(spec: Spec, places: Places, look: Look) -> None:
             evidence=["PostgreSQL refuses to run as root, so as root it runs as another user"],
             next_step="name a `server.data.path` that everybody may pass through, or leave it out",
         )
-    made_by = machine.version(path)
-    if made_by is None:
+    if machine.version(path) is None:
         if machine.is_mount(path):
             raise RefusedError(
                 f"{path} is where a file system is mounted, and a data directory is put in place by renaming it",
@@ -64,13 +78,6 @@ def check_data(spec: Spec, places: Places, look: Look) -> None:
                 evidence=["it has no file PG_VERSION"],
                 next_step="name another `server.data.path`",
             )
-    elif made_by != str(spec.server.major):
-        raise RefusedError(
-            f"the data in {path} was made by PostgreSQL {made_by} and cannot be used by {spec.server.image!r}",
-            evidence=["a data directory works with its own major version only"],
-            next_step=f"go back to an image of PostgreSQL {made_by}, or name a new `server.data.path`"
-            " and copy the data with pg_dump",
-        )
     _check_other_environment(spec, places, look)
 
 
@@ -101,6 +108,19 @@ def check_alone(data: Path, look: Look) -> None:
             other = tenants.container_on(look, str(data), place=str(data))
     if other is not None:
         raise other.refusal(f"the directory {data}")
+
+
+def check_removable(spec: Spec, places: Places, gone: Sequence[Path], look: Look) -> None:
+    """Refuse to remove data in a directory that was not made for this environment, or that a container is on.
+
+    Raises:
+        RefusedError: with the commands that remove it by hand, or the container.
+    """
+    if not isinstance(spec.server.data, DataPath):
+        return
+    for each in gone:
+        tenants.check_made(spec, each, look, record=each / DATA_RECORD, is_used=each == places.data)
+        check_alone(each, look)
 
 
 def check_configuration(text: str, host: str, port: int) -> None:

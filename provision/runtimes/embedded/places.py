@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.runtimes.embedded import generations
 from provision.runtimes.embedded.states import environment
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
+    from provision.runtimes.embedded.generations import Generations
     from provision.runtimes.embedded.machine import Machine
     from provision.spec.model import Spec
     from provision.system.postmaster import Postmaster
@@ -40,9 +42,14 @@ class Places:
 
     home: Path
     root: Path
-    data: Path
+    generations: Generations
     user: SystemUser | None
     candidates: tuple[Path, ...]
+
+    @property
+    def data(self) -> Path:
+        """The directory that holds the data now."""
+        return self.generations.current
 
     @property
     def rendered(self) -> Path:
@@ -67,25 +74,35 @@ class Places:
     @property
     def sockets(self) -> Path:
         """The directory of the server's own socket."""
-        near = self.root / "socket"
+        return self._short(self.root / "socket", "")
+
+    @property
+    def filling_sockets(self) -> Path:
+        """The directory of the socket of the server that an upgrade fills."""
+        return self._short(self.generations.hidden / "socket", "-upgrade")
+
+    def _short(self, near: Path, suffix: str) -> Path:
         if len(str(near / _SOCKET_NAME).encode()) <= _LONGEST_SOCKET:
             return near
-        return Path(tempfile.gettempdir()) / f"provision-{_digest(self.home)}"
+        return Path(tempfile.gettempdir()) / f"provision-{_digest(self.home)}{suffix}"
 
 
 def settle(spec: Spec, machine: Machine) -> Places:
     """Decide where everything is."""
     home, linked = spec.home, _linked(spec.home, machine)
     root = home
-    user = machine.server_user(_data(spec, home))
+    found = _generations(spec, root, machine)
+    user = machine.server_user(found.current)
     if not machine.reaches(user, home / CONFIG):
         root = SHARED / _digest(home)
         if linked is not None and linked.parent.parent == SHARED:  # the checkout was moved here
             root = linked.parent
-        user = machine.server_user(_data(spec, root))
-    data = _data(spec, root)
-    others = (linked, *(place / name for place in (home, root) for name in ("data", "ephemeral")))
-    return Places(home, root, data, user, tuple(dict.fromkeys(each for each in (data, *others) if each is not None)))
+        found = _generations(spec, root, machine)
+        user = machine.server_user(found.current)
+    others = [found.current, linked, found.first, *found.kept]
+    for place in dict.fromkeys((home, root)):
+        others += [generations.find(place / "data", machine).current, place / "data", place / "ephemeral"]
+    return Places(home, root, found, user, tuple(dict.fromkeys(each for each in others if each is not None)))
 
 
 def running(places: Places, machine: Machine) -> tuple[Path, Postmaster] | None:
@@ -107,12 +124,12 @@ def _linked(home: Path, machine: Machine) -> Path | None:
     return None if whose not in ("", str(home)) and machine.owner(Path(whose)) is not None else linked
 
 
-def _data(spec: Spec, root: Path) -> Path:
+def _generations(spec: Spec, root: Path, machine: Machine) -> Generations:
     data = spec.server.data
-    if isinstance(data, DataPath):
-        return data.path
-    # Not the same directory: what is in one that is ephemeral is removed with its server.
-    return root / ("ephemeral" if isinstance(data, Ephemeral) else "data")
+    if isinstance(data, Ephemeral):
+        # Not the same directory: what is in one that is ephemeral is removed with its server.
+        return generations.Generations(root / "ephemeral", root / "ephemeral")
+    return generations.find(data.path if isinstance(data, DataPath) else root / "data", machine)
 
 
 def _digest(home: Path) -> str:

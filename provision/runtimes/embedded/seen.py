@@ -1,0 +1,176 @@
+"""One environment's data directory and server process, as they were seen once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
+from provision.runtimes.embedded import guards, states
+from provision.runtimes.embedded.commands import programs
+from provision.runtimes.embedded.watch import ProcessWatch
+from provision.runtimes.majors import kept_words
+from provision.spec.model import Ephemeral
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from provision.runtimes import Look
+    from provision.runtimes.embedded.commands import Programs
+    from provision.runtimes.embedded.places import Places
+    from provision.spec.model import Spec
+    from provision.system.postmaster import Postmaster
+
+_REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104  # compared
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is declared, and what is there. ``running`` is a data directory with the server that runs on it."""
+
+    spec: Spec
+    places: Places
+    configuration: str = field(repr=False)
+    port: int
+    running: tuple[Path, Postmaster] | None
+    made_by: str | None
+    look: Look = field(repr=False)
+
+    is_ours = True
+    is_told_by_file = True
+    container_name = None
+
+    # --- what is declared, what is there ---
+
+    @property
+    def config_file(self) -> str:
+        """The configuration as the server sees it."""
+        return str(self.places.config)
+
+    @property
+    def _data(self) -> Address:
+        return Address("data", self.spec.name)
+
+    @property
+    def _process(self) -> Address:
+        return Address("process", self.spec.name)
+
+    @property
+    def desired(self) -> dict[Address, State]:
+        """The data directory, and the process that serves it."""
+        places = self.places
+        return {
+            self._data: states.DataDirectory(places.data, str(self.spec.server.major)),
+            self._process: states.Process(self.spec.server.host, self.port, str(places.data), self.config_file),
+        }
+
+    @property
+    def observed(self) -> dict[Address, State | Unknown]:
+        """The same, as far as there is something."""
+        found: dict[Address, State | Unknown] = {}
+        if self.made_by is not None and not self._has_left_over:
+            found[self._data] = states.DataDirectory(self.places.data, self.made_by)
+        if self.running is not None:
+            found[self._process] = states.observed(self.running[1])
+        return found
+
+    @property
+    def _is_ephemeral(self) -> bool:
+        return isinstance(self.spec.server.data, Ephemeral)
+
+    @property
+    def _has_left_over(self) -> bool:
+        """Whether there is data that went out of use when its ephemeral server ended."""
+        return self._is_ephemeral and (self.running is None or self.running[0] != self.places.data)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has initialised the data yet."""
+        return self.made_by is None or self._has_left_over
+
+    @property
+    def status(self) -> Status:
+        """The process in a few words."""
+        if self.running is None:
+            return Status("absent" if self.is_fresh else "stopped", detail=self._kept, data=self._data_place)
+        found = self.running[1]
+        user = f" as {self.places.user.name}" if self.places.user else ""
+        orphaned = "its data directory was deleted" if found.is_orphaned else ""
+        detail = "; ".join(filter(None, (orphaned, self._kept)))
+        return Status(
+            "running",
+            detail=detail,
+            process=f"{found.pid}{user}",
+            started=found.started or None,
+            data=self._data_place,
+        )
+
+    @property
+    def _kept(self) -> str:
+        """Say what an upgrade has left."""
+        kept = self.places.generations.kept
+        return kept_words(", ".join(str(each) for each in kept)) if kept else ""
+
+    @property
+    def _data_place(self) -> str:
+        place = f"directory {self.places.data}"
+        return f"{place}, until the server stops" if self._is_ephemeral else place
+
+    def endpoint(self, password: Secret) -> Endpoint | None:
+        """Return where the process listens, as it says itself."""
+        if self.running is None or not self.running[1].port:
+            return None
+        return self._endpoint(self.running[1].host or self.spec.server.host, self.running[1].port, password)
+
+    def target(self, password: Secret) -> Endpoint:
+        """Return where the configuration has it listen."""
+        return self._endpoint(self.spec.server.host, self.port, password)
+
+    def _endpoint(self, host: str, port: int, password: Secret) -> Endpoint:
+        server = self.spec.server
+        return Endpoint(_REACHED.get(host, host), port, server.user, password, server.database)
+
+    # --- what a run asks while it works ---
+
+    @cached_property
+    def own_programs(self) -> Programs:
+        """The programs of the declared version, as the server's user can run them."""
+        server = self.spec.server
+        found = list(self.look.machine.installations(server.bin_dir, server.major))
+        return programs(guards.choose(server.major, server.bin_dir, found), self.places, self.look)
+
+    @property
+    def programs(self) -> Path | None:
+        """The directory of the server's own programs."""
+        return next(
+            (each.programs for each in self.look.machine.installations(self.spec.server.bin_dir, self.spec.server.major)
+             if each.major == self.spec.server.major), None,
+        )  # fmt: skip
+
+    @property
+    def log_command(self) -> str:
+        """The command that shows the log."""
+        return f"tail -n 50 {self.places.log}"
+
+    def watch(self) -> ProcessWatch:
+        """Return what tells whether the server has ended while it should become ready."""
+        return ProcessWatch(self.look.machine, self.places)
+
+    def calm(self) -> tuple[Effect, ...]:
+        """Nothing starts the server again by itself."""
+        return ()
+
+    def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
+        """Return the lines of the log, or None while there is none."""
+        if not self.look.exists(self.places.log):
+            if self.running is None:
+                return None
+            raise RefusedError(
+                f"the log of {self.spec.name!r} was deleted while its server runs",
+                evidence=[f"it was {self.places.log}"],
+                next_step="provision restart SPEC",
+            )
+        return self.look.machine.lines(self.places.log, follow=follow, tail=tail)

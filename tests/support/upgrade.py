@@ -1,0 +1,75 @@
+"""An upgrade that is held on to at one of its stages, and one during which somebody writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import psycopg2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.environment import Environment
+
+
+@contextmanager
+def upgrading(environment: Environment, until: str) -> Iterator[subprocess.Popen[str]]:
+    """Run an upgrade until a step has ended; what is done then is the test's business."""
+    argv = (sys.executable, "-m", "provision", "upgrade", "--yes", environment.spec.name)
+    process = subprocess.Popen(
+        argv, cwd=environment.directory, env=environment.environ, text=True, encoding="utf-8",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith(until) and ": done" in line:
+                break
+        else:
+            raise AssertionError("".join(lines))
+        yield process
+        process.stdout.read()
+
+
+def usable(environment: Environment, name: str, major: int) -> None:
+    """See that the old server is there, with what it had, and takes a row without waiting."""
+    environment.query("SET lock_timeout = '5s'; INSERT INTO userdata (name) VALUES (%s)", name)
+    assert environment.setting("server_version").startswith(f"{major}.")
+    names = [each for (each,) in environment.query("SELECT name FROM userdata ORDER BY id")]
+    assert names[0] == "first"
+    assert names[-1] == name
+
+
+def upgraded_while_somebody_writes(environment: Environment) -> None:
+    """Upgrade, and see that every row is there that the server has answered for."""
+    written, stop, url = [], threading.Event(), environment.url
+
+    def write() -> None:
+        while not stop.is_set():
+            with suppress(psycopg2.Error), closing(psycopg2.connect(url, connect_timeout=2)) as connection:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    while not stop.is_set():
+                        cursor.execute("INSERT INTO userdata (name) VALUES ('w') RETURNING id")
+                        written.extend(cursor.fetchone() or ())
+            time.sleep(0.05)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        environment.run("upgrade", "--yes")
+        time.sleep(1)
+    finally:
+        stop.set()
+        writer.join()
+    ids = {each for (each,) in environment.query("SELECT id FROM userdata WHERE name = 'w'")}
+    assert ids >= set(written)
+    assert len(written) == len(set(written))
+    assert len(ids - set(written)) <= 1, "the one that was not answered"
