@@ -36,7 +36,8 @@ SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND pg_has_role(d
 _SOURCE = """
 SELECT pg_database_size(datname), (SELECT count(*) FROM pg_stat_activity AS a WHERE a.datname = d.datname
                                    AND pid <> pg_backend_pid()
-                                   AND coalesce(backend_type, 'client backend') = 'client backend')
+                                   AND coalesce(backend_type, 'client backend') = 'client backend'),
+       pg_has_role(datdba, 'USAGE') OR datistemplate
 FROM pg_database AS d WHERE datname = %s
 """
 _SETTINGS = """
@@ -47,10 +48,14 @@ WHERE setrole = 0 AND setdatabase = (SELECT oid FROM pg_database WHERE datname =
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A database that could be copied: its size in bytes, and how many clients are connected to it."""
+    """A database that could be copied: its size in bytes, and how many clients are connected to it.
+
+    ``is_ours`` says whether our role may copy it.
+    """
 
     size: int
     clients: int
+    is_ours: bool = True
 
     @property
     def obstacle(self) -> str | None:
@@ -58,6 +63,8 @@ class Source:
 
         A copy keeps others from logging in while it is made, so it has to be short.
         """
+        if not self.is_ours:
+            return "another role owns it, and PostgreSQL lets only its owner copy a database"
         if self.clients:
             who = "a client is" if self.clients == 1 else f"{self.clients} clients are"
             return f"{who} connected to it, and PostgreSQL copies a database only when nobody is"
@@ -73,8 +80,8 @@ def source(endpoint: Endpoint) -> Source:
         UnavailableError: the server cannot be reached, or its database `postgres` not entered.
     """
     with closing(connect(endpoint, MAINTENANCE, read_only=True)) as connection:
-        ((size, clients),) = _rows(connection, _SOURCE, (endpoint.database,))
-    return Source(size, clients)
+        ((size, clients, is_ours),) = _rows(connection, _SOURCE, (endpoint.database,))
+    return Source(size, clients, is_ours)
 
 
 @contextmanager

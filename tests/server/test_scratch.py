@@ -71,6 +71,10 @@ def test_a_login_that_may_make_no_database_is_told_so(database: Server) -> None:
         with pytest.raises(RefusedError, match="may not create") as caught, scratch.database(weak, "shop"):
             pass
         assert "CREATEDB" in (caught.value.next_step or "")
+        database.execute("ALTER ROLE scratch_reader CREATEDB")
+        assert "another role owns it" in (scratch.source(weak).obstacle or "")
+        with scratch.database(weak, "shop") as made:
+            assert scratch_databases(database) == [made.database]
     finally:
         database.execute("DROP ROLE scratch_reader")
 
