@@ -89,7 +89,13 @@ def add(path: Path, content: str, *, append: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab" if append else "xb") as file:
-            file.write(content.encode())
+            try:
+                file.write(content.encode())
+                file.flush()
+            except OSError:
+                if not append:  # half of a file would be taken for one that is there
+                    path.unlink()
+                raise
     except OSError as error:
         raise ProvisionError(
             f"{path} cannot be written", evidence=[str(error)], next_step=f"ls -ld {path.parent}"

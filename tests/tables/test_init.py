@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -193,6 +194,17 @@ def test_what_appeared_meanwhile_is_not_overwritten(root: Path) -> None:
     with pytest.raises(ProvisionError, match=r"models\.py cannot be written"):
         project.add(root / "models.py", "ours\n", append=False)
     assert (root / "models.py").read_text() == "mine\n"
+
+
+def test_a_file_that_is_cut_off_is_not_left_behind(tmp_path: Path) -> None:
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, most))
+    try:
+        with pytest.raises(ProvisionError, match="cannot be written"):
+            project.add(tmp_path / "provision.yml", "name: shop\n" * 10, append=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command(tmp_path: Path) -> None:
