@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ import trees
 from provision.errors import ProvisionError, StepFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from conftest import Server
@@ -41,30 +42,32 @@ def failure(tree: Migrations, database: Server, events: list[MigrationEvent] | N
     return caught.value
 
 
-def hold(database: Server, seconds: float, statement: str = "LOCK TABLE alpha IN ACCESS SHARE MODE") -> threading.Timer:
-    """Hold a lock from another session; it is let go after a while."""
+@contextmanager
+def hold(database: Server, statement: str = "LOCK TABLE alpha IN ACCESS SHARE MODE") -> Iterator[Callable[[], None]]:
+    """Hold a lock from another session, until what is yielded is called, or the block ends."""
     other = database.connect()
     with other.cursor() as cursor:
         cursor.execute("SET application_name = 'the other one'")
         cursor.execute("BEGIN")
         cursor.execute(statement)
-    timer = threading.Timer(seconds, other.close)
-    timer.start()
-    return timer
+    try:
+        yield other.close
+    finally:
+        other.close()
 
 
-class UntilRetried(list["MigrationEvent"]):
-    """What is told, and a lock that is let go once a revision has been tried so often."""
+class Until(list["MigrationEvent"]):
+    """What is told, and a lock that is let go when something was told so often, and ``seconds`` later."""
 
-    def __init__(self, times: int, timer: threading.Timer) -> None:
+    def __init__(self, what: str, times: int, let_go: Callable[[], None], seconds: float = 0) -> None:
         super().__init__()
-        self._times, self._timer = times, timer
+        self._what, self._times = what, times
+        self._timer = threading.Timer(seconds, let_go)
 
     def append(self, event: MigrationEvent) -> None:
         super().append(event)
-        if [each.what for each in self].count("retrying") == self._times:
-            self._timer.cancel()
-            self._timer.function()
+        if event.what == self._what and [each.what for each in self].count(self._what) == self._times:
+            self._timer.start()
 
 
 def test_a_lock_is_waited_for_a_short_time_and_again_and_readers_are_not_held_up(
@@ -72,7 +75,6 @@ def test_a_lock_is_waited_for_a_short_time_and_again_and_readers_are_not_held_up
 ) -> None:
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": trees.table("beta") + "\n" + ADD})
     trees.run(tree, database.endpoint, "alpha")
-    events = UntilRetried(3, hold(database, 120))
     reads, stop = ["a read"], threading.Event()
 
     def read() -> None:
@@ -90,7 +92,9 @@ def test_a_lock_is_waited_for_a_short_time_and_again_and_readers_are_not_held_up
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        done = trees.run(replace(tree, lock_timeout=0.8), database.endpoint, events=events)
+        with hold(database) as let_go:
+            events = Until("retrying", 3, let_go)
+            done = trees.run(replace(tree, lock_timeout=0.8), database.endpoint, events=events)
     finally:
         stop.set()
         reader.join()
@@ -108,9 +112,8 @@ def test_a_lock_that_is_never_free_ends_at_the_time_limit_and_names_its_holder(
 ) -> None:
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ADD})
     trees.run(tree, database.endpoint, "alpha")
-    timer = hold(database, 8)
-    error = failure(replace(tree, lock_timeout=0.6, timeout=4), database)
-    timer.join()
+    with hold(database):
+        error = failure(replace(tree, lock_timeout=0.6, timeout=10), database)
     assert error.sentence == "revision beta  make beta failed"
     text = "\n".join(error.evidence)
     assert "canceling statement due to lock timeout" in text
@@ -126,9 +129,8 @@ def test_a_revision_that_has_committed_is_not_run_again(tmp_path: Path, database
     )
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": body})
     trees.run(tree, database.endpoint, "alpha")
-    timer = hold(database, 3)
-    error = failure(replace(tree, lock_timeout=0.5), database)
-    timer.join()
+    with hold(database):
+        error = failure(replace(tree, lock_timeout=0.5), database)
     assert log.read_text() == "x"
     assert "left behind, outside a transaction: table public.beta" in error.evidence
     assert "clean up: DROP TABLE public.beta;" in error.evidence
@@ -184,11 +186,10 @@ def test_concurrently_waits_longer_than_other_statements(tmp_path: Path, databas
     )
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": concurrently})
     trees.run(tree, database.endpoint, "alpha")
-    timer = hold(database, 2, "INSERT INTO alpha VALUES (1)")
-    done = trees.run(replace(tree, lock_timeout=0.5), database.endpoint)
-    timer.join()
-    assert done.after == ("beta",)
-    assert done.revisions[0][1] > 1
+    with hold(database, "INSERT INTO alpha VALUES (1)") as let_go:
+        events = Until("blocked", 1, let_go, seconds=1)
+        assert trees.run(replace(tree, lock_timeout=0.5), database.endpoint, events=events).after == ("beta",)
+    assert [each.what for each in events] == ["started", "blocked", "done"]
 
 
 def test_the_applications_own_second_session_is_named_and_the_time_limit_ends_it(
