@@ -25,10 +25,7 @@ def bind(environment: Any, request: Request, progress: Progress, instead: Callab
     configure, run_migrations = environment.configure, environment.run_migrations
 
     def configure_with_defaults(*args: Any, **kw: Any) -> None:
-        if request["transaction_per_revision"]:
-            kw.setdefault("transaction_per_migration", True)
-        else:
-            kw["transaction_per_migration"] = False
+        set_transactions(request, kw)
         kw["include_name"] = _without_ours(kw.get("include_name"), kw.get("target_metadata"), request.get("others", ()))
         configure(*args, **kw)
 
@@ -46,6 +43,14 @@ def bind(environment: Any, request: Request, progress: Progress, instead: Callab
 
     environment.configure = configure_with_defaults
     environment.run_migrations = run_in_our_database
+
+
+def set_transactions(request: Request, given: dict[str, Any]) -> None:
+    """Set in the options of ``context.configure`` whether each revision has a transaction of its own."""
+    if request["transaction_per_revision"]:
+        given.setdefault("transaction_per_migration", True)
+    else:
+        given["transaction_per_migration"] = False
 
 
 def _without_ours(include_name: Any, metadata: Any, others: Any) -> Callable[[Any, str, Any], bool]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .channel import describe
 from .config import keep_logging, load_tree
+from .environment import set_transactions
 from .paper import NotOfflineError, Paper
 from .trace import line_in
 
@@ -106,10 +107,7 @@ def _render(config: Any, script: Any, request: Request, progress: Progress, mode
     wrapped: Any = environment
 
     def configure_on_paper(*args: Any, **given: Any) -> None:
-        if request["transaction_per_revision"]:
-            given.setdefault("transaction_per_migration", True)
-        else:
-            given["transaction_per_migration"] = False
+        set_transactions(request, given)
         given["dialect_opts"] = {"paramstyle": "named", **(given.get("dialect_opts") or {})}
         given.update(literal_binds=True, output_buffer=output)
         configure(*args, **given)

@@ -84,16 +84,25 @@ def migrate(
                     _serve(run, child)
             finally:
                 ledger.note()
-            after = run.rows()
-            if (after or ()) != expected:
-                table = version_table.table_name(tree)
-                raise alembic_errors.elsewhere(tree, files, table, expected, after, run.places)
+            _prove(run, expected)
             for index in alembic_watch.invalid_indexes(lock):
                 on_event(MigrationEvent("invalid", f"index {index}", f"REINDEX INDEX CONCURRENTLY {index};"))
             return Migrated(before, expected, tuple(run.done))
     finally:
         if child is not None:
             child.__exit__()
+
+
+def _prove(run: Run, expected: tuple[str, ...]) -> None:
+    """See that the version table of our database holds what it should.
+
+    Raises:
+        StepFailedError: it does not, so the migration went elsewhere.
+    """
+    after = run.rows()
+    if (after or ()) != expected:
+        table = version_table.table_name(run.tree)
+        raise alembic_errors.elsewhere(run.tree, (run.graph, run.location), table, expected, after, run.places)
 
 
 def _noting(ledger: Ledger, on_event: Callable[[MigrationEvent], None]) -> Callable[[MigrationEvent], None]:

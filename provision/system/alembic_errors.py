@@ -14,12 +14,11 @@ from provision.child.channel import masked_forms
 from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
 from provision.revisions import check
-from provision.revisions.hints import own_program, settings_module, ways_in
+from provision.system.alembic_advice import after_env, after_failure, url_way
 from provision.system.alembic_process import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from provision.model import Secret
     from provision.revisions import Graph, Location
@@ -38,7 +37,6 @@ class NoModelsError(StepFailedError):
 
 
 _PRINTED = 5
-_UNDEFINED_TABLE = "42P01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +66,6 @@ class Truth:
         """What to do before the same command is run again."""
         again = "run the same command again: it goes on from what is applied"
         return f"remove what was left behind, or a second run collides with it; then {again}" if self.left else again
-
-
-_URL_WAY = (
-    "let env.py connect with the URL of its configuration: "
-    'url = config.get_main_option("sqlalchemy.url") or os.environ["DATABASE_URL"]'
-)
 
 
 def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str, truth: Truth) -> ProvisionError:
@@ -156,12 +148,12 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
             error = StepFailedError(
                 f"revision {truth.graph.describe(event['revision'])} failed",
                 evidence=[what, *more, *_statement(event), *place, *truth.lines],
-                next_step=_after_failure(event, truth),
+                next_step=after_failure(event, truth),
             )
         case _:
             evidence = [*more, *_statement(event), *place, *_words(event), *truth.lines]
             error = StepFailedError(
-                f"env.py failed: {what}", evidence=evidence, next_step=_after_env(event, files, python)
+                f"env.py failed: {what}", evidence=evidence, next_step=after_env(event, files, python)
             )
     return error
 
@@ -221,72 +213,9 @@ def elsewhere(  # it tells of all of them
     )
 
 
-def url_way(tree: Migrations, location: Location) -> str:
-    """Say how this ``env.py`` can be told the URL: with the keys of the spec that fit what it reads."""
-    if tree.command:
-        return "give the program the URL under `env`, for example `env: {DATABASE_URL: '{url}'}`"
-    text = _text(location.env)
-    ways = [each for each in ways_in(text) if not _is_given(each, tree)]
-    if ways:
-        return f"tell env.py the URL; it reads what this line in `migrations` sets: {' or '.join(ways[:3])}"
-    if module := settings_module(text):
-        return (
-            f"tell env.py the URL: it takes it from {module}, so set under `env` the variable which that reads, "
-            "for example `env: {DATABASE_URL: '{url}'}`"
-        )
-    return _URL_WAY
-
-
-def _is_given(way: str, tree: Migrations) -> bool:
-    key, _, name = way.partition(": {")
-    return name.split(":")[0] in getattr(tree, key)
-
-
-def _after_failure(event: Mapping[str, Any], truth: Truth) -> str:
-    if event["sqlstate"] in ("55P03", "40P01"):
-        return f"wait until the lock is free, or give it more time (`migrations.lock_timeout`); then {truth.next_step}"
-    if event["type"] == "AssertionError" and "autocommit_block" in str(event["traceback"]):
-        return (
-            "give Alembic a connection without a transaction in env.py, because autocommit_block() cannot leave one "
-            "that is not Alembic's: `engine.connect()` in place of `engine.begin()`, and `connection.commit()` after "
-            f"statements of its own; then {truth.next_step}"
-        )
-    if event["sqlstate"] in {None, _UNDEFINED_TABLE} and not truth.left:
-        what = "make these tables" if event["sqlstate"] else "prepare something"
-        program = f"let the program of its application migrate, if that has to {what} (`migrations.command`)"
-        return f"correct the revision, or {program}; then {truth.next_step}"
-    return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
-
-
-def _after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> str:
-    tree, location = files
-    kind, message = str(event["type"]), str(event["message"])
-    if way := own_program(_text(location.env), kind, message):
-        return (
-            f"this env.py wants the program of its application, which prepares what it needs; under `migrations`: {way}"
-        )
-    if "requires an async driver" in message:
-        return f"install a driver that env.py's asynchronous engine can use: {python} -m pip install asyncpg"
-    if kind in {"ModuleNotFoundError", "ImportError"}:
-        return (
-            "set `migrations.python` to the interpreter that has what env.py imports, or install it for "
-            f"{python}; a module of the project is looked for in `migrations.cwd`, now {location.cwd}"
-        )
-    if kind in {"OperationalError", "InvalidPasswordError"} or event["sqlstate"]:
-        return url_way(tree, location)
-    return "correct env.py or what it needs, and run the same command again"
-
-
 def _words(event: Mapping[str, Any]) -> list[str]:
     """Return what an ``env.py`` that ended the process has printed: that is where it says why."""
     return str(event.get("printed", "")).splitlines()[-_PRINTED:] if event["type"] == "SystemExit" else []
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def masked(text: str, password: Secret, tree: Migrations) -> str:

@@ -1,0 +1,86 @@
+"""What to do about a migration that failed: what the project's own files say about how it wants to be run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provision.revisions.hints import own_program, settings_module, ways_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provision.revisions import Location
+    from provision.spec.model import Migrations
+    from provision.system.alembic_errors import Truth
+
+_UNDEFINED_TABLE = "42P01"
+_URL_WAY = (
+    "let env.py connect with the URL of its configuration: "
+    'url = config.get_main_option("sqlalchemy.url") or os.environ["DATABASE_URL"]'
+)
+
+
+def after_failure(event: Mapping[str, Any], truth: Truth) -> str:
+    """Say what to do after a revision has failed."""
+    if event["sqlstate"] in ("55P03", "40P01"):
+        return f"wait until the lock is free, or give it more time (`migrations.lock_timeout`); then {truth.next_step}"
+    if event["type"] == "AssertionError" and "autocommit_block" in str(event["traceback"]):
+        return (
+            "give Alembic a connection without a transaction in env.py, because autocommit_block() cannot leave one "
+            "that is not Alembic's: `engine.connect()` in place of `engine.begin()`, and `connection.commit()` after "
+            f"statements of its own; then {truth.next_step}"
+        )
+    if event["sqlstate"] in {None, _UNDEFINED_TABLE} and not truth.left:
+        what = "make these tables" if event["sqlstate"] else "prepare something"
+        program = f"let the program of its application migrate, if that has to {what} (`migrations.command`)"
+        return f"correct the revision, or {program}; then {truth.next_step}"
+    return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
+
+
+def after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> str:
+    """Say what to do after ``env.py`` has failed."""
+    tree, location = files
+    kind, message = str(event["type"]), str(event["message"])
+    if way := own_program(_text(location.env), kind, message):
+        return (
+            f"this env.py wants the program of its application, which prepares what it needs; under `migrations`: {way}"
+        )
+    if "requires an async driver" in message:
+        return f"install a driver that env.py's asynchronous engine can use: {python} -m pip install asyncpg"
+    if kind in {"ModuleNotFoundError", "ImportError"}:
+        return (
+            "set `migrations.python` to the interpreter that has what env.py imports, or install it for "
+            f"{python}; a module of the project is looked for in `migrations.cwd`, now {location.cwd}"
+        )
+    if kind in {"OperationalError", "InvalidPasswordError"} or event["sqlstate"]:
+        return url_way(tree, location)
+    return "correct env.py or what it needs, and run the same command again"
+
+
+def url_way(tree: Migrations, location: Location) -> str:
+    """Say how this ``env.py`` can be told the URL: with the keys of the spec that fit what it reads."""
+    if tree.command:
+        return "give the program the URL under `env`, for example `env: {DATABASE_URL: '{url}'}`"
+    text = _text(location.env)
+    ways = [each for each in ways_in(text) if not _is_given(each, tree)]
+    if ways:
+        return f"tell env.py the URL; it reads what this line in `migrations` sets: {' or '.join(ways[:3])}"
+    if module := settings_module(text):
+        return (
+            f"tell env.py the URL: it takes it from {module}, so set under `env` the variable which that reads, "
+            "for example `env: {DATABASE_URL: '{url}'}`"
+        )
+    return _URL_WAY
+
+
+def _is_given(way: str, tree: Migrations) -> bool:
+    key, _, name = way.partition(": {")
+    return name.split(":")[0] in getattr(tree, key)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
