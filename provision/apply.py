@@ -63,7 +63,7 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
         return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks, first.endpoint)
     spec = first.spec
     with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
-        run = _Run(progress)
+        run = Run(progress)
         run.converge(lambda: observe.survey(spec, runtime=first.runtime, wishes=first.wishes))
         taken = time.monotonic() - started
         return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint)
@@ -102,7 +102,7 @@ def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: P
         world = observe.world(spec)
         plan = Plan(tuple(steps(world)))
         progress.planned(plan)
-        run = _Run(progress)
+        run = Run(progress)
         run.perform(plan, Performer(world, progress))
         return Result(tuple(run.outcomes), time.monotonic() - started)
 
@@ -119,7 +119,7 @@ def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
         try:
             progress.planned(plan)
             performer.prepare(plan)
-            _Run(progress).perform(plan, performer)
+            Run(progress).perform(plan, performer)
         finally:
             performer.close()
         return performer.migrated
@@ -151,7 +151,7 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
     return run(at, spec.server.major, arguments, container=site.container_name, programs=site.programs)
 
 
-class _Run:
+class Run:
     """One run: the outcomes so far, and who is told."""
 
     def __init__(self, progress: Progress) -> None:

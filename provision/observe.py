@@ -141,7 +141,11 @@ def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
     for name in names:
         found = next((text for place in places if (text := files.read_text(place / name)) is not None), None)
         if found is None:
-            raise ProvisionError(f"the template {name} is missing", evidence=[str(place) for place in places])
+            raise ProvisionError(
+                f"the template {name} is missing",
+                evidence=[str(place) for place in places],
+                next_step=f"ls {shipped()}   (it belongs to the program: install that again)",
+            )
         texts[name] = found
     return texts
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from provision import desired as desires
 from provision import observe, runtimes
-from provision.apply import LOCK_TIMEOUT
-from provision.apply import _Run as Run
+from provision.apply import LOCK_TIMEOUT, Run
 from provision.errors import ProvisionError, RefusedError
 from provision.model import Plan, Result
 from provision.perform import Performer, told

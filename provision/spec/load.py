@@ -58,7 +58,9 @@ def _content(path: Path) -> bytes:
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name cannot be one"
-        raise UsageError(f"the spec {_shown(path)} cannot be read: {reason}") from None
+        raise UsageError(
+            f"the spec {_shown(path)} cannot be read: {reason}", next_step=f"ls -l {_shown(path)}"
+        ) from None
 
 
 def _advice(path: Path) -> str:

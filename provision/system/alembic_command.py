@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from provision.child.fill import fill
-from provision.errors import StepFailedError
+from provision.errors import StepFailedError, UnavailableError
 from provision.system import alembic_errors
 from provision.system.alembic_events import MigrationEvent
 from provision.system.alembic_process import environment
@@ -41,7 +41,8 @@ def serve(run: Run) -> None:
         finally:
             if process.poll() is None:
                 _end(process)
-                run.lock.end_all(run.pids)
+                with suppress(UnavailableError):  # what ended it is told
+                    run.lock.end_all(run.pids)
         printed = _printed(run, log.fileno())
     truth = run.truth() if status != 0 else None
     if status is None:

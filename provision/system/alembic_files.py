@@ -146,7 +146,9 @@ def _walk(directory: str, *, recursive: bool) -> Iterator[str]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise MigrationsError(f"{directory} cannot be read: {_reason(error)}") from None
+        raise MigrationsError(
+            f"{directory} cannot be read: {_reason(error)}", next_step=f"ls -ld {directory}"
+        ) from None
     for entry in entries:
         name = entry.name
         if name.endswith(".py") and not name.startswith((".#", "__init__")):
@@ -162,7 +164,7 @@ def _read(path: Path) -> bytes:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # half the time of Path.read_bytes, for 500 files
             return file.readall()
     except OSError as error:
-        raise MigrationsError(f"{path} cannot be read: {_reason(error)}") from None
+        raise MigrationsError(f"{path} cannot be read: {_reason(error)}", next_step=f"ls -l {path}") from None
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -60,8 +60,10 @@ def locks_of(endpoint: Endpoint, pid: int, go_on: Callable[[], None]) -> set[tup
                 return _watched(look, pid)
         except psycopg2.Error as error:
             raise UnavailableError(
-                "the server went away while a statement ran", evidence=str(error).splitlines()
-            ) from (error)
+                "the server went away while a statement ran",
+                evidence=str(error).splitlines(),
+                next_step="provision status SPEC",
+            ) from error
 
 
 def _shut(gate: psycopg2.extensions.connection) -> None:

@@ -71,7 +71,9 @@ class LockConnection:
                 return cursor.fetchall()
         except psycopg2.Error as error:
             raise UnavailableError(
-                "the connection that holds the migration lock was lost", evidence=str(error).splitlines()
+                "the connection that holds the migration lock was lost",
+                evidence=str(error).splitlines(),
+                next_step="provision status SPEC",
             ) from error
 
     def write(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> str | None:

@@ -163,6 +163,7 @@ class ReadOnlyQuery:
             raise UnavailableError(
                 f"the server at {self._endpoint.host}:{self._endpoint.port} did not answer a question",
                 evidence=str(error).splitlines(),
+                next_step="provision status SPEC",
             ) from error
 
     def reported(self, name: str, *, database: str | None = None) -> str:

@@ -47,7 +47,9 @@ def reload(endpoint: Endpoint, database: str, expected: Mapping[str, str] | None
             if cursor.fetchone() != before:
                 return
         time.sleep(_PAUSE)
-    raise StepFailedError(f"the server did not read its configuration again within {_TIMEOUT:g} s")
+    raise StepFailedError(
+        f"the server did not read its configuration again within {_TIMEOUT:g} s", next_step="provision logs"
+    )
 
 
 def _await_file(cursor: Any, wanted: Mapping[str, str]) -> None:
@@ -61,12 +63,15 @@ def _await_file(cursor: Any, wanted: Mapping[str, str]) -> None:
         seen = {name.casefold(): value for name, value, _, _ in rows if name is not None}
         if seen == dict(wanted):
             if errors:
-                raise StepFailedError("the server refuses the new postgresql.conf", evidence=errors)
+                raise StepFailedError(
+                    "the server refuses the new postgresql.conf", evidence=errors, next_step="provision logs"
+                )
             return
         if time.monotonic() > deadline:
             raise StepFailedError(
                 f"the server does not see the new postgresql.conf after {_TIMEOUT:g} s",
                 evidence=[f"it sees {name} = {seen.get(name)}, not {value}" for name, value in wanted.items()
                           if seen.get(name) != value][:5],
+                next_step="provision logs",
             )  # fmt: skip
         time.sleep(_PAUSE)

@@ -173,7 +173,11 @@ def _create(connection: psycopg2.extensions.connection, name: str, template: str
             next_step="run the same command again",
         ) from error
     except _errors() as error:
-        raise StepFailedError("the scratch database cannot be made", evidence=str(error).splitlines()) from error
+        raise StepFailedError(
+            "the scratch database cannot be made",
+            evidence=str(error).splitlines(),
+            next_step="correct what it says, and run the same command again",
+        ) from error
 
 
 def _copy_settings(endpoint: Endpoint, name: str) -> None:
@@ -208,7 +212,9 @@ def _rows(connection: psycopg2.extensions.connection, question: str, parameters:
             return cursor.fetchall()
     except _errors() as error:
         raise UnavailableError(
-            "the server did not answer a question about scratch databases", evidence=str(error).splitlines()
+            "the server did not answer a question about scratch databases",
+            evidence=str(error).splitlines(),
+            next_step="provision status SPEC",
         ) from error
 
 

@@ -54,7 +54,11 @@ def _output(source: PasswordCommand) -> str:
     try:
         done = subprocess.run(source.argv, cwd=source.cwd, capture_output=True, timeout=_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ProvisionError(f"the password program {shown!r} cannot be run", evidence=[str(error)]) from error
+        raise ProvisionError(
+            f"the password program {shown!r} cannot be run",
+            evidence=[str(error)],
+            next_step="run the program of `credentials.password.command` yourself",
+        ) from error
     if done.returncode != 0:
         raise ProvisionError(
             f"the password program {shown!r} failed with exit code {done.returncode}",

@@ -64,7 +64,9 @@ def run(program: str, texts: Mapping[str, str], major: int, directory: Path) -> 
                 check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ProvisionError(f"{program} cannot be run", evidence=[str(error)]) from None
+            raise ProvisionError(
+                f"{program} cannot be run", evidence=[str(error)], next_step=f"{program} --version"
+            ) from None
         try:
             found = json.loads(done.stdout)
             return [{**each, "file": paths[each["file"]]} for each in found]
