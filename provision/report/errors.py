@@ -33,7 +33,7 @@ _SPEC: Final = re.compile(r"\bSPEC\b")
 def tell(error: BaseException, console: Console) -> int:
     """Show an error to whoever asked, and return the exit code that belongs to it."""
     code, told = _judge(error)
-    told.next_step = complete(told.next_step, console.spec)
+    told.next_step = complete(told.next_step, console.spec, console.tree)
     if code == EXIT_INTERRUPTED:
         console.complain("")  # ends the line on which the terminal wrote ^C
     if console.json:
@@ -85,15 +85,16 @@ def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = Fal
         yield f"{paint('cyan', 'next:')} {error.next_step}"
 
 
-def complete(next_step: str | None, spec: str) -> str | None:
+def complete(next_step: str | None, spec: str, tree: str = "") -> str | None:
     """Put the spec where a next step says SPEC, or behind a command of ours that is all of it.
 
-    Whoever raised the error did not know how it was written.
+    Whoever raised the error did not know how it was written, nor that of several trees ``tree`` was meant.
     """
     if spec and next_step and _SPEC.search(next_step):
         return _SPEC.sub(lambda _: spec, next_step)
     if spec and next_step and spec not in next_step:
-        next_step = _MIGRATE.sub(lambda found: f"{found.group()} {spec}", next_step)
+        named = f" --tree {tree}" if tree and "--tree" not in next_step else ""
+        next_step = _MIGRATE.sub(lambda found: f"{found.group()}{named} {spec}", next_step)
     words = (next_step or "").split()
     if spec and words[:1] == ["provision"] and len(words) > 1 and all(word.startswith("-") for word in words[2:]):
         return next_step if "--help" in words else f"{next_step} {spec}"

@@ -128,6 +128,14 @@ def test_advice_names_the_spec(advice: str, shown: str) -> None:
     assert complete(advice, "s.yml") == shown
 
 
+def test_advice_names_the_tree_where_there_are_several() -> None:
+    assert complete("provision migrate upgrade head", "s.yml", "users") == (
+        "provision migrate upgrade --tree users s.yml head"
+    )
+    named = "provision migrate stamp --tree users 0006"
+    assert complete(named, "s.yml", "users") == "provision migrate stamp s.yml --tree users 0006"
+
+
 # --- which tree --------------------------------------------------------------------------------------------------
 
 

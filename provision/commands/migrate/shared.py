@@ -84,7 +84,10 @@ def open_tree(console: Console, given: Path | None, name: str | None) -> Tree:
     """
     from provision.migrate import tree
 
-    return tree.choose(load_spec(console, given), name)
+    spec = load_spec(console, given)
+    found = tree.choose(spec, name)
+    console.tree = found.name if len(spec.migrations) > 1 else ""
+    return found
 
 
 def one(words: tuple[str, ...], *, default: str | None, what: str) -> str:
@@ -157,5 +160,6 @@ def show_written(console: Console, tree: Tree, done: Written) -> None:
         return
     from provision.report import migrations
 
-    for line in migrations.written(tree.spec.name, done, f"provision migrate upgrade {console.spec}"):
+    named = f"--tree {console.tree} " if console.tree else ""
+    for line in migrations.written(tree.spec.name, done, f"provision migrate upgrade {named}{console.spec}"):
         console.say(line)

@@ -40,7 +40,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     def tell(law: Law) -> None:
         put = console.complain if console.quiet and law.outcome == "failed" else console.say
         for line in report.lines(law, paint, every=console.verbose):
-            put(complete(line, console.spec) or line)
+            put(complete(line, console.spec, console.tree) or line)
 
     found = laws.check(chosen, endpoint, tell)
     if console.json:
