@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.apply import carry
-from provision.errors import RefusedError
+from provision.errors import MigrationsError, RefusedError
 from provision.kinds import migrations as kind
 from provision.migrate.database import asking, refuse_foreign, running
 from provision.model import Action, Migrate, Plan, Step
@@ -114,8 +114,14 @@ def move(decided: Decided, *, progress: Progress) -> Moved:
 
 
 def next_apply(tree: Tree, rows: tuple[str, ...]) -> str | None:
-    """Return what the next apply does about it, where a move has led away from the spec's target."""
-    wanted = tree.graph.version_rows(tree.graph.resolve(tree.declared.target))
+    """Return what the next apply does about it, where a move has led away from the spec's target.
+
+    A target that an apply refuses, because it is ambiguous, takes nothing back of a move that was made: it is a remark.
+    """
+    try:
+        wanted = tree.graph.version_rows(tree.graph.resolve(tree.declared.target))
+    except MigrationsError as error:
+        return f"note: {error.sentence}; before the next apply, {error.next_step}"
     if wanted == tuple(sorted(rows)):
         return None
     return f"the spec says `target: {tree.declared.target}`: the next apply goes to {' + '.join(wanted) or 'base'}"

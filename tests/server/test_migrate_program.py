@@ -76,6 +76,25 @@ def test_stamped_and_back(running: Embedded) -> None:
     running.settled()
 
 
+def test_a_move_that_was_made_is_no_failure_where_the_next_apply_is_unclear(running: Embedded) -> None:
+    second = running.directory / "migrations" / "versions" / "r9.py"
+    second.write_text('revision = "r9"\ndown_revision = "r2"\ndef upgrade(): pass\ndef downgrade(): pass\n')
+    note = "note: `target: head` is ambiguous: the tree has 2 heads; before the next apply, write `target: heads`"
+    merge = "provision migrate merge spec.yml -m 'merge' heads"
+    try:
+        for words in (("upgrade", "heads"), ("upgrade", "heads"), ("downgrade", "--yes", "r9@-1")):
+            done = running.run("migrate", *words)
+            assert note in done.out
+            assert merge in done.out
+        ran = running.run("migrate", "upgrade", "heads", "--json")
+        assert document(ran, "migration")["after"] == ["r3", "r9"]
+        assert "ambiguous" not in ran.err
+        running.run("migrate", "downgrade", "--yes", "r9@-1")
+    finally:
+        second.unlink()
+    running.settled()
+
+
 def test_the_lists_and_the_files_need_no_runtime(running: Embedded) -> None:
     running.run("stop")
     try:

@@ -19,6 +19,7 @@ from provision.child import operations
 from provision.cli import verbs
 from provision.commands.migrate.shared import MigrateCommand, on_a_tree, split
 from provision.errors import MigrationsError, ProvisionError, UsageError
+from provision.migrate.moving import next_apply
 from provision.migrate.tree import choose
 from provision.report import migrations as report
 from provision.report.console import PLAIN, Console
@@ -162,6 +163,25 @@ def test_the_tree_that_is_meant(tmp_path: Path, names: list[str], asked: str | N
         choose(spec, asked)
     assert list(caught.value.evidence) == names
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("target", "rows", "told"),
+    [
+        ("heads", "e1 o2", None),
+        ("heads", "d1 o2", "the next apply goes to e1 + o2"),
+        ("head", "e1 o2", "note: `target: head` is ambiguous: the tree has 2 heads; before the next apply, write"),
+        ("head", "e1 o2", "write `target: heads` to apply all of them"),
+        ("head", "e1 o2", "or join them: provision migrate merge -m 'merge' heads"),
+        ("nowhere", "e1 o2", "note: `target: nowhere` is not a revision of this tree; before the next apply, write"),
+    ],
+)
+def test_where_the_next_apply_goes(tmp_path: Path, target: str, rows: str, told: str | None) -> None:
+    files(tmp_path)
+    text = "version: 1\nname: shop\nserver: {image: 'postgres:17', credentials: {password: x}}\n"
+    (tmp_path / "dev.yml").write_text(text + f"migrations: {{script_location: ./migrations, target: {target}}}\n")
+    remark = next_apply(choose(load(tmp_path / "dev.yml", {})), tuple(rows.split()))
+    assert remark is None if told is None else told in str(remark)
 
 
 # --- moves -------------------------------------------------------------------------------------------------------
