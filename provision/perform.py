@@ -16,6 +16,7 @@ from provision.model import (
     CompareOutput,
     CopyPath,
     Effect,
+    EndSessions,
     EngineCall,
     HoldWrites,
     MakeDirectory,
@@ -187,6 +188,12 @@ class Performer:
                 self._fence.hold_large_objects(each)
             else:
                 self._fence.hold(each)
+
+    @perform.register
+    def _(self, effect: EndSessions) -> None:
+        del effect
+        assert self._fence is not None  # noqa: S101  # no step has it that does not hold writers first
+        self._fence.end_sessions()
 
     @perform.register
     def _(self, effect: RunSql) -> None:

@@ -70,6 +70,7 @@ EngineOperation = Literal[
     "update_container",
     "start_container",
     "unpause_container",
+    "signal_container",
     "stop_container",
     "restart_container",
     "remove_container",
@@ -103,10 +104,11 @@ class ServerCall:
 
     ``argv`` is the program to run and ``user`` the system user to run it as (None: ours). ``sockets`` is the directory
     of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
-    ``timeout`` is in seconds. ``record`` is the file in it that remembers that we made it.
+    ``timeout`` is in seconds. ``record`` is the file in it that remembers that we made it. After ``close`` the server
+    lets nobody in any more, and goes on with whom it has.
     """
 
-    operation: Literal["initialise", "start", "stop"]
+    operation: Literal["initialise", "start", "close", "stop"]
     data: Path
     argv: tuple[str, ...] = ()
     user: str | None = None
@@ -149,6 +151,15 @@ class HoldWrites:
 
     databases: tuple[str, ...]
     large_objects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessions:
+    """End everybody else's sessions on a server that lets nobody in any more, while writers are still held back.
+
+    A shutdown ends sessions one after the other: were ours among the first, a writer that waits for it could still
+    commit, and be told so, after all was copied.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +239,7 @@ Effect = (
     | RunProgram
     | CompareOutput
     | HoldWrites
+    | EndSessions
     | RunSql
     | RunLocalSql
     | ReloadSettings

@@ -10,6 +10,7 @@ from provision.model import (
     CompareOutput,
     CopyPath,
     Effect,
+    EndSessions,
     EngineCall,
     HoldWrites,
     MakeDirectory,
@@ -108,11 +109,13 @@ def _file_effect(value: WriteFile | MakeDirectory | CopyPath | MovePath | Remove
     return f"make {path}/" if isinstance(value, MakeDirectory) else f"remove {path}"
 
 
-def _on_data(value: CheckData | HoldWrites | RunProgram | CompareOutput) -> str:
+def _on_data(value: CheckData | HoldWrites | EndSessions | RunProgram | CompareOutput) -> str:
     if isinstance(value, CheckData):
         return f"look at the data before {value.container} starts"
     if isinstance(value, HoldWrites):
         return f"let writers wait in {count(len(value.databases), 'database')}"
+    if isinstance(value, EndSessions):
+        return "end all sessions, of writers first"
     run = value.one if isinstance(value, CompareOutput) else value
     return f"in {run.container}: {run.what}" if run.container is not None else run.what
 
@@ -121,7 +124,7 @@ def effect(value: Effect) -> str:
     """Return one effect in a few words. File contents, scripts and request bodies are not part of them."""
     if isinstance(value, WriteFile | MakeDirectory | CopyPath | MovePath | RemovePath):
         return _file_effect(value)
-    if isinstance(value, CheckData | HoldWrites | RunProgram | CompareOutput):
+    if isinstance(value, CheckData | HoldWrites | EndSessions | RunProgram | CompareOutput):
         return _on_data(value)
     match value:
         case EngineCall(operation=operation, target=target):

@@ -167,6 +167,9 @@ class Engine:
     def _unpause_container(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         self.client.unpause(name)
 
+    def _signal_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+        self.client.kill(name, signal=body["signal"])
+
     def _stop_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         self.client.stop(name, timeout=body["timeout"])
 

@@ -8,10 +8,11 @@ refreshed. A sequence cannot be locked as such, but a change of it, which is nev
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
-from provision.system.postgres import LoginError, connect
+from provision.system.postgres import Login, LoginError, connect
 
 if TYPE_CHECKING:
     import psycopg2.extensions
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _TIMEOUT = "30s"
 _AT_ONCE = 200
+_PATIENCE = 30.0
+_POLL = 0.05
+_LOOKS = 3
 _OPTIONS = ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
 _SHARED = "pg_authid, pg_auth_members, pg_database, pg_db_role_setting"
 _CATALOGS = "pg_class, pg_largeobject_metadata"
@@ -36,6 +40,11 @@ SELECT format('process %s (%s) of %I in %I, %s since %s', pid, coalesce(nullif(a
 FROM pg_stat_activity WHERE xact_start IS NOT NULL AND backend_type = 'client backend'
 AND application_name <> 'provision'
 ORDER BY xact_start LIMIT 5
+"""
+
+_END = """
+SELECT pid, backend_type, pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datid IS NOT NULL AND pid <> ALL (%s)
 """
 
 
@@ -85,6 +94,39 @@ class Fence:
         if database not in self._sessions:
             raise StepFailedError(f"the database {database!r} is not held")
         self._execute(database, ["LOCK TABLE pg_largeobject IN EXCLUSIVE MODE"])
+
+    def end_sessions(self) -> None:
+        """End everybody else's sessions, once nobody is let in any more.
+
+        Who was let in at the last moment is not seen at once, so several looks in a row have to find nobody.
+
+        Raises:
+            StepFailedError: somebody is still let in, or does not go.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while not self._is_closed():
+            self._or_give_up(deadline, "the old server still lets sessions in")
+        ours = [session.info.backend_pid for session in self._sessions.values()]
+        session, alone = next(iter(self._sessions.values())), 0
+        with session.cursor() as cursor:
+            while alone < _LOOKS:
+                cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction each look would be the first
+                cursor.execute(_END, (ours,))
+                clients = [pid for pid, backend, _ in cursor.fetchall() if backend == "client backend"]
+                alone = 0 if clients else alone + 1
+                self._or_give_up(deadline, f"sessions of the old server do not end: processes {clients}")
+
+    def _is_closed(self) -> bool:
+        try:
+            connect(self._endpoint, read_only=True).close()
+        except LoginError as error:
+            return error.login is Login.STARTING  # the same words for a server that is shutting down
+        return False
+
+    def _or_give_up(self, deadline: float, why: str) -> None:
+        if time.monotonic() > deadline:
+            raise StepFailedError(why, next_step="provision upgrade SPEC")
+        time.sleep(_POLL)
 
     def close(self) -> None:
         """Let everybody go on."""

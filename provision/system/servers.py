@@ -47,6 +47,8 @@ def perform(call: ServerCall, password: Secret) -> None:
             _initialise(call, password)
         case "start":
             _start(call)
+        case "close":
+            _close(call)
         case "stop":
             _stop(call)
 
@@ -233,6 +235,12 @@ def _point(link: Path, target: Path) -> None:
 
 
 # --- stop ---
+
+
+def _close(call: ServerCall) -> None:
+    """Begin a smart shutdown, which waits for the sessions that there are."""
+    if (found := postmaster.find(call.data)) is not None:
+        os.kill(found.pid, signal.SIGTERM)
 
 
 def _stop(call: ServerCall) -> None:

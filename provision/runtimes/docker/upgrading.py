@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.model import Action, Address, EngineCall, Step
+from provision.model import Action, Address, EndSessions, EngineCall, Step
 from provision.runtimes.copying import Copying
 from provision.runtimes.docker import compose, generations, remote
 from provision.runtimes.upgrading import FILLING, Stages
@@ -110,9 +110,11 @@ class Upgrade:
         stop = EngineCall(
             "stop_container", self.site.container_name, {"timeout": round(self.site.spec.server.stop_timeout)}
         )
+        close = EngineCall("signal_container", self.site.container_name, {"signal": "SIGTERM"})
         images = f"image: {self._image} → {self._creation.image}"
         return (
-            Step(address, Action.STOP, None, None, (stop, mark), (f"from now on {self.copy!r} holds the data",),
+            Step(address, Action.STOP, None, None, (close, EndSessions(), stop, mark),
+                 (f"from now on {self.copy!r} holds the data",),
                  "connections are dropped; the new server answers in about two seconds"),
             Step(address, Action.RECREATE, None, None, (), (images,),
                  f"the volume {self._volume!r} is kept until provision upgrade --finish"),

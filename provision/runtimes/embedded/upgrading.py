@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provision.model import Action, Address, MakeDirectory, MovePath, RemovePath, ServerCall, Step, WriteFile
+from provision.model import (
+    Action,
+    Address,
+    EndSessions,
+    MakeDirectory,
+    MovePath,
+    RemovePath,
+    ServerCall,
+    Step,
+    WriteFile,
+)
 from provision.runtimes import DATA_RECORD
 from provision.runtimes.copying import Copying
 from provision.runtimes.embedded import generations
@@ -97,9 +107,10 @@ class Upgrade:
     def _switch(self) -> tuple[Step, ...]:
         site, found = self.site, self.site.places.generations
         process = Address("process", site.spec.name)
+        close = (replace(site.stopping, operation="close"), EndSessions())
         moved = MovePath(found.filled, self._copy)
         return (
-            Step(process, Action.STOP, None, None, (site.stopping, moved, RemovePath(found.hidden)),
+            Step(process, Action.STOP, None, None, (*close, site.stopping, moved, RemovePath(found.hidden)),
                  (f"from now on {self._copy} holds the data",),
                  "connections are dropped; the new server answers in about two seconds"),
             Step(process, Action.START, None, None, (),
