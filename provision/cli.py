@@ -46,6 +46,27 @@ COMMANDS: Final = {
     "destroy": "Remove the server; its data only with --data.",
 }
 """Every verb and its one-line help, in the order of the help page."""
+_WORDS: Final = {
+    "up": "apply",
+    "create": "apply",
+    "deploy": "apply",
+    "run": "apply",
+    "down": "stop | destroy",
+    "rm": "destroy",
+    "remove": "destroy",
+    "delete": "destroy",
+    "drop": "destroy",
+    "ps": "status",
+    "ls": "status",
+    "list": "status",
+    "info": "status",
+    "diff": "plan --diff",
+    "config": "render --stdout",
+    "exec": "psql",
+    "shell": "psql",
+    "connect": "psql",
+}
+"""What other programs call it."""
 
 
 @click.group(
@@ -54,6 +75,8 @@ COMMANDS: Final = {
     table=COMMANDS,
     package="provision.commands",
     usual="apply",
+    words=_WORDS,
+    inner="migrate",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Help on one command: provision apply --help",

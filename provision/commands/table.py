@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 from click.shell_completion import CompletionItem
 
+from provision.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+_ALIKE: Final = 0.6
+"""So alike is a word that was mistyped, by difflib's measure."""
 
 
 class Verbs(click.Group):
     """A group that knows its commands by a table, and loads one only to run it.
 
     ``table`` maps each verb to its one-line help, in the order of the help page; ``package`` has a module for each,
-    and ``usual`` is the verb that somebody meant who wrote a spec in place of one.
+    and ``usual`` is the verb that somebody meant who wrote a spec in place of one. ``words`` maps words of other
+    programs to what they are called here, and ``inner`` is a verb whose own verbs may have been meant.
     """
 
-    def __init__(self, *words: Any, table: Mapping[str, str], package: str, usual: str, **more: Any) -> None:
-        super().__init__(*words, **more)
-        self.table, self.package, self.usual = table, package, usual
+    def __init__(
+        self,
+        *arguments: Any,
+        table: Mapping[str, str],
+        package: str,
+        usual: str,
+        words: Mapping[str, str],
+        inner: str | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(*arguments, **more)
+        self.table, self.package, self.usual, self.words, self.inner = table, package, usual, words, inner
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -47,7 +62,7 @@ class Verbs(click.Group):
         """Find the verb, or say which one was probably meant."""
         name = args[0]
         if name not in self.table and not ctx.resilient_parsing:
-            raise click.UsageError(self._no_such_command(ctx.command_path, name, args[1:]), ctx)
+            raise self._no_such_command(ctx.command_path, name, args[1:])
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -55,12 +70,28 @@ class Verbs(click.Group):
         found = [CompletionItem(name, help=text) for name, text in self.table.items() if name.startswith(incomplete)]
         return found + [item for item in click.Command.shell_complete(self, ctx, incomplete) if item not in found]
 
-    def _no_such_command(self, path: str, name: str, rest: Sequence[str]) -> str:
+    def _no_such_command(self, path: str, name: str, rest: Sequence[str]) -> UsageError:
+        from shlex import join
+
         if name.endswith((".yml", ".yaml")):
-            return f"`{name}` stands where a command belongs: {' '.join((path, self.usual, name, *rest))}"
+            again = f"{path} {join((self.usual, name, *rest))}"
+            return UsageError(f"`{name}` stands where a command belongs: {again}", next_step=f"{path} --help")
+        found = self._meant(name)
+        if not found:
+            known = ", ".join(self.table)
+            return UsageError(f"there is no command `{name}`; there are {known}", next_step=f"{path} --help")
+        guess = " or ".join(f"`{each}`" for each in found)
+        again = f"{path} {found[0]} {join(rest)}".rstrip()
+        return UsageError(f"there is no command `{name}`; did you mean {guess}?", next_step=again)
+
+    def _meant(self, name: str) -> Sequence[str]:
+        """Return the commands that somebody may have meant, the likeliest first."""
+        if name in self.words:
+            return self.words[name].split(" | ")
         from difflib import get_close_matches
 
-        near = get_close_matches(name, self.table, n=1, cutoff=0.5)
-        if near:
-            return f"there is no command `{name}`; did you mean `{near[0]}`?"
-        return f"there is no command `{name}`; there are {', '.join(self.table)}"
+        known = {each: each for each in self.table}
+        if self.inner:  # the same verb of the program itself comes first
+            table = import_module(f"{self.package}.{self.inner}").COMMANDS
+            known = {**{each: f"{self.inner} {each}" for each in table}, **known}
+        return [known[each] for each in get_close_matches(name, known, n=1, cutoff=_ALIKE)]

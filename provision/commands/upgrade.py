@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from provision.commands.options import json_option, load_spec, pass_console, spec_argument, switches
+from provision.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from provision.model import Plan, Progress, Result
     from provision.report.console import Console
     from provision.spec.model import Spec
 
+_SPEC_LIKE: Final = re.compile(r"/|\.ya?ml$")
 
-@click.command("upgrade", epilog="Example: provision upgrade --check specs/dev.yml")
+
+class _Upgrade(click.Command):
+    """A command that many know from Alembic, about revisions: what cannot be a spec is answered with that one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse a revision in place of a spec.
+
+        Raises:
+            provision.errors.UsageError: one of the words has the look of a revision.
+        """
+        for word in args:
+            if not word.startswith("-") and not _SPEC_LIKE.search(word) and not Path(word).exists():
+                raise UsageError(
+                    f"`{word}` is no spec, and `provision upgrade` is about the major version of PostgreSQL",
+                    next_step=f"for revisions it is: provision migrate upgrade {join(args)}",
+                )
+        return super().parse_args(ctx, args)
+
+
+@click.command("upgrade", cls=_Upgrade, epilog="Example: provision upgrade --check specs/dev.yml")
 @spec_argument
 @click.option("--check", is_flag=True, help="Only show what would be done. Changes nothing.")
 @click.option("--finish", is_flag=True, help="Remove the old data, which an upgrade keeps.")

@@ -60,7 +60,9 @@ def _judge(error: BaseException) -> tuple[int, ProvisionError]:
     if isinstance(error, ProvisionError):
         return error.exit_code, error
     if isinstance(error, click.ClickException):
-        return EXIT_USAGE, _usage(error)
+        from provision.report.usage import told
+
+        return EXIT_USAGE, told(error)
     if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
         return EXIT_INTERRUPTED, ProvisionError(
             "interrupted", next_step="the same command again: it goes on from what was done so far"
@@ -134,13 +136,6 @@ def _width() -> int:
         return max(NARROWEST, min(WIDEST, os.get_terminal_size(2).columns))
     except OSError:
         return WIDEST
-
-
-def _usage(error: click.ClickException) -> ProvisionError:
-    message = error.format_message()
-    sentence = message[:1].lower() + message[1:].rstrip(".") if message[:2] != message[:2].upper() else message
-    ctx = error.ctx if isinstance(error, click.UsageError) else None
-    return ProvisionError(sentence, next_step=f"{ctx.command_path if ctx else 'provision'} --help")
 
 
 def _bug(error: BaseException) -> ProvisionError:

@@ -24,6 +24,19 @@ COMMANDS: Final = {
     "test": "Try four laws on scratch databases: one head, empty to head, up-down-up, models.",
 }
 """Every verb and its one-line help, in the order of the help page."""
+_WORDS: Final = {
+    "up": "upgrade",
+    "apply": "upgrade",
+    "down": "downgrade",
+    "status": "current",
+    "show": "history",
+    "log": "history",
+    "diff": "check",
+    "new": "revision",
+    "create": "revision",
+    "generate": "revision",
+}
+"""What other programs call it."""
 
 
 @click.group(
@@ -32,6 +45,7 @@ COMMANDS: Final = {
     table=COMMANDS,
     package="provision.commands.migrate",
     usual="current",
+    words=_WORDS,
     invoke_without_command=True,
     subcommand_metavar="VERB [OPTIONS] [SPEC] [ARGUMENTS]...",
     options_metavar="",
