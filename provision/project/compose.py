@@ -15,7 +15,7 @@ import yaml
 
 from provision.project import variables
 from provision.project.found import Compose, Service
-from provision.spec.masking import is_secret_key, mask_text
+from provision.spec.masking import is_secret_key, may_hold_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -171,7 +171,10 @@ class _Reading:
             else:
                 continue
             key, sign, value = text.partition("=")
-            if mask_text(value) != value or is_secret_key(key):
+            names = [match["name"] or match["bare"] or "" for match in variables.VARIABLE.finditer(value)]
+            if any(is_secret_key(each.casefold()) for each in names) or may_hold_secret(
+                key.strip().replace("-", "_"), value
+            ):
                 self._remarks.append(f"{self._path}: {key} was not taken: there may be a password in it")
                 continue
             taken = self._value(name, key, value) if sign else None

@@ -30,6 +30,9 @@ _ANY_KEY = r"""["']?(?P<key>[\w.-]+)["']?\s*[:=]"""
 _COMMENT = r"\s#.*$"
 _PLAIN_KEY = r"[A-Za-z_-]{1,32}"
 _NO_KEY = 1_000_000  # deeper than any key
+_ASSIGNED = r"""(?<![\w-])(?P<key>[A-Za-z_-][\w-]*)=(?P<value>'[^'$]+'|"[^"$]+"|[^\s'"$/(`][^\s'"]*)"""
+_HARMLESS = r"(?i)on|off|true|false|yes|no|\d{0,4}"
+_CONNECTIONS = frozenset({"primary_conninfo"})
 
 
 def is_secret_key(key: str) -> bool:
@@ -54,8 +57,29 @@ def _sounds_like_password(key: str) -> bool:
 
 
 def mask_text(text: str) -> str:
-    """Return ``text`` without the passwords in URLs and connection strings."""
-    return re.sub(_WORD_OF_CONNECTION, rf"\1{MASK}", re.sub(_LOGIN_OF_URL, rf"\1{MASK}", text))
+    """Return ``text`` without the passwords in URLs, connection strings and assignments (``API_TOKEN=…``)."""
+    text = re.sub(_WORD_OF_CONNECTION, rf"\1{MASK}", re.sub(_LOGIN_OF_URL, rf"\1{MASK}", text))
+    return re.sub(_ASSIGNED, _without_value, text)
+
+
+def _without_value(match: re.Match[str]) -> str:
+    key = match["key"].casefold()
+    is_shown = not is_secret_key(key) or key.endswith(("file", "command"))
+    return match[0] if is_shown else f"{match['key']}={MASK}"
+
+
+def may_hold_secret(setting: str, value: str) -> bool:
+    """Whether there may be a secret in the value of a PostgreSQL setting, to judge by its name and by its own words.
+
+    A switch or a small number is none, whatever its name is, and a connection string can do without a password.
+
+    >>> may_hold_secret("primary_conninfo", "host=a passfile=/b"), may_hold_secret("primary_conninfo", "password=c")
+    (False, True)
+    """
+    if re.fullmatch(_HARMLESS, value):
+        return False
+    name = setting.casefold()
+    return mask_text(value) != value or (is_secret_key(name) and name not in _CONNECTIONS)
 
 
 def is_secret_word(key: Scalar, value: Node) -> bool:

@@ -103,6 +103,10 @@ class Reading:
             return node.text
         return re.sub(_VARIABLE, self._variable, node.text)
 
+    def variables(self, node: Scalar) -> tuple[str, ...]:
+        """Return the names of the variables in the text of ``node``."""
+        return tuple([match["name"] for match in re.finditer(_VARIABLE, node.text) if match["name"]])
+
     def _variable(self, match: re.Match[str]) -> str:
         if match["bad"]:
             raise Wrong(

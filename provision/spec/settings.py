@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from provision.spec.masking import is_secret_key, may_hold_secret
 from provision.spec.parameters import canonical_name, check, check_name
-from provision.spec.reading import Wrong, attempt, failed, scalar
+from provision.spec.reading import Wrong, attempt, failed, scalar, shorten
 from provision.spec.yaml import Sequence
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ OWNED = {
     "external_pid_file": "the server's state is read from the engine",
     "unix_socket_directories": "provision reaches the server through the image's own socket",
 }
+
+_ELSEWHERE = (
+    "name a file that holds it: `passfile=…` or `service=…` in a connection string, a file that a command reads; "
+    "what is no secret needs another name"
+)
 
 
 class Numbered(NamedTuple):
@@ -89,6 +95,18 @@ def _value(node: Node, reading: Reading, *, name: str, major: int) -> str:
         raise Wrong("this is a list, and must be one text", "write the items with commas between them: `'a, b'`")
     found = scalar(node, "a text or a number")
     value = reading.text(found)
+    _refuse_secret(found, reading, name, value)
     if wrong := check(major, name, value, shown=reading.show(found)):
         raise Wrong(wrong.message, wrong.suggestion)
     return value
+
+
+def _refuse_secret(node: Scalar, reading: Reading, name: str, value: str) -> None:
+    """Refuse what may be a secret: `postgresql.conf` can be read by all, and plans show it."""
+    for variable in reading.variables(node):
+        if is_secret_key(variable.casefold()):
+            raise Wrong(
+                f"the variable `{shorten(variable)}` sounds like a secret, and settings are shown to all", _ELSEWHERE
+            )
+    if may_hold_secret(name, value):
+        raise Wrong("this may be a secret, and settings are shown to all", _ELSEWHERE)
