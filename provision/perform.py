@@ -160,7 +160,8 @@ class Performer:
 
         look = self.world.eyes
         try:
-            contents.check(self.world.spec, "the mounted data", effect.target, contents.reader(look, effect))
+            read = contents.reader(look, effect)
+            contents.check(self.world.spec, "the mounted data", effect.target, read, must_hold=effect.must_hold)
         except RefusedError:
             self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
             raise

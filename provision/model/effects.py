@@ -91,11 +91,13 @@ class EngineCall:
 class CheckData:
     """Look at what is mounted at ``target`` in a container that was made and not started.
 
-    What another major version made is refused, and the container goes away again.
+    What another major version made is refused, and the container goes away again; with ``must_hold``, so is what holds
+    no data at all.
     """
 
     container: str
     target: str
+    must_hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)

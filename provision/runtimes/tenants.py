@@ -86,15 +86,20 @@ def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: boo
     ``is_used``: the environment's server has it, so it is destroyed first.
 
     Raises:
-        RefusedError: with the commands that remove it by hand.
+        RefusedError: with what removes the rest, and never with a command that removes the directory.
     """
     if look.made(path, record):
         return
-    first = "provision destroy SPEC && " if is_used else ""
+    shown, place = os.path.relpath(record), shlex.quote(str(path))
+    rest = "provision destroy SPEC   (the directory stays" if is_used else f"ls -la {place}   (it stays"
+    why, more = f"{shown} tells of another directory, so it was there before", ""
+    if not look.exists(record):
+        why = f"there is no {shown}: the directory was there before, or that file was deleted"
+        more = f"; if it was made here and nobody needs it: mv {place} {place}.old"
     raise RefusedError(
         f"the directory {path} was not made for the environment {spec.name!r}; nothing was removed",
-        evidence=[f"{os.path.relpath(record)} does not tell of it: it was there before, or that file was deleted"],
-        next_step=f"{first}rm -r {shlex.quote(str(path))}   (if nobody needs it)",
+        evidence=[why, "what is in it may be somebody else's, so provision never removes it"],
+        next_step=f"{rest}{more})",
     )
 
 

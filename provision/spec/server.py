@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.spec.credentials import credentials
@@ -50,8 +52,11 @@ def _volume(node: Node, reading: Reading) -> Volume:
 
 
 def _data_path(node: Node, reading: Reading) -> DataPath:
+    """Read a directory that may belong to a server: none that holds the spec, what is rendered, or somebody's home."""
     value = path(node, reading)
-    if value in (value.parent, reading.path.parent):
+    rendered = reading.path.parent / ".provision"
+    home = Path(os.path.normpath(reading.environ.get("HOME") or "/"))
+    if value in (rendered, *rendered.parents, home, *home.parents) or value.parent == rendered:
         raise Wrong("the server needs a directory of its own", "write a directory that holds nothing else")
     return DataPath(value)
 

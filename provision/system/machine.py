@@ -74,14 +74,14 @@ class Machine:
         """Tell whether a file system is mounted there."""
         return path.is_mount()
 
-    def holds_anything(self, directory: Path) -> bool:
-        """Tell whether there is anything in a directory."""
+    def entries(self, directory: Path) -> tuple[str, ...] | None:
+        """Return the names in a directory, none where it is none; None where we may not look."""
         try:
-            return next(directory.iterdir(), None) is not None
-        except FileNotFoundError:
-            return False
+            return tuple(sorted(each.name for each in directory.iterdir()))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
         except OSError:
-            return True
+            return None
 
     def last_lines(self, path: Path, count: int) -> list[str]:
         """Return the last lines of a file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,29 @@ def test_a_directory_of_the_host(environment: Environment, major: int, inside: s
     environment.run("destroy", "--data", "--yes")
     assert not place.exists()
     assert environment.directory.exists()
+
+
+@pytest.mark.parametrize("major", [17, 18])
+def test_a_directory_that_holds_other_files_is_left_alone(environment: Environment, major: int) -> None:
+    place = environment.directory / "full"
+    note = place / "notes.txt"
+    place.mkdir()
+    note.write_text("mine")
+    before = [(each.stat().st_uid, each.stat().st_mode) for each in (place, note)]
+    environment.server(image=f"postgres:{major}", data={"path": "./full"})
+    for verb in ("plan", "apply"):
+        told = environment.run(verb, code=1).err
+        assert f"error: the directory {place} holds other files (notes.txt)" in told
+        assert "next: name an empty one, for example `server.data: {path: ./full/pgdata}`" in told
+    assert [(each.stat().st_uid, each.stat().st_mode) for each in (place, note)] == before
+    assert not environment.home.exists()
+    environment.server(data={"path": "./full/pgdata"}).apply()
+    environment.settled()
+    assert [(each.stat().st_uid, each.stat().st_mode) for each in (place, note)] == before
+    environment.run("destroy")
+    shutil.rmtree(environment.home)
+    environment.apply()
+    environment.settled()
 
 
 def test_data_in_memory_is_quick_and_gone_with_the_server(environment: Environment) -> None:

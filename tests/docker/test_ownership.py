@@ -1,4 +1,4 @@
-"""Only what was made for an environment is removed with it; what was there before is named, with the command."""
+"""Only what was made for an environment is removed with it; what was there before is named, with what to type."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def kept(environment: Environment, *told: str) -> None:
     """See that the data is not removed, nor anything else, and that the server goes on."""
     before = environment.container["Id"], environment.started()
     ran = environment.run("destroy", "--data", "--yes", code=1)
-    for each in (*told, "nothing was removed", "next: provision destroy spec.yml && "):
+    for each in (*told, "nothing was removed", "next: provision destroy spec.yml "):
         assert each in ran.err, ran.all
+    assert "rm -r" not in ran.err
     assert (environment.container["Id"], environment.started()) == before
     assert environment.query("SELECT answer FROM kept") == [(42,)]
 
@@ -28,7 +29,7 @@ def test_a_volume_of_somebody_else(environment: Environment) -> None:
     environment.engine.client.create_volume(theirs)
     environment.server(data={"volume": theirs}).apply()
     environment.query("CREATE TABLE kept AS SELECT 42 AS answer")
-    kept(environment, f"the volume '{theirs}' was not made for", f"docker volume rm {theirs}")
+    kept(environment, f"the volume '{theirs}' was not made for", f"&& docker volume rm {theirs}")
     environment.run("destroy")
     assert environment.engine.client.inspect_volume(theirs)
     environment.apply()
@@ -42,7 +43,7 @@ def test_a_directory_that_was_there_before(environment: Environment, tmp_path: P
     environment.run("stop")
     with an_environment(environment.engine, tmp_path / "other") as other:
         other.server(data={"path": str(place)}).apply()
-        kept(other, f"the directory {place} was not made for", f"rm -r {place}")
+        kept(other, f"the directory {place} was not made for", f"mv {place} {place}.old")
         other.run("stop")
     moved = environment.directory.rename(tmp_path / "moved")
     environment.directory, environment.spec, environment.home = (
@@ -53,6 +54,8 @@ def test_a_directory_that_was_there_before(environment: Environment, tmp_path: P
     remembered = record.read_text()
     record.unlink()
     kept(environment, f"the directory {moved / 'db'} was not made for", "that file was deleted")
+    record.write_text("1\n")
+    kept(environment, "tells of another directory", "(the directory stays)\n")
     record.write_text(remembered)
     shutil.copytree(moved / "db", moved / "copy")
     environment.run("destroy", "--data", "--yes")

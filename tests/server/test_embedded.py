@@ -152,7 +152,9 @@ def test_a_directory_that_holds_something_is_never_initialised(environment: Embe
     (data / "base").mkdir(parents=True)
     (data / "base" / "precious").write_text("rows")
     environment.server(data={"path": "./db"})
-    assert "holds something else" in environment.run("apply", code=1).all
+    told = environment.run("apply", code=1).all
+    assert f"error: the directory {data} holds other files (base)" in told
+    assert "`server.data: {path: ./db/pgdata}`" in told
     assert (data / "base" / "precious").read_text() == "rows"
 
 

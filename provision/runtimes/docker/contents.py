@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
 from provision.model import CheckData
+from provision.runtimes import DATA_RECORD, occupancy
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.guards import other_major
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from provision.runtimes import Look
     from provision.runtimes.docker.seen import Seen
@@ -63,12 +65,38 @@ def check_new(seen: Seen, container: str) -> tuple[CheckData, ...]:
     data = seen.spec.server.data
     if after is None or isinstance(data, Ephemeral) or (before is not None and before[0] == after[0]):
         return ()
+    must_hold = False
     if isinstance(data, DataPath):
         holds_something = seen.look.exists(data.path)
+        must_hold = holds_something and _found(seen, data.path, after[1]) is None
     else:
         volume = seen.volumes.get(after[0])
         holds_something = volume is not None and MAJOR not in (volume.get("Labels") or {})
-    return (CheckData(container, after[1]),) if holds_something else ()
+    return (CheckData(container, after[1], must_hold),) if holds_something else ()
+
+
+def check_directory(seen: Seen) -> None:
+    """Refuse a directory of this machine that holds other files, unless our container has it already.
+
+    Raises:
+        RefusedError: with what is in it, and a directory to take instead.
+    """
+    before = mounted(seen.container["Mounts"]) if seen.container is not None else None
+    after = mounted(seen.creation.body["HostConfig"]["Mounts"])
+    data = seen.spec.server.data
+    if after is None or not isinstance(data, DataPath) or (before is not None and before[0] == after[0]):
+        return
+    if found := _found(seen, data.path, after[1]):
+        raise occupancy.refusal(seen.spec, data.path, found)
+
+
+def _found(seen: Seen, path: Path, target: str) -> tuple[str, ...] | None:
+    """Return what else than data is in a directory; None where we may not look. What we made holds nothing else."""
+    if not seen.look.engine_is_local or not seen.look.exists(path):
+        return ()
+    if seen.look.made(path, seen.spec.home / DATA_RECORD):
+        return ()
+    return occupancy.strangers(lambda below: seen.look.machine.entries(path / below), by_major=target == ROOT)
 
 
 def reader(look: Look, at: CheckData) -> Callable[[str], str | None]:
@@ -76,8 +104,10 @@ def reader(look: Look, at: CheckData) -> Callable[[str], str | None]:
     return lambda path: look.container_file(at.container, f"{at.target}/{path}")
 
 
-def check(spec: Spec, what: str, target: str, read: Callable[[str], str | None]) -> None:
+def check(spec: Spec, what: str, target: str, read: Callable[[str], str | None], *, must_hold: bool = False) -> None:
     """Refuse data that a server of the declared image would not use; ``read`` gives the text of a file in it.
+
+    ``must_hold``: what holds no data is refused as well, because it may hold anything else.
 
     Raises:
         RefusedError: with what was found where, and a way out.
@@ -90,6 +120,8 @@ def check(spec: Spec, what: str, target: str, read: Callable[[str], str | None])
     found = {own: made_by} if made_by else _everywhere(read)
     if found:
         raise _refusal(spec, what, found)
+    if must_hold and isinstance(spec.server.data, DataPath):
+        raise occupancy.unseen(str(spec.server.data.path))
 
 
 def _everywhere(read: Callable[[str], str | None]) -> dict[str, str]:

@@ -142,6 +142,7 @@ class DockerSite(Seen):
         """
         guards.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
         belongings.check_alone(self, self.creation.body["HostConfig"]["Mounts"])
+        contents.check_directory(self)
         if (unfinished := halfmade.volume(self)) is not None:
             address = Address("container", self.container_name)
             return (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.kinds import configuration
-from provision.runtimes import DATA_RECORD, tenants
+from provision.runtimes import DATA_RECORD, occupancy, tenants
 from provision.runtimes.embedded.states import environment
 from provision.runtimes.majors import other_major
 from provision.spec.model import DataPath, Ephemeral
@@ -72,12 +72,11 @@ def check_place(spec: Spec, places: Places, look: Look) -> None:
                 f"{path} is where a file system is mounted, and a data directory is put in place by renaming it",
                 next_step=f"name a directory in it: `server.data: {{path: {path / 'data'}}}`",
             )
-        if machine.holds_anything(path):
-            raise RefusedError(
-                f"the directory {path} holds something else than the data of a server",
-                evidence=["it has no file PG_VERSION"],
-                next_step="name another `server.data.path`",
-            )
+        found = machine.entries(path)
+        if found is None:
+            raise occupancy.unseen(str(path))
+        if found:
+            raise occupancy.refusal(spec, path, found)
     _check_other_environment(spec, places, look)
 
 

@@ -58,8 +58,8 @@ class Machine(Protocol):
     def is_mount(self, path: Path) -> bool:
         """Tell whether a file system is mounted there."""
 
-    def holds_anything(self, directory: Path) -> bool:
-        """Tell whether there is anything in a directory."""
+    def entries(self, directory: Path) -> tuple[str, ...] | None:
+        """Return the names in a directory, none where it is none; None where we may not look."""
 
     def last_lines(self, path: Path, count: int) -> list[str]:
         """Return the last lines of a file."""

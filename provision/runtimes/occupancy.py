@@ -1,0 +1,72 @@
+"""Whether a directory may become a data directory: one that holds other files would be taken over with all of them.
+
+The image gives everything below its data directory to the server's user; only then initdb says that it is not empty.
+"""
+
+from __future__ import annotations
+
+import os.path
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from provision.spec.model import Spec
+
+_VERSION = "PG_VERSION"
+_LOST_AND_FOUND = "lost+found"
+_SHOWN = 3
+
+
+def strangers(entries: Callable[[str], Sequence[str] | None], *, by_major: bool) -> tuple[str, ...] | None:
+    """Return what is in a directory and is not a server's data; None where we may not look, nothing where data is.
+
+    ``entries`` lists a directory below it: names, none where it is no directory, None where that is not allowed.
+    ``by_major``: the data is to be in a directory below it, like ``18/docker``, so what a file system has of its own is
+    not in the way. What was made by which major, and at which depth, is not asked here.
+    """
+    top = entries("")
+    if top is None:
+        return None
+    if _VERSION in top:
+        return ()
+    majors = [each for each in top if each.isascii() and each.isdecimal()]
+    below = [entries(each) for each in ("data", *(f"{major}/docker" for major in majors)) if each.split("/")[0] in top]
+    if any(each is not None and _VERSION in each for each in below):
+        return ()
+    if None in below:
+        return None
+    empty = {each for each in majors if by_major and entries(each) == ("docker",) and entries(f"{each}/docker") == ()}
+    own = {*empty, _LOST_AND_FOUND} if by_major else empty
+    return tuple(sorted(each for each in top if each not in own))
+
+
+def refusal(spec: Spec, path: Path, found: Sequence[str]) -> RefusedError:
+    """Return the error for a directory in which there is ``found``."""
+    names = ", ".join((*found[:_SHOWN], *(["…"] if len(found) > _SHOWN else [])))
+    evidence = ["it has no file PG_VERSION, and a server takes over its data directory with all that is in it"]
+    if _LOST_AND_FOUND in found:
+        evidence.append(f"{_LOST_AND_FOUND} shows that a file system is mounted there")
+    return RefusedError(
+        f"the directory {path} holds other files ({names})",
+        evidence=evidence,
+        next_step=f"name an empty one, for example `server.data: {{path: {_below(spec, path)}}}`",
+    )
+
+
+def unseen(path: str) -> RefusedError:
+    """Return the error for a directory into which only the engine can look, and that holds no data of a server."""
+    return RefusedError(
+        f"the directory {path} holds no data of a server, and what else is in it cannot be seen",
+        evidence=["a server takes over its data directory with all that is in it"],
+        next_step=f"look with its owner's eyes: sudo ls -la {path}; or name an empty `server.data.path`",
+    )
+
+
+def _below(spec: Spec, path: Path) -> str:
+    """Return a directory in ``path`` as people would write it in the spec."""
+    place = path / "pgdata"
+    return f"./{os.path.relpath(place, spec.directory)}" if spec.directory in place.parents else str(place)
