@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, UnknownRevisionError
+from provision.errors import MigrationsError, RefusedError, UnknownRevisionError
 from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
 from provision.revisions import check, ledger, version_table
 from provision.revisions.targets import scope
@@ -53,7 +53,12 @@ def desired(tree: Migrations, graph: Graph) -> dict[Address, State]:
     Raises:
         MigrationsError: the target is not one of this tree's.
     """
-    rows = graph.version_rows(graph.resolve(tree.target))
+    try:
+        rows = graph.version_rows(graph.resolve(tree.target))
+    except MigrationsError as error:
+        if tree.target_place:
+            error.evidence = (f"{tree.target_place}: target: {tree.target}", *error.evidence)
+        raise
     return {address(tree): Revisions(rows)} if rows else {}
 
 

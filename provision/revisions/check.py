@@ -148,6 +148,20 @@ def too_far(target: str) -> MigrationsError:
     )
 
 
+def at_the_end(target: str, last: Revision, steps: int, branch: str | None) -> MigrationsError:
+    """Return the error for steps up from a revision that nothing follows; so many ``steps`` led to it."""
+    where = f" on the branch {branch}" if branch else ""
+    if steps:
+        return MigrationsError(
+            f"`target: {target}` leads out of the tree: after {steps} of its steps, nothing follows {last}{where}",
+            next_step="write fewer steps, head, or a revision's id",
+        )
+    return MigrationsError(
+        f"`target: {target}`: nothing follows {last}{where}: it is the head",
+        next_step="write head, or a revision's id (provision migrate history lists them)",
+    )
+
+
 def not_one(target: str, found: Sequence[Revision], revisions: Mapping[str, Revision]) -> MigrationsError:
     """Return the error for a target that no revision, or more than one, begins with."""
     if found:
@@ -158,9 +172,16 @@ def not_one(target: str, found: Sequence[Revision], revisions: Mapping[str, Revi
         )
     return MigrationsError(
         f"`target: {target}` is not a revision of this tree",
-        evidence=_similar(target, revisions),
+        evidence=(*_similar_word(target), *_similar(target, revisions)),
         next_step="write head, heads, base, or a revision's id or the beginning of it",
     )
+
+
+def _similar_word(name: str) -> tuple[str, ...]:
+    import difflib
+
+    close = difflib.get_close_matches(name.lower(), ("head", "heads", "base"), n=1)
+    return tuple([f"did you mean `{each}`?" for each in close])
 
 
 def _similar(name: str, revisions: Mapping[str, Revision]) -> tuple[str, ...]:

@@ -156,6 +156,8 @@ def _walk(graph: Graph, start: str | None, steps: int, branch: str | None, targe
             following = graph[at].down
         if len(following) > 1:
             raise check.several_starts(target, [graph[name] for name in following])
+        if not following and steps > 0 and at is not None:
+            raise check.at_the_end(target, graph[at], number, branch)
         if not following and (steps > 0 or at is None):
             raise check.too_far(target)
         at = following[0] if following else None

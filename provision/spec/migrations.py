@@ -117,6 +117,8 @@ def _tree(node: Node, reading: Reading) -> Migrations | None:
         "version_table_schema": None,
         "timeout": MIGRATIONS_TIMEOUT,
     }
+    if "target" in values:
+        values["target_place"] = f"{reading.path}:{entries.entries['target'][1].mark.line}"
     if isinstance(place, str):
         return Migrations(
             **{"script_location": None, "package": place, "cwd": reading.path.parent, **defaults, **values}

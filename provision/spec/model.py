@@ -123,7 +123,8 @@ class Migrations:
     says where it is. ``options``, ``env`` and ``x`` are templates: see :mod:`provision.child.fill`. ``attributes`` maps
     names in ``config.attributes`` to what is handed in under them. ``command`` is the program that migrates in place
     of Alembic; the tree then only tells which revisions there are. ``ledger`` says whether it is noted what was in a
-    file when it was applied; None: where the server is ours.
+    file when it was applied; None: where the server is ours. ``target_place`` is where ``target``
+    is written, as ``path:line``.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Migrations:
     transaction_per_revision: bool = True
     command: tuple[str, ...] = ()
     ledger: bool | None = None
+    target_place: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ provision migrate merge {here}/spec.yml -m 'merge' heads
     "an unknown revision": Failure(
         """
         error: `target: betta` is not a revision of this tree
+            {here}/spec.yml:3: target: betta
             did you mean beta  make beta  ({here}/migrations/versions/beta.py)?
         next: write head, heads, base, or a revision's id or the beginning of it
         """,

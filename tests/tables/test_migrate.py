@@ -19,6 +19,7 @@ from provision.child import operations
 from provision.cli import verbs
 from provision.commands.migrate.shared import MigrateCommand, on_a_tree, split
 from provision.errors import MigrationsError, ProvisionError, UsageError
+from provision.kinds import migrations as kind
 from provision.migrate.moving import next_apply
 from provision.migrate.tree import choose
 from provision.report import migrations as report
@@ -184,6 +185,16 @@ def test_where_the_next_apply_goes(tmp_path: Path, target: str, rows: str, told:
     assert remark is None if told is None else told in str(remark)
 
 
+def test_a_target_that_is_none_is_told_at_its_line(tmp_path: Path) -> None:
+    files(tmp_path)
+    text = "version: 1\nname: shop\nserver: {image: 'postgres:17', credentials: {password: x}}\nmigrations:\n"
+    (tmp_path / "dev.yml").write_text(text + "  script_location: ./migrations\n  target: haeds\n")
+    tree = choose(load(tmp_path / "dev.yml", {}))
+    with pytest.raises(MigrationsError) as caught:
+        kind.desired(tree.declared, tree.graph)
+    assert caught.value.evidence == (f"{tmp_path}/dev.yml:6: target: haeds", "did you mean `heads`?")
+
+
 # --- moves -------------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +241,21 @@ def test_a_downgrade_that_leads_nowhere(rows: str, target: str, told: str) -> No
     with pytest.raises(MigrationsError) as caught:
         moves.down(graph(), tuple(rows.split()), target)
     assert told in caught.value.sentence
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("rows", "target", "told"),
+    [
+        ("e1", "+1", "`+1`: nothing follows e1: it is the head"),
+        ("d1", "+3", "`+3` leads out of the tree: after 1 of its steps, nothing follows e1"),
+        ("o2", "other@+1", "`other@+1`: nothing follows o2 on the branch other: it is the head"),
+    ],
+)
+def test_an_upgrade_that_leads_nowhere(rows: str, target: str, told: str) -> None:
+    with pytest.raises(MigrationsError) as caught:
+        moves.up(graph(), tuple(rows.split()), target)
+    assert caught.value.sentence == told
     assert caught.value.next_step
 
 
