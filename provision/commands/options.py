@@ -87,7 +87,7 @@ def find_spec(given: Path | None, directory: Path) -> Path:
         return found[0]
     from provision.errors import UsageError
 
-    candidates = [str(path) for path in found] or _specs_near(directory)
+    candidates = [str(path) for path in found] or _specs_near(directory) or _specs_above(directory)
     sentence = (
         f"which spec? Both {' and '.join(DEFAULT_NAMES)} are here"
         if found
@@ -126,7 +126,8 @@ def shell_word(path: Path) -> str:
 
 def _again(candidates: list[str]) -> str:
     ctx = click.get_current_context(silent=True)
-    return f"{ctx.command_path if ctx else 'provision apply'} {candidates[0] if candidates else 'path/to/spec.yml'}"
+    spec = shell_word(Path(candidates[0])) if candidates else "path/to/spec.yml"
+    return f"{ctx.command_path if ctx else 'provision apply'} {spec}"
 
 
 def _specs_near(directory: Path) -> list[str]:
@@ -140,11 +141,26 @@ def _specs_near(directory: Path) -> list[str]:
     return [str(path) for path in found]
 
 
+def _specs_above(directory: Path) -> list[str]:
+    """Return the spec of the project that a directory is in; what is above a repository is none of its business."""
+    up, place = directory, directory.absolute()
+    while not (place / ".git").exists() and place != place.parent:
+        up, place = up / "..", place.parent
+        if found := _default_in(up):
+            return found
+    return []
+
+
+def _default_in(directory: Path) -> list[str]:
+    return [str(directory / name) for name in DEFAULT_NAMES if (directory / name).is_file()]
+
+
 def _not_a_file(given: Path) -> Path:
     from provision.errors import UsageError
 
     if given.is_dir():
-        inside = [str(given / name) for name in _specs_near(given)]
+        inside = [*_default_in(given), *[str(given / name) for name in _specs_near(given)]]
+        inside = list(dict.fromkeys(inside))
         raise UsageError(
             f"{given} is a directory; name the spec file in it", evidence=inside[:MOST_SHOWN], next_step=_again(inside)
         )
@@ -156,7 +172,8 @@ def _not_a_file(given: Path) -> Path:
         near = _alike(given.stem, {path.stem: str(path) for path in place.iterdir() if path.suffix in SUFFIXES})
         what = f"{given} does not exist"
     guess = f"; did you mean {near[0]}?" if near else ""
-    raise UsageError(what + guess, evidence=[] if near else _specs_near(Path())[:MOST_SHOWN], next_step=_again(near))
+    evidence = [] if near else _specs_near(Path())[:MOST_SHOWN]
+    raise UsageError(what + guess, evidence=evidence, next_step=_again(near or _default_in(Path())))
 
 
 def _alike(name: str, paths: dict[str, str]) -> list[str]:

@@ -123,6 +123,28 @@ def test_without_any_spec_the_verb_that_makes_one_is_named(tmp_path: Path) -> No
     assert (done.returncode, done.stderr.splitlines()[-1]) == (64, "next: provision init")
 
 
+@pytest.mark.parametrize(
+    ("here", "root", "words", "told"),
+    [
+        ("app/models", ".", "plan", "\n    ../../provision.yml\nnext: provision plan ../../provision.yml\n"),
+        ("app", ".", "migrate current", "\nnext: provision migrate current ../provision.yml\n"),
+        ("app", "app", "plan", "there is no provision.yml here\nnext: provision init\n"),
+        (".", ".", "apply .", "it\n    provision.yml\n    a.yml\nnext: provision apply provision.yml\n"),
+        ("app", ".", "apply ..", "\nnext: provision apply ../provision.yml\n"),
+        (".", ".", "apply prod.yml", "exist\n    a.yml\n    provision.yml\nnext: provision apply provision.yml\n"),
+        (".", ".", "apply no/prod.yml", "\nnext: provision apply provision.yml\n"),
+    ],
+)  # fmt: skip
+def test_the_spec_of_the_project_is_named(tmp_path: Path, here: str, root: str, words: str, told: str) -> None:
+    (tmp_path / "app" / "models").mkdir(parents=True)
+    (tmp_path / root / ".git").mkdir()
+    for name in ("a.yml", "provision.yml"):
+        (tmp_path / name).write_text(GOOD)
+    done = provision(tmp_path / here, *words.split())
+    assert done.returncode == 64
+    assert told in done.stderr
+
+
 def test_quiet_says_nothing_when_all_is_well(project: Path) -> None:
     done = provision(project, "validate", "-q", "specs/dev.yml")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
