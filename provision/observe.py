@@ -17,6 +17,7 @@ from provision.eyes import Eyes
 from provision.kinds import collation, database, file, foreign_settings, migrations, role, server, settings
 from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
+from provision.spec.model import PasswordGenerated
 from provision.system import files, lock, secrets
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
@@ -35,6 +36,7 @@ __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey"
 _PATIENCE = 60.0
 _CONNECTIONS = 100  # PostgreSQL's default of max_connections
 _AS_DECLARED = Wishes()
+_STARTABLE = ("stopped", "paused")
 
 
 @dataclass(frozen=True)
@@ -337,6 +339,7 @@ def endpoint(spec: Spec) -> Endpoint:
 
     Raises:
         UnavailableError: no server runs.
+        ProvisionError: its generated password was lost.
     """
     return endpoint_of(world(spec))
 
@@ -346,25 +349,51 @@ def endpoint_of(seen: World) -> Endpoint:
 
     Raises:
         UnavailableError: no server runs.
+        ProvisionError: its generated password was lost; what was generated now would not let anybody in.
+    """
+    found = require_running(seen)
+    kept = seen.spec.home / desires.SECRET_FILE
+    if isinstance(seen.spec.server.password, PasswordGenerated) and not files.read_text(kept):
+        raise ProvisionError(
+            f"the generated password of {seen.spec.name!r} was lost with .provision/",
+            evidence=[f"there is no {_relative(kept)}"],
+            next_step=f"provision apply {_relative(seen.spec.path)}   (it sets a new one; the data stays)",
+        )
+    return found
+
+
+def require_running(seen: World) -> Endpoint:
+    """Return where the server of a world listens; whether the password is known is not asked.
+
+    Raises:
+        UnavailableError: no server runs; the next step starts it.
     """
     found = seen.site.endpoint(seen.inputs.password)
     if found is None:
-        raise UnavailableError(
-            f"the server of {seen.spec.name!r} is {seen.site.status.server}",
-            next_step=f"provision apply {_relative(seen.spec.path)}",
-        )
+        raise not_running(seen)
     return found
+
+
+def not_running(seen: World, *evidence: str) -> UnavailableError:
+    """Return the error for a server that does not run: what was made before is started, anything else applied."""
+    state = seen.site.status.server
+    verb = "start" if state in _STARTABLE else "apply"
+    return UnavailableError(
+        f"the server of {seen.spec.name!r} is {state}",
+        evidence=evidence,
+        next_step=f"provision {verb} {_relative(seen.spec.path)}",
+    )
 
 
 def logs(spec: Spec, *, follow: bool, tail: int | None) -> Iterator[str]:
     """Return the lines of the server's log, oldest first; with ``follow``, as they come.
 
     Raises:
-        RefusedError: there is no server yet.
+        UnavailableError: there is no server yet.
     """
     found = world(spec).site.logs(follow=follow, tail=tail)
     if found is None:
-        raise RefusedError(
+        raise UnavailableError(
             f"the environment {spec.name!r} has no server yet", next_step=f"provision apply {_relative(spec.path)}"
         )
     return found

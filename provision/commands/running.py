@@ -32,9 +32,9 @@ def carry_out(console: Console, spec: Spec, verb: Verb, *, nothing: str, must_ru
     paint = console.paint(console.out)
     if not done.outcomes:
         if must_run:
-            from provision.observe import endpoint
+            from provision.observe import require_running, world
 
-            endpoint(spec)
+            require_running(world(spec))
         console.say(f"{paint('bold', spec.name)}: {nothing}")
         return EXIT_DONE
     for line in recap(spec.name, done, paint):

@@ -6,9 +6,9 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from provision.errors import UnavailableError, UnknownRevisionError
+from provision.errors import UnknownRevisionError
 from provision.kinds import migrations as kind
-from provision.observe import world
+from provision.observe import endpoint_of, world
 from provision.revisions import version_table
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import LoginError, ReadOnlyQuery
@@ -26,16 +26,10 @@ def running(tree: Tree) -> tuple[World, Endpoint]:
 
     Raises:
         UnavailableError: the server does not run; the next step starts it.
+        ProvisionError: its generated password was lost.
     """
     seen = world(tree.spec)
-    found = seen.site.endpoint(seen.inputs.password)
-    if found is None:
-        state = seen.site.status.server
-        raise UnavailableError(
-            f"the server of {tree.spec.name!r} is {state}, and `provision migrate` starts none",
-            next_step="provision start" if state in {"stopped", "paused"} else "provision apply",
-        )
-    return seen, found
+    return seen, endpoint_of(seen)
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, UnavailableError
+from provision.errors import RefusedError
 from provision.kinds import migrations as kind
 from provision.migrate.database import asking, refuse_foreign
 from provision.migrate.tree import Tree
 from provision.model import Migrate
-from provision.observe import world
+from provision.observe import endpoint_of, not_running, world
 from provision.revisions import moves
 from provision.system import alembic_ask
 
@@ -116,14 +116,12 @@ def _rendering(tree: Tree, rows: tuple[str, ...], names: tuple[str, ...], at: En
 def _live(tree: Tree) -> tuple[tuple[str, ...], str, Endpoint]:
     """Return where the database is, a remark on how that is known, and where the server is reached."""
     seen = world(tree.spec)
-    endpoint = seen.site.endpoint(seen.inputs.password)
-    if endpoint is not None:
+    if seen.site.endpoint(seen.inputs.password) is not None:
+        endpoint = endpoint_of(seen)
         with asking(endpoint) as query:
             return kind.observed(tree.declared, tree.graph, query).rows, "", endpoint
     if seen.site.is_fresh:
         return (), "from base: there is no data yet", alembic_ask.NOWHERE
-    raise UnavailableError(
-        f"the server of {tree.spec.name!r} is {seen.site.status.server}, and only its database knows where it is",
-        evidence=("without it, FROM:TO says where to begin: provision migrate sql base:head",),
-        next_step="provision start",
+    raise not_running(
+        seen, "only its database knows where it is; FROM:TO says where to begin without it, like base:head"
     )

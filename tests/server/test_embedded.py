@@ -147,6 +147,36 @@ def test_a_run_killed_during_initdb_leaves_nothing_that_looks_initialised(enviro
     assert not list(environment.directory.parent.glob(parts))
 
 
+def test_a_generated_password_that_was_lost_is_not_made_up(environment: Embedded) -> None:
+    environment.server(credentials={"password": {"generate": True}}).migrations("customer").apply()
+    secret = environment.home / "secrets" / "postgres_password"
+    lost = secret.read_text()
+    secret.unlink()
+    for words in (("url",), ("psql",), ("migrate", "current"), ("migrate", "upgrade"), ("migrate", "sql")):
+        ran = environment.run(*words, code=1)
+        assert ran.out == ""
+        assert f"error: the generated password of '{environment.name}' was lost with .provision/" in ran.err
+        assert "next: provision apply spec.yml " in ran.err
+    assert not secret.exists()
+    assert "already running" in environment.run("start").all
+    environment.apply()
+    environment.settled()
+    assert secret.read_text() not in ("", lost)
+    assert environment.query("SELECT 1") == [(1,)]
+
+
+def test_where_a_server_has_to_run_the_next_step_is_the_same(environment: Embedded) -> None:
+    environment.migrations("customer")
+    asking = (("url",), ("psql",), ("migrate", "current"), ("migrate", "sql"))
+    for words in (*asking[:-1], ("logs",)):
+        assert "next: provision apply spec.yml\n" in environment.run(*words, code=69).err
+    environment.apply()
+    environment.run("stop")
+    for words in asking:
+        assert "is stopped\n" in (ran := environment.run(*words, code=69)).err
+        assert "next: provision start spec.yml\n" in ran.err
+
+
 def test_a_directory_that_holds_something_is_never_initialised(environment: Embedded) -> None:
     data = environment.directory / "db"
     (data / "base").mkdir(parents=True)

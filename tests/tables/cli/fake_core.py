@@ -104,7 +104,7 @@ def core(scenario: str) -> dict[str, ModuleType]:
             return Survey(spec, Plan(()), RUNNING, refusal=REFUSAL)
         return Survey(spec, Plan(PLANS.get(scenario, (CREATE,))), STATUS.get(scenario, Status("absent")))
 
-    def endpoint(spec: Any) -> Endpoint:
+    def require_running(spec: Any) -> Endpoint:
         if scenario == "absent":
             raise UnavailableError(f"the server of {spec.name!r} is absent", next_step="provision apply")
         return ENDPOINT
@@ -115,7 +115,9 @@ def core(scenario: str) -> dict[str, ModuleType]:
 
     vars(observe).update(
         survey=survey,
-        endpoint=endpoint,
+        world=lambda spec: spec,
+        require_running=require_running,
+        endpoint=require_running,
         rendered=lambda _spec: (CONF, SECRET_FILE),
         logs=lambda _spec, *, follow, tail: iter([f"LOG: {follow} {tail}", "LOG: ready"]),
     )
