@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-NAMES = frozenset({"revision", "path", "script", "place"})
-"""What the parent looks things up with. A password like ``app`` can be a part of it, and must not change it."""
+NAMES = frozenset({"revision", "path", "script", "place", "sql"})
+"""What the parent looks things up with, and SQL to be run as it is: a password like ``app`` can be a part of them, and
+must not change them. No SQL is said that :meth:`Channel.tells` of."""
+
+_SHORT = 6
 
 
 class ElsewhereError(Exception):
@@ -57,7 +60,8 @@ def masked_forms(secrets: Iterable[str]) -> list[str]:
     forms = set()
     for secret in secrets:
         quoted = {quote(secret, safe=safe) for safe in ("/", "", " +")} | {quote_plus(secret)}  # " +" is SQLAlchemy's
-        forms |= {secret, repr(secret)[1:-1], *quoted, *(each.replace("%", "%%") for each in quoted)}
+        literal = secret.replace("'", "''")
+        forms |= {secret, literal, repr(secret)[1:-1], *quoted, *(each.replace("%", "%%") for each in quoted)}
     return sorted((form for form in forms if form), key=len, reverse=True)
 
 
@@ -77,6 +81,13 @@ class Channel:
         for form in self._masked:
             text = text.replace(form, "********")
         return text
+
+    def tells(self, text: str) -> bool:
+        """Whether a secret stands in the text; one of a few characters counts as a whole word only."""
+        return any(
+            form in text if len(form) >= _SHORT else re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text)
+            for form in self._masked
+        )
 
     def say(self, event: str, **values: Any) -> None:
         """Send one event."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .config import Request
 
 
+_GIVEN = "a secret in it that the spec gives in `env`, `x` or `options`"
+
+
 class Output(io.StringIO):
     """What is written down, and where each revision begins and ends in it."""
 
@@ -176,17 +179,23 @@ def _models(error: BaseException) -> Any:
 
 
 def _tell(output: Output, progress: Progress) -> None:
-    text = output.getvalue()
+    """Tell the SQL as it is, or why not: what holds a secret is not shown, and masked it would be other SQL."""
+    text, tells = output.getvalue(), progress.channel.tells
     prologue, epilogue = output.cut()
-    progress.channel.say("prologue", sql=prologue)
+    around = tells(prologue) or tells(epilogue)
+    progress.channel.say("prologue", sql="" if around else prologue)
     for each in output.sections:
-        why = output.failed.get(each["revision"])
-        if why is None:
-            sql = text[each["start"] : each["end"]]
-            pieces = [[progress.channel.mask(piece), line] for piece, line in output.pieces(each)]
-            progress.channel.say("section", revision=each["revision"], sql=sql, pieces=pieces, reason=None)
+        sql, place, reason = text[each["start"] : each["end"]], None, None
+        if (why := output.failed.get(each["revision"])) is not None:
+            kind = "" if why["type"] == "NotOfflineError" else f"{why['type']}: "
+            reason, place = kind + why["message"].splitlines()[0], why["place"]
+        elif around:
+            reason = f"the SQL around the revisions has {_GIVEN}"
+        elif tells(sql):
+            reason = f"its SQL has {_GIVEN}"
+        if reason is not None:
+            progress.channel.say("section", revision=each["revision"], sql="", reason=reason, place=place)
             continue
-        kind = "" if why["type"] == "NotOfflineError" else f"{why['type']}: "
-        reason = kind + why["message"].splitlines()[0]
-        progress.channel.say("section", revision=each["revision"], sql="", reason=reason, place=why["place"])
-    progress.channel.say("epilogue", sql=epilogue)
+        pieces = list(output.pieces(each))
+        progress.channel.say("section", revision=each["revision"], sql=sql, pieces=pieces, reason=None)
+    progress.channel.say("epilogue", sql="" if around else epilogue)

@@ -314,12 +314,46 @@ def test_rendering_connects_to_nothing_and_tells_no_password(tmp_path: Path, dat
     tree = replace(tree, env={"TOKEN": Secret("top secret"), "DSN": Secret("{url}")})
     graph, location = load(tree)
     done = alembic_ask.render((tree, graph, location), upgrade=True, rows=(), names=("alpha",), at=database.endpoint)
-    assert "SELECT '********'" in done.revisions[0].sql
+    assert done.revisions[0].sql == ""
+    assert done.revisions[0].reason == "its SQL has a secret in it that the spec gives in `env`, `x` or `options`"
     assert "top secret" not in repr(done)
     own = trees.write(tmp_path / "own", {"alpha": "pass"}, env=ONLINE.replace(
         'context.config.get_main_option("sqlalchemy.url")', f'"sqlite:///{tmp_path}/own.db"'))  # fmt: skip
     assert render(own).without_env == "it connects to a database"
     assert not (tmp_path / "own.db").exists()
+
+
+def test_sql_is_told_as_it_is_or_not_at_all(tmp_path: Path) -> None:
+    bodies = {
+        "alpha": 'op.execute("SELECT 1 AS products, 2 AS prod_1")',
+        "beta": "op.execute(\"SELECT 'prod'\")",
+        "gamma": "op.execute(\"SELECT 'xit''s long'\")",
+        "delta": 'op.execute("SELECT 3 AS products")',
+    }
+    tree = replace(
+        trees.write(tmp_path, bodies, env=BOTH),
+        env={"API_TOKEN": Secret("prod"), "OTHER_TOKEN": Secret("it's long")},
+    )
+    done = render(tree)
+    first, second, third, last = done.revisions
+    assert "SELECT 1 AS products, 2 AS prod_1;" in first.sql
+    assert "SELECT 1 AS products, 2 AS prod_1" in "".join(text for text, _ in first.pieces)
+    assert "SELECT 3 AS products" in last.sql
+    for each in (second, third):
+        assert (each.sql, each.pieces) == ("", ())
+        assert "secret in it" in (each.reason or "")
+
+
+def test_a_secret_in_what_env_py_writes_leaves_no_revision_that_looks_complete(tmp_path: Path) -> None:
+    env = BOTH.replace(
+        "context.run_migrations()", "context.execute(\"SET app.token = 'top secret'\"); context.run_migrations()"
+    )
+    assert env != BOTH
+    tree = replace(trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=env), env={"TOKEN": Secret("top secret")})
+    done = render(tree)
+    assert "top secret" not in repr(done)
+    assert (done.prologue, done.epilogue, done.revisions[0].sql) == ("", "", "")
+    assert "the SQL around the revisions" in (done.revisions[0].reason or "")
 
 
 def test_trees_of_one_ini_and_a_version_table_in_a_schema(tmp_path: Path) -> None:
