@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from provision.errors import ProvisionError
 from provision.migrate import reversal, scratch
 from provision.migrate.law import Law, failed
+from provision.migrate.writing import advice
 from provision.system import alembic_ask
 from provision.system.alembic_errors import NoModelsError
 
@@ -113,5 +114,5 @@ def _models(tree: Tree, endpoint: Endpoint) -> Law:
         f"{len(found)} difference{'s' if len(found) > 1 else ''} at the head",
         seconds,
         found,
-        next_step="provision migrate revision --autogenerate -m '…'; or correct the models",
+        next_step=advice(found, "provision migrate revision --autogenerate -m '…'"),
     )

@@ -46,6 +46,19 @@ def check(tree: Tree) -> tuple[str, ...]:
     return alembic_ask.compare(tree.declared, tree.graph, tree.location, endpoint, tree.other_version_tables)
 
 
+def advice(differences: Sequence[str], command: str) -> str:
+    """Return what to do about differences; ``command`` writes a revision of them, which may take data away."""
+    lost = [text for sign, _, text in (each.partition(" ") for each in differences) if sign == "-" and _has_data(text)]
+    if not lost:
+        return f"{command}; or correct the models"
+    names, them = (lost[0], "it") if len(lost) == 1 else (f"{lost[0]} and {len(lost) - 1} more", "them")
+    return f"correct the models, if {names} shall stay; what would DROP {them}, with the data: {command}"
+
+
+def _has_data(text: str) -> bool:
+    return text.startswith(("table ", "column "))
+
+
 def revision(tree: Tree, wanted: Wanted) -> Written:
     """Write a revision file; without any file in the answer: nothing was found that would be in it.
 

@@ -71,8 +71,8 @@ def moved(name: str, done: Moved, paint: Paint) -> str:
     return f"{paint('bold', name)}: {before} → {paint('green', after)}  {seconds(done.seconds)}"
 
 
-def compared(name: str, differences: Sequence[str], again: str, paint: Paint) -> Iterator[str]:
-    """Yield what differs between models and database; ``again`` is the command that writes a revision of it."""
+def compared(name: str, differences: Sequence[str], next_step: str, paint: Paint) -> Iterator[str]:
+    """Yield what differs between models and database, and what to do about it."""
     if not differences:
         yield f"{paint('bold', name)}: {paint('green', 'the models match the database')}"
         return
@@ -81,7 +81,7 @@ def compared(name: str, differences: Sequence[str], again: str, paint: Paint) ->
     for each in differences:
         sign, _, text = each.partition(" ")
         yield f"  {paint(STYLES.get(sign, 'yellow'), sign)} {clean(text)}"
-    yield f"{paint('cyan', 'next:')} {again}"
+    yield f"{paint('cyan', 'next:')} {next_step}"
 
 
 def written(name: str, done: Written, again: str) -> Iterator[str]:

@@ -77,6 +77,12 @@ def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedPr
         ("upgrade head", 64, "next: for revisions it is: provision migrate upgrade head\n"),
         ("upgrade specs/dev.yml +1", 64, "next: for revisions it is: provision migrate upgrade specs/dev.yml +1\n"),
         ("upgrade specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
+        (
+            "migrate revision -m …",
+            64,
+            "-m '…' says nothing: it becomes the file's name, which needs a letter or a digit\n",
+        ),
+        ("migrate merge -m ...", 64, "-m '...' says nothing"),
         ("apply --dry-run", 64, "did you mean `--check`?\nnext: provision apply --check\n"),
         ("migrate upgrade --dry-run", 64, "`sql` prints what would be run\nnext: provision migrate sql\n"),
         ("stop --dry-run", 64, "there is no option `--dry-run` here\nnext: provision stop --help\n"),

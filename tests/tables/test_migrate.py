@@ -22,6 +22,7 @@ from provision.errors import MigrationsError, ProvisionError, UsageError
 from provision.kinds import migrations as kind
 from provision.migrate.moving import next_apply
 from provision.migrate.tree import choose
+from provision.migrate.writing import advice
 from provision.report import migrations as report
 from provision.report.console import PLAIN, Console
 from provision.report.errors import complete
@@ -340,3 +341,19 @@ FOUND: dict[str, ops.MigrateOperation] = {
 def test_each_operation_is_a_line(line: str) -> None:
     assert list(operations.lines(ops.UpgradeOps([ops.ModifyTableOps("t", [FOUND[line]])]))) == [line]
     assert list(operations.lines(ops.UpgradeOps([FOUND[line]]))) == [line]
+
+
+@pytest.mark.parametrize(
+    ("differences", "told"),
+    [
+        ("+ table a", "COMMAND; or correct the models"),
+        ("~ column t.n: NULL → NOT NULL|- index ix on t", "COMMAND; or correct the models"),
+        ("- table a", "correct the models, if table a shall stay; what would DROP it, with the data: COMMAND"),
+        (
+            "+ column t.b (INTEGER)|- column t.a|- table u",
+            "correct the models, if column t.a and 1 more shall stay; what would DROP them, with the data: COMMAND",
+        ),
+    ],
+)
+def test_what_a_revision_would_drop_is_said_before_it_is_written(differences: str, told: str) -> None:
+    assert advice(differences.split("|"), "COMMAND") == told

@@ -24,7 +24,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     Exits with 1 where they differ, as `alembic check` fails.
     """
     from provision.errors import EXIT_DONE, EXIT_FAILED
-    from provision.migrate.writing import check
+    from provision.migrate.writing import advice, check
     from provision.report import migrations
 
     given, rest = split(words)
@@ -38,6 +38,6 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     else:
         named = f"--tree {tree} " if tree else ""
         again = f"provision migrate revision {named}--autogenerate -m '…' {console.spec}"
-        for line in migrations.compared(chosen.spec.name, found, again, console.paint(console.out)):
+        for line in migrations.compared(chosen.spec.name, found, advice(found, again), console.paint(console.out)):
             console.say(line)
     return EXIT_FAILED if found else EXIT_DONE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.migrate.shared import MigrateCommand, on_a_tree, open_tree, show_written, split
+from provision.commands.migrate.shared import MigrateCommand, message_option, on_a_tree, open_tree, show_written, split
 from provision.commands.options import json_option, pass_console, switches
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     epilog="Example: provision migrate merge -m 'join the branches' specs/dev.yml",
 )
 @on_a_tree
-@click.option("-m", "--message", required=True, metavar="TEXT", help="What it does, in a few words.")
+@message_option
 @click.option("--branch-label", metavar="LABEL", help="A label for the branch that begins with it.")
 @click.option("--rev-id", metavar="ID", help="Its id, in place of one that is made up.")
 @json_option

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.migrate.shared import MigrateCommand, none, on_a_tree, open_tree, show_written, split
+from provision.commands.migrate.shared import (
+    MigrateCommand,
+    message_option,
+    none,
+    on_a_tree,
+    open_tree,
+    show_written,
+    split,
+)
 from provision.commands.options import json_option, pass_console, switches
 
 if TYPE_CHECKING:
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
     epilog="Example: provision migrate revision --autogenerate -m 'add email' specs/dev.yml",
 )
 @on_a_tree
-@click.option("-m", "--message", required=True, metavar="TEXT", help="What it does, in a few words.")
+@message_option
 @click.option("--autogenerate", is_flag=True, help="Fill it with what differs between models and database.")
 @click.option("--allow-empty", is_flag=True, help="With --autogenerate: write it even when nothing differs.")
 @click.option("--head", metavar="REVISION", help="What it shall follow, where the tree has several heads.")

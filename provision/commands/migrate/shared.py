@@ -24,6 +24,19 @@ _RELATIVE: Final = re.compile(r"-\d+(:.*)?")
 _MARK: Final = "\0"
 
 _tree = click.option("--tree", metavar="NAME", help="Which of several trees is meant: its name in the spec.")
+
+
+def _telling(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not re.search(r"\w", value):
+        raise click.UsageError(
+            f"-m {value!r} says nothing: it becomes the file's name, which needs a letter or a digit"
+        )
+    return value
+
+
+message_option = click.option(
+    "-m", "--message", required=True, metavar="TEXT", callback=_telling, help="What it does, in a few words."
+)
 _words = click.argument("words", nargs=-1, metavar="[SPEC] [ARGUMENTS]...")
 
 
