@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import UnavailableError
 from provision.system import files, ports
 from provision.system.engine import EngineAddress, EngineReader, locate
-from provision.system.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from provision.system.machine import Machine
 
 
 class Eyes:
@@ -22,7 +23,13 @@ class Eyes:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._volumes: dict[str, dict[str, Any]] = {}
-        self.machine = Machine()
+
+    @cached_property
+    def machine(self) -> Machine:
+        """Processes, users and installations of this machine; most environments on Docker ask for none of it."""
+        from provision.system.machine import Machine
+
+        return Machine()
 
     @cached_property
     def address(self) -> EngineAddress:

@@ -106,11 +106,11 @@ def _prove(run: Run, expected: tuple[str, ...]) -> None:
 
 
 def _noting(ledger: Ledger, on_event: Callable[[MigrationEvent], None]) -> Callable[[MigrationEvent], None]:
-    """Return who is told what happens: before a revision is told to be done, the ledger has it."""
+    """Return who is told what happens: a revision that took its time is in the ledger before it is told to be done."""
 
     def tell(event: MigrationEvent) -> None:
         if event.what == "done":
-            ledger.note()
+            ledger.note_now_and_then()
         on_event(event)
 
     return tell

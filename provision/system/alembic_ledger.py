@@ -6,6 +6,7 @@ revision is not known. So it is after a ``kill -9`` between a revision's commit 
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from provision.revisions import Graph, Revision
     from provision.spec.model import Migrations
     from provision.system.alembic_lock import LockConnection
+
+_EVERY = 0.5
 
 _FORGET = f"DELETE FROM {ledger.TABLE} WHERE version_table = {ledger.KEY} AND revision <> ALL (%(applied)s::text[])"  # noqa: S608
 _NOTE = f"""
@@ -53,6 +56,7 @@ class Ledger:
         self._is_open = False
         self._before: set[str] = set()
         self._noted: set[str] = set()
+        self._noted_at = time.monotonic()
 
     def open(self, rows: Sequence[str]) -> None:
         """Make the table where it is missing, and forget what is not applied: a run that was killed may have left it.
@@ -68,10 +72,16 @@ class Ledger:
             return
         self._is_open = (is_there or self._write(ledger.CREATE)) and self._write(_FORGET, applied=list(self._before))
 
+    def note_now_and_then(self) -> None:
+        """Do as :meth:`note`, but not for each of many quick revisions: that would take as long as they do."""
+        if time.monotonic() - self._noted_at >= _EVERY:
+            self.note()
+
     def note(self) -> None:
         """Bring the ledger to what the version table says now; without a connection nothing is written."""
         if not self._is_open:
             return
+        self._noted_at = time.monotonic()
         with suppress(UnavailableError):
             rows = version_table.read_rows(self._tree, self._lock) or ()
             applied = self._graph.ancestors([row for row in rows if row in self._graph])
