@@ -37,7 +37,7 @@ def choose(spec: Spec, look: Look, *, wanted: str | None = None, moving: bool = 
             continue
         if asked in (AUTO, name) or not moving:
             return name, place
-        raise _lives_elsewhere(spec, name, place, asked)
+        raise _lives_elsewhere(spec, name, place, asked, by_option=wanted is not None)
     if asked != AUTO:
         return asked, f"--runtime {asked}" if wanted else f"`runtime: {asked}` in the spec"
     return _first_that_works(spec, look)
@@ -63,10 +63,14 @@ def _first_that_works(spec: Spec, look: Look) -> tuple[str, str]:
     )
 
 
-def _lives_elsewhere(spec: Spec, name: str, place: str, asked: str) -> ProvisionError:
+def _lives_elsewhere(spec: Spec, name: str, place: str, asked: str, *, by_option: bool) -> ProvisionError:
+    """Return the error; what keeps the data comes first in its advice."""
     shown = os.path.relpath(spec.path)
+    would_do = spec.server.runtime in (AUTO, name)
+    keep = f"leave out `--runtime {asked}`" if by_option and would_do else f"write `runtime: {name}` in the spec"
     return RefusedError(
         f"{spec.name!r} lives in the runtime {name!r}, and {asked!r} was asked for; its data would stay behind",
         evidence=[place],
-        next_step=f"remove it and its data first: provision destroy --data {shown}; or give the spec another `name`",
+        next_step=f"{keep}; or give the spec another `name`; "
+        f"to move it, its data has to go first: provision destroy --data {shown}",
     )

