@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provision import desired as desires
 from provision import foreign, runtimes
 from provision import plan as planner
-from provision.errors import ProvisionError, RefusedError, UnavailableError, UnknownRevisionError
+from provision.errors import MigrationsError, ProvisionError, RefusedError, UnavailableError, UnknownRevisionError
 from provision.eyes import Eyes
 from provision.kinds import collation, database, file, foreign_settings, migrations, role, server, settings
 from provision.model import UNKNOWN, Plan, Status, Wishes
@@ -72,7 +72,7 @@ class Survey:
     plan: Plan
     endpoint: Endpoint | None
     status: Status
-    refusal: RefusedError | None = None
+    refusal: RefusedError | MigrationsError | None = None
     wishes: Wishes = _AS_DECLARED
 
     @property
@@ -174,6 +174,21 @@ def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wis
         if not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
             raise
     return _survey(spec, runtime, refusing=refusing, wishes=wishes)
+
+
+def overview(spec: Spec) -> Survey:
+    """Look at everything as far as it can be seen: what only keeps a plan from being made is told as a refusal.
+
+    Raises:
+        UnavailableError: no engine answers.
+        RefusedError: the server is somebody else's.
+    """
+    try:
+        return survey(spec)
+    except RefusedError:
+        return survey(spec, refusing=False)
+    except MigrationsError as error:
+        return replace(survey(replace(spec, migrations=()), refusing=False), refusal=error)
 
 
 def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) -> Survey:

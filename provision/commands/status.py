@@ -30,21 +30,24 @@ if TYPE_CHECKING:
 def command(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> int:
     """Show the server, its version, its data, its revision, and what differs from the spec.
 
-    Nothing is changed. Exits with 69 when the engine or the server cannot be reached.
+    Nothing is changed. Where no plan can be made, the error follows what is known. Exits with 69 when the engine or the
+    server cannot be reached.
     """
     from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE
-    from provision.observe import survey
+    from provision.observe import overview
 
-    found = survey(load_spec(console, spec))
-    if console.json:
+    found = overview(load_spec(console, spec))
+    if console.json and found.refusal is None:
         from provision.report.documents import status
 
         console.document(status(found))
-    else:
+    elif not console.json:
         from provision.report import text
 
         for line in text.status(found, console.paint(console.out), verbose=console.verbose):
             console.say(line)
+    if found.refusal is not None:
+        raise found.refusal
     if found.status.server == "unreachable":
         return EXIT_UNAVAILABLE
     return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE

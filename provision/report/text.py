@@ -201,6 +201,7 @@ def status(survey: Comparison, paint: Paint, *, verbose: bool = False) -> Iterat
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
     pending = len(survey.plan.steps)
     drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
+    drift = "not known how it differs" if survey.refusal else drift
     if stays := len(survey.plan.notes) + len(survey.plan.overrides):
         others = f"{count(stays, 'difference')} for others to change"
         drift = f"{drift}, {others}" if pending else others

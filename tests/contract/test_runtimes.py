@@ -155,6 +155,11 @@ def test_revisions_that_cannot_be_read_keep_nobody_from_the_server(here: Environ
     broken.write_text("revision = \n")
     try:
         assert "broken.py:1" in here.run("plan", code=None).all
+        seen = here.run("status", code=1)
+        assert seen.out.startswith(f"{here.name}: running, not known how it differs\n")
+        assert "url" in seen.out
+        assert "error: " in seen.err
+        assert "broken.py:1" in seen.err
         assert here.url.startswith("postgresql://")
         assert "ready to accept connections" in here.run("logs").out
         assert here.run("psql", "spec.yml", "--", "-Atc", "SELECT 1", spec=False).out == "1\n"

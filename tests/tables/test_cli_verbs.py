@@ -67,6 +67,8 @@ def provision(scenario: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("reload", "status dev.yml", 0, "pending     reload settings/shop"),
         ("reload", "status --detailed-exitcode dev.yml", 2, "shop: running, 1 change pending"),
         ("unreachable", "status dev.yml", 69, "it does not answer"),
+        ("refused", "status dev.yml", 1, "shop: running, not known how it differs\n"),
+        ("refused", "status dev.yml", 1, "error: the volume is another's\n"),
         ("nothing", "verify --detailed-exitcode dev.yml", 0, "shop: as declared (0 things compared)"),
         ("drift", "verify dev.yml", 0, "shop: 3 of 0 things not as declared"),
         ("drift", "verify dev.yml", 0, "≠ container/shop\n      restart: no, declared unless-stopped"),

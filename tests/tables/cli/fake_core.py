@@ -115,6 +115,7 @@ def core(scenario: str) -> dict[str, ModuleType]:
 
     vars(observe).update(
         survey=survey,
+        overview=lambda spec: survey(spec, refusing=False),
         world=lambda spec: spec,
         require_running=require_running,
         endpoint=require_running,
