@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from provision.revisions.hints import own_program, settings_module, ways_in
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
     from provision.system.alembic_errors import Truth
 
 _UNDEFINED_TABLE = "42P01"
+_UNPREPARED = {"RuntimeError", "KeyError", "LookupError", "ImproperlyConfigured", "AppRegistryNotReady", "SystemExit"}
+"""What a revision raises that needs its application to be set up, or the environment that its program makes."""
+_UNDEFINED_NAME = re.compile(r"name '(\w+)' is not defined")
+_IMPORTS = {
+    "sa": "import sqlalchemy as sa",
+    "sqlalchemy": "import sqlalchemy",
+    "op": "from alembic import op",
+    "context": "from alembic import context",
+    "postgresql": "from sqlalchemy.dialects import postgresql",
+    "sqlmodel": "import sqlmodel",
+}
 _URL_WAY = (
     "let env.py connect with the URL of its configuration: "
     'url = config.get_main_option("sqlalchemy.url") or os.environ["DATABASE_URL"]'
@@ -31,11 +43,19 @@ def after_failure(event: Mapping[str, Any], truth: Truth) -> str:
             "that is not Alembic's: `engine.connect()` in place of `engine.begin()`, and `connection.commit()` after "
             f"statements of its own; then {truth.next_step}"
         )
-    if event["sqlstate"] in {None, _UNDEFINED_TABLE} and not truth.left:
+    if line := missing_import(event):
+        return f"add `{line}` to the file; then {truth.next_step}"
+    if (event["sqlstate"] == _UNDEFINED_TABLE or event["type"] in _UNPREPARED) and not truth.left:
         what = "make these tables" if event["sqlstate"] else "prepare something"
         program = f"let the program of its application migrate, if that has to {what} (`migrations.command`)"
         return f"correct the revision, or {program}; then {truth.next_step}"
     return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
+
+
+def missing_import(event: Mapping[str, Any]) -> str | None:
+    """Return the line that imports the name which a file uses and has not imported, where it is a usual one."""
+    found = _UNDEFINED_NAME.match(str(event["message"])) if event["type"] == "NameError" else None
+    return _IMPORTS.get(found[1]) if found else None
 
 
 def after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> str:
@@ -46,6 +66,8 @@ def after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], pyth
         return (
             f"this env.py wants the program of its application, which prepares what it needs; under `migrations`: {way}"
         )
+    if line := missing_import(event):
+        return f"add `{line}` to env.py, and run the same command again"
     if "requires an async driver" in message:
         return f"install a driver that env.py's asynchronous engine can use: {python} -m pip install asyncpg"
     if kind in {"ModuleNotFoundError", "ImportError"}:

@@ -14,7 +14,7 @@ from provision.child.channel import masked_forms
 from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
 from provision.revisions import check
-from provision.system.alembic_advice import after_env, after_failure, url_way
+from provision.system.alembic_advice import after_env, after_failure, missing_import, url_way
 from provision.system.alembic_process import secrets_of
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _before_env(event: Mapping[str, Any], files: tuple[Migrations, Location], py
             return StepFailedError(
                 f"a revision file cannot be loaded: {what}",
                 evidence=[*place, *more, "nothing was migrated"],
-                next_step="correct the file, or set `migrations.python` to the interpreter that has what it imports",
+                next_step=_after_loading(event),
             )
         case "incomplete":
             return StepFailedError(
@@ -156,6 +156,12 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
                 f"env.py failed: {what}", evidence=evidence, next_step=after_env(event, files, python)
             )
     return error
+
+
+def _after_loading(event: Mapping[str, Any]) -> str:
+    if line := missing_import(event):
+        return f"add `{line}` to the file, and run the same command again"
+    return "correct the file, or set `migrations.python` to the interpreter that has what it imports"
 
 
 def _parts(event: Mapping[str, Any]) -> tuple[str, list[str], str, list[str]]:

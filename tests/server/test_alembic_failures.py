@@ -118,6 +118,16 @@ provision migrate merge {here}/spec.yml -m 'merge' heads
         {f"{VERSIONS}/gamma.py": revision("gamma", "'beta'", "import shop.models\n")},
         traceback=True,
     ),
+    "a revision that uses what it has not imported": Failure(
+        """
+        error: a revision file cannot be loaded: NameError: name 'postgresql' is not defined
+            at {here}/migrations/versions/gamma.py:3
+            nothing was migrated
+        next: add `from sqlalchemy.dialects import postgresql` to the file, and run the same command again
+        """,
+        {f"{VERSIONS}/gamma.py": revision("gamma", "'beta'", "KIND = postgresql.JSONB\n")},
+        traceback=True,
+    ),
     "an env.py that imports what is not there": Failure(
         """
         error: env.py failed: ModuleNotFoundError: No module named 'shop'

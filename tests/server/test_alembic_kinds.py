@@ -226,6 +226,22 @@ def test_a_first_revision_that_expects_the_tables_of_the_application(tmp_path: P
     assert "make these tables (`migrations.command`)" in str(error.next_step)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("sqlmodel.Field()", "add `import sqlmodel` to the file; then run the same command again"),
+        ("1 / 0", "correct the revision and run the same command again"),
+        (
+            "raise KeyError('APP_CONFIG')",
+            "let the program of its application migrate, if that has to prepare something",
+        ),
+    ],
+)
+def test_what_a_revision_raises_decides_the_advice(body: str, told: str, tmp_path: Path, database: Server) -> None:
+    error = failure(trees.write(tmp_path, {"alpha": body}), database)
+    assert told in str(error.next_step)
+
+
 def test_the_file_of_a_revision_is_named_wherever_it_is_installed(tmp_path: Path, database: Server) -> None:
     home = tmp_path / "versions" / "lib" / "site-packages" / "shop"
     body = "import contextlib\n@contextlib.contextmanager\ndef library():\n    yield\nwith library():\n    " + DIVIDE
