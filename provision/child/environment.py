@@ -26,7 +26,8 @@ def bind(environment: Any, request: Request, progress: Progress, instead: Callab
 
     def configure_with_defaults(*args: Any, **kw: Any) -> None:
         set_transactions(request, kw)
-        kw["include_name"] = _without_ours(kw.get("include_name"), kw.get("target_metadata"), request.get("others", ()))
+        default = _default_schema(*args, **kw)
+        kw["include_name"] = _without_ours(kw, request.get("others", ()), default)
         configure(*args, **kw)
 
     def run_in_our_database(**kw: Any) -> None:
@@ -53,21 +54,28 @@ def set_transactions(request: Request, given: dict[str, Any]) -> None:
         given["transaction_per_migration"] = False
 
 
-def _without_ours(include_name: Any, metadata: Any, others: Any) -> Callable[[Any, str, Any], bool]:
+def _default_schema(connection: Any = None, *_: Any, **__: Any) -> str:
+    """Return the schema that a table without one is in, and that reflection tells as None."""
+    return getattr(getattr(connection, "dialect", None), "default_schema_name", None) or "public"
+
+
+def _without_ours(given: dict[str, Any], others: Any, default: str) -> Callable[[Any, str, Any], bool]:
     """Return the filter of names of ``env.py``, which never gets to see what is no model's.
 
     That is our own schema, unless the models use it, and the version tables of the ``others``: [schema or None, name].
     """
+    include_name, metadata = given.get("include_name"), given.get("target_metadata")
     several = metadata if isinstance(metadata, (list, tuple)) else [metadata]
-    theirs = {(table.schema, table.name) for each in several if each is not None for table in each.tables.values()}
-    hidden = {(schema, name) for schema, name in others} - theirs
+    tables = [table for each in several if each is not None for table in each.tables.values()]
+    theirs = {(table.schema or default, table.name) for table in tables}
+    hidden = {(schema or default, name) for schema, name in others} - theirs
 
     def include(name: Any, kind: str, parents: Any) -> bool:
         if kind == "schema" and name == LEDGER and not any(schema == LEDGER for schema, _ in theirs):
             return False
         if kind == "table":
             schema = parents.get("schema_name")
-            if (schema, name) in hidden or (schema == LEDGER and (schema, name) not in theirs):
+            if (schema or default, name) in hidden or (schema == LEDGER and (schema, name) not in theirs):
                 return False
         return True if include_name is None else bool(include_name(name, kind, parents))
 

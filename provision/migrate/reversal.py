@@ -15,7 +15,7 @@ from provision.migrate import scratch
 from provision.migrate.law import Law, failed
 from provision.revisions import notes
 from provision.revisions.reversal import Difference, sentences
-from provision.system.alembic_errors import SharedChangeError
+from provision.system.alembic_errors import RevisionFailedError, SharedChangeError
 
 if TYPE_CHECKING:
     from provision.migrate.tree import Tree
@@ -77,7 +77,8 @@ def law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
                 done = tree.graph.version_rows([name for name, _ in steps[: len(steps) - len(left)]])
                 scratch.upgrade(tree, endpoint, done)
     except ProvisionError as error:
-        return _ended(tree, walk, failed(REVERSAL, tree, error, began, walk.revision or None))
+        is_its_own = isinstance(error, RevisionFailedError | SharedChangeError)
+        return _ended(tree, walk, failed(REVERSAL, tree, error, began, walk.revision if is_its_own else None))
     seconds = time.monotonic() - began
     excuses = [f"{tree.graph.describe(name)}: not undone, {why}" for name, why in excused.items()]
     broken = [name for name, _ in steps if walk.said(name)]
@@ -105,12 +106,13 @@ def _go_on(
     """Walk, and return what is left behind a revision that could not be undone.
 
     Raises:
-        ProvisionError: it goes no further, because a revision cannot even be run.
+        ProvisionError: it goes no further, because a revision cannot even be run, or it was not the revision that
+            failed: the server is gone, or its database, which is dropped when the run is interrupted.
     """
     try:
         scratch.walk(tree, endpoint, left, walk.hear, walk.tell)
-    except ProvisionError as error:
-        if walk.round <= _FIRST_UPGRADE or isinstance(error, SharedChangeError):
+    except RevisionFailedError as error:
+        if walk.round <= _FIRST_UPGRADE:
             raise
         walk.fail(failed(REVERSAL, tree, error, began, walk.revision))
         at = [name for name, _ in left].index(walk.revision)

@@ -32,11 +32,17 @@ class SharedChangeError(StepFailedError):
     """A revision was kept from changing what all databases of the server share."""
 
 
+class RevisionFailedError(StepFailedError):
+    """A revision failed by itself: its database is there, and nobody has ended its session."""
+
+
 class NoModelsError(StepFailedError):
     """``env.py`` gives Alembic no ``target_metadata``."""
 
 
 _PRINTED = 5
+_ENDED = frozenset({"57P01", "57P02", "57P03"})
+"""Sessions are ended: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,8 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
                 "on a spec with `data: {ephemeral: true}`",
             )
         case "revision":
-            error = StepFailedError(
+            is_lost = truth.rows is None or event["sqlstate"] in _ENDED
+            error = (StepFailedError if is_lost else RevisionFailedError)(
                 f"revision {truth.graph.describe(event['revision'])} failed",
                 evidence=[what, *more, *_statement(event), *place, *truth.lines],
                 next_step=after_failure(event, truth),

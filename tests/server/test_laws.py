@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +12,10 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 import trees
-from rehearsals import change, tree_of, tried
+from rehearsals import change, scratch_databases, tree_of, tried
 
 from provision.errors import StepFailedError
-from provision.migrate import laws, scratch
+from provision.migrate import laws, reversal, scratch
 from provision.migrate.reversal import REVERSAL
 from provision.report import laws as report
 
@@ -55,6 +57,26 @@ def test_what_a_downgrade_leaves_behind_is_named(tmp_path: Path, database: Serve
     assert "  downgrade() leaves column public.alpha.note behind" in law.evidence
     assert "  downgrade() leaves type public.mood behind" in law.evidence
     assert law.evidence[-2] == "  downgrade() failed: ValueError: no"  # the walk goes on behind it
+
+
+def test_a_database_that_is_dropped_is_no_downgrade_that_failed(tmp_path: Path, database: Server) -> None:
+    declared = trees.write(tmp_path, {name: trees.table(name) for name in ("alpha", "beta")})
+    asks = tmp_path / "asks"
+    told = f"import pathlib\nwith pathlib.Path({str(asks)!r}).open('a') as file: file.write('x')\n"
+    change(tmp_path, "alpha", down=f"{told}op.execute('SELECT pg_sleep(600)')")
+    tree, endpoint = tree_of(tmp_path, declared), database.endpoint
+    with scratch.empty(tree, endpoint) as place, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(reversal.law, tree, endpoint, place)
+        while not asks.exists():
+            assert not found.done(), found.result()
+            time.sleep(0.02)
+        database.execute(f'DROP DATABASE "{place.database}" WITH (FORCE)', database="postgres")
+        law = found.result()
+        assert scratch_databases(database) == []
+    assert asks.read_text() == "x"
+    assert (law.outcome, law.revision) == ("failed", None)
+    assert "downgrade() failed" not in "".join(law.evidence)
+    assert "first upgrade()" not in law.text
 
 
 def test_every_revision_with_another_schema_is_named_when_all_run(tmp_path: Path, database: Server) -> None:

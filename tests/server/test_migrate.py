@@ -142,7 +142,9 @@ def test_models_are_compared_without_our_own_schema_and_without_writing(
     database.execute("ALTER TABLE alpha ALTER name TYPE varchar(20), ALTER name DROP NOT NULL")
     assert compare(tree, database) == ()
     database.execute("CREATE TABLE their_versions (version_num text)")
-    assert alembic_ask.compare(tree, *load(tree), database.endpoint, [(None, "their_versions")]) == ()
+    for schema in (None, "public"):
+        assert alembic_ask.compare(tree, *load(tree), database.endpoint, [(schema, "their_versions")]) == ()
+    assert alembic_ask.compare(tree, *load(tree), database.endpoint, [("other", "their_versions")]) != ()
     database.execute("DROP TABLE their_versions")
     assert before[0][0] - database.execute("SELECT count(*) FROM pg_class")[0][0] == 2
     assert database.execute("SELECT to_regclass('provision.applied_revisions')::text") != [(None,)]
