@@ -188,7 +188,8 @@ def overview(spec: Spec) -> Survey:
     except RefusedError:
         return survey(spec, refusing=False)
     except MigrationsError as error:
-        return replace(survey(replace(spec, migrations=()), refusing=False), refusal=error)
+        seen = survey(replace(spec, migrations=()), refusing=False)
+        return replace(seen, plan=Plan(()), refusal=error)
 
 
 def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) -> Survey:

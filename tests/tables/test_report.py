@@ -72,6 +72,7 @@ class Survey:
     spec: Any = field(default_factory=lambda: SHOP)
     runtime: str = "docker"
     reason: str = "an engine answers at unix:///var/run/docker.sock"
+    refusal: Any = None
 
 
 def step(address: str, action: Action, *effects: Any, why: tuple[Any, ...] = (), **more: Any) -> Step:
