@@ -47,9 +47,7 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: M
     tree = existing[0]
     place = f"config: {tree.config}" if tree.config else f"script_location: {tree.script}"
     remarks.append(f"{spec} has no migrations, and is not changed; add to it: migrations: {{{place}}}")
-    return Beginning(
-        None, spec, (*files, *_gitignore(directory)), (*found, *more), tuple(remarks), _next(message, None)
-    )
+    return Beginning(None, spec, (*files, *_gitignore(directory)), (*found, *more), tuple(remarks), _next(message, ()))
 
 
 def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
@@ -57,7 +55,10 @@ def _begin_anew(directory: Directory, options: Options, machine: Machine, templa
     composed, said = compose.find(directory)
     written = write(directory, options, machine, composed, existing, templates)
     if composed and (service := composed.service):
-        found = (*found, Finding(service.path, f"the service {service.name}; its data stays where it is"))
+        found = (
+            *found,
+            Finding(service.path, f"the service {service.name}; its data is not copied: a new, empty database is made"),
+        )
     if directory.interpreter:
         found = (*found, Finding(directory.interpreter.path, _interpreter(directory)))
     if not directory.complete:
@@ -68,7 +69,7 @@ def _begin_anew(directory: Directory, options: Options, machine: Machine, templa
         (*files, *_gitignore(directory), NewFile(SPECS[0], written.text)),  # the spec last: it refers to the others
         found,
         (*remarks, *said, *written.remarks),
-        _next(message, written.variable),
+        _next(message, written.before),
     )
 
 
@@ -114,8 +115,7 @@ def _gitignore(directory: Directory) -> tuple[NewFile, ...]:
     return (NewFile(".gitignore", f"{before}{_IGNORED}{end}", append=True),)
 
 
-def _next(message: str | None, variable: str | None) -> tuple[str, ...]:
-    first = () if variable is None else (variable,)
+def _next(message: str | None, first: tuple[str, ...]) -> tuple[str, ...]:
     if message is None:
         return (*first, "provision plan", "provision apply")
     return (*first, "provision apply", f'provision migrate revision --autogenerate -m "{message}"', "provision apply")

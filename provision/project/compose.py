@@ -15,6 +15,7 @@ import yaml
 
 from provision.project import variables
 from provision.project.found import Compose, Service
+from provision.spec import dotenv
 from provision.spec.masking import is_secret_key, may_hold_secret
 
 if TYPE_CHECKING:
@@ -62,25 +63,25 @@ def find(directory: Directory) -> tuple[Compose | None, list[str]]:
             why = getattr(error, "problem", None) or str(error).partition("\n")[0]
             return Compose(path), [f"{place}: not YAML ({why}), so nothing was taken from it"]
     services = {name: each for name, each in _mapping(content.get("services")).items() if isinstance(each, dict)}
-    dotenv = variables.dotenv(directory.texts.get(".env", ""))
+    known = dotenv.read(directory.texts.get(".env", ""))
     names = {_text(each.get("container_name")) for each in services.values()}
-    names |= {_text(content.get("name")), dotenv.get("COMPOSE_PROJECT_NAME", "")}
+    names |= {_text(content.get("name")), known.get("COMPOSE_PROJECT_NAME", "")}
     found = [name for name, each in services.items() if _IMAGE.search(_repository(_text(each.get("image"))))]
     if not found:
         return Compose(path, None, frozenset(names)), [f"{path} has no service with a PostgreSQL image"]
     remarks = [f"{path}: the service {name} is not in the spec, which has one server" for name in found[1:]]
-    service = _Reading(directory, path, remarks, dotenv).service(found[0], services[found[0]], content)
+    service = _Reading(directory, path, remarks, known).service(found[0], services[found[0]], content)
     return Compose(path, service, frozenset(names)), remarks
 
 
 class _Reading:
     """One pass over one service; what cannot be taken over becomes a remark."""
 
-    def __init__(self, directory: Directory, path: str, remarks: list[str], dotenv: Mapping[str, str]) -> None:
+    def __init__(self, directory: Directory, path: str, remarks: list[str], known: Mapping[str, str]) -> None:
         self._directory = directory
         self._path = path
         self._remarks = remarks
-        self._dotenv = dotenv
+        self._known = known
 
     def service(self, name: str, service: Mapping[str, Any], content: Mapping[str, Any]) -> Service:
         environment = dict(self._environment(service))
@@ -101,7 +102,7 @@ class _Reading:
         """Yield the variables of the container; one without a value is handed through from outside."""
         for each in _items(service.get("env_file")):
             path = _text(_mapping(each).get("path") if isinstance(each, dict) else each).removeprefix("./")
-            for key, value in variables.dotenv(self._directory.texts.get(path, "")).items():
+            for key, value in dotenv.read(self._directory.texts.get(path, "")).items():
                 # It is in clear in that file; the spec reads it from a variable of the same name.
                 yield (
                     key,
@@ -131,7 +132,7 @@ class _Reading:
         if not text:
             return None
         try:
-            return variables.for_spec(text, self._dotenv, self._directory.environ)
+            return variables.for_spec(text, self._known, self._directory.environ)
         except LookupError as error:
             self._remarks.append(f"{self._path}: {what} of {name} was not taken: {error.args[0]}")
             return None

@@ -13,8 +13,8 @@ import yaml
 
 from provision.errors import SpecError, UsageError
 from provision.project.found import SPECS
-from provision.project.variables import dotenv
 from provision.rendering import render_template
+from provision.spec import dotenv
 from provision.spec.load import read
 from provision.spec.server import DEFAULT_PORT
 
@@ -33,12 +33,16 @@ _VARIABLE = re.compile(r"\$\{\w+(?::-([^}]*))?\}")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A spec that the loader takes. ``variable`` is the command that sets the password's variable, if it is not set."""
+    """A spec that the loader takes.
+
+    ``before`` are commands that an apply of it needs: they set the password's variable, if it is not set, and stop the
+    service of the compose file, if that has the port.
+    """
 
     name: str
     text: str
     remarks: tuple[str, ...]
-    variable: str | None
+    before: tuple[str, ...]
 
 
 def write(
@@ -63,7 +67,7 @@ def write(
     settings = dict(_settings(directory, image, service, remarks))
     user = _taken(directory, "credentials: {user: %s}", service.user if service else None, service, remarks)
     base = _taken(directory, "database: %s", service.database if service else None, service, remarks)
-    port, port_remark = _port(directory, options, machine, service, remarks)
+    port, port_remark, stop = _port(directory, options, machine, compose, remarks)
     password, password_remark = _password(service)
     values = {
         "name": plain(name),
@@ -82,7 +86,8 @@ def write(
     }
     text = render_template(TEMPLATE, templates, values)
     _check(directory, text, service, trees)
-    return Written(name, text, tuple(remarks), _variable(directory, service))
+    before = [each for each in (_variable(directory, service), stop) if each]
+    return Written(name, text, tuple(remarks), tuple(before))
 
 
 def default_name(folder: str, compose: Compose | None) -> str:
@@ -164,26 +169,35 @@ def _settings(
 
 
 def _port(
-    directory: Directory, options: Options, machine: Machine, service: Service | None, remarks: list[str]
-) -> tuple[str, str]:
-    """Return the port, and what to say of it in the spec."""
+    directory: Directory, options: Options, machine: Machine, compose: Compose | None, remarks: list[str]
+) -> tuple[str, str, str | None]:
+    """Return the port, what to say of it in the spec, and the command that makes it free."""
     if options.port is not None:
-        return options.port, ""
+        return options.port, "", None
+    service = compose.service if compose else None
     declared = _taken(directory, "port: %s", service.port if service else None, service, remarks)
-    if declared and service:
+    if declared and compose and service:
         number = _VARIABLE.sub(lambda match: match[1] or "", declared)
         who = machine.listener(int(number)) if number.isdigit() else None
+        stop = f"docker compose stop {quote(service.name)}" if who and _is_of(who, compose, service) else None
         if who:
             remarks.append(
                 f"port {number}, which {service.path} publishes, is in use by {who}: stop that server first, or write "
                 "`port: auto`"
             )
-        return declared, ""
+        return declared, "", stop
     who = machine.listener(DEFAULT_PORT)
     if who is None:
-        return str(DEFAULT_PORT), ""
+        return str(DEFAULT_PORT), "", None
     remarks.append(f"port {DEFAULT_PORT} is in use by {who}, so the spec says `port: auto`")
-    return "auto", f"  # one that is free, and kept; {DEFAULT_PORT} was taken"
+    return "auto", f"  # one that is free, and kept; {DEFAULT_PORT} was taken", None
+
+
+def _is_of(who: str, compose: Compose, service: Service) -> bool:
+    """Tell whether a container is that of a service, by the names that Compose gives."""
+    match = re.fullmatch(r"the container '(.+)'", who)
+    numbered = rf".+[-_]{re.escape(service.name)}[-_]\d+"
+    return match is not None and (match[1] in compose.names or re.fullmatch(numbered, match[1]) is not None)
 
 
 def _password(service: Service | None) -> tuple[str, str]:
@@ -199,8 +213,10 @@ def _variable(directory: Directory, service: Service | None) -> str | None:
     name = service.password if service else None
     if name is None or name in directory.environ:
         return None
-    files = sorted(path for path, text in directory.texts.items() if path.endswith(".env") and name in dotenv(text))
-    return f"set -a; . {quote(f'./{files[0]}')}; set +a" if files else f"export {name}=…"
+    for path in sorted(each for each in directory.texts if each.endswith(".env")):
+        if name in dotenv.read(directory.texts[path]):
+            return dotenv.command(name, directory.texts[path], path)
+    return f"export {name}=…"
 
 
 def _tree(tree: Tree, directory: Directory, *, several: bool) -> Iterable[tuple[str, str]]:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VARIABLE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\})")
-_LINE = re.compile(r"^\s*(?:export\s+)?(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$", re.MULTILINE)
 
 
 def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> str:
@@ -41,19 +40,6 @@ def _pieces(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> 
             raise LookupError(f"the variable {key} is not set")
         yield f"${{{key}:-{word}}}" if word else f"${{{key}}}"
     yield text[at:].replace("$", "$$")
-
-
-def dotenv(text: str) -> dict[str, str]:
-    """Return the variables of a ``.env`` file."""
-    found = {}
-    for match in _LINE.finditer(text):
-        value = match["value"]
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        else:
-            value = re.sub(r"(?:^|\s+)#.*$", "", value)
-        found[match["key"]] = value
-    return found
 
 
 def split_port(text: str) -> tuple[str, str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from provision.errors import Problem
 from provision.model import MASK
+from provision.spec import dotenv
 from provision.spec.masking import ShownLines, is_public_key, is_secret_key, is_secret_word, mask_text
 from provision.spec.yaml import Mapping, Mark, Scalar, Sequence
 
@@ -120,10 +121,11 @@ class Reading:
         if value is None or (value == "" and match["rest"]):
             if match["rest"]:
                 return match["default"] or ""
-            raise Wrong(
-                f"the environment variable `{shorten(name)}` is not set",
-                f"set it (`export {shorten(name)}=…`), or write a default: `${{{shorten(name)}:-…}}`",
-            )
+            way = dotenv.beside(self.path, name)
+            advice = f"set it (`export {shorten(name)}=…`), or write a default: `${{{shorten(name)}:-…}}`"
+            if way:
+                advice = f"the `.env` beside the spec has it, and is not read by itself: {way}"
+            raise Wrong(f"the environment variable `{shorten(name)}` is not set", advice)
         return value
 
 
