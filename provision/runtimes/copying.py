@@ -1,8 +1,9 @@
 """The programs that copy a cluster: shell scripts, as argument lists, that are run beside the new server.
 
 The new version's own tools read the old server over the network and write to the new one through its socket.
-https://www.postgresql.org/docs/current/upgrading.html#UPGRADING-VIA-PGDUMPALL ; the password comes on standard input
-and is kept in a file that only its reader can open: https://www.postgresql.org/docs/current/libpq-pgpass.html
+https://www.postgresql.org/docs/current/upgrading.html#UPGRADING-VIA-PGDUMPALL ; the password comes in an open file that
+has no name, so that nothing stays behind whatever is killed, and into a container, which is removed then, on standard
+input; there it is kept in a file that only its reader can open: https://www.postgresql.org/docs/current/libpq-pgpass.html
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ from provision.model import Secret
 from provision.model.sql import identifier
 from provision.runtimes import inventory
 
+PASSFILE = "PROVISION_PASSFILE"
+"""The variable that names a password file which is there already."""
 _TRANSACTION_TIMEOUT = 17
 
 _BEGIN = """
 set -euo pipefail
 umask 077
-passfile=$(mktemp)
-trap 'rm -f "$passfile"' EXIT
-cat > "$passfile"
+passfile=${PROVISION_PASSFILE:-}
+if [ -z "$passfile" ]; then
+  passfile=$(mktemp)
+  trap 'rm -f "$passfile"' EXIT
+  cat > "$passfile"
+fi
 export PGPASSFILE="$passfile" PGAPPNAME=provision PGCONNECT_TIMEOUT=10
 export PGOPTIONS='-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0
  -c idle_in_transaction_session_timeout=0 -c client_min_messages=error'

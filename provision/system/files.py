@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from provision.errors import ProvisionError
 
@@ -98,6 +98,20 @@ def write_atomically(path: Path, content: str, mode: int) -> None:
         except BaseException:
             Path(temporary).unlink()
             raise
+
+
+def nameless(content: bytes) -> IO[bytes]:
+    """Return an open file that only this process and those it starts can reach; on Linux it is in memory."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("provision")
+        os.fchmod(handle, 0o600)  # libpq refuses one that others could read
+        file: IO[bytes] = os.fdopen(handle, "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  # whoever asked closes it
+    file.write(content)
+    file.flush()
+    file.seek(0)
+    return file
 
 
 def make_directory(path: Path, mode: int) -> None:

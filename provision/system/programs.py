@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
+from provision.runtimes.copying import PASSFILE
+from provision.system.files import nameless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,19 +56,25 @@ def _here(effect: RunProgram) -> str:
     variables = environment()
     places = (str(effect.programs or ""), variables.get("PATH", os.defpath))
     variables["PATH"] = os.pathsep.join(each for each in places if each)
+    secret = effect.secret.reveal().encode()
+    given: dict[str, Any] = {"input": secret}
     try:
-        done = subprocess.run(
-            effect.argv,
-            input=effect.secret.reveal().encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env=variables,
-            check=False,
-        )
+        with nameless(secret) as file:
+            if sys.platform == "linux":  # elsewhere only one of several readers would get it
+                variables[PASSFILE] = f"/dev/fd/{file.fileno()}"
+                given = {"stdin": subprocess.DEVNULL, "pass_fds": (file.fileno(),)}
+            done = subprocess.run(
+                effect.argv,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env=variables,
+                check=False,
+                **given,
+            )
     except OSError as error:
         raise StepFailedError(f"{effect.what}: it failed", evidence=[str(error)]) from error
-    output = done.stdout.decode(errors="replace")
+    output: str = done.stdout.decode(errors="replace")
     if done.returncode != 0:
         raise StepFailedError(f"{effect.what}: it failed", evidence=_said(output))
     return output

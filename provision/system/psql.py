@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
+from provision.system.files import nameless
 from provision.system.libpq import PLACE, without
 from provision.system.postgres import tls
 
@@ -68,11 +67,8 @@ def _local(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
     shell says about the session (PGOPTIONS, PGTZ …) is psql's as always.
     https://www.postgresql.org/docs/current/libpq-pgpass.html
     """
-    with _nameless() as file:
-        escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
-        file.write(f"*:*:*:*:{escaped}\n".encode())
-        file.flush()
-        file.seek(0)
+    escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
+    with nameless(f"*:*:*:*:{escaped}\n".encode()) as file:
         place = (
             f"--host={endpoint.host}",
             f"--port={endpoint.port}",
@@ -82,12 +78,3 @@ def _local(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
         environment = {**without(PLACE), "PGPASSFILE": f"/dev/fd/{file.fileno()}", **tls(endpoint)}
         argv = (psql, *place, *arguments)
         return subprocess.run(argv, env=environment, pass_fds=(file.fileno(),), check=False).returncode
-
-
-def _nameless() -> IO[bytes]:
-    """Return an open file that only this process and those it starts can reach; on Linux it is in memory."""
-    if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("provision")
-        os.fchmod(handle, 0o600)  # libpq refuses one that others could read
-        return os.fdopen(handle, "w+b")
-    return tempfile.TemporaryFile()

