@@ -88,7 +88,9 @@ def _next_step(refusal: ProvisionError | None, *, is_mendable: bool, edits: list
         return refusal.next_step
     if is_mendable or refusal:
         return "provision apply"
-    return f"{edits[0][0].history}   # then put the file back, or write a new revision" if edits else None
+    if not edits:
+        return None
+    return f"{edits[0][0].difference}   # checkout for diff takes it back; log -p for diff HEAD, once it is committed"
 
 
 def _of_steps(found: Comparison) -> Iterator[Difference]:

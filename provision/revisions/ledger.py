@@ -76,10 +76,18 @@ class Edit:
         return f"revision {self.revision} was edited after it was applied ({when}): {self.revision.path}"
 
     @property
+    def difference(self) -> str:
+        """The command that shows an edit that was not committed; with ``checkout`` for ``diff`` it is taken back."""
+        return self._git("diff", "HEAD")
+
+    @property
     def history(self) -> str:
-        """The command that shows how the file was changed."""
+        """The command that shows how the file was changed by commits."""
+        return self._git("log", "-p")
+
+    def _git(self, *words: str) -> str:
         path = self.revision.path
-        return shlex.join(("git", "-C", str(path.parent), "log", "-p", "--", path.name))
+        return shlex.join(("git", "-C", str(path.parent), *words, "--", path.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +113,8 @@ def remarks(edits: tuple[Edit, ...]) -> Iterator[str]:
     if len(edits) > _SHOWN:
         yield f"… and {len(edits) - _SHOWN} more edited revisions"
     if edits:
-        what = f"see what with `{edits[0].history}`"
-        yield f"no edit reaches a database that has the revision; {what}, put the file back, or write a new revision"
+        first = edits[0]
+        yield (
+            f"no edit reaches a database that has the revision: `{first.difference}` shows it (`checkout` for `diff` "
+            f"takes it back), or, once it is committed, `{first.history}`; or write a new revision"
+        )

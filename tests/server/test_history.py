@@ -55,7 +55,8 @@ def test_an_edited_revision_is_told_and_stops_nothing(environment: Environment) 
         told = environment.run(verb)
         assert "· revision r1  make users was edited after it was applied (20" in told.out, told.all
         assert f"{path}\n" in told.out
-        assert f"git -C {path.parent} log -p -- r1.py" in told.out
+        assert f"`git -C {path.parent} diff HEAD -- r1.py`" in told.out
+        assert f"`git -C {path.parent} log -p -- r1.py`" in told.out
     assert environment.run("plan", "--detailed-exitcode").code == 0
     assert len(environment.run("apply", "--json").json()["remarks"]) == 2
     assert "ledger      knows 2 of 2 applied revisions" in environment.run("status", "-v").out
@@ -67,7 +68,7 @@ def test_an_edited_revision_is_a_difference(environment: Environment) -> None:
     path = edit(environment)
     seen = environment.run("verify", "--detailed-exitcode", code=2)
     assert "≠ migrations/alembic\n      revision r1  make users was edited" in seen.out
-    assert f"next: git -C {path.parent} log -p -- r1.py" in seen.out
+    assert f"next: git -C {path.parent} diff HEAD -- r1.py   # " in seen.out
     (difference,) = environment.run("verify", "--json").json()["differences"]
     assert difference["field"] == "sha256 of revision r1"
     assert difference["declared"] != difference["real"]
