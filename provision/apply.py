@@ -7,6 +7,7 @@ because a command exited with 0.
 
 from __future__ import annotations
 
+import os.path
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from provision.system.alembic import Migrated
 
 _MOST_ROUNDS = 8
+_LOGS = "provision logs"
 GOOD = "cache/postgresql.conf"
 """The last configuration that the server was proved to run with, below the environment's directory."""
 LOCK_TIMEOUT = 60.0
@@ -244,7 +246,25 @@ def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionE
         again = ground.restart if restarted else (ReloadSettings(configuration.parse(str(old.content))),)
         for effect in again:
             performer.perform(effect)
-        failure.evidence = (*failure.evidence, "the last good configuration is back, and the server runs with it")
+        failure.undone = tuple([str(step.address) for step in plan.steps if step.after == new])
+        said = failure.evidence
+        failure.evidence = (*said, "the last good configuration is back, and the server runs with it")
+        if failure.next_step in (performer.world.site.log_command, _LOGS) and _is_told(said):
+            failure.next_step = _correction(performer.world.spec.path, old, new, said)
+
+
+def _is_told(said: Sequence[str]) -> bool:
+    """Tell whether the reason is there already: errors of the file, or the last words of a server that ended."""
+    return any("FATAL" in line or "PANIC" in line or line.startswith("line ") for line in said)
+
+
+def _correction(path: Path, old: file.File, new: file.File, said: Sequence[str]) -> str:
+    """Return what to do about a configuration that did not work: the settings that changed, where the spec has them."""
+    from provision.kinds import blame
+
+    names = blame.suspects(str(old.content), str(new.content), said)
+    places = blame.places(names, os.path.relpath(path), filesystem.read_text(path) or "")
+    return f"correct {' or '.join(places)}, then: provision apply SPEC"
 
 
 def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | None]:

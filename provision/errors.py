@@ -30,9 +30,13 @@ EXIT_INTERRUPTED = 130
 
 
 class ProvisionError(Exception):
-    """An error for the user: ``sentence``, ``evidence`` (lines) and ``next_step`` (a command, or advice)."""
+    """An error for the user: ``sentence``, ``evidence`` (lines) and ``next_step`` (a command, or advice).
+
+    ``undone`` are the addresses of steps that were done, and taken back because of it.
+    """
 
     exit_code: ClassVar[int] = EXIT_FAILED
+    undone: tuple[str, ...] = ()
 
     def __init__(self, sentence: str, *, evidence: Sequence[str] = (), next_step: str | None = None) -> None:
         super().__init__(sentence)

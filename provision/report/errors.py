@@ -45,7 +45,7 @@ def tell(error: BaseException, console: Console) -> int:
         if console.planned:
             from provision.report.text import unfinished
 
-            for line in unfinished(console.planned, console.outcomes):
+            for line in unfinished(console.planned, console.outcomes, told.undone):
                 console.complain(line)
         for line in render(told, paint, width=_width(), every=console.verbose):
             console.complain(line)

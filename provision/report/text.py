@@ -152,13 +152,19 @@ def recap(name: str, result: Result, paint: Paint) -> Iterator[str]:
     yield from left(result, paint)
 
 
-def unfinished(steps: Sequence[Step], outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Yield what a run that was broken off had done, and what it had not: the failed step and those after it."""
-    done = [outcome for outcome in outcomes if outcome.error is None]
-    tried = [outcome.step for outcome in done]
+def unfinished(steps: Sequence[Step], outcomes: Sequence[Outcome], undone: Sequence[str] = ()) -> Iterator[str]:
+    """Yield what a run that was broken off had done, and what it had not: the failed step and those after it.
+
+    ``undone`` are the addresses of what was taken back.
+    """
+    ended = [outcome for outcome in outcomes if outcome.error is None]
+    tried = [outcome.step for outcome in ended]
     left = [f"{step.action} {step.address}" for step in steps if step not in tried]
-    if done:
+    back = [f"{step.action} {step.address}" for step in tried if str(step.address) in undone]
+    if done := [outcome for outcome in ended if str(outcome.step.address) not in undone]:
         yield f"done: {_deeds(done)}"
+    if back:
+        yield f"undone: {', '.join(back)}"
     if left:
         yield f"not done: {', '.join(left)}"
 

@@ -50,6 +50,11 @@ def test_the_last_good_configuration_comes_back(good: Environment, what: str) ->
     failed = good.run("apply", code=1)
     assert TOLD[what] in failed.err
     assert "the last good configuration is back, and the server runs with it" in failed.err
+    assert "undone: update file/config/postgresql.conf\n" in failed.err
+    assert "done: 1 updated" not in failed.err
+    (name,) = WRONG[what]
+    line = next(n for n, text in enumerate(good.spec.read_text().splitlines(), 1) if f"{name}:" in text)
+    assert f"next: correct `{name}` (spec.yml:{line})" in failed.err
     runs_as_before(good)
     good.document = declared
     good.declare().settled()

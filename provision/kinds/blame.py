@@ -1,0 +1,44 @@
+"""Which settings a configuration that did not work should be blamed on, and where people find them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from provision.kinds.configuration import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SHOWN = 3
+_TELLING = 4  # shorter values are in many words
+
+
+def suspects(old: str, new: str, said: Sequence[str]) -> tuple[str, ...]:
+    """Return the settings in which two files differ; where the server's words have some of them, only those.
+
+    Raises:
+        ValueError: a line is none of a configuration file.
+    """
+    before, after = parse(old), parse(new)
+    changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    words = "\n".join(said).casefold()
+    # A library that is missing is named itself, and not the setting that loads it.
+    named = [
+        name
+        for name in changed
+        if re.search(rf"\b{re.escape(name.casefold())}\b", words)
+        or (len(value := after.get(name, "")) >= _TELLING and value.casefold() in words)
+    ]
+    return tuple(named or changed)
+
+
+def places(names: Sequence[str], path: str, text: str) -> tuple[str, ...]:
+    """Return settings with the lines of a spec that have them, as people can go there; ``text`` is the spec's."""
+    lines = [line for line in enumerate(text.splitlines(), 1) if not line[1].lstrip().startswith("#")]
+    found = []
+    for name in names[:_SHOWN]:
+        key = re.compile(rf"(?:^|[\s{{,])[\"']?{re.escape(name)}[\"']?\s*:", re.IGNORECASE)
+        number = next((number for number, line in lines if key.search(line)), None)
+        found.append(f"`{name}` ({path}:{number})" if number else f"`{name}`")
+    return tuple(found) or (f"the settings in {path}",)
