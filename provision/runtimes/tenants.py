@@ -92,7 +92,7 @@ def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: boo
         return
     shown, place = os.path.relpath(record), shlex.quote(str(path))
     rest = "provision destroy SPEC   (the directory stays" if is_used else f"ls -la {place}   (it stays"
-    why, more = f"{shown} tells of another directory, so it was there before", ""
+    why, more = f"{shown} tells of another directory, so it was there before, or made anew by somebody", ""
     if not look.exists(record):
         why = f"there is no {shown}: the directory was there before, or that file was deleted"
         more = f"; if it was made here and nobody needs it: mv {place} {place}.old"

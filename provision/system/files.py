@@ -22,6 +22,7 @@ _ADVICE = {
     errno.EROFS: "have it mounted for writing, or put the spec elsewhere: df {place}",
     errno.ENAMETOOLONG: "put the spec where its path is shorter",
 }
+_AT_FDCWD, _STATX_BTIME, _STATX_SIZE, _BTIME_AT = -100, 0x800, 256, 80  # <linux/stat.h>
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
@@ -150,16 +151,48 @@ def make_own_directory(path: Path, mode: int, record: Path) -> None:
 
 
 def remember(directory: Path, record: Path) -> None:
-    """Write into ``record`` which directory it is: its inode stays the same when it, or the checkout, is renamed."""
-    write_atomically(record, f"{directory.stat().st_ino}\n", 0o644)
+    """Write into ``record`` which directory it is.
+
+    That is its inode, which stays the same when it, or the checkout, is renamed, and when that was born: the inode of
+    a directory that is deleted goes to another one. Where the file system does not tell, it is not known again.
+    """
+    write_atomically(record, f"{_identity(directory) or 'the file system does not tell when it was made'}\n", 0o644)
 
 
 def is_remembered(directory: Path, record: Path) -> bool:
     """Tell whether a directory is the one that was remembered."""
     try:
-        return str(directory.stat().st_ino) == (read_text(record) or "").strip()
+        found = _identity(directory)
     except OSError:
         return False
+    return found is not None and found == (read_text(record) or "").strip()
+
+
+def _identity(directory: Path) -> str | None:
+    inode = directory.stat().st_ino
+    born = _born(directory)
+    return None if born is None else f"inode {inode}, born {born}"
+
+
+def _born(path: Path) -> int | None:
+    """Return when a file was made, in nanoseconds since 1970; None where that is not known.
+
+    Python's own ``stat`` does not tell on Linux: https://man7.org/linux/man-pages/man2/statx.2.html
+    """
+    seconds: float | None = getattr(path.stat(), "st_birthtime", None)
+    if seconds is not None:
+        return round(seconds * 1_000_000_000)
+    import ctypes
+    import struct
+
+    statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
+    found = ctypes.create_string_buffer(_STATX_SIZE)
+    if statx is None or statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found) != 0:
+        return None
+    if not struct.unpack_from("=I", found, 0)[0] & _STATX_BTIME:
+        return None
+    whole, rest = struct.unpack_from("=qI", found, _BTIME_AT)
+    return int(whole) * 1_000_000_000 + int(rest)
 
 
 def remove(path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from support.environment import an_environment
 
+from provision.system import files
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -54,6 +56,8 @@ def test_a_directory_that_was_there_before(environment: Environment, tmp_path: P
     remembered = record.read_text()
     record.unlink()
     kept(environment, f"the directory {moved / 'db'} was not made for", "that file was deleted")
+    record.write_text(f"{(moved / 'db').stat().st_ino}\n")  # an inode alone goes to another directory once it is free
+    kept(environment, f"the directory {moved / 'db'} was not made for", "tells of another directory")
     record.write_text("1\n")
     kept(environment, "tells of another directory", "(the directory stays)\n")
     record.write_text(remembered)
@@ -61,6 +65,22 @@ def test_a_directory_that_was_there_before(environment: Environment, tmp_path: P
     environment.run("destroy", "--data", "--yes")
     assert not (moved / "db").exists()
     assert (moved / "copy" / "PG_VERSION").exists()
+
+
+def test_a_directory_that_was_made_anew_is_another_one(tmp_path: Path) -> None:
+    place, record = tmp_path / "db", tmp_path / "record"
+    files.make_own_directory(place, 0o700, record)
+    assert files.is_remembered(place, record)
+    place.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "more").mkdir()
+    (tmp_path / "moved").chmod(0o755)
+    assert files.is_remembered(tmp_path / "moved", record)
+    inode = (tmp_path / "moved").stat().st_ino
+    for _ in range(20):  # a file system that gives a free inode away at once does so here
+        files.remove(tmp_path / "moved")
+        (tmp_path / "moved").mkdir()
+        assert not files.is_remembered(tmp_path / "moved", record)
+    assert f"inode {inode}, born " in record.read_text()
 
 
 def test_a_directory_that_somebody_is_on(environment: Environment) -> None:
