@@ -113,7 +113,7 @@ def _apply(
         from provision.report.diff import lines, written
 
         for line in lines(written(found.plan), content_of, paint):
-            console.say(line)
+            console.say(line, whole=True)
     from dataclasses import replace
 
     from provision.apply import converge

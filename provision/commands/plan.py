@@ -98,7 +98,7 @@ def show(
                 from provision.report.diff import lines, written
 
                 for line in lines(written(found.plan), content_of, paint):
-                    console.say(line)
+                    console.say(line, whole=True)
             if sql:
                 _show_sql(console, found)
             console.say(f"{paint('cyan', 'next:')} provision apply {console.spec}")

@@ -54,7 +54,7 @@ def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcod
             from provision.report.diff import lines, written
 
             for line in lines(written(found.plan), content_of, paint):
-                console.say(line)
+                console.say(line, whole=True)
         if seen.next_step:
             from provision.report.errors import complete
 

@@ -93,14 +93,23 @@ class Console:
         """Write one line of data."""
         self._write(self.out, f"{text}\n")
 
-    def say(self, text: str) -> None:
-        """Write one line of talk."""
+    def say(self, text: str, *, whole: bool = False) -> None:
+        """Write one line of talk; a ``whole`` one, such as a line of a file, is never wrapped."""
         if not self.quiet:
-            self._write(self.talk, f"{text}\n")
+            self._write(self.talk, f"{text if whole else self.wrapped(self.talk, text)}\n")
 
     def complain(self, text: str) -> None:
         """Write one line of an error."""
-        self._write(self.err, f"{text}\n")
+        self._write(self.err, f"{self.wrapped(self.err, text)}\n")
+
+    def wrapped(self, stream: TextIO, text: str) -> str:
+        """Return a line as a person reads it on a terminal: wrapped at words. In a pipe it stays one line."""
+        columns = _columns(stream)
+        if len(text) <= columns or not columns or "\n" in text:
+            return text
+        from provision.report.wrap import wrap
+
+        return "\n".join(wrap(text, columns))
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Write the one JSON document of this run."""
@@ -122,3 +131,11 @@ class Console:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
+
+
+def _columns(stream: TextIO) -> int:
+    """Return the width of a terminal, 0 where it has none or the stream leads elsewhere."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAMES_PER_SECOND: Final = 10
+_FREE: Final = 3
+"""Columns for the ``^C`` that a terminal writes: a line that it wraps would not be taken off the screen."""
 
 
 class Live(Silent):
@@ -75,6 +77,7 @@ class Live(Silent):
             return
         from rich.text import Text
 
+        text = self.console.wrapped(self.console.talk, text)
         self._live.console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _open(self) -> RichLive:
@@ -111,5 +114,7 @@ class Live(Silent):
         if self._detail:
             text = f"{text}  {self._paint('dim', self._detail)}"
         line = Text.from_ansi(text)
-        line.no_wrap, line.overflow = True, "ellipsis"
+        if self._live is not None:
+            line.truncate(max(self._live.console.width - _FREE, 1), overflow="ellipsis")
+        line.no_wrap = True
         return line

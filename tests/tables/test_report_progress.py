@@ -8,12 +8,14 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
 from provision.model import Action, Address, EngineCall, Outcome, Plan, Step, WaitReady
 from provision.report.console import Console
+from provision.report.live import FRAMES
 from provision.report.plain import PAUSE, Plain
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,8 +48,10 @@ def piped(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def on_terminal(*words: str, **environment: str) -> str:
+def on_terminal(*words: str, columns: int = 0, **environment: str) -> str:
     ours, theirs = pty.openpty()
+    if columns:
+        termios.tcsetwinsize(theirs, (24, columns))
     with subprocess.Popen(
         (sys.executable, SCRIPT, *words),
         env={**ENVIRONMENT, **environment},
@@ -108,6 +112,13 @@ def test_a_terminal_gets_a_live_line_and_keeps_the_steps() -> None:
     assert "0002 add [red]x" in kept
     assert "\x1b[2J" not in seen
     assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h")  # the cursor is given back
+
+
+def test_the_live_line_leaves_room_for_what_the_terminal_writes() -> None:
+    seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_terminal(columns=32, COLUMNS="32"))
+    live = [line for line in re.split(r"[\r\n]+", seen) if line.strip()[:1] in set(FRAMES)]
+    assert live
+    assert max(len(line) for line in live) == 32 - len("^C") - 1
 
 
 def test_no_color_is_respected_on_a_terminal() -> None:
