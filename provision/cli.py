@@ -100,8 +100,11 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as ended:
         code = ended.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the boundary
+        import shlex
+
         from provision.report.errors import tell
 
+        console.command = shlex.join((PROGRAM, *arguments))
         before_dashes = list(arguments)[: list(arguments).index("--")] if "--" in arguments else arguments
         console.json = console.json or "--json" in before_dashes
         code = tell(error, console)

@@ -61,6 +61,12 @@ class RefusedError(ProvisionError):
     """What was asked could destroy data or disturb something that is not ours, so nothing was done."""
 
 
+class CancelledError(ProvisionError):
+    """Somebody was asked whether to go on, and interrupted the program instead of an answer."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class UnknownRevisionError(RefusedError):
     """The database is at a revision that this checkout does not have.
 

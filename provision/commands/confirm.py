@@ -18,8 +18,9 @@ def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, i
     Raises:
         provision.errors.UsageError: nobody is there to answer.
         provision.errors.RefusedError: another answer was given.
+        provision.errors.CancelledError: Ctrl-C was.
     """
-    from provision.errors import RefusedError, UsageError
+    from provision.errors import CancelledError, RefusedError, UsageError
     from provision.report import text
 
     paint = console.paint(console.err)
@@ -29,7 +30,12 @@ def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, i
     if not (sys.stdin.isatty() and console.err.isatty()):
         raise UsageError(f"{what}, and nobody is here to confirm it; nothing was done", next_step=again)
     warning = "This cannot be undone. " if is_final else ""
-    console.err.write(f"{warning}Type {name} to go on: ")
-    console.err.flush()
-    if sys.stdin.readline().strip() != name:
-        raise RefusedError(f"that is not {name}; nothing was done", next_step=again.replace("--yes ", ""))
+    asking = again.replace("--yes ", "")
+    try:
+        console.err.write(f"{warning}Type {name} to go on: ")
+        console.err.flush()
+        answer = sys.stdin.readline().strip()
+    except KeyboardInterrupt:
+        raise CancelledError("interrupted; nothing was done", next_step=asking) from None
+    if answer != name:
+        raise RefusedError(f"that is not {name}; nothing was done", next_step=asking)

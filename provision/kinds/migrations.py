@@ -151,7 +151,7 @@ def _kept(graph: Graph, rows: tuple[str, ...], target: tuple[str, ...], undo: tu
 
 def _later(tree: Migrations, graph: Graph, after: State | None) -> Step:
     names = ", ".join(str(graph[row]) for row in after.rows) if isinstance(after, Revisions) else "base"
-    why = (f"to {names}; what is pending can be seen when the server is up",)
+    why = (f"to {names}; only the server knows what is pending",)
     return Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why)
 
 

@@ -62,6 +62,7 @@ class Console:
         self.colourless = False
         self.json = False
         self.spec = ""  # as the person wrote it, for the commands that are suggested
+        self.command = ""  # the whole command line, for whoever interrupts it
         self.tree = ""  # the same, where the spec has several trees and one is meant
         self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
         self.planned: Sequence[Step] = ()  # the newest plan's steps, for the same

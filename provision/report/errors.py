@@ -32,7 +32,7 @@ _SPEC: Final = re.compile(r"\bSPEC\b")
 
 def tell(error: BaseException, console: Console) -> int:
     """Show an error to whoever asked, and return the exit code that belongs to it."""
-    code, told = _judge(error)
+    code, told = _judge(error, console.command)
     told.next_step = complete(told.next_step, console.spec, console.tree)
     if code == EXIT_INTERRUPTED:
         console.complain("")  # ends the line on which the terminal wrote ^C
@@ -56,7 +56,7 @@ def tell(error: BaseException, console: Console) -> int:
     return code
 
 
-def _judge(error: BaseException) -> tuple[int, ProvisionError]:
+def _judge(error: BaseException, command: str) -> tuple[int, ProvisionError]:
     if isinstance(error, ProvisionError):
         return error.exit_code, error
     if isinstance(error, click.ClickException):
@@ -65,7 +65,7 @@ def _judge(error: BaseException) -> tuple[int, ProvisionError]:
         return EXIT_USAGE, told(error)
     if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
         return EXIT_INTERRUPTED, ProvisionError(
-            "interrupted", next_step="the same command again: it goes on from what was done so far"
+            "interrupted", next_step=f"{command or 'the same command'}   # it goes on from what was done so far"
         )
     return EXIT_BUG, _bug(error)
 

@@ -62,10 +62,16 @@ def plan(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
     for step in certain:
         yield from _step(step, paint, verbose=verbose)
     if foretold:
-        yield "  known for certain once the server runs:" if certain else "  known once the server runs:"
+        yield f"  known{' for certain' if certain else ''} once {_condition(certain)}:"
         for step in foretold:
             yield from _step(step, paint, verbose=verbose)
     yield from left(value, paint)
+
+
+def _condition(certain: Sequence[Step]) -> str:
+    """Say what has to be so before the rest is known: a server that runs already may only refuse the login."""
+    kinds = {step.address.kind for step in certain}
+    return "the login works" if "role" in kinds and not kinds & {"container", "process"} else "the server runs"
 
 
 def left(value: Plan | Result, paint: Paint) -> Iterator[str]:

@@ -91,7 +91,7 @@ def test_interrupted_it_says_what_was_done_and_goes_on_later(environment: Enviro
         time.sleep(0.02)
     run.send_signal(signal.SIGINT)
     (text,) = said([run], code=130)
-    for each in ("done: ", "not done: ", "error: interrupted", "next: the same command again"):
+    for each in ("done: ", "not done: ", "error: interrupted", "next: provision apply "):
         assert each in text, text
     environment.apply()
     environment.settled()

@@ -63,7 +63,7 @@ def provision(scenario: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("fresh", "apply dev.yml", 0, "provision psql dev.yml"),
         ("broken", "apply dev.yml", 1, "    FATAL: disk full\nnext: provision logs dev.yml\n"),
         ("no-engine", "apply dev.yml", 69, "error: no Docker engine answers\n    tried unix:///x\nnext: start it"),
-        ("interrupted", "apply dev.yml", 130, "error: interrupted"),
+        ("interrupted", "apply dev.yml", 130, "error: interrupted\nnext: provision apply dev.yml   # it goes on"),
         ("reload", "status dev.yml", 0, "pending     reload settings/shop"),
         ("reload", "status --detailed-exitcode dev.yml", 2, "shop: running, 1 change pending"),
         ("unreachable", "status dev.yml", 69, "it does not answer"),
@@ -182,7 +182,12 @@ def test_a_signal_ends_an_apply_in_order(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "code", "told"),
-    [("shop\n", 0, "2 removed"), ("yes\n", 1, "that is not shop; nothing was done"), ("\x04", 1, "nothing was done")],
+    [
+        ("shop\n", 0, "2 removed"),
+        ("yes\n", 1, "that is not shop; nothing was done"),
+        ("\x04", 1, "nothing was done"),
+        ("\x03", 130, "interrupted; nothing was done"),
+    ],
 )
 def test_destroying_data_asks_for_the_name(answer: str, code: int, told: str) -> None:
     ours, theirs = pty.openpty()
@@ -197,7 +202,10 @@ def test_destroying_data_asks_for_the_name(answer: str, code: int, told: str) ->
             except OSError:  # the other end is closed
                 break
             if not answered and "Type shop to go on: " in seen:
-                os.write(ours, answer.encode())
+                if answer == "\x03":  # this terminal is not the process's own, so it would not send the signal
+                    process.send_signal(signal.SIGINT)
+                else:
+                    os.write(ours, answer.encode())
                 answered = True
     os.close(ours)
     assert told in seen

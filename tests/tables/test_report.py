@@ -97,6 +97,7 @@ FRESH = Plan(
         step("migrations/app", Action.MIGRATE, why=("0001 create userdata", "0002 add index")),
     )
 )
+LOGIN = Plan((step("role/postgres", Action.UPDATE, RunSql("shop", ("ALTER",))), FRESH.steps[-1]))
 RESTART = Plan(
     (
         step(
@@ -162,6 +163,9 @@ WRONG = SpecError([Problem(SHOP.path, 3, 5, "  pasword: x", "unknown key `paswor
 TEXTS: dict[str, list[str]] = {
     "plan-fresh": [text.heading(Survey(FRESH), PLAIN), *text.plan(FRESH, PLAIN)],
     "plan-fresh-verbose": list(text.plan(FRESH, PLAIN, verbose=True)),
+    "plan-login": list(text.plan(LOGIN, PLAIN)),
+    "unfinished": list(text.unfinished(FRESH.steps, FAILED.outcomes)),
+    "unfinished-undone": list(text.unfinished(FRESH.steps, FAILED.outcomes, ("files/shop-dev",))),
     "plan-restart": [text.heading(Survey(RESTART), PLAIN), *text.plan(RESTART, PLAIN)],
     "plan-500-revisions": list(text.plan(MANY, PLAIN)),
     "plan-destruction": list(text.plan(DESTRUCTION, PLAIN)),
