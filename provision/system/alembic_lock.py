@@ -46,11 +46,18 @@ class LockConnection:
     def __init__(self, endpoint: Endpoint) -> None:
         self._database = endpoint.database
         self._connection = connect(endpoint, read_only=False)
+        try:
+            self.pid = self._introduce()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _introduce(self) -> int:
         name = f"provision migrate {socket.gethostname()}:{os.getpid()}"[:63]
         self.rows("SELECT set_config('application_name', %s, false)", (name,))
         # A lock held by a session that only waits must not be lost to a time-out for idle sessions.
         self.rows("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
-        self.pid = int(self.rows("SELECT pg_backend_pid()")[0][0])
+        return int(self.rows("SELECT pg_backend_pid()")[0][0])
 
     def rows(
         self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None

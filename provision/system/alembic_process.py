@@ -143,10 +143,11 @@ class Child:
 
     def close(self, *, now: bool = True) -> int:
         """See the child ended, with whatever it has started, and return its exit status; ``now`` gives it no time."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0 if now else _GRACE)
-        if self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:  # once it is closed, its number can be somebody else's
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0 if now else _GRACE)
+            with suppress(ProcessLookupError, PermissionError):  # it has ended, and has left nothing behind
+                os.killpg(self._process.pid, signal.SIGKILL)
         with suppress(BrokenPipeError):
             self._stdin.close()
         self._stdout.close()

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import psutil
 import psycopg2
 import pytest
 import trees
+from support.embedded import is_alive
+
+from provision.errors import UnavailableError
+from provision.model import Secret
+from provision.system.alembic_lock import LockConnection
 
 if TYPE_CHECKING:
     import subprocess
@@ -79,3 +87,28 @@ def test_what_was_broken_off_is_gone_on_with(victim: object, tmp_path: Path, dat
     assert database.execute("SELECT version_num FROM alembic_version") == [("r39",)]
     tables = "SELECT count(*) FROM pg_tables WHERE tablename ~ '^r[0-9]+$'"
     assert database.execute(tables) == [(40,)]
+
+
+def test_what_a_revision_has_started_ends_with_it(tmp_path: Path, database: Server) -> None:
+    left = tmp_path / "left"
+    starts = f"""
+    import pathlib, subprocess
+    pathlib.Path({str(left)!r}).write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+    """
+    tree = trees.write(tmp_path, {"alpha": textwrap.dedent(starts)})
+    assert trees.run(tree, database.endpoint).after == ("alpha",)
+    until(lambda: not is_alive(int(left.read_text())))
+
+
+def test_a_connection_whose_first_question_fails_is_closed(database: Server) -> None:
+    role = f"lock_{uuid4().hex[:8]}"
+    database.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'x'", "REVOKE EXECUTE ON FUNCTION pg_backend_pid() FROM public"
+    )
+    try:
+        with pytest.raises(UnavailableError, match="was lost") as caught:
+            LockConnection(replace(database.endpoint, user=role, password=Secret("x")))
+        assert "permission denied for function pg_backend_pid" in caught.value.evidence
+        until(lambda: (role,) not in database.execute("SELECT usename::text FROM pg_stat_activity"))
+    finally:
+        database.execute(f"DROP ROLE {role}")
