@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from provision.errors import SpecError
+from provision.errors import RefusedError, SpecError
 from provision.runtimes import occupancy
+from provision.runtimes.docker import contents
 from provision.spec.load import read
 from provision.spec.model import DataPath
 
@@ -80,3 +81,15 @@ def test_what_is_said(place: str, found: tuple[str, ...], names: str, example: s
     error = occupancy.refusal(declared, Path(place), found)
     assert error.sentence.endswith(f"{place} holds other files {names}")
     assert example in (error.next_step or "")
+
+
+def test_what_only_the_engine_sees_has_to_be_data() -> None:
+    text = b"name: shop\nserver: {image: postgres:17, data: {path: /srv/db}}\n"
+    declared = read(Path("/srv/shop/spec.yml"), text, {})
+    place = "/var/lib/postgresql/data"
+    contents.check(declared, "it", place, {"PG_VERSION": "17\n"}.get, must_hold=True)
+    contents.check(declared, "it", place, {}.get)
+    with pytest.raises(RefusedError, match="the directory /srv/db holds no data of a server"):
+        contents.check(declared, "it", place, {}.get, must_hold=True)
+    with pytest.raises(RefusedError, match="was made by PostgreSQL 16"):
+        contents.check(declared, "it", place, {"PG_VERSION": "16\n"}.get, must_hold=True)
