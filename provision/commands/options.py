@@ -52,6 +52,9 @@ sql_option = click.option("--sql", is_flag=True, help="Print the SQL that the mi
 detailed_exitcode_option = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending."
 )
+declared_exitcode_option = click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 when anything is not as declared."
+)
 runtime_option = click.option(
     "--runtime",
     type=click.Choice(["docker", "embedded", "external"]),
@@ -66,7 +69,18 @@ _reset_overrides = click.option(
 allow_downgrade_option = _flag(
     "--allow-downgrade", sets="allow_downgrade", text="Undo revisions where the database is ahead of the target."
 )
-spec_argument = click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC]")
+_spec = click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC]")
+
+
+def spec_argument(function: F) -> F:
+    """Add the spec that a verb is about."""
+    return about_spec(_spec(function))
+
+
+def about_spec(function: F) -> F:
+    """Say in the help of a verb which spec it takes where none is named; click shows no help for arguments."""
+    function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n    Without SPEC it is ./{DEFAULT_NAMES[0]}.\n    "
+    return function
 
 
 def wishes_options(function: F) -> F:

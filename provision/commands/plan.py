@@ -109,9 +109,13 @@ def _show_sql(console: Console, found: Survey) -> None:
     from provision.migrate.sql import of_plan
     from provision.report.sql import lines
 
-    for script in of_plan(found):
-        for line in ("", *lines(script), ""):
+    for number, script in enumerate(of_plan(found)):
+        if number or not console.quiet:  # alone, it is a file for psql, which begins with its first line
+            console.put("")
+        for line in lines(script):
             console.put(line)
+    if not console.quiet:
+        console.put("")
 
 
 def _sql_documents(found: Survey) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.commands.options import (
-    detailed_exitcode_option,
+    declared_exitcode_option,
     diff_option,
     json_option,
     load_spec,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command("verify", epilog="Example: provision verify --detailed-exitcode specs/dev.yml")
 @spec_argument
 @diff_option
-@detailed_exitcode_option
+@declared_exitcode_option
 @json_option
 @switches
 @pass_console

@@ -14,8 +14,13 @@ class Address:
     kind: str
     name: str
 
-    def __str__(self) -> str:
+    @property
+    def key(self) -> str:
+        """The address in a document: ``kind/name``."""
         return f"{self.kind}/{self.name.removeprefix('/')}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" if self.name.startswith("/") else self.key
 
 
 class State:

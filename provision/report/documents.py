@@ -73,7 +73,7 @@ def status(survey: Survey) -> Document:
         "data": state.data,
         "revisions": {tree: list(rows) for tree, rows in sorted(state.revisions.items())},
         "changes_pending": survey.plan.differs,
-        "pending": [{"address": str(step.address), "action": str(step.action)} for step in survey.plan.steps],
+        "pending": [{"address": step.address.key, "action": str(step.action)} for step in survey.plan.steps],
         "notes": list(survey.plan.notes),
         "overrides": list(survey.plan.overrides),
         "remarks": list(survey.plan.remarks),
@@ -92,7 +92,7 @@ def verification(survey: Survey, seen: Verification) -> Document:
         "compared": seen.compared,
         "differences": [
             {
-                "address": str(each.address),
+                "address": each.address.key,
                 "field": each.field,
                 "declared": each.declared,
                 "real": each.real,
@@ -100,7 +100,7 @@ def verification(survey: Survey, seen: Verification) -> Document:
             }
             for each in seen.differences
         ],
-        "unseen": [str(address) for address in seen.unseen],
+        "unseen": [address.key for address in seen.unseen],
         "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
         "notes": list(seen.notes),
     }
@@ -193,7 +193,7 @@ def _endpoint(endpoint: Endpoint | None) -> Document | None:
 
 def _step(step: Step) -> Document:
     return {
-        "address": str(step.address),
+        "address": step.address.key,
         "action": str(step.action),
         "certain": not is_foretold(step),
         "why": [_reason(reason) for reason in step.why],
@@ -212,7 +212,7 @@ def _reason(reason: Change | str) -> Document:
 
 def _outcome(outcome: Outcome) -> Document:
     return {
-        "address": str(outcome.step.address),
+        "address": outcome.step.address.key,
         "action": str(outcome.step.action),
         "why": [_reason(reason) for reason in outcome.step.why],
         "seconds": round(outcome.seconds, 3),

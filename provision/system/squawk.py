@@ -35,8 +35,11 @@ def find() -> str:
     if found is None:
         raise ProvisionError(
             "squawk, which looks for what is dangerous in SQL, is not installed",
-            evidence=[f"there is no program `{PROGRAM}` in {beside}, nor on the PATH"],
-            next_step=f"{sys.executable} -m pip install squawk-cli",
+            evidence=[
+                f"there is no program `{PROGRAM}` in {beside}, nor on the PATH",
+                "the extra `lint` of provision brings it along",
+            ],
+            next_step=f"{sys.executable} -m pip install 'squawk-cli>=2,<3'",
         )
     return found
 

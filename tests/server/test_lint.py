@@ -113,7 +113,7 @@ def test_a_missing_squawk_is_told_with_the_command_that_installs_it(tmp_path: Pa
     places = f"{ROOT}{os.pathsep}{sysconfig.get_paths()['purelib']}"
     done = run(tmp_path, "--all", "spec.yml", code=1, python=str(python), PYTHONPATH=places, PATH="/usr/bin:/bin")
     assert "squawk, which looks for what is dangerous in SQL, is not installed" in done.stderr
-    assert f"next: {python} -m pip install squawk-cli" in done.stderr
+    assert f"next: {python} -m pip install 'squawk-cli>=2,<3'" in done.stderr
 
 
 @pytest.mark.parametrize("words", [("--all", "base:head"), ("--trace", "--all"), ("--trace", "base:head"), ("a", "b")])

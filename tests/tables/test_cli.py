@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 HEAVY = ("yaml", "jinja2", "docker", "sqlalchemy", "alembic", "pydantic", "psycopg2", "rich", "platformdirs", "json")
 GOOD = "version: 1\nname: shop-dev\nserver:\n  image: postgres:17\n  credentials: {password: '${PW:-x}'}\n"
 BAD = GOOD + "  max_conections: 200\nmigration: {}\n"
+DEFAULT = "Without SPEC it is ./provision.yml."
 SPECS = {"specs/dev.yml": GOOD, "specs/bad.yml": BAD}
 
 
@@ -53,6 +54,8 @@ def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedPr
         ("--version", 0, "provision 0."),
         ("--help", 0, "Help on one command"),
         ("apply -h", 0, "Example: provision apply"),
+        ("verify -h", 0, "Exit with 2 when anything is not as declared."),
+        ("plan -h", 0, "Exit with 2 when changes are pending."),
         ("", 64, "Usage: provision"),
         ("aply specs/dev.yml", 64, "there is no command `aply`; did you mean `apply`?"),
         ("migrate", 64, "Usage: provision migrate VERB"),
@@ -239,6 +242,7 @@ def test_every_verb_of_migrate_has_help_with_an_example_and_is_documented(name: 
     assert command.name == name
     page = CliRunner().invoke(verbs, ["migrate", name, "--help"]).output
     assert f"provision migrate {name}" in (command.epilog or "")
+    assert DEFAULT in page
     documented = (ROOT / "docs/cli.md").read_text(encoding="utf-8").split("\n## migrate\n")[1].split("\n## ")[0]
     assert f"    provision migrate {name}" in documented
     assert f"\n| `{name}" in documented
@@ -258,6 +262,7 @@ def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> 
     page = CliRunner().invoke(verbs, [name, "--help"]).output
     assert command.help
     assert f"provision {name}" in (command.epilog or "")
+    assert (DEFAULT in page) == (name not in {"init", "migrate"})
     documented = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
     section = documented.split(f"\n## {name}\n")[1].split("\n## ")[0]
     assert f"    provision {name}" in section or f"$(provision {name}" in section

@@ -265,3 +265,16 @@ def test_url_is_whole_and_percent_encoded(endpoint: Endpoint, expected: str) -> 
 )
 def test_durations_read_well(value: float, expected: str) -> None:
     assert words.seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "key"),
+    [
+        ("shop", "directory/shop", "directory/shop"),
+        ("/srv/shop/data", "directory /srv/shop/data", "directory/srv/shop/data"),
+    ],
+)
+def test_an_address_that_is_a_path_does_not_read_as_another(name: str, shown: str, key: str) -> None:
+    address = Address("directory", name)
+    assert address.key == key
+    assert str(address) == shown

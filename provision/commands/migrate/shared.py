@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from provision.commands.options import F, load_spec
+from provision.commands.options import F, about_spec, load_spec
 from provision.report.silent import Silent
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _words = click.argument("words", nargs=-1, metavar="[SPEC] [ARGUMENTS]...")
 
 def on_a_tree(function: F) -> F:
     """Add what every verb takes: its words, and which tree they are about."""
-    return _words(_tree(function))
+    return about_spec(_words(_tree(function)))
 
 
 class MigrateCommand(click.Command):
