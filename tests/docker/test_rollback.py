@@ -69,10 +69,11 @@ def test_after_a_kill_in_the_middle_it_comes_back_too(good: Environment) -> None
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while "no_such_library" not in conf.read_text():
+        assert process.poll() is None, "it has ended, and the setting never was in the file"
         time.sleep(0.005)
-    time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
+    assert "no_such_library" in conf.read_text()
     good.server(settings={"work_mem": "7MB"})
     failed = good.run("apply", code=1)
     assert TOLD["library"] in failed.err
