@@ -105,7 +105,10 @@ def _context(config: Path, name: str) -> EngineAddress:
 
 
 class EngineReader:
-    """Asks the engine, and cannot change it: it has no method but GET."""
+    """Asks the engine, and cannot change it: it has no method but GET.
+
+    It belongs to one look at the world: an engine that did not answer is not asked again in the same look.
+    """
 
     def __init__(self, address: EngineAddress) -> None:
         self.address = address

@@ -13,6 +13,9 @@ import docker.errors
 import pytest
 from support.proxy import mortal_engine
 
+from provision.errors import UnavailableError
+from provision.eyes import Eyes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,6 +32,19 @@ def test_the_engine_goes_away(environment: Environment, last_words: str) -> None
         assert "no Docker engine answers" in environment.run("apply", code=69, DOCKER_HOST=url).err
     environment.apply()
     environment.settled()
+
+
+def test_an_engine_that_is_back_is_seen_by_the_next_look() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        look = Eyes({"DOCKER_HOST": f"unix://{place}/engine.sock"})
+        with mortal_engine(Path(place), "/networks/last-words"):
+            assert look.engine("/version")["ApiVersion"]
+            with pytest.raises(UnavailableError):
+                look.engine("/networks/last-words")
+        with mortal_engine(Path(place), "/networks/last-words") as url:
+            with pytest.raises(UnavailableError):
+                look.engine("/version")
+            assert Eyes({"DOCKER_HOST": url}).engine("/version")["ApiVersion"]
 
 
 def pause(environment: Environment) -> None:
