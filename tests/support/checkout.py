@@ -38,7 +38,7 @@ SECRET = "specs/secrets/postgres"
 _COPIED = ("specs", "migrations")
 _LEFT_OUT = shutil.ignore_patterns(".provision", "__pycache__", "secrets")
 _TIMEOUT = 120
-_ROWS, _COLUMNS = 1000, 120
+_ROWS, _COLUMNS = 1000, 400  # nothing wraps: where it would depends on how long the name of the directory is
 _CONTROL = re.compile(r"\x1b\[(?P<number>[0-9;?]*)(?P<letter>[A-Za-z])|(?P<char>.)", re.DOTALL)
 
 
