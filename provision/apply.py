@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from provision.model import Effect, Endpoint, Progress, Step
     from provision.observe import Survey, World
     from provision.spec.model import Spec
-    from provision.system.alembic import Migrated
+    from provision.system.alembic.migrate import Migrated
 
 _MOST_ROUNDS = 8
 _LOGS = "provision logs"

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from provision.errors import ProvisionError
     from provision.model import Endpoint, Plan, Progress
     from provision.observe import World
-    from provision.system.alembic import Migrated, MigrationEvent
-    from provision.system.alembic_process import Child
+    from provision.system.alembic.migrate import Migrated, MigrationEvent
+    from provision.system.alembic.process import Child
     from provision.system.engine_calls import Engine
     from provision.system.fence import Fence
 
@@ -68,7 +68,7 @@ class Performer:
 
     def prepare(self, plan: Plan) -> None:
         """Start what takes long to load and will be needed: while the server comes up, Alembic is imported."""
-        from provision.system.alembic_process import Child
+        from provision.system.alembic.process import Child
 
         self._starts = any(
             step.effects and step.address.kind in ("container", "process") and step.action is not Action.UPDATE
@@ -248,13 +248,13 @@ class Performer:
 
     @perform.register
     def _(self, effect: Migrate) -> None:
-        from provision.system import alembic
+        from provision.system.alembic import migrate as alembic_migrate
 
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
         child = self._children.pop(effect.name, None)
         try:
-            self.migrated = alembic.migrate(tree, place, self.endpoint, effect, self._tell, child)
+            self.migrated = alembic_migrate.migrate(tree, place, self.endpoint, effect, self._tell, child)
         except UnknownRevisionError as error:
             explain(error, self.world)
             raise

@@ -53,14 +53,14 @@ class Trees(Mapping[str, "Graph"]):
 
     def remember(self) -> None:
         """Keep what was read of the revision files for the next run."""
-        from provision.system import alembic_files
+        from provision.system.alembic import files as alembic_files
 
         for name, (graph, _) in self._read.items():
             alembic_files.remember(graph, self._cache(name))
 
     def _load(self, name: str) -> tuple[Graph, Location]:
         if name not in self._read:
-            from provision.system import alembic_files
+            from provision.system.alembic import files as alembic_files
 
             self._read[name] = alembic_files.load(self._declared[name], self._cache(name))
         return self._read[name]

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from provision.system.alembic_errors import SharedChangeError
+from provision.system.alembic.errors import SharedChangeError
 
 if TYPE_CHECKING:
     from provision.errors import ProvisionError

@@ -16,15 +16,15 @@ from provision.errors import ProvisionError
 from provision.migrate import reversal, scratch
 from provision.migrate.law import Law, failed
 from provision.migrate.writing import advice
-from provision.system import alembic_ask
-from provision.system.alembic_errors import NoModelsError
+from provision.system.alembic import ask as alembic_ask
+from provision.system.alembic.errors import NoModelsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.migrate.tree import Tree
     from provision.model import Endpoint
-    from provision.system.alembic import MigrationEvent
+    from provision.system.alembic.migrate import MigrationEvent
 
 HEADS, UPGRADE, MODELS = "one head", "empty → head", "models"
 

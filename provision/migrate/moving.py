@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from provision.migrate.tree import Tree
     from provision.model import Progress, Query
-    from provision.system.alembic import Migrated
+    from provision.system.alembic.migrate import Migrated
 
 
 @dataclass(frozen=True, slots=True)

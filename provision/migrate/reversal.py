@@ -15,13 +15,13 @@ from provision.migrate import scratch
 from provision.migrate.law import Law, failed
 from provision.revisions import notes
 from provision.revisions.reversal import Difference, sentences
-from provision.system.alembic_errors import RevisionFailedError, SharedChangeError
+from provision.system.alembic.errors import RevisionFailedError, SharedChangeError
 
 if TYPE_CHECKING:
     from provision.migrate.tree import Tree
     from provision.model import Endpoint
-    from provision.system.alembic_events import MigrationEvent
-    from provision.system.alembic_process import Child, Event
+    from provision.system.alembic.events import MigrationEvent
+    from provision.system.alembic.process import Child, Event
 
 REVERSAL = "up → down → up"
 _MOST_ERRORS = 5

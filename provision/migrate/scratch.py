@@ -9,8 +9,9 @@ from provision.errors import RefusedError
 from provision.migrate.database import running
 from provision.model import Migrate
 from provision.revisions import version_table
-from provision.system import alembic, scratch
-from provision.system.alembic_run import Rehearsal
+from provision.system import scratch
+from provision.system.alembic import migrate as alembic_migrate
+from provision.system.alembic.run import Rehearsal
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import LoginError
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from provision.migrate.tree import Tree
     from provision.model import Endpoint
-    from provision.system.alembic import MigrationEvent
-    from provision.system.alembic_process import Child, Event
+    from provision.system.alembic.migrate import MigrationEvent
+    from provision.system.alembic.process import Child, Event
 
     Hear = Callable[[Child, Event], None]
 
@@ -112,7 +113,7 @@ def _run(  # what is asked for, and who hears of it
     rehearsal = Rehearsal(given, hear) if hear is not None else Rehearsal(given)
     effect = Migrate(tree.name, tree.graph.version_rows(target))
     declared = replace(tree.declared, ledger=False)  # what is applied here is nothing to remember
-    alembic.migrate(declared, (tree.graph, tree.location), endpoint, effect, tell, rehearsal=rehearsal)
+    alembic_migrate.migrate(declared, (tree.graph, tree.location), endpoint, effect, tell, rehearsal=rehearsal)
 
 
 def steps(tree: Tree, irreversible: Mapping[str, str]) -> Iterator[tuple[str, bool]]:

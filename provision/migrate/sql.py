@@ -12,14 +12,14 @@ from provision.migrate.tree import Tree
 from provision.model import Migrate
 from provision.observe import endpoint_of, not_running, world
 from provision.revisions import moves
-from provision.system import alembic_ask
+from provision.system.alembic import ask as alembic_ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provision.model import Endpoint
     from provision.observe import Survey
-    from provision.system.alembic_ask import Rendered, Rendering
+    from provision.system.alembic.ask import Rendered, Rendering
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ from provision.errors import ProvisionError
 from provision.migrate import scratch
 from provision.migrate.database import asking
 from provision.revisions.locks import Lock, Table, Traced
-from provision.system import alembic_gate
 from provision.system import scratch as databases
+from provision.system.alembic import gate as alembic_gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from provision.migrate.tree import Tree
     from provision.model import Endpoint
-    from provision.system.alembic_process import Child, Event
+    from provision.system.alembic.process import Child, Event
 
 _SIZES = """
 SELECT format('%I.%I', nspname, relname), CASE WHEN reltuples >= 0 THEN reltuples::bigint END,

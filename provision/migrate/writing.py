@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from provision.errors import MigrationsError, RefusedError
 from provision.kinds import migrations as kind
 from provision.migrate.database import asking, refuse_foreign, running
-from provision.system import alembic_ask
+from provision.system.alembic import ask as alembic_ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from provision.migrate.tree import Tree
     from provision.model import Endpoint
-    from provision.system.alembic_ask import Written
+    from provision.system.alembic.ask import Written
 
 
 @dataclass(frozen=True, slots=True)

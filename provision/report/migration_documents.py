@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from provision.revisions import Graph
     from provision.revisions.listing import Entry
     from provision.spec.model import Spec
-    from provision.system.alembic_ask import Written
+    from provision.system.alembic.ask import Written
 
 Document = dict[str, Any]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from provision.report.console import Paint
     from provision.revisions.listing import Entry
-    from provision.system.alembic_ask import Written
+    from provision.system.alembic.ask import Written
 
 STYLES: Final = {"+": "green", "-": "red"}
 

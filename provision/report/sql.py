@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provision.migrate.sql import Script
-    from provision.system.alembic_ask import Rendered
+    from provision.system.alembic.ask import Rendered
 
 
 def lines(script: Script) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provision.migrate import laws
 from provision.migrate.tree import Tree
 from provision.spec.load import load
-from provision.system.alembic_files import load as read
+from provision.system.alembic.files import load as read
 
 if TYPE_CHECKING:
     from pathlib import Path

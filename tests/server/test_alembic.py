@@ -19,15 +19,15 @@ import trees
 from provision.errors import LockedError, MigrationsError, ProvisionError, StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret
-from provision.system.alembic_files import load
-from provision.system.alembic_lock import CLASS_ID, OBJECT_ID
+from provision.system.alembic.files import load
+from provision.system.alembic.lock import CLASS_ID, OBJECT_ID
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from conftest import Server
 
     from provision.spec.model import Migrations
-    from provision.system.alembic import MigrationEvent
+    from provision.system.alembic.migrate import MigrationEvent
 
 pytestmark = pytest.mark.server
 

@@ -19,7 +19,7 @@ from support.embedded import is_alive
 
 from provision.errors import UnavailableError
 from provision.model import Secret
-from provision.system.alembic_lock import LockConnection
+from provision.system.alembic.lock import LockConnection
 
 if TYPE_CHECKING:
     import subprocess

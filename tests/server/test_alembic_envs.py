@@ -11,7 +11,7 @@ import trees
 
 from provision.errors import MigrationsError, ProvisionError, StepFailedError
 from provision.model import Secret
-from provision.system.alembic_files import load, remember
+from provision.system.alembic.files import load, remember
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from sqlalchemy import URL, create_engine
 
 from provision.model import Migrate
 from provision.spec.model import Migrations
-from provision.system.alembic import migrate
-from provision.system.alembic_files import load
+from provision.system.alembic.files import load
+from provision.system.alembic.migrate import migrate
 
 if TYPE_CHECKING:
     from conftest import Server

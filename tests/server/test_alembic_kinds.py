@@ -14,7 +14,7 @@ import trees
 from provision.errors import MigrationsError, ProvisionError, RefusedError, StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret
-from provision.system.alembic_files import load
+from provision.system.alembic.files import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from provision.kinds import migrations as kind
 from provision.model import Secret
 from provision.revisions import ledger
 from provision.revisions.source import digest
-from provision.system.alembic_files import load
+from provision.system.alembic.files import load
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from provision.model import Endpoint
     from provision.spec.model import Migrations
-    from provision.system.alembic import MigrationEvent
+    from provision.system.alembic.migrate import MigrationEvent
 
 pytestmark = pytest.mark.server
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conftest import Server
 
     from provision.spec.model import Migrations
-    from provision.system.alembic import MigrationEvent
+    from provision.system.alembic.migrate import MigrationEvent
 
 pytestmark = pytest.mark.server
 

@@ -17,9 +17,9 @@ from alembic.config import Config
 
 from provision.errors import MigrationsError, StepFailedError
 from provision.model import Migrate, Secret
-from provision.system import alembic_ask
-from provision.system.alembic import migrate
-from provision.system.alembic_files import load
+from provision.system.alembic import ask as alembic_ask
+from provision.system.alembic.files import load
+from provision.system.alembic.migrate import migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from conftest import Server
 
     from provision.spec.model import Migrations
-    from provision.system.alembic_ask import Rendering, Written
+    from provision.system.alembic.ask import Rendering, Written
 
 pytestmark = pytest.mark.server
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from provision.model import Migrate
 from provision.spec.model import Migrations
-from provision.system.alembic import migrate
-from provision.system.alembic_files import load
+from provision.system.alembic.files import load
+from provision.system.alembic.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conftest import Server
 
     from provision.model import Endpoint
-    from provision.system.alembic import Migrated, MigrationEvent
+    from provision.system.alembic.migrate import Migrated, MigrationEvent
 
 ENV = """
 from alembic import context

@@ -30,7 +30,7 @@ from provision.revisions import Graph, Revision, moves
 from provision.revisions.listing import entries, history
 from provision.spec.load import load
 from provision.spec.model import Migrations
-from provision.system.alembic_files import load as load_tree
+from provision.system.alembic.files import load as load_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

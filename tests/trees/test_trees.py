@@ -20,8 +20,8 @@ from installed import interpreter
 
 from provision.kinds import migrations as kind
 from provision.spec.load import load as load_spec
-from provision.system.alembic import migrate
-from provision.system.alembic_files import load
+from provision.system.alembic.files import load
+from provision.system.alembic.migrate import migrate
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.migrate.tree import Tree
     from provision.report.console import Console, Paint
     from provision.revisions.listing import Entry
-    from provision.system.alembic_ask import Written
+    from provision.system.alembic.ask import Written
 
 _RELATIVE: Final = re.compile(r"-\d+(:.*)?")
 _MARK: Final = "\0"

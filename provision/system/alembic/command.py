@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from provision.child.fill import fill
 from provision.errors import StepFailedError, UnavailableError
-from provision.system import alembic_errors
-from provision.system.alembic_events import MigrationEvent
-from provision.system.alembic_process import environment
+from provision.system.alembic import errors as alembic_errors
+from provision.system.alembic.events import MigrationEvent
+from provision.system.alembic.process import environment
 from provision.system.postgres import tls
 
 if TYPE_CHECKING:
-    from provision.system.alembic_run import Run
+    from provision.system.alembic.run import Run
 
 _LOOK_EVERY = 1.0
 _GRACE = 5.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.revisions import version_table
-from provision.system.alembic_process import CHILD_NAME
+from provision.system.alembic.process import CHILD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

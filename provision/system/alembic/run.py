@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, UnavailableError
 from provision.revisions import version_table
-from provision.system import alembic_errors, alembic_watch
-from provision.system.alembic_events import MigrationEvent
-from provision.system.alembic_lock import CLASS_ID, OBJECT_ID
-from provision.system.alembic_process import Child, OutOfTimeError, secrets_of
+from provision.system.alembic import errors as alembic_errors
+from provision.system.alembic import watch as alembic_watch
+from provision.system.alembic.events import MigrationEvent
+from provision.system.alembic.lock import CLASS_ID, OBJECT_ID
+from provision.system.alembic.process import Child, OutOfTimeError, secrets_of
 from provision.system.postgres import tls
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from provision.model import Endpoint, Migrate, Secret
     from provision.revisions import Graph, Location
     from provision.spec.model import Migrations
-    from provision.system.alembic_lock import LockConnection
-    from provision.system.alembic_process import Event
+    from provision.system.alembic.lock import LockConnection
+    from provision.system.alembic.process import Event
 
 _LOOK_EVERY = 1.0
 NO_LOCK = frozenset({"55P03", "40P01"})

@@ -14,8 +14,8 @@ from provision.child.channel import masked_forms
 from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
 from provision.revisions import check
-from provision.system.alembic_advice import after_env, after_failure, missing_import, url_way
-from provision.system.alembic_process import secrets_of
+from provision.system.alembic.advice import after_env, after_failure, missing_import, url_way
+from provision.system.alembic.process import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from provision.model import Secret
     from provision.revisions import Graph, Location
     from provision.spec.model import Migrations
-    from provision.system.alembic_watch import Leftover
+    from provision.system.alembic.watch import Leftover
 
 _STATEMENT = 300
 

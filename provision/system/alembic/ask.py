@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Endpoint, Secret
-from provision.system import alembic_errors
-from provision.system.alembic_lock import LockConnection
-from provision.system.alembic_process import ASKING_NAME, Child, OutOfTimeError, secrets_of
-from provision.system.alembic_run import common
+from provision.system.alembic import errors as alembic_errors
+from provision.system.alembic.lock import LockConnection
+from provision.system.alembic.process import ASKING_NAME, Child, OutOfTimeError, secrets_of
+from provision.system.alembic.run import common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from provision.errors import MigrationsError, ProvisionError, UnknownRevisionError
 from provision.revisions import version_table
-from provision.system import alembic_command, alembic_errors, alembic_watch
-from provision.system.alembic_events import MigrationEvent
-from provision.system.alembic_ledger import Ledger
-from provision.system.alembic_lock import LockConnection
-from provision.system.alembic_process import Child
-from provision.system.alembic_run import NoLockError, Rehearsal, Run, request, serve
+from provision.system.alembic import command as alembic_command
+from provision.system.alembic import errors as alembic_errors
+from provision.system.alembic import watch as alembic_watch
+from provision.system.alembic.events import MigrationEvent
+from provision.system.alembic.ledger import Ledger
+from provision.system.alembic.lock import LockConnection
+from provision.system.alembic.process import Child
+from provision.system.alembic.run import NoLockError, Rehearsal, Run, request, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import LockedError, UnavailableError
-from provision.system.alembic_process import CHILD_NAME
+from provision.system.alembic.process import CHILD_NAME
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ import provision
 from provision.errors import UnavailableError
 from provision.revisions import ledger, version_table
 from provision.revisions.source import digest
-from provision.system.alembic_events import MigrationEvent
+from provision.system.alembic.events import MigrationEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from provision.revisions import Graph, Revision
     from provision.spec.model import Migrations
-    from provision.system.alembic_lock import LockConnection
+    from provision.system.alembic.lock import LockConnection
 
 _EVERY = 0.5
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from provision.revisions import Location
     from provision.spec.model import Migrations
-    from provision.system.alembic_errors import Truth
+    from provision.system.alembic.errors import Truth
 
 _UNDEFINED_TABLE = "42P01"
 _UNPREPARED = {"RuntimeError", "KeyError", "LookupError", "ImproperlyConfigured", "AppRegistryNotReady", "SystemExit"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import MigrationsError
 from provision.revisions import Graph, Location, locate
-from provision.system import alembic_resolve
+from provision.system.alembic import resolve as alembic_resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,7 +70,7 @@ def find(tree: Migrations, cache: Path | None = None) -> Location:
 
 def remember(graph: Graph, cache: Path) -> None:
     """Keep what was read for the next time, unless the file has it already; being unable to is no error."""
-    from provision.system import alembic_resolve
+    from provision.system.alembic import resolve as alembic_resolve
 
     alembic_resolve.keep()
     if _recall(cache) == graph.cache:

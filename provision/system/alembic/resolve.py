@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import MigrationsError
-from provision.system.alembic_process import ASKING_NAME, Child, OutOfTimeError, secrets_of
+from provision.system.alembic.process import ASKING_NAME, Child, OutOfTimeError, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
