@@ -10,21 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision import desired as desires
-from provision import foreign, runtimes
+from provision import inside, runtimes
 from provision import plan as planner
 from provision.errors import MigrationsError, ProvisionError, RefusedError, UnavailableError, UnknownRevisionError
 from provision.eyes import Eyes
-from provision.kinds import collation, database, file, foreign_settings, migrations, role, server, settings
-from provision.model import UNKNOWN, Plan, Status, Wishes
+from provision.kinds import file
+from provision.model import Plan, Status, Wishes
 from provision.runtimes import choice
 from provision.spec.model import PasswordGenerated
 from provision.system import files, lock, secrets
-from provision.system.login_errors import diagnosed
-from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 from provision.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from provision.desired import Inputs
     from provision.model import Address, Desired, Endpoint, Observed, State, Unknown, WriteFile
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
 
 _PATIENCE = 60.0
-_CONNECTIONS = 100  # PostgreSQL's default of max_connections
 _AS_DECLARED = Wishes()
 _STARTABLE = ("stopped", "paused")
 
@@ -205,8 +202,8 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) 
         **seen.site.observed,
     }
     at = seen.site.endpoint(seen.inputs.password)
-    inside, status = _inside(seen, wanted, at)
-    found |= inside
+    found_inside, status = inside.look(seen, wanted, at)
+    found |= found_inside
     try:
         plan = planner.plan(spec, seen.inputs, seen.site, wanted, found, wishes=wishes)
     except RefusedError as error:
@@ -224,103 +221,6 @@ def explain(error: UnknownRevisionError, seen: World) -> None:
 
     place = seen.trees[error.tree], seen.trees.location(error.tree)
     git.explain(error, *place, _relative(seen.spec.path))
-
-
-def _inside(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Address, State | Unknown], Status]:
-    spec, status = seen.spec, seen.site.status
-    unknown: dict[Address, State | Unknown] = {
-        address: UNKNOWN for address in wanted if address.kind in (settings.KIND, database.KIND, migrations.KIND)
-    }
-    if at is None:
-        return ({} if seen.site.is_fresh else unknown), status
-    query = ReadOnlyQuery(at, told=seen.site.is_ours)
-    try:
-        found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
-        found |= role.desired(spec.server.user)
-        try:
-            superuser = query.reported("is_superuser")
-        except LoginError as error:
-            if error.login is not Login.NO_DATABASE:
-                return _locked_out(seen, error, at, unknown, found)
-            place = database.MAINTENANCE
-        else:
-            if query.reported("in_hot_standby") == "on":
-                raise foreign.standby(at, is_ours=seen.site.is_ours)
-            place = spec.server.database
-            found |= database.desired(place)
-            if seen.site.is_ours and superuser != "on":
-                weak = role.observe(spec.server.user, "accepted, but it is no superuser")
-                return {**unknown, **found, **weak}, replace(status, detail="the declared login is no superuser's")
-        config = seen.site.config_file
-        major = spec.server.major
-        if not seen.site.is_ours:
-            foreign.check(spec, query, database=place, creating=place != spec.server.database)
-        found |= settings.observe(wanted.get(settings.ADDRESS), query, major=major, config_file=config, database=place)
-        found, status = _with_clients(found, status, spec)
-        _refuse_another(seen, found.get(settings.ADDRESS), at)
-        found |= foreign_settings.observe(wanted.get(foreign_settings.ADDRESS), query, major=major, database=place)
-        found |= collation.observe(query, major=major, database=place)
-        for tree in spec.migrations if place == spec.server.database else ():
-            found |= migrations.observe(tree, seen.inputs.graphs[tree.name], query)
-        return found, _with_details(status, found, query, place)
-    finally:
-        query.close()
-
-
-def _locked_out(
-    seen: World,
-    error: LoginError,
-    at: Endpoint,
-    unknown: dict[Address, State | Unknown],
-    found: dict[Address, State | Unknown],
-) -> tuple[dict[Address, State | Unknown], Status]:
-    """Return what is known of a server that did not let us in: it may be on its way, or refuse what is declared.
-
-    Raises:
-        UnavailableError: it is there, and nothing that we could do or wait for would help.
-    """
-    spec, status = seen.spec, seen.site.status
-    if not seen.site.is_ours:
-        return unknown, foreign.unreachable(error, at, status)
-    if error.login in (Login.FULL, Login.CLOSED):
-        number = spec.server.max_connections or _CONNECTIONS
-        raise diagnosed(error, at, is_ours=True, connections=number) from error
-    if error.login is Login.REFUSED:
-        refused = role.observe(spec.server.user, error.words)
-        return {**unknown, **found, **refused}, replace(status, detail="it refuses the declared login")
-    return unknown, replace(status, detail=error.words if error.login is Login.STARTING else error.login.value)
-
-
-def _refuse_another(seen: World, inside: State | Unknown | None, at: Endpoint) -> None:
-    """Refuse a server that took our login and is not the one that we have started."""
-    theirs = inside.around.config_file if isinstance(inside, settings.Settings) else ""
-    # The server of a checkout that was moved still runs with the path it was started with.
-    started_with = {getattr(state, "config_file", "") for state in seen.site.observed.values()}
-    if not seen.site.is_told_by_file or theirs in {"", seen.site.config_file, *started_with}:
-        return
-    raise RefusedError(
-        f"another server answers at {at.host}:{at.port}, and not the one of the environment {seen.spec.name!r}",
-        evidence=[f"it reads its settings from {theirs}", f"the one that was started reads {seen.site.config_file}"],
-        next_step="stop the other one, or set another `server.port`",
-    )
-
-
-def _with_clients(
-    found: dict[Address, State | Unknown], status: Status, spec: Spec
-) -> tuple[dict[Address, State | Unknown], Status]:
-    seen = found.get(settings.ADDRESS)
-    if not isinstance(seen, settings.Settings):
-        return found, status
-    clients = seen.around.clients
-    return found | server.observe(spec.name, clients=clients), replace(status, clients=clients)
-
-
-def _with_details(
-    status: Status, found: Mapping[Address, State | Unknown], query: ReadOnlyQuery, database_: str
-) -> Status:
-    version = query.reported("server_version", database=database_)
-    rows = {address.name: state.rows for address, state in found.items() if isinstance(state, migrations.Revisions)}
-    return replace(status, version=version.split()[0], revisions=rows)
 
 
 def rendered(spec: Spec) -> tuple[WriteFile, ...]:
