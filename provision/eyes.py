@@ -79,6 +79,10 @@ class Eyes:
         """Return the text of a small file in a container, whether it runs or not; None where there is none."""
         return self.reader.file(container, path)
 
+    def container_has(self, container: str, path: str) -> bool:
+        """Tell whether there is a file or a small directory at a path in a container, whether it runs or not."""
+        return self.reader.has(container, path)
+
     def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
         """Yield the lines of a container's log; with ``follow`` also those to come."""
         from provision.system.engine_calls import Engine

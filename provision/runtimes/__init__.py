@@ -68,6 +68,9 @@ class Look(Protocol):
     def container_file(self, container: str, path: str) -> str | None:
         """Return the text of a small file in a container, whether it runs or not; None where there is none."""
 
+    def container_has(self, container: str, path: str) -> bool:
+        """Tell whether there is a file or a small directory at a path in a container, whether it runs or not."""
+
     def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
         """Yield the lines of a container's log; with ``follow`` also those to come."""
 

@@ -169,6 +169,11 @@ class EngineReader:
             found = tar.extractfile(entry) if entry else None
             return found.read().decode(errors="replace") if found else None
 
+    def has(self, container: str, path: str) -> bool:
+        """Tell whether there is anything at a path in a container; a directory comes with all that is in it."""
+        status, _ = self._fetch(f"/containers/{container}/archive", {"path": path})
+        return status == _OK
+
     def logs(self, container: str, tail: int) -> list[str]:
         """Return the last lines of a container's log, both streams, oldest first."""
         _, body = self._fetch(f"/containers/{container}/logs", {"stdout": 1, "stderr": 1, "tail": tail})

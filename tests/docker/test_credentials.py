@@ -125,7 +125,7 @@ def test_a_generated_password_that_is_lost_is_made_anew(running: Environment) ->
 def test_a_pg_hba_that_refuses_is_named_and_mended_by_what_is_printed(running: Environment) -> None:
     (path,) = running.query("SHOW hba_file")[0]
     lines = "local all all trust\\nhost all all 127.0.0.1/32 reject\\nhost all all 0.0.0.0/0 reject\\n"
-    running.query(f"COPY (SELECT 1) TO PROGRAM $$printf '{lines}' > {path}$$")
+    running.query(f"COPY (SELECT 1) TO PROGRAM $$cat > /dev/null; printf '{lines}' > {path}$$")
     running.query("SELECT pg_reload_conf()")
     running.environ["PW"] = CLEAR
     refused = running.run("apply", code=1)

@@ -40,6 +40,16 @@ def test_it_is_done_again(environment: Environment, major: int) -> None:
     assert environment.query("SELECT count(*) FROM userdata") == [(0,)]
 
 
+@pytest.mark.parametrize("major", _PLACES)
+def test_it_is_done_again_where_there_were_only_directories(environment: Environment, major: int) -> None:
+    """The image refuses to go on there, so without help no apply ever could."""
+    environment.server(image=f"postgres:{major}").apply()
+    environment.engine.client.kill(environment.name)
+    meddle(environment, "find . -type f -delete", _PLACES[major])
+    environment.apply()
+    environment.settled()
+
+
 @pytest.mark.parametrize(
     "broken",
     [

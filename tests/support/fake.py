@@ -93,6 +93,9 @@ class World:
     def container_file(self, _container: str, _path: str) -> str | None:
         return None
 
+    def container_has(self, _container: str, _path: str) -> bool:
+        return False
+
     def exists(self, path: Path) -> bool:
         return any(path == each or path in each.parents for each in self.files)
 

@@ -1,9 +1,10 @@
 """A first initialisation that was broken off: recognised by what the data directory shows, and done again.
 
-The image takes a directory with ``PG_VERSION`` for initialised, although initdb writes that file first
-(https://github.com/docker-library/postgres/issues/891). No marker of ours is needed to tell the two apart:
-``postmaster.opts`` is written whenever a server starts, and initdb starts none. Where it is missing no server ever ran,
-so nothing is lost. A restored backup lacks it as well, and shows in other ways that it is one.
+The image takes a directory with ``PG_VERSION`` for initialised, although initdb writes that file before all others
+(https://github.com/docker-library/postgres/issues/891); in one that has only directories so far, initdb refuses to go
+on. No marker of ours is needed to tell such data from real data: ``postmaster.opts`` is written whenever a server
+starts, and initdb starts none. Where it is missing no server ever ran, so nothing is lost. A restored backup lacks it as
+well, and shows in other ways that it is one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _DOWN = (*IDLE, "restarting")
 _SIGNS_OF_LIFE = ("postmaster.opts", "backup_manifest", "backup_label", "backup_label.old", "standby.signal")
+# What initdb makes before PG_VERSION, and what only a cluster has that is complete.
+_FIRST, _LAST = "pg_wal/archive_status", "global/pg_control"
 # The image's last act before it starts the first server.
 _OPENED = re.compile(r"^host\s+all\s+all\s+all\s", re.MULTILINE)
 WHY = "its first initialisation was broken off before any server ran on it, so there is nothing in it"
@@ -40,8 +43,11 @@ def volume(seen: Seen) -> str | None:
     major = seen.spec.server.major
     below = f"{major}/docker/" if mount[1] == contents.ROOT else ""
     read = contents.reader(seen.look, CheckData(seen.container_name, mount[1]))
-    if read(f"{below}PG_VERSION") is None or any(read(f"{below}{sign}") is not None for sign in _SIGNS_OF_LIFE):
+    if any(read(f"{below}{sign}") is not None for sign in _SIGNS_OF_LIFE):
         return None
+    if read(f"{below}PG_VERSION") is None:
+        begun = seen.look.container_has(seen.container_name, f"{mount[1]}/{below}{_FIRST}")
+        return mount[0] if begun and read(f"{below}{_LAST}") is None else None
     return None if _OPENED.search(read(f"{below}pg_hba.conf") or "") else mount[0]
 
 
