@@ -3,8 +3,8 @@
 The image takes a directory with ``PG_VERSION`` for initialised, although initdb writes that file before all others
 (https://github.com/docker-library/postgres/issues/891); in one that has only directories so far, initdb refuses to go
 on. No marker of ours is needed to tell such data from real data: ``postmaster.opts`` is written whenever a server
-starts, and initdb starts none. Where it is missing no server ever ran, so nothing is lost. A restored backup lacks it as
-well, and shows in other ways that it is one.
+starts, and initdb starts none. Where it is missing no server ever ran, so nothing is lost. A restored backup lacks it
+as well, and shows in other ways that it is one.
 """
 
 from __future__ import annotations
