@@ -8,7 +8,7 @@ although its tables are there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from provision.errors import MigrationsError, RefusedError, UnknownRevisionError
@@ -78,17 +78,23 @@ def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
     Raises:
         UnavailableError: the server cannot be reached.
     """
-    if tree.ledger:
-        found, entries = version_table.read_with_ledger(tree, query)
-        known = ledger.compare(graph, found or (), entries)
-    else:
-        found, known = version_table.read_rows(tree, query), None
-    rows = found or ()
-    collisions: tuple[str, ...] = ()
-    if not rows and len(graph):
-        created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
-        collisions = version_table.existing(created, query)
-    return Revisions(rows, collisions, known)
+    seen = _applied(tree, graph, query)
+    if seen.rows or not len(graph):
+        return seen
+    created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
+    collisions = version_table.existing(created, query)
+    if not collisions:
+        return seen
+    # Another run may have begun between the two questions: then the tables are its, and it has written down so.
+    again = _applied(tree, graph, query)
+    return again if again.rows else replace(again, stranded=collisions)
+
+
+def _applied(tree: Migrations, graph: Graph, query: Query) -> Revisions:
+    if not tree.ledger:
+        return Revisions(version_table.read_rows(tree, query) or ())
+    found, entries = version_table.read_with_ledger(tree, query)
+    return Revisions(found or (), known=ledger.compare(graph, found or (), entries))
 
 
 def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:

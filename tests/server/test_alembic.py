@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trees
@@ -368,3 +368,25 @@ def test_what_is_observed_at_every_stage(tree: Migrations, database: Server) -> 
     assert observed(tree, database) == kind.Revisions(("beta",))
     database.execute("DROP TABLE alembic_version")
     assert observed(tree, database) == kind.Revisions((), ('"alpha"', '"beta"'))
+
+
+class Interleaved(ReadOnlyQuery):
+    """Lets another run migrate just before the question that would find its tables."""
+
+    def __init__(self, tree: Migrations, database: Server) -> None:
+        super().__init__(database.endpoint)
+        self._other = (tree, database.endpoint)
+
+    def rows(self, sql: str, *args: Any, **more: Any) -> list[tuple[Any, ...]]:
+        if "unnest" in sql:
+            trees.run(*self._other, "beta")
+        return super().rows(sql, *args, **more)
+
+
+@pytest.mark.parametrize("has_ledger", [True, False])
+def test_tables_of_a_run_that_has_just_begun_are_not_stranded(
+    tree: Migrations, database: Server, *, has_ledger: bool
+) -> None:
+    tree = replace(tree, ledger=has_ledger)
+    with closing(Interleaved(tree, database)) as query:
+        assert kind.observed(tree, load(tree)[0], query) == kind.Revisions(("beta",))

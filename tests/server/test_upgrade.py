@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.server
 
 OLD, NEW = 17, 18
-STAGES = ("create directory/", "start process/", "update server/", "create role/", "create database/shop",
-          "update directory/", "stop process/")  # fmt: skip
+STAGES = ("create directory ", "start process/", "update server/", "create role/", "create database/shop",
+          "update directory ", "stop process/")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
