@@ -133,7 +133,10 @@ class Performer:
 
     @perform.register
     def _(self, effect: CopyPath) -> None:
-        files.copy(effect.source, effect.path)
+        if effect.trees:
+            files.copy_trees(effect.source, effect.path, effect.trees)
+        else:
+            files.copy(effect.source, effect.path)
 
     @perform.register
     def _(self, effect: MovePath) -> None:

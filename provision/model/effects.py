@@ -36,10 +36,14 @@ class MakeDirectory:
 
 @dataclass(frozen=True, slots=True)
 class CopyPath:
-    """Copy a file, or a directory with all that is in it, so that it is there as a whole or not at all."""
+    """Copy a file or a directory in one rename: after a kill it is there as a whole or not at all.
+
+    With ``trees``, only these directories below ``source`` are copied, and a copy that has them all is left as it is.
+    """
 
     source: Path
     path: Path
+    trees: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

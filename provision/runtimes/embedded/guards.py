@@ -38,6 +38,21 @@ def check_owner(places: Places, look: Look) -> None:
         )
 
 
+def check_user(places: Places, look: Look) -> None:
+    """Refuse a user that the system has no name for: initdb ends at once ("user does not exist").
+
+    Raises:
+        RefusedError: with the command that names it.
+    """
+    user = places.user or look.machine.ourselves()
+    if user.name == str(user.uid):
+        raise RefusedError(
+            f"the user id {user.uid} has no name on this machine, and PostgreSQL's initdb needs one",
+            evidence=[f"/etc/passwd has no line for {user.uid}"],
+            next_step=f"as root: useradd --uid {user.uid} --no-create-home provision",
+        )
+
+
 def check_data(spec: Spec, places: Places, look: Look) -> None:
     """Refuse a data directory that is not one, is another environment's, or was made by another major version.
 

@@ -109,6 +109,7 @@ class EmbeddedSite(Seen):
     def _plan_data(self) -> tuple[Step, ...]:
         if self._data in self.observed:
             return ()
+        guards.check_user(self.places, self.look)
         places, effects = self.places, list(self.own_programs.copies)
         if places.root != places.home:
             effects.append(MakeDirectory(places.root))
