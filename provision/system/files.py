@@ -267,8 +267,8 @@ def copy_trees(source: Path, path: Path, trees: tuple[str, ...]) -> None:
         return
     with told(f"{source} cannot be copied to {path}", path):
         make_directory(path.parent, 0o755)
-        for each in path.parent.glob(f".{path.name}.*"):  # of a run that was killed
-            shutil.rmtree(each)
+        for left in path.parent.glob(f".{path.name}.*"):  # of a run that was killed
+            shutil.rmtree(left)
         with _replacing(path) as temporary:
             for each in trees:
                 _copy_tree(source / each, temporary / each)
