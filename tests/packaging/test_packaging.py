@@ -84,14 +84,14 @@ def test_the_wheel_holds_the_package_and_what_it_reads(wheel: Path) -> None:
         *(str(path.relative_to(ROOT)) for path in (ROOT / "provision").rglob("*.py")),
     }
     assert expected <= names
-    assert f"provision-{__version__}.dist-info/licenses/LICENSE" in names
-    assert all(name.startswith(("provision/", f"provision-{__version__}.dist-info/")) for name in names)
+    assert f"provision_postgres-{__version__}.dist-info/licenses/LICENSE" in names
+    assert all(name.startswith(("provision/", f"provision_postgres-{__version__}.dist-info/")) for name in names)
     assert not [name for name in names if name.endswith((".pyc", ".orig", ".rej", "~"))]
 
 
 def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
-        metadata = message_from_string(opened.read(f"provision-{__version__}.dist-info/METADATA").decode())
+        metadata = message_from_string(opened.read(f"provision_postgres-{__version__}.dist-info/METADATA").decode())
     assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"

