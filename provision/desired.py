@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from provision import __version__, rendering, runtimes
 from provision.errors import ProvisionError
@@ -16,11 +16,18 @@ from provision.spec.model import PasswordGenerated
 from provision.spec.parameters import canonical_name, catalogue, normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from provision.model import Address, Secret, State
     from provision.revisions import Graph
     from provision.spec.model import Spec
+
+    class Limited(Protocol):
+        """What does work with limits on time and memory; it may return JSON."""
+
+        def __call__(self, work: Callable[[], Any], *, what: str, next_step: str) -> Any:
+            """Return what the work returns."""
+
 
 SECRET_FILE = "secrets/postgres_password"  # noqa: S105  # its name
 MEMO = "cache/rendered.json"
@@ -43,18 +50,26 @@ class Inputs:
     memo: str | None
 
 
-def files(spec: Spec, inputs: Inputs) -> tuple[WriteFile, ...]:
+def files(spec: Spec, inputs: Inputs, limited: Limited) -> tuple[WriteFile, ...]:
     """Return every file of the environment's directory: what the runtime renders first, then the password.
 
     A server for which nothing is rendered has its password already, and it is not written down a second time.
+    Templates are rendered within ``limited``, for they may be anybody's.
 
     Raises:
         ProvisionError: a template is wrong.
     """
-    if inputs.memo == memo(spec, inputs, inputs.rendered):
-        rendered = tuple(WriteFile(spec.home / name, text) for name, text in inputs.rendered.items())
-    else:
-        rendered = runtimes.load(inputs.runtime).render(spec, inputs.templates, inputs.port)
+    texts = inputs.rendered
+    if inputs.memo != memo(spec, inputs, texts):
+        module, home = runtimes.load(inputs.runtime), spec.home
+
+        def render() -> dict[str, str]:
+            made = module.render(spec, inputs.templates, inputs.port)
+            return {str(each.path.relative_to(home)): str(each.content) for each in made}
+
+        advice = "correct your templates, then: provision render SPEC"
+        texts = limited(render, what="the templates", next_step=advice) if module.TEMPLATES else {}
+    rendered = tuple(WriteFile(spec.home / name, text) for name, text in texts.items())
     secret = (WriteFile(spec.home / SECRET_FILE, inputs.password, 0o600),) if rendered else ()
     return (
         *rendered,

@@ -19,6 +19,7 @@ from provision.model import Plan, Status, Wishes
 from provision.runtimes import choice
 from provision.spec.model import PasswordGenerated
 from provision.system import files, lock, secrets
+from provision.system.limits import limited
 from provision.trees import Trees
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
         rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES},
         memo=files.read_text(spec.home / desires.MEMO),
     )
-    written = desires.files(spec, inputs)
+    written = desires.files(spec, inputs, limited)
     site = module.examine(spec, written, eyes)
     return World(spec, name, reason, eyes, inputs, trees, written, site)
 
@@ -247,7 +248,7 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
         rendered={},
         memo=None,
     )
-    return desires.files(spec, inputs)
+    return desires.files(spec, inputs, limited)
 
 
 def endpoint(spec: Spec) -> Endpoint:

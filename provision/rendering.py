@@ -6,17 +6,22 @@ Jinja is imported only when something has to be rendered.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
 
 from provision.errors import ProvisionError
 from provision.kinds.configuration import quote as quote_setting
 from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from provision.spec.model import Spec
 
+LARGEST: Final = 1024 * 1024
+"""Characters of one rendered file."""
 # What initdb would have written into the postgresql.conf that ours takes the place of.
 _LIKE_INITDB = {
     "timezone": "UTC",
@@ -53,28 +58,53 @@ def declared(spec: Spec) -> dict[str, str]:
 def render_template(name: str, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:
     """Render one of ``texts`` with ``values``; a template may include and extend the others.
 
+    It is rendered in Jinja's sandbox, and sees data only: no method of a value reaches a file.
+
     Raises:
         ProvisionError: the template is wrong, with its line.
     """
-    import jinja2
+    import jinja2.sandbox
 
-    environment = jinja2.Environment(
+    environment = jinja2.sandbox.SandboxedEnvironment(
         loader=jinja2.DictLoader(dict(texts)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  # YAML and PostgreSQL's configuration, not HTML; the filters quote
+        autoescape=False,  # YAML and PostgreSQL's configuration, not HTML; the filters quote
     )
     environment.filters |= {"quote": quote, "conf": quote_setting, "seconds": _seconds}
     try:
-        return environment.get_template(name).render(values)
-    except jinja2.TemplateError as error:
+        return _joined(environment.get_template(name).generate(_data(values)))
+    except MemoryError:
+        raise
+    except Exception as error:  # a template can do anything wrong that an expression of Python can
+        why = getattr(error, "message", None) or str(error) or type(error).__name__
         raise ProvisionError(
-            f"the template {name} cannot be rendered: {error.message or error}",
+            f"the template {name} cannot be rendered: {why}",
             evidence=[f"{name}:{_line(error)}"],
             next_step="correct the template, then: provision render SPEC",
         ) from error
+
+
+def _joined(parts: Iterable[str]) -> str:
+    found, size = [], 0
+    for part in parts:
+        size += len(part)
+        if size > LARGEST:
+            message = f"it makes more than {LARGEST >> 20} MiB of text"
+            raise ValueError(message)
+        found.append(part)
+    return "".join(found)
+
+
+def _data(value: Any) -> Any:
+    """Return a value of which a template can do nothing but read it."""
+    if is_dataclass(value):
+        return {each.name: _data(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _data(each) for key, each in value.items()}
+    return PurePosixPath(value) if isinstance(value, PurePath) else value
 
 
 def quote(value: object) -> str:

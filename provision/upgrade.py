@@ -21,6 +21,7 @@ from provision.perform import Performer, told
 from provision.runtimes.upgrading import Old
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock
+from provision.system.limits import limited
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def survey(spec: Spec) -> Found:
     if at is None:
         return Found(seen, Plan(upgrader.begin()), major=major)
     old = _ask(at)
-    files = desires.files(upgrader.target(), replace(seen.inputs, memo=None))
+    files = desires.files(upgrader.target(), replace(seen.inputs, memo=None), limited)
     upgrade_ = upgrader.upgrade(files, old, seen.inputs.password)
     return Found(seen, Plan(upgrade_.steps()), upgrade_.undo(), major=major)
 

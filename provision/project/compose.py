@@ -15,7 +15,7 @@ import yaml
 
 from provision.project import variables
 from provision.project.found import Compose, Service
-from provision.spec import dotenv
+from provision.spec import dotenv, plainyaml
 from provision.spec.masking import is_secret_key, may_hold_secret
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def find(directory: Directory) -> tuple[Compose | None, list[str]]:
     content: Mapping[str, Any] = {}
     for name in (path, *[each for each in _OVERRIDES if each in directory.texts][:1]):
         try:
+            plainyaml.check(directory.texts[name])
             content = _merged(content, _mapping(yaml.load(directory.texts[name], Loader=_Loader)))  # noqa: S506  # safe
         except (yaml.YAMLError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)

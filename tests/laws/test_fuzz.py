@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
+import jinja2  # noqa: F401  # each rendering is a copy of this process, and finds it there
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st

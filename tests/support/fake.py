@@ -113,7 +113,7 @@ class World:
     def plan(self, spec: Spec, password: Secret) -> Plan:
         module = runtimes.load("docker")
         inputs = desires.Inputs("docker", self._templates, module.port(spec, self), password, {}, {}, None)
-        files = desires.files(spec, inputs)
+        files = desires.files(spec, inputs, lambda work, **_: work())
         site = module.examine(spec, files, self)
         conf = next(str(each.content) for each in files if each.path == spec.home / CONF)
         wanted = {**desires.of_files(spec, files), **site.desired, **desires.inside(spec, inputs, conf)}

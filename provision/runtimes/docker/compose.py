@@ -87,7 +87,7 @@ class _Reader:
     def read(self, text: str) -> Creation:
         document = unescape(self._parse(text), self.path)
         self._only(document, _TOP_KEYS, "the file")
-        services = document.get("services") or {}
+        services = self._mapping(document.get("services"), "`services`")
         if len(services) != 1:
             raise self._error(f"{len(services)} services are declared; this tool runs exactly one")
         ((service_name, service),) = services.items()
@@ -107,20 +107,35 @@ class _Reader:
     def _parse(self, text: str) -> dict[str, Any]:
         import yaml
 
+        from provision.spec import plainyaml
+
         try:
-            document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # it is safe
+            document = plainyaml.load(text)
         except yaml.YAMLError as error:
             raise self._error(f"it is not YAML: {error}") from error
-        if not isinstance(document, dict):
-            raise self._error("it is not a mapping")
-        return document
+        return self._mapping(document, "the file")
+
+    def _mapping(self, found: object, where: str) -> dict[str, Any]:
+        """Return a mapping; nothing at all is an empty one."""
+        if found is None:
+            return {}
+        if not isinstance(found, dict):
+            raise self._error(f"{where} is not a mapping")
+        return found
+
+    def _list(self, found: object, where: str) -> list[Any]:
+        if found is not None and not isinstance(found, list):
+            raise self._error(f"{where} is not a list")
+        return found or []
 
     def _volumes(self, document: Mapping[str, Any]) -> dict[str, Named]:
         found = {}
-        for key, declared in (document.get("volumes") or {}).items():
-            self._only(declared or {}, {"name", "labels"}, f"volume {key!r}")
-            name = (declared or {}).get("name", f"{self.project}_{key}")
-            labels = {str(k): str(v) for k, v in ((declared or {}).get("labels") or {}).items()}
+        for key, each in self._mapping(document.get("volumes"), "`volumes`").items():
+            declared = self._mapping(each, f"volume {key!r}")
+            self._only(declared, {"name", "labels"}, f"volume {key!r}")
+            name = declared.get("name", f"{self.project}_{key}")
+            given = self._mapping(declared.get("labels"), f"volume {key!r}, labels:")
+            labels = {str(k): str(v) for k, v in given.items()}
             own = {"com.docker.compose.project": self.project, "com.docker.compose.volume": str(key)}
             found[str(key)] = Named(str(name), {**labels, **own})
         return found
@@ -138,11 +153,11 @@ class _Reader:
             if key in service:
                 try:
                     translate(body, service[key])
-                except (ValueError, TypeError, AttributeError, KeyError) as error:
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                     raise self._error(f"service {name!r}, {key}: {error}") from error
         body["HostConfig"]["Mounts"] = [
-            *(self._mount(each, volumes) for each in service.get("volumes") or ()),
-            *(self._secret(each, document) for each in service.get("secrets") or ()),
+            *(self._mount(each, volumes) for each in self._list(service.get("volumes"), "`volumes` of the service")),
+            *(self._secret(each, document) for each in self._list(service.get("secrets"), "`secrets` of the service")),
         ]
         body["NetworkingConfig"] = {
             "EndpointsConfig": {network.name: {"Aliases": sorted({name, service["container_name"]})}}
@@ -164,24 +179,28 @@ class _Reader:
     def _mount(self, declared: object, volumes: Mapping[str, Named]) -> dict[str, Any]:
         try:
             return mount(declared, self.directory, {key: each.name for key, each in volumes.items()})
-        except ValueError as error:
-            raise self._error(str(error)) from error
+        except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise self._error(f"the volume {declared!r}: {error}") from error
 
     def _secret(self, name: object, document: Mapping[str, Any]) -> dict[str, Any]:
-        declared = (document.get("secrets") or {}).get(name)
-        if not isinstance(name, str) or not isinstance(declared, dict) or set(declared) != {"file"}:
+        declared = self._mapping(document.get("secrets"), "`secrets`").get(str(name))
+        if not isinstance(declared, dict) or set(declared) != {"file"} or not isinstance(declared["file"], str):
             raise self._error(f"secret {name!r} is not declared with `file:`")
+        try:
+            source = str((self.directory / declared["file"]).resolve())
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self._error(f"secret {name!r}: {error}") from error
         return {
             "Type": "bind",
-            "Source": str((self.directory / declared["file"]).resolve()),
+            "Source": source,
             "Target": f"/run/secrets/{name}",
             "ReadOnly": True,
         }
 
     def _only(self, mapping: object, known: set[str], where: str) -> None:
-        if not isinstance(mapping, dict):
-            raise self._error(f"{where} is not a mapping")
-        if unknown := sorted(str(key) for key in mapping if key not in known and not str(key).startswith("x-")):
+        if unknown := sorted(
+            str(key) for key in self._mapping(mapping, where) if key not in known and not str(key).startswith("x-")
+        ):
             raise self._error(f"{where} uses {', '.join(map(repr, unknown))}, which is not supported here")
 
     def _error(self, what: str) -> ProvisionError:

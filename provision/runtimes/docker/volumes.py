@@ -22,15 +22,18 @@ def mount(declared: object, directory: Path, volumes: Mapping[str, str]) -> dict
         ValueError: it cannot be translated, and why.
     """
     entry = _short(declared) if isinstance(declared, str) else declared
-    if not isinstance(entry, dict) or set(entry) - _KEYS or entry.get("type") not in _TYPES or "target" not in entry:
-        message = f"the volume {declared!r} is not supported here"
+    if not isinstance(entry, dict) or set(entry) - _KEYS or entry.get("type") not in _TYPES:
+        message = "it is not supported here"
         raise ValueError(message)
+    if not isinstance(entry.get("target"), str):
+        message = "it has no `target`, the path in the container"
+        raise TypeError(message)
     translated: dict[str, Any] = {"Type": entry["type"], "Target": entry["target"]}
     if entry["type"] == "bind":
         translated["Source"] = str((directory / entry["source"]).resolve())
     elif entry["type"] == "volume":
         if entry.get("source") not in volumes:
-            message = f"the volume {entry.get('source')!r} is not declared under `volumes:`"
+            message = f"{entry.get('source')!r} is not declared under `volumes:`"
             raise ValueError(message)
         translated["Source"] = volumes[entry["source"]]
     if entry.get("read_only"):
@@ -44,7 +47,7 @@ def _short(text: str) -> dict[str, Any]:
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
     if not target:
-        message = f"the volume {text!r} has no target"
+        message = "it has no target"
         raise ValueError(message)
     kind = "bind" if source.startswith((".", "/", "~")) else "volume"
     return {"type": kind, "source": source, "target": target, "read_only": mode == "ro"}
