@@ -65,7 +65,7 @@ def plan(
         if address in trees:
             steps += migrations.plan(trees[address], inputs.graphs[trees[address].name], before, after)
     notes = (*(_waiting(each) for each in held if each.action in _DISRUPTIVE), *found.notes, *collation.notes(observed))
-    remarks = (*found.remarks, *migrations.remarks(observed))
+    remarks = (*site.remarks, *found.remarks, *migrations.remarks(observed))
     return Plan(_with_clients(steps, observed), notes, found.overrides, remarks)
 
 

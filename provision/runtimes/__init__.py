@@ -110,6 +110,8 @@ class Site(Protocol):
     """What to type to see the server's log."""
     is_told_by_file: bool
     """Whether the server was started with ``config_file``, so that one with another file is another server."""
+    remarks: tuple[str, ...]
+    """What is worth knowing about the server's container or process, and no difference."""
 
     def watch(self) -> Callable[[], Trouble | None]:
         """Return what tells, each time it is called, whether the server has failed while it should become ready."""

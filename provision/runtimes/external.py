@@ -111,6 +111,7 @@ class ExternalSite:
     programs = None
     is_told_by_file = False
     log_command = "SHOW log_destination"
+    remarks = ()
 
     @property
     def desired(self) -> dict[Address, State]:

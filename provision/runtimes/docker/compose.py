@@ -26,6 +26,7 @@ FINGERPRINT_PLACEHOLDER = "@fingerprint@"
 ENVIRONMENT = "provision.environment"
 DIRECTORY = "provision.directory"
 MAJOR = "provision.major"
+DECLARED = "provision.declared"
 CONFIG_HASH = "com.docker.compose.config-hash"
 
 _TOP_KEYS = {"name", "services", "secrets", "volumes", "networks", "version"}
@@ -70,8 +71,8 @@ def with_fingerprint(text: str, path: Path) -> str:
 
 
 def fingerprint(creation: Creation) -> str:
-    """Hash the creation call, leaving out only the labels that hold the hash itself."""
-    labels = {k: v for k, v in creation.body["Labels"].items() if k not in (FINGERPRINT, CONFIG_HASH)}
+    """Hash the creation call, leaving out only the labels that hold the hash itself or sum up the spec."""
+    labels = {k: v for k, v in creation.body["Labels"].items() if k not in (FINGERPRINT, CONFIG_HASH, DECLARED)}
     call = {**creation.body, "Labels": labels, "name": creation.container}
     return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()[:32]
 

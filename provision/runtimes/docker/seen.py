@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
+from provision.runtimes.docker import declared
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.states import (
     IDLE,
@@ -64,9 +65,38 @@ class Seen:
         found |= {Address("volume", each.name): VolumeState(each.name) for each in self.creation.volumes}
         if isinstance(self.spec.server.data, DataPath):
             found[Address("directory", str(self.spec.server.data.path))] = Directory(self.spec.server.data.path)
-        brought = (self.image or self.own_image or {}).get("Config") or {}
-        found[Address("container", self.container_name)] = desired_container(self.creation, brought)
+        wanted = self._kept_container or self._created_container
+        found[Address("container", self.container_name)] = wanted
         return found
+
+    @property
+    def _created_container(self) -> Container:
+        """The container that would be created today."""
+        brought = (self.image or self.own_image or {}).get("Config") or {}
+        return desired_container(self.creation, brought)
+
+    @property
+    def _kept_container(self) -> Container | None:
+        """The running container with its data in memory, where only another version would create it differently."""
+        if self.container is None or not isinstance(self.spec.server.data, Ephemeral):
+            return None
+        before, after = self._observed_container(self.container), self._created_container
+        if before.fingerprint == after.fingerprint:
+            return None
+        return declared.kept(self.spec, before, after, own_template=self._has_own_template)
+
+    @property
+    def _has_own_template(self) -> bool:
+        place = self.spec.templates
+        return place is not None and self.look.exists(place / "docker-compose.yml.j2")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What differs in a container that is kept as it is."""
+        if self.container is None or self._kept_container is None:
+            return ()
+        before, after = self._observed_container(self.container), self._created_container
+        return (declared.remark(self.container_name, before, after),)
 
     @property
     def observed(self) -> dict[Address, State | Unknown]:

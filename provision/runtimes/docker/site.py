@@ -21,7 +21,7 @@ from provision.model import (
     changes,
 )
 from provision.runtimes import DATA_RECORD, superusers
-from provision.runtimes.docker import belongings, compose, contents, generations, guards, halfmade, remote
+from provision.runtimes.docker import belongings, compose, contents, declared, generations, guards, halfmade, remote
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
 from provision.runtimes.docker.states import IDLE, Container, labels_of
@@ -257,9 +257,7 @@ class DockerSite(Seen):
             EngineCall("rename_container", self._temporary, {"name": self.container_name}),
             *self._start,
         ]
-        # An older build prints the same reference twice, and the fingerprint only says that something differs.
-        why = tuple(each for each in changes(before, after) if each.field not in ("fingerprint", "status"))
-        reasons = why or ("it was created with other arguments than the compose file has now",)
+        reasons = self._reasons(before, after)
         consequence = "recreate: connections are dropped, the data is kept"
         in_memory = any(each.startswith("tmpfs ") for each in before.mounts) and before.status not in IDLE
         if in_memory:
@@ -267,6 +265,13 @@ class DockerSite(Seen):
         elif before.mounts != after.mounts:
             consequence = self._moved(before)
         return Step(address, Action.RECREATE, before, after, tuple(effects), reasons, consequence, destroys=in_memory)
+
+    def _reasons(self, before: Container, after: Container) -> tuple[Change | str, ...]:
+        # An older build prints the same reference twice, and the fingerprint only says that something differs.
+        why = tuple(each for each in changes(before, after) if each.field not in ("fingerprint", "status"))
+        if declared.differs_by_version(before, after, own_template=self._has_own_template):
+            return (declared.OTHER_VERSION, *why)
+        return why or ("it was created with other arguments than the compose file has now",)
 
     def _moved(self, before: Container) -> str:
         text = "recreate: connections are dropped; the data stays where it was, see the mounts"

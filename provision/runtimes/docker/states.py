@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provision.model import State
-from provision.runtimes.docker.compose import FINGERPRINT
+from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from provision.runtimes.docker.compose import Creation, Named
 
+_SUMS = (FINGERPRINT, DECLARED)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -100,6 +101,7 @@ def desired_container(creation: Creation, image: Mapping[str, Any]) -> Container
         cpus=(host.get("NanoCpus") or 0) / 10**9,
         shm_size=int(host.get("ShmSize") or 64 << 20),
         fingerprint=creation.fingerprint,
+        facts={"labels": body["Labels"]},
     )
 
 
@@ -157,8 +159,8 @@ def _without(pairs: Mapping[str, str], brought: Mapping[str, str]) -> dict[str, 
 
 
 def _own_labels(labels: Mapping[str, str], image: Mapping[str, str]) -> dict[str, str]:
-    """Leave out the image's labels, Compose's (another version of it writes others) and the fingerprint."""
-    own = {k: v for k, v in labels.items() if not k.startswith("com.docker.compose.") and k != FINGERPRINT}
+    """Leave out the image's labels, Compose's (another version of it writes others) and those that sum up the rest."""
+    own = {k: v for k, v in labels.items() if not k.startswith("com.docker.compose.") and k not in _SUMS}
     return _without(own, image)
 
 

@@ -42,6 +42,7 @@ class Seen:
     is_ours = True
     is_told_by_file = True
     container_name = None
+    remarks = ()
 
     # --- what is declared, what is there ---
 
