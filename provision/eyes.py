@@ -52,6 +52,11 @@ class Eyes:
         return self.address.hostname
 
     @property
+    def engine_socket(self) -> str | None:
+        """The path of the engine's Unix socket; None where it is reached in another way."""
+        return self.address.socket_path
+
+    @property
     def engine_is_local(self) -> bool:
         """Whether the engine sees this machine's files."""
         return self.address.is_local

@@ -50,6 +50,10 @@ class Look(Protocol):
         """The host on which the engine publishes ports."""
 
     @property
+    def engine_socket(self) -> str | None:
+        """The path of the engine's Unix socket; None where it is reached in another way."""
+
+    @property
     def engine_is_local(self) -> bool:
         """Whether the engine sees this machine's files."""
 

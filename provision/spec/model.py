@@ -153,13 +153,18 @@ class Migrations:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One spec file. ``path`` is absolute; ``directory`` is where its relative paths start."""
+    """One spec file. ``path`` is absolute; ``directory`` is where its relative paths start.
+
+    ``templates_may`` names the powers that a template may give a container: see
+    :mod:`provision.runtimes.docker.powers`.
+    """
 
     path: Path
     name: str
     server: Server
     templates: Path | None
     migrations: tuple[Migrations, ...]
+    templates_may: tuple[str, ...] = ()
 
     @property
     def directory(self) -> Path:

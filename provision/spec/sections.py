@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from provision.spec.credentials import CREDENTIALS_KEYS
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
 from provision.spec.model import Spec
-from provision.spec.readers import existing, name
-from provision.spec.reading import LATER, Key, Wrong, attempt, failed, read_table, scalar
+from provision.spec.readers import choice, existing, name
+from provision.spec.reading import LATER, Key, Wrong, attempt, failed, listed, read_table, scalar
 from provision.spec.server import RESOURCES_KEYS, SERVER_KEYS, server
+from provision.spec.yaml import Sequence
 
 if TYPE_CHECKING:
     from provision.spec.reading import Reading
@@ -47,11 +48,22 @@ def _templates(node: Node, reading: Reading) -> Any:
     return value
 
 
+_MAY = ("root", "engine_socket", "capabilities", "publish_all")
+
+
+def _templates_may(node: Node, reading: Reading) -> tuple[str, ...]:
+    if not isinstance(node, Sequence):
+        raise Wrong(f"it must be a list of {listed(_MAY)}", f"for example `[{_MAY[-1]}]`")
+    found = [attempt(choice(*_MAY), item, reading) for item in node.items]
+    return tuple(dict.fromkeys(each for each in found if not failed(each)))
+
+
 SPEC_KEYS = {
     "version": Key(read_version),
     "name": Key(environment_name, required=True, example="name: shop-dev"),
     "server": Key(lambda node, _: node, required=True, example="server: {image: postgres:17}"),
     "templates": Key(_templates),
+    "templates_may": Key(_templates_may),
     "migrations": Key(migrations),
     "roles": LATER,
     "databases": LATER,
@@ -81,13 +93,17 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
     found = attempt(lambda node, _: server(node, reading, environment), values["server"], reading, key="server")
     if failed(found):
         return None
-    if found.runtime == "external" and "templates" in top.entries:
-        at, _ = top.entries["templates"]
-        reading.report(at.mark, "`templates` has no meaning with `runtime: external`: nothing is rendered", "remove it")
+    for key in ("templates", "templates_may") if found.runtime == "external" else ():
+        if key in top.entries:
+            at, _ = top.entries[key]
+            reading.report(
+                at.mark, f"`{key}` has no meaning with `runtime: external`: nothing is rendered", "remove it"
+            )
     return Spec(
         path=reading.path,
         name=environment,
         server=found,
         templates=values.get("templates"),
         migrations=values.get("migrations", ()),
+        templates_may=values.get("templates_may", ()),
     )

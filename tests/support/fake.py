@@ -59,6 +59,7 @@ class Machine:
 class World:
     """What there is; ``local`` tells whether the engine sees this machine's files."""
 
+    engine_socket = "/run/user/1000/docker.sock"
     engine_name, engine_host, machine = "an engine", "engine.example", Machine()
 
     def __init__(self, templates: Mapping[str, str], *, local: bool = True) -> None:

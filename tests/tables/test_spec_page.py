@@ -98,7 +98,8 @@ def test_the_defaults_in_the_tables_change_nothing_when_they_are_written(title: 
 
 @pytest.mark.parametrize("text", [text for _, text in EXAMPLES])
 def test_an_example_is_right(text: str, tmp_path: Path) -> None:
-    (tmp_path / "migrations").symlink_to(ROOT / "migrations")
+    for each in ("migrations", "templates"):
+        (tmp_path / each).symlink_to(ROOT / each)
     (tmp_path / "specs").mkdir()
     path = tmp_path / "specs" / "spec.yml"
     path.write_text(text + "".join(line for key, line in MISSING.items() if key not in yaml.safe_load(text)))

@@ -21,7 +21,17 @@ from provision.model import (
     changes,
 )
 from provision.runtimes import DATA_RECORD, superusers
-from provision.runtimes.docker import belongings, compose, contents, declared, generations, guards, halfmade, remote
+from provision.runtimes.docker import (
+    belongings,
+    compose,
+    contents,
+    declared,
+    generations,
+    guards,
+    halfmade,
+    powers,
+    remote,
+)
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
 from provision.runtimes.docker.states import IDLE, Container, labels_of
@@ -140,6 +150,7 @@ class DockerSite(Seen):
         Raises:
             RefusedError: they would disturb what is not ours, or cost data.
         """
+        powers.check(self)
         guards.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
         belongings.check_alone(self, self.creation.body["HostConfig"]["Mounts"])
         contents.check_directory(self)
@@ -230,7 +241,12 @@ class DockerSite(Seen):
 
     def _create(self, address: Address) -> Step:
         effects = (*self._make(self.container_name), *self._start)
-        return Step(address, Action.CREATE, None, self.desired[address], effects)
+        return Step(address, Action.CREATE, None, self.desired[address], effects, consequence=powers.words(self))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What differs in a container that is kept as it is, and what it has and the spec does not allow."""
+        return (*super().remarks, *powers.remarks(self))
 
     @property
     def _start(self) -> tuple[Effect, ...]:
@@ -264,6 +280,7 @@ class DockerSite(Seen):
             consequence = "recreate: connections are dropped, and the data in memory is gone"
         elif before.mounts != after.mounts:
             consequence = self._moved(before)
+        consequence = "; ".join(filter(None, (consequence, powers.words(self))))
         return Step(address, Action.RECREATE, before, after, tuple(effects), reasons, consequence, destroys=in_memory)
 
     def _reasons(self, before: Container, after: Container) -> tuple[Change | str, ...]:

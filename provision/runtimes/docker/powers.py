@@ -1,0 +1,181 @@
+"""What a container gets that reaches beyond it: the host's files, the engine, the kernel, or everybody's connections.
+
+The shipped template asks for none of this, so it comes from a template, and the spec has to name it in
+``templates_may``. A container that has it already keeps it.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from provision.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from provision.runtimes.docker.seen import Seen
+
+ROOT: Final = "root"
+SOCKET: Final = "engine_socket"
+CAPABILITIES: Final = "capabilities"
+PUBLISH: Final = "publish_all"
+
+_SOCKETS: Final = (
+    "/run/docker.sock",
+    "/run/docker/containerd/containerd.sock",
+    "/run/containerd/containerd.sock",
+    "/run/podman/podman.sock",
+    "/run/crio/crio.sock",
+    "/run/user/0/docker.sock",
+    "/run/user/0/podman/podman.sock",
+)
+"""Where engines listen, with 0 for any user. https://docs.docker.com/engine/security/protect-access/"""
+_ENGINE: Final = re.compile(r"(docker|podman|containerd|crio|buildkitd|dockershim)[\w.-]*\.sock")
+_ALIAS: Final = re.compile(r"/proc/[^/]+/(?:task/[^/]+/)?root(?=/|$)")  # the root of a process of the host
+_HOST_NAMESPACES: Final = {
+    "PidMode": "processes",
+    "IpcMode": "shared memory",
+    "UTSMode": "host name",
+    "UsernsMode": "user ids",
+}
+_WEAKENED: Final = re.compile(r"unconfined|disable")
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """One of them: its word in ``templates_may``, and what it is."""
+
+    word: str
+    text: str
+
+
+def asked(seen: Seen) -> tuple[Power, ...]:
+    """Return what the rendered compose file asks for; an address that the spec itself publishes on is the spec's."""
+    mounts = [_behind(each, seen) for each in seen.creation.body["HostConfig"]["Mounts"]]
+    found = powers(seen.creation.body["HostConfig"], mounts, seen.look.engine_socket)
+    return tuple(each for each in found if each.word != PUBLISH or not _is_every(seen.spec.server.host))
+
+
+def missing(seen: Seen) -> tuple[tuple[Power, ...], tuple[Power, ...]]:
+    """Return what the spec does not allow: what the container would get, and what it has already."""
+    container, new = seen.container, [each for each in asked(seen) if each.word not in seen.spec.templates_may]
+    if container is None or not new:
+        return tuple(new), ()
+    had = powers(container["HostConfig"], container["Mounts"], seen.look.engine_socket)
+    kept = {each.word for each in had}
+    return (
+        tuple(each for each in new if each.word not in kept),
+        tuple(each for each in new if each.word in kept),
+    )
+
+
+def check(seen: Seen) -> None:
+    """Refuse what the spec does not allow.
+
+    Raises:
+        RefusedError: with each of them, and the key that allows it.
+    """
+    new, _ = missing(seen)
+    if new:
+        raise RefusedError(
+            "the rendered docker-compose.yml gives the container more than the spec allows",
+            evidence=[f"{each.word}: it {each.text}" for each in new],
+            next_step=f"take it out of your docker-compose.yml.j2, or allow it in the spec: {_key(seen, new)}",
+        )
+
+
+def words(seen: Seen) -> str:
+    """Say what the container gets, where that is anything."""
+    return "; ".join(f"it {each.text} ({each.word})" for each in asked(seen))
+
+
+def remarks(seen: Seen) -> tuple[str, ...]:
+    """Return a warning for each thing that the container has although the spec does not allow it."""
+    _, kept = missing(seen)
+    return tuple(f"the container {each.text}; write {_key(seen, kept)} in the spec to keep it" for each in kept)
+
+
+def _key(seen: Seen, more: Iterable[Power]) -> str:
+    all_of_them = dict.fromkeys((*seen.spec.templates_may, *(each.word for each in more)))
+    return f"`templates_may: [{', '.join(all_of_them)}]`"
+
+
+def powers(
+    host: Mapping[str, Any], mounts: Iterable[Mapping[str, Any]], socket: str | None = None
+) -> tuple[Power, ...]:
+    """Return what a ``HostConfig`` and its mounts give; ``socket`` is where the caller's own engine listens."""
+    return (*_of_mounts(mounts, socket), *_of_kernel(host), *_of_network(host))
+
+
+def _of_mounts(mounts: Iterable[Mapping[str, Any]], socket: str | None) -> Iterator[Power]:
+    sockets = (*_SOCKETS, *([_normal(socket)] if socket else ()))
+    for each in mounts:
+        source, at = str(each.get("Source") or ""), each.get("Target") or each.get("Destination")
+        if each["Type"] != "bind":
+            continue
+        path = _normal(source)
+        general = re.sub(r"^/run/user/\d+(?=/|$)", "/run/user/0", path)
+        if path == "/":
+            yield Power(ROOT, f"mounts / of the engine's host at {at}")
+        elif general in sockets or path in sockets or _ENGINE.fullmatch(os.path.basename(path)):  # noqa: PTH119
+            yield Power(SOCKET, f"mounts the engine's socket {source} at {at}")
+        elif any(name.startswith(f"{way}/") for name in sockets for way in (path, general)):
+            yield Power(SOCKET, f"mounts {source}, the directory of the engine's socket, at {at}")
+
+
+def _of_kernel(host: Mapping[str, Any]) -> Iterator[Power]:
+    if host.get("Privileged"):
+        yield Power(CAPABILITIES, "runs privileged")
+    if names := host.get("CapAdd"):
+        yield Power(CAPABILITIES, f"adds the capabilities {', '.join(map(str, names))}")
+    for each in (*(host.get("Devices") or ()), *(host.get("DeviceRequests") or ())):
+        name = each.get("PathOnHost") or each.get("Driver") or each
+        yield Power(CAPABILITIES, f"takes the device {name}")
+    if rules := host.get("DeviceCgroupRules"):
+        yield Power(CAPABILITIES, f"takes the devices {', '.join(map(str, rules))}")
+    if weak := [str(each) for each in host.get("SecurityOpt") or () if _WEAKENED.search(str(each))]:
+        yield Power(CAPABILITIES, f"is confined less: {', '.join(weak)}")
+    for key, what in _HOST_NAMESPACES.items():
+        if host.get(key) == "host":
+            yield Power(CAPABILITIES, f"shares the host's {what}")
+
+
+def _of_network(host: Mapping[str, Any]) -> Iterator[Power]:
+    if host.get("NetworkMode") == "host":
+        yield Power(PUBLISH, "uses the host's network")
+    for inside, bindings in sorted((host.get("PortBindings") or {}).items()):
+        for each in bindings or ():
+            if _is_every(each.get("HostIp") or ""):
+                yield Power(PUBLISH, f"publishes {inside} on all addresses (port {each.get('HostPort')})")
+
+
+def _is_every(address: str) -> bool:
+    """Whether an address stands for all of them: ``0.0.0.0``, ``::``, or nothing at all."""
+    return not address.strip("0:.[]*")
+
+
+def _normal(path: str) -> str:
+    """Return the one spelling of a path of a Linux host. ``/var/run`` is a link to ``/run`` on all that have engines.
+
+    >>> _normal("//var/run/../run//docker.sock/"), _normal("/proc/self/root/./"), _normal("/.")
+    ('/run/docker.sock', '/', '/')
+    """
+    found = os.path.normpath(f"/{path.lstrip('/')}")
+    while alias := _ALIAS.match(found):
+        found = os.path.normpath(f"/{found[alias.end() :].lstrip('/')}")
+    return re.sub(r"^/var/run(?=/|$)", "/run", found)
+
+
+def _behind(mount: Mapping[str, Any], seen: Seen) -> Mapping[str, Any]:
+    """Return a mount as the bind that it is: a volume can stand for a directory of the host.
+
+    https://docs.docker.com/reference/cli/docker/volume/create/#opt
+    """
+    options = (seen.volumes.get(str(mount.get("Source"))) or {}).get("Options") or {}
+    device = options.get("device")
+    if mount["Type"] != "volume" or not device or "bind" not in str(options.get("o", "")):
+        return mount
+    return {**mount, "Type": "bind", "Source": device}
