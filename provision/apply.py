@@ -16,7 +16,7 @@ from provision import desired as desires
 from provision import observe
 from provision import plan as planner
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError
-from provision.kinds import configuration, file, role, settings
+from provision.kinds import configuration, database, file, role, settings
 from provision.model import (
     INTERRUPTED,
     EngineCall,
@@ -167,9 +167,12 @@ class Run:
     def converge(self, look: Callable[[], Survey]) -> None:
         """Observe, plan and act until there is nothing left to do."""
         performer: Performer | None = None
+        before = Plan(())
         try:
             for _ in range(_MOST_ROUNDS):
                 survey = look()
+                self._count_made(before, survey)
+                before = survey.plan
                 if survey.plan.is_empty:
                     remember(survey.world, proved=not survey.wishes.no_restart)
                     self.last, self.endpoint = survey.plan, survey.endpoint
@@ -184,6 +187,16 @@ class Run:
         finally:
             if performer is not None:
                 performer.close()
+
+    def _count_made(self, before: Plan, survey: Survey) -> None:
+        """Count the planned database as made where the server's first start has made it: the image does that itself."""
+        done = {outcome.step.address for outcome in self.outcomes}
+        for step in before.steps:
+            is_made = step.address.kind == database.KIND and survey.observed.get(step.address) == step.after
+            if is_made and step.address not in done:
+                self.progress.started(step)
+                self.outcomes.append(Outcome(step, 0.0))
+                self.progress.finished(self.outcomes[-1])
 
     def _refuse_to_repeat(self, plan: Plan) -> None:
         done = [(outcome.step.address, outcome.step.action, outcome.step.why) for outcome in self.outcomes]

@@ -105,13 +105,32 @@ class CheckData:
 
 
 @dataclass(frozen=True, slots=True)
+class Scripts:
+    """SQL files that run on a new data directory before it counts, and the server that runs meanwhile.
+
+    The server is reached as ``user`` through its socket only: in ``sockets``, with ``port`` as its number. ``database``
+    is made first. ``psql`` is the client.
+    """
+
+    files: tuple[Path, ...]
+    database: str
+    user: str
+    psql: Path
+    argv: tuple[str, ...]
+    sockets: Path
+    port: int
+    log: Path
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerCall:
     """One operation on a server process of this machine, which is known by its data directory.
 
     ``argv`` is the program to run and ``user`` the system user to run it as (None: ours). ``sockets`` is the directory
     of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
-    ``timeout`` is in seconds. ``record`` is the file in it that remembers that we made it. After ``close`` the server
-    lets nobody in any more, and goes on with whom it has.
+    ``timeout`` is in seconds. ``record`` is the file in it that remembers that we made it; ``scripts`` run before the
+    data directory counts. After ``close`` the server lets nobody in any more, and goes on with whom it has.
     """
 
     operation: Literal["initialise", "start", "close", "stop"]
@@ -123,6 +142,7 @@ class ServerCall:
     link: Path | None = None
     timeout: float = 60.0
     record: Path | None = None
+    scripts: Scripts | None = None
 
 
 @dataclass(frozen=True, slots=True)

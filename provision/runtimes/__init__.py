@@ -27,11 +27,13 @@ class Trouble:
     """Why a server will not come up, in words, with the lines that show it.
 
     ``orderly``: it was shut down from outside, as when a run that was killed had asked for that; it can be started.
+    ``next_step`` is what to do, where that is more than to read the log.
     """
 
     sentence: str
     evidence: tuple[str, ...]
     orderly: bool = False
+    next_step: str = ""
 
 
 class Look(Protocol):

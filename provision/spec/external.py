@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SSLMODE: Final = "prefer"  # libpq's own default
 VERIFYING: Final = ("verify-ca", "verify-full")
-NEVER: Final = ("container_name", "data", "resources", "stop_timeout")
+NEVER: Final = ("container_name", "data", "initdb", "resources", "stop_timeout")
 """Keys of a server that provision makes, starts and stops."""
 
 EXTERNAL_KEYS: Final = {

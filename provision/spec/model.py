@@ -91,7 +91,8 @@ class Server:
     """The server: where it lives, what it is, and how to log in.
 
     ``sslmode`` and ``sslrootcert`` are libpq's, and ``settings_via`` says how settings reach a server that somebody
-    else runs; None: they are compared only. ``bin_dir`` holds the programs of an embedded server.
+    else runs; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
+    scripts in the order in which they run on a new data directory.
     """
 
     image: str
@@ -113,6 +114,7 @@ class Server:
     sslrootcert: Path | None
     settings_via: Literal["alter_system"] | None
     bin_dir: Path | None = None
+    initdb: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

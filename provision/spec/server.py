@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from provision.spec.credentials import credentials
 from provision.spec.external import EXTERNAL_KEYS, SSLMODE, check
 from provision.spec.image import image
+from provision.spec.initdb import initdb
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Resources, Server, Volume
 from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, name, path, port, size
 from provision.spec.reading import Key, Wrong, mapping, read_table
@@ -89,6 +90,7 @@ SERVER_KEYS = {
     "credentials": Key(credentials),
     "database": Key(identifier),
     "data": Key(data),
+    "initdb": Key(initdb),
     "resources": Key(resources),
     "ready_timeout": Key(duration),
     "stop_timeout": Key(duration),
@@ -128,4 +130,5 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         sslrootcert=values.get("sslrootcert"),
         settings_via=values.get("settings_via"),
         bin_dir=values.get("bin_dir"),
+        initdb=values.get("initdb", ()),
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from provision.system.engine import EngineAddress
 
 _REMOVAL_TIMEOUT = 30.0
+_IN_MEMORY = 64 << 20
 
 
 class Engine:
@@ -196,15 +200,26 @@ class Engine:
             time.sleep(0.05)
 
     def _copy_to_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        """Put files into a container: ``body["files"]`` maps absolute paths to (content, mode)."""
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            for path, (content, mode) in body["files"].items():
-                data = (content if isinstance(content, str) else content.reveal()).encode()
-                entry = tarfile.TarInfo(path.lstrip("/"))
-                entry.size, entry.mode, entry.mtime = len(data), mode, int(time.time())
-                tar.addfile(entry, io.BytesIO(data))
-        self.client.put_archive(name, "/", archive.getvalue())
+        """Put files into a container: ``body["files"]`` maps absolute paths to (content, mode).
+
+        The content may be that of a file of this machine, which can be large; it stays executable where it is.
+        """
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as archive:
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                for path, (content, mode) in body["files"].items():
+                    entry = tarfile.TarInfo(path.lstrip("/"))
+                    entry.mode, entry.mtime = mode, int(time.time())
+                    if isinstance(content, Path):
+                        with content.open("rb") as source:
+                            entry.size = os.fstat(source.fileno()).st_size
+                            entry.mode |= os.fstat(source.fileno()).st_mode & 0o111
+                            tar.addfile(entry, source)
+                        continue
+                    data = (content if isinstance(content, str) else content.reveal()).encode()
+                    entry.size = len(data)
+                    tar.addfile(entry, io.BytesIO(data))
+            archive.seek(0)
+            self.client.put_archive(name, "/", archive)
 
 
 def split_reference(image: str) -> tuple[str, str | None]:

@@ -39,7 +39,7 @@ def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | 
         if found is not None and found.orderly:
             return  # whoever asked looks again, and starts it
         if found is not None:
-            raise StepFailedError(found.sentence, evidence=found.evidence, next_step=log_command)
+            raise StepFailedError(found.sentence, evidence=found.evidence, next_step=found.next_step or log_command)
         pause = _pause(began)
         if time.monotonic() + pause > began + timeout:
             raise _too_late(last, timeout, log_command)

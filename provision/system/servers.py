@@ -76,6 +76,10 @@ def _initialise(call: ServerCall, password: Secret) -> None:
             file.write(_EVERYWHERE)
             file.flush()
             os.fsync(file.fileno())
+        if call.scripts is not None:
+            from provision.system import initdb
+
+            initdb.run(call, call.scripts, temporary)
         if call.record is not None:
             remember(temporary, temporary / call.record.name)
         temporary.replace(call.data)

@@ -102,6 +102,9 @@ def test_an_example_is_right(text: str, tmp_path: Path) -> None:
         (tmp_path / each).symlink_to(ROOT / each)
     (tmp_path / "specs").mkdir()
     path = tmp_path / "specs" / "spec.yml"
+    for script in ("extensions.sql", "roles.sh"):
+        path.with_name("initdb").mkdir(exist_ok=True)
+        (path.with_name("initdb") / script).touch()
     path.write_text(text + "".join(line for key, line in MISSING.items() if key not in yaml.safe_load(text)))
     assert load(path, {"HOME": str(tmp_path)}).name == "shop-dev"
 

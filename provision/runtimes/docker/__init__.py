@@ -112,7 +112,7 @@ def data_target(major: int) -> str:
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
     """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
     from provision.rendering import render_template, settings
-    from provision.runtimes.docker import compose, declared
+    from provision.runtimes.docker import compose, declared, scripts
 
     data = spec.server.data
     values = {
@@ -126,6 +126,7 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
         "ephemeral": isinstance(data, Ephemeral),
         "data_path": str(data.path) if isinstance(data, DataPath) else None,
         "volume": data.name if isinstance(data, Volume) else None,
+        "scripts": scripts.targets(spec.server.initdb),
         "fingerprint": compose.FINGERPRINT_PLACEHOLDER,
         "declared": declared.declared(spec, port),
         "listen_addresses": "*",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
+from provision.runtimes.docker import scripts
 from provision.runtimes.docker.service import TRANSLATIONS
 from provision.runtimes.docker.volumes import mount
 
@@ -42,13 +43,17 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """What the engine is asked to create for one compose file: a container, its network and its volumes."""
+    """What the engine is asked to create for one compose file: a container, its network and its volumes.
+
+    ``scripts`` are copied into the container: what is on this machine, and where it goes.
+    """
 
     container: str
     image: str
     body: Mapping[str, Any]
     networks: tuple[Named, ...]
     volumes: tuple[Named, ...]
+    scripts: tuple[tuple[Path, str], ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -70,10 +75,15 @@ def with_fingerprint(text: str, path: Path) -> str:
     return text.replace(FINGERPRINT_PLACEHOLDER, fingerprint(read(text, path)))
 
 
-def fingerprint(creation: Creation) -> str:
-    """Hash the creation call, leaving out only the labels that hold the hash itself or sum up the spec."""
+def fingerprint(creation: Creation, *, whole: bool = False) -> str:
+    """Hash the creation call without labels that hold the hash or sum up the spec, and what matters to new data only.
+
+    ``whole`` takes in what matters to new data, as earlier versions did.
+    """
     labels = {k: v for k, v in creation.body["Labels"].items() if k not in (FINGERPRINT, CONFIG_HASH, DECLARED)}
     call = {**creation.body, "Labels": labels, "name": creation.container}
+    if "Env" in call and not whole:
+        call["Env"] = [each for each in call["Env"] if not each.startswith(scripts.DATABASE)]
     return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -103,7 +113,9 @@ class _Reader:
             {"com.docker.compose.project": self.project, "com.docker.compose.network": "default"},
         )
         body = self._body(str(service_name), service, document, volumes, network)
-        return Creation(service["container_name"], service["image"], body, (network,), tuple(volumes.values()))
+        body["HostConfig"]["Mounts"], found = scripts.split(body["HostConfig"]["Mounts"])
+        named = tuple(volumes.values())
+        return Creation(service["container_name"], service["image"], body, (network,), named, found)
 
     def _parse(self, text: str) -> dict[str, Any]:
         import yaml

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
-from provision.runtimes.docker import declared
+from provision.runtimes.docker import compose, declared
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.states import (
     IDLE,
@@ -120,6 +120,8 @@ class Seen:
         same = container["Config"]["Image"] == self.creation.image
         current = (self.image or {}).get("Id", "") if same else ""
         found = observed_container(container, brought, current_image_id=current)
+        if found.fingerprint == compose.fingerprint(self.creation, whole=True):
+            found = replace(found, fingerprint=self.creation.fingerprint)
         declared = tuple(each.name for each in self.creation.networks)
         # One that somebody attached besides is theirs: what is not declared is left alone.
         return replace(found, networks=declared) if set(declared) <= set(found.networks) else found

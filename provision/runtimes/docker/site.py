@@ -31,6 +31,7 @@ from provision.runtimes.docker import (
     halfmade,
     powers,
     remote,
+    scripts,
 )
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
@@ -154,6 +155,7 @@ class DockerSite(Seen):
         guards.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
         belongings.check_alone(self, self.creation.body["HostConfig"]["Mounts"])
         contents.check_directory(self)
+        scripts.check_finished(self)
         if (unfinished := halfmade.volume(self)) is not None:
             address = Address("container", self.container_name)
             return (
@@ -259,6 +261,7 @@ class DockerSite(Seen):
             EngineCall("create_container", name, self.creation.body),
             *contents.check_new(self, name),
             *self._copy_to(name),
+            EngineCall("copy_to_container", name, {"files": scripts.uploads(self.creation.scripts)}),
         )
 
     @property

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.model import State
 from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
+from provision.runtimes.docker.scripts import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -155,7 +156,7 @@ def _environment(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def _without(pairs: Mapping[str, str], brought: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in pairs.items() if brought.get(key) != value}
+    return {key: value for key, value in pairs.items() if brought.get(key) != value and f"{key}=" != DATABASE}
 
 
 def _own_labels(labels: Mapping[str, str], image: Mapping[str, str]) -> dict[str, str]:

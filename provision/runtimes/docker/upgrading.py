@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import RefusedError
 from provision.model import Action, Address, EndSessions, EngineCall, Step
 from provision.runtimes.copying import Copying
-from provision.runtimes.docker import compose, generations, remote
+from provision.runtimes.docker import compose, generations, remote, scripts
 from provision.runtimes.upgrading import FILLING, Stages
 from provision.spec.model import Volume
 
@@ -163,7 +163,8 @@ class Upgrade:
         left_out = ("ExposedPorts", "HostConfig", "NetworkingConfig", "Labels", "Env", "Healthcheck")
         kept = {key: value for key, value in creation.body.items() if key not in left_out}
         host = {key: value for key, value in creation.body["HostConfig"].items() if key != "PortBindings"}
-        environment = [each for each in creation.body.get("Env", ()) if not each.startswith("POSTGRES_USER=")]
+        left = ("POSTGRES_USER=", scripts.DATABASE)
+        environment = [each for each in creation.body.get("Env", ()) if not each.startswith(left)]
         command = [
             word
             for name, value in {"listen_addresses": "127.0.0.1", **FILLING}.items()

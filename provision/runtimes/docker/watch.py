@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from provision.runtimes import Trouble
+from provision.runtimes.docker import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,8 @@ class ContainerWatch:
         elif state["Running"] and not state["Restarting"]:
             why = "ended, was started again by the engine,"
         sentence = f"the server in the container {self._name!r} {why} while it should become ready"
-        lines = telling(self._look.container_lines(self._name, _LOG_LINES))
+        said = self._look.container_lines(self._name, _LOG_LINES)
+        lines = telling(said)
         advice = [_ADVICE] if any(_HALF_MADE in line for line in lines) else []
-        return Trouble(sentence, (*([state["Error"]] if state["Error"] else []), *lines, *advice))
+        next_step = scripts.AGAIN if scripts.has_failed(said) else ""
+        return Trouble(sentence, (*([state["Error"]] if state["Error"] else []), *lines, *advice), next_step=next_step)

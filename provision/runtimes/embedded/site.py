@@ -24,6 +24,7 @@ from provision.model import (
 from provision.runtimes import DATA_RECORD, SUPERUSER, superusers
 from provision.runtimes.embedded import generations, guards
 from provision.runtimes.embedded.commands import initdb_argv, server_argv
+from provision.runtimes.embedded.scripts import scripts
 from provision.runtimes.embedded.seen import Seen
 from provision.spec.model import DataPath
 
@@ -120,7 +121,9 @@ class EmbeddedSite(Seen):
         argv = initdb_argv(self.own_programs.directory, self.spec, durable=not self._is_ephemeral)
         user = places.user.name if places.user else None
         record = places.data / DATA_RECORD if isinstance(self.spec.server.data, DataPath) else None
-        effects.append(ServerCall("initialise", places.data, argv, user=user, record=record))
+        script = scripts(self.spec, places, (self.own_programs.directory, self.programs), self.port, self.look)
+        effects += self._publish if script else ()
+        effects.append(ServerCall("initialise", places.data, argv, user=user, record=record, scripts=script))
         why = (_GONE,) if self.made_by is not None else ()
         return (Step(self._data, Action.CREATE, None, self.desired[self._data], tuple(effects), why=why),)
 

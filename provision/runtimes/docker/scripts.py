@@ -1,0 +1,93 @@
+"""The scripts of ``server.initdb``, which the image runs once, while it initialises the data.
+
+The compose file mounts each of them, so that ``docker compose up`` runs them too. Our own container gets copies, which
+are no part of the creation call: they matter at the initialisation only, so a changed list recreates nothing, and a
+container starts also after a script was moved away. Two scripts of ours before and after all others, also those that an
+image brings itself, leave a mark in the data directory between them: once the data directory is there, the image would
+start a server on it whether its scripts have failed or not.
+https://github.com/docker-library/docs/blob/master/postgres/README.md#initialization-scripts
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from provision.runtimes.docker.seen import Seen
+
+DIRECTORY = "/docker-entrypoint-initdb.d"
+_PREFIX = f"{DIRECTORY}/zz-provision-"
+"""After the scripts that an image brings itself, whose names begin with a number."""
+_MARK = "provision.initdb"
+_FIRST, _LAST = f"{DIRECTORY}/!provision-begin.sh", f"{DIRECTORY}/zzz-provision-end.sh"
+_BEGIN = f'if [ "$(ls {DIRECTORY} | wc -l)" -gt 2 ]; then touch "$PGDATA/{_MARK}"; fi\n'
+_END = f'rm -f "$PGDATA/{_MARK}"\n'
+DATABASE = "POSTGRES_DB="
+"""The variable with the database that the image makes, which matters at the initialisation only, too."""
+_OVER = "PostgreSQL init process complete"
+AGAIN = "correct the script, then: provision destroy --data SPEC && provision apply SPEC"
+
+
+def targets(scripts: Iterable[Path]) -> list[dict[str, str]]:
+    """Return where each script is mounted, so that the image runs them in this order."""
+    return [
+        {"source": str(each), "target": f"{_PREFIX}{number:04}-{each.name}"} for number, each in enumerate(scripts, 1)
+    ]
+
+
+def split(mounts: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], tuple[tuple[Path, str], ...]]:
+    """Return the mounts of a container, and the scripts that are copied in their place: source and target."""
+    kept, scripts = [], []
+    for each in mounts:
+        if each["Type"] == "bind" and str(each["Target"]).startswith(_PREFIX):
+            scripts.append((Path(each["Source"]), str(each["Target"])))
+        else:
+            kept.append(each)
+    return kept, tuple(scripts)
+
+
+def uploads(scripts: Sequence[tuple[Path, str]]) -> Mapping[str, tuple[str | Path, int]]:
+    """Return what is copied into a container: target → content or file, and mode.
+
+    The image runs a ``.sh`` that is executable, and reads any other into its own shell.
+    """
+    found: dict[str, tuple[str | Path, int]] = {target: (source, 0o444) for source, target in scripts}
+    return {_FIRST: (_BEGIN, 0o444), **found, _LAST: (_END, 0o444)}
+
+
+def has_failed(lines: Iterable[str]) -> bool:
+    """Tell whether a server's log, up to its end, shows that a script was running."""
+    running = False
+    for line in lines:
+        running = (running or f": {DIRECTORY}/" in line or f"running {DIRECTORY}/" in line) and _OVER not in line
+    return running
+
+
+def check_finished(seen: Seen) -> None:
+    """Refuse to start a container whose scripts did not come to their end: its data is incomplete.
+
+    Raises:
+        RefusedError: with the way to begin again.
+    """
+    if seen.container is None or seen.container["State"]["Status"] not in ("exited", "dead", "restarting"):
+        return
+    target = next((str(each["Destination"]) for each in seen.container["Mounts"] if _holds_data(each)), None)
+    if target is None:
+        return
+    below = f"/{seen.spec.server.major}/docker" if target == "/var/lib/postgresql" else ""
+    if seen.look.container_file(seen.container_name, f"{target}{below}/{_MARK}") is None:
+        return
+    raise RefusedError(
+        f"the scripts that initialise the data of {seen.container_name!r} did not finish, so the data is incomplete",
+        evidence=[f"{target}{below}/{_MARK} is still there, which the last script removes"],
+        next_step=AGAIN,
+    )
+
+
+def _holds_data(mount: Mapping[str, Any]) -> bool:
+    return mount["Type"] != "tmpfs" and str(mount["Destination"]).startswith("/var/lib/postgresql")
