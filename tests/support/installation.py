@@ -25,11 +25,13 @@ def an_installation(major: int, directory: Path) -> Path:
     """Unpack the server of a major version below a directory that everybody can reach; return that of its programs."""
     place = directory / f"postgresql-{major}"
     with tarfile.open(_tarball(major)) as archive:
+        # `extract(filter=)` needs 3.11.4, and without a filter 3.12 warns; an older one does not look at this.
+        archive.extraction_filter = getattr(tarfile, "tar_filter", None)
         for each in archive:
             name = each.name.removeprefix("package/native/")
             if each.isfile() and name != each.name and not name.endswith(".a"):
                 each.name, each.mode = name, each.mode | (0o755 if name.startswith("bin/") else 0o644)
-                archive.extract(each, place, set_attrs=True, filter="tar")
+                archive.extract(each, place, set_attrs=True)
     for each in (place, *place.rglob("*")):
         if each.is_dir():
             each.chmod(0o755)
