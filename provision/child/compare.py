@@ -1,4 +1,8 @@
-"""Compares the models with the database, as autogenerate does; nothing is written, not even a version table."""
+"""Compares the models with the database, as autogenerate does, and leaves nothing in it, not even a version table.
+
+Comparators of other packages write while they compare: alembic_utils creates each view that the models want, and reads
+how PostgreSQL stores it. So the session may write, and no transaction of it is ever committed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import operations
 from .config import Attributes, keep_logging, load_tree
 from .environment import bind
+from .guard import COMMITS
 
 if TYPE_CHECKING:
     from .channel import Progress
@@ -15,6 +20,10 @@ if TYPE_CHECKING:
 
 class NoModelsError(Exception):
     """``env.py`` gives no ``target_metadata``."""
+
+
+class EmptyModelsError(Exception):
+    """``target_metadata`` has no tables, and the request does not say that this is expected."""
 
 
 def serve(request: Request, progress: Progress) -> None:
@@ -42,6 +51,7 @@ def compare(config: Any, script: Any, revision: Any, request: Request, progress:
     from alembic.runtime.environment import EnvironmentContext
 
     keep_logging()
+    no_commit = _NoCommit()
     attributes = Attributes(request, config)
     environment = EnvironmentContext(
         config,
@@ -56,10 +66,10 @@ def compare(config: Any, script: Any, revision: Any, request: Request, progress:
 
     def instead(context: Any) -> None:
         if revision.command_args["autogenerate"]:
-            _only_read(context.connection)
-            if context.opts.get("target_metadata") is None:
-                progress.stage = "models"
-                raise NoModelsError
+            no_commit.start(context.connection)
+            progress.stage = "models"
+            _say_models(context.opts, request, progress)
+            progress.stage = "env"
             revision.run_autogenerate(context.get_current_heads(), context)
         else:
             revision.run_no_autogenerate(context.get_current_heads(), context)
@@ -70,9 +80,52 @@ def compare(config: Any, script: Any, revision: Any, request: Request, progress:
         attributes.finish()
 
 
-def _only_read(connection: Any) -> None:
-    """Let the session of ``env.py`` write nothing from now on."""
-    from sqlalchemy import text
+def _say_models(options: dict[str, Any], request: Request, progress: Progress) -> None:
+    """Say how much is compared: the number of tables, and what ``env.py`` asked for in ``context.configure``.
 
-    connection.execute(text("SET default_transaction_read_only = on"))
-    connection.execute(text("SET TRANSACTION READ ONLY"))
+    Raises:
+        NoModelsError: there is no ``target_metadata``.
+        EmptyModelsError: it has no tables.
+    """
+    metadata = options.get("target_metadata")
+    if metadata is None:
+        raise NoModelsError
+    several = metadata if isinstance(metadata, (list, tuple)) else [metadata]
+    tables = sum(len(each.tables) for each in several)
+    if not tables and not request["no_tables"]:
+        progress.stage = "no-tables"
+        raise EmptyModelsError
+    asked = ("compare_type", "compare_server_default", "include_schemas")
+    progress.channel.say("models", tables=tables, **{name: bool(options.get(name)) for name in asked})
+
+
+class _NoCommit:
+    """From :meth:`start` on, each transaction that SQLAlchemy would commit is rolled back, on every connection.
+
+    It listens before ``env.py`` runs: a connection that was made before has no events.
+    """
+
+    def __init__(self) -> None:
+        from sqlalchemy import event
+        from sqlalchemy.engine import Engine
+
+        self._started = False
+        event.listen(Engine, "commit", self._roll_back)
+        event.listen(Engine, "before_cursor_execute", self._refuse)
+
+    def start(self, connection: Any) -> None:
+        from sqlalchemy import text
+
+        # In AUTOCOMMIT there is no transaction to roll back, so such a session only reads. Elsewhere, this setting is
+        # rolled back with the rest.
+        connection.execute(text("SET default_transaction_read_only = on"))
+        self._started = True
+
+    def _roll_back(self, connection: Any) -> None:
+        if self._started:
+            connection.dialect.do_rollback(connection.connection)
+
+    def _refuse(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if self._started and COMMITS.search(statement):
+            message = f"a comparison commits nothing, and this statement would: {statement.strip()}"
+            raise PermissionError(message)

@@ -24,7 +24,7 @@ SELECT pg_backend_pid(), current_database(), EXISTS (
     (SELECT setting = reset_val FROM pg_settings WHERE name = 'lock_timeout')
 """
 
-_COMMITS = re.compile(r"(?is)(^|;)\s*(commit|end|rollback|abort|prepare\s+transaction)\b\s*(;|$|work|transaction|and)")
+COMMITS = re.compile(r"(?is)(^|;)\s*(commit|end|rollback|abort|prepare\s+transaction)\b\s*(;|$|work|transaction|and)")
 _CONCURRENTLY = re.compile(r"(?i)\bconcurrently\b")
 _MARK = "provision: lock_timeout"
 
@@ -66,7 +66,7 @@ def watch(progress: Progress) -> None:
         progress.commits += 1
 
     def before(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if _COMMITS.search(statement):
+        if COMMITS.search(statement):
             progress.commits += 1
         if _CONCURRENTLY.search(statement) and _MARK in connection.info:
             cursor.execute("SET lock_timeout = 0")

@@ -18,9 +18,17 @@ def lines(operations: Any) -> Iterator[str]:
 
 
 def _line(operation: Any) -> str:
+    make = next((_LINES[each.__name__] for each in type(operation).__mro__ if each.__name__ in _LINES), _of_a_package)
+    return make(operation)
+
+
+def _of_a_package(operation: Any) -> str:
+    """Describe an operation that Alembic does not know, such as ``DropEnumOp``, by its class and what it is about."""
     kind = type(operation).__name__
-    make = _LINES.get(kind)
-    return make(operation) if make is not None else f"~ {kind}"
+    sign = "+" if kind.startswith(("Create", "Add")) else "-" if kind.startswith(("Drop", "Remove")) else "~"
+    subject = getattr(operation, "target", operation)
+    names = (getattr(subject, each, None) for each in ("schema", "table_name", "signature", "enum_name", "name"))
+    return " ".join((sign, kind, ".".join(each for each in names if isinstance(each, str)))).rstrip()
 
 
 def _table(operation: Any) -> str:

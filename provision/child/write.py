@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import operations
+from . import imports, operations
 from .compare import compare, revision_context
 from .config import load_tree
 
@@ -30,6 +30,8 @@ def serve(request: Request, progress: Progress) -> None:
     if given["autogenerate"] and not found and not request["allow_empty"]:
         return
     progress.stage = "write"
+    for each in scripts if given["autogenerate"] else ():
+        imports.complete(each, script, context)
     for made in context.generate_scripts():
         if made is not None:
             progress.channel.say("written", path=made.path, revision=made.revision)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from provision.errors import ProvisionError
 from provision.migrate import reversal, scratch
 from provision.migrate.law import Law, failed
+from provision.migrate.models import compare
 from provision.migrate.writing import advice
-from provision.system.alembic import ask as alembic_ask
 from provision.system.alembic.errors import NoModelsError
 
 if TYPE_CHECKING:
@@ -100,19 +100,20 @@ def _models(tree: Tree, endpoint: Endpoint) -> Law:
     """Try the fourth law, on a database that is at the head."""
     began = time.monotonic()
     try:
-        found = alembic_ask.compare(tree.declared, tree.graph, tree.location, endpoint)
+        found = compare(tree, endpoint)
     except NoModelsError:
         return Law(MODELS, "not checked", "env.py has no target_metadata")
     except ProvisionError as error:
         return failed(MODELS, tree, error, began, None)
     seconds = time.monotonic() - began
-    if not found:
-        return Law(MODELS, "passed", "nothing differs", seconds)
+    lines = found.differences
+    if not lines:
+        return Law(MODELS, "passed", f"nothing differs in {found.tables} tables of the models", seconds)
     return Law(
         MODELS,
         "failed",
-        f"{len(found)} difference{'s' if len(found) > 1 else ''} at the head",
+        f"{len(lines)} difference{'s' if len(lines) > 1 else ''} at the head",
         seconds,
-        found,
-        next_step=advice(found, "provision migrate revision --autogenerate -m '…'"),
+        lines,
+        next_step=advice(lines, "provision migrate revision --autogenerate -m '…'"),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import MigrationsError, RefusedError
 from provision.kinds import migrations as kind
+from provision.migrate import models
 from provision.migrate.database import asking, refuse_foreign, running
 from provision.system.alembic import ask as alembic_ask
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from provision.migrate.tree import Tree
     from provision.model import Endpoint
-    from provision.system.alembic.ask import Written
+    from provision.system.alembic.ask import Comparison, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,15 @@ class Wanted:
     depends_on: tuple[str, ...] = ()
 
 
-def check(tree: Tree) -> tuple[str, ...]:
-    """Return the differences between the models and the database, a line each.
+def check(tree: Tree) -> Comparison:
+    """Compare the models with the database.
 
     Raises:
         UnavailableError: the server does not run.
         RefusedError: the database is not at head, so the difference would be what was not migrated yet.
-        StepFailedError: env.py failed, or names no models.
+        StepFailedError: env.py failed, or names no models or none with tables.
     """
-    endpoint = _at_head(tree)
-    return alembic_ask.compare(tree.declared, tree.graph, tree.location, endpoint, tree.other_version_tables)
+    return models.compare(tree, _at_head(tree))
 
 
 def advice(differences: Sequence[str], command: str) -> str:
@@ -119,7 +119,12 @@ def _given(wanted: Wanted) -> dict[str, Any]:
 def _write(tree: Tree, given: dict[str, Any], allow_empty: bool, endpoint: Endpoint | None) -> Written:  # noqa: FBT001
     def write(at: Endpoint | None) -> Written | None:
         files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
-        return alembic_ask.write(*files, given, allow_empty=allow_empty, endpoint=at, others=others)
+        return models.with_tables(
+            tree,
+            lambda none: alembic_ask.write(
+                files, given, allow_empty=allow_empty, endpoint=at, others=others, no_tables=none
+            ),
+        )
 
     done = write(endpoint)
     if done is None:  # env.py is run for every new file, because the configuration says `revision_environment = true`
@@ -131,7 +136,7 @@ def _write(tree: Tree, given: dict[str, Any], allow_empty: bool, endpoint: Endpo
 
 
 def _at_head(tree: Tree) -> Endpoint:
-    """See that the database is at the tree's heads, and return where it is reached."""
+    """Check that the database is at the head that the models belong to, and return where it is reached."""
     if tree.declared.command:
         raise RefusedError(
             f"{tree.name} is migrated by its own program, {tree.declared.command[0]}: only that can reach its models",
@@ -141,14 +146,29 @@ def _at_head(tree: Tree) -> Endpoint:
     with asking(endpoint) as query:
         found = kind.observed(tree.declared, tree.graph, query)
     refuse_foreign(tree, found.rows)
-    heads = tree.graph.version_rows(tree.graph.heads)
-    if found.rows == heads:
-        return endpoint
-    raise RefusedError(
-        "the database is not at head, so what is not migrated yet would count as a difference",
-        evidence=[
-            f"it is at {' + '.join(found.rows) or 'base'}",
-            *[f"pending: {tree.graph[name]}" for name in tree.graph.pending(found.rows, heads)],
-        ],
-        next_step=f"provision migrate upgrade {'heads' if len(heads) > 1 else 'head'}",
-    )
+    refuse_pending(tree, found.rows)
+    return endpoint
+
+
+def refuse_pending(tree: Tree, rows: tuple[str, ...]) -> None:
+    """Refuse to compare models with a database that is not at the head that they belong to; ``rows`` say where it is.
+
+    Raises:
+        RefusedError: with the revisions that are pending.
+    """
+    target = _head_of(tree)
+    pending = tree.graph.pending(rows, tree.graph.resolve(target))
+    if pending:
+        raise RefusedError(
+            f"the database is not at {target}, so what is not migrated yet would count as a difference",
+            evidence=[f"it is at {' + '.join(rows) or 'base'}", *[f"pending: {tree.graph[name]}" for name in pending]],
+            next_step=f"provision migrate upgrade {target}",
+        )
+
+
+def _head_of(tree: Tree) -> str:
+    """Return the target that the models belong to: the head of the spec's branch, else all heads."""
+    branch, at, _ = tree.declared.target.partition("@")
+    if at:
+        return f"{branch}@head"
+    return "heads" if len(tree.graph.heads) > 1 else "head"

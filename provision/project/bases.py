@@ -144,8 +144,13 @@ def _models(bases: list[Base], seen: list[_Seen], directory: Directory) -> Model
     places = {path: module_of(path, directory) for path in sorted(used)}
     own = {base.module for base in bases}
     modules = [places[path][1] for path in sorted(paths) if places[path][1] not in own]
+    # A child of SQLModel is a table only with `table=True`; without it, it is a schema of data.
+    tables = [each.path for each in seen if each.has_tables or each.parents & (names - {"SQLModel"})]
     return Models(
-        tuple(bases), tuple(dict.fromkeys(modules)), tuple(dict.fromkeys(root for root, _ in places.values()))
+        tuple(bases),
+        tuple(dict.fromkeys(modules)),
+        tuple(dict.fromkeys(places[path][1] for path in sorted(tables))),
+        tuple(dict.fromkeys(root for root, _ in places.values())),
     )
 
 

@@ -101,10 +101,15 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Where the application's tables are: the bases, all modules with tables, and the directories to import from."""
+    """Where the application's tables are.
+
+    ``modules`` are those to import beside the modules of the ``bases``, ``tables`` all that define a table, and
+    ``roots`` the directories to import from.
+    """
 
     bases: tuple[Base, ...] = ()
     modules: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     roots: tuple[str, ...] = (".",)
 
 

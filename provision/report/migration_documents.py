@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provision.report.migrations import not_compared
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from provision.revisions import Graph
     from provision.revisions.listing import Entry
     from provision.spec.model import Spec
-    from provision.system.alembic.ask import Written
+    from provision.system.alembic.ask import Comparison, Written
 
 Document = dict[str, Any]
 
@@ -96,13 +98,15 @@ def rendered(script: Script) -> Document:
     }
 
 
-def compared(spec: Spec, tree: str, differences: Sequence[str]) -> Document:
+def compared(spec: Spec, tree: str, found: Comparison) -> Document:
     """Return the document of ``provision migrate check``."""
     return {
         "schema": "provision/model-check/1",
         **_of(spec, tree),
-        "clean": not differences,
-        "differences": [_operation(each) for each in differences],
+        "clean": not found.differences,
+        "differences": [_operation(each) for each in found.differences],
+        "tables": found.tables,
+        "not_compared": list(not_compared(found)),
     }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from provision.report.console import Paint
     from provision.revisions.listing import Entry
-    from provision.system.alembic.ask import Written
+    from provision.system.alembic.ask import Comparison, Written
 
 STYLES: Final = {"+": "green", "-": "red"}
 
@@ -71,17 +71,35 @@ def moved(name: str, done: Moved, paint: Paint) -> str:
     return f"{paint('bold', name)}: {before} → {paint('green', after)}  {seconds(done.seconds)}"
 
 
-def compared(name: str, differences: Sequence[str], next_step: str, paint: Paint) -> Iterator[str]:
-    """Yield what differs between models and database, and what to do about it."""
-    if not differences:
-        yield f"{paint('bold', name)}: {paint('green', 'the models match the database')}"
-        return
-    total = count(len(differences), "difference")
-    yield f"{paint('bold', name)}: {total} (+ only in the models, - only in the database)"
-    for each in differences:
+def compared(name: str, found: Comparison, next_step: str, paint: Paint) -> Iterator[str]:
+    """Yield what differs between models and database, what was compared, and what to do about the differences."""
+    if not found.differences:
+        clean_words = "the models match the database" if found.tables else "no difference; the models have no tables"
+        yield f"{paint('bold', name)}: {paint('green', clean_words)}"
+    else:
+        total = count(len(found.differences), "difference")
+        yield f"{paint('bold', name)}: {total} (+ only in the models, - only in the database)"
+    for each in found.differences:
         sign, _, text = each.partition(" ")
         yield f"  {paint(STYLES.get(sign, 'yellow'), sign)} {clean(text)}"
-    yield f"{paint('cyan', 'next:')} {next_step}"
+    where = "all schemas" if found.include_schemas else "the default schema (include_schemas=False)"
+    yield f"  compared: {count(found.tables, 'table')} of the models with {where}"
+    yield f"  Alembic itself does not compare {', '.join(not_compared(found))}"
+    if found.differences:
+        yield f"{paint('cyan', 'next:')} {next_step}"
+
+
+def not_compared(found: Comparison) -> tuple[str, ...]:
+    """Return what Alembic leaves out, with the options of ``context.configure`` that would compare it.
+
+    https://alembic.sqlalchemy.org/en/latest/autogenerate.html#what-does-autogenerate-detect-and-what-does-it-not-detect
+    """
+    return (
+        *(() if found.compare_type else ("column types (compare_type=False)",)),
+        *(() if found.compare_server_default else ("server defaults (compare_server_default=False)",)),
+        *("primary keys", "check and exclusion constraints", "enum values", "sequences"),
+        *("views", "functions", "triggers", "policies"),
+    )
 
 
 def written(name: str, done: Written, again: str) -> Iterator[str]:

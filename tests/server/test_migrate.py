@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import textwrap
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,8 +11,9 @@ import pytest
 import trees
 from alembic import command as alembic
 from alembic.config import Config
+from environments import ASYNC, BOTH, CONFIGURED, MODELS, ONLINE
 
-from provision.errors import MigrationsError, StepFailedError
+from provision.errors import MigrationsError
 from provision.model import Migrate, Secret
 from provision.system.alembic import ask as alembic_ask
 from provision.system.alembic.files import load
@@ -27,45 +25,9 @@ if TYPE_CHECKING:
     from conftest import Server
 
     from provision.spec.model import Migrations
-    from provision.system.alembic.ask import Rendering, Written
+    from provision.system.alembic.ask import Rendering
 
 pytestmark = pytest.mark.server
-
-MODELS = """
-import sqlalchemy as sa
-from alembic import context
-from sqlalchemy import create_engine, pool
-
-target_metadata = sa.MetaData(naming_convention={"uq": "uq_%(table_name)s_%(column_0_name)s"})
-sa.Table("alpha", target_metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(20)))
-"""
-CONFIGURED = "target_metadata=target_metadata, include_schemas=True"
-ONLINE = MODELS + trees.ENV.replace("connection=connection", f"connection=connection, {CONFIGURED}")
-BOTH = f"""{MODELS}
-if context.is_offline_mode():
-    context.configure(url=context.config.get_main_option("sqlalchemy.url"), {CONFIGURED})
-    with context.begin_transaction():
-        context.run_migrations()
-else:
-{textwrap.indent(ONLINE, "    ")}
-"""
-ASYNC = f"""{MODELS}
-import asyncio
-from sqlalchemy.ext.asyncio import create_async_engine
-
-def run(connection):
-    context.configure(connection=connection, {CONFIGURED})
-    with context.begin_transaction():
-        context.run_migrations()
-
-async def main():
-    engine = create_async_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=pool.NullPool)
-    async with engine.connect() as connection:
-        await connection.run_sync(run)
-    await engine.dispose()
-
-asyncio.run(main())
-"""
 
 
 def rows(database: Server, name: str = "alembic_version") -> list[str]:
@@ -110,126 +72,6 @@ def test_what_was_decided_on_other_rows_is_not_done(tmp_path: Path, database: Se
     with pytest.raises(MigrationsError, match="meanwhile"):
         migrate(tree, load(tree), database.endpoint, effect, lambda _event: None)
     assert rows(database) == ["beta"]
-
-
-# --- check and revision ------------------------------------------------------------------------------------------
-
-
-def compare(tree: Migrations, database: Server) -> tuple[str, ...]:
-    return alembic_ask.compare(tree, *load(tree), database.endpoint)
-
-
-def write(tree: Migrations, database: Server | None = None, **given: object) -> Written | None:
-    absent = dict.fromkeys(("branch_label", "version_path", "rev_id", "depends_on"))
-    asked = {"message": "new one", "autogenerate": False, "head": "head", "splice": False, **absent, **given}
-    empty = bool(asked.pop("allow_empty", False))
-    endpoint = database.endpoint if database else None
-    return alembic_ask.write(tree, *load(tree), asked, allow_empty=empty, endpoint=endpoint)
-
-
-@pytest.mark.parametrize("env", [ONLINE, BOTH, ASYNC], ids=["online", "both", "async"])
-def test_models_are_compared_without_our_own_schema_and_without_writing(
-    tmp_path: Path, database: Server, env: str
-) -> None:
-    tree = trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=env)
-    trees.run(replace(tree, ledger=True), database.endpoint)
-    database.execute("CREATE TABLE stray (id int)", "CREATE SCHEMA other", "CREATE TABLE other.thing (id int)")
-    before = database.execute("SELECT count(*) FROM pg_class")
-    assert sorted(compare(tree, database)) == [
-        "+ column alpha.name (VARCHAR(20))", "- table other.thing", "- table stray"]  # fmt: skip
-    database.execute("ALTER TABLE alpha ADD name varchar(10) NOT NULL", "DROP TABLE stray, other.thing")
-    assert compare(tree, database) == ("~ column alpha.name: type VARCHAR(10) → VARCHAR(20), NOT NULL → NULL",)
-    database.execute("ALTER TABLE alpha ALTER name TYPE varchar(20), ALTER name DROP NOT NULL")
-    assert compare(tree, database) == ()
-    database.execute("CREATE TABLE their_versions (version_num text)")
-    for schema in (None, "public"):
-        assert alembic_ask.compare(tree, *load(tree), database.endpoint, [(schema, "their_versions")]) == ()
-    assert alembic_ask.compare(tree, *load(tree), database.endpoint, [("other", "their_versions")]) != ()
-    database.execute("DROP TABLE their_versions")
-    assert before[0][0] - database.execute("SELECT count(*) FROM pg_class")[0][0] == 2
-    assert database.execute("SELECT to_regclass('provision.applied_revisions')::text") != [(None,)]
-
-
-def test_a_comparison_cannot_write(tmp_path: Path, database: Server) -> None:
-    hook = "lambda context, revision, directives: context.connection.exec_driver_sql('CREATE TABLE x ()')"
-    env = ONLINE.replace(CONFIGURED, f"{CONFIGURED}, process_revision_directives={hook}")
-    with pytest.raises(StepFailedError) as caught:
-        compare(trees.write(tmp_path, {}, env=env), database)
-    assert "cannot execute CREATE TABLE in a read-only transaction" in caught.value.sentence
-    assert database.execute("SELECT to_regclass('x'), to_regclass('alembic_version')") == [(None, None)]
-
-
-def test_who_migrates_meanwhile_does_not_end_a_comparison(tmp_path: Path, database: Server) -> None:
-    waits = (
-        f"    import pathlib, time\n    pathlib.Path({str(tmp_path / 'asks')!r}).touch()\n"
-        f"    while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.02)\n"
-        "    connection.exec_driver_sql('SELECT 1')\n    connection.rollback()\n    context.configure("
-    )
-    connected = "    connection.exec_driver_sql('SELECT 1')\n" + waits
-    asking = trees.write(tmp_path / "asking", {}, env=ONLINE.replace("    context.configure(", connected))
-    with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(compare, asking, database)
-        while not (tmp_path / "asks").exists():
-            assert not found.done(), found.result()
-            time.sleep(0.02)
-        try:
-            other = trees.write(tmp_path / "other", {"alpha": trees.table("beta")})
-            trees.run(replace(other, version_table="other_versions"), database.endpoint)
-        finally:
-            (tmp_path / "go").touch()
-        assert "+ table alpha" in found.result()
-
-
-def test_what_cannot_be_compared_is_said(tmp_path: Path, database: Server) -> None:
-    tree = trees.write(tmp_path, {"alpha": "pass"})
-    with pytest.raises(StepFailedError, match=r"env\.py names no models") as caught:
-        compare(tree, database)
-    assert f"{tmp_path}/migrations/env.py" in str(caught.value.next_step)
-    url = 'context.config.get_main_option("sqlalchemy.url")'
-    other = f'sa.engine.make_url({url}).set(database="postgres")'
-    (tmp_path / "migrations/env.py").write_text(ONLINE.replace(url, other))
-    with pytest.raises(StepFailedError, match="another database"):
-        compare(tree, database)
-
-
-def test_a_revision_holds_what_was_found_and_none_is_written_of_nothing(tmp_path: Path, database: Server) -> None:
-    tree = trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=ONLINE)
-    mako = '"""${message}"""\nimport sqlalchemy as sa\nfrom alembic import op\nrevision = ${repr(up_revision)}\n'
-    mako += "down_revision = ${repr(down_revision)}\ndef upgrade():\n    ${upgrades if upgrades else 'pass'}\n"
-    mako += "def downgrade():\n    ${downgrades if downgrades else 'pass'}\n"
-    (tmp_path / "migrations/script.py.mako").write_text(mako)
-    trees.run(tree, database.endpoint)
-    done = write(tree, database, autogenerate=True, rev_id="beta")
-    assert done is not None
-    assert done.operations == ("+ column alpha.name (VARCHAR(20))",)
-    assert [name for name, _path in done.files] == ["beta"]
-    trees.run(tree, database.endpoint)
-    assert compare(tree, database) == ()
-    files = sorted((tmp_path / "migrations/versions").glob("*.py"))
-    assert write(tree, database, autogenerate=True) == alembic_ask.Written((), ())
-    assert sorted((tmp_path / "migrations/versions").glob("*.py")) == files
-    empty = write(tree, database, autogenerate=True, allow_empty=True, rev_id="gamma")
-    assert empty is not None
-    assert [name for name, _path in empty.files] == ["gamma"]
-
-
-def test_files_are_written_without_a_server(tmp_path: Path) -> None:
-    tree = trees.write(tmp_path, {"alpha": "pass"}, env="raise SystemExit('is not run')\n")
-    (tmp_path / "migrations/script.py.mako").write_text(
-        '"""${message}"""\nrevision = ${repr(up_revision)}\ndown_revision = ${repr(down_revision)}\n'
-        "def upgrade(): pass\ndef downgrade(): pass\n"
-    )
-    for name in ("left", "right"):
-        assert write(tree, rev_id=name, head="alpha", splice=True) is not None
-    assert write(tree, rev_id="joined", head=["left", "right"]) is not None
-    graph, _ = load(tree)
-    assert graph.heads == ("joined",)
-    assert graph["joined"].down == ("left", "right")
-    with pytest.raises(StepFailedError, match=r"cannot be written: .*not a head"):
-        write(tree, head="alpha")
-    ini = tmp_path / "alembic.ini"
-    ini.write_text("[alembic]\nscript_location = migrations\nrevision_environment = true\n")
-    assert write(replace(tree, script_location=None, config=ini)) is None  # env.py is run, so it needs the server
 
 
 # --- sql ---------------------------------------------------------------------------------------------------------

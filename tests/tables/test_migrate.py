@@ -312,6 +312,31 @@ def test_a_tree_of_a_program_says_what_it_cannot_do(tmp_path: Path) -> None:
 
 # --- what autogenerate has found ---------------------------------------------------------------------------------
 
+
+class MakeView(ops.ExecuteSQLOp):
+    """A subclass of an operation of Alembic."""
+
+
+class DropEnumOp(ops.MigrateOperation):
+    """As alembic-postgresql-enum has it."""
+
+    def __init__(self, schema: str, name: str) -> None:
+        self.schema, self.name = schema, name
+
+
+class View:
+    """As an entity of alembic_utils."""
+
+    schema, signature = "public", "few"
+
+
+class CreateOp(ops.MigrateOperation):
+    """As alembic_utils has it."""
+
+    def __init__(self, target: View) -> None:
+        self.target = target
+
+
 COLUMN = sa.Column("n", sa.Integer, nullable=False)
 FOUND: dict[str, ops.MigrateOperation] = {
     "+ table s.t": ops.CreateTableOp("t", [COLUMN], schema="s"),
@@ -333,7 +358,10 @@ FOUND: dict[str, ops.MigrateOperation] = {
     "~ column t.n: type INTEGER → BIGINT, NULL → NOT NULL, default none → 5, comment None → 'c'": ops.AlterColumnOp(
         "t", "n", existing_type=sa.Integer(), modify_type=sa.BigInteger(), modify_nullable=False,
         modify_server_default=sa.text("5"), modify_comment="c"),
-    "~ RenameTableOp": ops.RenameTableOp("t", "u"),
+    "~ RenameTableOp t": ops.RenameTableOp("t", "u"),
+    "~ SQL: CREATE VIEW v": MakeView("CREATE VIEW v"),
+    "- DropEnumOp s.mood": DropEnumOp("s", "mood"),
+    "+ CreateOp public.few": CreateOp(View()),
 }  # fmt: skip
 
 

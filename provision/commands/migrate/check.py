@@ -38,6 +38,8 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     else:
         named = f"--tree {tree} " if tree else ""
         again = f"provision migrate revision {named}--autogenerate -m '…' {console.spec}"
-        for line in migrations.compared(chosen.spec.name, found, advice(found, again), console.paint(console.out)):
+        for line in migrations.compared(
+            chosen.spec.name, found, advice(found.differences, again), console.paint(console.out)
+        ):
             console.say(line)
-    return EXIT_FAILED if found else EXIT_DONE
+    return EXIT_FAILED if found.differences else EXIT_DONE

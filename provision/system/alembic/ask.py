@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Endpoint, Secret
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
     Others = Sequence[tuple[str | None, str]]
 
+# Autogenerate would drop them: partitions belong to their parent, and an extension's tables to the extension.
+_UNMODELLED = """
+SELECT nspname, relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE relkind IN ('r', 'p', 'f') AND (relispartition OR EXISTS (
+    SELECT FROM pg_depend WHERE deptype = 'e' AND (classid = 'pg_class'::regclass AND objid = c.oid
+                                                   OR classid = 'pg_namespace'::regclass AND objid = n.oid)))
+"""
 NOWHERE = Endpoint("localhost", 5432, "nobody", Secret("unused"), "nowhere")
 """What ``env.py`` is told where no server is needed."""
 
@@ -91,15 +98,39 @@ def _pieces(event: Mapping[str, Any]) -> tuple[tuple[str, int | None], ...]:
     return tuple([(text, line) for text, line in event.get("pieces", ())])
 
 
-def compare(
-    tree: Migrations, graph: Graph, location: Location, endpoint: Endpoint, others: Others = ()
-) -> tuple[str, ...]:
-    """Return the differences between the models and the database, a line each.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The models against the database: the differences, a line each, and how much was compared.
 
-    ``others`` are the version tables of other trees (schema or None, name), which are no model's.
+    ``tables`` is the number of tables that the models have. The others are what ``env.py`` gave to
+    ``context.configure``: https://alembic.sqlalchemy.org/en/latest/autogenerate.html
+    """
+
+    differences: tuple[str, ...]
+    tables: int
+    compare_type: bool = True
+    compare_server_default: bool = False
+    include_schemas: bool = False
+
+
+def compare(
+    tree: Migrations,
+    graph: Graph,
+    location: Location,
+    endpoint: Endpoint,
+    others: Others = (),
+    *,
+    no_tables: bool = False,
+) -> Comparison:
+    """Compare the models of ``env.py`` with the database.
+
+    ``others`` are the version tables of other trees (schema or None, name), which are no model's. ``no_tables``: models
+    without a table are no error.
 
     Raises:
-        StepFailedError: env.py failed, names no models, or went to another database.
+        NoModelsError: env.py names no models.
+        EmptyModelsError: the models of env.py have no tables.
+        StepFailedError: env.py failed, or went to another database.
         UnavailableError: the server cannot be reached.
     """
     with closing(LockConnection(endpoint)) as lock:
@@ -108,10 +139,15 @@ def compare(
             "kind": "compare",
             "words": ["revision", "--autogenerate"],
             "lock": lock.mark(),
-            "others": others,
+            "others": [*others, *lock.rows(_UNMODELLED)],
+            "no_tables": no_tables,
         }
         events = _ask(tree, graph, location, asked)
-    return tuple([each["text"] for each in events if each["event"] == "operation"])
+    models = next(each for each in events if each["event"] == "models")
+    return Comparison(
+        tuple([each["text"] for each in events if each["event"] == "operation"]),
+        **{each.name: models[each.name] for each in fields(Comparison) if each.name in models},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +159,23 @@ class Written:
 
 
 def write(
-    tree: Migrations,
-    graph: Graph,
-    location: Location,
+    files: tuple[Migrations, Graph, Location],
     revision: Mapping[str, Any],
     *,
     allow_empty: bool,
     endpoint: Endpoint | None,
     others: Others = (),
+    no_tables: bool = False,
 ) -> Written | None:
     """Write a revision file; None when that needs the database, and no ``endpoint`` was given.
 
     Raises:
+        NoModelsError: env.py names no models.
+        EmptyModelsError: the models of env.py have no tables, and ``no_tables`` does not say that this is expected.
         StepFailedError: env.py failed, or the file cannot be written.
         UnavailableError: the server cannot be reached.
     """
+    tree, graph, location = files
     asked = {
         **common(tree, location, endpoint or NOWHERE),
         "kind": "write",
@@ -145,13 +183,15 @@ def write(
         "revision": dict(revision),
         "allow_empty": allow_empty,
         "others": others,
+        "no_tables": no_tables,
         "lock": None,
     }
     if endpoint is None:
         events = _ask(tree, graph, location, asked)
     else:
         with closing(LockConnection(endpoint)) as lock:
-            events = _ask(tree, graph, location, {**asked, "lock": lock.mark()})
+            unmodelled = [*others, *lock.rows(_UNMODELLED)]
+            events = _ask(tree, graph, location, {**asked, "others": unmodelled, "lock": lock.mark()})
     if any(each["event"] == "needs-server" for each in events):
         return None
     return Written(

@@ -40,6 +40,10 @@ class NoModelsError(StepFailedError):
     """``env.py`` gives Alembic no ``target_metadata``."""
 
 
+class EmptyModelsError(StepFailedError):
+    """The ``target_metadata`` of ``env.py`` has no tables."""
+
+
 _PRINTED = 5
 _ENDED = frozenset({"57P01", "57P02", "57P03"})
 """Sessions are ended: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
@@ -137,6 +141,11 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
                 "env.py names no models, so there is nothing to compare the database with",
                 evidence=more,
                 next_step=f"in {location.env}: give context.configure() `target_metadata=Base.metadata`",
+            )
+        case "no-tables":
+            error = EmptyModelsError(
+                "the models of env.py have no tables, so there is nothing to compare the database with",
+                next_step=f"import the modules that have tables in {location.env}",
             )
         case "write":
             error = StepFailedError(f"the revision file cannot be written: {first}", evidence=more)

@@ -1,0 +1,54 @@
+"""What ``env.py`` and the template of a revision look like in the tests that compare models."""
+
+from __future__ import annotations
+
+import textwrap
+
+import trees
+
+MODELS = """
+import sqlalchemy as sa
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+target_metadata = sa.MetaData(naming_convention={"uq": "uq_%(table_name)s_%(column_0_name)s"})
+sa.Table("alpha", target_metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(20)))
+"""
+MAKO = '''"""${message}"""
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+def upgrade():
+    ${upgrades if upgrades else 'pass'}
+def downgrade():
+    ${downgrades if downgrades else 'pass'}
+'''
+CONFIGURED = "target_metadata=target_metadata, include_schemas=True"
+ONLINE = MODELS + trees.ENV.replace("connection=connection", f"connection=connection, {CONFIGURED}")
+BOTH = f"""{MODELS}
+if context.is_offline_mode():
+    context.configure(url=context.config.get_main_option("sqlalchemy.url"), {CONFIGURED})
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+{textwrap.indent(ONLINE, "    ")}
+"""
+ASYNC = f"""{MODELS}
+import asyncio
+from sqlalchemy.ext.asyncio import create_async_engine
+
+def run(connection):
+    context.configure(connection=connection, {CONFIGURED})
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def main():
+    engine = create_async_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+asyncio.run(main())
+"""
