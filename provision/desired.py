@@ -59,9 +59,9 @@ def files(spec: Spec, inputs: Inputs, limited: Limited) -> tuple[WriteFile, ...]
     Raises:
         ProvisionError: a template is wrong.
     """
-    texts = inputs.rendered
+    module, texts = runtimes.load(inputs.runtime), inputs.rendered
     if inputs.memo != memo(spec, inputs, texts):
-        module, home = runtimes.load(inputs.runtime), spec.home
+        home = spec.home
 
         def render() -> dict[str, str]:
             made = module.render(spec, inputs.templates, inputs.port)
@@ -69,7 +69,7 @@ def files(spec: Spec, inputs: Inputs, limited: Limited) -> tuple[WriteFile, ...]
 
         advice = "correct your templates, then: provision render SPEC"
         texts = limited(render, what="the templates", next_step=advice) if module.TEMPLATES else {}
-    rendered = tuple(WriteFile(spec.home / name, text) for name, text in texts.items())
+    rendered = tuple(WriteFile(spec.home / name, text, module.FILES[name]) for name, text in texts.items())
     secret = (WriteFile(spec.home / SECRET_FILE, inputs.password, 0o600),) if rendered else ()
     return (
         *rendered,

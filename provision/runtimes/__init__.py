@@ -161,8 +161,8 @@ class RuntimeModule(Protocol):
     """What the module of a runtime offers."""
 
     TEMPLATES: tuple[str, ...]
-    FILES: tuple[str, ...]
-    """The paths of the rendered files below the environment's directory, in the order of ``render``."""
+    FILES: Mapping[str, int]
+    """The rendered files, in the order of ``render``: path below the environment's directory → permission bits."""
 
     def made(self, spec: Spec, look: Look) -> str | None:
         """Return where the environment was made in this runtime, in words, or None where it was not."""

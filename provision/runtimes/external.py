@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 TEMPLATES: tuple[str, ...] = ()
-FILES: tuple[str, ...] = ()
+FILES: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)

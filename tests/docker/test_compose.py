@@ -72,7 +72,7 @@ def configuration(inspected: dict[str, Any]) -> dict[str, Any]:
         ({k: v for k, v in each.items() if k != "Mode"} for each in seen["Mounts"]),
         key=lambda each: each["Destination"],
     )
-    networks = {name: sorted(alias for alias in each["Aliases"] if alias != inspected["Id"][:12])
+    networks = {name: sorted(alias for alias in each["Aliases"] or () if alias != inspected["Id"][:12])
                 for name, each in seen["NetworkSettings"]["Networks"].items()}  # fmt: skip
     return {**{k: v for k, v in seen.items() if k not in ("NetworkSettings", "Mounts")}, "Config": config,
             "HostConfig": host, "Mounts": mounts, "Networks": networks}  # fmt: skip

@@ -61,7 +61,7 @@ def test_eight_applies_of_one_spec(environment: Environment) -> None:
     texts = said([begun(environment) for _ in range(_MANY)])
     assert sum("nothing to do" in each for each in texts) == _MANY - 1
     made = [each for each in events.seen() if each.startswith(("container create", "network create"))]
-    assert made == [f"network create {environment.name}_default", f"container create {environment.name}"]
+    assert made == [f"container create {environment.name}"]
     environment.settled()
 
 

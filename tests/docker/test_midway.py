@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from support.environment import Environment
 
 
-@pytest.mark.parametrize("last_words", ["/networks/create", "/containers/create", "/start"])
+@pytest.mark.parametrize("last_words", ["/volumes/create", "/containers/create", "/start"])
 def test_the_engine_goes_away(environment: Environment, last_words: str) -> None:
     with tempfile.TemporaryDirectory() as place, mortal_engine(Path(place), last_words) as url:
         told = environment.run("apply", code=None, DOCKER_HOST=url)
@@ -56,7 +56,7 @@ def remove(environment: Environment) -> None:
 
 
 def cut_off(environment: Environment) -> None:
-    environment.engine.client.disconnect_container_from_network(environment.name, f"{environment.name}_default")
+    environment.engine.client.disconnect_container_from_network(environment.name, "bridge")
 
 
 MISHAPS = {

@@ -30,6 +30,12 @@ def test_no_file_of_this_host_is_mounted(running: Environment) -> None:
     assert conf == (running.home / "config" / "postgresql.conf").read_text()
 
 
+def test_the_server_has_no_password_in_its_environment(running: Environment) -> None:
+    environment = running.engine.run(running.name, "cat", "/proc/1/environ", user="postgres")
+    assert "PGDATA=" in environment
+    assert "POSTGRES_PASSWORD" not in environment
+
+
 def test_there_is_nothing_to_do(running: Environment) -> None:
     events = running.engine.record(running.name)
     running.settled()

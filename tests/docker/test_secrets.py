@@ -121,6 +121,33 @@ def test_the_password_is_nowhere_to_be_seen(environment: Environment) -> None:
     assert len(lines) > 10
 
 
+def test_the_server_has_no_password_in_its_environment(environment: Environment) -> None:
+    """The image's entrypoint exports it, and SQL reads the environment of a process of the server's own user."""
+    environment.environ["PW"] = SECRET
+    environment.apply()
+    _without_the_password(environment)
+    environment.engine.client.restart(environment.name)
+    environment.apply()
+    _without_the_password(environment)
+    made = environment.container["Id"]
+    environment.server(stop_timeout="7s").apply()
+    assert environment.container["Id"] != made
+    _without_the_password(environment)
+
+
+def _without_the_password(environment: Environment) -> None:
+    seen = {
+        "the environment": environment.engine.run(environment.name, "cat", "/proc/1/environ", user="postgres").encode(),
+        "the environment, by SQL": bytes(environment.query("SELECT pg_read_binary_file('/proc/1/environ')")[0][0]),
+        "the files that the server's user reads": environment.engine.run(
+            environment.name, "sh", "-c", "cat /run/secrets/* /etc/postgresql/* 2>&1; true", user="postgres"
+        ).encode(),
+    }
+    assert holding(SECRET, seen) == []
+    assert all(b"PGDATA=" in text and b"POSTGRES_PASSWORD" not in text for text in list(seen.values())[:2])
+    assert environment.query("SELECT usename FROM pg_user") == [("postgres",)], "the image did not set the password"
+
+
 def test_only_url_prints_it(environment: Environment) -> None:
     environment.environ["PW"] = SECRET
     environment.apply()

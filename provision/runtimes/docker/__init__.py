@@ -26,8 +26,9 @@ __all__ = ["FILES", "TEMPLATES", "available", "examine", "located", "made", "por
 
 COMPOSE = "docker-compose.yml"
 CONFIG = "config/postgresql.conf"
-FILES = (COMPOSE, CONFIG)
-TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2")
+SERVER = "config/postgres"
+FILES = {COMPOSE: 0o644, CONFIG: 0o644, SERVER: 0o755}
+TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2", "postgres.sh.j2")
 
 _FIRST_MAJOR_WITH_ITS_OWN_DIRECTORY = 18
 
@@ -137,4 +138,5 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
     return (
         WriteFile(path, compose.with_fingerprint(composed, path)),
         WriteFile(spec.home / CONFIG, render_template("postgresql.conf.j2", texts, values)),
+        WriteFile(spec.home / SERVER, render_template("postgres.sh.j2", texts, values), FILES[SERVER]),
     )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
-from provision.runtimes.docker import scripts
+from provision.runtimes.docker import networks, scripts
 from provision.runtimes.docker.service import TRANSLATIONS
 from provision.runtimes.docker.volumes import mount
 
@@ -35,7 +35,7 @@ _TOP_KEYS = {"name", "services", "secrets", "volumes", "networks", "version"}
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A network or volume that the file declares: the engine's name for it, and its labels."""
+    """A volume that the file declares: the engine's name for it, and its labels."""
 
     name: str
     labels: Mapping[str, str]
@@ -43,7 +43,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """What the engine is asked to create for one compose file: a container, its network and its volumes.
+    """What the engine is asked to create for one compose file: a container, its volumes, and a network if declared.
 
     ``scripts`` are copied into the container: what is on this machine, and where it goes.
     """
@@ -51,7 +51,7 @@ class Creation:
     container: str
     image: str
     body: Mapping[str, Any]
-    networks: tuple[Named, ...]
+    network: networks.Network | None
     volumes: tuple[Named, ...]
     scripts: tuple[tuple[Path, str], ...] = ()
 
@@ -87,6 +87,13 @@ def fingerprint(creation: Creation, *, whole: bool = False) -> str:
     return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def relabelled(creation: Creation) -> Creation:
+    """Return a changed creation call with the labels that hold its own hash."""
+    digest = fingerprint(creation)
+    labels = {**creation.body["Labels"], FINGERPRINT: digest, CONFIG_HASH: digest}
+    return replace(creation, body={**creation.body, "Labels": labels})
+
+
 class _Reader:
     """Reads one file; knows its path for messages and relative paths."""
 
@@ -102,20 +109,20 @@ class _Reader:
         if len(services) != 1:
             raise self._error(f"{len(services)} services are declared; this tool runs exactly one")
         ((service_name, service),) = services.items()
-        self._only(service, {*TRANSLATIONS, *_HANDLED}, f"service {service_name!r}")
+        self._only(service, {*TRANSLATIONS, *_HANDLED, *networks.KEYS}, f"service {service_name!r}")
         for key in ("image", "container_name"):
             if not isinstance(service.get(key), str):
                 raise self._error(f"service {service_name!r} has no {key!r}")
         self.project = str(document.get("name") or service["container_name"])
         volumes = self._volumes(document)
-        network = Named(
-            f"{self.project}_default",
-            {"com.docker.compose.project": self.project, "com.docker.compose.network": "default"},
-        )
+        try:
+            network = networks.declared(self.project, service, document)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self._error(f"service {service_name!r}, {error}") from error
         body = self._body(str(service_name), service, document, volumes, network)
         body["HostConfig"]["Mounts"], found = scripts.split(body["HostConfig"]["Mounts"])
         named = tuple(volumes.values())
-        return Creation(service["container_name"], service["image"], body, (network,), named, found)
+        return Creation(service["container_name"], service["image"], body, network, named, found)
 
     def _parse(self, text: str) -> dict[str, Any]:
         import yaml
@@ -159,9 +166,10 @@ class _Reader:
         service: Mapping[str, Any],
         document: Mapping[str, Any],
         volumes: Mapping[str, Named],
-        network: Named,
+        network: networks.Network | None,
     ) -> dict[str, Any]:
-        body: dict[str, Any] = {"Image": service["image"], "HostConfig": {"NetworkMode": network.name}}
+        mode = networks.BRIDGE if network is None else network.name
+        body: dict[str, Any] = {"Image": service["image"], "HostConfig": {"NetworkMode": mode}}
         for key, translate in TRANSLATIONS.items():
             if key in service:
                 try:
@@ -172,9 +180,9 @@ class _Reader:
             *(self._mount(each, volumes) for each in self._list(service.get("volumes"), "`volumes` of the service")),
             *(self._secret(each, document) for each in self._list(service.get("secrets"), "`secrets` of the service")),
         ]
-        body["NetworkingConfig"] = {
-            "EndpointsConfig": {network.name: {"Aliases": sorted({name, service["container_name"]})}}
-        }
+        if network is not None:
+            aliases = sorted({name, service["container_name"], *network.aliases})
+            body["NetworkingConfig"] = {"EndpointsConfig": {network.name: {"Aliases": aliases}}}
         labels = body.setdefault("Labels", {})
         labels.update(
             {

@@ -35,7 +35,7 @@ def mend(creation: Creation, before: Container, after: Container) -> tuple[Effec
         body["MemorySwap"] = 2 * body["Memory"]  # the engine's own choice when it creates a container
     if body:
         effects.append(EngineCall("update_container", creation.container, body))
-    endpoints = creation.body["NetworkingConfig"]["EndpointsConfig"]
+    endpoints = creation.body.get("NetworkingConfig", {}).get("EndpointsConfig", {})
     effects += [
         EngineCall("connect_network", name, {"container": creation.container, "endpoint": endpoints.get(name, {})})
         for name in after.networks

@@ -30,7 +30,4 @@ def without_host_files(
         if not below:
             kept.append(mount)
     host = {**creation.body["HostConfig"], "Mounts": kept}
-    labels = {**creation.body["Labels"]}
-    changed = replace(creation, body={**creation.body, "HostConfig": host, "Labels": labels})
-    labels[compose.FINGERPRINT] = labels[compose.CONFIG_HASH] = compose.fingerprint(changed)
-    return changed, uploads
+    return compose.relabelled(replace(creation, body={**creation.body, "HostConfig": host})), uploads

@@ -41,7 +41,7 @@ class Seen:
     container: Mapping[str, Any] | None
     image: Mapping[str, Any] | None
     own_image: Mapping[str, Any] | None
-    networks: Mapping[str, Mapping[str, Any] | None]
+    network: Mapping[str, Any] | None
     volumes: Mapping[str, Mapping[str, Any] | None]
     look: Look = field(repr=False)
     generations: Generations = field(default_factory=Generations)
@@ -61,7 +61,8 @@ class Seen:
     def desired(self) -> dict[Address, State]:
         """Image, network, volumes or data directory, container."""
         found: dict[Address, State] = {Address("image", self.creation.image): Image(self.creation.image)}
-        found |= {Address("network", each.name): Network(each.name) for each in self.creation.networks}
+        if self.creation.network is not None:
+            found[Address("network", self.creation.network.name)] = Network(self.creation.network.name)
         found |= {Address("volume", each.name): VolumeState(each.name) for each in self.creation.volumes}
         if isinstance(self.spec.server.data, DataPath):
             found[Address("directory", str(self.spec.server.data.path))] = Directory(self.spec.server.data.path)
@@ -104,7 +105,8 @@ class Seen:
         found: dict[Address, State | Unknown] = {}
         if self.image is not None:
             found[Address("image", self.creation.image)] = Image(self.creation.image)
-        found |= {Address("network", name): Network(name) for name, seen in self.networks.items() if seen is not None}
+        if self.creation.network is not None and self.network is not None:
+            found[Address("network", self.creation.network.name)] = Network(self.creation.network.name)
         for name, seen in self.volumes.items():
             if seen is not None:
                 found[Address("volume", name)] = VolumeState(name, seen.get("Labels") or {})
@@ -122,7 +124,7 @@ class Seen:
         found = observed_container(container, brought, current_image_id=current)
         if found.fingerprint == compose.fingerprint(self.creation, whole=True):
             found = replace(found, fingerprint=self.creation.fingerprint)
-        declared = tuple(each.name for each in self.creation.networks)
+        declared = (self.creation.body["HostConfig"]["NetworkMode"],)
         # One that somebody attached besides is theirs: what is not declared is left alone.
         return replace(found, networks=declared) if set(declared) <= set(found.networks) else found
 

@@ -29,13 +29,14 @@ from provision.runtimes.docker import (
     generations,
     guards,
     halfmade,
+    networks,
     powers,
     remote,
     scripts,
 )
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
-from provision.runtimes.docker.states import IDLE, Container, labels_of
+from provision.runtimes.docker.states import IDLE, Container, Network, labels_of
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
         container=container,
         image=image,
         own_image=own_image,
-        networks={each.name: _network(each.name, container, look) for each in creation.networks},
+        network=None if creation.network is None else _network(creation.network.name, container, look),
         volumes=volumes,
         look=look,
         generations=generations.find(spec, look),
@@ -163,13 +164,16 @@ class DockerSite(Seen):
                 *self._plan_surroundings(),
                 halfmade.again(self, unfinished),
                 self._create(address),
+                *self._plan_network_removal(),
             )
         container = self._plan_container()
         if container:
             guards.check_port(self.creation, self.container, self.look)
         if any(step.action is not Action.UPDATE for step in container):
             contents.check_old(self)
-        return (*self.leftovers(), *self._plan_surroundings(), *container)
+        made = any(step.action in (Action.CREATE, Action.RECREATE) for step in container)
+        removal = self._plan_network_removal() if made else ()
+        return (*self.leftovers(), *self._plan_surroundings(), *container, *removal)
 
     def leftovers(self) -> tuple[Step, ...]:
         """Remove what an upgrade that was interrupted has left: a copy that nobody ever used."""
@@ -180,8 +184,8 @@ class DockerSite(Seen):
         creations: dict[Address, Effect] = {
             Address("image", self.creation.image): EngineCall("pull_image", self.creation.image)
         }
-        for each in self.creation.networks:
-            creations[Address("network", each.name)] = EngineCall("create_network", each.name, labels_of(each))
+        if (network := self.creation.network) is not None and not network.external:
+            creations[Address("network", network.name)] = EngineCall("create_network", network.name, labels_of(network))
         for each in self.creation.volumes:
             creations[Address("volume", each.name)] = EngineCall("create_volume", each.name, labels_of(each))
         if isinstance(self.spec.server.data, DataPath):
@@ -193,6 +197,16 @@ class DockerSite(Seen):
             Step(address, Action.CREATE, None, wanted[address], (effect,))
             for address, effect in creations.items()
             if address not in seen and not (address.kind == "image" and not self._image_is_needed)
+        )
+
+    def _plan_network_removal(self) -> tuple[Step, ...]:
+        """Remove our network when a container is made that does not use it."""
+        why = ("the compose file does not declare it, and no other container is attached",)
+        return tuple(
+            Step(
+                Address("network", name), Action.REMOVE, Network(name), None, (EngineCall("remove_network", name),), why
+            )
+            for name in networks.unused(self)
         )
 
     @property
@@ -270,7 +284,8 @@ class DockerSite(Seen):
 
     def _recreate(self, address: Address, before: Container, after: Container) -> Step:
         """Make the new container first, so that one that cannot be made leaves the old one running."""
-        effects: list[Effect] = [*self._make(self._temporary), *self._stopping(before.status)]
+        effects: list[Effect] = [*self._make(self._temporary), *networks.reattach(self, self._temporary)]
+        effects += self._stopping(before.status)
         effects += [
             EngineCall("remove_container", self.container_name),
             EngineCall("rename_container", self._temporary, {"name": self.container_name}),
@@ -362,9 +377,7 @@ class DockerSite(Seen):
             text = "the data was in memory and is gone" if lost else ""
             steps.append(self._lifecycle(Action.REMOVE, effects, consequence=text, destroys=lost))
         removals: list[tuple[Address, Effect, bool]] = [
-            (Address("network", name), EngineCall("remove_network", name), False)
-            for name, seen in self.networks.items()
-            if seen is not None
+            (Address("network", name), EngineCall("remove_network", name), False) for name in networks.removable(self)
         ]
         if data:
             removals += [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from provision.runtimes.docker import networks
     from provision.runtimes.docker.compose import Creation, Named
 
 _SUMS = (FINGERPRINT, DECLARED)
@@ -146,7 +147,7 @@ def observed_container(inspected: Mapping[str, Any], image: Mapping[str, Any], *
     )  # fmt: skip
 
 
-def labels_of(named: Named) -> dict[str, Any]:
+def labels_of(named: Named | networks.Network) -> dict[str, Any]:
     """Return the body of a creation call for a network or volume."""
     return {"labels": dict(named.labels)}
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.site import DockerSite
     from provision.runtimes.upgrading import Old
 
-_PORT = 5432
+_PORT, _NEW_PORT = 5432, "5433"
+"""Both servers listen on the loopback of the old container, whose network the new one shares."""
 _STOP = 600
 
 
@@ -58,7 +59,7 @@ class Upgrade:
     @property
     def _stages(self) -> Stages:
         server = self.site.spec.server
-        copying = Copying(self.site.container_name, _PORT, server.user, self.old.bootstrap, server.major)
+        copying = Copying("127.0.0.1", _PORT, server.user, self.old.bootstrap, server.major, new_port=_NEW_PORT)
         return Stages(self.old, copying, self.password, container=self.temporary)
 
     def steps(self) -> tuple[Step, ...]:
@@ -159,15 +160,15 @@ class Upgrade:
     def _body(self) -> tuple[Mapping[str, Any], Mapping[str, tuple[str | Secret, int]]]:
         """Return what creates the temporary container, and the files that it gets instead of the old server's."""
         creation, uploads = remote.without_host_files(self._creation, self.files)
-        network = next(iter((self.site.container or {})["NetworkSettings"]["Networks"]))
-        left_out = ("ExposedPorts", "HostConfig", "NetworkingConfig", "Labels", "Env", "Healthcheck")
+        left_out = ("ExposedPorts", "HostConfig", "NetworkingConfig", "Labels", "Env", "Healthcheck", "Hostname")
         kept = {key: value for key, value in creation.body.items() if key not in left_out}
-        host = {key: value for key, value in creation.body["HostConfig"].items() if key != "PortBindings"}
+        of_the_network = ("PortBindings", "ExtraHosts", "Sysctls")
+        host = {key: value for key, value in creation.body["HostConfig"].items() if key not in of_the_network}
         left = ("POSTGRES_USER=", scripts.DATABASE)
         environment = [each for each in creation.body.get("Env", ()) if not each.startswith(left)]
         command = [
             word
-            for name, value in {"listen_addresses": "127.0.0.1", **FILLING}.items()
+            for name, value in {"listen_addresses": "127.0.0.1", "port": _NEW_PORT, **FILLING}.items()
             for word in ("-c", f"{name}={value}")
         ]
         labels = {key: self._labels[key] for key in (compose.ENVIRONMENT, compose.DIRECTORY)}
@@ -177,6 +178,9 @@ class Upgrade:
             "Env": [*environment, f"POSTGRES_USER={self.old.bootstrap}"],
             "Healthcheck": {"Test": ["NONE"]},
             "Labels": labels,
-            "HostConfig": {**host, "NetworkMode": network, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}},
-            "NetworkingConfig": {"EndpointsConfig": {network: {}}},
+            "HostConfig": {
+                **host,
+                "NetworkMode": f"container:{self.site.container_name}",
+                "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            },
         }, uploads

@@ -36,7 +36,7 @@ __all__ = [
     "upgrades",
 ]
 
-FILES = (CONFIG,)
+FILES = {CONFIG: 0o644}
 TEMPLATES = ("postgresql.conf.j2",)
 _OF_THE_IMAGE = "/etc/postgresql/"
 
