@@ -93,6 +93,18 @@ class UsageError(ProvisionError):
     exit_code = EXIT_USAGE
 
 
+class NotRunError(ProvisionError):
+    """``--no-commands`` left out what the answer depends on; ``unknown`` says what is not known, and why."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, unknown: str) -> None:
+        super().__init__(
+            f"--no-commands: {unknown}", next_step="where you trust the spec: the same command without --no-commands"
+        )
+        self.unknown = unknown
+
+
 class UnavailableError(ProvisionError):
     """The Docker engine or the server cannot be reached."""
 

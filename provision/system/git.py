@@ -7,13 +7,13 @@ Nothing is fetched, no lock is taken, and no program runs that a configuration n
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.revisions import origin
+from provision.system import processes
 
 if TYPE_CHECKING:
     from provision.errors import UnknownRevisionError
@@ -47,15 +47,14 @@ class _Git:
 
     def __call__(self, *words: str, fine: tuple[int, ...] = (0,)) -> str:
         try:
-            done = subprocess.run(
+            done = processes.run(
                 ("git", "-C", str(self._directory), *_QUIET, *words),
-                check=False,
-                stdin=subprocess.DEVNULL,
+                stdin=processes.DEVNULL,
                 capture_output=True,
                 env=self._environ,
                 timeout=max(0.1, self._deadline - time.monotonic()),
             )
-        except subprocess.TimeoutExpired:
+        except processes.TimeoutExpired:
             raise _TroubleError(f"it has not answered within {self._seconds:g} s") from None
         except OSError as error:
             raise _TroubleError(f"it cannot be run: {error.strerror}") from None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import subprocess
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from provision.errors import StepFailedError
 from provision.model import Secret, ServerCall
 from provision.model.sql import identifier
-from provision.system import servers
+from provision.system import processes, servers
 from provision.system.users import as_user
 
 if TYPE_CHECKING:
@@ -67,10 +66,10 @@ def _psql(scripts: Scripts, user: str | None, database: str, source: SupportsRea
         *(f"--host={scripts.sockets}", f"--port={scripts.port}", f"--username={scripts.user}", f"--dbname={database}"),
     )
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
+        process = processes.start(
             argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdin=processes.PIPE,
+            stdout=processes.DEVNULL,
             stderr=said,
             cwd="/",
             env=servers.environment(),

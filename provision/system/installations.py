@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from provision.errors import NotRunError
+from provision.system import no_commands, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +49,7 @@ class Installation:
 def find(bin_dir: Path | None, major: int) -> Iterator[Installation]:
     """Yield installations of any major version, the preferred first; a given ``bin_dir`` is the only one."""
     if bin_dir is not None:
-        if _is_complete(bin_dir) and (said := _ask(bin_dir / "postgres")):
+        if _is_complete(bin_dir) and (said := _version(bin_dir, major)):
             yield Installation(bin_dir, said, "`server.bin_dir`")
         return
     seen: set[Path] = set()
@@ -91,9 +93,13 @@ def _wheel() -> Iterator[Installation]:
 def _configured() -> Iterator[Installation]:
     """Ask the ``pg_config`` on the PATH, which a local build leaves there."""
     program = shutil.which("pg_config")
-    if program is None:
+    if program is None or no_commands.leaves_out("whether pg_config knows a PostgreSQL: it was not run"):
         return
-    done = subprocess.run((program, "--bindir", "--version"), capture_output=True, text=True, check=False)
+    done = processes.run(
+        (program, "--bindir", "--version"),
+        capture_output=True,
+        text=True,
+    )
     lines = done.stdout.splitlines()
     if len(lines) == 2 and (match := re.search(r"(\d+)", lines[1])) and _is_complete(Path(lines[0])):  # noqa: PLR2004  # one for each question
         yield Installation(Path(lines[0]), int(match[1]), f"{lines[0]} (from pg_config)")
@@ -103,7 +109,20 @@ def _is_complete(programs: Path) -> bool:
     return all(os.access(programs / name, os.X_OK) for name in _NEEDED)
 
 
+def _version(bin_dir: Path, wanted: int) -> int:
+    """Return the major version of programs, which is taken for the declared one where they may not be run."""
+    try:
+        return _ask(bin_dir / "postgres")
+    except NotRunError:
+        return wanted
+
+
 def _ask(program: Path) -> int:
-    done = subprocess.run((program, "--version"), capture_output=True, text=True, check=False)
+    done = processes.run(
+        (program, "--version"),
+        unknown="the version of the programs in `server.bin_dir`: they were not run",
+        capture_output=True,
+        text=True,
+    )
     match = re.search(r"(\d+)", done.stdout)
     return int(match[1]) if match else 0

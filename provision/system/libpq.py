@@ -13,6 +13,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from provision.system import no_commands
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,9 +45,11 @@ def connect(**parameters: Any) -> psycopg2.extensions.connection:
 
     Raises:
         psycopg2.OperationalError: it failed.
+        NotRunError: ``--no-commands`` forbids it.
     """
     import psycopg2
 
+    no_commands.refuse("what the server says: provision did not log in")
     with shielded():
         connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
     return connection

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from provision.errors import UnavailableError
+from provision.system import no_commands
 
 _FIRST, _COUNT = 20000, 10000
 """Below the ports that systems give to outgoing connections (32768 on Linux, 49152 elsewhere)."""
@@ -15,6 +16,9 @@ _FIRST, _COUNT = 20000, 10000
 
 def is_free(host: str, port: int) -> bool:
     """Tell whether a server could listen on a port now."""
+    unknown = f"whether the port {port} is free: the name {host} was not looked up"
+    if not _is_address(host) and no_commands.leaves_out(unknown):
+        return True
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -25,6 +29,10 @@ def is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or not host.strip("0123456789.")
 
 
 _reserved: dict[tuple[str, str], int] = {}

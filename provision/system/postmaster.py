@@ -9,12 +9,13 @@ https://www.postgresql.org/docs/current/storage-file-layout.html
 from __future__ import annotations
 
 import os
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+
+from provision.system import processes
 
 _PROC = Path("/proc")
 _NAMES = ("postgres", "postmaster")
@@ -132,8 +133,7 @@ def _runs_postgres(pid: int) -> bool:
 
 def _said_by_ps(pid: int) -> str:
     """Ask ``ps`` for the state and the command line of a process, where there is no ``/proc``."""
-    argv = ("ps", "-o", "stat=,command=", "-p", str(pid))
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+    return processes.ps("-o", "stat=,command=", "-p", str(pid))
 
 
 def others(data: Path) -> list[int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
 from provision.runtimes.copying import PASSFILE
+from provision.system import processes
 from provision.system.files import nameless
 
 if TYPE_CHECKING:
@@ -62,14 +62,13 @@ def _here(effect: RunProgram) -> str:
         with nameless(secret) as file:
             if sys.platform == "linux":  # elsewhere only one of several readers would get it
                 variables[PASSFILE] = f"/dev/fd/{file.fileno()}"
-                given = {"stdin": subprocess.DEVNULL, "pass_fds": (file.fileno(),)}
-            done = subprocess.run(
+                given = {"stdin": processes.DEVNULL, "pass_fds": (file.fileno(),)}
+            done = processes.run(
                 effect.argv,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stdout=processes.PIPE,
+                stderr=processes.STDOUT,
                 cwd="/",
                 env=variables,
-                check=False,
                 **given,
             )
     except OSError as error:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
+from provision.system import processes
 from provision.system.files import nameless
 from provision.system.libpq import PLACE, without
 from provision.system.postgres import tls
@@ -45,7 +45,7 @@ def run(
     if container is not None and docker is not None:
         flags = "-it" if sys.stdin.isatty() and sys.stdout.isatty() else "-i"
         place = (f"--username={endpoint.user}", f"--dbname={endpoint.database}")
-        return subprocess.run((docker, "exec", flags, container, "psql", *place, *arguments), check=False).returncode
+        return processes.run((docker, "exec", flags, container, "psql", *place, *arguments)).returncode
     if local is not None:
         return _local(local, endpoint, arguments)
     raise ProvisionError(
@@ -55,7 +55,7 @@ def run(
 
 
 def _major(psql: str) -> int:
-    said = subprocess.run((psql, "--version"), capture_output=True, text=True, check=False).stdout
+    said = processes.run((psql, "--version"), capture_output=True, text=True).stdout
     match = re.search(r"(\d+)", said)
     return int(match[1]) if match else 0
 
@@ -77,4 +77,4 @@ def _local(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
         )
         environment = {**without(PLACE), "PGPASSFILE": f"/dev/fd/{file.fileno()}", **tls(endpoint)}
         argv = (psql, *place, *arguments)
-        return subprocess.run(argv, env=environment, pass_fds=(file.fileno(),), check=False).returncode
+        return processes.run(argv, env=environment, pass_fds=(file.fileno(),)).returncode

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
 from provision.model import Secret
 from provision.spec.model import PasswordCommand, PasswordFile, PasswordValue
+from provision.system import no_commands, processes
 from provision.system.files import read_text
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from provision.spec.model import PasswordSource
 
+UNREAD = Secret("")
+"""Stands for a password with ``--no-commands``; none is empty."""
 _TIMEOUT = 60
 _BYTES = 24
 
@@ -28,6 +30,8 @@ def resolve(source: PasswordSource, kept: Path) -> Secret:
     Raises:
         ProvisionError: the file is missing or empty, the program fails or prints nothing.
     """
+    if no_commands.leaves_out("the password: it was not read"):
+        return UNREAD
     if isinstance(source, PasswordValue):
         return source.value
     if isinstance(source, PasswordFile):
@@ -52,8 +56,13 @@ def _first_line(text: str, where: str) -> Secret:
 def _output(source: PasswordCommand) -> str:
     shown = source.argv[0]  # what follows it may be a secret
     try:
-        done = subprocess.run(source.argv, cwd=source.cwd, capture_output=True, timeout=_TIMEOUT, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = processes.run(
+            source.argv,
+            cwd=source.cwd,
+            capture_output=True,
+            timeout=_TIMEOUT,
+        )
+    except (OSError, processes.TimeoutExpired) as error:
         raise ProvisionError(
             f"the password program {shown!r} cannot be run",
             evidence=[str(error)],

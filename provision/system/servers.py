@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from contextlib import closing, suppress
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
-from provision.system import libpq, logfile, postmaster
+from provision.system import libpq, logfile, postmaster, processes
 from provision.system.files import make_directory, remember, sync_directory
 from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
@@ -101,14 +100,13 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
         os.write(writing, f"{password.reveal()}\n".encode())
         os.close(writing)
         writing = -1
-        done = subprocess.run(
+        done = processes.run(
             (*call.argv, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
             stdin=reading,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=processes.PIPE,
+            stderr=processes.STDOUT,
             cwd="/",
             env=environment(),
-            check=False,
             **as_user(call.user),
         )
     finally:
@@ -163,9 +161,9 @@ def _spawn(call: ServerCall, log: Path) -> int:
     """Start the server in a session of its own, so that it goes on when we end or our terminal closes."""
     with log.open("ab") as output:
         try:
-            process = subprocess.Popen(
+            process = processes.start(
                 call.argv,
-                stdin=subprocess.DEVNULL,
+                stdin=processes.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd="/",

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
+from provision.system import processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,11 +62,10 @@ def run(program: str, texts: Mapping[str, str], major: int, directory: Path) -> 
             paths[str(path)] = name
         argv = (program, "--reporter", "json", "--pg-version", f"{major}.0", *paths)
         try:
-            done = subprocess.run(
-                argv, cwd=directory, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT,
-                check=False,
+            done = processes.run(
+                argv, cwd=directory, capture_output=True, text=True, stdin=processes.DEVNULL, timeout=_TIMEOUT,
             )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except (OSError, processes.TimeoutExpired) as error:
             raise ProvisionError(
                 f"{program} cannot be run", evidence=[str(error)], next_step=f"{program} --version"
             ) from None

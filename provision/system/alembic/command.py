@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.child.fill import fill
 from provision.errors import StepFailedError, UnavailableError
+from provision.system import processes
 from provision.system.alembic import errors as alembic_errors
 from provision.system.alembic.events import MigrationEvent
 from provision.system.alembic.process import environment
@@ -59,7 +59,7 @@ def serve(run: Run) -> None:
     run.on_event(MigrationEvent("done", run.tree.command[0], seconds=time.monotonic() - began))
 
 
-def _start(run: Run, log: int) -> subprocess.Popen[bytes]:
+def _start(run: Run, log: int) -> processes.Popen[bytes]:
     tree, endpoint = run.tree, run.endpoint
     login = {
         "host": endpoint.host,
@@ -72,9 +72,9 @@ def _start(run: Run, log: int) -> subprocess.Popen[bytes]:
     values = {**login, "url": fill(url, login)}
     given = {name: fill(value.reveal(), values) for name, value in tree.env.items()}
     try:
-        return subprocess.Popen(
+        return processes.start(
             tree.command,
-            stdin=subprocess.DEVNULL,
+            stdin=processes.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=run.location.cwd,
@@ -89,10 +89,10 @@ def _start(run: Run, log: int) -> subprocess.Popen[bytes]:
         ) from None
 
 
-def _wait(run: Run, process: subprocess.Popen[bytes]) -> int | None:
+def _wait(run: Run, process: processes.Popen[bytes]) -> int | None:
     """Wait for the end of the program, and return its status; None when the time is over."""
     while (left := run.deadline - time.monotonic()) > 0:
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(processes.TimeoutExpired):
             return process.wait(min(left, _LOOK_EVERY))
         run.look()
     return None
@@ -107,9 +107,9 @@ def _driver_way(printed: list[str]) -> str | None:
     return f"name a driver that the program has, under `migrations`: url_driver: postgresql+{other}"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: processes.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
+    with suppress(processes.TimeoutExpired):
         process.wait(_GRACE)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

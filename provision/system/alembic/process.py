@@ -10,7 +10,6 @@ import json
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ import provision
 from provision.child.fill import PLACE
 from provision.errors import StepFailedError
 from provision.spec.masking import is_secret_key
+from provision.system import processes
 from provision.system.libpq import VARIABLES, without
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def environment(name: str = CHILD_NAME) -> dict[str, str]:
 class Child:
     """One child process: it imports what it needs, serves one request, and ends."""
 
-    def __init__(self, process: subprocess.Popen[bytes], python: str, log: Any) -> None:
+    def __init__(self, process: processes.Popen[bytes], python: str, log: Any) -> None:
         self.python = python
         self._process = process
         self._stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # both are pipes
@@ -81,10 +81,11 @@ class Child:
         python = str(tree.python or sys.executable)
         log = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
         try:
-            process = subprocess.Popen(
+            process = processes.start(
                 (python, str(PROGRAM)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                unknown=f"the revisions of migrations/{tree.name}: {python} was not run",
+                stdin=processes.PIPE,
+                stdout=processes.PIPE,
                 stderr=log,
                 cwd=cwd,
                 env=environment(name),
@@ -144,7 +145,7 @@ class Child:
     def close(self, *, now: bool = True) -> int:
         """See the child ended, with whatever it has started, and return its exit status; ``now`` gives it no time."""
         if self._process.returncode is None:  # once it is closed, its number can be somebody else's
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(processes.TimeoutExpired):
                 self._process.wait(0 if now else _GRACE)
             with suppress(ProcessLookupError, PermissionError):  # it has ended, and has left nothing behind
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,0 +1,56 @@
+"""Programs are started here, and nowhere else: with ``--no-commands``, none that a spec names is."""
+
+from __future__ import annotations
+
+import subprocess
+from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, Popen, TimeoutExpired
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from provision.system import no_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Popen", "TimeoutExpired", "run", "start"]
+
+
+@overload
+def run(argv: Sequence[Any], *, text: Literal[True], unknown: str = "", **options: Any) -> CompletedProcess[str]: ...
+
+
+@overload
+def run(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> CompletedProcess[bytes]: ...
+
+
+def run(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> CompletedProcess[Any]:
+    """Run a program to its end, whatever its exit code is; the ``options`` are those of :func:`subprocess.run`.
+
+    ``unknown`` says what is not known where it was not run (`the password: its program was not run`).
+
+    Raises:
+        NotRunError: ``--no-commands`` forbids it.
+        OSError: it cannot be run.
+        TimeoutExpired: it was given a time, which is over.
+    """
+    no_commands.refuse(unknown or _unknown(argv))
+    return subprocess.run(argv, check=False, **options)
+
+
+def start(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> Popen[bytes]:
+    """Start a program; the ``options`` are those of :class:`subprocess.Popen`, and ``unknown`` is as above.
+
+    Raises:
+        NotRunError: ``--no-commands`` forbids it.
+        OSError: it cannot be run.
+    """
+    no_commands.refuse(unknown or _unknown(argv))
+    return Popen(argv, **options)
+
+
+def ps(*arguments: str) -> str:
+    """Return what ``ps`` prints. It is the system's own, and the spec has no influence on it."""
+    return subprocess.run(("ps", *arguments), capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _unknown(argv: Sequence[Any]) -> str:
+    return f"what {argv[0]} does: it was not run"
