@@ -80,6 +80,7 @@ class Trace:
 
         event.listen(Engine, "before_cursor_execute", self._before)
         event.listen(Engine, "after_cursor_execute", self._after)
+        event.listen(Engine, "handle_error", self._failed)
 
     def _before(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         line = self._line()
@@ -117,6 +118,11 @@ class Trace:
                 if oid in before.relations and oid in first.relations and before.relations[oid][2] != node
             ],
         )
+
+    def _failed(self, context: Any) -> None:
+        """Say that a statement has ended for which our parent waits; what a revision makes of the error is its own."""
+        if CONCURRENTLY.search(context.statement or ""):
+            self._progress.channel.say("statement-failed")
 
     def _line(self) -> int | None:
         """Return the line of the running revision's file that sent a statement; None: it is Alembic's own."""

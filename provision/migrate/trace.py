@@ -98,7 +98,9 @@ class _Seen:
 
     def hear(self, child: Child, event: Event) -> None:
         if event["event"] == "concurrently" and self.endpoint is not None:
-            self._waited = alembic_gate.locks_of(self.endpoint, event["pid"], child.go_on)
+            self._waited = alembic_gate.locks_of(self.endpoint, event["pid"], child)
+        elif event["event"] == "statement-failed":
+            self._waited = None
         elif event["event"] == "statement":
             self.statements.append(self._traced(event))
             self._waited = None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "squawk"
 _TIMEOUT = 120.0
+_PRINTS_ANNOTATIONS = "GITHUB_ACTIONS"
+"""With this variable, squawk 2.20 to 2.56 prints annotations before its JSON, with the paths of our temporary files."""
 
 
 def find() -> str:
@@ -60,10 +62,12 @@ def run(program: str, texts: Mapping[str, str], major: int, directory: Path) -> 
             path = Path(scratch) / f"{number}.sql"
             path.write_text(text, encoding="utf-8")
             paths[str(path)] = name
+        environ = {name: value for name, value in os.environ.items() if name != _PRINTS_ANNOTATIONS}
         argv = (program, "--reporter", "json", "--pg-version", f"{major}.0", *paths)
         try:
             done = processes.run(
-                argv, cwd=directory, capture_output=True, text=True, stdin=processes.DEVNULL, timeout=_TIMEOUT,
+                argv, cwd=directory, env=environ, capture_output=True, text=True, stdin=processes.DEVNULL,
+                timeout=_TIMEOUT,
             )  # fmt: skip
         except (OSError, processes.TimeoutExpired) as error:
             raise ProvisionError(

@@ -116,6 +116,24 @@ def test_a_missing_squawk_is_told_with_the_command_that_installs_it(tmp_path: Pa
     assert f"next: {python} -m pip install 'squawk-cli>=2,<3'" in done.stderr
 
 
+def test_a_squawk_that_prints_annotations_is_understood(tmp_path: Path) -> None:
+    """squawk 2.20 to 2.56 does, under GITHUB_ACTIONS."""
+    spec(tmp_path, alpha=FIRST, beta=SECOND)
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    old = python.with_name("squawk")
+    real = Path(sys.executable).with_name("squawk")
+    old.write_text(
+        f'#!/bin/sh\n[ -z "$GITHUB_ACTIONS" ] || echo "::warning file=0.sql,line=1::slow"\nexec {real} "$@"\n'
+    )
+    old.chmod(0o755)
+    places = f"{ROOT}{os.pathsep}{sysconfig.get_paths()['purelib']}"
+    words = ("--all", "--json", "spec.yml")
+    done = run(tmp_path, *words, code=1, python=str(python), PYTHONPATH=places, GITHUB_ACTIONS="true")
+    assert [each["rule"] for each in json.loads(done.stdout)["findings"]] == ["require-concurrent-index-creation"]
+
+
 @pytest.mark.parametrize("words", [("--all", "base:head"), ("--trace", "--all"), ("--trace", "base:head"), ("a", "b")])
 def test_what_does_not_go_together_is_a_slip_on_the_command_line(words: tuple[str, ...], tmp_path: Path) -> None:
     spec(tmp_path, alpha=FIRST)

@@ -96,6 +96,26 @@ def test_a_table_that_the_revision_has_locked_elsewhere_does_not_stop_it(tmp_pat
     assert [each.concurrently for each in found.statements] == [False, True]
 
 
+QUICK = """
+with op.get_context().autocommit_block():
+    for number in range(8):
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS ix_{number}")
+    for number in range(2):
+        try:
+            op.execute("CREATE INDEX CONCURRENTLY cc ON nowhere (id)")
+        except sa.exc.ProgrammingError:
+            op.get_bind().exec_driver_sql("SELECT pg_sleep(0.2)")
+"""
+
+
+@pytest.mark.timeout(120)  # ten statements that are waited for in vain take longer
+def test_a_statement_that_has_ended_is_not_waited_for(tmp_path: Path, database: Server) -> None:
+    tree = tree_of(tmp_path, trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": QUICK}))
+    trees.run(tree.declared, database.endpoint, "alpha")
+    found = trace(tree, database.endpoint, ("alpha",), ("beta",))
+    assert [each.concurrently for each in found.statements] == [True] * 8 + [False] * 2
+
+
 def test_a_revision_that_fails_fails_on_the_copy(tmp_path: Path, database: Server) -> None:
     tree = tree_of(tmp_path, trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "op.drop_table('no')"}))
     trees.run(tree.declared, database.endpoint, "alpha")

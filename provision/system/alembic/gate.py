@@ -16,11 +16,10 @@ from provision.errors import UnavailableError
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import psycopg2.extensions
 
     from provision.model import Endpoint
+    from provision.system.alembic.process import Child
 
 _PATIENCE = 30.0
 _POLL = 0.005
@@ -38,14 +37,13 @@ WHERE pid = %(pid)s AND granted AND locktype = 'relation' AND relkind IN ('r', '
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND nspname !~ '^(pg_|information_schema$)'
 """
-_STATE = """
-SELECT EXISTS (SELECT 1 FROM pg_locks WHERE pid = %(pid)s AND NOT granted),
-       coalesce((SELECT state FROM pg_stat_activity WHERE pid = %(pid)s), 'gone')
-"""
+_WAITS = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE pid = %(pid)s AND NOT granted)"
 
 
-def locks_of(endpoint: Endpoint, pid: int, go_on: Callable[[], None]) -> set[tuple[str, str]]:
-    """Let a session go on that is about to run such a statement; return the tables that it locks, and the modes.
+def locks_of(endpoint: Endpoint, pid: int, child: Child) -> set[tuple[str, str]]:
+    """Let a child go on that is about to run such a statement; return the tables that it locks, and the modes.
+
+    ``pid`` is the child's session on the server. The child speaks as soon as the statement has ended.
 
     Raises:
         UnavailableError: the server cannot be reached.
@@ -55,9 +53,9 @@ def locks_of(endpoint: Endpoint, pid: int, go_on: Callable[[], None]) -> set[tup
     with closing(connect(endpoint, read_only=False)) as gate, closing(connect(endpoint, read_only=True)) as eyes:
         try:
             _shut(gate)
-            go_on()
+            child.go_on()
             with eyes.cursor() as look:
-                return _watched(look, pid)
+                return _watched(look, pid, child)
         except psycopg2.Error as error:
             raise UnavailableError(
                 "the server went away while a statement ran",
@@ -85,18 +83,15 @@ def _shut(gate: psycopg2.extensions.connection) -> None:
                 gate.rollback()
 
 
-def _watched(look: psycopg2.extensions.cursor, pid: int) -> set[tuple[str, str]]:
+def _watched(look: psycopg2.extensions.cursor, pid: int, child: Child) -> set[tuple[str, str]]:
     """Return what a session locks until it waits, or has ended its statement."""
     seen: set[tuple[str, str]] = set()
-    has_begun = False
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        look.execute(_STATE, {"pid": pid})
-        is_waiting, state = look.fetchone() or (False, "gone")
+        look.execute(_WAITS, {"pid": pid})
+        (is_waiting,) = look.fetchone() or (False,)
         look.execute(_SEEN, {"pid": pid})  # after it, so that nothing is missed when it waits
         seen |= {(str(name), str(mode)) for name, mode in look.fetchall()}
-        has_begun = has_begun or state == "active"
-        if is_waiting or state == "gone" or (has_begun and state != "active"):
+        if is_waiting or child.has_spoken(within=_POLL):
             break
-        time.sleep(_POLL)
     return seen

@@ -112,6 +112,12 @@ class Child:
             self._stdin.write(b"\n")
             self._stdin.flush()
 
+    def has_spoken(self, within: float) -> bool:
+        """Tell whether there is an event, or the end of all, to be read; wait ``within`` seconds for it."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            return bool(self._unread or selector.select(within))
+
     def events(self, deadline: float, every: float | None = None) -> Iterator[Event]:
         """Yield what the child says until it ends, and ``quiet`` when it has said nothing for ``every`` seconds.
 
