@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
+from provision.kinds.scram import verifier
 from provision.model import VERIFIER, Action, Address, Change, Secret, State, Step, Unknown
 from provision.model.sql import literal
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from provision.kinds import Ground
 
 KIND = "role"
-_ITERATIONS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +100,3 @@ BEGIN
 END
 $provision$;
 """
-
-
-def verifier(password: Secret, salt: bytes) -> str:
-    """Return the SCRAM-SHA-256 verifier that the server would store.
-
-    https://www.postgresql.org/docs/current/catalog-pg-authid.html ; RFC 5802, RFC 7677. The password is used as it
-    is, which equals its SASLprep form for what people type; the server falls back to the same for other text.
-    """
-    salted = hashlib.pbkdf2_hmac("sha256", _saslprep(password.reveal()).encode(), salt, _ITERATIONS)
-    client = hmac.digest(salted, b"Client Key", "sha256")
-    stored = hashlib.sha256(client).digest()
-    server = hmac.digest(salted, b"Server Key", "sha256")
-    salt64, stored64, server64 = (base64.b64encode(part).decode() for part in (salt, stored, server))
-    return f"SCRAM-SHA-256${_ITERATIONS}:{salt64}${stored64}:{server64}"
-
-
-def _saslprep(text: str) -> str:
-    if text.isascii():
-        return text
-    import unicodedata
-
-    return unicodedata.normalize("NFKC", text)

@@ -1,0 +1,74 @@
+"""The SCRAM-SHA-256 verifier that the server would store for a password, so that the password itself stays here.
+
+https://www.postgresql.org/docs/current/catalog-pg-authid.html ; RFC 5802, RFC 7677
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from provision.model import Secret
+
+_ITERATIONS = 4096
+
+
+def verifier(password: Secret, salt: bytes, iterations: int = _ITERATIONS) -> str:
+    """Return the verifier for a salt."""
+    salted = hashlib.pbkdf2_hmac("sha256", prepared(password.reveal()).encode(), salt, iterations)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    stored = hashlib.sha256(client).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    salt64, stored64, server64 = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256${iterations}:{salt64}${stored64}:{server64}"
+
+
+def prepared(text: str) -> str:
+    """Return a password as server and libpq prepare it: by SASLprep (RFC 4013), or as it is where that prohibits it.
+
+    They look for prohibited characters before they normalise, not after it as the RFC says.
+    https://github.com/postgres/postgres/blob/REL_17_STABLE/src/common/saslprep.c
+    """
+    if text.isascii():
+        return text
+    import stringprep as tables
+    import unicodedata
+
+    mapped = "".join(
+        " " if tables.in_table_c12(each) else each
+        for each in text
+        if tables.in_table_c12(each) or not tables.in_table_b1(each)
+    )
+    if not mapped or any(_is_prohibited(each) for each in mapped) or not _is_one_direction(mapped):
+        return text
+    return unicodedata.normalize("NFKC", mapped)
+
+
+def _is_prohibited(character: str) -> bool:
+    import stringprep as tables
+
+    return (
+        tables.in_table_a1(character)
+        or tables.in_table_c12(character)
+        or tables.in_table_c21_c22(character)
+        or tables.in_table_c3(character)
+        or tables.in_table_c4(character)
+        or tables.in_table_c5(character)
+        or tables.in_table_c6(character)
+        or tables.in_table_c7(character)
+        or tables.in_table_c8(character)
+        or tables.in_table_c9(character)
+    )
+
+
+def _is_one_direction(text: str) -> bool:
+    """Tell whether a text reads in one direction only: https://www.rfc-editor.org/rfc/rfc3454#section-6."""
+    import stringprep as tables
+
+    if not any(tables.in_table_d1(each) for each in text):
+        return True
+    ends = tables.in_table_d1(text[0]) and tables.in_table_d1(text[-1])
+    return ends and not any(tables.in_table_d2(each) for each in text)
