@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-NAMES = frozenset({"revision", "path", "script", "place", "sql"})
+NAMES = frozenset({"revision", "path", "script", "place", "sql", "stage", "sqlstate", "kind", "phase"})
 """What the parent looks things up with, and SQL to be run as it is: a password like ``app`` can be a part of them, and
 must not change them. No SQL is said that :meth:`Channel.tells` of."""
 
@@ -61,7 +61,8 @@ def masked_forms(secrets: Iterable[str]) -> list[str]:
     for secret in secrets:
         quoted = {quote(secret, safe=safe) for safe in ("/", "", " +")} | {quote_plus(secret)}  # " +" is SQLAlchemy's
         literal = secret.replace("'", "''")
-        forms |= {secret, literal, repr(secret)[1:-1], *quoted, *(each.replace("%", "%%") for each in quoted)}
+        escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+        forms |= {secret, literal, repr(secret)[1:-1], *escaped, *quoted, *(each.replace("%", "%%") for each in quoted)}
     return sorted((form for form in forms if form), key=len, reverse=True)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .config import Request
 
 
-_GIVEN = "a secret in it that the spec gives in `env`, `x` or `options`"
+_GIVEN = "a secret in it, or the value of a variable, that the spec gives in `env`, `x` or `options`"
 
 
 class Output(io.StringIO):

@@ -126,7 +126,7 @@ class Migrations:
     names in ``config.attributes`` to what is handed in under them. ``command`` is the program that migrates in place
     of Alembic; the tree then only tells which revisions there are. ``ledger`` says whether it is noted what was in a
     file when it was applied; None: where the server is ours. ``target_place`` is where ``target``
-    is written, as ``path:line``.
+    is written, as ``path:line``. ``masked`` is what variables put into ``env``, ``options``, ``x`` and ``command``.
     """
 
     name: str
@@ -151,6 +151,7 @@ class Migrations:
     command: tuple[str, ...] = ()
     ledger: bool | None = None
     target_place: str = field(default="", compare=False)
+    masked: tuple[Secret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class Reading:
     """Whether the value that is being read is a secret."""
     faulty: set[Mark] = field(default_factory=set)
     """Where the text is not what a spec may hold: what follows from that is not reported."""
+    given: set[str] = field(default_factory=set)
+    """What variables put into values that are masked: see :mod:`provision.spec.given`."""
     lines: ShownLines = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +105,25 @@ class Reading:
         if "$" not in node.text:
             return node.text
         return re.sub(_VARIABLE, self._variable, node.text)
+
+    def given_text(self, node: Scalar) -> str:
+        """Return the text of ``node`` with its variables put in, whose values are masked from then on.
+
+        Raises:
+            Wrong: a variable is not set, or is not written as it has to be.
+        """
+        text = self.text(node)
+        self.given.update(self.environ.get(name, "") for name in self.variables(node))
+        return text
+
+    def filled(self, node: Scalar, instead: str | None) -> str:
+        """Return the text of ``node`` with its variables put in, or with ``instead`` of them; no fault is one here."""
+
+        def put(match: re.Match[str]) -> str:
+            default = match["default"] or ""
+            return instead + default if instead is not None else self.environ.get(match["name"] or "", default)
+
+        return re.sub(_VARIABLE, put, node.text)
 
     def variables(self, node: Scalar) -> tuple[str, ...]:
         """Return the names of the variables in the text of ``node``."""

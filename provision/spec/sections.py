@@ -6,9 +6,11 @@ None is known and comes with a later version.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provision.spec.credentials import CREDENTIALS_KEYS
+from provision.spec.given import masked
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
 from provision.spec.model import Spec
 from provision.spec.readers import choice, existing, name
@@ -104,6 +106,6 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         name=environment,
         server=found,
         templates=values.get("templates"),
-        migrations=values.get("migrations", ()),
+        migrations=tuple([replace(tree, masked=masked(reading)) for tree in values.get("migrations", ())]),
         templates_may=values.get("templates_may", ()),
     )

@@ -50,7 +50,7 @@ x_arguments = templates("an argument of `-x`", "{tenant: acme}", _OPTION)
 
 def _template(node: Node, reading: Reading) -> Secret:
     found = scalar(node, "a text")
-    value = reading.text(found)
+    value = reading.given_text(found)
     if "\0" in value:
         raise Wrong("the text has a NUL in it")
     for name in unknown(_ENVIRONMENT.sub("", found.text)):
@@ -104,7 +104,7 @@ def argv(node: Node, reading: Reading) -> tuple[str, ...]:
 def _argument(node: Node, reading: Reading) -> str:
     if isinstance(node, Scalar) and node.is_null:
         raise Wrong("an argument is missing", 'an empty one is `""`')
-    value: Any = reading.text(scalar(node, "a text"))
+    value: Any = reading.given_text(scalar(node, "a text"))
     if "\0" in value:
         raise Wrong("an argument cannot have a NUL in it")
     return str(value)

@@ -159,7 +159,10 @@ def test_rendering_connects_to_nothing_and_tells_no_password(tmp_path: Path, dat
     graph, location = load(tree)
     done = alembic_ask.render((tree, graph, location), upgrade=True, rows=(), names=("alpha",), at=database.endpoint)
     assert done.revisions[0].sql == ""
-    assert done.revisions[0].reason == "its SQL has a secret in it that the spec gives in `env`, `x` or `options`"
+    assert (
+        done.revisions[0].reason
+        == "its SQL has a secret in it, or the value of a variable, that the spec gives in `env`, `x` or `options`"
+    )
     assert "top secret" not in repr(done)
     own = trees.write(tmp_path / "own", {"alpha": "pass"}, env=ONLINE.replace(
         'context.config.get_main_option("sqlalchemy.url")', f'"sqlite:///{tmp_path}/own.db"'))  # fmt: skip

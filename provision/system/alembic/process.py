@@ -169,11 +169,11 @@ class Child:
 
 
 def secrets_of(tree: Migrations) -> list[str]:
-    """Return what a tree is given under names of secrets, to be masked in everything that its programs say."""
+    """Return what a tree is given by variables or under names of secrets; all that its programs say is masked."""
     values = [
         value.reveal()
         for given in (tree.options, tree.env, tree.x)
         for name, value in given.items()
         if is_secret_key(name)
     ]
-    return [each for each in values if not PLACE.search(each)]
+    return [*(each for each in values if not PLACE.search(each)), *(each.reveal() for each in tree.masked)]
