@@ -133,5 +133,10 @@ def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
 
 
 def of_files(spec: Spec, rendered: tuple[WriteFile, ...]) -> dict[Address, State]:
-    """Return the files as states."""
-    return file.desired(rendered, spec.home)
+    """Return the files as states, but for a password that was not read."""
+    return file.desired(known(rendered), spec.home)
+
+
+def known(rendered: tuple[WriteFile, ...]) -> tuple[WriteFile, ...]:
+    """Return the files without that of a password that was not read: no other secret is empty."""
+    return tuple(each for each in rendered if isinstance(each.content, str) or each.content.reveal())

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from provision import foreign
 from provision.errors import RefusedError
 from provision.kinds import collation, database, foreign_settings, migrations, role, server, settings
-from provision.model import UNKNOWN
+from provision.model import NOT_KNOWN, UNKNOWN
+from provision.system import no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 
@@ -35,6 +36,10 @@ def look(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Addres
     }
     if at is None:
         return ({} if seen.site.is_fresh else unknown), status
+    if no_commands.is_on():
+        return _unseen(
+            seen, {**dict.fromkeys((*server.desired(spec.name), *role.desired(spec.server.user)), UNKNOWN), **unknown}
+        )
     query = ReadOnlyQuery(at, told=seen.site.is_ours)
     try:
         found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
@@ -67,6 +72,14 @@ def look(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Addres
         return found, _with_details(status, found, query, place)
     finally:
         query.close()
+
+
+def _unseen(seen: World, unknown: dict[Address, State | Unknown]) -> tuple[dict[Address, State | Unknown], Status]:
+    """Return what is known of a server that runs without a login: that it is there, where it is ours."""
+    no_commands.leaves_out(f"{', '.join(map(str, unknown))}: provision did not log in")
+    revisions = {tree.name: (NOT_KNOWN,) for tree in seen.spec.migrations}
+    status = replace(seen.site.status, version=NOT_KNOWN, revisions=revisions)
+    return unknown, status if seen.site.is_ours else replace(status, server=NOT_KNOWN)
 
 
 def _locked_out(

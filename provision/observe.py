@@ -12,23 +12,31 @@ from typing import TYPE_CHECKING
 from provision import desired as desires
 from provision import inside, runtimes
 from provision import plan as planner
-from provision.errors import MigrationsError, ProvisionError, RefusedError, UnavailableError, UnknownRevisionError
+from provision.errors import (
+    MigrationsError,
+    NotRunError,
+    ProvisionError,
+    RefusedError,
+    UnavailableError,
+    UnknownRevisionError,
+)
 from provision.eyes import Eyes
-from provision.kinds import file
-from provision.model import Plan, Status, Wishes
+from provision.kinds import file, migrations
+from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
 from provision.spec.model import PasswordGenerated
-from provision.system import files, lock, secrets
+from provision.system import files, lock, no_commands, secrets
 from provision.system.limits import limited
 from provision.trees import Trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from provision.desired import Inputs
     from provision.model import Address, Desired, Endpoint, Observed, State, Unknown, WriteFile
     from provision.runtimes import Site
-    from provision.spec.model import Spec
+    from provision.spec.model import Migrations, Spec
 
 __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
 
@@ -113,7 +121,9 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
 def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     module = runtimes.load(name)
     spec = _with_ledgers(module.located(spec, eyes), is_ours=name in choice.HOMES)
-    trees = Trees(spec)
+    # What an untrusted checkout brings in .provision/ is not taken for what an earlier run of ours has kept there.
+    is_trusted = not no_commands.is_on()
+    trees = Trees(spec, cached=is_trusted)
     inputs = desires.Inputs(
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),
@@ -121,7 +131,7 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
         password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
         graphs=trees,
         rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES},
-        memo=files.read_text(spec.home / desires.MEMO),
+        memo=files.read_text(spec.home / desires.MEMO) if is_trusted else None,
     )
     written = desires.files(spec, inputs, limited)
     site = module.examine(spec, written, eyes)
@@ -192,6 +202,8 @@ def overview(spec: Spec) -> Survey:
 
 def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) -> Survey:
     seen = world(spec, runtime=runtime, moving=True)
+    unread = _unread(seen)
+    spec = replace(spec, migrations=tuple(each for each in spec.migrations if each.name not in unread))
     configuration = next((str(each.content) for each in seen.files if each.path.name == "postgresql.conf"), None)
     wanted = {
         **desires.of_files(spec, seen.files),
@@ -202,6 +214,8 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) 
         **file.observe(wanted, files.read_text, files.mode_of),
         **seen.site.observed,
     }
+    wanted |= {migrations.address(each): migrations.Revisions(()) for each in unread.values()}
+    found |= {migrations.address(each): UNKNOWN for each in unread.values()}
     at = seen.site.endpoint(seen.inputs.password)
     found_inside, status = inside.look(seen, wanted, at)
     found |= found_inside
@@ -212,8 +226,21 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) 
             explain(error, seen)
         if refusing:
             raise
-        return Survey(seen, wanted, found, Plan(()), at, status, error)
+        return Survey(seen, wanted, found, Plan((), unknown=no_commands.unknown()), at, status, error)
+    steps = (*plan.steps, *map(migrations.unread, unread.values()))
+    plan = replace(plan, steps=steps, unknown=no_commands.unknown())
     return Survey(seen, wanted, found, plan, at, status, wishes=wishes)
+
+
+def _unread(seen: World) -> dict[str, Migrations]:
+    """Return the trees whose revisions only a program can tell that may not be run."""
+    found = {}
+    for tree in seen.spec.migrations if no_commands.is_on() else ():
+        try:
+            seen.trees[tree.name]
+        except NotRunError:
+            found[tree.name] = tree
+    return found
 
 
 def explain(error: UnknownRevisionError, seen: World) -> None:
@@ -248,7 +275,17 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
         rendered={},
         memo=None,
     )
-    return desires.files(spec, inputs, limited)
+    return desires.known(desires.files(spec, inputs, limited))
+
+
+def untrusted() -> AbstractContextManager[None]:
+    """Run nothing that the spec names, and log in nowhere, within this context: ``--no-commands``."""
+    return no_commands.active()
+
+
+def unknown() -> tuple[str, ...]:
+    """Return what is not known because of that, a sentence each."""
+    return no_commands.unknown()
 
 
 def endpoint(spec: Spec) -> Endpoint:

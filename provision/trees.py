@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Trees(Mapping[str, "Graph"]):
     """The revisions of each tree by its name, as they are when they are asked for first."""
 
-    def __init__(self, spec: Spec) -> None:
-        self._home = spec.home
+    def __init__(self, spec: Spec, *, cached: bool = True) -> None:
+        self._home = spec.home if cached else None
         self._declared: dict[str, Migrations] = {tree.name: tree for tree in spec.migrations}
         self._read: dict[str, tuple[Graph, Location]] = {}
 
@@ -56,7 +56,8 @@ class Trees(Mapping[str, "Graph"]):
         from provision.system.alembic import files as alembic_files
 
         for name, (graph, _) in self._read.items():
-            alembic_files.remember(graph, self._cache(name))
+            if (cache := self._cache(name)) is not None:
+                alembic_files.remember(graph, cache)
 
     def _load(self, name: str) -> tuple[Graph, Location]:
         if name not in self._read:
@@ -65,5 +66,5 @@ class Trees(Mapping[str, "Graph"]):
             self._read[name] = alembic_files.load(self._declared[name], self._cache(name))
         return self._read[name]
 
-    def _cache(self, name: str) -> Path:
-        return self._home / f"cache/revisions-{name}.json"
+    def _cache(self, name: str) -> Path | None:
+        return self._home / f"cache/revisions-{name}.json" if self._home else None

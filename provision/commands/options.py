@@ -12,6 +12,7 @@ from provision.report.console import Console
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from provision.errors import UsageError
     from provision.spec.model import Spec
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -19,6 +20,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_NAMES = ("provision.yml", "provision.yaml")
 SUFFIXES = {".yml", ".yaml"}
 MOST_SHOWN = 8
+_OFF = ("", "0", "false", "no", "off", "f", "n")
 
 pass_console = click.make_pass_decorator(Console)
 
@@ -69,6 +71,15 @@ _reset_overrides = click.option(
 allow_downgrade_option = _flag(
     "--allow-downgrade", sets="allow_downgrade", text="Undo revisions where the database is ahead of the target."
 )
+NO_COMMANDS = "PROVISION_NO_COMMANDS"
+no_commands_option = click.option(
+    "--no-commands",
+    is_flag=True,
+    expose_value=False,
+    envvar=NO_COMMANDS,
+    callback=_switch("no_commands"),
+    help=f"Run nothing that the spec names, and log in nowhere ({NO_COMMANDS}=1 in the environment says the same).",
+)
 _spec = click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC]")
 
 
@@ -117,6 +128,13 @@ def load_spec(console: Console, given: Path | None) -> Spec:
     console.spec = shell_word(path)
     import os
 
+    if console.no_commands:
+        from provision.observe import untrusted
+
+        click.get_current_context().with_resource(untrusted())
+    elif os.environ.get(NO_COMMANDS, "") not in _OFF:
+        raise _runs_commands(console.spec)
+
     from provision.spec.load import load
 
     found = load(path, os.environ)
@@ -126,6 +144,18 @@ def load_spec(console: Console, given: Path | None) -> Spec:
         trees = tuple(replace(tree, allow_downgrade=True) for tree in found.migrations)
         return replace(found, migrations=trees)
     return found
+
+
+def _runs_commands(spec: str) -> UsageError:
+    """Return the error of a verb that cannot do its work without what the spec names."""
+    from provision.errors import UsageError
+
+    command = click.get_current_context().command_path
+    return UsageError(
+        f"`{command}` runs what the spec names, and {NO_COMMANDS} forbids that",
+        evidence=["validate, plan, render, status and verify do without"],
+        next_step=f"provision plan {spec}   (where you trust the spec: env -u {NO_COMMANDS} {command} {spec})",
+    )
 
 
 def shell_word(path: Path) -> str:

@@ -12,6 +12,7 @@ from provision.commands.options import (
     diff_option,
     json_option,
     load_spec,
+    no_commands_option,
     pass_console,
     runtime_option,
     spec_argument,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @runtime_option
 @allow_downgrade_option
 @wishes_options
+@no_commands_option
 @json_option
 @switches
 @pass_console
@@ -75,6 +77,11 @@ def show(
     from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE
     from provision.observe import survey
 
+    if sql and console.no_commands:
+        from provision.errors import UsageError
+
+        sentence = "`--sql` renders the migrations with the project's env.py, which `--no-commands` does not run"
+        raise UsageError(sentence, next_step=f"provision plan --no-commands {console.spec}")
     found = survey(spec, runtime=runtime, wishes=wishes)
     if console.json:
         from provision.report import documents
@@ -86,7 +93,7 @@ def show(
         from provision.report import text
 
         paint = console.paint(console.out)
-        if found.plan.is_empty:
+        if found.plan.is_empty and not found.plan.unknown:
             console.say(text.nothing_to_do(found, console.elapsed(), paint))
             for line in text.left(found.plan, paint):
                 console.say(line)
@@ -101,7 +108,9 @@ def show(
                     console.say(line, whole=True)
             if sql:
                 _show_sql(console, found)
-            console.say(f"{paint('cyan', 'next:')} provision apply {console.spec}")
+            verb = "plan" if found.plan.unknown else "apply"
+            trusted = "   (where you trust the spec: it runs what the spec names)" if found.plan.unknown else ""
+            console.say(f"{paint('cyan', 'next:')} provision {verb} {console.spec}{trusted}")
     return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE
 
 

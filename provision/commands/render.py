@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import load_spec, pass_console, spec_argument, switches
+from provision.commands.options import load_spec, no_commands_option, pass_console, spec_argument, switches
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command("render", epilog="Example: provision render --stdout specs/dev.yml")
 @spec_argument
 @click.option("--stdout", "to_stdout", is_flag=True, help="Print the files (never a secret) and write nothing.")
+@no_commands_option
 @switches
 @pass_console
 def command(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
@@ -30,6 +31,8 @@ def command(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
     files = rendered(load_spec(console, spec))
     if to_stdout:
         _print(console, files)
+        for line in _unknown(console):
+            console.put(f"# ? {line}")
         return
     from provision.apply import write
     from provision.report.words import shown
@@ -39,6 +42,16 @@ def command(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
     for file in files:
         word = paint("green", "written") if file.path in changed else "unchanged"
         console.say(f"{shown(file.path)}: {word}")
+    for line in _unknown(console):
+        console.say(f"? {line}")
+
+
+def _unknown(console: Console) -> tuple[str, ...]:
+    if not console.no_commands:
+        return ()
+    from provision.observe import unknown
+
+    return unknown()
 
 
 def _print(console: Console, files: tuple[WriteFile, ...]) -> None:

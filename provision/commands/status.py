@@ -10,6 +10,7 @@ from provision.commands.options import (
     detailed_exitcode_option,
     json_option,
     load_spec,
+    no_commands_option,
     pass_console,
     spec_argument,
     switches,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @click.command("status", epilog="Example: provision status --json specs/dev.yml")
 @spec_argument
 @detailed_exitcode_option
+@no_commands_option
 @json_option
 @switches
 @pass_console

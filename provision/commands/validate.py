@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import about_spec, find_spec, json_option, pass_console, switches
+from provision.commands.options import about_spec, find_spec, json_option, no_commands_option, pass_console, switches
 
 if TYPE_CHECKING:
     from provision.report.console import Console
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.command("validate", epilog="Example: provision validate specs/*.yml")
 @click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
 @about_spec
+@no_commands_option
 @json_option
 @switches
 @pass_console

@@ -11,6 +11,7 @@ from provision.commands.options import (
     diff_option,
     json_option,
     load_spec,
+    no_commands_option,
     pass_console,
     spec_argument,
     switches,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @spec_argument
 @diff_option
 @declared_exitcode_option
+@no_commands_option
 @json_option
 @switches
 @pass_console

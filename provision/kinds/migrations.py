@@ -139,6 +139,12 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
     )
 
 
+def unread(tree: Migrations) -> Step:
+    """Return the step that stands for what a tree may bring whose revisions are not known."""
+    why = ("to ?: which revisions it has is not known",)
+    return Step(address(tree), Action.MIGRATE, UNKNOWN, None, (), why=why)
+
+
 def remarks(observed: Observed) -> tuple[str, ...]:
     """Return a sentence for each revision that was edited after it was applied, and what to do."""
     known = [state.known for _, state in sorted(observed.items()) if isinstance(state, Revisions) and state.known]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from provision.model import Action, Address, State, Step, Unknown, WaitReady
+from provision.model import UNKNOWN, Action, Address, State, Step, Unknown, WaitReady
 
 KIND = "server"
 
@@ -34,7 +34,7 @@ def plan(
     address: Address, before: State | Unknown | None, after: State | None, *, starting: bool, timeout: float
 ) -> tuple[Step, ...]:
     """Wait for a server that is being started, or that does not answer; ``timeout`` is in seconds."""
-    if before == after and not starting:
+    if not starting and (before == after or before is UNKNOWN):
         return ()
     why = () if starting else ("it runs, but does not answer",)
     return (Step(address, Action.START, before, after, (WaitReady(timeout),), why=why, reveals=True),)

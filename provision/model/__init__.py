@@ -50,6 +50,7 @@ from provision.model.server import (
     Status,
 )
 from provision.model.state import (
+    NOT_KNOWN,
     UNKNOWN,
     Address,
     Change,
@@ -63,6 +64,7 @@ from provision.model.state import (
 __all__ = [
     "INTERRUPTED",
     "MASK",
+    "NOT_KNOWN",
     "UNKNOWN",
     "VERIFIER",
     "Action",

@@ -68,23 +68,25 @@ class Plan:
     ``notes`` are differences that are left to somebody else or to another run, a sentence each: a server that we do not
     run has to be restarted, its settings are only compared, or a restart was not wanted. ``overrides`` are declared
     settings that another place keeps from being in force: an apply does all the rest, and then fails. ``remarks`` are
-    worth knowing, and no difference.
+    worth knowing, and no difference. ``unknown`` is what could not be compared because ``--no-commands`` left out what
+    tells it.
     """
 
     steps: tuple[Step, ...]
     notes: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether there is nothing to do, as far as that is known."""
         return not self.steps
 
     @property
     def differs(self) -> bool:
-        """Whether the world is not as the spec says, whoever can change that."""
-        return bool(self.steps or self.notes or self.overrides)
+        """Whether the world is not as the spec says, or may not be, whoever can change that."""
+        return bool(self.steps or self.notes or self.overrides or self.unknown)
 
 
 INTERRUPTED = "interrupted"

@@ -41,6 +41,9 @@ class Unknown(Enum):
 UNKNOWN = Unknown.UNKNOWN
 """What cannot be seen yet. It is not the same as absent."""
 
+NOT_KNOWN = "?"
+"""What stands in text and documents for what was not looked at."""
+
 Desired = Mapping[Address, State]
 Observed = Mapping[Address, State | Unknown]
 

@@ -59,6 +59,7 @@ class Console:
         self.quiet = False
         self.verbose = False
         self.allow_downgrade = False
+        self.no_commands = False
         self.colourless = False
         self.json = False
         self.spec = ""  # as the person wrote it, for the commands that are suggested

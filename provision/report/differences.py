@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.kinds.migrations import Revisions
-from provision.model import UNKNOWN, Change, State, changes
+from provision.model import NOT_KNOWN, UNKNOWN, Change, State, changes
 from provision.report.words import count, seconds
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ class Verification:
     refusal: ProvisionError | None
     notes: tuple[str, ...]
     next_step: str | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_clean(self) -> bool:
         """Whether everything is as declared."""
-        return not (self.differences or self.unseen or self.refusal or self.notes)
+        return not (self.differences or self.unseen or self.refusal or self.notes or self.unknown)
 
 
 def verification(found: Comparison) -> Verification:
@@ -68,6 +69,7 @@ def verification(found: Comparison) -> Verification:
         compared=len(found.desired) - len(unseen),
         refusal=found.refusal,
         notes=(*found.plan.overrides, *found.plan.notes),
+        unknown=found.plan.unknown,
         next_step=_next_step(found.refusal, is_mendable=bool(mendable or unseen), edits=[*edits.values()]),
     )
 
@@ -146,6 +148,8 @@ def lines(found: Comparison, seen: Verification, elapsed: float, paint: Paint) -
         return
     things = dict.fromkeys(each.address for each in seen.differences)
     verdict = f"{len(things)} of {count(seen.compared, 'thing')} not as declared" if things else "not as declared"
+    if seen.unknown and not (things or seen.notes or seen.refusal):
+        verdict = "not all of it could be compared"
     yield f"{name}: {paint('yellow', verdict)}  {seconds(elapsed)}"
     for address in things:
         yield f"  {paint('yellow', '≠')} {paint('bold', str(address))}"
@@ -153,6 +157,7 @@ def lines(found: Comparison, seen: Verification, elapsed: float, paint: Paint) -
     if seen.unseen:
         why = f" (the server is {found.status.server})" if found.status.server != "running" else ""
         yield f"  {paint('dim', '?')} cannot be seen{why}: {', '.join(map(str, seen.unseen))}"
+    yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in seen.unknown)
     yield from (f"  {paint('yellow', '!')} {note}" for note in seen.notes)
     if seen.refusal:
         yield f"  {paint('red', '✗')} apply refuses: {seen.refusal.sentence}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import SpecError
+from provision.model import NOT_KNOWN
 from provision.report.words import effects, is_foretold
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def plan(survey: Survey, files: Sequence[Document] | None = None, sql: Sequence[
         "notes": list(survey.plan.notes),
         "overrides": list(survey.plan.overrides),
         "remarks": list(survey.plan.remarks),
+        "unknown": _unknown(survey.plan.unknown),
         "clients": survey.status.clients,
     }
     more = {"files": files, "sql": sql}
@@ -77,6 +79,7 @@ def status(survey: Survey) -> Document:
         "notes": list(survey.plan.notes),
         "overrides": list(survey.plan.overrides),
         "remarks": list(survey.plan.remarks),
+        "unknown": _unknown(survey.plan.unknown),
         "clients": state.clients,
     }
 
@@ -103,6 +106,7 @@ def verification(survey: Survey, seen: Verification) -> Document:
         "unseen": [address.key for address in seen.unseen],
         "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
         "notes": list(seen.notes),
+        "unknown": _unknown(seen.unknown),
     }
 
 
@@ -178,6 +182,10 @@ def _environment(survey: Survey) -> Document:
         "runtime": {"name": survey.runtime, "reason": survey.reason},
         "endpoint": _endpoint(survey.endpoint),
     }
+
+
+def _unknown(sentences: Sequence[str]) -> list[str]:
+    return [f"{NOT_KNOWN} {each}" for each in sentences]
 
 
 def _endpoint(endpoint: Endpoint | None) -> Document | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from provision.kinds.migrations import Revisions
-from provision.model import INTERRUPTED, Action, Plan
+from provision.model import INTERRUPTED, NOT_KNOWN, Action, Plan
 from provision.report.words import count, effects, is_foretold, place, seconds, url
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ ALARM: Final = "DESTROYS DATA"
 WORD_WIDTH: Final = max(len(action) for action in Action)
 MOST_REASONS: Final = 10
 LAST_REASONS: Final = 2
+_TRUSTED: Final = "it is planned without --no-commands"
 
 
 def reasons(why: Sequence[Change | str], *, every: bool) -> Iterator[str]:
@@ -62,7 +63,8 @@ def plan(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
     for step in certain:
         yield from _step(step, paint, verbose=verbose)
     if foretold:
-        yield f"  known{' for certain' if certain else ''} once {_condition(certain)}:"
+        condition = _TRUSTED if value.unknown else _condition(certain)
+        yield f"  known{' for certain' if certain else ''} once {condition}:"
         for step in foretold:
             yield from _step(step, paint, verbose=verbose)
     yield from left(value, paint)
@@ -78,6 +80,8 @@ def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
     """Yield what differs from the spec and stays, for others or another run to change; then what is worth knowing."""
     for override in value.overrides if isinstance(value, Plan) else ():
         yield f"  {paint('red', '!')} {override}"
+    for unknown in value.unknown if isinstance(value, Plan) else ():
+        yield f"  {paint('dim', NOT_KNOWN)} {unknown}"
     for note in value.notes:
         yield f"  {paint('yellow', '!')} {note}"
     for remark in value.remarks:
@@ -213,6 +217,8 @@ def status(survey: Comparison, paint: Paint, *, verbose: bool = False) -> Iterat
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
     pending = len(survey.plan.steps)
     drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
+    if survey.plan.unknown and not pending:
+        drift = "nothing known to differ"
     drift = "not known how it differs" if survey.refusal else drift
     if stays := len(survey.plan.notes) + len(survey.plan.overrides):
         others = f"{count(stays, 'difference')} for others to change"

@@ -21,7 +21,7 @@ import provision
 from provision.child.fill import PLACE
 from provision.errors import StepFailedError
 from provision.spec.masking import is_secret_key
-from provision.system import processes
+from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES, without
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ class Child:
             StepFailedError: the interpreter cannot be run.
         """
         python = str(tree.python or sys.executable)
+        no_commands.refuse(f"the revisions of migrations/{tree.name}: {python} was not run")
         log = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
         try:
             process = processes.start(
                 (python, str(PROGRAM)),
-                unknown=f"the revisions of migrations/{tree.name}: {python} was not run",
                 stdin=processes.PIPE,
                 stdout=processes.PIPE,
                 stderr=log,
