@@ -23,6 +23,7 @@ class Eyes:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._volumes: dict[str, dict[str, Any]] = {}
+        self._images: dict[str, dict[str, Any] | None] = {}
 
     @cached_property
     def machine(self) -> Machine:
@@ -68,6 +69,12 @@ class Eyes:
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""
         return self.reader.get(path, **parameters)
+
+    def image(self, reference: str) -> Mapping[str, Any] | None:
+        """Return the engine's JSON of an image, as it was at the first call; None where the engine has none."""
+        if reference not in self._images:
+            self._images[reference] = self.engine(f"/images/{reference}/json")
+        return self._images[reference]
 
     def volumes(self, label: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the engine's volumes that have a label, by name, as they were at the first call."""

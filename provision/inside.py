@@ -16,7 +16,7 @@ from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.model import Address, Desired, Endpoint, State, Status, Unknown
+    from provision.model import Address, Desired, Endpoint, Observed, State, Status, Unknown
     from provision.observe import World
     from provision.spec.model import Spec
 
@@ -118,6 +118,17 @@ def _refuse_another(seen: World, inside: State | Unknown | None, at: Endpoint) -
         evidence=[f"it reads its settings from {theirs}", f"the one that was started reads {seen.site.config_file}"],
         next_step="stop the other one, or set another `server.port`",
     )
+
+
+def check_data(seen: World, found: Observed) -> None:
+    """Refuse to go on with a server of ours that keeps its data where it would be gone with the container.
+
+    Raises:
+        RefusedError: with how to bring the data there.
+    """
+    inside = found.get(settings.ADDRESS)
+    if seen.site.is_ours and isinstance(inside, settings.Settings):
+        seen.site.check_data(inside.around.data_directory)
 
 
 def _with_clients(

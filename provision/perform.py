@@ -164,7 +164,7 @@ class Performer:
         look = self.world.eyes
         try:
             read = contents.reader(look, effect)
-            contents.check(self.world.spec, "the mounted data", effect.target, read, must_hold=effect.must_hold)
+            contents.check(self.world.spec, "the mounted data", effect.below, read, must_hold=effect.must_hold)
         except RefusedError:
             self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
             raise

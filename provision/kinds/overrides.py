@@ -35,8 +35,8 @@ SELECT 'rule', 0, coalesce(rolname, ''), coalesce(datname, ''),
 FROM pg_db_role_setting LEFT JOIN pg_roles ON pg_roles.oid = setrole
     LEFT JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) AS entry
 UNION ALL
-SELECT 'server', count(*), current_setting('config_file'), '', '', '' FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND usename IS NOT NULL
+SELECT 'server', count(*), current_setting('config_file'), current_setting('data_directory'), '', ''
+FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename IS NOT NULL
     AND application_name <> 'provision' AND pid <> pg_backend_pid()
 ORDER BY 1, 2, 3, 4, 5
 """
@@ -79,10 +79,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What was seen beside the settings: how many clients are connected, and every other place that sets something."""
+    """What was seen beside the settings: how many clients are connected, and every other place that sets something.
+
+    ``config_file`` and ``data_directory`` are the server's own words.
+    """
 
     clients: int = 0
     config_file: str = ""
+    data_directory: str = ""
     lines: tuple[Line, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -93,15 +97,15 @@ class Around:
 
 def observe(query: Query, *, major: int, database: str) -> Around:
     """Read the lines of all configuration files, the rules for roles and databases, and count the clients."""
-    lines, rules, clients, config_file = [], [], 0, ""
+    lines, rules, clients, places = [], [], 0, ("", "")
     for kind, number, place, other, name, value in query.rows(_QUERY, database=database):
         if kind == "line":
             lines.append(Line(place, int(other), canonical_name(major, name), value))
         elif kind == "rule":
             rules.append(Rule(place, other, canonical_name(major, name), value))
         else:
-            clients, config_file = number, place
-    return Around(clients, config_file, tuple(lines), tuple(rules))
+            clients, places = number, (place, other)
+    return Around(clients, *places, tuple(lines), tuple(rules))
 
 
 def altered(around: Around, config_file: str) -> dict[str, Line]:

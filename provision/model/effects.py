@@ -96,12 +96,13 @@ class CheckData:
     """Look at what is mounted at ``target`` in a container that was made and not started.
 
     What another major version made is refused, and the container goes away again; with ``must_hold``, so is what holds
-    no data at all.
+    no data at all. ``below`` is the path of the data directory in it.
     """
 
     container: str
     target: str
     must_hold: bool = False
+    below: str = ""
 
 
 @dataclass(frozen=True, slots=True)

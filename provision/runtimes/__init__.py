@@ -65,6 +65,9 @@ class Look(Protocol):
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""
 
+    def image(self, reference: str) -> Mapping[str, Any] | None:
+        """Return the engine's JSON of an image, as it was at the first call; None where the engine has none."""
+
     def volumes(self, label: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the engine's volumes that have a label (``name=value``), by name, as they were at the first call."""
 
@@ -133,6 +136,13 @@ class Site(Protocol):
 
         Raises:
             provision.errors.RefusedError: they would disturb what is not ours, or cost data.
+        """
+
+    def check_data(self, directory: str) -> None:
+        """Refuse to go on with a server that runs on another data directory than the one that is kept.
+
+        Raises:
+            provision.errors.RefusedError: with how to bring the data there.
         """
 
     def endpoint(self, password: Secret) -> Endpoint | None:

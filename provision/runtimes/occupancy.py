@@ -21,12 +21,12 @@ _LOST_AND_FOUND = "lost+found"
 _SHOWN = 3
 
 
-def strangers(entries: Callable[[str], Sequence[str] | None], *, by_major: bool) -> tuple[str, ...] | None:
+def strangers(entries: Callable[[str], Sequence[str] | None], *, below: str) -> tuple[str, ...] | None:
     """Return what is in a directory and is not a server's data; None where we may not look, nothing where data is.
 
     ``entries`` lists a directory below it: names, none where it is no directory, None where that is not allowed.
-    ``by_major``: the data is to be in a directory below it, like ``18/docker``, so what a file system has of its own is
-    not in the way. What was made by which major, and at which depth, is not asked here.
+    ``below`` is where in it the data is to be, like ``18/docker``; what a file system has of its own is in the way only
+    where that is the directory itself. What was made by which major, and at which depth, is not asked here.
     """
     top = entries("")
     if top is None:
@@ -34,14 +34,21 @@ def strangers(entries: Callable[[str], Sequence[str] | None], *, by_major: bool)
     if _VERSION in top:
         return ()
     majors = [each for each in top if each.isascii() and each.isdecimal()]
-    below = [entries(each) for each in ("data", *(f"{major}/docker" for major in majors)) if each.split("/")[0] in top]
-    if any(each is not None and _VERSION in each for each in below):
+    places = ({"data", below} - {""}) | {f"{major}/docker" for major in majors}
+    found = [entries(each) for each in places if each.split("/")[0] in top]
+    if any(each is not None and _VERSION in each for each in found):
         return ()
-    if None in below:
+    if None in found:
         return None
-    empty = {each for each in majors if by_major and entries(each) == ("docker",) and entries(f"{each}/docker") == ()}
-    own = {*empty, _LOST_AND_FOUND} if by_major else empty
-    return tuple(sorted(each for each in top if each not in own))
+    own = {each.split("/")[0] for each in places if below and _is_empty(entries, each)}
+    return tuple(sorted(each for each in top if each not in ({*own, _LOST_AND_FOUND} if below else own)))
+
+
+def _is_empty(entries: Callable[[str], Sequence[str] | None], path: str) -> bool:
+    """Tell whether there is nothing at a path, nor beside it on the way there."""
+    parts = path.split("/")
+    way = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+    return all(entries(each) == (parts[depth],) for depth, each in enumerate(way, 1)) and entries(path) == ()
 
 
 def refusal(spec: Spec, path: Path, found: Sequence[str]) -> RefusedError:

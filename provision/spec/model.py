@@ -87,12 +87,21 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """Where an image keeps the data: its data directory, and what is mounted there or above it."""
+
+    directory: str
+    mount: str
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """The server: where it lives, what it is, and how to log in.
 
     ``sslmode`` and ``sslrootcert`` are libpq's, and ``settings_via`` says how settings reach a server that somebody
     else runs; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
-    scripts in the order in which they run on a new data directory.
+    scripts in the order in which they run on a new data directory. ``layout`` is that of the image, once the engine has
+    shown it.
     """
 
     image: str
@@ -115,6 +124,7 @@ class Server:
     settings_via: Literal["alter_system"] | None
     bin_dir: Path | None = None
     initdb: tuple[Path, ...] = ()
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,11 +181,14 @@ class Engine:
         self.client.restart(name, timeout=body["timeout"])
 
     def _remove_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        """Remove a container and its anonymous volumes, if it is there, and wait until its name is free again."""
+        """Remove a container, if it is there, and wait until its name is free again.
+
+        Its anonymous volumes go with it, unless the body says ``"volumes": False``.
+        """
         import docker.errors
 
         with suppress(docker.errors.NotFound):
-            self.client.remove_container(name, v=True, force=body.get("force", False))
+            self.client.remove_container(name, v=body.get("volumes", True), force=body.get("force", False))
         deadline = time.monotonic() + _REMOVAL_TIMEOUT
         while True:
             try:

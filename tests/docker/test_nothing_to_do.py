@@ -51,8 +51,8 @@ def test_a_second_apply_asks_little(running: Environment) -> None:
         running.apply(DOCKER_HOST=url)
     assert [each.partition("?")[0] for each in requests] == [
         "GET /volumes",
-        f"GET /containers/{running.name}/json",
         "GET /images/postgres:17/json",
+        f"GET /containers/{running.name}/json",
         "GET /containers/json",
     ]
     statements = running.statements(skip=lines)

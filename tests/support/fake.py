@@ -85,6 +85,9 @@ class World:
             return image(int(name.rpartition(":")[2])) if name in self.images else None
         return self.objects.get(f"{kind}/{name.removesuffix('/json')}")
 
+    def image(self, reference: str) -> Any:
+        return self.engine(f"/images/{reference}/json")
+
     def volumes(self, _label: str) -> Mapping[str, Any]:
         return {}
 

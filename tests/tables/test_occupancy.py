@@ -42,8 +42,8 @@ def test_what_is_in_the_way(
     def entries(below: str) -> tuple[str, ...] | None:
         return tree.get(below, ())
 
-    assert occupancy.strangers(entries, by_major=False) == up_to_17
-    assert occupancy.strangers(entries, by_major=True) == from_18
+    assert occupancy.strangers(entries, below="") == up_to_17
+    assert occupancy.strangers(entries, below="18/docker") == from_18
 
 
 def spec(path: str, home: str = "/home/ann") -> Path:
@@ -86,10 +86,9 @@ def test_what_is_said(place: str, found: tuple[str, ...], names: str, example: s
 def test_what_only_the_engine_sees_has_to_be_data() -> None:
     text = b"name: shop\nserver: {image: postgres:17, data: {path: /srv/db}}\n"
     declared = read(Path("/srv/shop/spec.yml"), text, {})
-    place = "/var/lib/postgresql/data"
-    contents.check(declared, "it", place, {"PG_VERSION": "17\n"}.get, must_hold=True)
-    contents.check(declared, "it", place, {}.get)
+    contents.check(declared, "it", "", {"PG_VERSION": "17\n"}.get, must_hold=True)
+    contents.check(declared, "it", "", {}.get)
     with pytest.raises(RefusedError, match="the directory /srv/db holds no data of a server"):
-        contents.check(declared, "it", place, {}.get, must_hold=True)
+        contents.check(declared, "it", "", {}.get, must_hold=True)
     with pytest.raises(RefusedError, match="was made by PostgreSQL 16"):
-        contents.check(declared, "it", place, {"PG_VERSION": "16\n"}.get, must_hold=True)
+        contents.check(declared, "it", "", {"PG_VERSION": "16\n"}.get, must_hold=True)

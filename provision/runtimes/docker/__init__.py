@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.model import WriteFile
@@ -29,8 +29,6 @@ CONFIG = "config/postgresql.conf"
 SERVER = "config/postgres"
 FILES = {COMPOSE: 0o644, CONFIG: 0o644, SERVER: 0o755}
 TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2", "postgres.sh.j2")
-
-_FIRST_MAJOR_WITH_ITS_OWN_DIRECTORY = 18
 
 
 def made(spec: Spec, look: Look) -> str | None:
@@ -85,10 +83,25 @@ def port(spec: Spec, look: Look) -> int:
 
 
 def located(spec: Spec, look: Look) -> Spec:
-    """Return the spec with the volume that holds the data now, which may be the one that an upgrade has filled."""
-    from provision.runtimes.docker import generations
+    """Return the spec with the volume that holds the data now, and with where the image keeps the data.
 
-    return generations.located(spec, look)
+    That volume may be the one that an upgrade has filled. An image that was not pulled yet says nothing.
+    """
+    from provision.runtimes.docker import generations, layout
+
+    found = generations.located(spec, look)
+    image = look.image(spec.server.image) or _image_of_container(spec, look)
+    if image is None:
+        return found
+    return replace(found, server=replace(found.server, layout=layout.of_image(image["Config"], spec.server.major)))
+
+
+def _image_of_container(spec: Spec, look: Look) -> Mapping[str, Any] | None:
+    """Return the image that the container was made from, where the declared one was removed from the engine."""
+    container = look.engine(f"/containers/{spec.server.container_name}/json")
+    if container is None or container["Config"]["Image"] != spec.server.image:
+        return None
+    return look.image(container["Image"])
 
 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
@@ -102,18 +115,10 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     return site.examine(spec, files, look)
 
 
-def data_target(major: int) -> str:
-    """Return where the data is mounted: from 18 on the image keeps a directory per major below the mount.
-
-    https://github.com/docker-library/docs/blob/master/postgres/README.md#pgdata
-    """
-    return "/var/lib/postgresql" if major >= _FIRST_MAJOR_WITH_ITS_OWN_DIRECTORY else "/var/lib/postgresql/data"
-
-
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
     """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
     from provision.rendering import render_template, settings
-    from provision.runtimes.docker import compose, declared, scripts
+    from provision.runtimes.docker import compose, declared, layout, scripts
 
     data = spec.server.data
     values = {
@@ -123,7 +128,7 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
         "port": port,
         "publish": f"[{spec.server.host}]" if ":" in spec.server.host else spec.server.host,
         "settings": settings(spec),
-        "data_target": data_target(spec.server.major),
+        "data_target": layout.of_spec(spec).mount,
         "ephemeral": isinstance(data, Ephemeral),
         "data_path": str(data.path) if isinstance(data, DataPath) else None,
         "volume": data.name if isinstance(data, Volume) else None,

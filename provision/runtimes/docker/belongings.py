@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.runtimes import DATA_RECORD, tenants
-from provision.runtimes.docker import contents
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 from provision.runtimes.docker.generations import is_ours, temporary_name
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from provision.runtimes.docker.seen import Seen
 
 
-def check_alone(seen: Seen, mounts: Sequence[Mapping[str, Any]]) -> None:
+def check_alone(seen: Seen, *, as_it_is: bool = False) -> None:
     """Refuse data that another container has mounted, or that a server of this machine works on.
 
-    ``mounts`` are those of our container, as it shall be or as it is.
+    ``as_it_is``: the data is that of the container that is there, and not that of the declared one.
 
     Raises:
         RefusedError: with who has it, and what to type.
     """
-    found = contents.mounted(mounts)
+    found = seen.current_place if as_it_is else seen.declared_place
     if found is None or isinstance(seen.spec.server.data, Ephemeral):
         return
-    source, name = found[0], seen.container_name
+    source, name = found.source, seen.container_name
     volume = seen.volumes.get(source) or {}  # one that is not there yet, nobody has
     ours = (name, f"{name}.new", temporary_name(name))
     place = source if source.startswith("/") else str(volume.get("Mountpoint") or "")
@@ -39,7 +38,7 @@ def check_alone(seen: Seen, mounts: Sequence[Mapping[str, Any]]) -> None:
         raise other.refusal(what, next_step=f"docker rename {other.name} {name}" if is_renamed else "")
     if isinstance(seen.spec.server.data, DataPath) and seen.look.engine_is_local:
         path = seen.spec.server.data.path
-        tenants.check_processes(seen.look, path, path / str(seen.spec.server.major) / "docker")
+        tenants.check_processes(seen.look, path, path / found.below)
 
 
 def check_ours(seen: Seen) -> None:

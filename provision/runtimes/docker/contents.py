@@ -1,14 +1,15 @@
 """What a volume or directory holds: the majors that made data in it, read before any server starts on it.
 
-Up to 17 the image keeps the data in the mount itself, from 18 on in a directory per major, ``18/docker``. A server that
-starts on the wrong layout or major ends at once, or makes an empty cluster beside the data that people expect.
+Up to 17 the official image keeps the data in the mount itself, from 18 on in a directory per major, ``18/docker``;
+other images have their own. A server that starts on the wrong layout or major ends at once, or makes an empty cluster
+beside the data that people expect.
 https://github.com/docker-library/postgres/issues/1259
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import CheckData
@@ -18,27 +19,17 @@ from provision.runtimes.docker.guards import other_major
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from provision.runtimes import Look
     from provision.runtimes.docker.seen import Seen
     from provision.spec.model import Spec
 
-ROOT = "/var/lib/postgresql"
 _VERSION = "PG_VERSION"
 _TELLS = re.compile(r"PG_MAJOR=\d")
 _OLD_PLACES = (_VERSION, f"data/{_VERSION}")
 _MAJORS = range(14, 24)
-
-
-def mounted(mounts: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return source and target of the mount that holds the data, in a creation call or an inspected container."""
-    for each in mounts:
-        target = str(each.get("Target") or each.get("Destination"))
-        if target.startswith(ROOT) and each["Type"] != "tmpfs":
-            return str(each.get("Name") or each["Source"]), target
-    return None
 
 
 def check_old(seen: Seen) -> None:
@@ -47,32 +38,30 @@ def check_old(seen: Seen) -> None:
     Raises:
         RefusedError: it is another major's.
     """
-    before = mounted(seen.container["Mounts"]) if seen.container is not None else None
-    after = mounted(seen.creation.body["HostConfig"]["Mounts"])
-    if seen.container is None or before is None or after is None or before[0] != after[0]:
+    before, after = seen.current_place, seen.declared_place
+    if seen.container is None or before is None or after is None or before.source != after.source:
         return
     if seen.container["State"]["Running"] and any(_TELLS.match(each) for each in seen.container["Config"]["Env"] or ()):
         return  # it runs on this data, and says which major it is; to look, the engine would have to mount the volume
     name = seen.container_name
-    at = CheckData(name, before[1])
-    check(seen.spec, f"the data of the container {name!r}", after[1], reader(seen.look, at))
+    at = CheckData(name, before.target)
+    check(seen.spec, f"the data of the container {name!r}", after.below, reader(seen.look, at))
 
 
 def check_new(seen: Seen, container: str) -> tuple[CheckData, ...]:
     """Return the look into data that only a container that was made, and not started, can show."""
-    before = mounted(seen.container["Mounts"]) if seen.container is not None else None
-    after = mounted(seen.creation.body["HostConfig"]["Mounts"])
+    before, after = seen.current_place, seen.declared_place
     data = seen.spec.server.data
-    if after is None or isinstance(data, Ephemeral) or (before is not None and before[0] == after[0]):
+    if after is None or isinstance(data, Ephemeral) or (before is not None and before.source == after.source):
         return ()
     must_hold = False
     if isinstance(data, DataPath):
         holds_something = seen.look.exists(data.path)
-        must_hold = holds_something and _found(seen, data.path, after[1]) is None
+        must_hold = holds_something and _found(seen, data.path, after.below) is None
     else:
-        volume = seen.volumes.get(after[0])
+        volume = seen.volumes.get(after.source)
         holds_something = volume is not None and MAJOR not in (volume.get("Labels") or {})
-    return (CheckData(container, after[1], must_hold),) if holds_something else ()
+    return (CheckData(container, after.target, must_hold, after.below),) if holds_something else ()
 
 
 def check_directory(seen: Seen) -> None:
@@ -81,22 +70,21 @@ def check_directory(seen: Seen) -> None:
     Raises:
         RefusedError: with what is in it, and a directory to take instead.
     """
-    before = mounted(seen.container["Mounts"]) if seen.container is not None else None
-    after = mounted(seen.creation.body["HostConfig"]["Mounts"])
+    before, after = seen.current_place, seen.declared_place
     data = seen.spec.server.data
-    if after is None or not isinstance(data, DataPath) or (before is not None and before[0] == after[0]):
+    if after is None or not isinstance(data, DataPath) or (before is not None and before.source == after.source):
         return
-    if found := _found(seen, data.path, after[1]):
+    if found := _found(seen, data.path, after.below):
         raise occupancy.refusal(seen.spec, data.path, found)
 
 
-def _found(seen: Seen, path: Path, target: str) -> tuple[str, ...] | None:
+def _found(seen: Seen, path: Path, below: str) -> tuple[str, ...] | None:
     """Return what else than data is in a directory; None where we may not look. What we made holds nothing else."""
     if not seen.look.engine_is_local or not seen.look.exists(path):
         return ()
     if seen.look.made(path, seen.spec.home / DATA_RECORD):
         return ()
-    return occupancy.strangers(lambda below: seen.look.machine.entries(path / below), by_major=target == ROOT)
+    return occupancy.strangers(lambda name: seen.look.machine.entries(path / name), below=below)
 
 
 def reader(look: Look, at: CheckData) -> Callable[[str], str | None]:
@@ -104,16 +92,17 @@ def reader(look: Look, at: CheckData) -> Callable[[str], str | None]:
     return lambda path: look.container_file(at.container, f"{at.target}/{path}")
 
 
-def check(spec: Spec, what: str, target: str, read: Callable[[str], str | None], *, must_hold: bool = False) -> None:
+def check(spec: Spec, what: str, below: str, read: Callable[[str], str | None], *, must_hold: bool = False) -> None:
     """Refuse data that a server of the declared image would not use; ``read`` gives the text of a file in it.
 
-    ``must_hold``: what holds no data is refused as well, because it may hold anything else.
+    ``below`` is the path of the data directory in it. ``must_hold``: what holds no data is refused as well, because it
+    may hold anything else.
 
     Raises:
         RefusedError: with what was found where, and a way out.
     """
     major = str(spec.server.major)
-    own = _VERSION if target != ROOT else f"{major}/docker/{_VERSION}"
+    own = f"{below}/{_VERSION}" if below else _VERSION
     made_by = (read(own) or "").strip()
     if made_by == major:
         return

@@ -34,21 +34,19 @@ def volume(seen: Seen) -> str | None:
     """Return the volume whose first initialisation was broken off, if this environment's is one."""
     if seen.container is None or seen.container["State"]["Status"] not in _DOWN:
         return None
-    mount = contents.mounted(seen.container["Mounts"])
-    if mount is None or not isinstance(seen.spec.server.data, Volume) or mount[0] not in seen.volumes:
+    place = seen.current_place
+    if place is None or not isinstance(seen.spec.server.data, Volume) or place.source not in seen.volumes:
         return None
-    labels = (seen.volumes[mount[0]] or {}).get("Labels") or {}
+    labels = (seen.volumes[place.source] or {}).get("Labels") or {}
     if not {ENVIRONMENT, DIRECTORY} <= set(labels):
         return None
-    major = seen.spec.server.major
-    below = f"{major}/docker/" if mount[1] == contents.ROOT else ""
-    read = contents.reader(seen.look, CheckData(seen.container_name, mount[1]))
-    if any(read(f"{below}{sign}") is not None for sign in _SIGNS_OF_LIFE):
+    read = contents.reader(seen.look, CheckData(seen.container_name, place.directory))
+    if any(read(sign) is not None for sign in _SIGNS_OF_LIFE):
         return None
-    if read(f"{below}PG_VERSION") is None:
-        begun = seen.look.container_has(seen.container_name, f"{mount[1]}/{below}{_FIRST}")
-        return mount[0] if begun and read(f"{below}{_LAST}") is None else None
-    return None if _OPENED.search(read(f"{below}pg_hba.conf") or "") else mount[0]
+    if read("PG_VERSION") is None:
+        begun = seen.look.container_has(seen.container_name, f"{place.directory}/{_FIRST}")
+        return place.source if begun and read(_LAST) is None else None
+    return None if _OPENED.search(read("pg_hba.conf") or "") else place.source
 
 
 def again(seen: Seen, name: str) -> Step:

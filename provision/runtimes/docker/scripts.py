@@ -76,18 +76,11 @@ def check_finished(seen: Seen) -> None:
     """
     if seen.container is None or seen.container["State"]["Status"] not in ("exited", "dead", "restarting"):
         return
-    target = next((str(each["Destination"]) for each in seen.container["Mounts"] if _holds_data(each)), None)
-    if target is None:
-        return
-    below = f"/{seen.spec.server.major}/docker" if target == "/var/lib/postgresql" else ""
-    if seen.look.container_file(seen.container_name, f"{target}{below}/{_MARK}") is None:
+    mark = f"{seen.current_directory}/{_MARK}"
+    if seen.current_place is None or seen.look.container_file(seen.container_name, mark) is None:
         return
     raise RefusedError(
         f"the scripts that initialise the data of {seen.container_name!r} did not finish, so the data is incomplete",
-        evidence=[f"{target}{below}/{_MARK} is still there, which the last script removes"],
+        evidence=[f"{mark} is still there, which the last script removes"],
         next_step=AGAIN,
     )
-
-
-def _holds_data(mount: Mapping[str, Any]) -> bool:
-    return mount["Type"] != "tmpfs" and str(mount["Destination"]).startswith("/var/lib/postgresql")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
-from provision.runtimes.docker import compose, declared
+from provision.runtimes.docker import compose, declared, layout
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.states import (
     IDLE,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
+    from provision.runtimes.docker.layout import Place
     from provision.spec.model import Spec
 
 
@@ -129,6 +131,31 @@ class Seen:
         return replace(found, networks=declared) if set(declared) <= set(found.networks) else found
 
     @property
+    def declared_directory(self) -> str:
+        """The data directory of the declared container, as it sees it."""
+        own = layout.variables(self.creation.body).get("PGDATA")
+        return posixpath.normpath(own) if own else layout.of_spec(self.spec).directory
+
+    @property
+    def declared_place(self) -> Place | None:
+        """The volume or directory that is to hold the data; None: it is to be in memory."""
+        return layout.kept(self.creation.body["HostConfig"]["Mounts"], self.declared_directory)
+
+    @property
+    def current_place(self) -> Place | None:
+        """The volume or directory that the container that is there was made to keep its data in."""
+        if self.container is None:
+            return None
+        return layout.kept(self.container["Mounts"], self.current_directory)
+
+    @property
+    def current_directory(self) -> str:
+        """The data directory of the container that is there, as far as its environment says."""
+        config = (self.container or {}).get("Config") or {}
+        major = layout.variables(config).get("PG_MAJOR", "")
+        return layout.data_directory(config, int(major) if major.isdecimal() else self.spec.server.major)
+
+    @property
     def _state(self) -> str:
         return "absent" if self.container is None else str(self.container["State"]["Status"])
 
@@ -211,6 +238,12 @@ class Seen:
         return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(published, published)  # noqa: S104  # compared
 
     # --- what a run asks while it works ---
+
+    def check_data(self, directory: str) -> None:
+        """Refuse to go on with a server whose data directory would be gone with its container."""
+        from provision.runtimes.docker import misplaced
+
+        misplaced.check_reported(self, directory)
 
     @property
     def log_command(self) -> str:

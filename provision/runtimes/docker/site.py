@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provision.kinds import Ground
@@ -29,6 +30,8 @@ from provision.runtimes.docker import (
     generations,
     guards,
     halfmade,
+    layout,
+    misplaced,
     networks,
     powers,
     remote,
@@ -47,7 +50,9 @@ if TYPE_CHECKING:
     from provision.runtimes import Look
     from provision.spec.model import Spec
 
-_DATA_DIRECTORY = "/var/lib/postgresql/data"
+
+_KEEPING = MappingProxyType({"volumes": False})
+"""A container that is removed without the volumes that have no name."""
 
 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
@@ -61,10 +66,10 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     if not look.engine_is_local:
         creation, uploads = remote.without_host_files(creation, files)
     container = look.engine(f"/containers/{creation.container}/json")
-    image = look.engine(f"/images/{creation.image}/json")
+    image = look.image(creation.image)
     own_image = image
     if container is not None and (image is None or container["Image"] != image["Id"]):
-        own_image = look.engine(f"/images/{container['Image']}/json")
+        own_image = look.image(container["Image"])
     ours = generations.volumes(spec, look) if creation.volumes else {}
     volumes = {each.name: ours.get(each.name) or look.engine(f"/volumes/{each.name}") for each in creation.volumes}
     guards.check_owner(spec, creation.container, container, volumes, look)
@@ -152,9 +157,11 @@ class DockerSite(Seen):
         Raises:
             RefusedError: they would disturb what is not ours, or cost data.
         """
+        misplaced.check_declared(self)
+        misplaced.check_current(self)
         powers.check(self)
         guards.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
-        belongings.check_alone(self, self.creation.body["HostConfig"]["Mounts"])
+        belongings.check_alone(self)
         contents.check_directory(self)
         scripts.check_finished(self)
         if (unfinished := halfmade.volume(self)) is not None:
@@ -172,6 +179,8 @@ class DockerSite(Seen):
         if any(step.action is not Action.UPDATE for step in container):
             contents.check_old(self)
         made = any(step.action in (Action.CREATE, Action.RECREATE) for step in container)
+        if any(step.action is Action.RECREATE for step in container):
+            misplaced.check_removal(self)
         removal = self._plan_network_removal() if made else ()
         return (*self.leftovers(), *self._plan_surroundings(), *container, *removal)
 
@@ -193,8 +202,9 @@ class DockerSite(Seen):
             creations[Address("directory", str(path))] = MakeDirectory(
                 path, self._directory_mode, self.spec.home / DATA_RECORD
             )
+        # An image shows where it keeps the data, so everything is looked at again once it is here.
         return tuple(
-            Step(address, Action.CREATE, None, wanted[address], (effect,))
+            Step(address, Action.CREATE, None, wanted[address], (effect,), reveals=address.kind == "image")
             for address, effect in creations.items()
             if address not in seen and not (address.kind == "image" and not self._image_is_needed)
         )
@@ -211,9 +221,9 @@ class DockerSite(Seen):
 
     @property
     def _directory_mode(self) -> int:
-        """The server owns what is mounted; from 18 on it owns a directory below, which it must be able to reach."""
-        inside = self.creation.body["HostConfig"]["Mounts"]
-        return 0o700 if any(each["Target"] == _DATA_DIRECTORY for each in inside) else 0o711
+        """The server owns what is mounted, or a directory below it, which it must be able to reach."""
+        place = self.declared_place
+        return 0o700 if place is not None and not place.below else 0o711
 
     @property
     def _image_is_needed(self) -> bool:
@@ -256,7 +266,7 @@ class DockerSite(Seen):
         return Step(address, Action.RESTART, before, after, effects, why=why)
 
     def _create(self, address: Address) -> Step:
-        effects = (*self._make(self.container_name), *self._start)
+        effects = (*self._make(self.container_name, self.creation.body), *self._start)
         return Step(address, Action.CREATE, None, self.desired[address], effects, consequence=powers.words(self))
 
     @property
@@ -265,14 +275,36 @@ class DockerSite(Seen):
         return (*super().remarks, *powers.remarks(self))
 
     @property
+    def _inheriting(self) -> Mapping[str, Any]:
+        """The creation call with the volumes that have no name, which Compose hands on as well."""
+        host = self.creation.body["HostConfig"]
+        taken = {each["Target"] for each in host["Mounts"]}
+        mounts = [
+            {"Type": "volume", "Source": name, "Target": target}
+            for target, name in self._anonymous.items()
+            if target not in taken
+        ]
+        return {**self.creation.body, "HostConfig": {**host, "Mounts": [*host["Mounts"], *mounts]}}
+
+    @property
+    def _anonymous(self) -> Mapping[str, str]:
+        return layout.anonymous((self.container or {}).get("Mounts") or ())
+
+    @property
+    def _extra(self) -> Mapping[str, str]:
+        """Those that may hold something: not the one at the official image's place, where no data was found."""
+        usual = layout.official(self.spec.server.major).mount
+        return {target: name for target, name in self._anonymous.items() if target != usual}
+
+    @property
     def _start(self) -> tuple[Effect, ...]:
         return (EngineCall("start_container", self.container_name),)
 
-    def _make(self, name: str) -> tuple[Effect, ...]:
+    def _make(self, name: str, body: Mapping[str, Any]) -> tuple[Effect, ...]:
         """Create the container under a name; what an interrupted run left under the temporary name goes first."""
         return (
             EngineCall("remove_container", self._temporary),
-            EngineCall("create_container", name, self.creation.body),
+            EngineCall("create_container", name, body),
             *contents.check_new(self, name),
             *self._copy_to(name),
             EngineCall("copy_to_container", name, {"files": scripts.uploads(self.creation.scripts)}),
@@ -284,10 +316,13 @@ class DockerSite(Seen):
 
     def _recreate(self, address: Address, before: Container, after: Container) -> Step:
         """Make the new container first, so that one that cannot be made leaves the old one running."""
-        effects: list[Effect] = [*self._make(self._temporary), *networks.reattach(self, self._temporary)]
+        effects: list[Effect] = [
+            *self._make(self._temporary, self._inheriting),
+            *networks.reattach(self, self._temporary),
+        ]
         effects += self._stopping(before.status)
         effects += [
-            EngineCall("remove_container", self.container_name),
+            EngineCall("remove_container", self.container_name, _KEEPING),
             EngineCall("rename_container", self._temporary, {"name": self.container_name}),
             *self._start,
         ]
@@ -310,13 +345,11 @@ class DockerSite(Seen):
 
     def _moved(self, before: Container) -> str:
         text = "recreate: connections are dropped; the data stays where it was, see the mounts"
-        seen = self.container or {"Mounts": ()}
-        old = contents.mounted(seen["Mounts"])
-        new = contents.mounted(self.creation.body["HostConfig"]["Mounts"])
-        if old is None or (new and new[0] == old[0]) or before.status == "created":
+        old, new = self.current_place, self.declared_place
+        if old is None or (new and new.source == old.source) or before.status == "created":
             return text
-        start = "with no data" if self.is_fresh or new is None else f"on what is in {new[0]}"
-        return f"{text}: the server starts {start}, and all rows so far are in {old[0]}, which nothing uses then"
+        start = "with no data" if self.is_fresh or new is None else f"on what is in {new.source}"
+        return f"{text}: the server starts {start}, and all rows so far are in {old.source}, which nothing uses then"
 
     def _stopping(self, status: str) -> list[Effect]:
         if status in IDLE:
@@ -337,7 +370,7 @@ class DockerSite(Seen):
         if self.container is None or self._state == "running":
             return ()
         guards.check_port(self.creation, self.container, self.look)
-        belongings.check_alone(self, self.container["Mounts"])
+        belongings.check_alone(self, as_it_is=True)
         effect = EngineCall("unpause_container" if self._state == "paused" else "start_container", self.container_name)
         return (self._lifecycle(Action.START, (effect, self._ready)),)
 
@@ -353,12 +386,13 @@ class DockerSite(Seen):
         """Stop and start the container."""
         if self.container is None or self._state != "running":
             return self.start()
-        belongings.check_alone(self, self.container["Mounts"])
+        belongings.check_alone(self, as_it_is=True)
         return (self._lifecycle(Action.RESTART, (self._call("restart_container"), self._ready)),)
 
     def _holds_a_cluster(self, path: Path) -> bool:
         """Whether a directory is what PostgreSQL made of it; anything else is not ours to remove."""
-        places = (path, path / str(self.spec.server.major) / "docker")
+        place = self.declared_place
+        places = (path, path / (place.below if place is not None else ""))
         return any(self.look.exists(each / "PG_VERSION") for each in places)
 
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
@@ -369,12 +403,17 @@ class DockerSite(Seen):
         """
         if data:
             belongings.check_ours(self)
-            belongings.check_alone(self, self.creation.body["HostConfig"]["Mounts"])
+            belongings.check_alone(self)
+        else:
+            misplaced.check_removal(self)
         steps: list[Step] = [*self.leftovers()]
         if self.container is not None:
-            effects = [*self._stopping(self._state), EngineCall("remove_container", self.container_name)]
+            effects = [*self._stopping(self._state), EngineCall("remove_container", self.container_name, _KEEPING)]
             lost = isinstance(self.spec.server.data, Ephemeral) and self._state not in IDLE
-            text = "the data was in memory and is gone" if lost else ""
+            kept = {} if data or isinstance(self.spec.server.data, Ephemeral) else self._extra
+            effects += [EngineCall("remove_volume", name) for at, name in self._anonymous.items() if at not in kept]
+            words = [f"the volume {name}, which was at {target}, stays" for target, name in kept.items()]
+            text = "; ".join(["the data was in memory and is gone"] * lost + words)
             steps.append(self._lifecycle(Action.REMOVE, effects, consequence=text, destroys=lost))
         removals: list[tuple[Address, Effect, bool]] = [
             (Address("network", name), EngineCall("remove_network", name), False) for name in networks.removable(self)

@@ -1,7 +1,7 @@
 """What the Docker runtime owns, as states: each is read from what is to be created, and from what the engine shows.
 
-What an image brings itself (its environment, labels, command) is taken out of an inspected container, so that both
-sides hold exactly what was asked for.
+What an image brings itself (its environment, labels, command, volumes without a name) is taken out of an inspected
+container, so that both sides hold exactly what was asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.model import State
 from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
+from provision.runtimes.docker.layout import is_anonymous
 from provision.runtimes.docker.scripts import DATABASE
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def observed_container(inspected: Mapping[str, Any], image: Mapping[str, Any], *
             {**each, "Source": each.get("Name") or each.get("Source"), "Target": each["Destination"],
              "ReadOnly": not each["RW"]}
             for each in inspected["Mounts"]
+            if not is_anonymous(each["Type"], each.get("Name") or "")
         ),
         ports=_ports(host.get("PortBindings") or {}),
         networks=tuple(sorted(inspected["NetworkSettings"]["Networks"])),

@@ -44,6 +44,9 @@ class Seen:
     container_name = None
     remarks = ()
 
+    def check_data(self, directory: str) -> None:
+        """Go on: the command line of the server says where its data is, and that was compared before."""
+
     # --- what is declared, what is there ---
 
     @property

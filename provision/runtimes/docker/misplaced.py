@@ -1,0 +1,160 @@
+"""Data of a container that is not on the declared mount: it would be gone with the container, so that is never removed.
+
+The ``PGDATA`` of an image says where its server keeps the data, and the image's own programs may decide otherwise. So
+before a container with data is removed, the data is looked for on the mount, and after each start the server is asked.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+from provision.runtimes.docker import layout
+from provision.spec.model import Ephemeral, Volume
+
+if TYPE_CHECKING:
+    from provision.runtimes.docker.layout import Place
+    from provision.runtimes.docker.seen import Seen
+
+_VERSION = "PG_VERSION"
+_CONTROL = "/global/pg_control"
+_STOP = 120
+
+
+def check_declared(seen: Seen) -> None:
+    """Refuse an image whose data the declared container would not keep.
+
+    Raises:
+        RefusedError: with what the image says, and what to write.
+    """
+    config = (seen.image or seen.own_image or {}).get("Config") or {}
+    host, directory = seen.creation.body["HostConfig"], seen.declared_directory
+    if isinstance(seen.spec.server.data, Ephemeral):
+        return
+    why = layout.why_not(directory, config, layout.with_memory(host["Mounts"], host))
+    if why is None:
+        return
+    raise RefusedError(
+        f"the data of {seen.creation.image!r} cannot be kept: its data directory is {directory}, and {why}",
+        evidence=[
+            f"PGDATA is {layout.variables(config).get('PGDATA', 'not set')} in the image",
+            *(f"the image has VOLUME {each}" for each in sorted(config.get("Volumes") or ())),
+        ],
+        next_step="set `PGDATA` under `environment`, and mount the data there, in a docker-compose.yml.j2 of your own "
+        "(`templates`)",
+    )
+
+
+def check_current(seen: Seen) -> None:
+    """Refuse to go on with a container that was made to keep its data elsewhere than in a volume or directory.
+
+    Raises:
+        RefusedError: with the commands that move the data.
+    """
+    if _has_data(seen) and _is_lost(_place(seen, seen.current_directory)):
+        raise _refusal(seen, seen.current_directory)
+
+
+def check_reported(seen: Seen, directory: str) -> None:
+    """Refuse to go on with a running server whose data directory, as it says itself, is on no declared mount.
+
+    Raises:
+        RefusedError: with the commands that move the data.
+    """
+    if directory and _has_data(seen) and _is_lost(_place(seen, directory)):
+        raise _refusal(seen, directory)
+
+
+def check_removal(seen: Seen) -> None:
+    """Refuse to remove a container whose data is not where it was made to keep it; the engine is asked.
+
+    Raises:
+        RefusedError: with the commands that move the data.
+    """
+    if not _has_data(seen):
+        return
+    check_current(seen)
+    if seen.look.container_file(seen.container_name, f"{seen.current_directory}/{_VERSION}") is not None:
+        return
+    if (found := _search(seen)) is not None:
+        raise _refusal(seen, found)
+
+
+def _has_data(seen: Seen) -> bool:
+    """Tell whether a server has run in a container of data that is to be kept."""
+    if seen.container is None or isinstance(seen.spec.server.data, Ephemeral):
+        return False
+    place = _place(seen, seen.current_directory)
+    return seen.container["State"]["Status"] != "created" and (place is None or place.kind != "tmpfs")
+
+
+def _place(seen: Seen, directory: str) -> Place | None:
+    container = seen.container or {}
+    return layout.place(layout.with_memory(container["Mounts"], container.get("HostConfig") or {}), directory)
+
+
+def _is_lost(place: Place | None) -> bool:
+    return place is None or place.is_anonymous or place.kind == "tmpfs"
+
+
+def _search(seen: Seen) -> str | None:
+    """Return the data directory in the container's own layer, or in a volume that has no name."""
+    mounts = (seen.container or {}).get("Mounts") or ()
+    for target in layout.anonymous(mounts):
+        for below in ("", "/data", f"/{seen.spec.server.major}/docker", f"/{seen.spec.server.major}/main"):
+            if seen.look.container_file(seen.container_name, f"{target}{below}/{_VERSION}") is not None:
+                return f"{target}{below}"
+    changed = (each["Path"] for each in seen.look.engine(f"/containers/{seen.container_name}/changes") or ())
+    return next((each.removesuffix(_CONTROL) for each in changed if each.endswith(_CONTROL)), None)
+
+
+def _refusal(seen: Seen, directory: str) -> RefusedError:
+    name, data = seen.container_name, seen.spec.server.data
+    assert not isinstance(data, Ephemeral)  # noqa: S101  # asked by the callers
+    wanted = f"the volume {data.name!r}" if isinstance(data, Volume) else f"the directory {data.path}"
+    place = _place(seen, directory)
+    where = f"in the volume {place.source[:12]}…, which has no name" if place else "in the container's own layer"
+    is_known = directory in (seen.declared_directory, seen.current_directory)
+    return RefusedError(
+        f"the data of {seen.spec.name!r} is in {directory} of the container {name!r}, and not in {wanted}",
+        evidence=[f"it is {where}, and would be gone with the container; so nothing was changed", *_mounts(seen)],
+        next_step=_move(seen, directory) if is_known else _declare(seen, directory),
+    )
+
+
+def _mounts(seen: Seen) -> list[str]:
+    mounts = (seen.container or {}).get("Mounts") or ()
+    return [
+        f"{each.get('Name') or each['Source']} is mounted at {each['Destination']}"
+        for each in mounts
+        if each["Destination"] != "/etc/postgresql" and not each["Destination"].startswith("/run/secrets")
+    ]
+
+
+def _declare(seen: Seen, directory: str) -> str:
+    """Return what to write where the image's programs, and not its PGDATA, decide about the data directory."""
+    return (
+        f"write `PGDATA: {directory}` under `environment`, and `target: {directory}` for the data, in a "
+        f"docker-compose.yml.j2 of your own (`templates`); or, without the data: {_without(seen)}"
+    )
+
+
+def _without(seen: Seen) -> str:
+    return f"docker rm -f -v {seen.container_name}"
+
+
+def _move(seen: Seen, directory: str) -> str:
+    """Return the commands that copy the data to where the declared container looks for it, and keep the old one."""
+    name, place = shlex.quote(seen.container_name), seen.declared_place
+    if place is None:
+        return f"docker stop {name}"
+    to = shlex.quote(place.directory)
+    refused = f"{{ echo {to} holds data already >&2; exit 1; }}"
+    script = f"test ! -e {to}/{_VERSION} || {refused}; mkdir -p {to} && tar -xpC {to}"
+    source, volume = shlex.quote(f"{name}:{directory}/."), shlex.quote(f"{place.source}:{place.target}")
+    return (
+        f"docker stop -t {_STOP} {name} && docker cp {source} - | docker run --rm -i -u 0 --entrypoint sh "
+        f"-v {volume} {shlex.quote(seen.creation.image)} -c {shlex.quote(script)} && docker rename {name} {name}.old "
+        f"&& provision apply SPEC   (it keeps the old container as {name}.old; or, without the data: {_without(seen)})"
+    )
