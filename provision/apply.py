@@ -34,7 +34,7 @@ from provision.system import files as filesystem
 from provision.system import lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from provision.model import Effect, Endpoint, Progress, Step
@@ -66,7 +66,7 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
     spec = first.spec
     with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
         run = Run(progress)
-        run.converge(lambda: observe.survey(spec, runtime=first.runtime, wishes=first.wishes))
+        run.converge(lambda new: observe.survey(spec, runtime=first.runtime, wishes=first.wishes, new=new))
         taken = time.monotonic() - started
         return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint)
 
@@ -164,13 +164,14 @@ class Run:
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
 
-    def converge(self, look: Callable[[], Survey]) -> None:
-        """Observe, plan and act until there is nothing left to do."""
+    def converge(self, look: Callable[[bool], Survey]) -> None:
+        """Observe, plan and act until there is nothing left to do; ``look`` is given whether the server is new."""
         performer: Performer | None = None
-        before = Plan(())
+        before, is_new = Plan(()), False
         try:
             for _ in range(_MOST_ROUNDS):
-                survey = look()
+                survey = look(is_new)
+                is_new = survey.world.site.is_fresh
                 self._count_made(before, survey)
                 before = survey.plan
                 if survey.plan.is_empty:
@@ -220,15 +221,16 @@ class Run:
         self.progress.started(step)
         began = time.monotonic()
         error: str | None = INTERRUPTED
+        revisions: Mapping[str, str] = {}
         try:
             for effect in step.effects:
                 self._perform(effect, step, plan, performer)
             error = None
         except ProvisionError as failure:
-            error = failure.sentence
+            error, revisions = failure.sentence, failure.revisions
             raise
         finally:
-            outcome = Outcome(step, time.monotonic() - began, error)
+            outcome = Outcome(step, time.monotonic() - began, error, revisions)
             self.outcomes.append(outcome)
             self.progress.finished(outcome)
 

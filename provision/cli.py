@@ -67,6 +67,22 @@ _WORDS: Final = {
     "connect": "psql",
 }
 """What other programs call it."""
+_SHELL: Final = os.environ.get("SHELL", "").rpartition("/")[2]
+_COMPLETIONS: Final = {
+    "bash": 'eval "$(_PROVISION_COMPLETE=bash_source provision)"   # in ~/.bashrc',
+    "zsh": 'eval "$(_PROVISION_COMPLETE=zsh_source provision)"   # in ~/.zshrc',
+    "fish": "_PROVISION_COMPLETE=fish_source provision | source   # in ~/.config/fish/config.fish",
+}
+_COMPLETES: Final = "this line of your shell's start file completes words"
+_ANSWERS: Final = {
+    "help": ("help is an option", "provision {} --help"),
+    "docs": ("each command describes itself", "provision {} --help"),
+    "completion": (_COMPLETES, _COMPLETIONS.get(_SHELL, _COMPLETIONS["bash"])),
+    **{f"completion {shell}": (_COMPLETES, line) for shell, line in _COMPLETIONS.items()},
+    "reset": ("this removes the data, and begins with none", "provision destroy --data {} && provision apply {}"),
+    "env": ("the URL is what a program needs", 'export DATABASE_URL="$(provision url {})"'),
+}
+"""Words that are no command, with the line to type."""
 
 
 @click.group(
@@ -76,6 +92,7 @@ _WORDS: Final = {
     package="provision.commands",
     usual="apply",
     words=_WORDS,
+    answers=_ANSWERS,
     inner="migrate",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

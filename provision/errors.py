@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 # How a server repeats a statement that failed: with the password that was in it.
@@ -32,11 +33,13 @@ EXIT_INTERRUPTED = 130
 class ProvisionError(Exception):
     """An error for the user: ``sentence``, ``evidence`` (lines) and ``next_step`` (a command, or advice).
 
-    ``undone`` are the addresses of steps that were done, and taken back because of it.
+    ``undone`` are the addresses of steps that were done, and taken back because of it; ``revisions`` says what became
+    of each revision of a migration that failed (``applied``, ``undone``, ``failed``, ``not reached``).
     """
 
     exit_code: ClassVar[int] = EXIT_FAILED
     undone: tuple[str, ...] = ()
+    revisions: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, sentence: str, *, evidence: Sequence[str] = (), next_step: str | None = None) -> None:
         super().__init__(sentence)
@@ -70,7 +73,7 @@ class CancelledError(ProvisionError):
 class UnknownRevisionError(RefusedError):
     """The database is at a revision that this checkout does not have.
 
-    ``tree`` is the name of the migrations, ``revisions`` are the ids, and ``way`` is what may let their files be read.
+    ``tree`` is the name of the migrations, ``unknown`` are the ids, and ``way`` is what may let their files be read.
     Where they come from is looked up by whoever knows the repository, while the error is on its way.
     """
 
@@ -78,7 +81,7 @@ class UnknownRevisionError(RefusedError):
         super().__init__(
             f"the database is at revision {', '.join(revisions)}, which this checkout does not have", evidence=evidence
         )
-        self.tree, self.revisions, self._way = tree, tuple(revisions), way
+        self.tree, self.unknown, self._way = tree, tuple(revisions), way
         self.lead("switch to the branch that has it")
 
     def lead(self, step: str, *evidence: str) -> None:

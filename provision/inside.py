@@ -9,6 +9,7 @@ from provision import foreign
 from provision.errors import RefusedError
 from provision.kinds import collation, database, foreign_settings, migrations, role, server, settings
 from provision.model import NOT_KNOWN, UNKNOWN
+from provision.runtimes import SUPERUSER
 from provision.system import no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
     from provision.observe import World
     from provision.spec.model import Spec
 
+_HAS_DATABASE = "SELECT 1 FROM pg_database WHERE datname = %s"
 _CONNECTIONS = 100  # PostgreSQL's default of max_connections
 
 
-def look(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Address, State | Unknown], Status]:
+def look(
+    seen: World, wanted: Desired, at: Endpoint | None, *, new: bool = False
+) -> tuple[dict[Address, State | Unknown], Status]:
     """Return what is inside of the server at an address (None: none runs), and the server's status with what it said.
+
+    One that is ``new`` may have no database yet: its catalog is asked first, so that its log has no failed login.
 
     Raises:
         UnavailableError: it is there, and lets nobody in for a reason that passes by nobody's doing.
@@ -45,15 +51,14 @@ def look(seen: World, wanted: Desired, at: Endpoint | None) -> tuple[dict[Addres
         found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
         found |= role.desired(spec.server.user)
         try:
-            superuser = query.reported("is_superuser")
+            is_there = _enter(query, spec.server.database, new=new or _was_never_proved(seen))
         except LoginError as error:
-            if error.login is not Login.NO_DATABASE:
-                return _locked_out(seen, error, at, unknown, found)
-            place = database.MAINTENANCE
-        else:
+            return _locked_out(seen, error, at, unknown, found)
+        place = spec.server.database if is_there else database.MAINTENANCE
+        if is_there:
+            superuser = query.reported("is_superuser")
             if query.reported("in_hot_standby") == "on":
                 raise foreign.standby(at, is_ours=seen.site.is_ours)
-            place = spec.server.database
             found |= database.desired(place)
             if seen.site.is_ours and superuser != "on":
                 weak = role.observe(spec.server.user, "accepted, but it is no superuser")
@@ -80,6 +85,28 @@ def _unseen(seen: World, unknown: dict[Address, State | Unknown]) -> tuple[dict[
     revisions = {tree.name: (NOT_KNOWN,) for tree in seen.spec.migrations}
     status = replace(seen.site.status, version=NOT_KNOWN, revisions=revisions)
     return unknown, status if seen.site.is_ours else replace(status, server=NOT_KNOWN)
+
+
+def _enter(query: ReadOnlyQuery, name: str, *, new: bool) -> bool:
+    """Log in to the declared database; False where the server does not have it.
+
+    Raises:
+        LoginError: the login fails for another reason.
+    """
+    if new and not query.rows(_HAS_DATABASE, (name,), database=database.MAINTENANCE):
+        return False
+    try:
+        query.reported("is_superuser")
+    except LoginError as error:
+        if error.login is Login.NO_DATABASE:
+            return False
+        raise
+    return True
+
+
+def _was_never_proved(seen: World) -> bool:
+    """Tell whether no apply has come to its end, after which the superuser's name is kept."""
+    return seen.site.is_ours and seen.eyes.text(seen.spec.home / SUPERUSER) is None
 
 
 def _locked_out(

@@ -167,8 +167,17 @@ def shipped() -> Path:
     return inside if inside.is_dir() else package.parent / "templates"
 
 
-def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wishes: Wishes = _AS_DECLARED) -> Survey:
+def survey(
+    spec: Spec,
+    *,
+    runtime: str | None = None,
+    refusing: bool = True,
+    wishes: Wishes = _AS_DECLARED,
+    new: bool = False,
+) -> Survey:
     """Look at everything, and plan. Without ``refusing``, a plan that is refused is only told.
+
+    ``new``: the server was started a moment ago on data that was made for it.
 
     Raises:
         UnavailableError: no engine answers.
@@ -176,12 +185,12 @@ def survey(spec: Spec, *, runtime: str | None = None, refusing: bool = True, wis
     """
     began = time.time()
     try:
-        return _survey(spec, runtime, refusing=refusing, wishes=wishes)
+        return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
     except ProvisionError:
         # What another run was changing meanwhile looks wrong in many ways: a port that is taken by our own container.
         if not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
             raise
-    return _survey(spec, runtime, refusing=refusing, wishes=wishes)
+    return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
 
 
 def overview(spec: Spec) -> Survey:
@@ -200,7 +209,7 @@ def overview(spec: Spec) -> Survey:
         return replace(seen, plan=Plan(()), refusal=error)
 
 
-def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) -> Survey:
+def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, new: bool) -> Survey:
     seen = world(spec, runtime=runtime, moving=True)
     unread = _unread(seen)
     spec = replace(spec, migrations=tuple(each for each in spec.migrations if each.name not in unread))
@@ -217,7 +226,7 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes) 
     wanted |= {migrations.address(each): migrations.Revisions(()) for each in unread.values()}
     found |= {migrations.address(each): UNKNOWN for each in unread.values()}
     at = seen.site.endpoint(seen.inputs.password)
-    found_inside, status = inside.look(seen, wanted, at)
+    found_inside, status = inside.look(seen, wanted, at, new=new)
     found |= found_inside
     try:
         inside.check_data(seen, found)
@@ -249,7 +258,7 @@ def explain(error: UnknownRevisionError, seen: World) -> None:
     from provision.system import git
 
     place = seen.trees[error.tree], seen.trees.location(error.tree)
-    git.explain(error, *place, _relative(seen.spec.path))
+    git.explain(error, *place)
 
 
 def rendered(spec: Spec) -> tuple[WriteFile, ...]:
@@ -312,7 +321,7 @@ def endpoint_of(seen: World) -> Endpoint:
         raise ProvisionError(
             f"the generated password of {seen.spec.name!r} was lost with .provision/",
             evidence=[f"there is no {_relative(kept)}"],
-            next_step=f"provision apply {_relative(seen.spec.path)}   (it sets a new one; the data stays)",
+            next_step="provision apply SPEC   (it sets a new one; the data stays)",
         )
     return found
 
@@ -336,7 +345,7 @@ def not_running(seen: World, *evidence: str) -> UnavailableError:
     return UnavailableError(
         f"the server of {seen.spec.name!r} is {state}",
         evidence=evidence,
-        next_step=f"provision {verb} {_relative(seen.spec.path)}",
+        next_step=f"provision {verb} SPEC",
     )
 
 
@@ -348,9 +357,7 @@ def logs(spec: Spec, *, follow: bool, tail: int | None) -> Iterator[str]:
     """
     found = world(spec).site.logs(follow=follow, tail=tail)
     if found is None:
-        raise UnavailableError(
-            f"the environment {spec.name!r} has no server yet", next_step=f"provision apply {_relative(spec.path)}"
-        )
+        raise UnavailableError(f"the environment {spec.name!r} has no server yet", next_step="provision apply SPEC")
     return found
 
 

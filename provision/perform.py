@@ -32,6 +32,7 @@ from provision.model import (
     WriteFile,
 )
 from provision.observe import explain
+from provision.runtimes import phases
 from provision.system import files
 from provision.system.postgres import UNLOGGED
 
@@ -151,6 +152,8 @@ class Performer:
             self._progress.note(
                 f"the server runs as the system user {effect.user!r}: PostgreSQL refuses to run as root"
             )
+        if effect.operation == "initialise":
+            self._progress.detail("initialising the data directory")
         servers.perform(effect, self.world.inputs.password)
 
     @perform.register
@@ -243,7 +246,14 @@ class Performer:
             return
         site = self.world.site
         try:
-            readiness.wait(self.endpoint, effect.timeout, trouble=site.watch(), log_command=site.log_command)
+            readiness.wait(
+                self.endpoint,
+                effect.timeout,
+                database=MAINTENANCE,
+                watch=site.watch(),
+                tell=self._phase,
+                log_command=site.log_command,
+            )
         except StepFailedError:
             for each in site.calm():
                 self.perform(each)
@@ -261,6 +271,11 @@ class Performer:
         except UnknownRevisionError as error:
             explain(error, self.world)
             raise
+
+    def _phase(self, line: str) -> None:
+        """Pass on what the server is doing, by the last line of its log."""
+        if said := phases.words(line):
+            self._progress.detail(said)
 
     def _tell(self, event: MigrationEvent) -> None:
         tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail

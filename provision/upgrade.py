@@ -6,7 +6,6 @@ so an upgrade that was killed there is ended by the next apply. Before that, eve
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -122,12 +121,12 @@ def _stages(run: Run, found: Found, performer: Performer) -> None:
 def _switch(run: Run, spec: Spec) -> None:
     run.restores = True
     try:
-        run.converge(lambda: observe.survey(spec))
+        run.converge(lambda new: observe.survey(spec, new=new))
     except ProvisionError as error:
         error.evidence = (
             *error.evidence,
             "the data was copied and compared; what is left to do is the business of apply",
-            f"back to the old data: provision upgrade --rollback {_shown(spec)}",
+            "back to the old data: provision upgrade --rollback SPEC",
         )
         raise
 
@@ -163,7 +162,7 @@ def rollback(spec: Spec, *, progress: Progress) -> Result:
         before = _before(spec, upgrader.origin())
         progress.planned(plan)
         run.perform(plan, Performer(seen, progress))
-        run.converge(lambda: observe.survey(before))
+        run.converge(lambda new: observe.survey(before, new=new))
         return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
 
 
@@ -209,7 +208,3 @@ def _ask(at: Endpoint) -> Old:
         return Old(bootstrap, databases, tuple(sorted(extensions)), int(sessions))
     finally:
         query.close()
-
-
-def _shown(spec: Spec) -> str:
-    return os.path.relpath(spec.path)

@@ -107,7 +107,7 @@ def _apply(
     from provision.report import text
 
     paint = console.paint(console.talk)
-    console.say(text.heading(found, paint))
+    console.say(text.heading(found, paint, counted=True))
     if diff:
         from provision.commands.plan import content_of
         from provision.report.diff import lines, written
@@ -153,9 +153,9 @@ def _tell(console: Console, found: Survey, done: Result) -> None:
         console.say(line)
     if any(outcome.step.action is Action.CREATE for outcome in done.outcomes):
         commands = {
-            f"provision psql {console.spec}": "open a session",
-            f"provision url {console.spec}": "the URL with its password, for a program",
-            f"provision apply {console.spec}": "again: there is nothing left to do",
+            console.line("psql"): "open a session",
+            console.line("url"): "the URL with its password, for a program",
+            console.line("apply"): "again: there is nothing left to do",
         }
         for line in suggestions(commands, paint):
             console.say(line)

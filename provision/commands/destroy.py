@@ -40,7 +40,7 @@ def command(console: Console, spec: Path | None, *, data: bool, yes: bool) -> in
         from provision.commands.confirm import confirm
 
         what = f"the data of {read.name} would be removed for good"
-        again = f"provision destroy {'--data ' if data else ''}--yes {console.spec}"
+        again = console.line(f"destroy {'--data ' if data else ''}--yes")
         confirm(console, read.name, plan, what=what, again=again)
 
     def carry(spec: Spec, *, progress: Progress) -> Result:
@@ -48,5 +48,5 @@ def command(console: Console, spec: Path | None, *, data: bool, yes: bool) -> in
 
     code = carry_out(console, read, carry, nothing="nothing to destroy")
     if code == 0 and not removes_data and any(step.address.kind != "directory" for step in plan.steps):
-        console.say(f"  the data stays; provision apply {console.spec} brings the server back")
+        console.say(f"  the data stays; {console.line('apply')} brings the server back")
     return code

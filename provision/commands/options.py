@@ -125,7 +125,7 @@ def find_spec(given: Path | None, directory: Path) -> Path:
 def load_spec(console: Console, given: Path | None) -> Spec:
     """Find the spec file and read it."""
     path = find_spec(given, Path())
-    console.spec = shell_word(path)
+    console.spec = shell_word(path) if given is not None else ""
     import os
 
     if console.no_commands:

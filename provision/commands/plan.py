@@ -110,7 +110,7 @@ def show(
                 _show_sql(console, found)
             verb = "plan" if found.plan.unknown else "apply"
             trusted = "   (where you trust the spec: it runs what the spec names)" if found.plan.unknown else ""
-            console.say(f"{paint('cyan', 'next:')} provision {verb} {console.spec}{trusted}")
+            console.say(f"{paint('cyan', 'next:')} {console.line(verb)}{trusted}")
     return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE
 
 

@@ -21,8 +21,9 @@ class Verbs(click.Group):
     """A group that knows its commands by a table, and loads one only to run it.
 
     ``table`` maps each verb to its one-line help, in the order of the help page; ``package`` has a module for each,
-    and ``usual`` is the verb that somebody meant who wrote a spec in place of one. ``words`` maps words of other
-    programs to what they are called here, and ``inner`` is a verb whose own verbs may have been meant.
+    and ``usual`` is the verb that was meant where a spec takes its place. ``words`` maps words of other programs to
+    what they are called here, ``answers`` words that are no verb of ours to a sentence and the line to type (``{}`` is
+    what follows the word), and ``inner`` is a verb whose own verbs may have been meant.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Verbs(click.Group):
         package: str,
         usual: str,
         words: Mapping[str, str],
+        answers: Mapping[str, tuple[str, str]],
         inner: str | None = None,
         **more: Any,
     ) -> None:
         super().__init__(*arguments, **more)
         self.table, self.package, self.usual, self.words, self.inner = table, package, usual, words, inner
+        self.answers = answers
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -76,6 +79,9 @@ class Verbs(click.Group):
         if name.endswith((".yml", ".yaml")):
             again = f"{path} {join((self.usual, name, *rest))}"
             return UsageError(f"`{name}` stands where a command belongs: {again}", next_step=f"{path} --help")
+        if name in self.answers:
+            sentence, line = self.answers.get(f"{name} {join(rest)}") or self.answers[name]
+            return UsageError(f"there is no command `{name}`; {sentence}", next_step=_filled(line, join(rest)))
         found = self._meant(name)
         if not found:
             known = ", ".join(self.table)
@@ -95,3 +101,12 @@ class Verbs(click.Group):
             table = import_module(f"{self.package}.{self.inner}").COMMANDS
             known = {**{each: f"{self.inner} {each}" for each in table}, **known}
         return [known[each] for each in get_close_matches(name, known, n=1, cutoff=_ALIKE)]
+
+
+def _filled(line: str, rest: str) -> str:
+    """Return a line to type with what was typed behind the word.
+
+    >>> _filled("provision {} --help", ""), _filled("provision {} --help", "apply")
+    ('provision --help', 'provision apply --help')
+    """
+    return line.replace("{}", rest) if rest else line.replace(" {}", "")

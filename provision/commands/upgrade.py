@@ -85,8 +85,8 @@ def _upgrade(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
         _suggest(
             console,
             {
-                f"provision upgrade --finish {console.spec}": "remove the old data",
-                f"provision upgrade --rollback {console.spec}": "go back to it",
+                console.line("upgrade --finish"): "remove the old data",
+                console.line("upgrade --rollback"): "go back to it",
             },
         )
     return 0
@@ -122,7 +122,8 @@ def _rollback(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
     _carry(console, spec, carry)
     if not console.json and origin.image != spec.server.image:
         programs = f", with the programs in {origin.bin_dir}" if origin.bin_dir is not None else ""
-        console.say(f"  the server runs {origin.image} again{programs}: write that image into {console.spec}")
+        name = console.spec or spec.path.name
+        console.say(f"  the server runs {origin.image} again{programs}: write that image into {name}")
     return 0
 
 
@@ -134,7 +135,7 @@ def _confirm(console: Console, spec: Spec, plan: Plan, flag: str, *, yes: bool) 
         return
     is_final = any(step.destroys for step in plan.steps)
     what = "data would be removed for good" if is_final else "writers would wait"
-    again = f"provision upgrade {flag}--yes {console.spec}"
+    again = console.line(f"upgrade {flag}--yes")
     confirm(console, spec.name, plan, what=what, again=again, is_final=is_final)
 
 

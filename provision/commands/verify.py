@@ -58,9 +58,10 @@ def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcod
             for line in lines(written(found.plan), content_of, paint):
                 console.say(line, whole=True)
         if seen.next_step:
-            from provision.report.errors import complete
+            from provision.report.errors import complete, next_lines
 
-            console.say(f"{paint('cyan', 'next:')} {complete(seen.next_step, console.spec)}")
+            for line in next_lines(complete(seen.next_step, console.spec), paint):
+                console.say(line)
     if found.status.server == "unreachable":
         return EXIT_UNAVAILABLE
     return EXIT_CHANGES_PENDING if detailed_exitcode and not seen.is_clean else EXIT_DONE

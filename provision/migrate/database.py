@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ def refuse_foreign(tree: Tree, rows: tuple[str, ...]) -> None:
     except UnknownRevisionError as error:
         from provision.system import git
 
-        git.explain(error, tree.graph, tree.location, os.path.relpath(tree.spec.path))
+        git.explain(error, tree.graph, tree.location)
         raise
 
 

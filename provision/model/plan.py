@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from provision.model.effects import Effect
     from provision.model.server import Endpoint
     from provision.model.state import Address, Change, State, Unknown
@@ -95,11 +97,15 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one step; ``seconds`` is how long it took. ``error`` is None when it was done."""
+    """What became of one step; ``seconds`` is how long it took. ``error`` is None when it was done.
+
+    ``revisions`` says what became of each revision, where a migration failed.
+    """
 
     step: Step
     seconds: float
     error: str | None = None
+    revisions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,17 +52,42 @@ Observed = Mapping[Address, State | Unknown]
 class Change:
     """One field that differs: the reason for a step, in words (``max_connections: 100 → 200``).
 
-    ``before`` is None where nothing was there, ``after`` is None where the field goes away.
+    ``before`` is None where nothing was there, ``after`` is None where the field goes away. Both are numbers of bytes
+    where the field is a ``size``; people read ``256m``.
     """
 
     field: str
     before: str | None
     after: str | None
+    size: bool = False
+
+    @property
+    def shown(self) -> tuple[str | None, str | None]:
+        """Both values as people read them."""
+        before, after = [size(int(each)) if self.size and each else each for each in (self.before, self.after)]
+        return before, after
 
     def __str__(self) -> str:
-        if self.before is None:
-            return f"{self.field}: {self.after}"
-        return f"{self.field}: {self.before} → {self.after if self.after is not None else 'default'}"
+        before, after = self.shown
+        if before is None:
+            return f"{self.field}: {after}"
+        return f"{self.field}: {before} → {after if after is not None else 'default'}"
+
+
+class Size(int):
+    """A number of bytes in a state."""
+
+
+def size(number: int) -> str:
+    """Return a number of bytes as a spec has it.
+
+    >>> size(300 << 20), size(1 << 30), size(1025), size(0)
+    ('300m', '1g', '1025b', 'none')
+    """
+    for unit, shift in (("g", 30), ("m", 20), ("k", 10)):
+        if number and not number % (1 << shift):
+            return f"{number >> shift}{unit}"
+    return f"{number}b" if number else "none"
 
 
 def _text(value: object) -> str | None:
@@ -90,5 +115,5 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
                 if old.get(key) != new.get(key)
             ]
         else:
-            found.append(Change(name, _text(old), _text(new)))
+            found.append(Change(name, _text(old), _text(new), size=isinstance(new, Size)))
     return tuple(found)

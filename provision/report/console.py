@@ -62,7 +62,7 @@ class Console:
         self.no_commands = False
         self.colourless = False
         self.json = False
-        self.spec = ""  # as the person wrote it, for the commands that are suggested
+        self.spec: str | None = None  # as it was typed, for suggested commands; "" where it was found without
         self.command = ""  # the whole command line, for whoever interrupts it
         self.tree = ""  # the same, where the spec has several trees and one is meant
         self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
@@ -87,13 +87,17 @@ class Console:
             return PLAIN
         return Paint(on=bool(self.environ.get("FORCE_COLOR")) or self.is_terminal(stream))
 
+    def line(self, verb: str, *rest: str) -> str:
+        """Return a command of ours to type, with the spec behind the verb where one was typed."""
+        return " ".join(word for word in ("provision", verb, self.spec, *rest) if word)
+
     def elapsed(self) -> float:
         """Return the seconds since the program began."""
         return time.monotonic() - self.began
 
-    def put(self, text: str) -> None:
-        """Write one line of data."""
-        self._write(self.out, f"{text}\n")
+    def put(self, text: str, *, prose: bool = False) -> None:
+        """Write one line of data; ``prose`` is wrapped on a terminal."""
+        self._write(self.out, f"{self.wrapped(self.out, text) if prose else text}\n")
 
     def say(self, text: str, *, whole: bool = False) -> None:
         """Write one line of talk; a ``whole`` one, such as a line of a file, is never wrapped."""

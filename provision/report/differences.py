@@ -106,7 +106,7 @@ def _of_step(step: Step) -> Iterator[Difference]:
         at = [
             " + ".join(each.rows) if isinstance(each, Revisions) and each.rows else "base" for each in (before, after)
         ]
-        yield _field(address, Change("revision", *at))
+        yield _field(address, Change("revision", at[0], at[1]))
         return
     if not isinstance(before, State):
         yield Difference(address, None, None, None, _absence(address))
@@ -121,7 +121,7 @@ def _absence(address: Address) -> str:
 
 
 def _field(address: Address, change: Change) -> Difference:
-    declared, real = change.after or _UNSET, change.before or _UNSET
+    real, declared = [each or _UNSET for each in change.shown]
     return Difference(
         address, change.field, change.after, change.before, f"{change.field}: {real}, declared {declared}"
     )

@@ -27,13 +27,19 @@ MARGIN: Final = "    "
 MOST_EVIDENCE: Final = 20
 _MIGRATE: Final = re.compile(r"\bprovision migrate [a-z]+\b(?! --help)")
 """A verb on a tree, which is followed by its spec."""
-_SPEC: Final = re.compile(r"\bSPEC\b")
+_SPEC: Final = re.compile(r" ?\bSPEC\b")
+_OUR_SPEC: Final = re.compile(r"(\bprovision(?: [\w@./:+-]+)+?) SPEC\b")
+_OR: Final = re.compile(r"(?:`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b(?! the ))))")
+"""Where one alternative ends and the next begins; what is quoted or in parentheses is left alone."""
 
 
 def tell(error: BaseException, console: Console) -> int:
     """Show an error to whoever asked, and return the exit code that belongs to it."""
     code, told = _judge(error, console.command)
     told.next_step = complete(told.next_step, console.spec, console.tree)
+    if console.spec is not None:
+        typed = f" {console.spec}".rstrip()
+        told.evidence = tuple([_OUR_SPEC.sub(lambda found: found[1] + typed, line) for line in told.evidence])
     if code == EXIT_INTERRUPTED:
         console.complain("")  # ends the line on which the terminal wrote ^C
     if console.json:
@@ -83,17 +89,36 @@ def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = Fal
         yield f"{MARGIN}… {len(evidence) - MOST_EVIDENCE} lines before these (-v shows them)"
         evidence = evidence[-MOST_EVIDENCE:]
     yield from (f"{MARGIN}{line}" for line in evidence)
-    if error.next_step:
-        yield f"{paint('cyan', 'next:')} {error.next_step}"
+    yield from next_lines(error.next_step, paint)
 
 
-def complete(next_step: str | None, spec: str, tree: str = "") -> str | None:
+def next_lines(next_step: str | None, paint: Paint) -> Iterator[str]:
+    """Yield what to do next, each alternative on a line of its own."""
+    first, *others = alternatives(next_step or "")
+    if first:
+        yield f"{paint('cyan', 'next:')} {first}"
+        yield from (f"      {each}" for each in others)
+
+
+def alternatives(next_step: str) -> list[str]:
+    """Return what a next step leaves to choose from.
+
+    >>> alternatives("wait for it, or give it more time (`timeout`, or `all`); then: provision apply")
+    ['wait for it', 'or give it more time (`timeout`, or `all`); then: provision apply']
+    """
+    ends = [found.span() for found in _OR.finditer(next_step) if found["or"]]
+    starts = [0, *(end for _, end in ends)]
+    return [next_step[start:end] for start, (end, _) in zip(starts, [*ends, (len(next_step), 0)], strict=True)]
+
+
+def complete(next_step: str | None, spec: str | None, tree: str = "") -> str | None:
     """Put the spec where a next step says SPEC, or behind a command of ours that is all of it.
 
-    Whoever raised the error did not know how it was written, nor that of several trees ``tree`` was meant.
+    Whoever raised the error did not know how it was typed, nor that of several trees ``tree`` was meant. None: there
+    was none yet; an empty text: it was found without.
     """
-    if spec and next_step and _SPEC.search(next_step):
-        return _SPEC.sub(lambda _: spec, next_step)
+    if spec is not None and next_step and _SPEC.search(next_step):
+        return _SPEC.sub(lambda _: f" {spec}".rstrip(), next_step)
     if spec and next_step and spec not in next_step:
         named = f" --tree {tree}" if tree and "--tree" not in next_step else ""
         next_step = _MIGRATE.sub(lambda found: f"{found.group()}{named} {spec}", next_step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from provision.report.errors import next_lines
 from provision.report.words import clean, count, seconds
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def lines(law: Law, paint: Paint, *, every: bool = False) -> Iterator[str]:
     yield from (f"      {line}" for line in shown)
     if len(shown) < len(evidence):
         yield f"      … {len(evidence) - len(shown)} more (-v shows them)"
-    if law.next_step:
-        yield f"      {paint('cyan', 'next:')} {law.next_step}"
+    yield from (f"      {line}" for line in next_lines(law.next_step, paint))
 
 
 def _first_of_each(evidence: Sequence[str]) -> Iterator[str]:

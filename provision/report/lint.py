@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from provision.report.words import clean, count, seconds, shown
@@ -23,32 +24,32 @@ _WIDEST = 110
 
 
 def lines(found: Linted, paint: Paint, *, every: bool = False) -> Iterator[str]:
-    """Yield each finding as ``file:line: rule: what is wrong — what to do``, with its statement; then odd comments."""
-    statement = ""
-    for each in found.findings:
-        if each.statement != statement and statement:
+    """Yield the findings by file: each with its line and rule, what to do, and its statement; then odd comments."""
+    for path, in_file in groupby(found.findings, lambda each: each.path):
+        yield paint("bold", clean(shown(path)))
+        for statement, of_statement in groupby(in_file, lambda each: each.statement):
+            for each in of_statement:
+                yield from _finding(each, paint)
             yield from _statement(statement, paint, every=every)
-        statement = each.statement
-        yield _finding(each, paint)
-    yield from _statement(statement, paint, every=every)
-    for path, line, text in found.unknown:
-        where = paint("bold", f"{shown(path)}:{line}:")
+    for path, number, text in found.unknown:
+        where = paint("bold", f"{shown(path)}:{number}:")
         yield f"{where} {paint('yellow', clean(text))} means nothing; write `# provision: ignore RULE`"
 
 
-def _finding(each: Finding, paint: Paint) -> str:
-    where = f"{shown(each.path)}:{each.line}:" if each.line is not None else f"{shown(each.path)}:"
-    advice = f" — {each.advice}" if each.advice else ""
-    return f"{paint('bold', clean(where))} {paint('yellow', each.rule)}: {clean(each.message)}{clean(advice)}"
+def _finding(each: Finding, paint: Paint) -> Iterator[str]:
+    where = f"line {each.line}: " if each.line is not None else ""
+    yield f"  {where}{paint('yellow', each.rule)}: {clean(each.message)}"
+    if each.advice:
+        yield f"      {clean(each.advice)}"
 
 
 def _statement(text: str, paint: Paint, *, every: bool) -> Iterator[str]:
     if not text:
         return
     if every:
-        yield from (f"    {paint('dim', clean(line))}" for line in text.splitlines())
+        yield from (f"      {paint('dim', clean(line))}" for line in text.splitlines())
         return
-    yield f"    {paint('dim', _short(text))}"
+    yield f"      {paint('dim', _short(text))}"
 
 
 def _short(text: str) -> str:

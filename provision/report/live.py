@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from provision.report.silent import Silent
-from provision.report.text import WORD_WIDTH, finished, reasons, tells_reasons
+from provision.report.grouping import Grouping
+from provision.report.text import WORD_WIDTH, below, finished
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.live import Live as RichLive
     from rich.text import Text
 
@@ -25,7 +27,7 @@ _FREE: Final = 3
 """Columns for the ``^C`` that a terminal writes: a line that it wraps would not be taken off the screen."""
 
 
-class Live(Silent):
+class Live(Grouping):
     """The steps that ended stand above the one that runs."""
 
     def __init__(self, console: Console) -> None:
@@ -38,6 +40,7 @@ class Live(Silent):
 
     def started(self, step: Step) -> None:
         """Put the step on the last line of the screen."""
+        super().started(step)
         self._step, self._detail, self._since = step, "", time.monotonic()
         if self._live is None:
             self._live = self._open()
@@ -50,15 +53,17 @@ class Live(Silent):
             self._line(f"    {self._paint('dim', self._detail)}")
 
     def finished(self, outcome: Outcome) -> None:
-        """Leave a line for the step, and why it was done."""
-        super().finished(outcome)
+        """Take the step off the last line."""
         self._step = None
+        super().finished(outcome)
+
+    def show(self, outcomes: Sequence[Outcome]) -> None:
+        """Leave a line for steps that ended, and why they were done."""
         if self._live is not None:
             self._live.refresh()
-        self._line(finished(outcome, self._paint))
-        if tells_reasons(outcome.step, verbose=self.console.verbose):
-            for reason in reasons(outcome.step.why, every=self.console.verbose):
-                self._line(f"{' ' * (WORD_WIDTH + 6)}{self._paint('dim', reason)}")
+        self._line(finished(outcomes, self._paint))
+        for line in below(outcomes, verbose=self.console.verbose):
+            self._line(f"{' ' * (WORD_WIDTH + 6)}{self._paint('dim', line)}")
 
     def note(self, text: str) -> None:
         """Leave a line."""
@@ -66,6 +71,7 @@ class Live(Silent):
 
     def close(self) -> None:
         """Take the running step off the screen."""
+        super().close()
         self._step = None
         if self._live is not None:
             self._live.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from provision.report.errors import next_lines
 from provision.report.words import clean, count, seconds, shown
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def compared(name: str, found: Comparison, next_step: str, paint: Paint) -> Iter
     yield f"  compared: {count(found.tables, 'table')} of the models with {where}"
     yield f"  Alembic itself does not compare {', '.join(not_compared(found))}"
     if found.differences:
-        yield f"{paint('cyan', 'next:')} {next_step}"
+        yield from next_lines(next_step, paint)
 
 
 def not_compared(found: Comparison) -> tuple[str, ...]:

@@ -10,12 +10,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from provision.model import EngineCall, Migrate, ServerCall, WaitReady
-from provision.report.silent import Silent
-from provision.report.text import reasons, tells_reasons
+from provision.report.grouping import Grouping, subject
+from provision.report.text import below
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from provision.model import Outcome, Step
     from provision.report.console import Console
@@ -32,7 +32,7 @@ def lasts(step: Step) -> bool:
     )
 
 
-class Plain(Silent):
+class Plain(Grouping):
     """One line per event."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,6 +42,7 @@ class Plain(Silent):
 
     def started(self, step: Step) -> None:
         """Announce a step that lasts."""
+        super().started(step)
         if lasts(step):
             self.console.say(f"{step.action} {step.address} …")
         self._spoke = self._clock()
@@ -52,16 +53,15 @@ class Plain(Silent):
             self.console.say(f"  {clean(text)}")
             self._spoke = self._clock()
 
-    def finished(self, outcome: Outcome) -> None:
-        """Say how a step ended, and why it was done."""
-        super().finished(outcome)
-        step = outcome.step
+    def show(self, outcomes: Sequence[Outcome]) -> None:
+        """Say how steps ended, and why they were done."""
+        steps = [each.step for each in outcomes]
         paint = self.console.paint(self.console.talk)
-        how = paint("red", "failed after") if outcome.error is not None else paint("green", "done in")
-        self.console.say(f"{step.action} {step.address}: {how} {seconds(outcome.seconds)}")
-        if tells_reasons(step, verbose=self.console.verbose):
-            for reason in reasons(step.why, every=self.console.verbose):
-                self.console.say(f"  {reason}")
+        how = paint("red", "failed after") if outcomes[0].error is not None else paint("green", "done in")
+        took = seconds(sum(each.seconds for each in outcomes))
+        self.console.say(f"{steps[0].action} {subject(steps)}: {how} {took}")
+        for line in below(outcomes, verbose=self.console.verbose):
+            self.console.say(f"  {line}")
 
     def note(self, text: str) -> None:
         """Pass on a note."""

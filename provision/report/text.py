@@ -6,10 +6,13 @@ capitals, so that it is seen without colours too.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from provision.kinds import migrations
 from provision.kinds.migrations import Revisions
-from provision.model import INTERRUPTED, NOT_KNOWN, Action, Plan
+from provision.model import INTERRUPTED, NOT_KNOWN, Action, Migrate, Plan
+from provision.report.grouping import grouped, reasons_of, subject
 from provision.report.words import count, effects, is_foretold, place, seconds, url
 
 if TYPE_CHECKING:
@@ -51,23 +54,54 @@ def reasons(why: Sequence[Change | str], *, every: bool) -> Iterator[str]:
     yield from (str(reason) for reason in why[-LAST_REASONS:])
 
 
+def fates(outcome: Outcome, *, every: bool) -> Iterator[str]:
+    """Yield what became of each revision of a migration that failed; the middle of a long stretch is left out."""
+    step = outcome.step
+    names = [name for effect in step.effects if isinstance(effect, Migrate) for name, _ in effect.revisions]
+    told = [
+        (outcome.revisions[name], str(why))
+        for name, why in zip(names, step.why, strict=False)
+        if name in outcome.revisions
+    ]
+    width = max((len(fate) for fate, _ in told), default=0)
+    for fate, found in groupby(told, lambda each: each[0]):
+        lines = [f"{fate:<{width}}  {why}" for _, why in found]
+        more = len(lines) - 2 * LAST_REASONS
+        if not every and more > 1:
+            lines[LAST_REASONS:-LAST_REASONS] = [f"{fate:<{width}}  … {more} more (-v shows them)"]
+        yield from lines
+
+
+def below(outcomes: Sequence[Outcome], *, verbose: bool) -> Iterator[str]:
+    """Yield what stands below the line of steps that ended: why they were done, or how far a migration got."""
+    if outcomes[0].revisions:
+        yield from fates(outcomes[0], every=verbose)
+    elif tells_reasons(outcomes[0].step, verbose=verbose):
+        yield from reasons(reasons_of([each.step for each in outcomes]), every=verbose)
+
+
 def tells_reasons(step: Step, *, verbose: bool) -> bool:
     """Tell whether a step that ended needs its reasons: a new thing has none, and verbose migrations told them."""
     return step.action is not Action.CREATE and not (verbose and step.action is Action.MIGRATE)
 
 
 def plan(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
-    """Yield the steps of a plan: sign, action and address, then why, what people will notice, and the alarm."""
+    """Yield the steps of a plan: sign, action and address, then why, what people will notice, and the alarm.
+
+    Files that are written one after the other share a line, and the last line is the sum of the steps.
+    """
     certain = [step for step in value.steps if not is_foretold(step)]
     foretold = [step for step in value.steps if is_foretold(step)]
-    for step in certain:
-        yield from _step(step, paint, verbose=verbose)
+    for each in grouped(certain, every=verbose):
+        yield from _steps(each, paint, verbose=verbose)
     if foretold:
         condition = _TRUSTED if value.unknown else _condition(certain)
         yield f"  known{' for certain' if certain else ''} once {condition}:"
         for step in foretold:
-            yield from _step(step, paint, verbose=verbose)
+            yield from _steps((step,), paint, verbose=verbose)
     yield from left(value, paint)
+    if value.steps:
+        yield f"  {paint('bold', total(value))}"
 
 
 def _condition(certain: Sequence[Step]) -> str:
@@ -88,13 +122,48 @@ def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
         yield f"  {paint('dim', '·')} {remark}"
 
 
-def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
+def total(value: Plan) -> str:
+    """Return what a plan comes to: ``8 to create, 1 to start, 6 revisions``.
+
+    What only a running server can tell may turn out to be nothing, and is not counted.
+    """
+    certain = [step for step in value.steps if not is_foretold(step)]
+    counted = [*_tally(certain, {each: f"to {each}" for each in Action}), *_revisions(certain, "", " to undo")]
+    condition = _TRUSTED if value.unknown else _condition(certain)
+    later = [f"more may follow once {condition}"] if len(certain) < len(value.steps) else []
+    return "; ".join(([", ".join(counted)] if counted else []) + later)
+
+
+def _tally(steps: Sequence[Step], words: Mapping[Action, str]) -> Iterator[str]:
+    """Count the steps of each action, in the order of the plan; migrations whose revisions are known count those."""
+    found: dict[Action, int] = {}
+    for step in steps:
+        if not _migrations(step):
+            found[step.action] = found.get(step.action, 0) + 1
+    yield from (f"{number} {words[action]}" for action, number in found.items())
+
+
+def _revisions(steps: Sequence[Step], run: str, undone: str) -> Iterator[str]:
+    """Count the revisions that steps run, and those that they undo."""
+    for direction, word in (("downgrade", undone), ("upgrade", run)):
+        moved = sum(len(each.revisions) for step in steps for each in _migrations(step) if each.direction == direction)
+        if moved:
+            yield count(moved, "revision") + word
+
+
+def _migrations(step: Step) -> list[Migrate]:
+    """Return the migrations of a step of which it is known what they run."""
+    return [each for each in step.effects if isinstance(each, Migrate) and each.revisions]
+
+
+def _steps(steps: Sequence[Step], paint: Paint, *, verbose: bool) -> Iterator[str]:
+    step = steps[0]
     sign = "?" if is_foretold(step) else SIGNS.get(step.action, "~")
     style = "dim" if is_foretold(step) else STYLES.get(step.action, "yellow")
     alarm = f"  {paint('alarm', ALARM)}" if step.destroys else ""
-    yield f"  {paint(style, f'{sign} {step.action:<{WORD_WIDTH}}')}  {paint('bold', str(step.address))}{alarm}"
+    yield f"  {paint(style, f'{sign} {step.action:<{WORD_WIDTH}}')}  {paint('bold', subject(steps))}{alarm}"
     margin = " " * (WORD_WIDTH + 6)
-    for reason in reasons(step.why, every=verbose):
+    for reason in reasons(reasons_of(steps), every=verbose):
         yield f"{margin}{reason}"
     if step.consequence:
         yield margin + paint("alarm" if step.destroys else "yellow", step.consequence)
@@ -103,17 +172,11 @@ def _step(step: Step, paint: Paint, *, verbose: bool) -> Iterator[str]:
             yield margin + paint("dim", f"· {line}")
 
 
-def heading(survey: Survey, paint: Paint) -> str:
-    """Return the line above a plan: the environment, its runtime, and how many steps there are."""
+def heading(survey: Survey, paint: Paint, *, counted: bool = False) -> str:
+    """Return the line above a plan: the environment, its runtime, why it lives there; ``counted``: and the sum."""
     reason = f" {paint('dim', f'({survey.reason})')}" if survey.reason else ""
-    return f"{paint('bold', survey.spec.name)} on {survey.runtime}{reason}: {_steps(survey.plan.steps)}"
-
-
-def _steps(steps: Sequence[Step]) -> str:
-    """Count the steps; what only a running server can tell may turn out to be nothing, and is counted apart."""
-    certain = sum(not is_foretold(each) for each in steps)
-    maybe = len(steps) - certain
-    return count(certain, "step") + (f", and {maybe} that may follow" if maybe else "")
+    steps = f": {total(survey.plan)}" if counted else ""
+    return f"{paint('bold', survey.spec.name)} on {survey.runtime}{reason}{steps}"
 
 
 def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:
@@ -139,14 +202,23 @@ def _at(rows: Sequence[str]) -> str:
     return f"revision{'s' if len(rows) > 1 else ''} {' + '.join(rows)}"
 
 
-def finished(outcome: Outcome, paint: Paint) -> str:
-    """Return the line of a step that ended."""
+def _behind(survey: Survey, name: str) -> Iterator[str]:
+    """Say how far a tree is from its target, where the plan knows: ``3 revisions behind head``."""
+    target = next((each.target for each in survey.spec.migrations if each.name == name), "the target")
+    for step in survey.plan.steps:
+        if (step.address.kind, step.address.name) == (migrations.KIND, name):
+            yield from _revisions((step,), f" behind {target}", f" ahead of {target}")
+
+
+def finished(outcomes: Sequence[Outcome], paint: Paint) -> str:
+    """Return the line of steps that ended."""
+    outcome, about = outcomes[0], subject([each.step for each in outcomes])
     step = outcome.step
-    took = paint("dim", seconds(outcome.seconds))
+    took = paint("dim", seconds(sum(each.seconds for each in outcomes)))
     if outcome.error is not None:
         how = outcome.error if outcome.error == INTERRUPTED else "failed"
-        return f"  {paint('red', '✗')} {step.action:<{WORD_WIDTH}}  {step.address}  {paint('red', how)}  {took}"
-    return f"  {paint('green', '✓')} {step.action:<{WORD_WIDTH}}  {step.address}  {took}"
+        return f"  {paint('red', '✗')} {step.action:<{WORD_WIDTH}}  {about}  {paint('red', how)}  {took}"
+    return f"  {paint('green', '✓')} {step.action:<{WORD_WIDTH}}  {about}  {took}"
 
 
 def recap(name: str, result: Result, paint: Paint) -> Iterator[str]:
@@ -182,11 +254,8 @@ def unfinished(steps: Sequence[Step], outcomes: Sequence[Outcome], undone: Seque
 def _deeds(outcomes: Sequence[Outcome]) -> str:
     if not outcomes:
         return "nothing to do"
-    tally: dict[str, int] = {}
-    for outcome in outcomes:
-        word = PAST[outcome.step.action]
-        tally[word] = tally.get(word, 0) + 1
-    return ", ".join(f"{number} {word}" for word, number in tally.items())
+    steps = [outcome.step for outcome in outcomes]
+    return ", ".join((*_tally(steps, PAST), *_revisions(steps, " applied", " undone")))
 
 
 def suggestions(commands: Mapping[str, str], paint: Paint) -> Iterator[str]:
@@ -237,7 +306,9 @@ def status(survey: Comparison, paint: Paint, *, verbose: bool = False) -> Iterat
         "data": state.data,
         "url": url(survey.endpoint) if survey.endpoint else "",
         **{
-            f"migrations {tree}" if len(state.revisions) > 1 else "migrations": _at(rows)
+            f"migrations {tree}" if len(state.revisions) > 1 else "migrations": ", ".join(
+                (_at(rows), *_behind(survey, tree))
+            )
             for tree, rows in state.revisions.items()
         },
         **(_ledgers(survey.observed) if verbose else {}),

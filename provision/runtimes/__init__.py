@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from provision.kinds import Ground
@@ -99,6 +99,16 @@ class Look(Protocol):
         """Return a port that nobody listens on, the same for the same name as long as it is free."""
 
 
+class Watch(Protocol):
+    """Looks at a server that should become ready."""
+
+    def __call__(self) -> Trouble | None:
+        """Return why it will not, or None."""
+
+    def said(self) -> str:
+        """Return the last line of its log; empty where there is none yet."""
+
+
 class Site(Protocol):
     """One environment's server, as it was seen once."""
 
@@ -122,8 +132,8 @@ class Site(Protocol):
     remarks: tuple[str, ...]
     """What is worth knowing about the server's container or process, and no difference."""
 
-    def watch(self) -> Callable[[], Trouble | None]:
-        """Return what tells, each time it is called, whether the server has failed while it should become ready."""
+    def watch(self) -> Watch:
+        """Return what looks at the server while it should become ready."""
 
     def calm(self) -> tuple[Effect, ...]:
         """Return what keeps a server that has failed from being started again and again."""

@@ -5,7 +5,6 @@ An environment never moves by itself: its data would stay behind, and an empty s
 
 from __future__ import annotations
 
-import os.path
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, UnavailableError
@@ -65,12 +64,11 @@ def _first_that_works(spec: Spec, look: Look) -> tuple[str, str]:
 
 def _lives_elsewhere(spec: Spec, name: str, place: str, asked: str, *, by_option: bool) -> ProvisionError:
     """Return the error; what keeps the data comes first in its advice."""
-    shown = os.path.relpath(spec.path)
     would_do = spec.server.runtime in (AUTO, name)
     keep = f"leave out `--runtime {asked}`" if by_option and would_do else f"write `runtime: {name}` in the spec"
     return RefusedError(
         f"{spec.name!r} lives in the runtime {name!r}, and {asked!r} was asked for; its data would stay behind",
         evidence=[place],
         next_step=f"{keep}; or give the spec another `name`; "
-        f"to move it, its data has to go first: provision destroy --data {shown}",
+        f"to move it, its data has to go first: provision destroy --data SPEC",
     )

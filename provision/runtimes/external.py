@@ -16,7 +16,7 @@ from provision.model.sql import identifier
 from provision.spec.model import PasswordGenerated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from provision.model import Effect, RunLocalSql, Secret, Unknown, WriteFile
@@ -97,6 +97,18 @@ def upgrades(site: ExternalSite) -> NoReturn:
     )
 
 
+class Unwatched:
+    """Implements :class:`provision.runtimes.Watch` for a server of which only a connection shows how it is."""
+
+    def __call__(self) -> Trouble | None:
+        """See nothing."""
+        return None
+
+    def said(self) -> str:
+        """Read no log."""
+        return ""
+
+
 @dataclass(frozen=True)
 class ExternalSite:
     """Implements :class:`provision.runtimes.Site` for a server of which only the address is known."""
@@ -128,9 +140,9 @@ class ExternalSite:
         """The server as running, until a connection shows otherwise."""
         return Status("running")
 
-    def watch(self) -> Callable[[], Trouble | None]:
+    def watch(self) -> Unwatched:
         """Return what sees nothing: only a connection shows how the server is."""
-        return lambda: None
+        return Unwatched()
 
     def calm(self) -> tuple[Effect, ...]:
         """Return nothing: it is not ours to stop."""

@@ -70,9 +70,9 @@ def _reason(said: str) -> str:
     )
 
 
-def explain(error: UnknownRevisionError, graph: Graph, location: Location, spec: str) -> None:
-    """Complete an error with where its revision comes from, and what to do; ``spec`` is the path of the spec."""
-    lines, step = origin.explain(find(error.revisions[0], graph, location), spec)
+def explain(error: UnknownRevisionError, graph: Graph, location: Location) -> None:
+    """Complete an error with where its revision comes from, and what to do."""
+    lines, step = origin.explain(find(error.unknown[0], graph, location), "SPEC")
     error.lead(step, *lines)
 
 

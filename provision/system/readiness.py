@@ -7,9 +7,10 @@ over TCP is the final one. A login that is refused is an answer too: what is wro
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from provision.errors import StepFailedError
+from provision.errors import ProvisionError, StepFailedError
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect
 
@@ -17,29 +18,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.model import Endpoint
-    from provision.runtimes import Trouble
+    from provision.runtimes import Watch
 
 # A pause is a part of what was waited so far, so that a server that is quick to start is not kept waiting by us.
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _PART = 0.02, 0.25, 1 / 40
+_TELL_EVERY = 0.5
 _ANSWERS = (Login.OK, Login.NO_DATABASE, Login.REFUSED, Login.FULL, Login.CLOSED)
 
 
-def wait(endpoint: Endpoint, timeout: float, *, trouble: Callable[[], Trouble | None], log_command: str) -> None:
+def wait(
+    endpoint: Endpoint, timeout: float, *, database: str, watch: Watch, tell: Callable[[str], None], log_command: str
+) -> None:
     """Wait up to ``timeout`` seconds; a server that was shut down meanwhile is not waited for.
+
+    The login is to ``database``, one that every server has: the declared one may have to be made yet. The last line of
+    the server's log is told now and then.
 
     Raises:
         StepFailedError: the server ended by itself, or did not answer in time.
     """
-    began = time.monotonic()
+    began = told = time.monotonic()
     while True:
-        last = _attempt(endpoint)
+        last = _attempt(endpoint, database)
         if last is None:
             return
-        found = trouble()
+        found = watch()
         if found is not None and found.orderly:
             return  # whoever asked looks again, and starts it
         if found is not None:
             raise StepFailedError(found.sentence, evidence=found.evidence, next_step=found.next_step or log_command)
+        if time.monotonic() - told > _TELL_EVERY:
+            told = time.monotonic()
+            with suppress(ProvisionError):  # the next look at the server says what is wrong with it
+                tell(watch.said())
         pause = _pause(began)
         if time.monotonic() + pause > began + timeout:
             raise _too_late(last, timeout, log_command)
@@ -68,7 +79,7 @@ def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:
         UnavailableError: it did not answer in time, or cannot be reached this way.
     """
     began = time.monotonic()
-    while (last := _attempt(endpoint)) is not None:
+    while (last := _attempt(endpoint, endpoint.database)) is not None:
         pause = _pause(began)
         if not is_worth_waiting(last) or time.monotonic() + pause > began + timeout:
             raise diagnosed(last, endpoint)
@@ -79,9 +90,9 @@ def _pause(began: float) -> float:
     return min(max(_SHORTEST_PAUSE, (time.monotonic() - began) * _PART), _LONGEST_PAUSE)
 
 
-def _attempt(endpoint: Endpoint) -> LoginError | None:
+def _attempt(endpoint: Endpoint, database: str) -> LoginError | None:
     try:
-        connect(endpoint, read_only=True).close()
+        connect(endpoint, database, read_only=True).close()
     except LoginError as error:
         return None if error.login in _ANSWERS else error
     return None

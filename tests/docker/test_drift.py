@@ -49,8 +49,8 @@ def test_nothing_was_changed(running: Environment) -> None:
 @pytest.mark.parametrize(
     ("update", "told"),
     [
-        ({"mem_limit": 400 * _MB, "memswap_limit": 800 * _MB}, f"memory: {400 * _MB}, declared {512 * _MB}"),
-        ({"mem_limit": 600 * _MB, "memswap_limit": 1200 * _MB}, f"memory: {600 * _MB}, declared {512 * _MB}"),
+        ({"mem_limit": 400 * _MB, "memswap_limit": 800 * _MB}, "memory: 400m, declared 512m"),
+        ({"mem_limit": 600 * _MB, "memswap_limit": 1200 * _MB}, "memory: 600m, declared 512m"),
         ({"restart_policy": {"Name": "always"}}, "restart: always, declared unless-stopped"),
         ({"restart_policy": {"Name": "no"}}, "restart: no, declared unless-stopped"),
     ],

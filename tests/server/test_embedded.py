@@ -84,6 +84,16 @@ def test_status_names_the_process(running: Embedded) -> None:
     assert shown["started"]
 
 
+@pytest.mark.parametrize("data", [None, {"ephemeral": True}], ids=["kept", "ephemeral"])
+def test_the_log_of_a_new_server_has_no_failed_login(environment: Embedded, data: dict[str, bool] | None) -> None:
+    """The declared database is made after the first start, so until then nothing logs in to it."""
+    environment.server(data=data).migrations("customer").apply()
+    environment.settled()
+    environment.run("stop")
+    environment.apply()
+    assert not [line for line in environment.log() if "FATAL" in line or "ERROR" in line]
+
+
 # --- what it survives ---
 
 

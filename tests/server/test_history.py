@@ -83,7 +83,7 @@ def test_an_edit_is_told_while_other_revisions_are_applied(environment: Environm
     edit(environment)
     assert "was edited after it was applied" in environment.run("plan").out
     done = environment.apply()
-    assert "1 migrated" in done.out
+    assert "1 revision applied" in done.out
     assert "was edited after it was applied" in done.out
 
 

@@ -252,6 +252,6 @@ def test_a_git_that_does_not_answer(repository: Repository, monkeypatch: pytest.
 
 def test_an_error_is_completed(repository: Repository) -> None:
     error = UnknownRevisionError("app", ["c"], evidence=["alembic_version holds c"])
-    git.explain(error, Graph([]), repository.location, "spec.yml")
+    git.explain(error, Graph([]), repository.location)
     assert error.evidence[:2] == ("alembic_version holds c", "branch orders has it: m/versions/c.py")
     assert "switch orders" in (error.next_step or "")

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from provision.errors import Problem, RefusedError, SpecError
+from provision.kinds.file import File
 from provision.model import (
     Action,
     Address,
@@ -34,10 +35,13 @@ from provision.model import (
     RunSql,
     Secret,
     ServerCall,
+    Size,
+    State,
     Status,
     Step,
     WaitReady,
     WriteFile,
+    changes,
 )
 from provision.report import diff, documents, text, words
 from provision.report.console import PLAIN
@@ -46,7 +50,8 @@ HERE = Path(__file__).parent
 EXPECTED = HERE / "report" / "expected"
 SCHEMAS = HERE.parent.parent / "docs" / "schema"
 PASSWORD = "p@ss/wörd %"
-SHOP = SimpleNamespace(name="shop-dev", path=Path("/srv/shop/specs/dev.yml"))
+TREES = (SimpleNamespace(name="app", target="head"), SimpleNamespace(name="audit", target="b1"))
+SHOP = SimpleNamespace(name="shop-dev", path=Path("/srv/shop/specs/dev.yml"), migrations=TREES)
 HOME = Path("/srv/shop/specs/.provision/shop-dev")
 ENDPOINT = Endpoint("127.0.0.1", 5432, "postgres", Secret(PASSWORD), "shop")
 
@@ -153,6 +158,36 @@ EVERY_EFFECT = Plan(
         ),
     )
 )
+FILES = tuple(
+    Step(
+        Address("file", str(path.relative_to(HOME))),
+        action,
+        None,
+        File(path, text, 0o644),
+        (WriteFile(path, text),),
+        why=("content differs",) if action is Action.UPDATE else (),
+    )
+    for path, text, action in (
+        (HOME / ".gitignore", "*\n", Action.CREATE),
+        (HOME / "docker-compose.yml", "x", Action.CREATE),
+        (HOME / "config/postgresql.conf", "x", Action.UPDATE),
+        (HOME / "config/pg_hba.conf", "x", Action.UPDATE),
+        (HOME / "secrets/password", "x", Action.CREATE),
+    )
+)
+REVISIONS = (("0004", Path("0004.py")), ("0005", Path("0005.py")), ("0006", Path("0006.py")))
+MOVES = (
+    step(
+        "migrations/app", Action.MIGRATE, Migrate("app", ("0006",), revisions=REVISIONS), why=("0004", "0005", "0006")
+    ),
+    step(
+        "migrations/audit", Action.MIGRATE, Migrate("audit", (), "downgrade", REVISIONS[:1]), Migrate("audit", ("b1",))
+    ),
+)
+START = step("process/shop-dev", Action.START, WaitReady(60))
+GROUPED = Plan((*FILES, START, *MOVES))
+GROUPED_DONE = Result(tuple(Outcome(each, 0.5) for each in GROUPED.steps), 3.214)
+BEHIND = replace(RUNNING, revisions={"app": ("0003",), "audit": ("b2",)})
 DONE = Result(tuple(Outcome(each, 0.5 * number) for number, each in enumerate(FRESH.steps)), 3.214, endpoint=ENDPOINT)
 FAILED = Result((Outcome(FRESH.steps[0], 0.01), Outcome(FRESH.steps[3], 75, "0007 failed: relation exists")), 75.2)
 DOWN = Status("stopped", "it was stopped 3 minutes ago", "postgres:17", "shop-dev", data="volume shop-dev-data")
@@ -173,6 +208,11 @@ TEXTS: dict[str, list[str]] = {
     "plan-nothing": [text.nothing_to_do(Survey(), 0.2134, PLAIN)],
     "plan-nothing-two-trees": [text.nothing_to_do(Survey(status=TWO_TREES), 0.2134, PLAIN)],
     "diff": list(diff.lines(diff.written(FRESH), OLD_FILES.get, PLAIN)),
+    "plan-grouped": list(text.plan(GROUPED, PLAIN)),
+    "plan-grouped-verbose": list(text.plan(GROUPED, PLAIN, verbose=True)),
+    "heading-counted": [text.heading(Survey(GROUPED), PLAIN, counted=True)],
+    "status-behind": list(text.status(Survey(Plan(MOVES), BEHIND), PLAIN)),
+    "recap-grouped": list(text.recap("shop-dev", GROUPED_DONE, PLAIN)),
     "recap-done": list(text.recap("shop-dev", DONE, PLAIN)),
     "recap-failed": list(text.recap("shop-dev", FAILED, PLAIN)),
     "status-running": list(text.status(Survey(), PLAIN)),
@@ -265,6 +305,24 @@ def test_url_is_whole_and_percent_encoded(endpoint: Endpoint, expected: str) -> 
 )
 def test_durations_read_well(value: float, expected: str) -> None:
     assert words.seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (256 << 20, 300 << 20, "shm size: 256m → 300m"),
+        (0, 1 << 30, "shm size: none → 1g"),
+        (1 << 40, (1 << 20) + 1, "shm size: 1024g → 1048577b"),
+    ],
+)
+def test_sizes_read_as_they_are_written_in_a_spec(before: int, after: int, expected: str) -> None:
+    @dataclass(frozen=True)
+    class Container(State):
+        shm_size: Size
+
+    (change,) = changes(Container(Size(before)), Container(Size(after)))
+    assert str(change) == expected
+    assert (change.before, change.after) == (str(before), str(after))
 
 
 @pytest.mark.parametrize(

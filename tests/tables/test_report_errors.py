@@ -12,7 +12,7 @@ import pytest
 
 from provision.errors import LockedError, Problem, ProvisionError, SpecError, UnavailableError
 from provision.report.console import PLAIN, Console, Paint
-from provision.report.errors import complete, render, tell
+from provision.report.errors import alternatives, complete, render, tell
 from provision.report.source import excerpt
 
 EXPECTED = Path(__file__).parent / "report" / "expected"
@@ -129,3 +129,53 @@ def test_exit_codes(error: BaseException, code: int) -> None:
 )
 def test_the_spec_stands_where_it_belongs(next_step: str | None, told: str | None) -> None:
     assert complete(next_step, "specs/dev.yml") == told
+
+
+@pytest.mark.parametrize(
+    ("next_step", "told"),
+    [
+        ("provision apply", "provision apply"),
+        ("correct it, then: provision render SPEC", "correct it, then: provision render"),
+        ("provision destroy SPEC && ls", "provision destroy && ls"),
+        ("provision psql SPEC -- -c 'SELECT 1'", "provision psql -- -c 'SELECT 1'"),
+        ("provision migrate stamp 0001", "provision migrate stamp 0001"),
+    ],
+)
+def test_a_spec_that_was_not_typed_is_not_in_the_way(next_step: str, told: str) -> None:
+    assert complete(next_step, "") == told
+    assert complete(next_step, None) == next_step
+
+
+def test_the_spec_is_put_into_the_evidence_too() -> None:
+    def told(spec: str) -> str:
+        error = ProvisionError("x", evidence=["SPEC is a word", "back: provision upgrade --rollback SPEC, or not"])
+        console = Console(io.StringIO(), err := io.StringIO(), {})
+        console.spec = spec
+        tell(error, console)
+        return err.getvalue()
+
+    assert "SPEC is a word\n    back: provision upgrade --rollback a.yml, or not" in told("a.yml")
+    assert "provision upgrade --rollback, or not" in told("")
+
+
+@pytest.mark.parametrize(
+    ("next_step", "lines"),
+    [
+        ("wait for it", ["wait for it"]),
+        ("wait for it, or give it more time", ["wait for it", "or give it more time"]),
+        (
+            "set `a: 1` (free now), or `a: auto`; or leave it out",
+            ["set `a: 1` (free now)", "or `a: auto`", "or leave it out"],
+        ),
+        ("set `a: b, or c` (one, or two)", ["set `a: b, or c` (one, or two)"]),
+        ('provision psql -- -c "SELECT 1, or 2"', ['provision psql -- -c "SELECT 1, or 2"']),
+        ("write `head`, or, to undo them: provision apply", ["write `head`", "or, to undo them: provision apply"]),
+        ("name a, b or c", ["name a, b or c"]),
+        ("order it, orderly", ["order it, orderly"]),
+    ],
+)
+def test_each_alternative_has_a_line(next_step: str, lines: list[str]) -> None:
+    assert alternatives(next_step) == lines
+    shown = list(render(ProvisionError("x", next_step=next_step), PLAIN, width=80))[1:]
+    assert [line[len("next: ") :] for line in shown] == lines
+    assert [line[: len("next: ")] for line in shown] == ["next: ", *["      "] * (len(lines) - 1)]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.model import Action, Address, EngineCall, Outcome, Plan, Step, WaitReady
+from provision.kinds.file import File
+from provision.model import Action, Address, EngineCall, Migrate, Outcome, Plan, Step, WaitReady, WriteFile
 from provision.report.console import Console
 from provision.report.live import FRAMES
 from provision.report.plain import PAUSE, Plain
@@ -139,6 +140,79 @@ def test_only_a_step_that_lasts_is_announced(effect: EngineCall | WaitReady, ann
     out = io.StringIO()
     Plain(Console(out, out, {})).started(Step(Address("a", "b"), Action.CREATE, None, None, (effect,)))
     assert out.getvalue() == ("create a/b …\n" if announced else "")
+
+
+def _file(name: str, action: Action = Action.CREATE) -> Step:
+    after = File(Path("/srv/.provision/shop") / name, "", 0o644)
+    why = ("content differs",) if action is Action.UPDATE else ()
+    return Step(Address("file", name), action, None, after, (WriteFile(after.path, ""),), why)
+
+
+FILES = (_file(".gitignore"), _file("config/a.conf"), _file("config/b.conf", Action.UPDATE), _file("c", Action.UPDATE))
+
+
+def _told(*, verbose: bool, failing: str = "") -> list[str]:
+    out = io.StringIO()
+    console = Console(out, out, {})
+    console.verbose = verbose
+    plain = Plain(console)
+    plain.planned(Plan(FILES))
+    for step in FILES:
+        plain.started(step)
+        plain.finished(Outcome(step, 0.25, "no room" if step.address.name == failing else None))
+        if step.address.name == failing:
+            break
+    plain.close()
+    return out.getvalue().splitlines()
+
+
+def test_files_share_a_line() -> None:
+    assert _told(verbose=False) == [
+        "create 2 files in /srv/.provision/shop: done in 0.50 s",
+        "update 2 files in /srv/.provision/shop: done in 0.50 s",
+        "  config/b.conf: content differs",
+        "  c: content differs",
+    ]
+    assert len(_told(verbose=True)) == 6
+
+
+def test_a_file_that_fails_is_named() -> None:
+    assert _told(verbose=False, failing="config/a.conf") == [
+        "create file/.gitignore: done in 0.25 s",
+        "create file/config/a.conf: failed after 0.25 s",
+    ]
+
+
+def test_a_failed_migration_says_what_ran_what_failed_and_what_was_not_reached() -> None:
+    names = [f"{number:04}" for number in range(1, 31)]
+    effect = Migrate("app", ("0030",), revisions=tuple((name, Path(name)) for name in names))
+    step = Step(
+        Address("migrations", "app"), Action.MIGRATE, None, None, (effect,), tuple(f"{each}  x" for each in names)
+    )
+    fates = {name: "applied" if name < "0007" else "failed" if name == "0007" else "not reached" for name in names}
+
+    def told(*, verbose: bool) -> list[str]:
+        out = io.StringIO()
+        console = Console(out, out, {})
+        console.verbose = verbose
+        Plain(console).finished(Outcome(step, 1, "it failed", fates))
+        return out.getvalue().splitlines()
+
+    assert told(verbose=False) == [
+        "migrate migrations/app: failed after 1.00 s",
+        "  applied      0001  x",
+        "  applied      0002  x",
+        "  applied      … 2 more (-v shows them)",
+        "  applied      0005  x",
+        "  applied      0006  x",
+        "  failed       0007  x",
+        "  not reached  0008  x",
+        "  not reached  0009  x",
+        "  not reached  … 19 more (-v shows them)",
+        "  not reached  0029  x",
+        "  not reached  0030  x",
+    ]
+    assert len(told(verbose=True)) == 31
 
 
 def test_details_come_every_few_seconds() -> None:

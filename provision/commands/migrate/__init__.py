@@ -46,6 +46,7 @@ _WORDS: Final = {
     package="provision.commands.migrate",
     usual="current",
     words=_WORDS,
+    answers={"help": ("help is an option", "provision migrate {} --help")},
     invoke_without_command=True,
     subcommand_metavar="VERB [OPTIONS] [SPEC] [ARGUMENTS]...",
     options_metavar="",

@@ -37,7 +37,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
         console.document(compared(chosen.spec, chosen.name, found))
     else:
         named = f"--tree {tree} " if tree else ""
-        again = f"provision migrate revision {named}--autogenerate -m '…' {console.spec}"
+        again = console.line(f"migrate revision {named}--autogenerate -m '…'")
         for line in migrations.compared(
             chosen.spec.name, found, advice(found.differences, again), console.paint(console.out)
         ):

@@ -36,6 +36,6 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, yes: 
     decided = downgrade(chosen, target)
     if not yes and not decided.plan.is_empty:
         named = f"--tree {tree} " if tree else ""
-        again = f"provision migrate downgrade {named}--yes {console.spec} {target}"
+        again = console.line(f"migrate downgrade {named}--yes", target)
         confirm(console, chosen.spec.name, decided.plan, what="data would go away", again=again)
     return carry_out(console, decided, "downgrade")

@@ -66,7 +66,7 @@ def _findings(console: Console, found: Linted) -> None:
     from provision.report.lint import lines
 
     for line in lines(found, console.paint(console.out), every=console.verbose):
-        console.put(line)
+        console.put(line, prose=True)
 
 
 def _rest(console: Console, tree: Tree, found: Linted, seen: Trace | None) -> None:

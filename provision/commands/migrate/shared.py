@@ -175,5 +175,5 @@ def show_written(console: Console, tree: Tree, done: Written) -> None:
     from provision.report import migrations
 
     named = f"--tree {console.tree} " if console.tree else ""
-    for line in migrations.written(tree.spec.name, done, f"provision migrate upgrade {named}{console.spec}"):
+    for line in migrations.written(tree.spec.name, done, console.line(f"migrate upgrade {named}".rstrip())):
         console.say(line)

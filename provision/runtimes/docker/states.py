@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from provision.model import State
+from provision.model import Size, State
 from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
 from provision.runtimes.docker.layout import is_anonymous
 from provision.runtimes.docker.scripts import DATABASE
@@ -72,9 +72,9 @@ class Container(State):
     stop_signal: str
     stop_timeout: int
     restart: str
-    memory: int
+    memory: Size
     cpus: float
-    shm_size: int
+    shm_size: Size
     fingerprint: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
@@ -100,9 +100,9 @@ def desired_container(creation: Creation, image: Mapping[str, Any]) -> Container
         stop_signal=body.get("StopSignal") or image.get("StopSignal") or "SIGTERM",
         stop_timeout=int(body.get("StopTimeout") or 10),
         restart=_restart(host.get("RestartPolicy")),
-        memory=int(host.get("Memory") or 0),
+        memory=Size(host.get("Memory") or 0),
         cpus=(host.get("NanoCpus") or 0) / 10**9,
-        shm_size=int(host.get("ShmSize") or 64 << 20),
+        shm_size=Size(host.get("ShmSize") or 64 << 20),
         fingerprint=creation.fingerprint,
         facts={"labels": body["Labels"]},
     )
@@ -136,9 +136,9 @@ def observed_container(inspected: Mapping[str, Any], image: Mapping[str, Any], *
         stop_signal=config.get("StopSignal") or "SIGTERM",
         stop_timeout=int(config.get("StopTimeout") or 10),
         restart=_restart(host.get("RestartPolicy")),
-        memory=int(host.get("Memory") or 0),
+        memory=Size(host.get("Memory") or 0),
         cpus=(host.get("NanoCpus") or 0) / 10**9,
-        shm_size=int(host.get("ShmSize") or 0),
+        shm_size=Size(host.get("ShmSize") or 0),
         fingerprint=(config.get("Labels") or {}).get(FINGERPRINT, ""),
         facts={
             "id": inspected["Id"],

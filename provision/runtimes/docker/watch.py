@@ -52,6 +52,10 @@ class ContainerWatch:
         self._restarts: int | None = None
         self._stopped: float | None = None
 
+    def said(self) -> str:
+        """Return the last line of the container's log."""
+        return "".join(self._look.container_lines(self._name, 1))
+
     def __call__(self) -> Trouble | None:
         """Look once."""
         seen = self._look.engine(f"/containers/{self._name}/json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from dataclasses import dataclass
 
 from provision.kinds import Ground
@@ -50,14 +49,14 @@ class EmbeddedSite(Seen):
                 script, password, self.spec.server.user, socket_directory=directory, port=port, others=others
             )
 
-        hba, spec = self.places.data / "pg_hba.conf", os.path.relpath(self.spec.path)
+        hba = self.places.data / "pg_hba.conf"
         return Ground(
             self._publish,
             (self.stopping, *self._start_it, self._ready),
             local_sql,
             starting,
             superuser=(self.look.text(self.spec.home / SUPERUSER) or "").strip(),
-            admitting=f"echo host all all all scram-sha-256 >> {hba}; provision restart {spec}",
+            admitting=f"echo host all all all scram-sha-256 >> {hba}; provision restart SPEC",
         )
 
     @property

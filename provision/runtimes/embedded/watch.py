@@ -21,6 +21,10 @@ class ProcessWatch:
         self._places = places
         self._pid: int | None = None
 
+    def said(self) -> str:
+        """Return the last line of the server's log."""
+        return "".join(self._machine.last_lines(self._places.log, 1))
+
     def __call__(self) -> Trouble | None:
         """Look once."""
         found = self._machine.postmaster(self._places.data)

@@ -84,6 +84,9 @@ def migrate(
                     alembic_command.serve(run)
                 else:
                     _serve(run, child)
+            except ProvisionError as error:
+                error.revisions = run.fates()
+                raise
             finally:
                 ledger.note()
             _prove(run, expected)

@@ -82,6 +82,19 @@ class Run:
             return alembic_errors.Truth(self.graph, self.rows() or (), left, tuple(self.waits.values()))
         return alembic_errors.Truth(self.graph, None, (), tuple(self.waits.values()))
 
+    def fates(self) -> dict[str, str]:
+        """Return what became of each revision, by what the version table holds now; nothing where it cannot be read."""
+        with suppress(UnavailableError):
+            applied = self.graph.ancestors(self.rows() or ())
+            upgrade = self.effect.direction == "upgrade"
+            done = {name for name, _ in self.effect.revisions if (name in applied) == upgrade}
+            words = {True: "applied" if upgrade else "undone", False: "not reached"}
+            return {
+                name: "failed" if name == self.running and name not in done else words[name in done]
+                for name, _ in self.effect.revisions
+            }
+        return {}
+
     def look(self) -> None:
         """Tell once about each session that the migration waits for."""
         with suppress(UnavailableError):
