@@ -150,7 +150,7 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
     seen = observe.world(spec)
     site = seen.site
     at = observe.endpoint_of(seen)
-    return run(at, spec.server.major, arguments, container=site.container_name, programs=site.programs)
+    return run(at, seen.spec.server.major, arguments, container=site.container_name, programs=site.programs)
 
 
 class Run:

@@ -10,8 +10,8 @@ from provision.errors import RefusedError, UnavailableError, UsageError
 from provision.eyes import Eyes
 from provision.observe import shipped
 from provision.project import TEMPLATES, Beginning, Directory, Interpreter, Options, begin
-from provision.spec.image import MAJORS
 from provision.spec.load import read
+from provision.spec.parameters import MAJORS
 from provision.system import files, project
 
 _IMAGE = "postgres:{}"

@@ -24,6 +24,7 @@ from provision.eyes import Eyes
 from provision.kinds import file, migrations
 from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
+from provision.spec.load import load
 from provision.spec.model import PasswordGenerated
 from provision.system import files, lock, no_commands, secrets
 from provision.system.limits import limited
@@ -120,7 +121,10 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
 
 def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     module = runtimes.load(name)
-    spec = _with_ledgers(module.located(spec, eyes), is_ours=name in choice.HOMES)
+    located = module.located(spec, eyes)
+    if located.server.major != spec.server.major:
+        load(spec.path, os.environ, major=located.server.major)  # its settings could not be checked before
+    spec = _with_ledgers(located, is_ours=name in choice.HOMES)
     # What an untrusted checkout brings in .provision/ is not taken for what an earlier run of ours has kept there.
     is_trusted = not no_commands.is_on()
     trees = Trees(spec, cached=is_trusted)
@@ -211,6 +215,7 @@ def overview(spec: Spec) -> Survey:
 
 def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, new: bool) -> Survey:
     seen = world(spec, runtime=runtime, moving=True)
+    spec = replace(spec, server=replace(spec.server, major=seen.spec.server.major))
     unread = _unread(seen)
     spec = replace(spec, migrations=tuple(each for each in spec.migrations if each.name not in unread))
     configuration = next((str(each.content) for each in seen.files if each.path.name == "postgresql.conf"), None)

@@ -47,6 +47,10 @@ def _check_external(server: Mapping, values: MappingType[str, Any], reading: Rea
         if name in server.entries:
             key, _ = server.entries[name]
             reading.report(key.mark, f"`{name}` has no meaning with `runtime: external`", "remove it")
+    if not values.get("major") and "image" in values and not values["image"][1]:
+        _, node = server.entries["image"]
+        message = "the image does not say which major version the server is, and no image of it is here"
+        reading.report(node.mark, message, "write `major: 17` beside it")
     if "port" in values and values["port"] is None:
         _, node = server.entries["port"]
         reading.report(node.mark, "`auto` has no meaning with `runtime: external`", "write the port of the server")

@@ -1,9 +1,9 @@
-"""The image: which major version of PostgreSQL its name promises.
+"""The image: what its name says about the major version of PostgreSQL, and the key that says it in its place.
 
-The major decides about the mount point, the settings and the runtime before anything is pulled, so it has to be in the
-tag. The grammar of a reference is https://github.com/distribution/reference/blob/main/reference.go; tags that name
-several versions follow the habits of the images that exist: ``17.2-bookworm``, ``16-3.4`` (postgis),
-``0.8.0-pg17`` (pgvector), ``latest-pg17`` (timescaledb).
+The grammar of a reference is https://github.com/distribution/reference/blob/main/reference.go; tags that name several
+versions follow the habits of the images that exist: ``17.2-bookworm``, ``16-3.4`` (postgis), ``0.8.0-pg17`` (pgvector),
+``latest-pg17`` (timescaledb), ``19beta1``. A tag that says none leaves it to the image, which has ``PG_MAJOR`` in its
+environment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
-MAJORS = (14, 15, 16, 17, 18)
+OLDEST = 14
 
 _REFERENCE = (
     r"(?P<name>(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"
@@ -27,49 +27,59 @@ _REFERENCE = (
 )
 _MAJOR = (
     r"(?:^|[-_.])pg(?:sql)?-?(?P<major>[0-9]{1,2})(?![0-9])",
-    r"^v?(?P<major>[0-9]{1,2})(?![0-9])",
+    r"^v?(?P<major>[0-9]{1,2})(?=[-_.]|alpha|beta|rc|$)",
 )
+_OFFICIAL = r"(?:.*/)?postgres"
+"""The name of the official image, wherever it is: its tags begin with its major version, however old that is."""
 _LONGEST = 512
 
 
 def image(node: Node, reading: Reading) -> tuple[str, int]:
-    """Read an image, and the major version that its tag begins with.
+    """Read an image, and the major version that its tag says; 0 where it says none.
 
     Raises:
-        Wrong: it is not the name of an image, or the name does not tell a supported major version.
+        Wrong: it is not the name of an image, or it is an official one of a version that is too old.
     """
     found = scalar(node, "an image like `postgres:17`")
     if not found.quoted and re.fullmatch(r"[0-9][0-9_]*(\.[0-9]*)?", found.text):
         raise Wrong(f"{reading.show(found)} is a number, not an image", f"write `postgres:{found.text.rstrip('.')}`")
     value = reading.text(found)
-    shown = reading.show(found)
     match = re.fullmatch(_REFERENCE, value) if len(value) <= _LONGEST else None
     if match is None:
-        raise Wrong(f"{shown} is not the name of an image", _advice_on_name(found.text))
-    tag = match["tag"]
-    if tag is None:
-        where = (
-            "the tag goes before the digest: `postgres:17@sha256:…`"
-            if match["digest"]
-            else "write one, like `postgres:17`"
-        )
-        raise Wrong(f"the image {shown} does not say which major version it is", where)
-    major = major_of(tag)
-    if major is None:
-        raise Wrong(
-            f"the tag of {shown} does not say which major version it is",
-            "write a tag that begins with it, like `postgres:17`",
-        )
-    if major not in MAJORS:
-        raise Wrong(
-            f"{shown} is PostgreSQL {major}, which is not supported",
-            f"use a major version from {MAJORS[0]} to {MAJORS[-1]}",
-        )
-    return value, major
+        raise Wrong(f"{reading.show(found)} is not the name of an image", _advice_on_name(found.text))
+    number = _number(match["tag"] or "")
+    if number is not None and number < OLDEST and re.fullmatch(_OFFICIAL, match["name"]):
+        raise Wrong(f"{reading.show(found)} is PostgreSQL {number}, which is not supported", _SUPPORTED)
+    return value, major_of(value)
 
 
-def major_of(tag: str) -> int | None:
-    """Return the major version that a tag names, or None."""
+_SUPPORTED = f"use a major version from {OLDEST} on"
+
+
+def major(node: Node, reading: Reading) -> int:
+    """Read the major version that the image is said to have.
+
+    Raises:
+        Wrong: it is none that is supported.
+    """
+    found = scalar(node, "a major version like `17`")
+    value = reading.text(found)
+    if not re.fullmatch(r"[1-9][0-9]?", value) or int(value) < OLDEST:
+        raise Wrong(f"{reading.show(found)} is not a supported major version of PostgreSQL", _SUPPORTED)
+    return int(value)
+
+
+def major_of(reference: str) -> int:
+    """Return the major version that the tag of a reference says, or 0.
+
+    A number below the oldest supported version is the image's own (``paradedb:v0.13.1``), and a digest says nothing.
+    """
+    match = re.fullmatch(_REFERENCE, reference)
+    number = _number(match["tag"] or "") if match is not None and match["name"] != "sha256" else None
+    return number if number is not None and number >= OLDEST else 0
+
+
+def _number(tag: str) -> int | None:
     for pattern in _MAJOR:
         if match := re.search(pattern, tag):
             return int(match["major"])

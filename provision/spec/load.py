@@ -17,26 +17,27 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Spec:
+def load(path: Path, environ: Mapping[str, str], *, major: int = 0) -> Spec:
     """Return the spec in the file at ``path``, with the variables of ``environ`` put in.
 
-    Nothing is read but this file and the presence of the files that it names.
+    Nothing is read but this file and the presence of the files that it names. ``major`` is the major version of the
+    image, for a spec that does not say it.
 
     Raises:
         SpecError: the file is wrong; all of its problems are in the error.
         UsageError: there is no such file, or it cannot be read.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # Path.resolve() would follow links, and move relative paths
-    return read(path, _content(path), environ)
+    return read(path, _content(path), environ, major=major)
 
 
-def read(path: Path, content: bytes, environ: Mapping[str, str]) -> Spec:
+def read(path: Path, content: bytes, environ: Mapping[str, str], *, major: int = 0) -> Spec:
     """Return the spec that ``content`` is, as if it stood in the file at the absolute ``path``.
 
     Raises:
         SpecError: it is wrong; all of its problems are in the error.
     """
-    reading = Reading(path, parse(content), environ, HOMES)
+    reading = Reading(path, parse(content), environ, HOMES, major)
     for fault in reading.document.faults:
         reading.report(fault.mark, fault.message, fault.suggestion)
     reading.faulty = {fault.mark for fault in reading.document.faults}

@@ -12,7 +12,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.spec.numbers import LARGEST_INT, NotANumberError, parse_real, parse_whole
 from provision.spec.texts import comparable, normalise_text
@@ -20,8 +20,10 @@ from provision.spec.texts import comparable, normalise_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MAJORS = (14, 15, 16, 17, 18)
 _CATALOGUE = Path(__file__).parent / "catalogue"
+MAJORS = tuple(sorted(int(each.stem.rpartition("-")[2]) for each in _CATALOGUE.glob("postgresql-*.json")))
+"""The major versions whose settings the program knows; those of another one are read from its server."""
+_READ: dict[int, Mapping[str, Parameter]] = {}
 
 # Settings that pg_settings shows in octal: their show hooks in guc_tables.c print "%04o".
 _OCTAL = frozenset({"data_directory_mode", "log_file_mode", "unix_socket_permissions"})
@@ -67,15 +69,34 @@ class OutOfRangeError(ValueError):
     """The value is understood, and is too small or too large; the message says what the range is."""
 
 
-@cache
 def catalogue(major: int) -> Mapping[str, Parameter]:
     """Return the settings of a major version by name, as ``pg_settings`` spells it (``DateStyle``, ``work_mem``).
 
-    Raises:
-        KeyError: the major version is none of :data:`MAJORS`.
+    There are none where neither the program knows them nor :func:`learn` was called.
     """
-    if major not in MAJORS:
-        raise KeyError(major)
+    return _shipped(major) if major in MAJORS else _READ.get(major, {})
+
+
+def is_known(major: int) -> bool:
+    """Tell whether the settings of a major version can be checked."""
+    return major in MAJORS or major in _READ
+
+
+def learn(major: int, rows: Mapping[str, Sequence[Any]]) -> None:
+    """Take the rows of ``pg_settings`` for the catalogue of a major version that the program does not know.
+
+    The words that an enumeration takes without listing them are those of the newest version that it knows.
+    """
+    newest = _shipped(MAJORS[-1])
+    found = {name: Parameter(name, *row) for name, row in rows.items()}
+    for name, each in found.items():
+        if each.vartype == "enum" and name in newest:
+            found[name] = each._replace(hidden=newest[name].hidden)
+    _READ[major] = found
+
+
+@cache
+def _shipped(major: int) -> Mapping[str, Parameter]:
     rows = json.loads((_CATALOGUE / f"postgresql-{major}.json").read_bytes())
     return {name: Parameter(name, *row) for name, row in rows.items()}
 
@@ -154,6 +175,8 @@ def check_name(major: int, name: str) -> Complaint | None:
     from provision.spec.reading import shorten
 
     parameter = catalogue(major).get(name)
+    if parameter is None and not is_known(major):
+        return None  # it is checked as soon as the settings are known
     if parameter is None:
         return _complaint_about_custom(name) if "." in name else _complaint_about_unknown(major, name)
     if parameter.context == "internal":
@@ -241,6 +264,8 @@ __all__ = [
     "canonical_name",
     "catalogue",
     "check",
+    "is_known",
+    "learn",
     "normalise",
     "shows",
 ]

@@ -66,6 +66,8 @@ class Reading:
     environ: MappingType[str, str]
     homes: MappingType[str, str]
     """Where the keys belong that people look for in another section: ``in `server```."""
+    major: int = 0
+    """The major version of the image, where its name does not say it and something else has shown it."""
     problems: list[Problem] = field(default_factory=list)
     secret: bool = False
     """Whether the value that is being read is a secret."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.spec.credentials import credentials
 from provision.spec.external import EXTERNAL_KEYS, SSLMODE, check
-from provision.spec.image import image
+from provision.spec.image import image, major
 from provision.spec.initdb import initdb
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Resources, Server, Volume
 from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, name, path, port, size
@@ -82,6 +82,7 @@ def resources(node: Node, reading: Reading) -> Resources:
 SERVER_KEYS = {
     "runtime": Key(choice("auto", "docker", "embedded", "external")),
     "image": Key(image, required=True, example="image: postgres:17"),
+    "major": Key(major),
     "container_name": Key(object_name),
     "host": Key(host),
     "port": Key(port),
@@ -104,21 +105,22 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
     entries = mapping(node, "`image: postgres:17` and the like below it")
     values = read_table(entries, SERVER_KEYS, reading, "`server`")
     check(entries, values, reading)
-    reference, major = values.get("image", ("", 0))
+    reference, said = values.get("image", ("", 0))
+    number = values.get("major") or said or reading.major
     login = values.get("credentials", {})
     declared = values.get("settings")
-    if major:
-        check_max_connections(values.get("max_connections"), declared, major, reading)
-    number = values.get("max_connections")
+    connections = values.get("max_connections")
+    if reference:
+        check_max_connections(connections, declared, number, reading)
     return Server(
         image=reference,
-        major=major,
+        major=number,
         runtime=values.get("runtime", "auto"),
         container_name=values.get("container_name", environment),
         host=values.get("host", "127.0.0.1"),
         port=values.get("port", DEFAULT_PORT),
-        max_connections=number.value if number else None,
-        settings=read_settings(declared, major, reading) if declared and major else {},
+        max_connections=connections.value if connections else None,
+        settings=read_settings(declared, number, reading) if declared and reference else {},
         user=login.get("user", "postgres"),
         password=login.get("password", PasswordGenerated()),
         database=values.get("database", login.get("user", "postgres")),

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from provision import __version__
-from provision.spec.image import MAJORS
+from provision.spec.parameters import MAJORS
 
 ROOT = Path(__file__).parent.parent.parent
 SPEC = "name: elsewhere\nserver: {image: postgres:17, credentials: {password: secret-of-the-test}}\n"

@@ -130,7 +130,7 @@ def compare(path: Path, found: str) -> None:
         ({"pyproject.toml": "[tool.alembic]\nx = ["}, Options(), "is not valid TOML", ""),
         ({"a.py": "DeclarativeBase (\n"}, Options(), "whether there are models cannot be told", "a.py:1:17: not valid"),
         ({}, Options(name="Not A Name"), "no valid spec comes of this", "`Not A Name` is not a name"),
-        ({}, Options(image="postgres"), "no valid spec comes of this", "does not say which major version"),
+        ({}, Options(image="postgres:13"), "no valid spec comes of this", "is PostgreSQL 13, which is not supported"),
         ({}, Options(port="high"), "no valid spec comes of this", "`high`"),
         (dict.fromkeys(("models.py", "tables.py", "database_models/x"), ""), Options(), "no name left for models", ""),
     ],

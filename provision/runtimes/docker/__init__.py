@@ -83,9 +83,10 @@ def port(spec: Spec, look: Look) -> int:
 
 
 def located(spec: Spec, look: Look) -> Spec:
-    """Return the spec with the volume that holds the data now, and with where the image keeps the data.
+    """Return the spec with the volume that holds the data now, and with what the image says of itself.
 
-    That volume may be the one that an upgrade has filled. An image that was not pulled yet says nothing.
+    That volume may be the one that an upgrade has filled. The image says where it keeps the data, and which major
+    version it is, where the spec does not; one that was not pulled yet says nothing.
     """
     from provision.runtimes.docker import generations, layout
 
@@ -93,7 +94,9 @@ def located(spec: Spec, look: Look) -> Spec:
     image = look.image(spec.server.image) or _image_of_container(spec, look)
     if image is None:
         return found
-    return replace(found, server=replace(found.server, layout=layout.of_image(image["Config"], spec.server.major)))
+    major = spec.server.major or layout.major(image["Config"])
+    where = layout.of_image(image["Config"], major)
+    return replace(found, server=replace(found.server, major=major, layout=where))
 
 
 def _image_of_container(spec: Spec, look: Look) -> Mapping[str, Any] | None:

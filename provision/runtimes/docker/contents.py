@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _VERSION = "PG_VERSION"
 _TELLS = re.compile(r"PG_MAJOR=\d")
 _OLD_PLACES = (_VERSION, f"data/{_VERSION}")
-_MAJORS = range(14, 24)
+_MAJORS = range(14, 40)
 
 
 def check_old(seen: Seen) -> None:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
 from provision.runtimes import majors
+from provision.runtimes.docker import layout
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
+from provision.spec.image import OLDEST, major_of
 from provision.spec.model import Ephemeral, Volume
+from provision.spec.parameters import MAJORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +41,35 @@ def check_owner(
         _check_owner(spec, f"the volume {each!r}", labels, look, way_out="server.data.volume")
 
 
+def check_image(spec: Spec, image: Mapping[str, Any] | None) -> None:
+    """Refuse an image that is of another major version than its tag or the spec says, or does not say which.
+
+    Raises:
+        RefusedError: with both, and what to write.
+    """
+    if image is None:
+        return
+    reference, declared, found = spec.server.image, spec.server.major, layout.major(image["Config"])
+    if found and found < OLDEST:
+        raise RefusedError(
+            f"the image {reference!r} is PostgreSQL {found}, which is not supported",
+            next_step=f"use an image of PostgreSQL {OLDEST} or newer",
+        )
+    if not declared and not found:
+        raise RefusedError(
+            f"neither its tag nor its environment says which major version of PostgreSQL {reference!r} is",
+            evidence=["the image has no PG_MAJOR"],
+            next_step=f"write it in the spec, for example `server.major: {MAJORS[-1]}`",
+        )
+    if found and found != declared:
+        where = "its tag" if major_of(reference) == declared else "`server.major`"
+        raise RefusedError(
+            f"the image {reference!r} is PostgreSQL {found}, and {where} says {declared}",
+            evidence=[f"PG_MAJOR is {found} in the image that the engine has"],
+            next_step=f"write `major: {found}` under `server`, or name an image of PostgreSQL {declared}",
+        )
+
+
 def check_major(
     spec: Spec,
     name: str,
@@ -50,7 +82,11 @@ def check_major(
     Raises:
         RefusedError: with both majors and a way out.
     """
+    if not spec.server.major:
+        return  # the image says it once it was pulled
     for each, volume in volumes.items():
+        if _shows_its_major(spec, each, container):
+            continue
         if (major := ((volume or {}).get("Labels") or {}).get(MAJOR)) not in (None, str(spec.server.major)):
             raise other_major(spec, f"the volume {each!r}", str(major), generations=generations)
     # The container of an upgraded environment may still be the old one: it is made anew, on the new volume.
@@ -59,6 +95,14 @@ def check_major(
         major = environment.get("PG_MAJOR", str(spec.server.major))
         if major != str(spec.server.major):
             raise other_major(spec, f"the data of the container {name!r}", major, generations=generations)
+
+
+def _shows_its_major(spec: Spec, volume: str, container: Mapping[str, Any] | None) -> bool:
+    """Tell whether a server of the declared major version has run on a volume, whatever the label of that says."""
+    if container is None or container["State"]["Status"] == "created":
+        return False
+    is_on_it = any(each.get("Name") == volume for each in container["Mounts"])
+    return is_on_it and layout.major(container["Config"]) == spec.server.major
 
 
 def _check_container(spec: Spec, name: str, labels: Mapping[str, str], look: Look) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.spec.model import Layout
+from provision.spec.parameters import MAJORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,7 +72,7 @@ def data_directory(config: Mapping[str, Any], major: int) -> str:
 
 def of_spec(spec: Spec) -> Layout:
     """Return the layout of the declared image; one that was not pulled yet counts as an official one."""
-    return spec.server.layout or official(spec.server.major)
+    return spec.server.layout or official(spec.server.major or MAJORS[-1])
 
 
 def with_memory(mounts: Iterable[Mapping[str, Any]], host: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -131,6 +132,12 @@ def why_not(directory: str, config: Mapping[str, Any], mounts: Sequence[Mapping[
 def holds(directory: str, path: str) -> bool:
     """Tell whether a path is a directory or in it."""
     return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def major(config: Mapping[str, Any]) -> int:
+    """Return the major version in the environment of an image or a container, or 0 where none is."""
+    text = variables(config).get("PG_MAJOR", "")
+    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 def variables(config: Mapping[str, Any]) -> dict[str, str]:

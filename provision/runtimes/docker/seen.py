@@ -152,8 +152,7 @@ class Seen:
     def current_directory(self) -> str:
         """The data directory of the container that is there, as far as its environment says."""
         config = (self.container or {}).get("Config") or {}
-        major = layout.variables(config).get("PG_MAJOR", "")
-        return layout.data_directory(config, int(major) if major.isdecimal() else self.spec.server.major)
+        return layout.data_directory(config, layout.major(config) or self.spec.server.major)
 
     @property
     def _state(self) -> str:

