@@ -6,7 +6,11 @@ Most verbs do not: a server is stopped, and its log is read, whatever state its 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from provision.errors import MigrationsError, Problem, SpecError
+from provision.revisions import ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,3 +72,31 @@ class Trees(Mapping[str, "Graph"]):
 
     def _cache(self, name: str) -> Path | None:
         return self._home / f"cache/revisions-{name}.json" if self._home else None
+
+
+def refuse_ids(spec: Spec) -> None:
+    """Refuse revision ids that no version table can hold, as far as the files state them; nothing is run.
+
+    A tree that is not there, or not in order, is the business of what reads it.
+
+    Raises:
+        SpecError: with each of them, at its line.
+    """
+    from provision.system.alembic import files
+
+    found: list[Problem] = []
+    for tree in spec.migrations:
+        with suppress(MigrationsError):
+            sources, widens = files.stated(tree)
+            found += [each for path, source in sources.items() if (each := _fault(path, source, widens)) is not None]
+    if found:
+        raise SpecError(found)
+
+
+def _fault(path: Path, source: bytes, widens: bool) -> Problem | None:  # noqa: FBT001
+    name, line = ids.stated(source) or (None, 0)
+    fault = None if name is None or (name and widens) else ids.fault(name)
+    if fault is None:
+        return None
+    text = source.decode("utf-8", "replace").splitlines()[line - 1]
+    return Problem(path, line, 1, text, fault, "a shorter id, also in the `down_revision` of what follows it")

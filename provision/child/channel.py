@@ -38,6 +38,10 @@ class IncompleteError(Exception):
         self.place = place
 
 
+class RolledBackError(Exception):
+    """A revision rolled back its own transaction, and did nothing afterwards."""
+
+
 class OtherTableError(Exception):
     """``env.py`` keeps its revisions in another table than the declared one; what to write is in the second line."""
 
@@ -52,6 +56,7 @@ _STAGES: dict[type[BaseException], str] = {
     SharedError: "shared",
     IncompleteError: "incomplete",
     OtherTableError: "table",
+    RolledBackError: "rolled-back",
 }
 
 
@@ -107,6 +112,8 @@ class Progress:
         self.revision: str | None = None
         self.since = 0.0
         self.commits = 0
+        self.is_undone = False
+        """Whether the last statement of the running revision rolled back its transaction."""
         self.go = threading.Semaphore(0)
         """Released by each word that the parent sends after the request."""
         self.own: list[str] = []
@@ -115,6 +122,7 @@ class Progress:
     def start(self, step: Any) -> None:
         """Say that a revision starts."""
         self.stage, self.revision, self.since, self.commits = "revision", step_id(step), time.monotonic(), 0
+        self.is_undone = False
         self.channel.say("revision-start", revision=self.revision, message=first_line(step.doc))
 
     def done(self, step: Any) -> None:

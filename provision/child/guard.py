@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .channel import ElsewhereError
+from .channel import ElsewhereError, RolledBackError
 
 if TYPE_CHECKING:
     from .channel import Progress
@@ -26,7 +26,9 @@ SELECT pg_backend_pid(), current_database(), EXISTS (
 
 COMMITS = re.compile(r"(?is)(^|;)\s*(commit|end|rollback|abort|prepare\s+transaction)\b\s*(;|$|work|transaction|and)")
 _CONCURRENTLY = re.compile(r"(?i)\bconcurrently\b")
+_ROLLBACK = re.compile(r"(?is)(^|;)\s*(rollback|abort)\b\s*(work|transaction)?\s*(and\s+(no\s+)?chain)?\s*;?\s*$")
 _MARK = "provision: lock_timeout"
+_MIGRATES = "provision: migrates"
 
 
 def prove_place(connection: Any, lock: dict[str, int], progress: Progress, table: str, lock_timeout: float) -> None:
@@ -54,6 +56,7 @@ def prove_place(connection: Any, lock: dict[str, int], progress: Progress, table
     if not same:
         message = f"env.py connected to {place}"
         raise ElsewhereError(message)
+    connection.info[_MIGRATES] = True
     progress.channel.say("connected", pid=pid, database=database, table=table)
 
 
@@ -65,7 +68,12 @@ def watch(progress: Progress) -> None:
     def committed(_connection: Any) -> None:
         progress.commits += 1
 
+    def rolled_back(connection: Any) -> None:
+        progress.is_undone = progress.is_undone or _MIGRATES in connection.info
+
     def before(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if _MIGRATES in connection.info:
+            progress.is_undone = _ROLLBACK.search(statement) is not None
         if COMMITS.search(statement):
             progress.commits += 1
         if _CONCURRENTLY.search(statement) and _MARK in connection.info:
@@ -76,5 +84,18 @@ def watch(progress: Progress) -> None:
             cursor.execute(f"SET lock_timeout = {connection.info[_MARK]}")
 
     event.listen(Engine, "commit", committed)
+    event.listen(Engine, "rollback", rolled_back)
     event.listen(Engine, "before_cursor_execute", before)
     event.listen(Engine, "after_cursor_execute", after)
+
+
+def refuse_rollback(step: Any, progress: Progress) -> None:
+    """Have a step fail that ends with a rollback of its own: Alembic would write down that it was applied."""
+    run = step.migration_fn
+
+    def run_and_check(**options: Any) -> None:
+        run(**options)
+        if progress.is_undone:
+            raise RolledBackError
+
+    step.migration_fn = run_and_check

@@ -39,6 +39,7 @@ def serve(request: Request, progress: Progress) -> None:
             return
         for step in _steps(script, request, heads):
             progress.start(step)
+            guard.refuse_rollback(step, progress)
             yield step  # Alembic runs it, writes its row, and commits
             progress.done(step)
 

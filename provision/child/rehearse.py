@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from . import catalogue
+from . import catalogue, guard
 from .channel import ElsewhereError, SharedError
-from .guard import SEES_OUR_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +39,7 @@ def fence(lock: dict[str, int]) -> None:
     from sqlalchemy.engine import Engine
     from sqlalchemy.pool import Pool
 
-    question = SEES_OUR_LOCK.format(**lock)
+    question = guard.SEES_OUR_LOCK.format(**lock)
 
     def checked_out(connection: Any, record: Any, _proxy: Any) -> None:
         if record.info.get("provision: proven") is connection:
@@ -82,6 +81,7 @@ def walk(script: Any, request: Request, progress: Progress, context: Any) -> Ite
     def step(name: str, make: Any) -> Iterator[Any]:
         made = make(script.revision_map, script.get_revision(name))
         progress.start(made)
+        guard.refuse_rollback(made, progress)
         yield made
         progress.done(made)
 
@@ -89,7 +89,9 @@ def walk(script: Any, request: Request, progress: Progress, context: Any) -> Ite
     for name, goes_back in request["walk"]:
         yield from step(name, MigrationStep.upgrade_from_script)
         after = read()
-        if goes_back:
+        if goes_back and not hasattr(script.get_revision(name).module, "downgrade"):
+            progress.channel.say("no-downgrade", revision=name)
+        elif goes_back:
             yield from step(name, MigrationStep.downgrade_from_script)
             _tell(progress, name, "down", before, read())
             yield from step(name, MigrationStep.upgrade_from_script)

@@ -11,6 +11,7 @@ from provision.commands.options import about_spec, find_spec, json_option, no_co
 
 if TYPE_CHECKING:
     from provision.report.console import Console
+    from provision.spec.model import Spec
 
 
 @click.command("validate", epilog="Example: provision validate specs/*.yml")
@@ -31,15 +32,12 @@ def command(console: Console, specs: tuple[Path, ...]) -> int:
 
 
 def _lines(console: Console, paths: list[Path]) -> int:
-    import os
-
     from provision.errors import SpecError
-    from provision.spec.load import load
 
     code = 0
     for path in paths:
         try:
-            spec = load(path, os.environ)
+            spec = _load(path)
         except SpecError as error:
             from provision.report.errors import tell
 
@@ -50,18 +48,26 @@ def _lines(console: Console, paths: list[Path]) -> int:
 
 
 def _documents(console: Console, paths: list[Path]) -> int:
-    import os
-
     from provision.errors import SpecError
     from provision.report.documents import validated, validation
-    from provision.spec.load import load
 
     code, found = 0, []
     for path in paths:
         try:
-            found.append(validated(str(path), load(path, os.environ).name))
+            found.append(validated(str(path), _load(path).name))
         except SpecError as error:
             code = error.exit_code
             found.append(validated(str(path), None, error.problems))
     console.document(validation(found))
     return code
+
+
+def _load(path: Path) -> Spec:
+    import os
+
+    from provision.spec.load import load
+    from provision.trees import refuse_ids
+
+    spec = load(path, os.environ)
+    refuse_ids(spec)
+    return spec

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import MigrationsError, RefusedError, UnknownRevisionError
 from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
-from provision.revisions import check, ledger, version_table
+from provision.revisions import check, ids, ledger, version_table
 from provision.revisions.targets import scope
 
 if TYPE_CHECKING:
@@ -33,12 +33,14 @@ class Revisions(State):
     """The rows of the version table, sorted.
 
     ``stranded`` are tables that the tree would create and that exist although no row says so. ``known`` is what the
-    ledger says about the files of what is applied; None: there is none. It makes no state another one: a database is
+    ledger says about the files of what is applied; None: there is none. ``width`` is how many characters the version
+    table holds, asked only for a tree with long ids. It makes no state another one: a database is
     what it is, whatever became of the files.
     """
 
     rows: tuple[str, ...]
     stranded: tuple[str, ...] = ()
+    width: int | None = field(default=None, compare=False)
     known: ledger.Known | None = field(default=None, compare=False)
 
 
@@ -91,10 +93,11 @@ def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
 
 
 def _applied(tree: Migrations, graph: Graph, query: Query) -> Revisions:
+    width = version_table.width(tree, query) if graph.long else None
     if not tree.ledger:
-        return Revisions(version_table.read_rows(tree, query) or ())
+        return Revisions(version_table.read_rows(tree, query) or (), width=width)
     found, entries = version_table.read_with_ledger(tree, query)
-    return Revisions(found or (), known=ledger.compare(graph, found or (), entries))
+    return Revisions(found or (), width=width, known=ledger.compare(graph, found or (), entries))
 
 
 def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
@@ -120,6 +123,7 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
         raise _ahead(tree, graph, undo)
     if isinstance(before, Revisions) and before.stranded:
         raise stranded(tree, graph, before.stranded)
+    warning = refuse_long(graph, run, before)
     effects = (
         *([Migrate(tree.name, _kept(graph, rows, target, undo), "downgrade", _files(graph, undo))] if undo else []),
         *([Migrate(tree.name, target, "upgrade", _files(graph, run))] if run else []),
@@ -133,7 +137,7 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
             after,
             effects,
             why=why,
-            consequence="what these revisions added, and the data in it, goes away" if undo else "",
+            consequence="what these revisions added, and the data in it, goes away" if undo else warning,
             destroys=bool(undo),
         ),
     )
@@ -143,6 +147,16 @@ def unread(tree: Migrations) -> Step:
     """Return the step that stands for what a tree may bring whose revisions are not known."""
     why = ("to ?: which revisions it has is not known",)
     return Step(address(tree), Action.MIGRATE, UNKNOWN, None, (), why=why)
+
+
+def refuse_long(graph: Graph, names: tuple[str, ...], before: State | None) -> str:
+    """Refuse revisions whose ids the version table cannot hold; return a warning where the tree may make it wider.
+
+    Raises:
+        MigrationsError: an id is too long.
+    """
+    width = before.width if isinstance(before, Revisions) else None
+    return ids.refuse_long([graph[name] for name in names], width, widened=graph.widens_version_table)
 
 
 def remarks(observed: Observed) -> tuple[str, ...]:

@@ -44,7 +44,9 @@ class _Walk:
             self.revision = event.subject
 
     def hear(self, _child: Child, event: Event) -> None:
-        """Take note of a difference."""
+        """Take note of a difference, or of a revision without a downgrade."""
+        if event["event"] == "no-downgrade":
+            self.errors[event["revision"]] = ["the file has no function `downgrade`"]
         if event["event"] == "difference":
             names = ("revision", "phase", "kind", "name", "wanted", "found")
             found = Difference(*[event[name] for name in names])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.errors import MigrationsError, RefusedError
+from provision.errors import MigrationsError, ProvisionError, RefusedError
 from provision.kinds import migrations as kind
 from provision.migrate import models
 from provision.migrate.database import asking, refuse_foreign, running
+from provision.revisions import ids, version_table
 from provision.system.alembic import ask as alembic_ask
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def revision(tree: Tree, wanted: Wanted) -> Written:
             evidence=(tree.graph[wanted.rev_id].place,),
             next_step="write another --rev-id, or none",
         )
+    if (fault := _fault(tree, wanted.rev_id)) is not None:
+        raise MigrationsError(fault, next_step=f"write a --rev-id of 1 to {ids.WIDTH} characters, or none")
     if wanted.head is None and len(tree.graph.heads) > 1:
         raise MigrationsError(
             f"the tree has {len(tree.graph.heads)} heads, so it is not clear what the new revision shall follow",
@@ -82,6 +86,18 @@ def revision(tree: Tree, wanted: Wanted) -> Written:
         )
     endpoint = _at_head(tree) if wanted.autogenerate else None
     return _write(tree, _given(wanted), wanted.allow_empty, endpoint)
+
+
+def _fault(tree: Tree, name: str | None) -> str | None:
+    """Return what is wrong with an id. The table of a server that does not run is taken for one of Alembic's."""
+    fault = None if name is None else ids.fault(name)
+    if not name or fault is None or ids.widens(tree.location.env.read_bytes()):
+        return fault if not name else None
+    with suppress(ProvisionError):
+        _, endpoint = running(tree)
+        with asking(endpoint) as query:
+            return ids.fault(name, version_table.width(tree.declared, query) or ids.WIDTH)
+    return fault
 
 
 def merge(tree: Tree, wanted: Wanted, names: Sequence[str]) -> Written:
@@ -146,19 +162,21 @@ def _at_head(tree: Tree) -> Endpoint:
     with asking(endpoint) as query:
         found = kind.observed(tree.declared, tree.graph, query)
     refuse_foreign(tree, found.rows)
-    refuse_pending(tree, found.rows)
+    refuse_pending(tree, found)
     return endpoint
 
 
-def refuse_pending(tree: Tree, rows: tuple[str, ...]) -> None:
-    """Refuse to compare models with a database that is not at the head that they belong to; ``rows`` say where it is.
+def refuse_pending(tree: Tree, found: kind.Revisions) -> None:
+    """Refuse to compare models with a database that is not at the head that they belong to.
 
     Raises:
+        MigrationsError: the version table cannot hold the id of a pending revision.
         RefusedError: with the revisions that are pending.
     """
-    target = _head_of(tree)
+    target, rows = _head_of(tree), found.rows
     pending = tree.graph.pending(rows, tree.graph.resolve(target))
     if pending:
+        kind.refuse_long(tree.graph, pending, found)
         raise RefusedError(
             f"the database is not at {target}, so what is not migrated yet would count as a difference",
             evidence=[f"it is at {' + '.join(rows) or 'base'}", *[f"pending: {tree.graph[name]}" for name in pending]],

@@ -20,10 +20,15 @@ def by_id(revisions: Iterable[Revision]) -> dict[str, Revision]:
     """Return the revisions by their id.
 
     Raises:
-        MigrationsError: two files have the same id, or an id has a character that Alembic refuses.
+        MigrationsError: two files have the same id, or an id is empty or has a character that Alembic refuses.
     """
     found: dict[str, Revision] = {}
     for each in revisions:
+        if not each.id:
+            raise MigrationsError(
+                f"{each.place} has an empty revision id",
+                next_step="give it an id, also in the `down_revision` of the revision that follows it",
+            )
         if each.id in found:
             raise MigrationsError(
                 f"two files are revision {each.id}",

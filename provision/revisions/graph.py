@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.revisions import check, targets
+from provision.revisions.ids import WIDTH
 from provision.revisions.order import newest_first
 from provision.revisions.source import FIELDS, READER, Fields, NotStaticError, Revision, digest, read_fields, restore
 
@@ -26,6 +27,8 @@ class Graph:
     """
 
     unread: Sequence[Path] = ()
+    widens_version_table = False
+    """Whether ``env.py`` or a revision deals with the column of the version table, which may then hold longer ids."""
     is_recalled = False
     """Whether every file was in the cache of an earlier graph, so that nothing of it had to be read."""
 
@@ -87,6 +90,11 @@ class Graph:
         graph = cls(revisions, cache=kept)
         graph.is_recalled = all(known.get(key) is each for key, each in kept.items())
         return graph
+
+    @property
+    def long(self) -> tuple[str, ...]:
+        """The ids that are longer than what the version table holds where Alembic makes it."""
+        return tuple([name for name in self.revisions if len(name) > WIDTH])
 
     def __contains__(self, name: str) -> bool:
         return name in self.revisions

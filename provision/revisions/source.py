@@ -109,7 +109,7 @@ def read_fields(source: bytes, path: Path) -> Fields:
         sentence = f"{path}:1 states no `revision`, so it is not a revision file"
         raise MigrationsError(sentence, next_step=f"add the id ({_LITERAL}), or move the file elsewhere")
     values = {name: _strings(name, assigned, path) for name in _WANTED}
-    if len(values["revision"]) != 1 or not values["revision"][0]:
+    if len(values["revision"]) != 1:
         raise _not_static("revision", assigned["revision"], path)
     line = assigned["revision"].lineno
     if "down_revision" not in assigned:

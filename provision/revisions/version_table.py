@@ -24,6 +24,11 @@ WHERE version_table = {key}
 _EXISTING = """
 SELECT name FROM unnest(%s::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL ORDER BY name
 """
+# A type modifier is the length and 4; `text` has none. https://www.postgresql.org/docs/current/catalog-pg-attribute.html
+_WIDTH = """
+SELECT CASE WHEN atttypmod < 4 THEN 2147483647 ELSE atttypmod - 4 END
+FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'version_num'
+"""
 
 
 def table_name(tree: Migrations) -> str:
@@ -66,6 +71,16 @@ def read_with_ledger(tree: Migrations, query: Query) -> tuple[tuple[str, ...] | 
         else:
             entries[name] = ledger.Entry(sha256, applied_at)
     return tuple(sorted(rows)), entries
+
+
+def width(tree: Migrations, query: Query) -> int | None:
+    """Return how many characters the version table holds; None where there is no such table.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    found = query.rows(_WIDTH, (table_name(tree),))
+    return int(found[0][0]) if found else None
 
 
 def existing(tables: Iterable[tuple[str | None, str]], query: Query) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import trees
 from environments import ASYNC, BOTH, CONFIGURED, MAKO, MODELS, ONLINE
 
 from provision.errors import RefusedError, StepFailedError
+from provision.kinds.migrations import Revisions
 from provision.migrate import models, writing
 from provision.system.alembic import ask as alembic_ask
 from provision.system.alembic.files import load
@@ -291,10 +292,10 @@ def test_a_branch_target_is_compared_at_the_head_of_its_branch(tmp_path: Path) -
     for rows, refused in (((), True), (("alpha",), False), (("alpha", "other"), False), (("other",), True)):
         if refused:
             with pytest.raises(RefusedError) as caught:
-                writing.refuse_pending(chosen, rows)
+                writing.refuse_pending(chosen, Revisions(rows))
             assert caught.value.next_step == "provision migrate upgrade shop@head"
         else:
-            writing.refuse_pending(chosen, rows)
+            writing.refuse_pending(chosen, Revisions(rows))
     assert len(graph.heads) == 2
     with pytest.raises(RefusedError, match="not at heads"):
-        writing.refuse_pending(rehearsals.tree_of(tmp_path, tree), ("alpha",))
+        writing.refuse_pending(rehearsals.tree_of(tmp_path, tree), Revisions(("alpha",)))

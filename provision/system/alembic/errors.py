@@ -159,6 +159,13 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
                 next_step="see whether it runs on a server of its own: provision apply, "
                 "on a spec with `data: {ephemeral: true}`",
             )
+        case "rolled-back":
+            error = RevisionFailedError(
+                f"revision {truth.graph.describe(event['revision'])} ends with a rollback of its own transaction",
+                evidence=["nothing of it is in the database, so it is not applied", *truth.lines],
+                next_step=f"take the rollback out of {truth.graph[event['revision']].path}, "
+                "and run the same command again",
+            )
         case "revision":
             is_lost = truth.rows is None or event["sqlstate"] in _ENDED
             error = (StepFailedError if is_lost else RevisionFailedError)(

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import MigrationsError
-from provision.revisions import Graph, Location, locate
+from provision.revisions import Graph, Location, ids, locate
 from provision.system.alembic import resolve as alembic_resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from provision.spec.model import Migrations
 
@@ -35,11 +35,30 @@ def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
         _refuse_overlooked(location)
     graph = Graph.of(sources, _recall(cache), lambda error: alembic_resolve.revisions(tree, location, error))
     graph.unread = _unread(location)
+    if graph.long:
+        graph.widens_version_table = any(ids.widens(each) for each in (_read(location.env), *sources.values()))
     return graph, location
 
 
-def find(tree: Migrations, cache: Path | None = None) -> Location:
+def stated(tree: Migrations) -> tuple[Mapping[Path, bytes], bool]:
+    """Return the revision files of a tree, and whether it deals with its version table; nothing of it is run.
+
+    Raises:
+        MigrationsError: there is no tree there, or only its interpreter knows where.
+    """
+
+    def unknown(place: str) -> Path:
+        raise MigrationsError(f"only the project's interpreter knows where {place} is")
+
+    location = find(tree, directory=unknown)
+    sources = {path: _read(path) for path in _files(location)}
+    return sources, any(ids.widens(each) for each in (_read(location.env), *sources.values()))
+
+
+def find(tree: Migrations, cache: Path | None = None, directory: Callable[[str], Path] | None = None) -> Location:
     """Return where a tree is; what only the project's interpreter knows is kept beside ``cache``.
+
+    ``directory`` returns the directory of a ``package:dir``; by default the interpreter is asked.
 
     Raises:
         MigrationsError: its configuration or its ``env.py`` is not there.
@@ -51,7 +70,7 @@ def find(tree: Migrations, cache: Path | None = None) -> Location:
         except (OSError, UnicodeDecodeError) as error:
             sentence = f"{tree.config} cannot be read: {_reason(error)}"
             raise MigrationsError(sentence, next_step="correct `migrations.config` in the spec") from None
-    location = locate(tree, text, lambda place: alembic_resolve.directory(tree, place, cache))
+    location = locate(tree, text, directory or (lambda place: alembic_resolve.directory(tree, place, cache)))
     if location.env.is_file():
         return location
     for above in tree.config.parent.parents if tree.config and not tree.cwd else ():
