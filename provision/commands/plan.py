@@ -90,28 +90,34 @@ def show(
         files = [documents.difference(file, content_of) for file in written(found.plan)] if diff else None
         console.document(documents.plan(found, files, _sql_documents(found) if sql else None))
     else:
-        from provision.report import text
-
-        paint = console.paint(console.out)
-        if found.plan.is_empty and not found.plan.unknown:
-            console.say(text.nothing_to_do(found, console.elapsed(), paint))
-            for line in text.left(found.plan, paint):
-                console.say(line)
-        else:
-            console.say(text.heading(found, paint))
-            for line in text.plan(found.plan, paint, verbose=console.verbose):
-                console.say(line)
-            if diff:
-                from provision.report.diff import lines, written
-
-                for line in lines(written(found.plan), content_of, paint):
-                    console.say(line, whole=True)
-            if sql:
-                _show_sql(console, found)
-            verb = "plan" if found.plan.unknown else "apply"
-            trusted = "   (where you trust the spec: it runs what the spec names)" if found.plan.unknown else ""
-            console.say(f"{paint('cyan', 'next:')} {console.line(verb)}{trusted}")
+        _show_text(console, found, diff=diff, sql=sql)
     return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE
+
+
+def _show_text(console: Console, found: Survey, *, diff: bool, sql: bool) -> None:
+    from provision.report import text
+
+    paint = console.paint(console.out)
+    is_empty = found.plan.is_empty and not found.plan.unknown
+    console.say(text.nothing_to_do(found, console.elapsed(), paint) if is_empty else text.heading(found, paint))
+    for line in text.variables(found.spec.variables, paint) if console.verbose else ():
+        console.say(line)
+    if is_empty:
+        for line in text.left(found.plan, paint):
+            console.say(line)
+        return
+    for line in text.plan(found.plan, paint, verbose=console.verbose):
+        console.say(line)
+    if diff:
+        from provision.report.diff import lines, written
+
+        for line in lines(written(found.plan), content_of, paint):
+            console.say(line, whole=True)
+    if sql:
+        _show_sql(console, found)
+    verb = "plan" if found.plan.unknown else "apply"
+    trusted = "   (where you trust the spec: it runs what the spec names)" if found.plan.unknown else ""
+    console.say(f"{paint('cyan', 'next:')} {console.line(verb)}{trusted}")
 
 
 def _show_sql(console: Console, found: Survey) -> None:

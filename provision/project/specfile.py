@@ -17,6 +17,7 @@ from provision.rendering import render_template
 from provision.spec import dotenv
 from provision.spec.load import read
 from provision.spec.server import DEFAULT_PORT
+from provision.spec.variables import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,8 +70,10 @@ def write(
     base = _taken(directory, "database: %s", service.database if service else None, service, remarks)
     port, port_remark, stop = _port(directory, options, machine, compose, remarks)
     password, password_remark = _password(service)
+    files, ask = _variable(directory, service)
     values = {
         "name": plain(name),
+        "env_files": [plain(each) for each in files],
         "image": plain(image),
         "port": plain(port),
         "port_remark": port_remark,
@@ -86,7 +89,7 @@ def write(
     }
     text = render_template(TEMPLATE, templates, values)
     _check(directory, text, service, trees)
-    before = [each for each in (_variable(directory, service), stop) if each]
+    before = [each for each in (ask, stop) if each]
     return Written(name, text, tuple(remarks), tuple(before))
 
 
@@ -209,14 +212,16 @@ def _password(service: Service | None) -> tuple[str, str]:
     return _GENERATED, "  # made once, and kept in .provision/; `provision url` prints it"
 
 
-def _variable(directory: Directory, service: Service | None) -> str | None:
+def _variable(directory: Directory, service: Service | None) -> tuple[list[str], str | None]:
+    """Return the `env_file` that has the password's variable, and the command that sets it where no file has it."""
     name = service.password if service else None
     if name is None or name in directory.environ:
-        return None
-    for path in sorted(each for each in directory.texts if each.endswith(".env")):
+        return [], None
+    files = sorted((each for each in directory.texts if each.endswith(".env")), key=lambda each: (each != BESIDE, each))
+    for path in files:
         if name in dotenv.read(directory.texts[path]):
-            return dotenv.command(name, directory.texts[path], path)
-    return f"export {name}=…"
+            return [] if path == BESIDE else [*files[: files[0] == BESIDE], path], None
+    return [], f"read -rs {name} && export {name}"
 
 
 def _tree(tree: Tree, directory: Directory, *, several: bool) -> Iterable[tuple[str, str]]:

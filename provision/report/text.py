@@ -6,6 +6,7 @@ capitals, so that it is seen without colours too.
 
 from __future__ import annotations
 
+import os
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from provision.report.words import count, effects, is_foretold, place, seconds, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from provision.model import Change, Endpoint, Observed, Outcome, Result, Status, Step
     from provision.report.console import Paint
@@ -120,6 +122,13 @@ def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
         yield f"  {paint('yellow', '!')} {note}"
     for remark in value.remarks:
         yield f"  {paint('dim', '·')} {remark}"
+
+
+def variables(found: Sequence[tuple[str, Path]], paint: Paint) -> Iterator[str]:
+    """Yield which variables came from which file; values are never shown."""
+    for path in dict.fromkeys(path for _, path in found):
+        names = ", ".join(name for name, other in found if other == path)
+        yield f"  {paint('dim', '·')} from {os.path.relpath(path)}: {names}"
 
 
 def total(value: Plan) -> str:

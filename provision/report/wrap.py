@@ -15,7 +15,7 @@ _COMMAND: Final = (
     rf"{_S}(?:provision|git|docker (?:compose|volume|image|network|logs|ps|rm|start|stop)|\S+ -m pip) [a-z-].*"
 )
 _PIECE: Final = re.compile(rf"( *)({_COMMAND}|(?:`[^`]*`|\S)+)")
-_WHOLE: Final = re.compile(rf"{_S}next:{_S} (?:set -a;|export \w+=|cd |{_COMMAND})")
+_WHOLE: Final = re.compile(rf"{_S}next:{_S} (?:read -rs |cd |{_COMMAND})")
 """A line that is a command and nothing else."""
 _LABEL: Final = re.compile(r"(?:error|next|note): ")
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import SpecError, UsageError
+from provision.spec.env_file import env_files
 from provision.spec.reading import Reading, nearest
 from provision.spec.sections import HOMES, spec
+from provision.spec.variables import Variables
 from provision.spec.yaml import MAXIMUM_BYTES, parse
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 def load(path: Path, environ: Mapping[str, str], *, major: int = 0) -> Spec:
     """Return the spec in the file at ``path``, with the variables of ``environ`` put in.
 
-    Nothing is read but this file and the presence of the files that it names. ``major`` is the major version of the
-    image, for a spec that does not say it.
+    Nothing is read but this file, files of variables, and the presence of the files that it names. ``major`` is the
+    major version of the image, for a spec that does not say it.
 
     Raises:
         SpecError: the file is wrong; all of its problems are in the error.
@@ -37,7 +39,9 @@ def read(path: Path, content: bytes, environ: Mapping[str, str], *, major: int =
     Raises:
         SpecError: it is wrong; all of its problems are in the error.
     """
-    reading = Reading(path, parse(content), environ, HOMES, major)
+    document = parse(content)
+    reading = Reading(path, document, Variables(environ, ()), HOMES, major)
+    reading.environ = Variables(environ, env_files(document.top, reading))
     for fault in reading.document.faults:
         reading.report(fault.mark, fault.message, fault.suggestion)
     reading.faulty = {fault.mark for fault in reading.document.faults}

@@ -169,7 +169,7 @@ class Spec:
     """One spec file. ``path`` is absolute; ``directory`` is where its relative paths start.
 
     ``templates_may`` names the powers that a template may give a container: see
-    :mod:`provision.runtimes.docker.powers`.
+    :mod:`provision.runtimes.docker.powers`. ``variables`` are those that came from a file, and from which.
     """
 
     path: Path
@@ -178,6 +178,7 @@ class Spec:
     templates: Path | None
     migrations: tuple[Migrations, ...]
     templates_may: tuple[str, ...] = ()
+    variables: tuple[tuple[str, Path], ...] = ()
 
     @property
     def directory(self) -> Path:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from provision.errors import Problem
 from provision.model import MASK
-from provision.spec import dotenv
 from provision.spec.masking import ShownLines, is_public_key, is_secret_key, is_secret_word, mask_text
 from provision.spec.yaml import Mapping, Mark, Scalar, Sequence
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
     from pathlib import Path
 
+    from provision.spec.variables import Variables
     from provision.spec.yaml import Document, Node
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Reading:
 
     path: Path
     document: Document
-    environ: MappingType[str, str]
+    environ: Variables
     homes: MappingType[str, str]
     """Where the keys belong that people look for in another section: ``in `server```."""
     major: int = 0
@@ -144,12 +144,17 @@ class Reading:
         if value is None or (value == "" and match["rest"]):
             if match["rest"]:
                 return match["default"] or ""
-            way = dotenv.beside(self.path, name)
-            advice = f"set it (`export {shorten(name)}=…`), or write a default: `${{{shorten(name)}:-…}}`"
-            if way:
-                advice = f"the `.env` beside the spec has it, and is not read by itself: {way}"
-            raise Wrong(f"the environment variable `{shorten(name)}` is not set", advice)
+            raise Wrong(f"the environment variable `{shorten(name)}` is not set", self._advice(shorten(name)))
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise Wrong(f"the variable `{shorten(name)}` is not UTF-8", f"printenv {shorten(name)} | od -c")
         return value
+
+    def _advice(self, name: str) -> str:
+        if self.environ.faults:
+            return "; ".join(self.environ.faults)
+        if self.secret:
+            return f"`read -rs {name} && export {name}` asks for it; or write it into the `.env` beside the spec"
+        return f"set it in your shell or in the `.env` beside the spec, or write a default: `${{{name}:-default}}`"
 
 
 def shorten(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provision.spec.credentials import CREDENTIALS_KEYS
+from provision.spec.env_file import env_file
 from provision.spec.given import masked
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
 from provision.spec.model import Spec
@@ -64,6 +65,7 @@ SPEC_KEYS = {
     "version": Key(read_version),
     "name": Key(environment_name, required=True, example="name: shop-dev"),
     "server": Key(lambda node, _: node, required=True, example="server: {image: postgres:17}"),
+    "env_file": Key(env_file),
     "templates": Key(_templates),
     "templates_may": Key(_templates_may),
     "migrations": Key(migrations),
@@ -108,4 +110,5 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         templates=values.get("templates"),
         migrations=tuple([replace(tree, masked=masked(reading)) for tree in values.get("migrations", ())]),
         templates_may=values.get("templates_may", ()),
+        variables=tuple(sorted(reading.environ.used.items())),
     )

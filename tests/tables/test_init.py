@@ -17,13 +17,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from provision.errors import ProvisionError, SpecError
+from provision.errors import ProvisionError
 from provision.init import look
 from provision.observe import shipped
 from provision.project import TEMPLATES, Beginning, Options, begin
 from provision.report import beginning
 from provision.report.console import PLAIN
-from provision.spec import dotenv
 from provision.spec.load import load
 from provision.system import project
 
@@ -197,50 +196,6 @@ def test_the_service_that_has_the_port_is_stopped_first(who: str, first: str, ro
     done = begin(look(root), Options(), Machine(5444, who=who), SHIPPED)
     assert done.next[0] == first
     assert done.next[-1] == "provision apply"
-
-
-LOADED = "set -a; . ./.env; set +a"
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("PW=simple", LOADED),
-        ("# c\n\nexport PW=s3cr#t  # remark\nOTHER='a b $c'\nMORE=\"d e\"\n", LOADED),
-        ("PW=s3cr#t p@ss", "export PW='…'  # its value in .env, which a shell would not read as Compose does"),
-        ("PW=x\nOTHER=a b", "export PW='…'"),
-        ("PW = x", "export PW='…'"),
-        ("PW=a$b", "export PW='…'"),
-        ("PW=a;b", "export PW='…'"),
-        ("PW=#x", "export PW='…'"),
-        ('PW="a`b"', "export PW='…'"),
-        ("PW=x\r\n", "export PW='…'"),
-    ],
-)
-def test_a_file_of_variables_is_read_by_a_shell_where_that_means_the_same(text: str, told: str, root: Path) -> None:
-    assert dotenv.command("PW", text, ".env").startswith(told)
-    if told is LOADED:
-        (root / ".env").write_bytes(text.encode())
-        argv = ("sh", "-c", f'{LOADED}; printf %s "$PW"')
-        assert (
-            subprocess.run(argv, cwd=root, capture_output=True, text=True, check=True).stdout == dotenv.read(text)["PW"]
-        )
-
-
-def test_a_variable_that_is_not_set_is_found_beside_the_spec(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(root)
-    (root / "provision.yml").write_text(
-        "version: 1\nname: shop\nserver: {image: 'postgres:17', credentials: {password: '${PW}'}}\n"
-    )
-    for text, told in (
-        ("OTHER=x\n", "set it (`export PW=…`), or write a default: `${PW:-…}`"),
-        ("PW=x\n", f"the `.env` beside the spec has it, and is not read by itself: {LOADED}"),
-        ("PW=x y\n", "not read by itself: export PW='…'  # its value in .env"),
-    ):
-        (root / ".env").write_text(text)
-        with pytest.raises(SpecError) as caught:
-            load(root / "provision.yml", {})
-        assert told in str(caught.value.problems[0].suggestion)
 
 
 @pytest.mark.parametrize("count", range(7))
