@@ -38,8 +38,7 @@ def plan(
     )
     ground = site.ground(starting=starting)
     steps: list[Step] = []
-    trees = {migrations.address(tree): tree for tree in spec.migrations}
-    addresses = {*desired, *observed, *trees}
+    addresses = {*desired, *observed}
 
     def named(kind: str) -> list[tuple]:  # type: ignore[type-arg]  # (address, before, after)
         return [(a, observed.get(a), desired.get(a)) for a in sorted(addresses) if a.kind == kind]
@@ -61,9 +60,10 @@ def plan(
         found = _told(spec, site, before, after, wishes) if after is not None else found
     for address, before, after in named(database.KIND):
         steps += database.plan(address, before, after)
-    for address, before, after in named(migrations.KIND):
-        if address in trees:
-            steps += migrations.plan(trees[address], inputs.graphs[trees[address].name], before, after)
+    for tree in spec.migrations:  # in the order of the spec: one can need what another makes
+        address = migrations.address(tree)
+        graph = inputs.graphs[tree.name]
+        steps += migrations.plan(tree, graph, observed.get(address), desired.get(address))
     notes = (*(_waiting(each) for each in held if each.action in _DISRUPTIVE), *found.notes, *collation.notes(observed))
     remarks = (*site.remarks, *found.remarks, *migrations.remarks(observed))
     return Plan(_with_clients(steps, observed), notes, found.overrides, remarks)

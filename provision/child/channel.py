@@ -153,7 +153,7 @@ def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
     if hidden:
         error.hide_parameters = True  # type: ignore[attr-defined]
     return {
-        "stage": _STAGES.get(type(error), progress.stage),
+        "stage": _stage(error, progress),
         "revision": progress.revision,
         "type": type(original).__name__,
         "message": message or type(original).__name__,
@@ -163,6 +163,16 @@ def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
         "clean": progress.commits == 0,
         "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     }
+
+
+def _stage(error: BaseException, progress: Progress) -> str:
+    """Return where an error belongs; ``env.py`` can have Alembic load the revision files, too."""
+    if progress.stage == "env" and any(
+        frame.f_code.co_name == "_load_revisions" and frame.f_globals.get("__name__") == "alembic.script.base"
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ):
+        return "load"
+    return _STAGES.get(type(error), progress.stage)
 
 
 def _place(error: BaseException, own: Sequence[str]) -> str | None:

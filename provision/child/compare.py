@@ -26,14 +26,15 @@ class EmptyModelsError(Exception):
     """``target_metadata`` has no tables, and the request does not say that this is expected."""
 
 
-def serve(request: Request, progress: Progress) -> None:
+def serve(config: Any, request: Request, progress: Progress) -> None:
     """Say a ``operation`` for each difference."""
-    config, script = load_tree(request, progress)
+    script = load_tree(config, progress)
     context = revision_context(config, script, {"message": None, "autogenerate": True})
     compare(config, script, context, request, progress)
-    for each in context.generated_revisions[-1].upgrade_ops_list:
-        for line in operations.lines(each):
-            progress.channel.say("operation", text=line)
+    made = context.generated_revisions[-1:]  # env.py can take away a revision that would be empty
+    found = [line for one in made for each in one.upgrade_ops_list for line in operations.lines(each)]
+    for line in sorted(found, key=lambda line: (line[2:], line)):
+        progress.channel.say("operation", text=line)
 
 
 def revision_context(config: Any, script: Any, given: dict[str, Any]) -> Any:

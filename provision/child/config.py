@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 DRIVERS = (("psycopg2", "psycopg2", 1), ("psycopg", "psycopg", 2), ("asyncpg", "asyncpg", 1), ("pg8000", "pg8000", 1))
 """Module, SQLAlchemy's name for it, and the first major version of SQLAlchemy that knows it, best first."""
 
+VERB = "provision_verb"
+"""Where ``config.attributes`` says what is done: ``upgrade``, ``downgrade``, ``stamp``, ``check``, ``revision`` …"""
+
 _ASYNCHRONOUS = ("asyncpg", "psycopg")
 _USES_ASYNC = re.compile(r"\b(create_async_engine|async_engine_from_config|AsyncEngine)\b")
+_USES_FLASK = re.compile(r"(?m)^\s*from\s+flask\s+import\b[^\n]*\bcurrent_app\b|\bflask\.current_app\b")
 
 
 def make_config(request: Request) -> Any:
     """Return Alembic's configuration: from the user's file where there is one, with our URL and the spec's options."""
     from alembic.config import CommandLine, Config
 
-    file, section = request["config"], request["section"]
+    file, section = request["config"] or _flasks_file(request), request["section"]
     if file is None:
         config = Config(ini_section=section)
     elif file.endswith(".toml"):
@@ -43,10 +47,27 @@ def make_config(request: Request) -> Any:
     config.set_main_option("sqlalchemy.url", _escaped(values["url"]))
     for name, template in request["options"].items():
         config.set_main_option(name, _escaped(fill(template, values)))
+    config.attributes[VERB] = _verb(request)
     arguments = [f"-x{key}={fill(value, values)}" for key, value in request["x"].items()]
     _let_percent_pass(config)
     config.cmd_opts = CommandLine().parser.parse_args(["-n", section, *arguments, *request["words"]])
     return config
+
+
+def _verb(request: Request) -> str:
+    asks = {"compare": "check", "write": "revision", "render": "sql", "resolve": "history"}
+    return asks.get(request["kind"]) or str(request["words"][0])
+
+
+def uses_flask(request: Request) -> bool:
+    """Tell whether ``env.py`` needs a Flask application."""
+    return _USES_FLASK.search(read_text(request["env_file"])) is not None
+
+
+def _flasks_file(request: Request) -> str | None:
+    """Return the ini file that Flask-Migrate keeps beside ``env.py``, and hands over by itself."""
+    file = os.path.join(os.path.dirname(request["env_file"]), "alembic.ini")  # noqa: PTH118, PTH120
+    return file if uses_flask(request) and os.path.isfile(file) else None  # noqa: PTH113
 
 
 def _let_percent_pass(config: Any) -> None:
@@ -105,7 +126,7 @@ def make_url(request: Request) -> str:
 
 def _driver(request: Request) -> str:
     """Choose among the drivers of this interpreter: an ``env.py`` that makes an asynchronous engine needs another."""
-    asynchronous = not request["attributes"] and _USES_ASYNC.search(_text(request["env_file"]))
+    asynchronous = not request["attributes"] and _USES_ASYNC.search(read_text(request["env_file"]))
     found = first_driver(*(_ASYNCHRONOUS if asynchronous else ())) or first_driver()
     if found is None:
         message = "this interpreter has no PostgreSQL driver (psycopg2, psycopg, asyncpg or pg8000)"
@@ -155,18 +176,22 @@ class Attributes:
             connection.close()
 
 
-def load_tree(request: Request, progress: Progress) -> tuple[Any, Any]:
-    """Return Alembic's configuration and its view of the tree, with every revision file loaded.
+def load_tree(config: Any, progress: Progress) -> Any:
+    """Return Alembic's view of the tree; no revision file is loaded yet.
 
-    So an error in one of them is told apart from one in ``env.py``, which comes next.
+    Alembic runs ``env.py`` first, and revisions may import what it has set up: see :func:`load_revisions`.
     """
-    config = make_config(request)
     script = script_directory(config)
     progress.own = [os.path.abspath(place) + os.sep for place in (script.dir, *script._version_locations)]  # noqa: PTH100, SLF001
-    progress.stage = "load"
-    script.get_heads()
     progress.stage = "env"
-    return config, script
+    return script
+
+
+def load_revisions(script: Any, progress: Progress) -> None:
+    """Load every revision file, so that an error in one of them is told apart from one in ``env.py``."""
+    before, progress.stage = progress.stage, "load"
+    script.get_heads()
+    progress.stage = before
 
 
 def script_directory(config: Any) -> Any:
@@ -226,7 +251,8 @@ def _escaped(value: str) -> str:
     return value.replace("%", "%%")
 
 
-def _text(path: str) -> str:
+def read_text(path: str) -> str:
+    """Return what is in a file; nothing where it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             return file.read()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import guard
 from .channel import OtherTableError
+from .config import load_revisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ def bind(environment: Any, request: Request, progress: Progress, instead: Callab
         schema, declared = context.version_table_schema, request.get("version_table_schema")
         if context.version_table != request["version_table"] or (not declared and schema not in {None, "public"}):
             raise OtherTableError(schema, context.version_table)
+        load_revisions(environment.script, progress)
         if instead is None:
             run_migrations(**kw)
         else:

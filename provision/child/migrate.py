@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from .config import Request
 
 
-def serve(request: Request, progress: Progress) -> None:
+def protect(request: Request) -> None:
+    """Keep a rehearsal in its own database."""
+    if request.get("scratch"):
+        rehearse.fence(request["lock"])
+
+
+def serve(config: Any, request: Request, progress: Progress) -> None:
     """Run ``env.py`` with the functions of Alembic wrapped, so that every revision is announced."""
     from alembic.runtime.environment import EnvironmentContext
 
-    if request.get("scratch"):
-        rehearse.fence(request["lock"])
-    config, script = load_tree(request, progress)
+    script = load_tree(config, progress)
     keep_logging()
     guard.watch(progress)
     if request.get("trace"):

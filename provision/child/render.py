@@ -13,7 +13,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from .channel import describe
-from .config import keep_logging, load_tree
+from .config import keep_logging, load_revisions, load_tree
 from .environment import set_transactions
 from .paper import NotOfflineError, Paper
 from .trace import line_in
@@ -58,18 +58,19 @@ class Output(io.StringIO):
         return text[: self.sections[0]["start"]], text[self.sections[-1]["end"] :]
 
 
-def serve(request: Request, progress: Progress) -> None:
+def serve(config: Any, request: Request, progress: Progress) -> None:
     """Say a ``section`` for each revision, between a ``prologue`` and an ``epilogue``; ``without-env`` tells why."""
-    config, script = load_tree(request, progress)
+    script = load_tree(config, progress)
     keep_logging()
-    _refuse_connections()
     try:
         output = _render(config, script, request, progress, None)
         why = None if output.sections else "it runs no migrations in offline mode"
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  # whatever env.py raises, the revisions can be rendered without it
+    except BaseException as error:  # whatever env.py raises, the revisions can be rendered without it
         told = describe(error, progress)
+        if told["stage"] == "load":
+            raise
         why = told["message"] if isinstance(error, NotOfflineError) else f"{told['type']}: {told['message']}"
         output, models = None, _models(error)
     else:
@@ -87,6 +88,7 @@ def _render(config: Any, script: Any, request: Request, progress: Progress, mode
     output = Output()
 
     def steps(_heads: Any, _context: Any) -> Iterator[Any]:
+        load_revisions(script, progress)
         for step in _steps(script, request):
             name = str(step.revision.revision)
             step.migration_fn = _guarded(step.migration_fn, name, output, progress)
@@ -156,7 +158,7 @@ def _guarded(run: Any, name: str, output: Output, progress: Progress) -> Any:
     return guarded
 
 
-def _refuse_connections() -> None:
+def protect(_request: Request) -> None:
     """Let no engine of this process connect, whatever it leads to."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .channel import first_line
-from .config import make_config, script_directory
+from .config import script_directory
 
 if TYPE_CHECKING:
     from .channel import Progress
     from .config import Request
 
 
-def serve(request: Request, progress: Progress) -> None:
+def serve(config: Any, request: Request, progress: Progress) -> None:
     """Tell where the tree is, and what its revisions state: for files that only running can answer for."""
     from alembic.util import to_list
 
@@ -23,7 +23,7 @@ def serve(request: Request, progress: Progress) -> None:
         path = _directory_of(package)
         progress.channel.say("location", script=path, installed=sys.path)
         return
-    script = script_directory(make_config(request))
+    script = script_directory(config)
     progress.stage = "load"
     for found in script.walk_revisions("base", "heads"):
         progress.channel.say(

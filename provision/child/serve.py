@@ -9,14 +9,15 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import prepare
 from .channel import Channel, Progress, describe
-from .config import add_import_root, first_driver, set_environment
+from .config import add_import_root, first_driver, make_config, set_environment
 
 if TYPE_CHECKING:
     from .config import Request
 
 KINDS = ("migrate", "resolve", "render", "compare", "write")
-"""What can be asked for: the module, which has a function ``serve``."""
+"""What can be asked for: the module, which has a function ``serve`` and perhaps one to ``protect`` databases first."""
 
 
 def main() -> int:
@@ -35,7 +36,11 @@ def main() -> int:
         add_import_root(request["cwd"])
         progress.stage = "config"
         set_environment(request)
-        import_module("." + KINDS[KINDS.index(request["kind"])], __package__).serve(request, progress)
+        config = make_config(request)
+        module = import_module("." + KINDS[KINDS.index(request["kind"])], __package__)
+        if hasattr(module, "protect"):
+            module.protect(request)
+        prepare.around(config, request, progress, lambda: module.serve(config, request, progress))
     except BaseException as error:  # noqa: BLE001  # SystemExit from env.py is an answer too
         channel.say("error", **describe(error, progress))
         return 1

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from . import imports, operations
 from .compare import compare, revision_context
-from .config import load_tree
+from .config import load_revisions, load_tree
 
 if TYPE_CHECKING:
     from .channel import Progress
     from .config import Request
 
 
-def serve(request: Request, progress: Progress) -> None:
+def serve(config: Any, request: Request, progress: Progress) -> None:
     """Say an ``operation`` for each that was found, and ``written`` with the path of each file."""
-    config, script = load_tree(request, progress)
+    script = load_tree(config, progress)
     given = request["revision"]
     context = revision_context(config, script, given)
     if given["autogenerate"] or _runs_env(config):
@@ -23,6 +23,7 @@ def serve(request: Request, progress: Progress) -> None:
             progress.channel.say("needs-server")
             return
         compare(config, script, context, request, progress)
+    load_revisions(script, progress)
     scripts = context.generated_revisions
     found = [line for each in scripts for made in each.upgrade_ops_list for line in operations.lines(made)]
     for line in found:

@@ -113,10 +113,6 @@ def _with_env(tree: Tree, directory: Directory, remarks: list[str], table: str |
     except (SyntaxError, ValueError, RecursionError) as error:
         remarks.append(f"{path}:{getattr(error, 'lineno', 1)}: not valid Python ({getattr(error, 'msg', error)})")
         return tree
-    if "current_app" in text:
-        remarks.append(
-            f"{path} needs Flask's application: if it cannot be run alone, add `command: [flask, db, upgrade]`"
-        )
     names = [name for node in calls if (name := _variable(node)) and _HOLDS_A_URL.fullmatch(name)]
     literal = {
         key.arg: key.value.value

@@ -39,13 +39,10 @@ def settings_module(env: str) -> str | None:
     return f"{found[0][0]}.{found[0][1]}" if found else None
 
 
-def own_program(env: str, kind: str, message: str) -> str | None:
-    """Return the line for ``migrations`` that lets the application's own program migrate, where only that can.
-
-    ``kind`` is the type of the error that ``env.py`` has failed with.
-    """
-    if re.search(r"\bcurrent_app\b", env):
-        return "command: [flask, --app, NAME_OF_THE_APP, db, upgrade]"
-    if kind in _UNPREPARED or (kind == "AttributeError" and message.startswith("'Config' object has no attribute")):
-        return "command: [PROGRAM, ITS, ARGUMENTS]"
-    return None
+def wants_preparation(kind: str, message: str) -> bool:
+    """Tell whether ``env.py`` failed, with an error of this type, because its program usually prepares something."""
+    return (
+        kind in _UNPREPARED
+        or message.startswith("Working outside of application context")
+        or (kind == "AttributeError" and message.startswith("'Config' object has no attribute"))
+    )

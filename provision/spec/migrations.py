@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.revisions.location import LOCATING
+from provision.errors import MigrationsError
+from provision.revisions.location import LOCATING, locate
 from provision.revisions.targets import RELATIVE
 from provision.spec.model import Migrations
 from provision.spec.readers import boolean, duration, existing, identifier, name, text
 from provision.spec.reading import Key, Wrong, attempt, failed, mapping, read_table, scalar
-from provision.spec.tree_values import PACKAGE, argv, attributes, environment, options, url_driver, x_arguments
+from provision.spec.tree_values import (
+    PACKAGE,
+    argv,
+    attributes,
+    environment,
+    options,
+    prepare,
+    url_driver,
+    x_arguments,
+)
 from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
@@ -76,9 +88,10 @@ MIGRATIONS_KEYS = {
     "transaction_per_revision": Key(boolean),
     "x": Key(x_arguments),
     "command": Key(argv),
+    "prepare": Key(prepare),
     "ledger": Key(boolean),
 }
-_NOT_WITH_COMMAND = ("options", "attributes", "x", "transaction_per_revision", "lock_timeout")
+_NOT_WITH_COMMAND = ("prepare", "options", "attributes", "x", "transaction_per_revision", "lock_timeout")
 
 
 def migrations(node: Node, reading: Reading) -> tuple[Migrations, ...]:
@@ -96,8 +109,26 @@ def migrations(node: Node, reading: Reading) -> tuple[Migrations, ...]:
             reading.report(item.mark, "migrations in a list need the key `name`", "for example `name: app`")
         elif any(tree.name == other.name for other in trees):
             reading.report(item.mark, "these migrations have the name of others in the list", "write another name")
+        elif (same := next((other for other in trees if _history(other) == _history(tree)), None)) is not None:
+            reading.report(
+                item.mark,
+                f"`{same.name}` and `{tree.name}` are one tree with one version table",
+                "keep one (with `target: heads` for several branches), or give each its own `version_table`",
+            )
         trees.append(tree)
     return tuple(trees)
+
+
+def _history(tree: Migrations) -> tuple[Any, ...]:
+    """Return what makes the history of a database: where the revisions are, and where is noted what is applied."""
+    place: Any = (tree.script_location, tree.package, tree.config, tree.section)
+    if not any(place[:3]):
+        return (object(),)  # what it says is wrong, and reported
+    with suppress(MigrationsError, OSError, UnicodeError):
+        text = tree.config.read_text(encoding="utf-8") if tree.config else None
+        found = locate(tree, text, Path)
+        place = (found.script.resolve(), *[each.resolve() for each in found.versions])
+    return place, tree.version_table, tree.version_table_schema or "public"
 
 
 def _tree(node: Node, reading: Reading) -> Migrations | None:

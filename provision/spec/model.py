@@ -134,9 +134,10 @@ class Migrations:
     ``script_location`` (a directory), ``package`` (``package:dir``) or ``config`` (an ini file, or ``pyproject.toml``)
     says where it is. ``options``, ``env`` and ``x`` are templates: see :mod:`provision.child.fill`. ``attributes`` maps
     names in ``config.attributes`` to what is handed in under them. ``command`` is the program that migrates in place
-    of Alembic; the tree then only tells which revisions there are. ``ledger`` says whether it is noted what was in a
-    file when it was applied; None: where the server is ours. ``target_place`` is where ``target``
-    is written, as ``path:line``. ``masked`` is what variables put into ``env``, ``options``, ``x`` and ``command``.
+    of Alembic; the tree then only tells which revisions there are. ``prepare`` is what the child runs before
+    ``env.py``: ``/path/of.py``, ``/path/of.py:function`` or ``module:function``. ``ledger`` says whether it is noted
+    what was in a file when it was applied; None: where the server is ours. ``target_place`` is where ``target`` is
+    written, as ``path:line``. ``masked`` is what variables put into ``env``, ``options``, ``x`` and ``command``.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Migrations:
     lock_timeout: float = 5.0
     transaction_per_revision: bool = True
     command: tuple[str, ...] = ()
+    prepare: str | None = None
     ledger: bool | None = None
     target_place: str = field(default="", compare=False)
     masked: tuple[Secret, ...] = ()

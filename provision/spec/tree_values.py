@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.child.fill import NAMES, unknown
 from provision.model import Secret
-from provision.spec.readers import boolean, text
+from provision.spec.readers import boolean, existing, text
 from provision.spec.reading import Wrong, attempt, failed, listed, mapping, nearest, scalar, shorten
 from provision.spec.yaml import Scalar, Sequence
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+(:[\w./-]+)*")
 """A place inside a Python package, as Alembic writes it: ``app.db:migrations``."""
 
+_FUNCTION = re.compile(r"(?P<place>.+):(?P<function>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _ENVIRONMENT = re.compile(r"\$\$|\$\{[^}]*\}")
 _DRIVER = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -91,6 +93,20 @@ def url_driver(node: Node, reading: Reading) -> str:
     if re.fullmatch(r"[a-z0-9_]+", value):
         raise Wrong(f"{shown} is no dialect and driver", f"write `postgresql+{value}`" if "$" not in shown else None)
     raise Wrong(f"{shown} is no dialect and driver", "for example `postgresql+psycopg`, `postgresql+asyncpg`")
+
+
+def prepare(node: Node, reading: Reading) -> str:
+    """Read what runs before ``env.py``: a file of Python, a function in one, or a function of a module."""
+    written = scalar(node, "`prepare.py` or `module:function`")
+    match = _FUNCTION.fullmatch(written.text)
+    place, function = (match["place"], match["function"]) if match else (written.text, None)
+    if not place.endswith(".py"):
+        if function and _MODULE.fullmatch(place):
+            return written.text
+        shown = reading.show(written)
+        raise Wrong(f"{shown} is neither a file of Python nor a function", "write `prepare.py` or `module:function`")
+    file = existing("`prepare`", directory=False)(written._replace(text=place), reading)
+    return f"{file}:{function}" if function else str(file)
 
 
 def argv(node: Node, reading: Reading) -> tuple[str, ...]:

@@ -198,21 +198,17 @@ def test_an_autocommit_block_inside_a_transaction_of_env_py(kind: str, tmp_path:
     assert "applied now: nothing" in error.evidence
 
 
-FLASK = "command: [flask, --app, NAME_OF_THE_APP, db, upgrade]"
-PROGRAM = "command: [PROGRAM, ITS, ARGUMENTS]"
+PREPARE = "prepare: prepare.py"
 UNPREPARED = {
-    "import sys\nprint('please use shop-db-manage')\nsys.exit(1)": (PROGRAM, "please use shop-db-manage"),
-    "from alembic import context\ncontext.config.shop_config": (PROGRAM, "applied now: nothing"),
-    "current_app = None\nraise RuntimeError('Working outside of application context.')": (
-        FLASK,
-        "applied now: nothing",
-    ),
+    "import sys\nprint('please use shop-db-manage')\nsys.exit(1)": (PREPARE, "please use shop-db-manage"),
+    "from alembic import context\ncontext.config.shop_config": (PREPARE, "applied now: nothing"),
+    "raise RuntimeError('Working outside of application context.')": (PREPARE, "applied now: nothing"),
     "raise KeyError('x')": ("correct env.py or what it needs", "applied now: nothing"),
 }
 
 
 @pytest.mark.parametrize("env", UNPREPARED)
-def test_an_env_py_that_wants_its_own_program_is_told_so(env: str, tmp_path: Path, database: Server) -> None:
+def test_an_env_py_that_needs_what_its_program_prepares_is_told_so(env: str, tmp_path: Path, database: Server) -> None:
     advice, evidence = UNPREPARED[env]
     error = failure(trees.write(tmp_path, {"alpha": "pass"}, env=env), database)
     assert error.sentence.startswith("env.py failed")
@@ -223,7 +219,7 @@ def test_an_env_py_that_wants_its_own_program_is_told_so(env: str, tmp_path: Pat
 def test_a_first_revision_that_expects_the_tables_of_the_application(tmp_path: Path, database: Server) -> None:
     error = failure(trees.write(tmp_path, {"alpha": 'op.add_column("users", sa.Column("x", sa.Integer))'}), database)
     assert 'relation "users" does not exist' in error.evidence
-    assert "make these tables (`migrations.command`)" in str(error.next_step)
+    assert "have `migrations.prepare` make these tables" in str(error.next_step)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +229,7 @@ def test_a_first_revision_that_expects_the_tables_of_the_application(tmp_path: P
         ("1 / 0", "correct the revision and run the same command again"),
         (
             "raise KeyError('APP_CONFIG')",
-            "let the program of its application migrate, if that has to prepare something",
+            "have `migrations.prepare` prepare something if the program of its application does so",
         ),
     ],
 )

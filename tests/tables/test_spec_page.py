@@ -111,7 +111,7 @@ def test_an_example_is_right(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_for_a_kind_of_tree_is_right(line: str, tmp_path: Path) -> None:
-    for file in ("env.py", "pyproject.toml"):
+    for file in ("env.py", "pyproject.toml", "prepare.py"):
         (tmp_path / file).touch()
     path = tmp_path / "specs" / "spec.yml"
     path.parent.mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from provision.revisions.hints import own_program, settings_module, ways_in
+from provision.revisions.hints import settings_module, wants_preparation, ways_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def after_failure(event: Mapping[str, Any], truth: Truth) -> str:
         return f"add `{line}` to the file; then {truth.next_step}"
     if (event["sqlstate"] == _UNDEFINED_TABLE or event["type"] in _UNPREPARED) and not truth.left:
         what = "make these tables" if event["sqlstate"] else "prepare something"
-        program = f"let the program of its application migrate, if that has to {what} (`migrations.command`)"
+        program = f"have `migrations.prepare` {what} if the program of its application does so"
         return f"correct the revision, or {program}; then {truth.next_step}"
     return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
 
@@ -58,23 +58,41 @@ def missing_import(event: Mapping[str, Any]) -> str | None:
     return _IMPORTS.get(found[1]) if found else None
 
 
+def after_prepare(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> str:
+    """Say what to do after what runs before ``env.py`` has failed."""
+    tree, location = files
+    kind, message = str(event["type"]), str(event["message"])
+    if kind == "NoAppError":
+        return "name the application as `flask --app` would, under `migrations`: env: {FLASK_APP: NAME}"
+    if kind in {"ModuleNotFoundError", "ImportError"}:
+        return _interpreter_way(location, python)
+    if kind == "KeyError" and (variable := re.fullmatch(r"'([A-Z][A-Z0-9_]*)'", message)):
+        return f"if {variable[1]} is an environment variable, set it under `migrations`: env: {{{variable[1]}: …}}"
+    return f"correct {'what `prepare` runs' if tree.prepare else 'it'}, and run the same command again"
+
+
+def _interpreter_way(location: Location, python: str) -> str:
+    return (
+        "set `migrations.python` to the interpreter that has what env.py imports, or install it for "
+        f"{python}; a module of the project is looked for in `migrations.cwd`, now {location.cwd}"
+    )
+
+
 def after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> str:
     """Say what to do after ``env.py`` has failed."""
     tree, location = files
     kind, message = str(event["type"]), str(event["message"])
-    if way := own_program(_text(location.env), kind, message):
+    if wants_preparation(kind, message) and not tree.prepare:
         return (
-            f"this env.py wants the program of its application, which prepares what it needs; under `migrations`: {way}"
+            "this env.py needs what its program prepares; write that into a file, and name it under `migrations`: "
+            "prepare: prepare.py   (docs/migrations.md shows how)"
         )
     if line := missing_import(event):
         return f"add `{line}` to env.py, and run the same command again"
     if "requires an async driver" in message:
         return f"install a driver that env.py's asynchronous engine can use: {python} -m pip install asyncpg"
     if kind in {"ModuleNotFoundError", "ImportError"}:
-        return (
-            "set `migrations.python` to the interpreter that has what env.py imports, or install it for "
-            f"{python}; a module of the project is looked for in `migrations.cwd`, now {location.cwd}"
-        )
+        return _interpreter_way(location, python)
     if kind in {"OperationalError", "InvalidPasswordError"} or event["sqlstate"]:
         return url_way(tree, location)
     return "correct env.py or what it needs, and run the same command again"

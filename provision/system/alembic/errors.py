@@ -14,7 +14,7 @@ from provision.child.channel import masked_forms
 from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
 from provision.revisions import check
-from provision.system.alembic.advice import after_env, after_failure, missing_import, url_way
+from provision.system.alembic.advice import after_env, after_failure, after_prepare, missing_import, url_way
 from provision.system.alembic.process import secrets_of
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ def _before_env(event: Mapping[str, Any], files: tuple[Migrations, Location], py
         case "config":
             where = tree.config or tree.script_location
             return StepFailedError(f"Alembic cannot use {where}: {what}", evidence=more, next_step="correct it")
+        case "prepare":
+            who = f"`prepare: {tree.prepare}` failed" if tree.prepare else "the Flask application cannot be made"
+            sentence = first if event["type"] == "NoAppError" else f"{who}: {what}"
+            evidence = [*more, *_statement(event), *place, *_words(event), "nothing was migrated"]
+            return StepFailedError(sentence, evidence=evidence, next_step=after_prepare(event, files, python))
         case "load":
             return StepFailedError(
                 f"a revision file cannot be loaded: {what}",

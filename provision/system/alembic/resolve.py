@@ -63,7 +63,7 @@ def revisions(tree: Migrations, location: Location, why: NotStaticError) -> Mapp
     Raises:
         MigrationsError: they cannot be run.
     """
-    asked = {"package": None, "env_file": str(location.env)}
+    asked = {"package": None, "env_file": str(location.env), "prepare": tree.prepare}
     if tree.package is not None:
         asked["script_location"] = str(location.script)
     found: dict[Path, Fields] = {}
@@ -91,6 +91,7 @@ def _ask(tree: Migrations, cwd: Path, asked: Mapping[str, Any]) -> list[dict[str
         "env": {name: value.reveal() for name, value in tree.env.items()},
         "x": {name: value.reveal() for name, value in tree.x.items()},
         "attributes": {},
+        "prepare": None,
         "url_driver": tree.url_driver or "postgresql",
         "tls": {},
         "env_file": "",

@@ -136,6 +136,7 @@ def common(tree: Migrations, location: Location, endpoint: Endpoint) -> dict[str
         "database": endpoint.database,
         "secrets": [password, *secrets_of(tree)],
         "tls": tls(endpoint),
+        "prepare": tree.prepare,
         "url_driver": tree.url_driver,
         "config": str(tree.config) if tree.config else None,
         "section": tree.section,

@@ -1,0 +1,100 @@
+"""The Flask application that ``env.py`` of Flask-Migrate asks for with ``current_app``: found, made and pushed.
+
+Found as ``flask`` finds it: ``FLASK_APP``, also from ``.flaskenv``, else ``wsgi.py`` or ``app.py``. Where neither is
+there, the one module or package that makes an application is it. Its engine leads to our database, whatever it read.
+https://flask.palletsprojects.com/en/stable/cli/#application-discovery
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import make_url, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .config import Request
+
+_KEY = "SQLALCHEMY_DATABASE_URI"
+_MAKES = re.compile(r"(?m)^(?:app|application)\s*(?::[^=\n]+)?=|^def\s+(?:create_app|make_app)\s*\(")
+_URL_VARIABLE = re.compile(_KEY + r"""\b[^#]{0,60}?(?:environ(?:\.get)?|getenv)\s*[\[(]\s*["']([A-Za-z_]\w*)["']""")
+_OTHERS = frozenset({"migrations", "tests", "test", "node_modules", "build", "dist", "venv", "env"})
+_MOST_FILES = 500
+_ENGINE = ("connect_args", "execution_options", "isolation_level", "json_serializer", "json_deserializer")
+
+
+class NoAppError(Exception):
+    """No Flask application was found, or several."""
+
+
+def push(config: Any, request: Request) -> None:
+    """Push the context of the application, with our database in it, and let it complete Alembic's configuration.
+
+    Raises:
+        NoAppError: it is not clear which application is meant.
+    """
+    from flask import cli  # type: ignore[import-not-found,unused-ignore]  # only the project has to have it
+
+    url = make_url(request)
+    cli.load_dotenv()
+    for name in _url_variables(Path(request["cwd"])):
+        os.environ.setdefault(name, url)
+    app = cli.ScriptInfo(_place(Path(request["cwd"]))).load_app()
+    app.app_context().push()
+    app.config[_KEY] = url
+    extension = getattr(app, "extensions", {}).get("migrate")
+    if extension is not None:
+        _lead(app, extension.db, url)
+        extension.migrate.call_configure_callbacks(config)
+
+
+def _lead(app: Any, db: Any, url: str) -> None:
+    """Exchange the engine of Flask-SQLAlchemy 3, which it makes with the application; older ones read the URL later."""
+    from sqlalchemy import create_engine, pool
+
+    options = app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
+    given = {key: value for key, value in options.items() if key in _ENGINE}
+    with contextlib.suppress(AttributeError):
+        db.engines[None] = create_engine(url, poolclass=pool.NullPool, **given)
+
+
+def _place(home: Path) -> str | None:
+    """Return what ``flask --app`` would get; None where Flask looks in its own two files."""
+    named = os.environ.get("FLASK_APP")
+    if named or (home / "wsgi.py").is_file() or (home / "app.py").is_file():
+        return named
+    texts = {name: text for name, text in _modules(home) if _MAKES.search(text)}
+    for sign in ("Flask(", "igrate("):  # the one that makes it itself, rather than imports it; and knows Flask-Migrate
+        texts = {name: text for name, text in texts.items() if sign in text} or texts
+    if len(texts) == 1:
+        return next(iter(texts))
+    found = f"several modules make one: {', '.join(sorted(texts))}" if texts else f"no module in {home} makes one"
+    message = f"env.py asks for the Flask application, and {found}"
+    raise NoAppError(message)
+
+
+def _modules(home: Path) -> Iterator[tuple[str, str]]:
+    """Yield the modules and packages of a directory, with their text."""
+    for path in sorted(home.iterdir()):
+        if path.suffix == ".py" and path.stem.isidentifier():
+            yield path.stem, read_text(str(path))
+        elif path.name.isidentifier() and path.name not in _OTHERS and (path / "__init__.py").is_file():
+            yield path.name, read_text(str(path / "__init__.py"))
+
+
+def _url_variables(home: Path) -> list[str]:
+    """Return the variables from which the application's files take the URL of the database."""
+    found: dict[str, None] = {}
+    seen = 0
+    for place, folders, names in os.walk(home):
+        folders[:] = sorted(each for each in folders if each not in _OTHERS and not each.startswith("."))
+        for path in [Path(place, name) for name in names if name.endswith(".py")]:
+            seen += 1
+            if seen <= _MOST_FILES:
+                found.update(dict.fromkeys(_URL_VARIABLE.findall(read_text(str(path)))))
+    return list(found)
