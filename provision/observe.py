@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from provision import desired as desires
 from provision import inside, runtimes
@@ -354,16 +354,24 @@ def not_running(seen: World, *evidence: str) -> UnavailableError:
     )
 
 
-def logs(spec: Spec, *, follow: bool, tail: int | None) -> Iterator[str]:
-    """Return the lines of the server's log, oldest first; with ``follow``, as they come.
+class Log(NamedTuple):
+    """The lines that a server prints, and the command that shows what it writes into files of its own, if it does."""
+
+    lines: Iterator[str]
+    elsewhere: str
+
+
+def logs(spec: Spec, *, follow: bool, tail: int | None) -> Log:
+    """Return the server's log, oldest line first; with ``follow``, lines as they come.
 
     Raises:
         UnavailableError: there is no server yet.
     """
-    found = world(spec).site.logs(follow=follow, tail=tail)
+    site = world(spec).site
+    found = site.logs(follow=follow, tail=tail)
     if found is None:
         raise UnavailableError(f"the environment {spec.name!r} has no server yet", next_step="provision apply SPEC")
-    return found
+    return Log(found, site.collected_log())
 
 
 def _relative(path: Path) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from provision.spec.model import Spec
 
-LARGEST: Final = 1024 * 1024
+LARGEST: Final = 4 * 1024 * 1024
 """Characters of one rendered file."""
 # What initdb would have written into the postgresql.conf that ours takes the place of.
 _LIKE_INITDB = {

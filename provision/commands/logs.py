@@ -26,7 +26,13 @@ def command(console: Console, spec: Path | None, *, follow: bool, tail: int | No
     from provision.observe import logs
 
     try:
-        for line in logs(load_spec(console, spec), follow=follow, tail=tail):
+        found = logs(load_spec(console, spec), follow=follow, tail=tail)
+        if found.elsewhere:
+            console.complain(
+                "logging_collector is on: the server writes its log into files, and prints its first lines only"
+            )
+            console.complain(f"next: {found.elsewhere}")
+        for line in found.lines:
             console.put(line.rstrip("\r\n"))
             if console.reader_gone:
                 break

@@ -208,6 +208,10 @@ def _not_a_file(given: Path) -> Path:
         raise UsageError(
             f"{given} is a directory; name the spec file in it", evidence=inside[:MOST_SHOWN], next_step=_again(inside)
         )
+    if given.exists():
+        what = "a named pipe" if given.is_fifo() else "a socket" if given.is_socket() else "a device"
+        near = _default_in(given.parent) or _specs_near(given.parent)
+        raise UsageError(f"{given} is {what}, and a spec is a regular file", next_step=_again(near))
     place = given.parent
     if not place.is_dir():
         near = _alike(str(given.with_suffix("")), {each.rpartition(".")[0]: each for each in _specs_near(Path())})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -141,6 +142,12 @@ class Site(Protocol):
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
         """Return the lines of the server's log, or None where there is no server yet."""
 
+    def collected_log(self) -> str:
+        """Return the command that shows the log that the server writes into files of its own; empty: it does not.
+
+        https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-LOGGING-COLLECTOR
+        """
+
     def plan(self) -> tuple[Step, ...]:
         """Return the steps that lead to a running server.
 
@@ -217,6 +224,8 @@ class RuntimeModule(Protocol):
 
 DATA_RECORD = "data-directory"
 """The file that remembers that we made a ``data.path``: in it, or in ours where a container owns what is in it."""
+CURRENT_LOGFILES = "current_logfiles"
+"""The file in a data directory in which a server says where its own log is."""
 SUPERUSER = "cache/superuser"
 """Where the name of the superuser is kept, below the environment's directory."""
 
@@ -225,6 +234,16 @@ def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:
     """Return the names that the superuser may have beside the declared one, the surest first."""
     kept = (look.text(spec.home / SUPERUSER) or "").strip()
     return tuple(name for name in dict.fromkeys((*known, kept, "postgres")) if name and name != spec.server.user)
+
+
+def collected(listed: str | None, data: str) -> str:
+    """Return the path of the log that :data:`CURRENT_LOGFILES` names; empty where it names none.
+
+    >>> collected("stderr log/a b.log", "/data"), collected(None, "/data")
+    ('/data/log/a b.log', '')
+    """
+    path = (listed or "").partition("\n")[0].partition(" ")[2]
+    return str(PurePosixPath(data) / path) if path else ""
 
 
 def load(name: str) -> RuntimeModule:

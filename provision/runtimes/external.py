@@ -157,6 +157,10 @@ class ExternalSite:
             next_step="read it where the server is run; SHOW log_destination tells how it is written",
         )
 
+    def collected_log(self) -> str:
+        """Return nothing: where it logs is its operator's business."""
+        return ""
+
     def plan(self) -> tuple[Step, ...]:
         """Return nothing: the server is there, or somebody else starts it."""
         return ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os.path
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,9 @@ def read(path: Path, content: bytes, environ: Mapping[str, str], *, major: int =
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:  # Path.open takes no opener
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UsageError(f"{_shown(path)} is not a regular file, and a spec is one", next_step=_advice(path))
             return file.read(MAXIMUM_BYTES + 1)
     except FileNotFoundError:
         raise UsageError(f"there is no spec {_shown(path)}", next_step=_advice(path)) from None
@@ -66,6 +69,11 @@ def _content(path: Path) -> bytes:
         raise UsageError(
             f"the spec {_shown(path)} cannot be read: {reason}", next_step=f"ls -l {_shown(path)}"
         ) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nothing writes to would be waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _advice(path: Path) -> str:

@@ -9,6 +9,7 @@ its words alone: rather too much is masked than too little.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from provision.model import MASK
@@ -23,14 +24,16 @@ _SECRET_WORDS = ("pass", "pwd", "secret", "token", "credential", "conninfo", "ap
 _PUBLIC_KEYS = frozenset({"user", "file", "command", "generate", "passphrase_command", "ssl_passphrase_command"})
 _PUBLIC_SETTINGS = frozenset({"password_encryption", "ssl_passphrase_command_supports_reload"})
 _CLOSE_TO_PASSWORD = 0.7
-_LOGIN_OF_URL = r"(://[^\s/:@]*:)[^\s@]+(?=@)"
+_LOGIN_OF_URL = r"(://[^\s/:@]{0,200}+:)[^\s@]{1,1000}+(?=@)"
 _WORD_OF_CONNECTION = r"(?i)((?:password|passwd|pwd)\s*=\s*)('[^']*'|[^\s'\"]+)"
-_KEY = r"""^(?P<indent>\s*)(?:-\s+)*["']?(?P<key>[^\s"'#:{}\[\],][^"':{}\[\],]*)["']?\s*(?::(?=\s|$)|=)"""
-_ANY_KEY = r"""["']?(?P<key>[\w.-]+)["']?\s*[:=]"""
+# Possessive, and begun at the start of a word: a line of a megabyte is read once, and not once for each character.
+_KEY = r"""^(?P<indent>\s*+)(?:-\s++)*+["']?(?P<key>[^\s"'#:={}\[\],][^"':={}\[\],]*+)["']?\s*+(?::(?=\s|$)|=)"""
+_ANY_KEY = r"""(?<![\w.-])["']?(?P<key>[\w.-]++)["']?\s*+[:=]"""
 _COMMENT = r"\s#.*$"
 _PLAIN_KEY = r"[A-Za-z_-]{1,32}"
+_LONGEST_LINE = 5000
 _NO_KEY = 1_000_000  # deeper than any key
-_ASSIGNED = r"""(?<![\w-])(?P<key>[A-Za-z_-][\w-]*)=(?P<value>'[^'$]+'|"[^"$]+"|[^\s'"$/(`][^\s'"]*)"""
+_ASSIGNED = r"""(?<![\w-])(?P<key>[A-Za-z_-][\w-]*+)=(?P<value>'[^'$]+'|"[^"$]+"|[^\s'"$/(`][^\s'"]*)"""
 _HARMLESS = r"(?i)on|off|true|false|yes|no|\d{0,4}"
 _CONNECTIONS = frozenset({"primary_conninfo"})
 
@@ -48,12 +51,14 @@ def is_public_key(key: str) -> bool:
     return key in _PUBLIC_KEYS
 
 
+@cache
 def _sounds_like_password(key: str) -> bool:
     if key[:1] not in ("p", "o", "a") or not 4 <= len(key) <= 12:  # noqa: PLR2004  # far from 8 letters
         return False
     from difflib import SequenceMatcher
 
-    return SequenceMatcher(None, key, "password").ratio() >= _CLOSE_TO_PASSWORD
+    alike = SequenceMatcher(None, key, "password")
+    return alike.quick_ratio() >= _CLOSE_TO_PASSWORD and alike.ratio() >= _CLOSE_TO_PASSWORD
 
 
 def mask_text(text: str) -> str:
@@ -103,7 +108,7 @@ class ShownLines:
         """Return the line ``number``, so that ``column`` points at the same character as in the file.
 
         Both count from 1. A mask has a fixed length; in front of ``column``, which tells the length anyway, it has
-        that of the secret. What cannot be printed is replaced.
+        that of the secret. What cannot be printed is replaced, and a line that nobody could read is empty.
         """
         return "".join(
             char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}"
@@ -112,6 +117,8 @@ class ShownLines:
 
     def _masked(self, number: int, column: int) -> str:
         text = self._document.lines[number - 1]
+        if len(text) > _LONGEST_LINE:
+            return ""
         if self._document.top is None:
             return mask_text(_mask_by_words(self._document.lines, number - 1))
         shown, place = "", 0

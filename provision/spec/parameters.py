@@ -103,13 +103,12 @@ def _shipped(major: int) -> Mapping[str, Parameter]:
 
 def canonical_name(major: int, name: str) -> str:
     """Return ``name`` as ``pg_settings`` spells it; PostgreSQL does not care about the case of its names."""
-    names = catalogue(major)
-    if name in names:
-        return name
-    folded = name.casefold()
-    if folded in names:
-        return folded
-    return next((each for each in names if each.casefold() == folded), name)
+    return name if name in catalogue(major) else _folded(major).get(name.casefold(), name)
+
+
+@cache
+def _folded(major: int) -> Mapping[str, str]:
+    return {name.casefold(): name for name in catalogue(major)}
 
 
 def normalise(parameter: Parameter, value: str) -> str:

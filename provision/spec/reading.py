@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_SHOWN = 60
+_LONGEST_MASKED = 10_000
 MOST_PROBLEMS = 100
 _VARIABLE = r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\{))"
 
@@ -159,7 +160,7 @@ class Reading:
 
 def shorten(text: str) -> str:
     """Return ``text`` in one short, printable line."""
-    text = mask_text(text)
+    text = mask_text(text) if len(text) < _LONGEST_MASKED else MASK
     if len(text) > _LONGEST_SHOWN:
         text = text[: _LONGEST_SHOWN - 1] + "…"
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,12 @@ _CALL_TIMEOUT = 60
 _CONNECT_TIMEOUT = 3.0
 _PING_TIMEOUT = 10  # where nothing listens that is known at once; an engine that is being started takes its time
 _OK, _NOT_FOUND = 200, 404
+_SHAPES = {
+    r"/containers/[^/]+/json": frozenset({"Id", "Image", "State", "Config", "HostConfig", "NetworkSettings", "Mounts"}),
+    r"/images/.+/json": frozenset({"Id"}),
+    r"/volumes/[^/]+": frozenset({"Name"}),
+}
+"""What an answer has at the least, by its path."""
 _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-port-numbers
 
 
@@ -151,7 +158,22 @@ class EngineReader:
                 evidence=[body.decode(errors="replace").strip()],
                 next_step="docker info",
             )
-        return json.loads(body)
+        return self._understood(path, body)
+
+    def _understood(self, path: str, body: bytes) -> Any:
+        """Return the JSON of an answer.
+
+        Raises:
+            UnavailableError: it is none, or not what Docker answers there.
+        """
+        try:
+            found = json.loads(body)
+        except ValueError as error:
+            raise unreachable(self.address, ConnectionError(f"its answer to GET {path} is no JSON: {error}")) from error
+        needed = next((keys for way, keys in _SHAPES.items() if re.fullmatch(way, path)), frozenset())
+        if not isinstance(found, dict | list) or (needed and (not isinstance(found, dict) or needed - found.keys())):
+            raise unreachable(self.address, ConnectionError(f"its answer to GET {path} is not the one of Docker's API"))
+        return found
 
     def file(self, container: str, path: str) -> str | None:
         """Return the text of a small file in a container, whether it runs or not; None where there is none.
@@ -164,10 +186,13 @@ class EngineReader:
         status, body = self._fetch(f"/containers/{container}/archive", {"path": path})
         if status != _OK:
             return None
-        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-            entry = next((each for each in tar.getmembers() if each.isfile()), None)
-            found = tar.extractfile(entry) if entry else None
-            return found.read().decode(errors="replace") if found else None
+        try:
+            with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+                entry = next((each for each in tar.getmembers() if each.isfile()), None)
+                found = tar.extractfile(entry) if entry else None
+                return found.read().decode(errors="replace") if found else None
+        except (tarfile.TarError, EOFError) as error:
+            raise unreachable(self.address, error) from error
 
     def has(self, container: str, path: str) -> bool:
         """Tell whether there is anything at a path in a container; a directory comes with all that is in it."""
@@ -207,7 +232,14 @@ class EngineReader:
         head, separator, body = b"".join(chunks).partition(b"\r\n\r\n")
         if not separator:
             raise unreachable(self.address, ConnectionError("it closed the connection without an answer"))
-        return int(head.split(b" ", 2)[1]), body
+        status = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
+        if status is None:
+            raise unreachable(self.address, ConnectionError("what answers there does not speak HTTP"))
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d{1,18}) *(?:\r\n|$)", head)
+        if length is not None and len(body) < int(length[1]):
+            broken = ConnectionError(f"its answer broke off after {len(body)} of {int(length[1])} bytes")
+            raise unreachable(self.address, broken)
+        return int(status[1]), body
 
     def _fetch_by_sdk(self, target: str) -> tuple[int, bytes]:
         if self._client is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
-from provision.system.engine import connect
+from provision.system.engine import connect, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +47,6 @@ class Engine:
             StepFailedError: the engine refused, with its own words.
         """
         import docker.errors
-        import requests
 
         operation = getattr(self, f"_{call.operation}")
         try:
@@ -58,7 +57,7 @@ class Engine:
                 evidence=[error.explanation or str(error)],
                 next_step="docker info",
             ) from error
-        except requests.RequestException as error:
+        except _cut_off() as error:
             raise StepFailedError(
                 f"the engine at {self.address} did not answer while it should {call.operation.replace('_', ' ')}"
                 f" {call.target!r}",
@@ -94,9 +93,12 @@ class Engine:
             container, stream=True, follow=follow, tail="all" if tail is None else tail, stdout=True, stderr=True
         )
         rest = b""
-        for chunk in stream:
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode(errors="replace") for line in lines)
+        try:
+            for chunk in stream:
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+        except _cut_off() as error:
+            raise unreachable(self.address, error) from error
         if rest:
             yield rest.decode(errors="replace")
 
@@ -223,6 +225,18 @@ class Engine:
                     tar.addfile(entry, io.BytesIO(data))
             archive.seek(0)
             self.client.put_archive(name, "/", archive)
+
+
+def _cut_off() -> tuple[type[Exception], ...]:
+    """Return what the SDK raises when an answer breaks off; it does not turn all of it into errors of its own."""
+    import http.client
+
+    import docker.errors
+    import requests
+    import urllib3.exceptions
+
+    ours = (requests.RequestException, docker.errors.StreamParseError, urllib3.exceptions.HTTPError)
+    return (*ours, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
 def split_reference(image: str) -> tuple[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,14 +53,24 @@ def read_text(path: Path) -> str | None:
     """Return a file's text, or None where there is no file.
 
     Raises:
-        ProvisionError: it is there and cannot be read.
+        ProvisionError: it is there and cannot be read, or it is no file: a pipe would be waited for, and a device can
+            be without an end.
     """
     try:
-        return path.read_bytes().decode()
+        with open(path, "rb", opener=_without_waiting) as file:  # Path.open takes no opener
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ProvisionError(
+                    f"{path} cannot be read", evidence=["it is not a regular file"], next_step=f"ls -l {path}"
+                )
+            return file.read().decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ProvisionError(f"{path} cannot be read", evidence=[str(error)], next_step=f"ls -l {path}") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def exists(path: Path) -> bool:

@@ -28,7 +28,7 @@ MEMORY: Final = 512 * 1024 * 1024
 """Bytes beyond what this process has already."""
 _WALL_SECONDS: Final = 120.0
 """For work that waits and computes nothing, and for a machine that is busy with something else."""
-_LARGEST_ANSWER: Final = 8 * 1024 * 1024
+_LARGEST_ANSWER: Final = 64 * 1024 * 1024
 
 
 def limited(work: Callable[[], Any], *, what: str, next_step: str) -> Any:

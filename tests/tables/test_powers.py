@@ -11,6 +11,7 @@ from support.fake import World
 
 from provision.errors import RefusedError
 from provision.model import Secret
+from provision.runtimes import docker
 from provision.runtimes.docker import compose, powers
 from provision.spec.load import read
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = {name: (ROOT / "templates" / name).read_text() for name in ("docker-compose.yml.j2", "postgresql.conf.j2")}
+TEMPLATES = {name: (ROOT / "templates" / name).read_text() for name in docker.TEMPLATES}
 AT = Path("/nowhere/project/.provision/x/docker-compose.yml")
 SPEC = "name: xx\nserver: {image: 'postgres:17', runtime: docker, port: 5999%s}\n"
 NOTHING = {

@@ -33,7 +33,7 @@ WRONG = {
     "{{ range(10 ** 9) }}": "Range too big",
     "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}": "recursion",
     "{% include 'docker-compose.yml.j2' %}": "recursion",
-    "{% for a in range(1000) %}{{ 'x' * 2000 }}{% endfor %}": "more than 1 MiB of text",
+    "{% for a in range(3000) %}{{ 'x' * 2000 }}{% endfor %}": "more than 4 MiB of text",
     "{{ 'x' * 10 ** 10 }}": "memory",
     "[a, b]": "the file is not a mapping",
     "services: [a]": "`services` is not a mapping",

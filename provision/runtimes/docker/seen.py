@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
+from provision.runtimes import CURRENT_LOGFILES, collected
 from provision.runtimes.docker import compose, declared, layout
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.states import (
@@ -259,6 +261,14 @@ class Seen:
         if seen is None or not (seen["State"]["Restarting"] or seen["RestartCount"]):
             return ()
         return (EngineCall("stop_container", self.container_name, {"timeout": 1}),)
+
+    def collected_log(self) -> str:
+        """Return the command that shows the log in the container's files; empty where the server writes none."""
+        if self.container is None:
+            return ""
+        data = layout.data_directory(self.container["Config"], self.spec.server.major)
+        path = collected(self.look.container_file(self.container_name, f"{data}/{CURRENT_LOGFILES}"), data)
+        return shlex.join(("docker", "exec", self.container_name, "tail", "-n", "100", path)) if path else ""
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
         """Return the lines of the container's log."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
+from provision.runtimes import CURRENT_LOGFILES, collected
 from provision.runtimes.embedded import guards, states
 from provision.runtimes.embedded.commands import programs
 from provision.runtimes.embedded.watch import ProcessWatch
@@ -166,6 +168,12 @@ class Seen:
     def calm(self) -> tuple[Effect, ...]:
         """Nothing starts the server again by itself."""
         return ()
+
+    def collected_log(self) -> str:
+        """Return the command that shows the log in the data directory; empty where the server writes none."""
+        data = self.running[0] if self.running else self.places.data
+        path = collected(self.look.machine.note(data, CURRENT_LOGFILES), str(data))
+        return shlex.join(("tail", "-n", "100", path)) if path else ""
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
         """Return the lines of the log, or None while there is none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -180,10 +181,17 @@ def _walk(directory: str, *, recursive: bool) -> Iterator[str]:
 
 def _read(path: Path) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # half the time of Path.read_bytes, for 500 files
+        # Half the time of Path.read_bytes, for 500 files; a pipe that nothing writes to has nothing to read.
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise MigrationsError(f"{path} is not a regular file", next_step=f"ls -l {path}")
             return file.readall()
     except OSError as error:
         raise MigrationsError(f"{path} cannot be read: {_reason(error)}", next_step=f"ls -l {path}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

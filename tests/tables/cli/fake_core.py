@@ -120,7 +120,9 @@ def core(scenario: str) -> dict[str, ModuleType]:
         require_running=require_running,
         endpoint=require_running,
         rendered=lambda _spec: (CONF, SECRET_FILE),
-        logs=lambda _spec, *, follow, tail: iter([f"LOG: {follow} {tail}", "LOG: ready"]),
+        logs=lambda _spec, *, follow, tail: SimpleNamespace(
+            lines=iter([f"LOG: {follow} {tail}", "LOG: ready"]), elsewhere=""
+        ),
     )
     vars(apply).update(
         converge=lambda first, *, progress, lock_timeout: perform(
