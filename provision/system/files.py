@@ -56,17 +56,32 @@ def read_text(path: Path) -> str | None:
         ProvisionError: it is there and cannot be read, or it is no file: a pipe would be waited for, and a device can
             be without an end.
     """
+    content = read_bytes(path)
+    try:
+        return None if content is None else content.decode()
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Return a file's content, or None where there is no file.
+
+    Raises:
+        ProvisionError: as :func:`read_text`.
+    """
     try:
         with open(path, "rb", opener=_without_waiting) as file:  # Path.open takes no opener
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ProvisionError(
-                    f"{path} cannot be read", evidence=["it is not a regular file"], next_step=f"ls -l {path}"
-                )
-            return file.read().decode()
+                raise _unreadable(path, "it is not a regular file")
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProvisionError(f"{path} cannot be read", evidence=[str(error)], next_step=f"ls -l {path}") from error
+    except OSError as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> ProvisionError:
+    return ProvisionError(f"{path} cannot be read", evidence=[why], next_step=f"ls -l {path}")
 
 
 def _without_waiting(path: str, flags: int) -> int:

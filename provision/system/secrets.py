@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import secrets
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from provision.errors import ProvisionError
 from provision.model import Secret
 from provision.spec.model import PasswordCommand, PasswordFile, PasswordValue
 from provision.system import no_commands, processes
-from provision.system.files import read_text
+from provision.system.files import read_bytes, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,13 +36,27 @@ def resolve(source: PasswordSource, kept: Path) -> Secret:
     if isinstance(source, PasswordValue):
         return source.value
     if isinstance(source, PasswordFile):
-        text = read_text(source.path)
-        if text is None:
-            raise ProvisionError(f"the password file {source.path} does not exist", next_step=f"ls -l {source.path}")
-        return _first_line(text, f"the password file {source.path}")
+        where = f"the password file {source.path}"
+        if (content := read_bytes(source.path)) is None:
+            raise ProvisionError(f"{where} does not exist", next_step=f"ls -l {source.path}")
+        return _first_line(_decoded(content, where), where)
     if isinstance(source, PasswordCommand):
-        return _first_line(_output(source), f"the program {source.argv[0]!r}")
+        where = f"the program {source.argv[0]!r}"
+        return _first_line(_decoded(_output(source), where), where)
     return Secret(read_text(kept) or secrets.token_urlsafe(_BYTES))
+
+
+def _decoded(content: bytes, where: str) -> str:
+    """Return the text without the mark that editors put in front of it; with one it may be UTF-16.
+
+    Raises:
+        ProvisionError: it is neither that nor UTF-8.
+    """
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ProvisionError(f"{where} holds no UTF-8", next_step="save the password as UTF-8") from error
 
 
 def _first_line(text: str, where: str) -> Secret:
@@ -53,7 +68,7 @@ def _first_line(text: str, where: str) -> Secret:
     return Secret(line)
 
 
-def _output(source: PasswordCommand) -> str:
+def _output(source: PasswordCommand) -> bytes:
     shown = source.argv[0]  # what follows it may be a secret
     try:
         done = processes.run(
@@ -74,4 +89,4 @@ def _output(source: PasswordCommand) -> str:
             evidence=done.stderr.decode(errors="replace").splitlines()[-5:],
             next_step="run the program of `credentials.password.command` yourself",
         )
-    return done.stdout.decode(errors="replace")
+    return done.stdout

@@ -78,14 +78,14 @@ def _start(run: Run, log: int) -> processes.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd=run.location.cwd,
-            env={**environment(), **tls(endpoint), **given},
+            env={**environment(tree), **tls(endpoint), **given},
             start_new_session=True,
         )
     except OSError as error:
         raise StepFailedError(
             f"the program of these migrations cannot be run: {tree.command[0]}",
             evidence=(f"{error.strerror} ({error.filename})",),
-            next_step="correct `migrations.command`; a program that is not in PATH needs its whole path",
+            next_step="correct `migrations.command`: a program is looked for beside `migrations.python`, then in PATH",
         ) from None
 
 

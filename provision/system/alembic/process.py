@@ -45,10 +45,11 @@ class OutOfTimeError(Exception):
     """The time that the tree may take is over."""
 
 
-def environment(name: str = CHILD_NAME) -> dict[str, str]:
+def environment(tree: Migrations, name: str = CHILD_NAME) -> dict[str, str]:
     """Return our environment; a relative PYTHONPATH keeps its meaning in the child's directory.
 
-    ``name`` is what the sessions of the child are called.
+    ``name`` is what the sessions of the child are called. What the tree runs (its ``command``, the hooks of its
+    configuration) is looked for beside its own interpreter first, as in a virtual environment that is active.
 
     What libpq reads is not part of it: with a PGHOSTADDR or a PGOPTIONS of the caller's shell, the URL that the child
     is given would lead elsewhere, or into another session. A spec that wants such a variable says so under ``env``.
@@ -57,6 +58,9 @@ def environment(name: str = CHILD_NAME) -> dict[str, str]:
     if environment.get("PYTHONPATH"):
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(str(Path.cwd() / entry) for entry in entries)
+    if tree.python is not None:
+        places = (str(tree.python.parent), environment.get("PATH", os.defpath))
+        environment["PATH"] = os.pathsep.join(each for each in places if each)
     return environment
 
 
@@ -88,7 +92,7 @@ class Child:
                 stdout=processes.PIPE,
                 stderr=log,
                 cwd=cwd,
-                env=environment(name),
+                env=environment(tree, name),
                 start_new_session=True,
             )
         except OSError as error:
