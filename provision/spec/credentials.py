@@ -88,4 +88,6 @@ CREDENTIALS_KEYS = {"user": Key(user), "password": Key(password)}
 
 def credentials(node: Node, reading: Reading) -> MappingType[str, Any]:
     """Read the superuser's name and password."""
-    return read_table(mapping(node, "`{user: …, password: …}`"), CREDENTIALS_KEYS, reading, "`credentials`")
+    return read_table(
+        mapping(node, "`{user: postgres, password: {generate: true}}`"), CREDENTIALS_KEYS, reading, "`credentials`"
+    )

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from provision.model import Secret
+from provision.revisions.location import LOCATING
 from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.yaml import Mapping, Scalar
 
@@ -47,7 +48,8 @@ def _clear(node: Node, reading: Reading, *, given: bool = False, hidden: bool = 
     elif isinstance(node, Mapping):
         for key, value in node.entries.values():
             below = (hidden or is_secret_key(key.text)) and not is_public_key(key.text)
-            yield from _clear(value, reading, given=given or key.text in _GIVEN, hidden=below)
+            is_given = (given or key.text in _GIVEN) and key.text not in LOCATING
+            yield from _clear(value, reading, given=is_given, hidden=below)
     else:
         for item in node.items:
             yield from _clear(item, reading, given=given, hidden=hidden)

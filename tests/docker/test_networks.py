@@ -72,6 +72,7 @@ def test_an_existing_network_goes_with_the_container_that_used_it(running: Envir
     ours = f"{running.name}_default"
     with_template(running, as_before)
     running.apply()
+    assert "where SQL can read it; write `BASH_ENV" in running.run("plan").out
     assert list(attached(running)) == [ours]
     running.declare(templates=None)
     with neighbour(running, ours):
@@ -79,7 +80,7 @@ def test_an_existing_network_goes_with_the_container_that_used_it(running: Envir
         running.apply()
         assert sorted(attached(running)) == ["bridge", ours]
         assert {"postgres", running.name} <= set(attached(running)[ours]["Aliases"])
-        running.settled()
+        assert "BASH_ENV" not in running.settled().out
     running.server(stop_timeout="11s")
     assert f"remove network/{ours}" in running.actions()
     running.apply()

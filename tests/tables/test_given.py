@@ -26,6 +26,7 @@ ENVIRON = {
     "OWNER": "clerk",
     "PW": "of-the-password",
     "TWICE": "everywhere",
+    "TREE": "/srv/elsewhere",
     "HOME": "/srv",
     "KEY": "-----BEGIN-----\nMIIEvQ\nabc\n",
 }
@@ -41,6 +42,7 @@ MASKED = {
     "env: {A: '${TWICE}', B: '${HOME}'}": set(),
     "env: {A: '${TOKEN}', B: 't0k3n-of-a-service'}": set(),
     "env: {A: '${UNSET:-a-default}'}": set(),
+    "options: {version_locations: '${TREE}/versions'}": set(),
     "env: {A: '$$TOKEN', B: 'plain text', C: '{url}'}": set(),
 }
 

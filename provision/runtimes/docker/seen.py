@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.layout import Place
     from provision.spec.model import Spec
 
+_EXPORTED = (
+    "the image's entrypoint gives the server the password in its environment, where SQL can read it; write"
+    " `BASH_ENV: /etc/postgresql/postgres` below `environment:` in your docker-compose.yml.j2"
+)
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -97,11 +102,17 @@ class Seen:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What differs in a container that is kept as it is."""
-        if self.container is None or self._kept_container is None:
-            return ()
+        """What differs in a container that is kept as it is, and a password that SQL can read."""
+        found = () if self._kept_container is None else (self._kept_remark,)
+        names = {each.partition("=")[0] for each in self.creation.body.get("Env", ())}
+        exported = names & {"POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"}
+        return (*found, _EXPORTED) if exported and "BASH_ENV" not in names else found
+
+    @property
+    def _kept_remark(self) -> str:
+        assert self.container is not None  # noqa: S101  # it is kept
         before, after = self._observed_container(self.container), self._created_container
-        return (declared.remark(self.container_name, before, after),)
+        return declared.remark(self.container_name, before, after)
 
     @property
     def observed(self) -> dict[Address, State | Unknown]:
