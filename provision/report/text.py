@@ -326,6 +326,6 @@ def status(survey: Comparison, paint: Paint, *, verbose: bool = False) -> Iterat
     for key, fact in facts.items():
         if fact:
             yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
-    for step in survey.plan.steps:
-        yield f"  {paint('yellow', 'pending'.ljust(width))}  {step.action} {step.address}"
+    for each in grouped(survey.plan.steps, every=verbose):
+        yield f"  {paint('yellow', 'pending'.ljust(width))}  {each[0].action} {subject(each)}"
     yield from left(survey.plan, paint)

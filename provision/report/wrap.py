@@ -17,7 +17,10 @@ _COMMAND: Final = (
 _PIECE: Final = re.compile(rf"( *)({_COMMAND}|(?:`[^`]*`|\S)+)")
 _WHOLE: Final = re.compile(rf"{_S}next:{_S} (?:read -rs |cd |{_COMMAND})")
 """A line that is a command and nothing else."""
-_LABEL: Final = re.compile(r"(?:error|next|note): ")
+_LABEL: Final = re.compile(r" *(?:error|next|note|line \d+): ")
+_COLUMN: Final = re.compile(r" *\S(?: ?\S)*  +(?=\S)")
+"""The first column of a table, with the space behind it."""
+_WIDEST_COLUMN: Final = 24
 
 
 def wrap(line: str, width: int) -> list[str]:
@@ -25,8 +28,7 @@ def wrap(line: str, width: int) -> list[str]:
     if _columns(line) <= width or width < NARROWEST or _WHOLE.match(line):
         return [line]
     plain = _STYLE.sub("", line)
-    label = _LABEL.match(plain)
-    indent = " " * (label.end() if label else len(plain) - len(plain.lstrip(" ")))
+    indent = " " * _hanging(plain)
     found, begun = [""], False
     for space, word in _PIECE.findall(line):
         if begun and _columns(found[-1] + space + word) > width:
@@ -35,6 +37,16 @@ def wrap(line: str, width: int) -> list[str]:
             found[-1] += space + word
         begun = bool(_STYLE.sub("", found[-1]).strip())
     return found
+
+
+def _hanging(plain: str) -> int:
+    """Return where the continuation of a line begins: below its text, behind a label or the first column of a table."""
+    label, column = _LABEL.match(plain), _COLUMN.match(plain)
+    if label:
+        return label.end()
+    if column and column.end() <= _WIDEST_COLUMN:
+        return column.end()
+    return len(plain) - len(plain.lstrip(" "))
 
 
 def _columns(text: str) -> int:

@@ -83,6 +83,10 @@ def recreated(environment: Environment) -> list[dict[str, Any]]:
     return reasons
 
 
+def test_the_log_of_a_new_server_has_no_failed_login(applied: Environment) -> None:
+    assert not [line for line in applied.log() if "does not exist" in line]
+
+
 def test_a_changed_port_recreates_and_keeps_the_data(running: Environment) -> None:
     old, new = running.port, ports.free("127.0.0.1", "another")
     (reason,) = recreated(running.server(port=new))

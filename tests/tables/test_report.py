@@ -211,6 +211,7 @@ TEXTS: dict[str, list[str]] = {
     "plan-grouped": list(text.plan(GROUPED, PLAIN)),
     "plan-grouped-verbose": list(text.plan(GROUPED, PLAIN, verbose=True)),
     "heading-counted": [text.heading(Survey(GROUPED), PLAIN, counted=True)],
+    "status-absent-grouped": list(text.status(Survey(GROUPED, ABSENT, None), PLAIN)),
     "status-behind": list(text.status(Survey(Plan(MOVES), BEHIND), PLAIN)),
     "recap-grouped": list(text.recap("shop-dev", GROUPED_DONE, PLAIN)),
     "recap-done": list(text.recap("shop-dev", DONE, PLAIN)),

@@ -48,7 +48,26 @@ WIDTH = 40
         ("next: provision migrate downgrade --yes specs/dev.yml -2", None),
         ("next: read -rs DB_PASSWORD && export DB_PASSWORD", None),
         ("  postgresql://postgres:secret@127.0.0.1:5432/a-database-with-a-name", None),
-        ("~ column    t.n       integer              → bigint", ["~ column    t.n       integer", "→ bigint"]),
+        (
+            "~ column    t.n       integer              → bigint",
+            ["~ column    t.n       integer", "            → bigint"],
+        ),
+        (
+            "  runtime     docker, the engine at unix:///var/run/docker.sock",
+            ["  runtime     docker, the engine at", "              unix:///var/run/docker.sock"],
+        ),
+        (
+            "  ✓ one head        0007 is the only head of the tree",
+            ["  ✓ one head        0007 is the only", "                    head of the tree"],
+        ),
+        (
+            "  line 14: require-it: readers wait until the index is there",
+            ["  line 14: require-it: readers wait", "           until the index is there"],
+        ),
+        (
+            "    a long first column that is text and no table  and more of the same kind",
+            ["    a long first column that is text and", "    no table  and more of the same kind"],
+        ),
     ],
 )
 def test_a_line_is_wrapped_at_words(line: str, lines: list[str] | None) -> None:

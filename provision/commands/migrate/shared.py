@@ -137,7 +137,7 @@ def show_revisions(console: Console, tree: Tree, entries: Sequence[Entry], line:
         return
     paint = console.paint(console.out)
     for each in entries:
-        console.put(line(each, paint))
+        console.put(line(each, paint), prose=True)
 
 
 def carry_out(console: Console, decided: Decided, verb: str) -> int:
