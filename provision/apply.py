@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from provision import desired as desires
-from provision import observe
+from provision import observe, runtimes
 from provision import plan as planner
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError
 from provision.kinds import configuration, database, file, role, settings
@@ -30,6 +30,7 @@ from provision.model import (
 )
 from provision.perform import Performer, advise_room, told
 from provision.runtimes import SUPERUSER
+from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
 from provision.system import lock
 
@@ -345,6 +346,10 @@ def remember(world: World, *, proved: bool = False) -> None:
     if memo != world.inputs.memo:
         filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
     world.trees.remember()
+    if world.spec.server.major not in MAJORS:
+        from provision.system import catalogue
+
+        catalogue.remember(world.spec, runtimes.load(world.runtime).identity(world.spec, world.eyes))
     name, path = world.spec.server.user, world.spec.home / SUPERUSER
     if world.site.is_ours and filesystem.read_text(path) != name:
         filesystem.write_atomically(path, name, 0o644)

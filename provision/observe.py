@@ -22,21 +22,24 @@ from provision.errors import (
 )
 from provision.eyes import Eyes
 from provision.kinds import file, migrations
+from provision.kinds.database import MAINTENANCE
 from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.runtimes import choice
+from provision.spec import parameters
 from provision.spec.load import load
 from provision.spec.model import PasswordGenerated
-from provision.system import files, lock, no_commands, secrets
+from provision.system import catalogue, files, lock, no_commands, secrets
 from provision.system.limits import limited
+from provision.system.postgres import LoginError
 from provision.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from provision.desired import Inputs
     from provision.model import Address, Desired, Endpoint, Observed, State, Unknown, WriteFile
-    from provision.runtimes import Site
+    from provision.runtimes import RuntimeModule, Site
     from provision.spec.model import Migrations, Spec
 
 __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
@@ -62,6 +65,8 @@ class World:
     @property
     def has_stale_caches(self) -> bool:
         """Whether the next run could be quicker if what was rendered and read now were kept."""
+        if self.spec.server.major not in parameters.MAJORS and not catalogue.kept_major(self.spec):
+            return True
         memo = desires.memo(self.spec, self.inputs, self.inputs.rendered)
         return memo != self.inputs.memo or not self.trees.are_remembered
 
@@ -122,8 +127,7 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
 def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     module = runtimes.load(name)
     located = module.located(spec, eyes)
-    if located.server.major != spec.server.major:
-        load(spec.path, os.environ, major=located.server.major)  # its settings could not be checked before
+    _check_settings(spec, located, module, eyes)
     spec = _with_ledgers(located, is_ours=name in choice.HOMES)
     # What an untrusted checkout brings in .provision/ is not taken for what an earlier run of ours has kept there.
     is_trusted = not no_commands.is_on()
@@ -140,6 +144,35 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
     written = desires.files(spec, inputs, limited)
     site = module.examine(spec, written, eyes)
     return World(spec, name, reason, eyes, inputs, trees, written, site)
+
+
+def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, eyes: Eyes) -> None:
+    """Check settings that could not be checked before the major version, or its settings, were known.
+
+    Raises:
+        SpecError: a setting is wrong.
+    """
+    major = spec.server.major
+    if major not in parameters.MAJORS and not parameters.is_known(major) and not no_commands.is_on():
+        catalogue.recall(spec, module.identity(spec, eyes))
+    if parameters.is_known(major) and (major != before.server.major or major not in parameters.MAJORS):
+        load(spec.path, os.environ, major=major)
+
+
+def _learn_settings(seen: World, at: Endpoint | None) -> None:
+    """Learn the settings of a major version that the program does not know from the server that runs.
+
+    Raises:
+        SpecError: a setting is wrong.
+    """
+    major = seen.spec.server.major
+    if at is None or not major or parameters.is_known(major) or no_commands.is_on():
+        return
+    for name in (seen.spec.server.database, MAINTENANCE):
+        with suppress(LoginError):
+            catalogue.ask(at, major, name)
+            load(seen.spec.path, os.environ, major=major)
+            return
 
 
 def _with_ledgers(spec: Spec, *, is_ours: bool) -> Spec:
@@ -197,6 +230,21 @@ def survey(
     return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
 
 
+def checked(spec: Spec, environ: Mapping[str, str]) -> bool:
+    """Tell whether the settings of a spec could be checked; those of its image that were kept are used.
+
+    Raises:
+        SpecError: a setting is wrong.
+    """
+    major = spec.server.major
+    if parameters.is_known(major):
+        return True
+    if no_commands.is_on() or not catalogue.recall(spec, ""):
+        return False
+    load(spec.path, environ, major=major or catalogue.kept_major(spec))
+    return True
+
+
 def overview(spec: Spec) -> Survey:
     """Look at everything as far as it can be seen: what only keeps a plan from being made is told as a refusal.
 
@@ -218,6 +266,8 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
     spec = replace(spec, server=replace(spec.server, major=seen.spec.server.major))
     unread = _unread(seen)
     spec = replace(spec, migrations=tuple(each for each in spec.migrations if each.name not in unread))
+    at = seen.site.endpoint(seen.inputs.password)
+    _learn_settings(seen, at)
     configuration = next((str(each.content) for each in seen.files if each.path.name == "postgresql.conf"), None)
     wanted = {
         **desires.of_files(spec, seen.files),
@@ -230,7 +280,6 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
     }
     wanted |= {migrations.address(each): migrations.Revisions(()) for each in unread.values()}
     found |= {migrations.address(each): UNKNOWN for each in unread.values()}
-    at = seen.site.endpoint(seen.inputs.password)
     found_inside, status = inside.look(seen, wanted, at, new=new)
     found |= found_inside
     try:

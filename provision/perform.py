@@ -22,6 +22,7 @@ from provision.model import (
     MakeDirectory,
     Migrate,
     MovePath,
+    ReadSettings,
     ReloadSettings,
     RemovePath,
     RunLocalSql,
@@ -171,6 +172,13 @@ class Performer:
         except RefusedError:
             self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
             raise
+
+    @perform.register
+    def _(self, effect: ReadSettings) -> None:
+        from provision.system import catalogue
+
+        catalogue.read(effect, self.engine if effect.image else None)
+        catalogue.remember(self.world.spec, effect.identity)
 
     @perform.register
     def _(self, effect: RunProgram) -> None:

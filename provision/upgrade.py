@@ -92,6 +92,7 @@ def upgrade(spec: Spec, *, progress: Progress, lock_timeout: float = LOCK_TIMEOU
         if not found.plan.is_empty and not found.undo:
             run.perform(found.plan, Performer(found.world, progress))
             found = survey(spec)
+        found = _prepared(run, found, spec, progress)
         performer = Performer(found.world, progress)
         try:
             if not found.is_pending:
@@ -101,6 +102,15 @@ def upgrade(spec: Spec, *, progress: Progress, lock_timeout: float = LOCK_TIMEOU
         finally:
             performer.close()
         return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
+
+
+def _prepared(run: Run, found: Found, spec: Spec, progress: Progress) -> Found:
+    """Have the image, and what only it can tell, before anything is made from it."""
+    while found.plan.steps and found.plan.steps[0].reveals:
+        first = Plan(found.plan.steps[:1])
+        run.perform(first, Performer(found.world, progress))
+        found = survey(spec)
+    return found
 
 
 def _stages(run: Run, found: Found, performer: Performer) -> None:

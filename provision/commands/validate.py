@@ -37,13 +37,14 @@ def _lines(console: Console, paths: list[Path]) -> int:
     code = 0
     for path in paths:
         try:
-            spec = _load(path)
+            spec, checked = _read(path)
         except SpecError as error:
             from provision.report.errors import tell
 
             code = tell(error, console)
         else:
-            console.say(f"{path}: valid ({spec.name}, {spec.server.image})")
+            unchecked = "" if checked else "; settings not checked: `provision apply` reads them from the image"
+            console.say(f"{path}: valid ({spec.name}, {spec.server.image}){unchecked}")
     return code
 
 
@@ -54,7 +55,8 @@ def _documents(console: Console, paths: list[Path]) -> int:
     code, found = 0, []
     for path in paths:
         try:
-            found.append(validated(str(path), _load(path).name))
+            spec, checked = _read(path)
+            found.append(validated(str(path), spec.name, checked=checked))
         except SpecError as error:
             code = error.exit_code
             found.append(validated(str(path), None, error.problems))
@@ -62,12 +64,22 @@ def _documents(console: Console, paths: list[Path]) -> int:
     return code
 
 
-def _load(path: Path) -> Spec:
+def _read(path: Path) -> tuple[Spec, bool]:
+    """Return a spec, and whether its settings could be checked: those of a newer PostgreSQL may not be known yet.
+
+    Raises:
+        SpecError: it is wrong.
+    """
     import os
 
     from provision.spec.load import load
+    from provision.spec.parameters import is_known
     from provision.trees import refuse_ids
 
     spec = load(path, os.environ)
     refuse_ids(spec)
-    return spec
+    if is_known(spec.server.major):
+        return spec, True
+    from provision.observe import checked
+
+    return spec, checked(spec, os.environ)

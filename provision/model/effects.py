@@ -125,6 +125,23 @@ class Scripts:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """Read the settings of a major version that the program does not know, before anything is made for a server.
+
+    They come from an ``image``, in a container that is thrown away, or from ``programs`` of this machine, run as
+    ``user`` (None: ours). ``is_root``: the image runs as root, as which PostgreSQL refuses to run.
+    """
+
+    major: int
+    identity: str
+    image: str = ""
+    container: str = ""
+    is_root: bool = True
+    programs: Path | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerCall:
     """One operation on a server process of this machine, which is known by its data directory.
 
@@ -262,6 +279,7 @@ Effect = (
     | RemovePath
     | EngineCall
     | CheckData
+    | ReadSettings
     | ServerCall
     | RunProgram
     | CompareOutput

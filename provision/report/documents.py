@@ -145,12 +145,15 @@ def validation(specs: Sequence[Document]) -> Document:
     }
 
 
-def validated(path: str, environment: str | None, problems: Sequence[Problem] = ()) -> Document:
-    """Return what was found in one spec file."""
+def validated(
+    path: str, environment: str | None, problems: Sequence[Problem] = (), *, checked: bool = True
+) -> Document:
+    """Return what was found in one spec file; ``checked`` is whether its settings could be checked."""
     return {
         "spec": path,
         "valid": not problems,
         "environment": environment,
+        "settings_checked": checked,
         "problems": [_problem(problem) for problem in problems],
     }
 

@@ -16,6 +16,7 @@ from provision.model import (
     MakeDirectory,
     Migrate,
     MovePath,
+    ReadSettings,
     ReloadSettings,
     RemovePath,
     RunLocalSql,
@@ -109,9 +110,11 @@ def _file_effect(value: WriteFile | MakeDirectory | CopyPath | MovePath | Remove
     return f"make {path}/" if isinstance(value, MakeDirectory) else f"remove {path}"
 
 
-def _on_data(value: CheckData | HoldWrites | EndSessions | RunProgram | CompareOutput) -> str:
+def _on_data(value: CheckData | ReadSettings | HoldWrites | EndSessions | RunProgram | CompareOutput) -> str:
     if isinstance(value, CheckData):
         return f"look at the data before {value.container} starts"
+    if isinstance(value, ReadSettings):
+        return f"read the settings of PostgreSQL {value.major} from {value.image or value.programs}"
     if isinstance(value, HoldWrites):
         return f"let writers wait in {count(len(value.databases), 'database')}"
     if isinstance(value, EndSessions):
@@ -124,7 +127,7 @@ def effect(value: Effect) -> str:
     """Return one effect in a few words. File contents, scripts and request bodies are not part of them."""
     if isinstance(value, WriteFile | MakeDirectory | CopyPath | MovePath | RemovePath):
         return _file_effect(value)
-    if isinstance(value, CheckData | HoldWrites | EndSessions | RunProgram | CompareOutput):
+    if isinstance(value, CheckData | ReadSettings | HoldWrites | EndSessions | RunProgram | CompareOutput):
         return _on_data(value)
     match value:
         case EngineCall(operation=operation, target=target):

@@ -208,6 +208,9 @@ class RuntimeModule(Protocol):
     def located(self, spec: Spec, look: Look) -> Spec:
         """Return the spec with the place where the data is now, which an upgrade may have changed."""
 
+    def identity(self, spec: Spec, look: Look) -> str:
+        """Return what tells one build of the server's programs from another; empty where that is not known."""
+
     def render(self, spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
         """Render the templates; ``texts`` maps a template's name to its text."""
 

@@ -67,6 +67,12 @@ def located(spec: Spec, look: Look) -> Spec:
     return spec
 
 
+def identity(spec: Spec, look: Look) -> str:
+    """Return nothing: the server itself is asked for its settings."""
+    del spec, look
+    return ""
+
+
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
     """Return nothing: its configuration is its operator's."""
     del spec, texts, port

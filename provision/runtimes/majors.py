@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
+from provision.model import Action, Address, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from provision.model import ReadSettings
     from provision.spec.model import Spec
 
 
@@ -31,6 +33,14 @@ def other_major(
         evidence=lines,
         next_step=step,
     )
+
+
+def reading(effect: ReadSettings) -> Step:
+    """Return the step that reads the settings of a major version that this program does not know."""
+    why = (f"this version of provision does not know the settings of PostgreSQL {effect.major}",)
+    text = "the settings of the spec are checked then, before anything is made for the server"
+    address = Address("catalogue", f"postgresql-{effect.major}")
+    return Step(address, Action.CREATE, None, None, (effect,), why, text, reveals=True)
 
 
 def downwards(spec: Spec, major: int, *, is_kept: bool) -> RefusedError:

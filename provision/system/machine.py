@@ -66,6 +66,11 @@ class Machine:
         """Tell whether a user may run a program."""
         return users.runs(user, program)
 
+    def build(self, program: Path) -> str:
+        """Return what tells a file from the one that replaces it: its path, size and time."""
+        seen = program.stat()
+        return f"{program} {seen.st_size} {seen.st_mtime_ns}"
+
     def link(self, path: Path) -> Path | None:
         """Return what a symbolic link points at; None where there is none."""
         return path.readlink() if path.is_symlink() else None

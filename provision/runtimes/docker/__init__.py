@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.upgrader import DockerUpgrader
     from provision.spec.model import Spec
 
-__all__ = ["FILES", "TEMPLATES", "available", "examine", "located", "made", "port", "render", "upgrades"]
+__all__ = ["FILES", "TEMPLATES", "available", "examine", "identity", "located", "made", "port", "render", "upgrades"]
 
 COMPOSE = "docker-compose.yml"
 CONFIG = "config/postgresql.conf"
@@ -105,6 +105,11 @@ def _image_of_container(spec: Spec, look: Look) -> Mapping[str, Any] | None:
     if container is None or container["Config"]["Image"] != spec.server.image:
         return None
     return look.image(container["Image"])
+
+
+def identity(spec: Spec, look: Look) -> str:
+    """Return the id of the image, which names one build of its programs."""
+    return str((look.image(spec.server.image) or {}).get("Id", ""))
 
 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:

@@ -13,6 +13,7 @@ from provision.model import (
     Effect,
     EngineCall,
     MakeDirectory,
+    ReadSettings,
     RemovePath,
     RunLocalSql,
     Secret,
@@ -40,7 +41,9 @@ from provision.runtimes.docker import (
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
 from provision.runtimes.docker.states import IDLE, Container, Network, labels_of
+from provision.runtimes.majors import reading
 from provision.spec.model import DataPath, Ephemeral
+from provision.spec.parameters import is_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -204,11 +207,22 @@ class DockerSite(Seen):
                 path, self._directory_mode, self.spec.home / DATA_RECORD
             )
         # An image shows where it keeps the data, so everything is looked at again once it is here.
-        return tuple(
+        made = tuple(
             Step(address, Action.CREATE, None, wanted[address], (effect,), reveals=address.kind == "image")
             for address, effect in creations.items()
             if address not in seen and not (address.kind == "image" and not self._image_is_needed)
         )
+        return (*self.plan_settings(), *made)
+
+    def plan_settings(self) -> tuple[Step, ...]:
+        """Read the settings of a major version that the program does not know from its image, once that is here."""
+        major, image = self.spec.server.major, self.image
+        if not major or image is None or is_known(major):
+            return ()
+        user = image["Config"].get("User") or "root"
+        container = f"{self.container_name}.settings"
+        is_root = user.partition(":")[0] in ("root", "0")
+        return (reading(ReadSettings(major, image["Id"], self.creation.image, container, is_root)),)
 
     def _plan_network_removal(self) -> tuple[Step, ...]:
         """Remove our network when a container is made that does not use it."""

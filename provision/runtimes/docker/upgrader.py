@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from provision.errors import RefusedError
 from provision.model import Action, Address, EngineCall, Step
-from provision.runtimes.docker import belongings, compose, generations, misplaced
+from provision.runtimes.docker import belongings, compose, generations, guards, misplaced
 from provision.runtimes.docker.upgrading import Upgrade
 from provision.runtimes.majors import downwards
 from provision.runtimes.upgrading import Origin
@@ -67,6 +67,8 @@ class DockerUpgrader:
                 f"only data in a named volume is upgraded; this is in {place}",
                 next_step="give the new version a place of its own in `server.data`, and copy the data with pg_dump",
             )
+        guards.check_image(spec, site.image)
+        misplaced.check_declared(site)
         misplaced.check_removal(site)
         if major > spec.server.major:
             raise downwards(spec, major, is_kept=bool(site.generations.kept))

@@ -85,7 +85,7 @@ class Upgrade:
 
     def _prepare(self) -> tuple[Step, ...]:
         image = Address("image", self._creation.image)
-        pull = Step(image, Action.CREATE, None, None, (EngineCall("pull_image", image.name),))
+        pull = Step(image, Action.CREATE, None, None, (EngineCall("pull_image", image.name),), reveals=True)
         body, uploads = self._body()
         begin: tuple[Effect, ...] = (
             *self.undo()[:-1],
@@ -103,7 +103,7 @@ class Upgrade:
             (f"a second server, of PostgreSQL {self.site.spec.server.major}; nobody else can reach it",),
         )  # fmt: skip
         missing = self.site.look.engine(f"/images/{image.name}/json") is None
-        return (*((pull,) if missing else ()), volume, container)
+        return (*((pull,) if missing else ()), *self.site.plan_settings(), volume, container)
 
     def _switch(self) -> tuple[Step, ...]:
         address = Address("container", self.site.container_name)

@@ -29,6 +29,7 @@ __all__ = [
     "EmbeddedSite",
     "available",
     "examine",
+    "identity",
     "located",
     "made",
     "port",
@@ -114,6 +115,14 @@ def upgrades(site: EmbeddedSite) -> EmbeddedUpgrader:
     from provision.runtimes.embedded.upgrader import EmbeddedUpgrader
 
     return EmbeddedUpgrader(site)
+
+
+def identity(spec: Spec, look: Look) -> str:
+    """Return path and build of the programs that would run."""
+    server = spec.server
+    found = look.machine.installations(server.bin_dir, server.major)
+    chosen = next((each for each in found if each.major == server.major), None)
+    return look.machine.build(chosen.programs / "postgres") if chosen is not None else ""
 
 
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:

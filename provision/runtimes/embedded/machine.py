@@ -52,6 +52,9 @@ class Machine(Protocol):
     def runs(self, user: SystemUser | None, program: Path) -> bool:
         """Tell whether a user may run a program."""
 
+    def build(self, program: Path) -> str:
+        """Return what tells a file from the one that replaces it."""
+
     def link(self, path: Path) -> Path | None:
         """Return what a symbolic link points at; None where there is none."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provision.kinds import Ground
 from provision.model import (
@@ -11,6 +11,7 @@ from provision.model import (
     CopyPath,
     Effect,
     MakeDirectory,
+    ReadSettings,
     RemovePath,
     RunLocalSql,
     Secret,
@@ -25,7 +26,9 @@ from provision.runtimes.embedded import generations, guards
 from provision.runtimes.embedded.commands import initdb_argv, server_argv
 from provision.runtimes.embedded.scripts import scripts
 from provision.runtimes.embedded.seen import Seen
+from provision.runtimes.majors import reading
 from provision.spec.model import DataPath
+from provision.spec.parameters import is_known
 
 _GONE = "the data of an ephemeral server is gone when it stops"
 
@@ -104,7 +107,17 @@ class EmbeddedSite(Seen):
         guards.check_data(self.spec, self.places, self.look)
         guards.check_configuration(self.configuration, self.spec.server.host, self.port)
         process = self._plan_process()
+        if not is_known(self.spec.server.major):
+            return (self._plan_settings(), *self._plan_data(), *process)
         return (*generations.leftovers(self.places, self.look), *self._plan_data(), *process)
+
+    def _plan_settings(self) -> Step:
+        """Read the settings of a major version that the program does not know from its own programs."""
+        user = self.places.user.name if self.places.user else None
+        directory, major = self.own_programs.directory, self.spec.server.major
+        identity = self.look.machine.build(self.programs / "postgres") if self.programs is not None else ""
+        step = reading(ReadSettings(major, identity, programs=directory, user=user))
+        return replace(step, effects=(*self.own_programs.copies, *step.effects))
 
     def _plan_data(self) -> tuple[Step, ...]:
         if self._data in self.observed:

@@ -1,0 +1,169 @@
+"""The settings of a major version that the program does not know: read out of its own programs, and kept.
+
+``initdb`` makes a cluster that is thrown away, and ``postgres --single`` answers one query on it; no server starts that
+anybody could reach. ``postgres --describe-config`` would be quicker, and leaves out settings, units and words.
+https://www.postgresql.org/docs/current/app-postgres.html#APP-POSTGRES-SINGLE-USER
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import StepFailedError
+from provision.spec import parameters
+from provision.system import files, processes
+from provision.system.postgres import ReadOnlyQuery
+from provision.system.users import as_user, lookup
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from provision.model import Endpoint, ReadSettings
+    from provision.spec.model import Spec
+    from provision.system.engine_calls import Engine
+
+FILE = "cache/settings.json"
+"""Below the environment's directory: the settings of one build of a server."""
+_QUERY = (
+    "SELECT json_object_agg(name, json_build_array(vartype, unit, context, min_val, max_val,"
+    " CASE WHEN context <> 'internal' THEN boot_val END, coalesce(enumvals, '{}')))"
+    " FROM pg_settings WHERE position('.' IN name) = 0"
+)
+_ANSWER = re.compile(r'json_object_agg = "(\{.*\})"\t\(typeid', re.DOTALL)
+_TMPFS = "/provision"
+_SCRIPT = f"""
+PATH="$PATH:$(pg_config --bindir 2>/dev/null)"
+initdb -D {_TMPFS}/data -U postgres -A trust --no-sync >{_TMPFS}/log 2>&1 || {{ cat {_TMPFS}/log; exit 1; }}
+echo "$PROVISION_QUERY" | postgres --single -D {_TMPFS}/data postgres
+"""
+_PATIENCE = 60
+_LINES = 10
+
+
+def recall(spec: Spec, identity: str) -> bool:
+    """Take the settings that were kept for a build of the server; tell whether there were any.
+
+    An empty ``identity`` takes those of the spec's image, whatever build of it they come from.
+    """
+    try:
+        kept = json.loads(files.read_text(spec.home / FILE) or "{}")
+        rows, major = dict(kept["settings"]), int(kept["major"])
+    except (ValueError, KeyError, TypeError):
+        return False
+    if kept.get("image") != spec.server.image or (identity and kept.get("identity") != identity):
+        return False
+    if spec.server.major not in (0, major):
+        return False
+    if major not in parameters.MAJORS:
+        parameters.learn(major, rows)
+    return True
+
+
+def kept_major(spec: Spec) -> int:
+    """Return the major version of the image that was kept with its settings, or 0."""
+    try:
+        kept = json.loads(files.read_text(spec.home / FILE) or "{}")
+        return int(kept["major"]) if kept["image"] == spec.server.image else 0
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def remember(spec: Spec, identity: str) -> None:
+    """Keep the settings of a major version that the program does not know for the next run."""
+    major = spec.server.major
+    if major in parameters.MAJORS or not parameters.is_known(major):
+        return
+    rows = {name: list(each)[1:-1] for name, each in parameters.catalogue(major).items()}
+    kept = {"image": spec.server.image, "identity": identity, "major": major, "settings": rows}
+    text = json.dumps(kept)
+    if files.read_text(spec.home / FILE) != text:
+        files.write_atomically(spec.home / FILE, text, 0o644)
+
+
+def ask(at: Endpoint, major: int, database: str) -> None:
+    """Learn the settings of a major version from a server that runs, if it is of that version.
+
+    Raises:
+        LoginError: it does not let us into the database.
+    """
+    query = ReadOnlyQuery(at)
+    try:
+        if query.reported("server_version", database=database).startswith(str(major)):
+            ((rows,),) = query.rows(_QUERY, database=database)
+            parameters.learn(major, rows)
+    finally:
+        query.close()
+
+
+def read(effect: ReadSettings, engine: Engine | None) -> None:
+    """Learn the settings of a major version from an image, or from the programs of this machine.
+
+    Raises:
+        StepFailedError: its programs do not answer, with what they said.
+    """
+    said = _from_image(effect, engine.client) if engine is not None else _from_programs(effect)
+    match = _ANSWER.search(said)
+    if match is None:
+        raise StepFailedError(
+            f"the settings of PostgreSQL {effect.major} cannot be read from {effect.image or effect.programs}",
+            evidence=[line for line in said.splitlines() if line.strip()][-_LINES:],
+            next_step="see that `initdb` and `postgres` run there, as the user `postgres`",
+        )
+    parameters.learn(effect.major, json.loads(match[1]))
+
+
+def _from_image(effect: ReadSettings, client: APIClient) -> str:
+    """Run the programs in a container of its own, without a network, on memory; it goes away whatever happens."""
+    import docker.errors
+
+    host = {"NetworkMode": "none", "Tmpfs": {_TMPFS: "mode=1777"}}
+    body = {
+        "Image": effect.image,
+        "Entrypoint": ["sh", "-c", _SCRIPT],
+        "Cmd": [],
+        "Env": [f"PROVISION_QUERY={_QUERY}"],
+        "HostConfig": host,
+        **({"User": "postgres"} if effect.is_root else {}),
+    }
+    with suppress(docker.errors.NotFound):
+        client.remove_container(effect.container, force=True, v=True)  # a run that was killed has left it
+    try:
+        client.create_container_from_config(body, effect.container)  # type: ignore[no-untyped-call]
+        client.start(effect.container)
+        client.wait(effect.container, timeout=_PATIENCE)
+        return client.logs(effect.container).decode(errors="replace")
+    except docker.errors.APIError as error:
+        return error.explanation or str(error)
+    finally:
+        with suppress(docker.errors.APIError):
+            client.remove_container(effect.container, force=True, v=True)
+
+
+def _from_programs(effect: ReadSettings) -> str:
+    from provision.system.servers import environment
+
+    assert effect.programs is not None  # noqa: S101  # without an image
+    directory = Path(tempfile.mkdtemp(prefix="provision-settings-"))
+    options: dict[str, Any] = {"stderr": processes.STDOUT, "stdout": processes.PIPE, "cwd": "/", "env": environment(),
+                               "timeout": _PATIENCE, **as_user(effect.user)}  # fmt: skip
+    try:
+        if effect.user is not None:
+            shutil.chown(directory, lookup(effect.user).uid, lookup(effect.user).gid)
+        data = directory / "data"
+        initdb = (str(effect.programs / "initdb"), f"--pgdata={data}", "--username=postgres", "--auth=trust",
+                  "--no-sync")  # fmt: skip
+        done = processes.run(initdb, **options)
+        if not done.returncode:
+            single = (str(effect.programs / "postgres"), "--single", "-D", str(data), "postgres")
+            done = processes.run(single, input=f"{_QUERY}\n".encode(), **options)
+        return str(done.stdout.decode(errors="replace"))
+    except (OSError, processes.TimeoutExpired) as error:
+        return str(error)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
