@@ -60,6 +60,27 @@ def prove_place(connection: Any, lock: dict[str, int], progress: Progress, table
     progress.channel.say("connected", pid=pid, database=database, table=table)
 
 
+def tell_sessions(progress: Progress) -> None:
+    """Tell the backend of each connection that any engine of this process opens."""
+    from sqlalchemy import event
+    from sqlalchemy.pool import Pool
+
+    def connected(connection: Any, _record: Any) -> None:
+        pid = _pid(connection)
+        if pid is not None:
+            progress.channel.say("session", pid=pid)
+
+    event.listen(Pool, "connect", connected)
+
+
+def _pid(connection: Any) -> int | None:
+    """Return the backend of a driver's connection, where it tells without a question to the server."""
+    driver = getattr(connection, "driver_connection", connection)  # SQLAlchemy wraps asynchronous ones
+    if hasattr(driver, "info"):  # psycopg, and psycopg2
+        return int(driver.info.backend_pid)
+    return int(driver.get_server_pid()) if hasattr(driver, "get_server_pid") else None  # asyncpg
+
+
 def watch(progress: Progress) -> None:
     """Count what is committed by any engine of this process, and lift the limit where waiting blocks nobody."""
     from sqlalchemy import event

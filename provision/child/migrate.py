@@ -29,6 +29,7 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
 
     script = load_tree(config, progress)
     keep_logging()
+    guard.tell_sessions(progress)
     guard.watch(progress)
     if request.get("trace"):
         Trace(script, progress).listen()

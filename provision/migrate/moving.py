@@ -150,10 +150,13 @@ def _plan(tree: Tree, rows: tuple[str, ...], effect: Migrate, why: tuple[str, ..
 def _refuse_program(tree: Tree, verb: str, target: str | None = None) -> None:
     """Refuse what a tree cannot do that only its own program can run."""
     command = tree.declared.command
-    if not command or target == tree.declared.target:
+    if not command or (target and (target == tree.declared.target or any("{target}" in each for each in command))):
         return
     raise RefusedError(
         f"{tree.name} is migrated by its own program, {command[0]}, which cannot be told to {verb}",
-        evidence=("what works with `migrations.command`: current, history, heads, upgrade to the spec's target",),
+        evidence=(
+            "what works with `migrations.command`: current, history, heads, upgrade to the spec's target",
+            "with an argument `{target}`, upgrade to any revision",
+        ),
         next_step="provision apply",
     )

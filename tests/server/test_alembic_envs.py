@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trees
 
-from provision.errors import MigrationsError, ProvisionError, StepFailedError
+from provision.errors import MigrationsError, StepFailedError
 from provision.model import Secret
 from provision.system.alembic.files import load, remember
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from conftest import Server
 
-    from provision.spec.model import Migrations
 
 pytestmark = pytest.mark.server
 
@@ -206,50 +205,3 @@ def test_application_settings_are_named(tmp_path: Path, database: Server) -> Non
     with pytest.raises(StepFailedError) as caught:
         trees.run(tree, database.endpoint)
     assert "it takes it from app_settings.settings" in str(caught.value.next_step)
-
-
-# --- A tree that only its own program can run ---------------------------------------------------------------------
-
-PROGRAM = """
-import os, sys
-from alembic import command
-from alembic.config import Config
-config = Config()
-config.set_main_option("script_location", sys.argv[1])
-config.set_main_option("sqlalchemy.url", os.environ["DSN"].replace("%", "%%"))
-command.upgrade(config, "head")
-"""
-
-
-def by_program(tree: Migrations, tmp_path: Path, body: str = PROGRAM) -> Migrations:
-    program = tmp_path / "program.py"
-    program.write_text(body)
-    argv = (sys.executable, str(program), str(tree.script_location))
-    return replace(tree, command=argv, env=secrets(DSN="{url}"), url_driver="postgresql+psycopg2")
-
-
-def failure(tree: Migrations, database: Server) -> ProvisionError:
-    with pytest.raises(StepFailedError) as caught:
-        trees.run(tree, database.endpoint)
-    return caught.value
-
-
-def test_a_program_of_its_own(tmp_path: Path, database: Server) -> None:
-    tree = by_program(trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "pass"}), tmp_path)
-    assert trees.run(tree, database.endpoint).after == ("beta",)
-    assert trees.run(tree, database.endpoint).revisions == ()
-
-
-def test_a_program_that_fails_and_one_that_does_nothing(tmp_path: Path, database: Server) -> None:
-    tree = trees.write(tmp_path, {"alpha": "pass"})
-    error = failure(by_program(tree, tmp_path, "import os; raise SystemExit(os.environ['DSN'])"), database)
-    assert error.sentence.endswith("failed with exit code 1")
-    assert "********" in error.evidence[0]
-    assert database.endpoint.password.reveal() not in str(error.evidence)
-    token = "to{ken-7"
-    telling = by_program(tree, tmp_path, "import os; raise SystemExit(os.environ['API_TOKEN'])")
-    error = failure(replace(telling, env={**telling.env, **secrets(API_TOKEN=token)}), database)
-    assert "********" in error.evidence[0]
-    error = failure(by_program(tree, tmp_path, "pass"), database)
-    assert "does not hold what it should" in error.sentence
-    assert "env: {DATABASE_URL: '{url}'}" in str(error.next_step)

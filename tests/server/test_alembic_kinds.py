@@ -96,12 +96,6 @@ def test_a_program_that_reads_more_directories_than_were_declared(tmp_path: Path
     assert f"not read: {versions}/2026" in caught.value.evidence
 
 
-def test_a_program_without_the_driver_that_a_bare_url_means(tmp_path: Path, database: Server) -> None:
-    without = "raise ModuleNotFoundError(\"No module named 'psycopg'\", name='psycopg')"
-    tree = replace(trees.write(tmp_path, {"alpha": "pass"}), command=(sys.executable, "-c", without))
-    assert "url_driver: postgresql+psycopg2" in str(failure(tree, database).next_step)
-
-
 def test_an_ini_file_deeper_than_where_alembic_is_called_from(tmp_path: Path, database: Server) -> None:
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha")})
     ini = tmp_path / "app" / "etc" / "alembic.ini"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+import test_alembic_envs as envs
 import trees
 
 from provision.errors import ProvisionError, StepFailedError
@@ -192,23 +193,45 @@ def test_concurrently_waits_longer_than_other_statements(tmp_path: Path, databas
     assert [each.what for each in events] == ["started", "blocked", "done"]
 
 
-def test_the_applications_own_second_session_is_named_and_the_time_limit_ends_it(
-    tmp_path: Path, database: Server
-) -> None:
-    second = (
-        ADD + "\nother = sa.create_engine(op.get_bind().engine.url)\n"  # noqa: S608
-        'with other.begin() as connection:\n    connection.execute(sa.text("SELECT count(*) FROM alpha"))'
-    )
-    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": second})
+SECOND = """
+other = sa.create_engine(op.get_bind().engine.url)
+with other.begin() as connection:
+    connection.execute(sa.text("SELECT count(*) FROM alpha"))
+"""
+
+
+def test_a_migration_that_waits_for_its_own_other_session_is_ended(tmp_path: Path, database: Server) -> None:
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ADD + SECOND})
     trees.run(tree, database.endpoint, "alpha")
     events: list[MigrationEvent] = []
-    error = failure(replace(tree, timeout=4), database, events)
+    error = failure(tree, database, events)
     assert any("this migration's own other session" in str(each) for each in events)
-    assert "took longer than 4 s" in error.sentence
-    assert any("this migration's own other session" in each for each in error.evidence)
+    assert error.sentence == "revision beta  make beta was ended: it waits for a lock that it holds itself"
+    assert error.evidence[0].endswith("waits: SELECT count(*) FROM alpha")
+    assert "is idle after: ALTER TABLE alpha ADD COLUMN" in error.evidence[1]
+    assert error.evidence[2] == "applied now: alpha  make alpha"
+    assert "op.get_bind()" in str(error.next_step)
     assert database.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     ) == [(0,)]
+
+
+def test_a_lock_timeout_against_its_own_session_is_not_tried_again(tmp_path: Path, database: Server) -> None:
+    limit = "    connection.exec_driver_sql(\"SET lock_timeout = '900ms'\")\n"
+    limited = SECOND.replace("    connection.execute(", limit + "    connection.execute(")
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ADD + limited})
+    trees.run(tree, database.endpoint, "alpha")
+    events: list[MigrationEvent] = []
+    error = failure(replace(tree, lock_timeout=0.5), database, events)
+    assert "retrying" not in [each.what for each in events]
+    assert any("lock timeout" in each for each in error.evidence)
+
+
+def test_a_second_session_of_an_asynchronous_driver_is_known(tmp_path: Path, database: Server) -> None:
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed")
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ADD + SECOND}, env=envs.HEAD + envs.ASYNC)
+    trees.run(tree, database.endpoint, "alpha")
+    assert "it waits for a lock that it holds itself" in failure(tree, database).sentence
 
 
 def test_a_limit_that_env_py_sets_is_kept(tmp_path: Path, database: Server) -> None:

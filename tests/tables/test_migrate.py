@@ -155,7 +155,7 @@ def test_advice_names_the_tree_where_there_are_several() -> None:
 def test_the_tree_that_is_meant(tmp_path: Path, names: list[str], asked: str | None, told: str | None) -> None:
     files(tmp_path)
     text = "version: 1\nname: shop\nserver: {image: 'postgres:17', credentials: {password: x}}\n"
-    trees = [f"  - {{name: {name}, script_location: ./migrations, target: heads}}\n" for name in names]
+    trees = [f"  - {{name: {name}, script_location: ./migrations, version_table: {name}}}\n" for name in names]
     (tmp_path / "dev.yml").write_text(text + ("migrations:\n" + "".join(trees) if trees else ""))
     spec = load(tmp_path / "dev.yml", {})
     if told is None:

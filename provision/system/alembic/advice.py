@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.revisions import Location
+    from provision.revisions.output import Failure
     from provision.spec.model import Migrations
     from provision.system.alembic.errors import Truth
 
@@ -50,6 +51,16 @@ def after_failure(event: Mapping[str, Any], truth: Truth) -> str:
         program = f"have `migrations.prepare` {what} if the program of its application does so"
         return f"correct the revision, or {program}; then {truth.next_step}"
     return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
+
+
+def after_program(failure: Failure, truth: Truth, *, ended: bool) -> str:
+    """Say what to do after a program of its own has failed; another run only helps against what passes by itself."""
+    if ended or failure.passes:
+        return truth.next_step
+    if "No module named" in (failure.message or ""):
+        return "install what is missing where the program runs; `url_driver` says which driver `{url}` names"
+    correct = "correct the revision" if failure.revision else "correct what it says"
+    return f"remove what was left behind, and {correct}" if truth.left else correct
 
 
 def missing_import(event: Mapping[str, Any]) -> str | None:

@@ -221,6 +221,19 @@ def out_of_time(tree: Migrations, running: str | None, truth: Truth) -> Provisio
     )
 
 
+def self_blocked(name: str, waiting: tuple[int, str], holding: tuple[int, str], truth: Truth) -> ProvisionError:
+    """Return the error for a migration whose one session waits for another one: their pids, and their statements."""
+    return StepFailedError(
+        f"{name} was ended: it waits for a lock that it holds itself",
+        evidence=[
+            f"its session with pid {waiting[0]} waits: {waiting[1]}",
+            f"its session with pid {holding[0]} holds the lock, and is idle after: {holding[1]}",
+            *truth.lines,
+        ],
+        next_step="run both statements on one connection, op.get_bind(), or commit the first before the second begins",
+    )
+
+
 def elsewhere(  # it tells of all of them
     tree: Migrations,
     files: tuple[Graph, Location],
@@ -243,8 +256,16 @@ def elsewhere(  # it tells of all of them
             *places,
         ),
         next_step=way
+        or _target_way(tree)
         or f"{url_way(tree, location)}; if it names its own version table, write `version_table` into the spec",
     )
+
+
+def _target_way(tree: Migrations) -> str | None:
+    """Say how a program gets the target, where the spec has one of its own and the program is not told it."""
+    if not tree.command or tree.target in {"head", "heads"} or any("{target}" in each for each in tree.command):
+        return None
+    return "write `{target}` as the argument of the program that says how far to go"
 
 
 def _words(event: Mapping[str, Any]) -> list[str]:

@@ -12,10 +12,11 @@ from provision.revisions import ledger
 class MigrationEvent:
     """Something worth seeing while a tree is migrated; as text, one line.
 
-    ``subject`` is a revision's id, who holds a lock, an index, or why the ledger could not be written.
+    ``subject`` is a revision's id, who holds a lock, an index, a line that a program printed, or why the ledger could
+    not be written.
     """
 
-    what: Literal["waiting", "started", "blocked", "retrying", "done", "nothing", "invalid", "unrecorded"]
+    what: Literal["waiting", "started", "blocked", "retrying", "printed", "done", "nothing", "invalid", "unrecorded"]
     subject: str = ""
     message: str = ""
     seconds: float = 0.0
@@ -27,6 +28,8 @@ class MigrationEvent:
                 return f"waiting for the migration of {self.subject}"
             case "started":
                 return name
+            case "printed":
+                return self.subject
             case "blocked":
                 return f"{self.message} waits for {self.subject}"
             case "retrying":

@@ -75,6 +75,11 @@ class Child:
         self._log = log
         self._unread = b""
 
+    @property
+    def pid(self) -> int:
+        """The number of the process, which is also that of its session."""
+        return self._process.pid
+
     @classmethod
     def start(cls, tree: Migrations, cwd: Path, name: str = CHILD_NAME) -> Self:
         """Start the child with the interpreter of the tree, in its directory; it needs no server yet.

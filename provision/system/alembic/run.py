@@ -13,6 +13,7 @@ from provision.system.alembic import watch as alembic_watch
 from provision.system.alembic.events import MigrationEvent
 from provision.system.alembic.lock import CLASS_ID, OBJECT_ID
 from provision.system.alembic.process import Child, OutOfTimeError, secrets_of
+from provision.system.alembic.standstill import SelfBlockedError, Standstill
 from provision.system.postgres import tls
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from provision.system.alembic.process import Event
 
 _LOOK_EVERY = 1.0
+_THREADS = 2
+"""Of a child: the one that runs the revisions, and the one that listens to us."""
 NO_LOCK = frozenset({"55P03", "40P01"})
 """``lock_not_available`` and ``deadlock_detected``: what passes by itself."""
 
@@ -69,6 +72,7 @@ class Run:
     done: list[tuple[str, float]] = field(default_factory=list)
     running: str | None = None
     waits: dict[tuple[int, int], str] = field(default_factory=dict)
+    waits_for_itself: bool = False
 
     def rows(self) -> tuple[str, ...] | None:
         """Return the rows of the version table, or None where there is none."""
@@ -95,10 +99,17 @@ class Run:
             }
         return {}
 
-    def look(self) -> None:
-        """Tell once about each session that the migration waits for."""
+    def look(self, standstill: Standstill) -> None:
+        """Tell once about each session that the migration waits for.
+
+        Raises:
+            SelfBlockedError: it waits for itself.
+        """
         with suppress(UnavailableError):
-            for wait in alembic_watch.waits(self.lock, self.pids):
+            waits = alembic_watch.waits(self.lock, self.pids)
+            self.waits_for_itself = any(wait.is_own for wait in waits)
+            standstill.check(waits)
+            for wait in waits:
                 key = wait.waiter, wait.blocker
                 if key in self.waits:
                     continue
@@ -106,6 +117,14 @@ class Run:
                 own = "this migration's own other session, which waits for it in turn, " if wait.is_own else ""
                 self.waits[key] = f"waiting for {own}{who}"
                 self.on_event(MigrationEvent("blocked", own + who, self.running or "env.py"))
+
+    def self_blocked(self, wait: alembic_watch.Wait) -> ProvisionError:
+        """Return the error for a migration that waits for itself; its sessions have ended."""
+        told = [alembic_errors.masked(each, self.endpoint.password, self.tree) for each in (wait.statement, wait.last)]
+        self.waits.clear()
+        who = self.tree.command[0] if self.tree.command else "env.py"
+        name = f"revision {self.graph.describe(self.running)}" if self.running else who
+        return alembic_errors.self_blocked(name, (wait.waiter, told[0]), (wait.blocker, told[1]), self.truth())
 
 
 def request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any]:
@@ -170,6 +189,9 @@ def serve(run: Run, child: Child, asked: dict[str, Any]) -> None:
     except OutOfTimeError:
         cancel(run, child)
         raise alembic_errors.out_of_time(run.tree, run.running, run.truth()) from None
+    except SelfBlockedError as found:
+        cancel(run, child)
+        raise run.self_blocked(found.wait) from None
     except BaseException:
         cancel(run, child)
         raise
@@ -177,7 +199,8 @@ def serve(run: Run, child: Child, asked: dict[str, Any]) -> None:
     if failure is not None:
         failure["printed"] = alembic_errors.masked(child.printed(), run.endpoint.password, run.tree)
         error = alembic_errors.failed(failure, (run.tree, run.location), child.python, run.truth())
-        if failure["sqlstate"] in NO_LOCK and failure["clean"] and failure["stage"] == "revision":
+        passes = failure["sqlstate"] in NO_LOCK and not run.waits_for_itself
+        if passes and failure["clean"] and failure["stage"] == "revision":
             raise NoLockError(failure["revision"], error)
         raise error
     if not finished:
@@ -188,30 +211,39 @@ def serve(run: Run, child: Child, asked: dict[str, Any]) -> None:
 
 def _listen(run: Run, child: Child, asked: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
     """Return the error that the child reported, if any, and whether it came to its end."""
+    standstill = Standstill(child.pid, _THREADS)
     for event in child.events(run.deadline, every=min(_LOOK_EVERY, run.tree.lock_timeout / 2)):
         match event["event"]:
             case "ready":
                 child.ask(asked)
             case "quiet":
-                run.look()
-            case "connected":
-                run.pids.append(event["pid"])
-                run.places.append(f"database {event['database']} (version table {event['table']})")
-            case "revision-start":
-                run.running = event["revision"]
-                run.on_event(MigrationEvent("started", event["revision"], event["message"]))
-            case "revision-done":
-                run.running = None
-                run.waits.clear()
-                run.done.append((event["revision"], event["seconds"]))
-                run.on_event(MigrationEvent("done", event["revision"], event["message"], event["seconds"]))
+                run.look(standstill)
             case "finished":
                 return None, True
             case "error":
                 return event, False
-            case _ if run.rehearsal is not None:
-                run.rehearsal.on_event(child, event)
+            case _:
+                _hear(run, child, event)
     return None, False
+
+
+def _hear(run: Run, child: Child, event: Event) -> None:
+    """Note what the child says on its way."""
+    match event["event"]:
+        case "session" | "connected":
+            run.pids.append(event["pid"])
+            if event["event"] == "connected":
+                run.places.append(f"database {event['database']} (version table {event['table']})")
+        case "revision-start":
+            run.running = event["revision"]
+            run.on_event(MigrationEvent("started", event["revision"], event["message"]))
+        case "revision-done":
+            run.running = None
+            run.waits.clear()
+            run.done.append((event["revision"], event["seconds"]))
+            run.on_event(MigrationEvent("done", event["revision"], event["message"], event["seconds"]))
+        case _ if run.rehearsal is not None:
+            run.rehearsal.on_event(child, event)
 
 
 def cancel(run: Run, child: Child) -> None:

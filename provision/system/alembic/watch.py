@@ -25,7 +25,7 @@ WITH ours AS (SELECT pid FROM pg_stat_activity
               WHERE datname = current_database() AND (pid = ANY(%s::int[]) OR application_name = %s))
 SELECT waiter.pid, other.pid, other.application_name, other.usename, other.client_addr::text, other.state,
        to_char(coalesce(other.xact_start, other.state_change, other.backend_start), 'HH24:MI:SS'), other.query,
-       other.pid IN (SELECT pid FROM ours), waiter.query
+       other.pid IN (SELECT pid FROM ours), waiter.query, other.state LIKE 'idle%%', other.state_change::text
 FROM pg_stat_activity AS waiter
 CROSS JOIN LATERAL unnest(pg_blocking_pids(waiter.pid)) AS blocking (pid)
 JOIN pg_stat_activity AS other ON other.pid = blocking.pid
@@ -68,13 +68,19 @@ _WORDS = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "i"
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """One session of the migration that waits for another one. ``is_own``: for another one of the same migration."""
+    """One session of the migration that waits for another one. ``is_own``: for another one of the same migration.
+
+    ``statement`` is what waits, ``last`` what the other session sent last, ``changed`` when that began or ended.
+    """
 
     waiter: int
     blocker: int
     who: str
     is_own: bool
     statement: str
+    last: str
+    is_idle: bool
+    changed: str
 
 
 def waits(query: Query, pids: Sequence[int]) -> tuple[Wait, ...]:
@@ -84,11 +90,12 @@ def waits(query: Query, pids: Sequence[int]) -> tuple[Wait, ...]:
         provision.errors.UnavailableError: the server cannot be reached.
     """
     found = []
-    for waiter, pid, name, user, client, state, since, text, is_own, statement in query.rows(
+    for waiter, pid, name, user, client, state, since, text, is_own, statement, idle, changed in query.rows(
         _WAITS, (list(pids), CHILD_NAME)
     ):
         who = f"pid {pid} ({name or 'no name'}, {user} from {client or 'a local socket'}, {state} since {since})"
-        found.append(Wait(waiter, pid, f"{who}: {short(text)}", is_own, short(statement)))
+        last = short(text)
+        found.append(Wait(waiter, pid, f"{who}: {last}", is_own, short(statement), last, bool(idle), str(changed)))
     return tuple(found)
 
 
