@@ -93,6 +93,7 @@ def learn(major: int, rows: Mapping[str, Sequence[Any]]) -> None:
         if each.vartype == "enum" and name in newest:
             found[name] = each._replace(hidden=newest[name].hidden)
     _READ[major] = found
+    _folded.cache_clear()
 
 
 @cache

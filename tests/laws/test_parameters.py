@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.spec.parameters import MAJORS, catalogue, check, normalise, shows
+from provision.spec.parameters import MAJORS, canonical_name, catalogue, check, learn, normalise, shows
 
 TABLE = Path(__file__).parent.parent / "tables" / "spec_parameters" / "shown.yml"
 ROWS = [
@@ -160,3 +160,14 @@ def test_an_archive_command_that_is_not_in_use_is_shown_as_disabled() -> None:
 def test_the_settings_that_people_set_are_in_every_major() -> None:
     for name in ("max_connections", "shared_buffers", "work_mem", "wal_level", "DateStyle"):
         assert all(name in catalogue(major) for major in MAJORS)
+
+
+def test_what_is_learned_of_a_new_major_version_counts_at_once() -> None:
+    """Names are looked up before its settings are known, and in any case of letters afterwards."""
+    major = MAJORS[-1] + 50
+    assert canonical_name(major, "DATESTYLE") == "DATESTYLE"
+    assert check(major, "nowhere", "x") is None, "it is not checked yet"
+    learn(major, {"DateStyle": ["string", None, "user"], "work_mem": ["integer", "kB", "user", "64", "2147483647"]})
+    assert canonical_name(major, "DATESTYLE") == "DateStyle"
+    assert check(major, "nowhere", "x") is not None
+    assert check(major, "work_mem", "8 bananas") is not None
