@@ -40,9 +40,9 @@ def look(root: Path) -> Directory:
     """Read a directory; one that is not there is empty."""
     names = frozenset(project.names(root)) if root.exists() else frozenset()
     texts = {name: text for name in names if (text := project.text(root, name)) is not None}
-    found = [Interpreter(*each) for each in project.interpreters(root)]
-    best = next((each for each in found if "alembic" in each.packages), found[0] if found else None)
-    return Directory(root, texts, names, os.environ, best, complete=len(names) < project.MOST_FILES)
+    places = {name.rpartition("/")[0] for name in names if name.endswith(("alembic.ini", "pyproject.toml"))}
+    found = tuple(Interpreter(*each) for place in sorted({"", *places}) for each in project.interpreters(root, place))
+    return Directory(root, texts, names, os.environ, found, complete=len(names) < project.MOST_FILES)
 
 
 class _Here:

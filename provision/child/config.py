@@ -26,7 +26,7 @@ VERB = "provision_verb"
 """Where ``config.attributes`` says what is done: ``upgrade``, ``downgrade``, ``stamp``, ``check``, ``revision`` …"""
 
 _ASYNCHRONOUS = ("asyncpg", "psycopg")
-_USES_ASYNC = re.compile(r"\b(create_async_engine|async_engine_from_config|AsyncEngine)\b")
+_USES_ASYNC = re.compile(r"\b(create_async_engine|async_engine_from_config|AsyncEngine|run_sync)\b")
 _USES_FLASK = re.compile(r"(?m)^\s*from\s+flask\s+import\b[^\n]*\bcurrent_app\b|\bflask\.current_app\b")
 
 
@@ -38,7 +38,8 @@ def make_config(request: Request) -> Any:
     if file is None:
         config = Config(ini_section=section)
     elif file.endswith(".toml"):
-        config = Config(toml_file=file, ini_section=section)
+        beside = os.path.join(os.path.dirname(file), "alembic.ini")  # noqa: PTH118, PTH120
+        config = Config(beside if os.path.isfile(beside) else None, toml_file=file, ini_section=section)  # noqa: PTH113
     else:
         config = Config(file, ini_section=section)
     if request["script_location"] is not None:

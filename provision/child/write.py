@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from . import imports, operations
@@ -33,6 +34,7 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
     progress.stage = "write"
     for each in scripts if given["autogenerate"] else ():
         imports.complete(each, script, context)
+    _bring_template(script)
     for made in context.generate_scripts():
         if made is not None:
             progress.channel.say("written", path=made.path, revision=made.revision)
@@ -41,3 +43,16 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
 def _runs_env(config: Any) -> bool:
     option = getattr(config, "get_alembic_option", config.get_main_option)  # it reads pyproject.toml too, since 1.16
     return str(option("revision_environment") or "").lower() in ("true", "1", "yes", "on")
+
+
+def _bring_template(script: Any) -> None:
+    """Let a tree without a ``script.py.mako`` take Alembic's own: it is needed here, and by nothing that migrates."""
+    import alembic
+
+    original = script._generate_template  # noqa: SLF001
+    own = os.path.join(os.path.dirname(alembic.__file__), "templates", "generic", "script.py.mako")  # noqa: PTH118, PTH120
+
+    def generate(source: Any, *arguments: Any, **options: Any) -> Any:
+        return original(source if os.path.exists(source) else own, *arguments, **options)  # noqa: PTH110
+
+    script._generate_template = generate  # noqa: SLF001

@@ -15,7 +15,7 @@ from provision.spec.yaml import Scalar, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.project.found import Directory, Machine, Options, Tree
+    from provision.project.found import Directory, Interpreter, Machine, Options, Tree
     from provision.spec.yaml import Mapping as Top
 
 TEMPLATES = ("alembic.ini.j2", "env.py.j2", "models.py.j2", "provision.yml.j2", "script.py.mako")
@@ -59,8 +59,8 @@ def _begin_anew(directory: Directory, options: Options, machine: Machine, templa
             *found,
             Finding(service.path, f"the service {service.name}; its data is not copied: a new, empty database is made"),
         )
-    if directory.interpreter:
-        found = (*found, Finding(directory.interpreter.path, _interpreter(directory)))
+    pythons = [directory.interpreter(tree.config or tree.script) for tree in existing]
+    found = (*found, *[Finding(each.path, _interpreter(each)) for each in dict.fromkeys(pythons) if each is not None])
     if not directory.complete:
         remarks.append("there are more files here than were looked at: models may be missing from env.py")
     return Beginning(
@@ -95,8 +95,8 @@ def _words(tree: Tree) -> str:
     return f"the Alembic tree in {tree.script or 'a package'}{section}"
 
 
-def _interpreter(directory: Directory) -> str:
-    packages = directory.interpreter.packages if directory.interpreter else frozenset()
+def _interpreter(python: Interpreter) -> str:
+    packages = python.packages
     if "alembic" in packages:
         if not packages.intersection(environment.DRIVERS):
             return "runs the migrations, and has no driver for PostgreSQL yet (psycopg2-binary, or psycopg[binary])"

@@ -139,16 +139,16 @@ class _Reading:
             return None
 
     def _password(self, environment: Mapping[str, str], content: Mapping[str, Any]) -> tuple[str | None, str | None]:
-        """Return the variable that holds the password, or the file."""
+        """Return the variable that holds the password, with its default, or the file."""
         text = environment.get("POSTGRES_PASSWORD", "")
         if match := variables.VARIABLE.fullmatch(text):
-            return match["name"] or match["bare"], None
+            return variables.expression(match), None
         secret = re.fullmatch(r"/run/secrets/([\w.-]+)", environment.get("POSTGRES_PASSWORD_FILE", ""))
         declared = _mapping(_mapping(content.get("secrets")).get(secret[1])) if secret else {}
         if (file := _text(declared.get("file"))) and "$" not in file:
             return None, file
         if name := _text(declared.get("environment")):
-            return name, None
+            return f"${{{name}}}", None
         if text:
             self._remarks.append(
                 f"the password in {self._path} is in clear, and was not copied: a new one is generated, and "

@@ -56,7 +56,8 @@ def make(
 
 def _values(directory: Directory, models: Models, script: str) -> dict[str, object]:
     """Return what the templates are filled with."""
-    packages: frozenset[str] = directory.interpreter.packages if directory.interpreter else frozenset()
+    python = directory.interpreter()
+    packages: frozenset[str] = python.packages if python else frozenset()
     driver = next((each for each in DRIVERS if each in packages), DRIVERS[0])
     named = _distinct(models.bases)
     metadata = [re.sub(r"^\w+", name, base.metadata) for name, base in named]

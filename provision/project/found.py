@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from provision.revisions.urls import Ways
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -32,9 +34,18 @@ class Directory:
     texts: Mapping[str, str] = field(repr=False)
     names: frozenset[str]
     environ: Mapping[str, str] = field(repr=False)
-    interpreter: Interpreter | None = None
+    interpreters: tuple[Interpreter, ...] = ()
     complete: bool = True
     """Whether all of it was seen."""
+
+    def interpreter(self, config: str | None = None) -> Interpreter | None:
+        """Return the Python nearest to a configuration, one with Alembic first."""
+
+        def fits(each: Interpreter) -> tuple[bool, bool, int]:
+            place = each.path.rpartition("/bin/")[0].rpartition("/")[0]
+            return "alembic" in each.packages, f"{config or ''}/".startswith(f"{place}/" if place else ""), len(place)
+
+        return max(self.interpreters, key=fits, default=None)
 
 
 class Machine(Protocol):
@@ -77,16 +88,20 @@ class Finding:
 class Tree:
     """An Alembic tree that is there. ``script`` is its directory, None where only an import could tell.
 
-    ``env`` are the variables from which its ``env.py`` reads the URL.
+    ``cwd`` is the directory that its relative paths start in, None where that is its configuration's. ``ways`` say how
+    ``env.py`` gets the URL. ``is_multiple``: it migrates several databases, which one spec does not have.
     """
 
     name: str
     config: str | None
     section: str
     script: str | None
-    env: tuple[str, ...] = ()
+    cwd: str | None = None
+    target: str = "head"
+    ways: Ways = field(default_factory=Ways)
     version_table: str | None = None
     version_table_schema: str | None = None
+    is_multiple: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +132,7 @@ class Models:
 class Service:
     """The PostgreSQL of a compose file, as texts for a spec: ``${NAME}`` in them is a variable, ``$$`` is a ``$``.
 
-    ``password`` is the name of a variable, or ``file`` the path of a file; a password itself is never kept.
+    ``password`` is a variable, with its default, or ``file`` the path of a file; a password itself is never kept.
     """
 
     path: str

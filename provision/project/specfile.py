@@ -29,7 +29,7 @@ TEMPLATE = "provision.yml.j2"
 _LONGEST_NAME = 48
 _SUFFIXES = ("", "-dev", "-db", "-postgres", "-provision")
 _GENERATED = "{generate: true}"
-_VARIABLE = re.compile(r"\$\{\w+(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def write(
         "database": plain(base or re.sub(r"\W", "_", default_name(directory.path.name, None)))
         if base or not service
         else None,
-        "trees": [list(_tree(tree, directory, several=len(trees) > 1)) for tree in trees],
+        "trees": [list(_tree(tree, directory, several=len(trees) > 1)) for tree in trees if not tree.is_multiple],
     }
     text = render_template(TEMPLATE, templates, values)
     _check(directory, text, service, trees)
@@ -180,7 +180,7 @@ def _port(
     service = compose.service if compose else None
     declared = _taken(directory, "port: %s", service.port if service else None, service, remarks)
     if declared and compose and service:
-        number = _VARIABLE.sub(lambda match: match[1] or "", declared)
+        number = _VARIABLE.sub(lambda match: match[2] or "", declared)
         who = machine.listener(int(number)) if number.isdigit() else None
         stop = f"docker compose stop {quote(service.name)}" if who and _is_of(who, compose, service) else None
         if who:
@@ -206,7 +206,7 @@ def _is_of(who: str, compose: Compose, service: Service) -> bool:
 def _password(service: Service | None) -> tuple[str, str]:
     """Return where the password comes from, and what to say of it in the spec."""
     if service and service.password:
-        return f"${{{service.password}}}", f"  # as in {service.path}"
+        return plain(service.password), f"  # as in {service.path}"
     if service and service.file:
         return f"{{file: {_flow(service.file)}}}", f"  # as in {service.path}"
     return _GENERATED, "  # made once, and kept in .provision/; `provision url` prints it"
@@ -214,14 +214,14 @@ def _password(service: Service | None) -> tuple[str, str]:
 
 def _variable(directory: Directory, service: Service | None) -> tuple[list[str], str | None]:
     """Return the `env_file` that has the password's variable, and the command that sets it where no file has it."""
-    name = service.password if service else None
-    if name is None or name in directory.environ:
+    match = _VARIABLE.fullmatch(service.password) if service and service.password else None
+    if match is None or (name := match[1]) in directory.environ:
         return [], None
     files = sorted((each for each in directory.texts if each.endswith(".env")), key=lambda each: (each != BESIDE, each))
     for path in files:
         if name in dotenv.read(directory.texts[path]):
             return [] if path == BESIDE else [*files[: files[0] == BESIDE], path], None
-    return [], f"read -rs {name} && export {name}"
+    return [], None if match[2] else f"read -rs {name} && export {name}"
 
 
 def _tree(tree: Tree, directory: Directory, *, several: bool) -> Iterable[tuple[str, str]]:
@@ -233,15 +233,18 @@ def _tree(tree: Tree, directory: Directory, *, several: bool) -> Iterable[tuple[
         yield "script_location", plain(tree.script or ".")
     if tree.section != "alembic":
         yield "section", plain(tree.section)
-    yield "target", "head"
-    if directory.interpreter and "alembic" in directory.interpreter.packages:
-        yield "python", plain(directory.interpreter.path)
+    yield "target", tree.target
+    if tree.cwd is not None:
+        yield "cwd", plain(tree.cwd)
+    if (python := directory.interpreter(tree.config or tree.script)) and "alembic" in python.packages:
+        yield "python", plain(python.path)
     if tree.version_table:
         yield "version_table", plain(tree.version_table)
     if tree.version_table_schema:
         yield "version_table_schema", plain(tree.version_table_schema)
-    if tree.env:
-        yield "env", "{" + ", ".join(f'{name}: "{{url}}"' for name in tree.env) + "}"
+    if tree.ways.driver:
+        yield "url_driver", plain(tree.ways.driver)
+    yield from tree.ways.lines()
 
 
 def _flow(text: str) -> str:
@@ -255,9 +258,8 @@ def _check(directory: Directory, text: str, service: Service | None, trees: tupl
     Raises:
         UsageError: it is wrong.
     """
-    environ = (
-        {service.password: "set later", **directory.environ} if service and service.password else directory.environ
-    )
+    match = _VARIABLE.fullmatch(service.password) if service and service.password else None
+    environ = {match[1]: "set later", **directory.environ} if match else directory.environ
     coming = {f"config: {plain(tree.config)}" for tree in trees if tree.config and tree.config not in directory.names}
     problems = [each for each in _wrong(directory, text, environ) if each.text.strip() not in coming]
     if problems:

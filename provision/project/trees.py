@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
 import re
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from provision.errors import MigrationsError
+from provision.project import tree
 from provision.project.found import Tree
 from provision.revisions import locate
 from provision.spec.model import Migrations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from provision.project.found import Directory
 
 INI = "alembic.ini"
 _TOML = "pyproject.toml"
 _LOCATION = "script_location"
-_HOLDS_A_URL = re.compile(
-    r"(?:\w+_)?(?:DATABASE|DB|SQLALCHEMY|POSTGRES|POSTGRESQL|PG|ALEMBIC)(?:_\w+)?_(?:URL|URI|DSN)"
-)
 _TIMEOUT = 900.0
+_NOWHERE = Path("/")
 
 
 def find(directory: Directory) -> tuple[tuple[Tree, ...], list[str]]:
-    """Return the trees of the configuration nearest to the top, and remarks.
+    """Return the trees that one spec can have, and remarks on the others.
 
     Raises:
         MigrationsError: a configuration is there and cannot be read, or does not say where the migrations are.
     """
     remarks: list[str] = []
-    configs = [path for path in directory.texts if _is_config(path, directory)]
-    configs.sort(key=lambda path: (path.count("/"), path.endswith(_TOML), path))
-    remarks += [f"{other} is not in the spec, which has the trees of {configs[0]}" for other in configs[1:]]
-    if configs:
-        return tuple(_trees(configs[0], directory, remarks)), remarks
-    bare = sorted(
-        (path.count("/"), str(PurePosixPath(path).parent)) for path in directory.texts if _is_bare(path, directory)
-    )
-    if not bare:
-        return (), remarks
-    return (_with_env(Tree("alembic", None, "alembic", bare[0][1]), directory, remarks),), remarks
+    configs = sorted(_configs(directory), key=lambda path: (path.count("/"), path.endswith(_TOML), path))
+    found = [each for path in configs[:1] for each in _trees(path, directory)]
+    for path in configs[1:]:
+        found += _beside(path, found, directory, remarks)
+    if not configs:
+        bare = sorted((path.count("/"), _parent(path)) for path in directory.texts if _is_bare(path, directory))
+        found = [Tree("alembic", None, "alembic", place) for _, place in bare[:1]]
+        remarks += [f"{place}/env.py is not in the spec, which has the tree in {bare[0][1]}" for _, place in bare[1:]]
+    described = [tree.described(each, directory, remarks) for each in found]
+    return tuple(_named(described)), remarks
 
 
-def _is_config(path: str, directory: Directory) -> bool:
-    name = PurePosixPath(path).name
-    if re.search(r"(?:^|/)tests?/", path):
-        return False
-    return name == INI or (
-        name == _TOML and re.search(r"^\s*\[tool\.alembic\]", directory.texts[path], re.MULTILINE) is not None
-    )
+def _configs(directory: Directory) -> Iterator[str]:
+    """Yield the files that say where a tree is: where both are in one directory, the one that Alembic listens to."""
+    for path, text in directory.texts.items():
+        if re.search(r"(?:^|/)(?:tests?|testing|examples?|docs?)/", path):
+            continue
+        name, beside = PurePosixPath(path).name, _join(_parent(path), _TOML)
+        if name == _TOML:
+            is_alone = "[tool.alembic]" in text and _join(_parent(path), INI) not in directory.texts
+            is_config = is_alone or _is_toml(text)
+        else:
+            is_config = name == INI and not _is_toml(directory.texts.get(beside, ""))
+        if is_config:
+            yield path
+
+
+def _is_toml(text: str) -> bool:
+    return re.search(rf"^\s*\[tool\.alembic\](?:[^\[]|\[(?!tool))*?^\s*{_LOCATION}\s*=", text, re.MULTILINE) is not None
 
 
 def _is_bare(path: str, directory: Directory) -> bool:
@@ -60,10 +71,34 @@ def _is_bare(path: str, directory: Directory) -> bool:
     return PurePosixPath(path).name == "env.py" and bool(beside) and "alembic" in directory.texts[path]
 
 
-def _trees(path: str, directory: Directory, remarks: list[str]) -> list[Tree]:
-    parser = configparser.ConfigParser(interpolation=None)
-    sections: list[str] = []
+def _beside(path: str, found: list[Tree], directory: Directory, remarks: list[str]) -> list[Tree]:
+    """Return the trees of another configuration, where they can be migrated in one database with those found so far."""
+    try:
+        more = _trees(path, directory)
+    except MigrationsError:
+        more = []
+    tables = [_table(each, directory) for each in (*found, *more)]
+    if more and all(each.script for each in more) and len(set(tables)) == len(tables):
+        return more
+    known = {each.script for each in found}
+    if not more or {each.script for each in more} - known:
+        remarks.append(
+            f"{path} is not in the spec: its tree has the version table of another one, and so needs another server: "
+            f"provision init --directory {quote(_parent(path))} --port auto"
+        )
+    return []
+
+
+def _table(found: Tree, directory: Directory) -> tuple[str | None, str | None]:
+    described = tree.described(found, directory, [])
+    return described.version_table, described.version_table_schema
+
+
+def _trees(path: str, directory: Directory) -> list[Tree]:
+    sections = ["alembic"]
+    table: dict[str, str | None] = {}
     if path.endswith(INI):
+        parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read_string(directory.texts[path], path)
         except configparser.Error as error:
@@ -72,72 +107,84 @@ def _trees(path: str, directory: Directory, remarks: list[str]) -> list[Tree]:
                 evidence=str(error).splitlines(),
                 next_step="correct it, then: provision init",
             ) from None
-        sections = [each for each in parser.sections() if parser.has_option(each, _LOCATION)]
-        here = str(PurePosixPath(path).parent)
-        if not sections and f"{here}/env.py".removeprefix("./") in directory.texts:
-            return [_with_env(Tree("alembic", None, "alembic", here), directory, remarks)]
-    trees: list[Tree] = []
-    for section in sections or ["alembic"]:
-        found = Tree(_name(section, trees), path, section, _script(path, section, directory))
-        table = parser.get(section, "version_table", fallback=None)
-        trees.append(_with_env(found, directory, remarks, table))
-    return trees
+        common = parser.defaults()
+        own = [
+            each for each in parser.sections() if parser.get(each, _LOCATION, fallback=None) != common.get(_LOCATION)
+        ]
+        sections = own or sections
+        table = {each: parser.get(each, "version_table", fallback=None) for each in sections}
+        here = _parent(path)
+        if not own and _LOCATION not in common and f"{here}/env.py".removeprefix("./") in directory.texts:
+            return [Tree("alembic", None, "alembic", here)]
+    found = []
+    for section in sections:
+        script, cwd = _place(path, section, directory)
+        found.append(Tree(section, path, section, script, cwd=cwd, version_table=table.get(section)))
+    return found
 
 
-def _script(path: str, section: str, directory: Directory) -> str | None:
-    """Return the directory of a tree, relative to the project; None where it is not in there.
+def _place(path: str, section: str, directory: Directory) -> tuple[str | None, str | None]:
+    """Return the directory of a tree and the one that its relative paths start in, None where that is the file's own.
+
+    People call Alembic in the directory of the configuration, or in one above it (``alembic -c conf/alembic.ini``).
 
     Raises:
         MigrationsError: the configuration does not say where it is.
     """
-    config = directory.path / path
-    asked = Migrations("", None, config, "head", False, None, "", None, _TIMEOUT, section=section)
-    place = locate(asked, directory.texts[path], lambda _package: Path("/")).script
+    here = _parent(path)
+    above = [str(each) for each in PurePosixPath(path).parents]
+    script = _located(path, section, here, directory)
+    for cwd in above:
+        other = _located(path, section, cwd, directory)
+        if other is not None and f"{other}/env.py" in directory.names:
+            return other, None if cwd == here else cwd
+    return script, None
+
+
+def _located(path: str, section: str, cwd: str, directory: Directory) -> str | None:
+    """Return the directory of a tree, relative to the project; None where it is not in there."""
+
+    def package(text: str) -> Path:
+        name, _, below = text.partition(":")
+        wanted = "/".join((name.replace(".", "/"), *below.split(":")))
+        found = [each.removesuffix("/env.py") for each in directory.names if f"/{each}".endswith(f"/{wanted}/env.py")]
+        return directory.path / min(sorted(found), key=len, default=_NOWHERE)
+
+    asked = Migrations(
+        "",
+        None,
+        directory.path / path,
+        "head",
+        False,
+        None,
+        "",
+        None,
+        _TIMEOUT,
+        section=section,
+        cwd=directory.path / cwd,
+    )
+    place = locate(asked, directory.texts[path], package).script
     return place.relative_to(directory.path).as_posix() if place.is_relative_to(directory.path) else None
 
 
-def _name(section: str, before: list[Tree]) -> str:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", section).strip("-_") or "tree"
-    taken = {each.name for each in before}
-    return next(each for each in (name, *(f"{name}-{number}" for number in range(2, 1000))) if each not in taken)
+def _named(found: list[Tree]) -> Iterator[Tree]:
+    """Give each tree a name of its own: that of its section, and of its directory where there are several files."""
+    several = len({each.config for each in found}) > 1
+    taken: set[str] = set()
+    for each in found:
+        folders = reversed(PurePosixPath(each.config or "").parts[:-1]) if several else ()
+        places = [*folders, each.section] if each.section == "alembic" else [each.section, *folders]
+        slugs = [re.sub(r"[^A-Za-z0-9_-]+", "-", place).strip("-_") or "tree" for place in places]
+        name = next(
+            name for name in (*slugs, *(f"{slugs[0]}-{number}" for number in range(2, 1000))) if name not in taken
+        )
+        taken.add(name)
+        yield replace(each, name=name)
 
 
-def _with_env(tree: Tree, directory: Directory, remarks: list[str], table: str | None = None) -> Tree:
-    """Add what the tree's ``env.py`` tells: variables that hold the URL, and where the revision is noted."""
-    path = f"{tree.script}/env.py"
-    text = directory.texts.get(path)
-    if tree.script is None or text is None:
-        return tree
-    try:
-        calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call | ast.Subscript)]
-    except (SyntaxError, ValueError, RecursionError) as error:
-        remarks.append(f"{path}:{getattr(error, 'lineno', 1)}: not valid Python ({getattr(error, 'msg', error)})")
-        return tree
-    names = [name for node in calls if (name := _variable(node)) and _HOLDS_A_URL.fullmatch(name)]
-    literal = {
-        key.arg: key.value.value
-        for node in calls
-        if isinstance(node, ast.Call)
-        for key in node.keywords
-        if isinstance(key.value, ast.Constant) and isinstance(key.value.value, str)
-    }
-    return Tree(
-        tree.name,
-        tree.config,
-        tree.section,
-        tree.script,
-        tuple(dict.fromkeys(names)),
-        table or literal.get("version_table"),
-        literal.get("version_table_schema"),
-    )
+def _parent(path: str) -> str:
+    return str(PurePosixPath(path).parent)
 
 
-def _variable(node: ast.Call | ast.Subscript) -> str | None:
-    """Return the name in ``os.environ["NAME"]``, ``os.environ.get("NAME")`` and ``os.getenv("NAME")``."""
-    source = ast.unparse(node.value if isinstance(node, ast.Subscript) else node.func).removeprefix("os.")
-    arguments = [node.slice] if isinstance(node, ast.Subscript) else node.args[:1]
-    if source not in ("environ", "environ.get", "getenv"):
-        return None
-    return next(
-        (each.value for each in arguments if isinstance(each, ast.Constant) and isinstance(each.value, str)), None
-    )
+def _join(place: str, name: str) -> str:
+    return name if place == "." else f"{place}/{name}"

@@ -24,6 +24,13 @@ def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) ->
     return "".join(_pieces(text, known, environ))
 
 
+def expression(match: re.Match[str]) -> str:
+    """Return one variable as a spec writes it, with the default that the compose file has."""
+    key, is_default = match["name"] or match["bare"], (match["how"] or "").endswith("-")
+    word = match["word"] if is_default and not set("${}") & set(match["word"] or "") else ""
+    return f"${{{key}:-{word}}}" if word else f"${{{key}}}"
+
+
 def _pieces(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
     at = 0
     for match in VARIABLE.finditer(text):

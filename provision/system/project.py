@@ -22,6 +22,7 @@ _LARGEST = 512 * 1024
 _PASSED_OVER = {"node_modules", "__pycache__", "site-packages", "build", "dist", "vendor", "target"}
 _CONFIGURATION = {"alembic.ini", "pyproject.toml"}
 _AT_THE_TOP = (".yml", ".yaml", ".env", ".gitignore")
+_SAMPLES = (".env", "env.example", "env.sample", "env.template", "env.dist")
 _ENVIRONMENTS = (".venv", "venv", "env")
 
 
@@ -59,7 +60,8 @@ def names(root: Path) -> Iterator[str]:
 def text(root: Path, name: str) -> str | None:
     """Return the text of a file that can matter, None of any other; bytes that are not UTF-8 are kept as surrogates."""
     base = name.rpartition("/")[2]
-    wanted = base.endswith(".py") or base in _CONFIGURATION or ("/" not in name and base.endswith(_AT_THE_TOP))
+    wanted = base.endswith((".py", *_SAMPLES)) or base in _CONFIGURATION or base.startswith(".env.")
+    wanted = wanted or ("/" not in name and base.endswith(_AT_THE_TOP))
     if not wanted:
         return None
     try:
@@ -71,9 +73,9 @@ def text(root: Path, name: str) -> str | None:
         return None
 
 
-def interpreters(root: Path) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield the Pythons of virtual environments, relative to the directory, each with its top-level packages."""
-    for name in _ENVIRONMENTS:
+def interpreters(root: Path, place: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the Pythons of virtual environments in a directory, relative to the root, with their top-level packages."""
+    for name in (f"{place}/{each}".lstrip("/") for each in _ENVIRONMENTS):
         python = root / name / "bin" / "python"
         if (root / name / "pyvenv.cfg").is_file() and python.is_file():
             places = (root / name).glob("lib/python3*/site-packages/*")

@@ -155,8 +155,6 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
         case "write":
             error = StepFailedError(f"the revision file cannot be written: {first}", evidence=more)
             error.next_step = "correct what it says, and run the same command again"
-            if "script.py.mako" in first:
-                error.next_step = "copy the template script.py.mako from another tree; `alembic init` writes one, too"
         case "shared":
             error = SharedChangeError(
                 f"revision {truth.graph.describe(event['revision'])} changes what all databases of the server share",
