@@ -27,7 +27,7 @@ def read(path: Path, known: Mapping[str, str]) -> dict[str, str]:
         UnreadableError: it is not a file of variables.
     """
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises where a link leads to a closed directory
             raise UnreadableError("it is not a file")
         with path.open("rb") as file:
             content = file.read(MAXIMUM_BYTES + 1)
@@ -75,6 +75,7 @@ class Variables:
             try:
                 found |= {name: (value, path) for name, value in read(path, known).items()}
             except UnreadableError as error:
-                if path.name != BESIDE or path.is_file():  # a virtual environment may have that name
+                is_there = os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112  # as above
+                if path.name != BESIDE or is_there:  # a virtual environment may have that name
                     self.faults.append(f"`{os.path.relpath(path)}` cannot be read: {error}")
         return found

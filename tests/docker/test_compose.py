@@ -102,6 +102,7 @@ def test_compose_makes_the_same_container_and_it_is_taken_as_ours(made: Environm
     assert "volume/" not in told
     assert made.container["Id"] == theirs["Id"], "it was made anew"
     made.settled()
+    assert "POSTGRES_PASSWORD" not in made.engine.run(made.name, "cat", "/proc/1/environ", user="postgres")
     compose(made, "down", "-v")
     assert made.engine.containers(made.name) == []
 

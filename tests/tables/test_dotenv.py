@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -132,6 +133,7 @@ def test_other_files_take_its_place(tmp_path: Path) -> None:
     found = spec(tmp_path, f"{SPEC}env_file: [one.env, ./two.env]\n")
     assert (found.server.image, found.server.database) == ("postgres:17", "17-two")
     assert spec(tmp_path, f"env_file: []\n{SPEC}").server.database == "lost"
+    assert spec(tmp_path, f"env_file: ${{STAGE}}.env\n{SPEC}", STAGE="one").server.database == "one"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -142,6 +144,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert "cannot be read: line 1: it is not written as" in told(tmp_path, SPEC.replace("${MAJOR:-16}", "${MAJOR}"))
     (tmp_path / ".env").write_bytes(b"A=\xff\n")
     assert "it is not UTF-8" in told(tmp_path, SPEC.replace("${MAJOR:-16}", "${MAJOR}"))
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".env")
+    assert spec(tmp_path).server.database == "lost"
+    assert "`.env` cannot be read: it is not a file" in told(
+        tmp_path, SPEC.replace("${MAJOR:-16}", "${MAJOR}")
+    ).replace(str(os.path.relpath(tmp_path)) + "/", "")
 
 
 def test_a_virtual_environment_of_that_name_is_no_file_of_variables(tmp_path: Path) -> None:
