@@ -48,8 +48,8 @@ class Live(Grouping):
 
     def detail(self, text: str) -> None:
         """Show a detail behind the step; with ``--verbose`` it stays."""
-        self._detail = clean(text)
-        if self.console.verbose:
+        before, self._detail = self._detail, clean(text)
+        if self.console.verbose and self._detail != before:
             self._line(f"    {self._paint('dim', self._detail)}")
 
     def finished(self, outcome: Outcome) -> None:

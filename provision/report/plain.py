@@ -39,17 +39,20 @@ class Plain(Grouping):
         super().__init__(console)
         self._clock = clock
         self._spoke = 0.0
+        self._detail = ""
 
     def started(self, step: Step) -> None:
         """Announce a step that lasts."""
         super().started(step)
         if lasts(step):
             self.console.say(f"{step.action} {step.address} …")
-        self._spoke = self._clock()
+        self._spoke, self._detail = self._clock(), ""
 
     def detail(self, text: str) -> None:
-        """Pass on a detail, not more often than every few seconds unless all are wanted."""
-        if self.console.verbose or self._clock() - self._spoke >= PAUSE:
+        """Pass on a detail: with ``--verbose`` each that is new, else one every few seconds."""
+        wanted = text != self._detail if self.console.verbose else self._clock() - self._spoke >= PAUSE
+        self._detail = text
+        if wanted:
             self.console.say(f"  {clean(text)}")
             self._spoke = self._clock()
 

@@ -183,6 +183,16 @@ def test_a_file_that_fails_is_named() -> None:
     ]
 
 
+def test_a_detail_that_stays_is_passed_on_once() -> None:
+    out = io.StringIO()
+    console = Console(out, out, {})
+    console.verbose = True
+    plain = Plain(console)
+    for text in ("starting", "starting", "recovering", "starting"):
+        plain.detail(text)
+    assert out.getvalue() == "  starting\n  recovering\n  starting\n"
+
+
 def test_a_failed_migration_says_what_ran_what_failed_and_what_was_not_reached() -> None:
     names = [f"{number:04}" for number in range(1, 31)]
     effect = Migrate("app", ("0030",), revisions=tuple((name, Path(name)) for name in names))
