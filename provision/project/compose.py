@@ -1,6 +1,5 @@
-"""The PostgreSQL of a compose file → what a spec can say of it.
+"""The PostgreSQL of a compose file → what a spec can say of it; what it cannot becomes a remark.
 
-Scalars stay texts (a port is not sexagesimal here), tags like ``!reset`` are passed over, merge keys and anchors work.
 Compose's variables become the spec's where they mean the same: https://docs.docker.com/reference/compose-file/interpolation/
 A password is not looked at: what counts is whether a variable or a file holds it.
 """
@@ -8,71 +7,129 @@ A password is not looked at: what counts is whether a variable or a file holds i
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from provision.project import variables
+from provision.project import compose_files, server_command, variables
+from provision.project.compose_files import assigned, inside, items, mapping, placed, text
 from provision.project.found import Compose, Service
-from provision.spec import dotenv, plainyaml
-from provision.spec.masking import is_secret_key, may_hold_secret
+from provision.spec import dotenv
+from provision.spec.masking import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from provision.project.found import Directory
 
-NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-"""In Compose's own order."""
-_OVERRIDES = (
-    "compose.override.yml",
-    "compose.override.yaml",
-    *(f"docker-compose.override.{end}" for end in ("yml", "yaml")),
-)
 _IMAGE = re.compile(r"(?:^|[-_])(?:postgres|postgresql|postgis|timescaledb|timescaledb-ha|pgvector)$")
 _OTHER_CONTRACT = re.compile(r"(?:^|/)bitnami[^/]*/")
-_CONTAINER_PORT = "5432"
-
-
-class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {"<": [("tag:yaml.org,2002:merge", re.compile(r"^<<$"))]}  # noqa: RUF012  # PyYAML's
-
-
-def _untagged(loader: Any, _suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return node.value
-    return loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else loader.construct_mapping(node)
-
-
-_Loader.add_multi_constructor("!", _untagged)
+_PORT = 5432
+_FROM = re.compile(r"(?im)^\s*FROM\s+(?:--\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?")
+_ARG = re.compile(r"(?im)^\s*ARG\s+(\w+)=[\"']?([^\s\"']+)")
+_DATA = "/var/lib/postgresql"
+_SCRIPTS = "/docker-entrypoint-initdb.d"
+_PLUMBING = {
+    *("<path>", "image", "build", "ports", "environment", "env_file", "command", "volumes", "secrets", "extends"),
+    *(
+        "healthcheck",
+        "restart",
+        "networks",
+        "depends_on",
+        "labels",
+        "expose",
+        "profiles",
+        "platform",
+        "logging",
+        "links",
+    ),
+    *("shm_size", "mem_limit", "cpus", "deploy", "pull_policy", "attach", "develop", "stdin_open", "tty", "init"),
+}
+_TAKEN = {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "POSTGRES_PASSWORD_FILE", "PGDATA", "TZ", "PGTZ"}
 
 
 def find(directory: Directory) -> tuple[Compose | None, list[str]]:
-    """Return what the directory's compose file has, if there is one, and remarks on what was not taken."""
-    path = next((name for name in NAMES if name in directory.texts), None)
-    if path is None:
-        return None, []
-    content: Mapping[str, Any] = {}
-    for name in (path, *[each for each in _OVERRIDES if each in directory.texts][:1]):
+    """Return what the project's compose file has, if there is one, and remarks on what was not taken."""
+    said: list[str] = []
+    first: Compose | None = None
+    for path in compose_files.candidates(directory):
+        remarks: list[str] = []
+        files = compose_files.Files(directory, remarks)
         try:
-            plainyaml.check(directory.texts[name])
-            content = _merged(content, _mapping(yaml.load(directory.texts[name], Loader=_Loader)))  # noqa: S506  # safe
-        except (yaml.YAMLError, RecursionError) as error:
-            mark = getattr(error, "problem_mark", None)
-            place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-            why = getattr(error, "problem", None) or str(error).partition("\n")[0]
-            return Compose(path), [f"{place}: not YAML ({why}), so nothing was taken from it"]
-    services = {name: each for name, each in _mapping(content.get("services")).items() if isinstance(each, dict)}
-    known = dotenv.read(directory.texts.get(".env", ""))
-    names = {_text(each.get("container_name")) for each in services.values()}
-    names |= {_text(content.get("name")), known.get("COMPOSE_PROJECT_NAME", "")}
-    found = [name for name, each in services.items() if _IMAGE.search(_repository(_text(each.get("image"))))]
-    if not found:
-        return Compose(path, None, frozenset(names)), [f"{path} has no service with a PostgreSQL image"]
-    remarks = [f"{path}: the service {name} is not in the spec, which has one server" for name in found[1:]]
-    service = _Reading(directory, path, remarks, known).service(found[0], services[found[0]], content)
-    return Compose(path, service, frozenset(names)), remarks
+            content = files.load(path)
+        except compose_files.ComposeError as error:
+            said.append(str(error))
+            first = first or Compose(path)
+            continue
+        services = mapping(content.get("services"))
+        known = files.known(path)
+        names = {text(each.get("container_name")) for each in services.values()}
+        names |= {text(content.get("name")), known.get("COMPOSE_PROJECT_NAME", "")}
+        found = sorted(_databases(services, directory, path), key=lambda name: bool(services[name].get("profiles")))
+        if not found:
+            said += [*remarks, f"{path} has no service with a PostgreSQL image"] if first is None else []
+            first = first or Compose(path, None, frozenset(names))
+            continue
+        for name in found[1:]:
+            profiles = ", ".join(text(each) for each in items(services[name].get("profiles")))
+            what = f" (profile {profiles})" if profiles else ""
+            remarks.append(f"{path}: the service {name}{what} is not in the spec, which has one server")
+        reading = _Reading(directory, path, remarks, known)
+        return Compose(path, reading.service(found[0], services[found[0]], content), frozenset(names)), remarks
+    return first, said
+
+
+def _databases(services: Mapping[str, Any], directory: Directory, path: str) -> Iterator[str]:
+    """Yield the services that run PostgreSQL: by their image, or by the variables and the port of its contract."""
+    for name, service in services.items():
+        image, _, _ = _image(service, directory, path)
+        environment = {*assigned(service.get("environment"))} & {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
+        inner = {port for _, each in placed(service, "ports", path) if (port := _inner(each))}
+        if _IMAGE.search(_repository(image)) or (
+            environment and _PORT in {n for a, b in inner for n in range(a, b + 1)}
+        ):
+            yield name
+
+
+def _image(service: Mapping[str, Any], directory: Directory, path: str) -> tuple[str, str, bool]:
+    """Return the image of a service, and the Dockerfile that it is the base of, with whether that adds something."""
+    build = service.get("build")
+    if not build:
+        return text(service.get("image")), "", False
+    context = text(mapping(build).get("context")) if isinstance(build, dict) else text(build)
+    where = inside(text(service.get("<path>")) or path, context or ".")
+    name = text(mapping(build).get("dockerfile")) or "Dockerfile"
+    place = inside(f"{where}/x", name)
+    source = directory.texts.get(place) or text(mapping(build).get("dockerfile_inline"))
+    given = {
+        **dict(_ARG.findall(source)),
+        **{key: text(each) for key, each in assigned(mapping(build).get("args")).items()},
+    }
+    stages = {alias: image for image, alias in _FROM.findall(source) if alias}
+    image = next((image for image, _ in reversed(_FROM.findall(source))), "")
+    for _ in stages:
+        image = stages.get(image, image)
+    image = re.sub(r"\$\{?(\w+)(?::-([^}]*))?\}?", lambda match: given.get(match[1]) or match[2] or "", image)
+    return (image, place, True) if image else (text(service.get("image")), place, True)
+
+
+def _ends(value: str) -> tuple[int, int] | None:
+    """Return the first and last port of ``5432`` or ``5432-5440``; a variable counts with its default."""
+    try:
+        first, _, last = variables.plain(value, {}).partition("-")
+        return int(first), int(last or first)
+    except (LookupError, ValueError):
+        return None
+
+
+def _split(port: Any) -> tuple[str, str]:
+    """Return what is published of a port, and the port in the container."""
+    if isinstance(port, dict):
+        return text(port.get("published")), text(port.get("target"))
+    head, _, target = variables.split_port(text(port).removesuffix("/tcp"))
+    return variables.split_port(head)[2], target
+
+
+def _inner(port: Any) -> tuple[int, int] | None:
+    return _ends(_split(port)[1])
 
 
 class _Reading:
@@ -83,143 +140,240 @@ class _Reading:
         self._path = path
         self._remarks = remarks
         self._known = known
+        self._left: list[str] = []
+        """What of the service is not taken: the names, never a value."""
 
     def service(self, name: str, service: Mapping[str, Any], content: Mapping[str, Any]) -> Service:
-        environment = dict(self._environment(service))
-        password, file = self._password(environment, content)
-        return Service(
+        files = list(self._env_files(service))
+        environment = dict(self._environment(service, files))
+        password, file = self._password(environment, service, content)
+        mounts = list(self._mounts(service))
+        found = Service(
             path=self._path,
             name=name,
-            image=self._image(name, _text(service.get("image"))),
-            port=self._port(name, service.get("ports")),
+            image=self._image_of(name, service),
+            port=self._port(name, service),
             user=self._value(name, "POSTGRES_USER", environment.get("POSTGRES_USER")),
             database=self._value(name, "POSTGRES_DB", environment.get("POSTGRES_DB")),
             password=password,
             file=file,
-            settings=tuple(self._settings(name, service.get("command"))),
+            settings=tuple(self._settings(name, service, environment, mounts)),
+            initdb=tuple(self._initdb(mounts)),
+            resources=tuple(self._resources(name, service)),
+            env_files=tuple(path for path in files if path in self._directory.texts),
         )
+        self._rest(name, service, environment, mounts, content)
+        return found
 
-    def _environment(self, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def _env_files(self, service: Mapping[str, Any]) -> Iterator[str]:
+        for place, each in placed(service, "env_file", self._path):
+            is_required = text(mapping(each).get("required")) != "false"
+            try:
+                path = inside(place, variables.plain(text(mapping(each).get("path") or each), self._known))
+            except LookupError:
+                continue
+            yield path
+            if path not in self._directory.texts and is_required:
+                self._remarks.append(f"{self._path}: {path}, an env_file, is not there, so what it sets is not known")
+
+    def _environment(self, service: Mapping[str, Any], files: list[str]) -> Iterator[tuple[str, str]]:
         """Yield the variables of the container; one without a value is handed through from outside."""
-        for each in _items(service.get("env_file")):
-            path = _text(_mapping(each).get("path") if isinstance(each, dict) else each).removeprefix("./")
+        for path in files:
             for key, value in dotenv.read(self._directory.texts.get(path, "")).items():
                 # It is in clear in that file; the spec reads it from a variable of the same name.
-                yield (
-                    key,
-                    f"${{{key}}}" if is_secret_key(key) and not key.endswith("_FILE") else value.replace("$", "$$"),
-                )
-        for key, value in _assigned(service.get("environment")).items():
-            yield key, _text(value) or f"${{{key}}}"
+                is_secret = is_secret_key(key) and not key.endswith("_FILE")
+                yield key, f"${{{key}}}" if is_secret else value.replace("$", "$$")
+        for key, value in assigned(service.get("environment")).items():
+            yield key, text(value) or f"${{{key}}}"
 
-    def _image(self, name: str, text: str) -> str | None:
-        if _OTHER_CONTRACT.search(text):
+    def _image_of(self, name: str, service: Mapping[str, Any]) -> str | None:
+        image, dockerfile, is_built = _image(service, self._directory, self._path)
+        if is_built and image:
+            self._remarks.append(
+                f"{self._path}: {name} is built from {dockerfile}: the spec has its base, {image}, without what the"
+                " Dockerfile adds; to have that, build the image and write its name, with the major version in the tag"
+            )
+        if _OTHER_CONTRACT.search(image):
             self._remarks.append(f"{self._path}: the image of {name} does not follow the official image's contract")
             return None
-        return self._value(name, "the image", text)
+        return self._value(name, "the image", image)
 
-    def _port(self, name: str, ports: Any) -> str | None:
-        for each in _items(ports):
-            if isinstance(each, dict):
-                target, published = _text(each.get("target")), _text(each.get("published"))
-            else:
-                head, _, target = variables.split_port(_text(each).removesuffix("/tcp"))
-                published = variables.split_port(head)[2]
-            if target == _CONTAINER_PORT and published:
-                return self._value(name, "the port", published)
+    def _port(self, name: str, service: Mapping[str, Any]) -> str | None:
+        for _, each in placed(service, "ports", self._path):
+            outside, inner = _split(each)[0], _inner(each)
+            if not outside or inner is None or not inner[0] <= _PORT <= inner[1]:
+                continue
+            if inner[0] != inner[1] and (ends := _ends(outside)):
+                outside = str(ends[0] + _PORT - inner[0])
+            return self._value(name, "the port", outside)
         return None
 
-    def _value(self, name: str, what: str, text: str | None) -> str | None:
-        if not text:
+    def _value(self, name: str, what: str, value: str | None) -> str | None:
+        if not value:
             return None
         try:
-            return variables.for_spec(text, self._known, self._directory.environ)
+            return variables.for_spec(value, self._known, self._directory.environ)
         except LookupError as error:
             self._remarks.append(f"{self._path}: {what} of {name} was not taken: {error.args[0]}")
             return None
 
-    def _password(self, environment: Mapping[str, str], content: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    def _password(
+        self, environment: Mapping[str, str], service: Mapping[str, Any], content: Mapping[str, Any]
+    ) -> tuple[str | None, str | None]:
         """Return the variable that holds the password, with its default, or the file."""
-        text = environment.get("POSTGRES_PASSWORD", "")
-        if match := variables.VARIABLE.fullmatch(text):
+        value = environment.get("POSTGRES_PASSWORD", "")
+        if match := variables.VARIABLE.fullmatch(value):
             return variables.expression(match), None
-        secret = re.fullmatch(r"/run/secrets/([\w.-]+)", environment.get("POSTGRES_PASSWORD_FILE", ""))
-        declared = _mapping(_mapping(content.get("secrets")).get(secret[1])) if secret else {}
-        if (file := _text(declared.get("file"))) and "$" not in file:
-            return None, file
-        if name := _text(declared.get("environment")):
-            return f"${{{name}}}", None
-        if text:
+        if path := environment.get("POSTGRES_PASSWORD_FILE", ""):
+            declared = self._secret(path, service, content)
+            if name := text(declared.get("environment")):
+                return f"${{{name}}}", None
+            if file := text(declared.get("file")):
+                try:
+                    return None, inside(text(declared.get("<path>")) or self._path, variables.plain(file, self._known))
+                except LookupError as error:
+                    self._remarks.append(f"{self._path}: the secret with the password was not taken: {error.args[0]}")
+            else:
+                self._remarks.append(f"{self._path}: {path} holds the password, and is no secret that a file has")
+        if value:
             self._remarks.append(
                 f"the password in {self._path} is in clear, and was not copied: a new one is generated, and "
-                "`provision url` prints it"
+                "`provision url` prints it; write `password: ${POSTGRES_PASSWORD}` to share one with the application"
             )
         return None, None
 
-    def _settings(self, name: str, command: Any) -> Iterator[tuple[str, str]]:
-        try:
-            words = [_text(each) for each in command] if isinstance(command, list) else shlex.split(_text(command))
-        except ValueError:
-            self._remarks.append(f"{self._path}: the command of {name} cannot be read, and was not taken")
-            return
-        rest = iter(words)
-        for word in rest:
-            if word in ("-c", "--config"):
-                text = next(rest, "")
-            elif word in ("-N", "-B"):
-                text = f"{'max_connections' if word == '-N' else 'shared_buffers'}={next(rest, '')}"
-            elif word.startswith(("-c", "--")):
-                text = word[2:]
+    def _secret(self, path: str, service: Mapping[str, Any], content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the declaration of the secret that is mounted at a path."""
+        for _, each in placed(service, "secrets", self._path):
+            source = text(mapping(each).get("source") or each)
+            target = text(mapping(each).get("target")) or source
+            if path in (target, f"/run/secrets/{target}"):
+                return mapping(mapping(content.get("secrets")).get(source))
+        name = path.removeprefix("/run/secrets/")
+        return mapping(mapping(content.get("secrets")).get(name))
+
+    def _mounts(self, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield source and target of each mount; a path of the project is relative to it."""
+        for place, each in placed(service, "volumes", self._path):
+            if isinstance(each, dict):
+                source, target = text(each.get("source")), text(each.get("target"))
+                is_path = each.get("type") == "bind"
             else:
+                source, _, target = variables.split_port(re.sub(r":(?:[a-zA-Z,]+)$", "", text(each)))
+                is_path = source.startswith((".", "/", "~", "$"))
+            if is_path:
+                try:
+                    source = inside(place, variables.plain(source, {"PWD": ".", **self._known}))
+                except LookupError:
+                    source = ""
+            yield (f"./{source}" if is_path and not source.startswith(("/", "~", "..")) else source), target.rstrip("/")
+
+    def _initdb(self, mounts: list[tuple[str, str]]) -> Iterator[str]:
+        for source, target in mounts:
+            path = source.removeprefix("./")
+            if target != _SCRIPTS and not target.startswith(f"{_SCRIPTS}/"):
                 continue
-            key, sign, value = text.partition("=")
-            names = [match["name"] or match["bare"] or "" for match in variables.VARIABLE.finditer(value)]
-            if any(is_secret_key(each.casefold()) for each in names) or may_hold_secret(
-                key.strip().replace("-", "_"), value
-            ):
+            if source.startswith("./") and path in self._directory.names:
+                yield path
+            else:
+                self._remarks.append(
+                    f"{self._path}: {source or 'a source'} at {target} is not there, and was not taken"
+                )
+
+    def _resources(self, name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        limits = mapping(mapping(mapping(service.get("deploy")).get("resources")).get("limits"))
+        for key, value in (
+            ("memory", service.get("mem_limit") or limits.get("memory")),
+            ("cpus", service.get("cpus") or limits.get("cpus")),
+            ("shm_size", service.get("shm_size")),
+        ):
+            if found := self._value(name, key, text(value)):
+                yield key, f"{found}b" if found.isdigit() and key != "cpus" else found
+
+    def _settings(
+        self, name: str, service: Mapping[str, Any], environment: Mapping[str, str], mounts: list[tuple[str, str]]
+    ) -> Iterator[tuple[str, str]]:
+        command = server_command.read(service.get("command"))
+        if command is None:
+            self._remarks.append(f"{self._path}: the command of {name} cannot be read, and was not taken")
+            command = {}
+        found: dict[str, str] = {}
+        for zone in [environment[key] for key in ("TZ", "PGTZ") if environment.get(key)][:1]:
+            found |= dict.fromkeys(("log_timezone", "timezone"), zone)
+        for source, target in mounts:
+            if target.endswith("postgresql.conf") or target == command.get("config_file", "-").rpartition("/")[0]:
+                found |= self._file(source, target, command)
+        found |= command
+        for key, value in found.items():
+            if server_command.may_hold_password(key, value):
                 self._remarks.append(f"{self._path}: {key} was not taken: there may be a password in it")
-                continue
-            taken = self._value(name, key, value) if sign else None
-            if taken is not None:
-                yield key.strip().replace("-", "_"), taken
+            elif (taken := self._value(name, key, value)) is not None:
+                yield key, taken
 
+    def _file(self, source: str, target: str, command: Mapping[str, str]) -> dict[str, str]:
+        """Return the settings of a configuration file that the server reads."""
+        asked = command.get("config_file", "")
+        path = source.removeprefix("./")
+        if asked.startswith(f"{target}/"):
+            path, target = f"{path}/{asked.removeprefix(f'{target}/')}", asked
+        if target != asked and not target.startswith(_DATA):
+            self._remarks.append(
+                f"{self._path}: {path} is mounted at {target}, which the server does not read; it was not taken"
+            )
+            return {}
+        content = self._directory.texts.get(path)
+        if content is None:
+            self._remarks.append(f"{self._path}: {path}, the server's configuration, is not there, and was not taken")
+            return {}
+        found, wrong = server_command.configuration(content)
+        self._remarks += [f"{path}: {each}, and was not taken" for each in wrong]
+        return {key: value.replace("$", "$$") for key, value in found.items()}
 
-def _assigned(environment: Any) -> Mapping[str, Any]:
-    """Return variables as a mapping, which they need not be; one without a value has an empty text."""
-    if not isinstance(environment, list):
-        return _mapping(environment)
-    pairs = [_text(item).partition("=") for item in environment]
-    return {key: value if sign else "" for key, sign, value in pairs}
+    def _rest(
+        self,
+        name: str,
+        service: Mapping[str, Any],
+        environment: Mapping[str, str],
+        mounts: list[tuple[str, str]],
+        content: Mapping[str, Any],
+    ) -> None:
+        """Name what of a service is not in the spec, and how its data is kept."""
+        left = [key for key in service if key not in _PLUMBING]
+        left += [key for key in environment if key.startswith(("POSTGRES_", "PG")) and key not in _TAKEN]
+        if environment.get("POSTGRES_HOST_AUTH_METHOD") == "trust":
+            left = [
+                f"{each} trust (a password is asked for)" if each == "POSTGRES_HOST_AUTH_METHOD" else each
+                for each in left
+            ]
+        for source, target in mounts:
+            if target.startswith(_DATA) and not target.endswith(".conf"):
+                self._data(name, source, target, environment, content)
+            elif not target.startswith((_SCRIPTS, "/etc/localtime", "/etc/timezone")) and not target.endswith(".conf"):
+                left.append(f"the mount at {target}")
+        if left:
+            self._remarks.append(f"{self._path}: not taken from {name}: {', '.join(left)}")
 
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what Compose makes of a file and its override, as far as it is looked at here."""
-    services = {**_mapping(below.get("services"))}
-    for name, each in _mapping(above.get("services")).items():
-        old, new = _mapping(services.get(name)), _mapping(each)
-        services[name] = {
-            **old,
-            **new,
-            "environment": {**_assigned(old.get("environment")), **_assigned(new.get("environment"))},
-            "ports": [*_items(old.get("ports")), *_items(new.get("ports"))],
-            "env_file": [*_items(old.get("env_file")), *_items(new.get("env_file"))],
-        }
-    return {**below, **above, "services": services}
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value] if value else []
+    def _data(
+        self, name: str, source: str, target: str, environment: Mapping[str, str], content: Mapping[str, Any]
+    ) -> None:
+        """Say how to go on with the data of the compose project."""
+        place = environment.get("PGDATA", target)
+        below = place.removeprefix(target).strip("/") if place.startswith(target) else ""
+        first = f"docker compose -f {self._path} stop {name}"
+        if source.startswith(("./", "/", "..")):
+            path = "/".join(filter(None, (source, below)))
+            self._remarks.append(
+                f"to go on with the data of {name}: {first}; then write `data: {{path: {path}}}` under `server`"
+            )
+        elif source:
+            declared = mapping(mapping(content.get("volumes")).get(source))
+            volume = text(declared.get("name")) or f"PROJECT_{source}"
+            where = "" if declared.get("name") else " (docker volume ls shows the name)"
+            line = f"`data: {{volume: {volume}}}` under `server`{where}"
+            self._remarks.append(f"to go on with the data of {name}: {first}; then write {line}")
 
 
 def _repository(image: str) -> str:
     """Return the last word of an image's name, without tag and digest; of a variable, its default."""
     whole = variables.VARIABLE.sub(lambda match: match["word"] or "", image)
     return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

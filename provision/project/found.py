@@ -144,6 +144,9 @@ class Service:
     password: str | None = None
     file: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
+    initdb: tuple[str, ...] = ()
+    resources: tuple[tuple[str, str], ...] = ()
+    env_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

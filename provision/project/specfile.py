@@ -79,6 +79,8 @@ def write(
         "port_remark": port_remark,
         "max_connections": settings.pop("max_connections", None),
         "settings": [(plain(key), plain(value)) for key, value in settings.items()],
+        "initdb": [plain(each) for each in service.initdb] if service else [],
+        "resources": list(_resources(directory, service, remarks)),
         "user": plain(user or "postgres"),
         "password": password,
         "password_remark": password_remark,
@@ -171,6 +173,12 @@ def _settings(
             yield key, value
 
 
+def _resources(directory: Directory, service: Service | None, remarks: list[str]) -> Iterable[str]:
+    for key, value in service.resources if service else ():
+        if _taken(directory, f"resources: {{{key}: %s}}", value, service, remarks):
+            yield f"{key}: {plain(value)}"
+
+
 def _port(
     directory: Directory, options: Options, machine: Machine, compose: Compose | None, remarks: list[str]
 ) -> tuple[str, str, str | None]:
@@ -217,7 +225,8 @@ def _variable(directory: Directory, service: Service | None) -> tuple[list[str],
     match = _VARIABLE.fullmatch(service.password) if service and service.password else None
     if match is None or (name := match[1]) in directory.environ:
         return [], None
-    files = sorted((each for each in directory.texts if each.endswith(".env")), key=lambda each: (each != BESIDE, each))
+    known = {*(service.env_files if service else ()), *(each for each in directory.texts if each.endswith(".env"))}
+    files = sorted(known, key=lambda each: (each != BESIDE, each))
     for path in files:
         if name in dotenv.read(directory.texts[path]):
             return [] if path == BESIDE else [*files[: files[0] == BESIDE], path], None

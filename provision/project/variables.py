@@ -24,6 +24,25 @@ def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) ->
     return "".join(_pieces(text, known, environ))
 
 
+def plain(text: str, known: Mapping[str, str]) -> str:
+    """Return a text of Compose as Compose reads it: with the variables of ``.env``, and their defaults.
+
+    Raises:
+        LookupError: it has a variable without a value.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        key, word = match["name"] or match["bare"], match["word"] if (match["how"] or "")[-1:] == "-" else None
+        found = known.get(key) or word
+        if found is None:
+            raise LookupError(f"the variable {key} is not set")
+        return found
+
+    return VARIABLE.sub(value, text)
+
+
 def expression(match: re.Match[str]) -> str:
     """Return one variable as a spec writes it, with the default that the compose file has."""
     key, is_default = match["name"] or match["bare"], (match["how"] or "").endswith("-")

@@ -23,6 +23,9 @@ _PASSED_OVER = {"node_modules", "__pycache__", "site-packages", "build", "dist",
 _CONFIGURATION = {"alembic.ini", "pyproject.toml"}
 _AT_THE_TOP = (".yml", ".yaml", ".env", ".gitignore")
 _SAMPLES = (".env", "env.example", "env.sample", "env.template", "env.dist")
+_OF_COMPOSE = (".yml", ".yaml", ".conf")
+_DEEPEST = 4
+_HIDDEN = {".devcontainer", ".docker", ".envs", ".local"}
 _ENVIRONMENTS = (".venv", "venv", "env")
 
 
@@ -52,7 +55,7 @@ def names(root: Path) -> Iterator[str]:
             if (
                 entry.is_dir(follow_symlinks=False)
                 and entry.name not in _PASSED_OVER
-                and not entry.name.startswith(".")
+                and (not entry.name.startswith(".") or entry.name in _HIDDEN)
             ):
                 waiting.append(f"{place}{entry.name}/")
 
@@ -62,6 +65,8 @@ def text(root: Path, name: str) -> str | None:
     base = name.rpartition("/")[2]
     wanted = base.endswith((".py", *_SAMPLES)) or base in _CONFIGURATION or base.startswith(".env.")
     wanted = wanted or ("/" not in name and base.endswith(_AT_THE_TOP))
+    wanted = wanted or (name.count("/") <= _DEEPEST and (base.endswith(_OF_COMPOSE) or "Dockerfile" in base))
+    wanted = wanted or name.startswith(".envs/")
     if not wanted:
         return None
     try:

@@ -28,7 +28,7 @@ from provision.system import project
 
 ROOT = Path(__file__).parent.parent.parent
 CASES = Path(__file__).parent / "init"
-SECRETS = ("hunter2-in-clear", "s3cret-of-env", "s3cret-of-file")
+SECRETS = ("hunter2-in-clear", "never-in-the-spec", "s3cret-of-env", "s3cret-of-file")
 SHIPPED = {name: (shipped() / "init" / name).read_text() for name in TEMPLATES}
 TOLD = re.compile(
     r"(?:script_location|prepend_sys_path|import|from (?!alembic|logging|sqlalchemy)|target_metadata = ).*"
