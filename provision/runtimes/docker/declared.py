@@ -25,8 +25,6 @@ _FIRST = {"data", "ports", "user", "stop_timeout", "shm_size", "memory", "cpus"}
 """The keys that containers without the label show."""
 _LIMITS = ("memory", "cpus")
 _RUNNING = ("running", "paused")
-_OF_CODE = {"networks", "fingerprint", "status"}
-"""What the program decides whatever the template says."""
 _OF_THE_ENGINE = {"memory", "cpus", "restart", "networks", "image", "status"}
 """What others can change in a container, or in its image, after it was created."""
 OTHER_VERSION = "this version of provision creates it differently"
@@ -59,7 +57,7 @@ def is_same(before: Container, after: Container, *, own_template: bool) -> bool:
     if before.image != after.image:
         return False
     if own_template:
-        return {each.field.split(" ")[0] for each in changes(before, after)} <= _OF_CODE
+        return before.fingerprint == after.fingerprint
     said, now = _read(before), _read(after)
     if said:
         return said == now
