@@ -82,12 +82,14 @@ def test_the_data_outlives_the_container(
     second = environment.container
     assert second["Id"] != first["Id"]
     assert environment.query("SELECT name FROM userdata WHERE id = 42") == [("Zoë",)]
-    assert {each["Destination"] for each in second["Mounts"]} == {each["Destination"] for each in first["Mounts"]}
     if image == "extra-volume":
         assert "mine" in environment.engine.run(environment.name, "ls", "/var/backups/pg"), "volumes go on as well"
     environment.settled()
 
-    environment.run("destroy")
+    told = environment.run("destroy").out
+    for extra in re.findall(r"the volume ([0-9a-f]{64}), which was at /var/backups/pg, stays", told):
+        environment.engine.client.remove_volume(extra)
+    assert ("which was at" in told) == (image == "extra-volume")
     environment.apply()
     assert environment.query("SELECT name FROM userdata WHERE id = 42") == [("Zoë",)]
     environment.run("destroy", "--data", "--yes")

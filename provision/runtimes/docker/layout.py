@@ -53,6 +53,10 @@ def official(major: int) -> Layout:
     return Layout(f"{_ROOT}/data", f"{_ROOT}/data")
 
 
+OFFICIAL = frozenset({f"{_ROOT}/data", _ROOT})
+"""Where the official images have their volume."""
+
+
 def of_image(config: Mapping[str, Any], major: int) -> Layout:
     """Return the layout of an image: the data directory, and the nearest volume above it or the directory itself.
 

@@ -296,7 +296,7 @@ class DockerSite(Seen):
         taken = {each["Target"] for each in host["Mounts"]}
         mounts = [
             {"Type": "volume", "Source": name, "Target": target}
-            for target, name in self._anonymous.items()
+            for target, name in self._extra.items()
             if target not in taken
         ]
         return {**self.creation.body, "HostConfig": {**host, "Mounts": [*host["Mounts"], *mounts]}}
@@ -307,9 +307,14 @@ class DockerSite(Seen):
 
     @property
     def _extra(self) -> Mapping[str, str]:
-        """Those that may hold something: not the one at the official image's place, where no data was found."""
-        usual = layout.official(self.spec.server.major).mount
-        return {target: name for target, name in self._anonymous.items() if target != usual}
+        """Those that may hold something: not the one that an image has from the official one, and does not use."""
+        return {target: name for target, name in self._anonymous.items() if target not in layout.OFFICIAL}
+
+    def _remove(self, kept: Mapping[str, str]) -> tuple[Effect, ...]:
+        """Remove the container, and those of its volumes without a name that are not kept."""
+        gone = [name for target, name in self._anonymous.items() if target not in kept]
+        remove = EngineCall("remove_container", self.container_name, _KEEPING)
+        return (remove, *(EngineCall("remove_volume", each) for each in gone))
 
     @property
     def _start(self) -> tuple[Effect, ...]:
@@ -337,7 +342,7 @@ class DockerSite(Seen):
         ]
         effects += self._stopping(before.status)
         effects += [
-            EngineCall("remove_container", self.container_name, _KEEPING),
+            *self._remove(self._extra),
             EngineCall("rename_container", self._temporary, {"name": self.container_name}),
             *self._start,
         ]
@@ -423,10 +428,9 @@ class DockerSite(Seen):
             misplaced.check_removal(self)
         steps: list[Step] = [*self.leftovers()]
         if self.container is not None:
-            effects = [*self._stopping(self._state), EngineCall("remove_container", self.container_name, _KEEPING)]
             lost = isinstance(self.spec.server.data, Ephemeral) and self._state not in IDLE
             kept = {} if data or isinstance(self.spec.server.data, Ephemeral) else self._extra
-            effects += [EngineCall("remove_volume", name) for at, name in self._anonymous.items() if at not in kept]
+            effects = (*self._stopping(self._state), *self._remove(kept))
             words = [f"the volume {name}, which was at {target}, stays" for target, name in kept.items()]
             text = "; ".join(["the data was in memory and is gone"] * lost + words)
             steps.append(self._lifecycle(Action.REMOVE, effects, consequence=text, destroys=lost))
