@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test test-pythons test-trees transcripts lint format bench images wheel clean
+.PHONY: help venv quickstart test test-long test-pythons test-trees transcripts lint format bench images wheel clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ quickstart: venv ## Start a configured, migrated PostgreSQL from specs/quickstar
 
 test: venv ## Run every test that this machine can run
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-long: venv ## Run the tests that take minutes: the newest Docker and Podman of Debian, unpacked into a cache (root)
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 test-pythons: venv ## Run the quick part of the suite on every other Python from 3.11 on that this machine has
 	@$(BIN)/python scripts/pythons.py -n $(WORKERS) --dist loadfile $(ARGS)

@@ -30,6 +30,7 @@ from provision.model import (
 )
 from provision.perform import Performer, advise_room, told
 from provision.runtimes import SUPERUSER
+from provision.runtimes.docker import ENGINE
 from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
 from provision.system import lock
@@ -151,7 +152,9 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
     seen = observe.world(spec)
     site = seen.site
     at = observe.endpoint_of(seen)
-    return run(at, seen.spec.server.major, arguments, container=site.container_name, programs=site.programs)
+    engine = seen.eyes.reader if site.container_name is not None else None
+    major = seen.spec.server.major
+    return run(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)
 
 
 class Run:
@@ -183,6 +186,7 @@ class Run:
                 performer = performer.move_to(survey.world) if performer else Performer(survey.world, self.progress)
                 self._refuse_to_repeat(survey.plan)
                 self.progress.planned(survey.plan)
+                remember_engine(survey.world)
                 performer.prepare(survey.plan)
                 self.perform(survey.plan, performer)
             raise _not_converged(survey.plan)
@@ -341,6 +345,7 @@ def remember(world: World, *, proved: bool = False) -> None:
 
     ``proved``: the server was started with, or has read, all of the configuration.
     """
+    remember_engine(world)
     texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.spec.home / name))}
     memo = desires.memo(world.spec, world.inputs, texts)
     if memo != world.inputs.memo:
@@ -356,3 +361,10 @@ def remember(world: World, *, proved: bool = False) -> None:
     wanted = next((each for each in world.files if _is_configuration(each.path.name)), None)
     if proved and wanted is not None and filesystem.read_text(world.spec.home / GOOD) != wanted.content:
         filesystem.write_atomically(world.spec.home / GOOD, str(wanted.content), wanted.mode)
+
+
+def remember_engine(world: World) -> None:
+    """Keep at which socket the engine was found; one that the user names is named the next time too."""
+    address, path = world.eyes.address, world.spec.home / ENGINE
+    if world.runtime == "docker" and not address.is_named and filesystem.read_text(path) != address.url:
+        filesystem.write_atomically(path, address.url, 0o644)

@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
+from provision.runtimes.docker import COMPOSE, ENGINE
 from provision.system import files, ports
-from provision.system.engine import EngineAddress, EngineReader, locate
+from provision.system.engine import EngineReader
+from provision.system.engine_address import EngineAddress, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,10 +20,14 @@ if TYPE_CHECKING:
 
 
 class Eyes:
-    """Implements :class:`provision.runtimes.Look`. The engine is looked for when it is asked for something."""
+    """Implements :class:`provision.runtimes.Look`. The engine is looked for when it is asked for something.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    ``home`` is the directory of an environment, which remembers the engine that it was made with.
+    """
+
+    def __init__(self, environ: Mapping[str, str], home: Path | None = None) -> None:
         self._environ = environ
+        self._home = home
         self._volumes: dict[str, dict[str, Any]] = {}
         self._images: dict[str, dict[str, Any] | None] = {}
 
@@ -35,7 +41,9 @@ class Eyes:
     @cached_property
     def address(self) -> EngineAddress:
         """Where the engine is."""
-        return locate(self._environ)
+        kept = files.read_text(self._home / ENGINE) if self._home is not None else None
+        is_old = kept is None and self._home is not None and files.exists(self._home / COMPOSE)
+        return locate(self._environ, kept=kept.strip() if kept else None, is_old=is_old)
 
     @cached_property
     def reader(self) -> EngineReader:
@@ -46,6 +54,16 @@ class Eyes:
     def engine_name(self) -> str:
         """The engine in words."""
         return f"the engine at {self.address}"
+
+    @property
+    def engine_program(self) -> str:
+        """The program that people use with the engine."""
+        return self.reader.program
+
+    @property
+    def engine_is_named(self) -> bool:
+        """Whether the user names the engine, so that no other one is meant."""
+        return self.address.is_named
 
     @property
     def engine_host(self) -> str:
@@ -99,7 +117,7 @@ class Eyes:
         """Yield the lines of a container's log; with ``follow`` also those to come."""
         from provision.system.engine_calls import Engine
 
-        return Engine(self.address).logs(container, follow=follow, tail=tail)
+        return Engine(self.address, self.engine_program).logs(container, follow=follow, tail=tail)
 
     def text(self, path: Path) -> str | None:
         """Return a file's text, or None where there is no file."""
@@ -120,12 +138,12 @@ class Eyes:
         return self._container_on(port) or ports.process_on(port) or "another process"
 
     def _container_on(self, port: int) -> str | None:
-        wanted = json.dumps({"publish": [str(port)]})
         try:
-            found = self.engine("/containers/json", filters=wanted)
+            found = self.engine("/containers/json") or ()  # Podman has no filter for ports
         except UnavailableError:  # without an engine nothing of it listens
             return None
-        return next((f"the container {each['Names'][0].lstrip('/')!r}" for each in found), None)
+        on_it = (each for each in found if port in {at.get("PublicPort") for at in each.get("Ports") or ()})
+        return next((f"the container {each['Names'][0].lstrip('/')!r}" for each in on_it), None)
 
     def free_port(self, host: str, name: str) -> int:
         """Return a port that nobody listens on, nor another run is about to."""

@@ -114,7 +114,7 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
         RefusedError: the environment lives in another runtime.
         ProvisionError: something that the spec refers to is missing or wrong.
     """
-    eyes = Eyes(os.environ)
+    eyes = Eyes(os.environ, spec.home)
     name, reason = choice.choose(spec, eyes, wanted=runtime, moving=moving)
     try:
         return _seen(spec, eyes, name, reason)
@@ -321,7 +321,7 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
     Raises:
         UnavailableError: the port is ``auto`` and no engine answers.
     """
-    eyes = Eyes(os.environ)
+    eyes = Eyes(os.environ, spec.home)
     try:
         name, _ = choice.choose(spec, eyes)
     except UnavailableError:

@@ -98,7 +98,7 @@ class Performer:
         if self._engine is None:
             from provision.system.engine_calls import Engine
 
-            self._engine = Engine(self.world.eyes.address)
+            self._engine = Engine(self.world.eyes.address, self.world.eyes.engine_program)
         return self._engine
 
     @property
@@ -235,8 +235,8 @@ class Performer:
         raise StepFailedError(
             f"the server's own socket in the container {effect.container!r} refuses the change",
             evidence=said,
-            next_step=f"write the superuser's name as `server.credentials.user`; docker exec -it {effect.container} "
-            "psql -U NAME shows whether it is that",
+            next_step="write the superuser's name as `server.credentials.user`; "
+            f"{self.engine.program} exec -it {effect.container} psql -U NAME shows whether it is that",
         )
 
     @perform.register

@@ -81,13 +81,13 @@ def engine() -> Engine:
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         try:
             found = Engine()
-            tags = {tag for image in found.client.images() for tag in image["RepoTags"] or ()}
+            missing = [image for image in IMAGES if not found.has_image(image)]
         except (docker.errors.DockerException, requests.RequestException) as error:
             refused = f"no Docker engine answers: {error}"
         gc.collect()  # the SDK leaves the socket open on which nobody answered
     if refused:
         _unavailable(refused)
-    if missing := [image for image in IMAGES if image not in tags]:
+    if missing:
         _unavailable(f"the engine has no {', '.join(missing)} (make images)")
     return found
 

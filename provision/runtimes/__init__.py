@@ -49,6 +49,14 @@ class Look(Protocol):
         """The engine in words."""
 
     @property
+    def engine_program(self) -> str:
+        """The program that people use with the engine: ``docker`` or ``podman``."""
+
+    @property
+    def engine_is_named(self) -> bool:
+        """Whether the user names the engine, by DOCKER_HOST or a context."""
+
+    @property
     def engine_host(self) -> str:
         """The host on which the engine publishes ports."""
 

@@ -50,6 +50,8 @@ def _first_that_works(spec: Spec, look: Look) -> tuple[str, str]:
         try:
             works = load(name).available(spec, look)
         except (UnavailableError, RefusedError) as error:
+            if name == "docker" and look.engine_is_named:
+                raise _not_silently(error) from error
             reasons.append(error.sentence)
             evidence += [f"{name}: {error.sentence}", *(f"  {line}" for line in error.evidence)]
             advice += [error.next_step] if error.next_step else []
@@ -60,6 +62,12 @@ def _first_that_works(spec: Spec, look: Look) -> tuple[str, str]:
         evidence=evidence,
         next_step=", or: ".join(advice),
     )
+
+
+def _not_silently(error: ProvisionError) -> ProvisionError:
+    """Return the error for an engine that the user names, and that fails: another server is not what they want."""
+    error.next_step = ", or: ".join(filter(None, (error.next_step, "provision apply --runtime embedded SPEC")))
+    return error
 
 
 def _lives_elsewhere(spec: Spec, name: str, place: str, asked: str, *, by_option: bool) -> ProvisionError:

@@ -32,6 +32,8 @@ class Tenant:
     name: str
     how: str
     labels: Mapping[str, str]
+    program: str
+    """What the engine's own program is called."""
 
     def refusal(self, what: str, *, next_step: str = "") -> RefusedError:
         """Return the error for ``what`` it has; without a ``next_step`` it is stopped."""
@@ -41,7 +43,7 @@ class Tenant:
         return RefusedError(
             f"{what} is in use by the container {self.name!r}",
             evidence=evidence,
-            next_step=next_step or f"docker stop {self.name}",
+            next_step=next_step or f"{self.program} stop {self.name}",
         )
 
 
@@ -60,7 +62,7 @@ def container_on(look: Look, source: str, *, place: str, but: Collection[str] = 
             is_same = mount.get("Name") == source or (theirs != "" and _real(theirs, look) == _real(place, look))
             if is_same or (_are_nested(theirs, place, look) and _runs_a_server(look, container["Id"])):
                 how = f"it was made from {container['Image']}, is {container['State']}, and has it at"
-                return Tenant(name, f"{how} {mount['Destination']}", container.get("Labels") or {})
+                return Tenant(name, f"{how} {mount['Destination']}", container.get("Labels") or {}, look.engine_program)
     return None
 
 
@@ -122,7 +124,9 @@ def _real(path: str, look: Look) -> str:
 
 
 def _runs_a_server(look: Look, container: str) -> bool:
-    seen = look.engine(f"/containers/{container}/top") or {}
+    path = f"/containers/{container}/top"
+    # Where the container has no `ps`, Podman answers with nothing, unless it is asked in its own way.
+    seen = look.engine(path) or look.engine(path, ps_args="pid,args") or {}
     lines = (" ".join(map(str, line)) for line in seen.get("Processes") or ())
     return any(name in line for line in lines for name in _SERVERS)
 

@@ -1,4 +1,4 @@
-"""The Docker engine: where it is, a reader that can only ask, and (in :mod:`.engine_calls`) what changes things.
+"""The engine: a reader that can only ask it; what changes things is in :mod:`.engine_calls`.
 
 The reader speaks one plain GET over the engine's Unix socket, because the SDK takes 150 ms to import and a run with
 nothing to do must not pay for it. Every other transport (tcp, TLS, ssh) goes through the SDK.
@@ -7,17 +7,14 @@ API: https://docs.docker.com/reference/api/engine/
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import socket
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from provision.errors import StepFailedError, UnavailableError
+from provision.system.engine_address import PODMAN, EngineAddress, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,80 +32,9 @@ _SHAPES = {
     r"/volumes/[^/]+": frozenset({"Name"}),
 }
 """What an answer has at the least, by its path."""
+_LIBPOD = "Server: Libpod/"
+_PROCESSES = "/top"
 _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-port-numbers
-
-
-@dataclass(frozen=True, slots=True)
-class EngineAddress:
-    """Where the engine is (``unix:///var/run/docker.sock``), and who said so where it is not the default place.
-
-    ``tls`` is the directory of the certificates.
-    """
-
-    url: str
-    source: str
-    tls: Path | None = None
-
-    @property
-    def socket_path(self) -> str | None:
-        """The path of the Unix socket, or None for another transport."""
-        return self.url.removeprefix("unix://") if self.url.startswith("unix://") else None
-
-    @property
-    def is_local(self) -> bool:
-        """Whether paths of this machine mean something to the engine."""
-        return self.socket_path is not None
-
-    @property
-    def hostname(self) -> str:
-        """The host on which the engine publishes ports."""
-        return "127.0.0.1" if self.is_local else urlsplit(self.url).hostname or "127.0.0.1"
-
-    def __str__(self) -> str:
-        return f"{self.url} ({self.source})" if self.source else self.url
-
-
-def locate(environ: Mapping[str, str]) -> EngineAddress:
-    """Find the engine as the ``docker`` command does: DOCKER_HOST, DOCKER_CONTEXT, the current context, the default.
-
-    https://docs.docker.com/engine/manage-resources/contexts/
-    """
-    config = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
-    if host := environ.get("DOCKER_HOST"):
-        tls = Path(environ.get("DOCKER_CERT_PATH") or config) if environ.get("DOCKER_TLS_VERIFY") else None
-        return EngineAddress(host, "from DOCKER_HOST", tls)
-    name = environ.get("DOCKER_CONTEXT") or _current_context(config)
-    if name and name != "default":
-        return _context(config, name)
-    candidates = [
-        "/var/run/docker.sock",
-        f"{environ.get('HOME', '')}/.docker/run/docker.sock",
-        f"{environ.get('XDG_RUNTIME_DIR', '')}/docker.sock",
-    ]
-    found = next((path for path in candidates if Path(path).exists()), candidates[0])
-    return EngineAddress(f"unix://{found}", source="")
-
-
-def _current_context(config: Path) -> str | None:
-    try:
-        return json.loads((config / "config.json").read_bytes()).get("currentContext")  # type: ignore[no-any-return]
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def _context(config: Path, name: str) -> EngineAddress:
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    try:
-        meta = json.loads((config / "contexts" / "meta" / digest / "meta.json").read_bytes())
-        host = meta["Endpoints"]["docker"]["Host"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnavailableError(
-            f"the docker context {name!r} cannot be read",
-            evidence=[f"{type(error).__name__}: {error}"],
-            next_step="docker context ls",
-        ) from error
-    tls = config / "contexts" / "tls" / digest / "docker"
-    return EngineAddress(host, f"docker context {name!r}", tls if tls.is_dir() else None)
 
 
 class EngineReader:
@@ -121,6 +47,8 @@ class EngineReader:
         self.address = address
         self._client: APIClient | None = None
         self._silence: UnavailableError | None = None
+        self.program = address.program
+        """The program that people use with this engine; the first answer tells it for sure."""
 
     def ping(self) -> None:
         """Return when something answers there, soon.
@@ -156,8 +84,10 @@ class EngineReader:
             raise StepFailedError(
                 f"the engine at {self.address} answered {status} to GET {path}",
                 evidence=[body.decode(errors="replace").strip()],
-                next_step="docker info",
+                next_step=f"{self.program} info",
             )
+        if not body.strip() and path.endswith(_PROCESSES):
+            return None  # Podman, of a container that has no `ps`
         return self._understood(path, body)
 
     def _understood(self, path: str, body: bytes) -> Any:
@@ -239,6 +169,7 @@ class EngineReader:
         if length is not None and len(body) < int(length[1]):
             broken = ConnectionError(f"its answer broke off after {len(body)} of {int(length[1])} bytes")
             raise unreachable(self.address, broken)
+        self._recognise(head.decode(errors="replace"))
         return int(status[1]), body
 
     def _fetch_by_sdk(self, target: str) -> tuple[int, bytes]:
@@ -250,7 +181,13 @@ class EngineReader:
             answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
         except requests.RequestException as error:
             raise unreachable(self.address, error) from error
+        self._recognise(f"Server: {answer.headers.get('Server', '')}")
         return answer.status_code, answer.content
+
+    def _recognise(self, head: str) -> None:
+        """Tell Podman by the header that it puts into each answer; it can listen on any socket."""
+        if _LIBPOD in head:
+            self.program = PODMAN
 
 
 def demultiplex(raw: bytes) -> bytes:
@@ -264,15 +201,6 @@ def demultiplex(raw: bytes) -> bytes:
         parts.append(raw[at + 8 : at + 8 + length])
         at += 8 + length
     return b"".join(parts) if parts else raw
-
-
-def unreachable(address: EngineAddress, error: BaseException) -> UnavailableError:
-    """Return the error for an engine that does not answer: which one was tried, why it failed, what to do."""
-    reason = f"{type(error).__name__}: {error}"
-    advice = "start Docker, or name the engine in DOCKER_HOST (docker context ls)"
-    if isinstance(error, PermissionError):
-        advice = f"sudo usermod -aG docker {os.environ.get('USER', '$USER')}   (then log in again)"
-    return UnavailableError(f"no Docker engine answers at {address}", evidence=[reason], next_step=advice)
 
 
 def connect(address: EngineAddress) -> APIClient:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
-from provision.system.engine import connect, unreachable
+from provision.system.engine import connect
+from provision.system.engine_address import unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from provision.model import EngineCall, Secret
-    from provision.system.engine import EngineAddress
+    from provision.system.engine_address import EngineAddress
 
 _REMOVAL_TIMEOUT = 30.0
 _IN_MEMORY = 64 << 20
@@ -29,8 +30,9 @@ _IN_MEMORY = 64 << 20
 class Engine:
     """Performs engine calls; the connection is made with the first one."""
 
-    def __init__(self, address: EngineAddress) -> None:
+    def __init__(self, address: EngineAddress, program: str) -> None:
         self.address = address
+        self.program = program
         self._client: APIClient | None = None
 
     @property
@@ -55,14 +57,14 @@ class Engine:
             raise StepFailedError(
                 f"the engine refused to {call.operation.replace('_', ' ')} {call.target!r}",
                 evidence=[error.explanation or str(error)],
-                next_step="docker info",
+                next_step=f"{self.program} info",
             ) from error
         except _cut_off() as error:
             raise StepFailedError(
                 f"the engine at {self.address} did not answer while it should {call.operation.replace('_', ' ')}"
                 f" {call.target!r}",
                 evidence=[f"{type(error).__name__}: {error}"],
-                next_step="docker info",
+                next_step=f"{self.program} info",
             ) from error
 
     def execute(self, container: str, argv: tuple[str, ...], stdin: Secret) -> tuple[int, str]:
@@ -125,7 +127,7 @@ class Engine:
         return StepFailedError(
             f"the image {image!r} is not in the engine at {self.address} and could not be pulled",
             evidence=[why.strip()],
-            next_step=f"docker pull {image}",
+            next_step=f"{self.program} pull {image}",
         )
 
     # --- networks and volumes ---
@@ -200,7 +202,7 @@ class Engine:
             if time.monotonic() > deadline:
                 raise StepFailedError(
                     f"the container {name!r} is still being removed after {_REMOVAL_TIMEOUT:.0f} s",
-                    next_step=f"docker inspect {name}",
+                    next_step=f"{self.program} inspect {name}",
                 )
             time.sleep(0.05)
 

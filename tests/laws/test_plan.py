@@ -76,9 +76,11 @@ def damage(world: World, before: Spec, fault: str) -> None:
 
 
 @law
-@given(st.lists(st.tuples(servers, passwords, faults), min_size=1, max_size=3), st.booleans())
-def test_apply_leaves_nothing_to_do(history: list[tuple[dict[str, Any], str, str]], local: bool) -> None:  # noqa: FBT001
-    world = World(SHIPPED, local=local)
+@given(st.lists(st.tuples(servers, passwords, faults), min_size=1, max_size=3), st.booleans(), st.booleans())
+def test_apply_leaves_nothing_to_do(
+    history: list[tuple[dict[str, Any], str, str]], local: bool, podman: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    world = World(SHIPPED, local=local, podman=podman)
     for server, word, fault in history:
         declared, password = spec(server), Secret(word)
         try:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from support.embedded import NO_ENGINE, an_open_directory
+from support.embedded import an_open_directory
+from support.no_engine import unnamed, without_engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +28,11 @@ class Project:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.url = ""
-        kept = {name: text for name, text in os.environ.items() if name != "DATABASE_URL"}
+        kept = {
+            name: text for name, text in unnamed(dict(os.environ), directory.parent).items() if name != "DATABASE_URL"
+        }
         state = str(directory.parent / "state")
-        self.environ = {**kept, "DOCKER_HOST": NO_ENGINE, "NO_COLOR": "1", "XDG_STATE_HOME": state}
+        self.environ = {**kept, "NO_COLOR": "1", "XDG_STATE_HOME": state}
 
     def provision(self, *words: str) -> str:
         return self._run("provision", *words)
@@ -42,7 +45,7 @@ class Project:
 
     def _run(self, *words: str, **environ: str) -> str:
         done = subprocess.run(
-            (sys.executable, "-m", *words),
+            (*without_engines(), sys.executable, "-m", *words),
             cwd=self.directory,
             env={**self.environ, **environ},
             capture_output=True,

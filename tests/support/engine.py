@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import docker
 import docker.errors
+
+from provision.system.engine_address import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +43,17 @@ class Engine:
     """A client of the engine, and the questions that tests ask it."""
 
     def __init__(self) -> None:
-        self.client = docker.from_env(version="auto", timeout=60).api
+        self.address = locate(os.environ)
+        self.client = docker.APIClient(self.address.url, version="auto", timeout=60)
+        self.program = self.address.program
+
+    def has_image(self, reference: str) -> bool:
+        """Tell whether an image is there; Podman lists it with its registry, and finds it without."""
+        try:
+            self.client.inspect_image(reference)
+        except docker.errors.ImageNotFound:
+            return False
+        return True
 
     def record(self, name: str) -> Events:
         """Begin to record what happens to an environment."""

@@ -59,6 +59,8 @@ class Environment:
             "NO_COLOR": "1",
             "XDG_STATE_HOME": str(directory.parent / f"{directory.name}-state"),
         }
+        self.before: tuple[str, ...] = ()
+        """What each command begins with."""
         directory.mkdir(parents=True, exist_ok=True)
         self.document: dict[str, Any] = {}
         self._kept: dict[str, Any] = {}
@@ -100,7 +102,7 @@ class Environment:
 
     def run(self, *words: str, code: int | None = 0, spec: bool = True, **environ: str) -> Ran:
         """Run the program on the spec and return what it printed; ``code`` is the exit code it must have."""
-        argv = (sys.executable, "-m", "provision", *words, *((self.spec.name,) if spec else ()))
+        argv = (*self.before, sys.executable, "-m", "provision", *words, *((self.spec.name,) if spec else ()))
         done = subprocess.run(
             argv,
             cwd=self.directory,

@@ -7,6 +7,7 @@ law can go through the whole flow (declare, observe, plan, act, observe) a thous
 from __future__ import annotations
 
 import json
+import signal
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +58,18 @@ class Machine:
 
 
 class World:
-    """What there is; ``local`` tells whether the engine sees this machine's files."""
+    """What there is; ``local`` tells whether the engine sees this machine's files.
+
+    ``podman``: it shows a container as Podman does.
+    """
 
     engine_socket = "/run/user/1000/docker.sock"
     engine_name, engine_host, machine = "an engine", "engine.example", Machine()
+    engine_is_named = False
 
-    def __init__(self, templates: Mapping[str, str], *, local: bool = True) -> None:
+    def __init__(self, templates: Mapping[str, str], *, local: bool = True, podman: bool = False) -> None:
         self.engine_is_local = local
+        self.engine_program = "podman" if podman else "docker"
         self._templates = templates
         self.files: dict[Path, tuple[str, int]] = {}
         self.images: set[str] = set()
@@ -83,7 +89,8 @@ class World:
             if name in by_id:
                 return image(by_id[name])
             return image(int(name.rpartition(":")[2])) if name in self.images else None
-        return self.objects.get(f"{kind}/{name.removesuffix('/json')}")
+        found = self.objects.get(f"{kind}/{name.removesuffix('/json')}")
+        return in_podmans_words(found) if found and kind == "containers" and self.engine_program == "podman" else found
 
     def image(self, reference: str) -> Any:
         return self.engine(f"/images/{reference}/json")
@@ -258,4 +265,36 @@ def inspected(body: Mapping[str, Any], major: int) -> dict[str, Any]:
         "HostConfig": body["HostConfig"],
         "Mounts": mounts,
         "NetworkSettings": {"Networks": {body["HostConfig"]["NetworkMode"]: {}}},
+    }
+
+
+def in_podmans_words(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a container as Podman 4.3 shows it: each field below is copied from what it showed."""
+    config, host, state = seen["Config"], seen["HostConfig"], seen["State"]
+    tmpfs = {each["Destination"]: "rw,rprivate,nosuid,nodev,tmpcopyup" for each in seen["Mounts"]
+             if each["Type"] == "tmpfs"}  # fmt: skip
+    check = config.get("Healthcheck") or {}
+    added = ["TERM=xterm", "container=podman", "HOME=/root", "HOSTNAME=685bf5871a4d", "https_proxy=http://proxy:3128"]
+    changed = {
+        "Env": [*config["Env"], *added],
+        "Image": f"docker.io/library/{config['Image']}",
+        "StopSignal": str(int(signal.Signals[config["StopSignal"]])),
+        "Labels": {**config["Labels"], "io.podman.compose.version": "1.0.3"},
+        "Healthcheck": {**check, "Test": " ".join(check.get("Test", ())).split()},
+    }
+    return {
+        **seen,
+        "Config": {**config, **changed},
+        "HostConfig": {**host, "Tmpfs": tmpfs, "NetworkMode": "bridge"},
+        "Mounts": [each for each in seen["Mounts"] if each["Type"] != "tmpfs"],
+        "NetworkSettings": {
+            "Networks": {
+                "podman" if name == "bridge" else name: each
+                for name, each in seen["NetworkSettings"]["Networks"].items()
+            }
+        },
+        "State": {
+            **state,
+            "Status": {"created": "configured", "exited": "stopped"}.get(state["Status"], state["Status"]),
+        },
     }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from provision.system.engine_address import locate
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SOCKET = "/var/run/docker.sock"
+SOCKET = locate(os.environ).socket_path or ""
 
 
 @contextmanager

@@ -27,7 +27,12 @@ class Engine:
             {"Name": "shop-data-18", "Labels": COPY},
             {"Name": "shop-data-18.verified", "Labels": mark, "CreatedAt": marked},
         ]
-        self._container = {"Mounts": [{"Name": mounted}], "State": {"StartedAt": started}}
+        self._container = {
+            "Config": {"Image": "postgres:17"},
+            "HostConfig": {},
+            "Mounts": [{"Name": mounted, "Destination": "/var/lib/postgresql/data"}],
+            "State": {"StartedAt": started, "Status": "running"},
+        }
 
     def volumes(self, _label: str) -> dict[str, Any]:
         return {each["Name"]: each for each in self._volumes}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "TEMPLATES", "available", "examine", "identity", "located", "made", "port", "render", "upgrades"]
 
 COMPOSE = "docker-compose.yml"
+ENGINE = "engine"
+"""The file that remembers at which socket the engine was found, where the user names none."""
 CONFIG = "config/postgresql.conf"
 SERVER = "config/postgres"
 FILES = {COMPOSE: 0o644, CONFIG: 0o644, SERVER: 0o755}
@@ -37,13 +39,13 @@ def made(spec: Spec, look: Look) -> str | None:
         return look.engine_name
     if look.exists(spec.home):
         return None
+    from provision.runtimes.docker import compose, inspected
+
     try:
-        container = look.engine(f"/containers/{spec.server.container_name}/json")
+        container = inspected.container(look, spec.server.container_name)
     except UnavailableError:
         return None
-    labels = ((container or {}).get("Config") or {}).get("Labels") or {}
-    from provision.runtimes.docker import compose
-
+    labels = container["Config"]["Labels"] if container is not None else {}
     ours = labels.get(compose.DIRECTORY) == str(spec.directory) and labels.get(compose.ENVIRONMENT) == spec.name
     return look.engine_name if ours else None
 
@@ -73,11 +75,11 @@ def port(spec: Spec, look: Look) -> int:
     rendered = look.text(spec.home / COMPOSE)
     if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
         return int(match[1])
-    from provision.runtimes.docker import compose
+    from provision.runtimes.docker import compose, inspected
 
-    container = look.engine(f"/containers/{spec.server.container_name}/json")
+    container = inspected.container(look, spec.server.container_name)
     if container is not None and container["Config"]["Labels"].get(compose.DIRECTORY) == str(spec.directory):
-        for bindings in (container["HostConfig"]["PortBindings"] or {}).values():
+        for bindings in container["HostConfig"]["PortBindings"].values():
             return int(bindings[0]["HostPort"])
     return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
 
@@ -101,8 +103,10 @@ def located(spec: Spec, look: Look) -> Spec:
 
 def _image_of_container(spec: Spec, look: Look) -> Mapping[str, Any] | None:
     """Return the image that the container was made from, where the declared one was removed from the engine."""
-    container = look.engine(f"/containers/{spec.server.container_name}/json")
-    if container is None or container["Config"]["Image"] != spec.server.image:
+    from provision.runtimes.docker import inspected
+
+    container = inspected.container(look, spec.server.container_name)
+    if container is None or not inspected.is_same_image(container["Config"]["Image"], spec.server.image):
         return None
     return look.image(container["Image"])
 

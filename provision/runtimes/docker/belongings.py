@@ -35,7 +35,9 @@ def check_alone(seen: Seen, *, as_it_is: bool = False) -> None:
     if other is not None:
         is_renamed = seen.container is None and is_ours(seen.spec, other.labels, seen.look)
         what = f"the directory {source}" if source.startswith("/") else f"the volume {source!r}"
-        raise other.refusal(what, next_step=f"docker rename {other.name} {name}" if is_renamed else "")
+        raise other.refusal(
+            what, next_step=f"{seen.look.engine_program} rename {other.name} {name}" if is_renamed else ""
+        )
     if isinstance(seen.spec.server.data, DataPath) and seen.look.engine_is_local:
         path = seen.spec.server.data.path
         tenants.check_processes(seen.look, path, path / found.below)
@@ -66,5 +68,5 @@ def check_volumes(seen: Seen, names: Sequence[str], *, first: str = "") -> None:
             raise RefusedError(
                 f"the volume {name!r} was not made for the environment {seen.spec.name!r}; nothing was removed",
                 evidence=[f"it lacks the labels of this environment, {ENVIRONMENT!r} and {DIRECTORY!r}"],
-                next_step=f"{first}docker volume rm {name}   (if nobody needs it)",
+                next_step=f"{first}{seen.look.engine_program} volume rm {name}   (if nobody needs it)",
             )

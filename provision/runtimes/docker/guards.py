@@ -110,7 +110,7 @@ def _check_container(spec: Spec, name: str, labels: Mapping[str, str], look: Loo
         raise RefusedError(
             f"a container named {name!r} is there already, and it was not made from a spec",
             evidence=[f"it has no label {ENVIRONMENT!r}"],
-            next_step=f"set another `server.container_name`, or remove it: docker rm -f {name}",
+            next_step=f"set another `server.container_name`, or remove it: {look.engine_program} rm -f {name}",
         )
     _check_owner(spec, f"the container {name!r}", labels, look, way_out="name")
 

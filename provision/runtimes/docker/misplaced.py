@@ -141,20 +141,21 @@ def _declare(seen: Seen, directory: str) -> str:
 
 
 def _without(seen: Seen) -> str:
-    return f"docker rm -f -v {seen.container_name}"
+    return f"{seen.look.engine_program} rm -f -v {seen.container_name}"
 
 
 def _move(seen: Seen, directory: str) -> str:
     """Return the commands that copy the data to where the declared container looks for it, and keep the old one."""
-    name, place = shlex.quote(seen.container_name), seen.declared_place
+    name, place, program = shlex.quote(seen.container_name), seen.declared_place, seen.look.engine_program
     if place is None:
-        return f"docker stop {name}"
+        return f"{program} stop {name}"
     to = shlex.quote(place.directory)
     refused = f"{{ echo {to} holds data already >&2; exit 1; }}"
     script = f"test ! -e {to}/{_VERSION} || {refused}; mkdir -p {to} && tar -xpC {to}"
     source, volume = shlex.quote(f"{name}:{directory}/."), shlex.quote(f"{place.source}:{place.target}")
     return (
-        f"docker stop -t {_STOP} {name} && docker cp {source} - | docker run --rm -i -u 0 --entrypoint sh "
-        f"-v {volume} {shlex.quote(seen.creation.image)} -c {shlex.quote(script)} && docker rename {name} {name}.old "
-        f"&& provision apply SPEC   (it keeps the old container as {name}.old; or, without the data: {_without(seen)})"
+        f"{program} stop -t {_STOP} {name} && {program} cp {source} - | {program} run --rm -i -u 0 --entrypoint sh "
+        f"-v {volume} {shlex.quote(seen.creation.image)} -c {shlex.quote(script)} "
+        f"&& {program} rename {name} {name}.old && provision apply SPEC   "
+        f"(it keeps the old container as {name}.old; or, without the data: {_without(seen)})"
     )

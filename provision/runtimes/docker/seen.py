@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
 from provision.runtimes import CURRENT_LOGFILES, collected
-from provision.runtimes.docker import compose, declared, layout
+from provision.runtimes.docker import compose, declared, inspected, layout
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.states import (
     IDLE,
@@ -134,9 +134,10 @@ class Seen:
 
     def _observed_container(self, container: Mapping[str, Any]) -> Container:
         brought = (self.own_image or {}).get("Config") or {}
-        same = container["Config"]["Image"] == self.creation.image
+        shown = inspected.as_asked(container, self.creation)
+        same = shown["Config"]["Image"] == self.creation.image
         current = (self.image or {}).get("Id", "") if same else ""
-        found = observed_container(container, brought, current_image_id=current)
+        found = observed_container(shown, brought, current_image_id=current)
         if found.fingerprint == compose.fingerprint(self.creation, whole=True):
             found = replace(found, fingerprint=self.creation.fingerprint)
         declared = (self.creation.body["HostConfig"]["NetworkMode"],)
@@ -260,7 +261,7 @@ class Seen:
     @property
     def log_command(self) -> str:
         """The command that shows the log."""
-        return f"docker logs {self.container_name}"
+        return f"{self.look.engine_program} logs {self.container_name}"
 
     def watch(self) -> ContainerWatch:
         """Return what tells whether the container has ended."""
@@ -268,7 +269,7 @@ class Seen:
 
     def calm(self) -> tuple[Effect, ...]:
         """Stop a container that starts and ends again and again; what it said stays in its log."""
-        seen = self.look.engine(f"/containers/{self.container_name}/json")
+        seen = inspected.container(self.look, self.container_name)
         if seen is None or not (seen["State"]["Restarting"] or seen["RestartCount"]):
             return ()
         return (EngineCall("stop_container", self.container_name, {"timeout": 1}),)

@@ -31,6 +31,7 @@ from provision.runtimes.docker import (
     generations,
     guards,
     halfmade,
+    inspected,
     layout,
     misplaced,
     networks,
@@ -68,7 +69,7 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     uploads: Mapping[str, tuple[str | Secret, int]] = {}
     if not look.engine_is_local:
         creation, uploads = remote.without_host_files(creation, files)
-    container = look.engine(f"/containers/{creation.container}/json")
+    container = inspected.container(look, creation.container)
     image = look.image(creation.image)
     own_image = image
     if container is not None and (image is None or container["Image"] != image["Id"]):
@@ -115,7 +116,8 @@ class DockerSite(Seen):
         restart = (self._call("restart_container"), self._ready)
         in_memory = isinstance(self.spec.server.data, Ephemeral)
         line, file = "host all all all scram-sha-256", '"$PGDATA/pg_hba.conf"'
-        admitting = f"docker exec -u postgres {self.container_name} sh -c 'echo {line} >> {file}; pg_ctl reload'"
+        inside = f"{self.look.engine_program} exec -u postgres {self.container_name}"
+        admitting = f"{inside} sh -c 'echo {line} >> {file}; pg_ctl reload'"
         return Ground(
             self._publish,
             restart,

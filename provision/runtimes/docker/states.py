@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.model import Size, State
 from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
+from provision.runtimes.docker.inspected import COMPOSE_LABELS, signal_name
 from provision.runtimes.docker.layout import is_anonymous
 from provision.runtimes.docker.scripts import DATABASE
 
@@ -93,11 +94,11 @@ def desired_container(creation: Creation, image: Mapping[str, Any]) -> Container
         entrypoint=tuple(body.get("Entrypoint") or image.get("Entrypoint") or ()),
         environment=_without(_environment(body.get("Env", ())), _environment(image.get("Env") or ())),
         labels=_own_labels(body["Labels"], image.get("Labels") or {}),
-        mounts=_mounts(host["Mounts"]),
+        mounts=_mounts([*host["Mounts"], *({"Type": "tmpfs", "Target": each} for each in host.get("Tmpfs") or ())]),
         ports=_ports(host.get("PortBindings", {})),
         networks=(host["NetworkMode"],),
         healthcheck=_healthcheck(body.get("Healthcheck") or image.get("Healthcheck")),
-        stop_signal=body.get("StopSignal") or image.get("StopSignal") or "SIGTERM",
+        stop_signal=signal_name(body.get("StopSignal") or image.get("StopSignal") or "SIGTERM"),
         stop_timeout=int(body.get("StopTimeout") or 10),
         restart=_restart(host.get("RestartPolicy")),
         memory=Size(host.get("Memory") or 0),
@@ -164,7 +165,7 @@ def _without(pairs: Mapping[str, str], brought: Mapping[str, str]) -> dict[str, 
 
 def _own_labels(labels: Mapping[str, str], image: Mapping[str, str]) -> dict[str, str]:
     """Leave out the image's labels, Compose's (another version of it writes others) and those that sum up the rest."""
-    own = {k: v for k, v in labels.items() if not k.startswith("com.docker.compose.") and k not in _SUMS}
+    own = {k: v for k, v in labels.items() if not k.startswith(COMPOSE_LABELS) and k not in _SUMS}
     return _without(own, image)
 
 

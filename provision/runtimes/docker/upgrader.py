@@ -87,7 +87,7 @@ class DockerUpgrader:
         if seen is not None and not generations.is_ours(spec, seen.get("Labels") or {}, site.look):
             raise RefusedError(
                 f"the upgrade would fill the volume {copy!r}, and there is one that is not of this environment",
-                next_step=f"docker volume inspect {copy}",
+                next_step=f"{site.look.engine_program} volume inspect {copy}",
             )
 
     @property

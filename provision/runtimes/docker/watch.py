@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from provision.runtimes import Trouble
-from provision.runtimes.docker import scripts
+from provision.runtimes.docker import inspected, scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ class ContainerWatch:
 
     def __call__(self) -> Trouble | None:
         """Look once."""
-        seen = self._look.engine(f"/containers/{self._name}/json")
+        seen = inspected.container(self._look, self._name)
         if seen is None:
             return Trouble(f"the container {self._name!r} is gone", ())
         state, restarts = seen["State"], seen["RestartCount"]

@@ -1,0 +1,173 @@
+"""Where the engine is: as the ``docker`` command finds it, else at a socket of Docker, Podman, Colima, Rancher Desktop.
+
+An environment stays with the engine whose socket was found first: a file in its directory remembers which. So it does
+not move to another engine, without its data, because that one is started, or its own is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from provision.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DOCKER, PODMAN = "docker", "podman"
+_PROBE_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """Where the engine is (``unix:///var/run/docker.sock``), and who said so where it is not the default place.
+
+    ``tls`` is the directory of the certificates. ``is_named``: the user names this engine, by DOCKER_HOST or a context.
+    """
+
+    url: str
+    source: str
+    tls: Path | None = None
+    is_named: bool = True
+
+    @property
+    def socket_path(self) -> str | None:
+        """The path of the Unix socket, or None for another transport."""
+        return self.url.removeprefix("unix://") if self.url.startswith("unix://") else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether paths of this machine mean something to the engine."""
+        return self.socket_path is not None
+
+    @property
+    def hostname(self) -> str:
+        """The host on which the engine publishes ports."""
+        return "127.0.0.1" if self.is_local else urlsplit(self.url).hostname or "127.0.0.1"
+
+    @property
+    def program(self) -> str:
+        """The program that people use with this engine, as far as its address tells."""
+        return PODMAN if PODMAN in self.url else DOCKER
+
+    def __str__(self) -> str:
+        return f"{self.url} ({self.source})" if self.source else self.url
+
+
+def locate(environ: Mapping[str, str], *, kept: str | None = None, is_old: bool = False) -> EngineAddress:
+    """Find the engine as the ``docker`` command does (DOCKER_HOST, DOCKER_CONTEXT, the current context), else a socket.
+
+    ``kept`` is the address that an environment was made with; ``is_old``: it was made when only Docker's were known.
+    https://docs.docker.com/engine/manage-resources/contexts/
+
+    Raises:
+        UnavailableError: the context cannot be read, or the environment was made with another user's engine.
+    """
+    config = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
+    if host := environ.get("DOCKER_HOST"):
+        tls = Path(environ.get("DOCKER_CERT_PATH") or config) if environ.get("DOCKER_TLS_VERIFY") else None
+        return EngineAddress(host, "from DOCKER_HOST", tls)
+    name = environ.get("DOCKER_CONTEXT") or _current_context(config)
+    if name and name != "default":
+        return _context(config, name)
+    of_docker, of_others = sockets(environ)
+    if kept is not None:
+        if kept.removeprefix("unix://") not in (*of_docker, *of_others):
+            raise _elsewhere(kept)
+        return EngineAddress(kept, "", is_named=False)
+    return EngineAddress(f"unix://{chosen(of_docker if is_old else (*of_docker, *of_others))}", "", is_named=False)
+
+
+def chosen(places: Sequence[str]) -> str:
+    """Return the first socket at which something listens, else the first that is there, else the first place."""
+    there = [path for path in places if Path(path).exists()]
+    return next((path for path in there if len(there) == 1 or _accepts(path)), (*there, *places)[0])
+
+
+def sockets(environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return where Docker puts its socket, and where others do.
+
+    https://github.com/abiosoft/colima/blob/main/docs/FAQ.md ; https://docs.rancherdesktop.io/how-to-guides/using-testcontainers/ ;
+    https://docs.podman.io/en/latest/markdown/podman-system-service.1.html
+    """  # noqa: E501  # addresses
+    home, runtime = environ.get("HOME", ""), environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    of_docker = ("/var/run/docker.sock", f"{home}/.docker/run/docker.sock", f"{runtime}/docker.sock")
+    return of_docker, (
+        f"{home}/.colima/default/docker.sock",
+        f"{home}/.rd/docker.sock",
+        f"{runtime}/podman/podman.sock",
+        f"{home}/.local/share/containers/podman/machine/podman.sock",
+        "/run/podman/podman.sock",
+    )
+
+
+def _accepts(path: str) -> bool:
+    """Tell whether something listens on a socket, and lets us in."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_TIMEOUT)
+        probe.connect(path)
+        return True
+    return False
+
+
+def _elsewhere(kept: str) -> UnavailableError:
+    return UnavailableError(
+        f"the environment was made with the engine at {kept}, where this user has none",
+        evidence=["with another engine, its data would stay behind"],
+        next_step=f"run provision as the user who made it, or name the engine: DOCKER_HOST={kept}",
+    )
+
+
+def _current_context(config: Path) -> str | None:
+    try:
+        return json.loads((config / "config.json").read_bytes()).get("currentContext")  # type: ignore[no-any-return]
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _context(config: Path, name: str) -> EngineAddress:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    try:
+        meta = json.loads((config / "contexts" / "meta" / digest / "meta.json").read_bytes())
+        host = meta["Endpoints"]["docker"]["Host"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnavailableError(
+            f"the docker context {name!r} cannot be read",
+            evidence=[f"{type(error).__name__}: {error}"],
+            next_step="docker context ls",
+        ) from error
+    tls = config / "contexts" / "tls" / digest / "docker"
+    return EngineAddress(host, f"docker context {name!r}", tls if tls.is_dir() else None)
+
+
+def unreachable(address: EngineAddress, error: BaseException) -> UnavailableError:
+    """Return the error for an engine that does not answer: which one was tried, why it failed, what to do."""
+    reason = [f"{type(error).__name__}: {error}"]
+    podman = address.program == PODMAN
+    if isinstance(error, PermissionError):
+        place = address.socket_path or address.url
+        if podman:
+            return UnavailableError(
+                f"permission denied on {place}: it is another user's Podman",
+                evidence=reason,
+                next_step="systemctl --user enable --now podman.socket   (your own)",
+            )
+        return UnavailableError(
+            f"permission denied on {place}: join the group docker",
+            evidence=reason,
+            next_step=f"sudo usermod -aG docker {os.environ.get('USER') or '$USER'}   (then log in again)",
+        )
+    if podman:
+        start = "systemctl --user enable --now podman.socket" if os.getuid() else "systemctl enable --now podman.socket"
+        return UnavailableError(
+            f"no Podman service answers at {address}", evidence=reason, next_step=f"{start}, or name it in DOCKER_HOST"
+        )
+    advice = "start Docker, or name the engine in DOCKER_HOST (docker context ls)"
+    return UnavailableError(f"no Docker engine answers at {address}", evidence=reason, next_step=advice)

@@ -1,0 +1,99 @@
+"""Where the engine is found, and what is said where it does not answer."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provision.errors import UnavailableError
+from provision.system.engine_address import EngineAddress, chosen, locate, sockets, unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEAD, ALIVE, MISSING = "dead", "alive", "missing"
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[list[str]]:
+    """Three places: a socket that nobody listens on, one with a listener, and nothing."""
+    with ExitStack() as stack:
+        for name in (DEAD, ALIVE):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(tmp_path / name))
+            if name == ALIVE:
+                listener.listen()
+                stack.enter_context(listener)
+            else:
+                listener.close()
+        yield [str(tmp_path / name) for name in (MISSING, DEAD, ALIVE)]
+
+
+def test_the_first_socket_that_answers_is_taken(places: list[str]) -> None:
+    missing, dead, alive = places
+    assert chosen(places) == alive
+    assert chosen([missing, dead]) == dead
+    assert chosen([missing]) == missing
+    assert chosen([alive, dead]) == alive
+
+
+def test_each_engine_is_looked_for_where_it_puts_its_socket() -> None:
+    of_docker, of_others = sockets({"HOME": "/home/ada", "XDG_RUNTIME_DIR": "/run/user/1000"})
+    assert of_docker == ("/var/run/docker.sock", "/home/ada/.docker/run/docker.sock", "/run/user/1000/docker.sock")
+    assert of_others == (
+        "/home/ada/.colima/default/docker.sock",
+        "/home/ada/.rd/docker.sock",
+        "/run/user/1000/podman/podman.sock",
+        "/home/ada/.local/share/containers/podman/machine/podman.sock",
+        "/run/podman/podman.sock",
+    )
+
+
+def test_an_engine_that_is_named_is_taken_and_no_other(tmp_path: Path) -> None:
+    address = locate(
+        {"DOCKER_HOST": "tcp://db.example:2375", "HOME": str(tmp_path)}, kept="unix:///var/run/docker.sock"
+    )
+    assert (address.url, address.is_named) == ("tcp://db.example:2375", True)
+    with pytest.raises(UnavailableError, match="the docker context 'colleague' cannot be read"):
+        locate({"DOCKER_CONTEXT": "colleague", "HOME": str(tmp_path)})
+
+
+def test_an_environment_stays_with_the_engine_that_it_was_made_with(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    podman = f"unix://{tmp_path}/podman/podman.sock"
+    assert locate(environ, kept=podman) == EngineAddress(podman, "", is_named=False)
+    with pytest.raises(UnavailableError, match="where this user has none") as caught:
+        locate(environ, kept="unix:///run/user/4242/podman/podman.sock")
+    assert caught.value.next_step is not None
+    assert "DOCKER_HOST=unix:///run/user/4242/podman/podman.sock" in caught.value.next_step
+
+
+def test_an_environment_of_an_older_version_is_looked_for_at_dockers_own_sockets(tmp_path: Path) -> None:
+    colima = tmp_path / ".colima" / "default"
+    colima.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(colima / "docker.sock"))
+        listener.listen()
+        environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+        assert "colima" not in locate(environ, is_old=True).url
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "sentence", "step"),
+    [
+        ("unix:///var/run/docker.sock", PermissionError(), "permission denied on /var/run/docker.sock: join the group",
+         "sudo usermod -aG docker"),
+        ("unix:///run/podman/podman.sock", PermissionError(), "permission denied on /run/podman/podman.sock",
+         "systemctl --user enable --now podman.socket"),
+        ("unix:///run/podman/podman.sock", ConnectionRefusedError(), "no Podman service answers at", "podman.socket"),
+        ("tcp://db.example:2375", TimeoutError(), "no Docker engine answers at tcp://db.example:2375", "start Docker"),
+    ],
+)  # fmt: skip
+def test_what_is_said_where_none_answers(url: str, error: OSError, sentence: str, step: str) -> None:
+    told = unreachable(EngineAddress(url, ""), error)
+    assert told.sentence.startswith(sentence)
+    assert step in (told.next_step or "")
