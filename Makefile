@@ -15,15 +15,15 @@ help: ## List these targets
 
 venv: .venv/.installed ## Create .venv with the project and its pinned dependencies
 
-# The stamp is written last: an installation that was interrupted is done again.
+# The stamp is written last: an installation that was interrupted is done again. It begins with an empty environment, so
+# that another PYTHON, or a dependency that went away, leaves nothing in it.
 .venv/.installed: pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "error: $(PYTHON) cannot create virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "installing into .venv (once; half a minute)" >&2
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip uninstall -qq --yes provision 2>/dev/null  # the distribution's name before provision-postgres
+	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile \
 	  --constraint requirements/dev.txt --editable '.[dev,embedded]'
 	@touch $@

@@ -29,8 +29,8 @@ _MIGRATE: Final = re.compile(r"\bprovision migrate [a-z]+\b(?! --help)")
 """A verb on a tree, which is followed by its spec."""
 _SPEC: Final = re.compile(r" ?\bSPEC\b")
 _OUR_SPEC: Final = re.compile(r"(\bprovision(?: [\w@./:+-]+)+?) SPEC\b")
-_OR: Final = re.compile(r"(?:`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b(?! the ))))")
-"""Where one alternative ends and the next begins; what is quoted or in parentheses is left alone."""
+_OR: Final = re.compile(r"`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b))|(?P<comma>, )")
+"""Where one alternative ends and the next begins; what is quoted or in parentheses is left alone, and so is a list."""
 
 
 def tell(error: BaseException, console: Console) -> int:
@@ -106,9 +106,13 @@ def alternatives(next_step: str) -> list[str]:
     >>> alternatives("wait for it, or give it more time (`timeout`, or `all`); then: provision apply")
     ['wait for it', 'or give it more time (`timeout`, or `all`); then: provision apply']
     """
-    ends = [found.span() for found in _OR.finditer(next_step) if found["or"]]
-    starts = [0, *(end for _, end in ends)]
-    return [next_step[start:end] for start, (end, _) in zip(starts, [*ends, (len(next_step), 0)], strict=True)]
+    found, start, is_list = [], 0, False
+    for each in _OR.finditer(next_step):
+        if each["or"] == "; " or (each["or"] and not is_list):
+            found.append(next_step[start : each.start()])
+            start = each.end()
+        is_list = each["comma"] is not None
+    return [*found, next_step[start:]]
 
 
 def complete(next_step: str | None, spec: str | None, tree: str = "") -> str | None:

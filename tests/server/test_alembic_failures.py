@@ -45,8 +45,8 @@ FAILURES = {
         error: `target: head` is ambiguous: the tree has 2 heads
             beta  make beta  ({here}/migrations/versions/beta.py)
             gamma  ({here}/migrations/versions/gamma.py)
-        next: write `target: heads` to apply all of them, or join them: \
-provision migrate merge {here}/spec.yml -m 'merge' heads
+        next: write `target: heads` to apply all of them
+              or join them: provision migrate merge {here}/spec.yml -m 'merge' heads
         """,
         {f"{VERSIONS}/gamma.py": revision("gamma", "'alpha'")},
     ),
@@ -80,14 +80,16 @@ provision migrate merge {here}/spec.yml -m 'merge' heads
     "a down_revision that no file has": Failure(
         """
         error: {here}/migrations/versions/gamma.py:2 follows revision nowhere, which no file has
-        next: restore the file of revision nowhere (git log --all -S'nowhere' finds it), or correct the id
+        next: restore the file of revision nowhere (git log --all -S'nowhere' finds it)
+              or correct the id
         """,
         {f"{VERSIONS}/gamma.py": revision("gamma", "'nowhere'")},
     ),
     "no down_revision": Failure(
         """
         error: {here}/migrations/versions/gamma.py:1 is revision gamma, and states no `down_revision`
-        next: write the id of the revision that it follows, or `down_revision = None` if it is the first
+        next: write the id of the revision that it follows
+              or `down_revision = None` if it is the first
         """,
         {f"{VERSIONS}/gamma.py": "revision = 'gamma'\n"},
     ),
@@ -113,7 +115,8 @@ provision migrate merge {here}/spec.yml -m 'merge' heads
         error: a revision file cannot be loaded: ModuleNotFoundError: No module named 'shop'
             at {here}/migrations/versions/gamma.py:3
             nothing was migrated
-        next: correct the file, or set `migrations.python` to the interpreter that has what it imports
+        next: correct the file
+              or set `migrations.python` to the interpreter that has what it imports
         """,
         {f"{VERSIONS}/gamma.py": revision("gamma", "'beta'", "import shop.models\n")},
         traceback=True,
@@ -133,8 +136,8 @@ provision migrate merge {here}/spec.yml -m 'merge' heads
         error: env.py failed: ModuleNotFoundError: No module named 'shop'
             at {here}/migrations/env.py:2
             applied now: nothing
-        next: set `migrations.python` to the interpreter that has what env.py imports, or install it for {python}; \
-a module of the project is looked for in `migrations.cwd`, now {here}
+        next: set `migrations.python` to the interpreter that has what env.py imports
+              or install it for {python}; a module of the project is looked for in `migrations.cwd`, now {here}
         """,
         {"migrations/env.py": "from alembic import context\nimport shop.models\n"},
         traceback=True,
@@ -153,8 +156,8 @@ a module of the project is looked for in `migrations.cwd`, now {here}
         """
         error: {here}/python cannot connect: this interpreter has no PostgreSQL driver \
 (psycopg2, psycopg, asyncpg or pg8000)
-        next: set `migrations.python` to the interpreter that has the project's packages, \
-or install one there: {here}/python -m pip install psycopg2-binary
+        next: set `migrations.python` to the interpreter that has the project's packages
+              or install one there: {here}/python -m pip install psycopg2-binary
         """,
         {"python": WITHOUT, **{f"without/{each}.py": ABSENT for each in ("psycopg2", "psycopg", "asyncpg", "pg8000")}},
         more=", python: ./python",
@@ -163,8 +166,8 @@ or install one there: {here}/python -m pip install psycopg2-binary
     "no Alembic": Failure(
         """
         error: {here}/python cannot load Alembic: not here
-        next: set `migrations.python` to the interpreter that has the project's packages, \
-or install them there: {here}/python -m pip install alembic psycopg2-binary
+        next: set `migrations.python` to the interpreter that has the project's packages
+              or install them there: {here}/python -m pip install alembic psycopg2-binary
         """,
         {"python": WITHOUT, "without/alembic.py": ABSENT},
         more=", python: ./python",

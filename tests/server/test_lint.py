@@ -70,11 +70,11 @@ def documented(home: Path, *words: str, code: int) -> dict[str, Any]:
 def test_findings_stand_at_their_operations(tmp_path: Path) -> None:
     spec(tmp_path, alpha=FIRST, beta=SECOND)
     done = run(tmp_path, "--all", "spec.yml", code=1)
-    finding, statement, *_ = done.stdout.splitlines()
-    place, rule, what = finding.split(": ", 2)
-    assert (place, rule) == ("migrations/versions/beta.py:7", "require-concurrent-index-creation")
-    assert " — Use `concurrently`" in what
-    assert statement == "    CREATE INDEX ix_note ON orders (note)"
+    path, finding, advice, statement, *_ = done.stdout.splitlines()
+    assert path == "migrations/versions/beta.py"
+    assert finding.startswith("  line 7: require-concurrent-index-creation: ")
+    assert advice.startswith("      Use `concurrently`")
+    assert statement == "      CREATE INDEX ix_note ON orders (note)"
     assert "lint-test: 1 finding in 1 of 2 revisions from base, 1 ignored by comments" in done.stdout
     found = documented(tmp_path, "alpha:beta", "spec.yml", code=1)
     assert [(each["rule"], each["line"]) for each in found["findings"]] == [("require-concurrent-index-creation", 7)]

@@ -171,6 +171,7 @@ def test_the_spec_is_put_into_the_evidence_too() -> None:
         ('provision psql -- -c "SELECT 1, or 2"', ['provision psql -- -c "SELECT 1, or 2"']),
         ("write `head`, or, to undo them: provision apply", ["write `head`", "or, to undo them: provision apply"]),
         ("name a, b or c", ["name a, b or c"]),
+        ("write head, heads, base, or a revision", ["write head, heads, base, or a revision"]),
         ("order it, orderly", ["order it, orderly"]),
     ],
 )
