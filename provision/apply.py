@@ -28,7 +28,7 @@ from provision.model import (
     WaitReady,
     WriteFile,
 )
-from provision.perform import Performer, advise_room, told
+from provision.perform import Performer, advise_room, explain_loss, told
 from provision.runtimes import SUPERUSER
 from provision.runtimes.docker import ENGINE
 from provision.spec.parameters import MAJORS
@@ -244,6 +244,7 @@ class Run:
             told(effect, performer)
         except ProvisionError as failure:
             advise_room(failure, performer.world)
+            explain_loss(failure, performer.world)
             of_settings = isinstance(effect, ReloadSettings | WaitReady | ServerCall)
             if self.restores and (of_settings or step.address.kind == settings.KIND):
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))

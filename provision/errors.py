@@ -38,6 +38,8 @@ class ProvisionError(Exception):
     """
 
     exit_code: ClassVar[int] = EXIT_FAILED
+    server_is_gone: bool = False
+    """Whether the server or its connection went away, so that what was asked of it is not to blame."""
     undone: tuple[str, ...] = ()
     revisions: Mapping[str, str] = MappingProxyType({})
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import singledispatchmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, StepFailedError, UnknownRevisionError
+from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError
 from provision.kinds import role
 from provision.kinds.database import MAINTENANCE
 from provision.model import (
@@ -34,11 +35,10 @@ from provision.model import (
 )
 from provision.observe import explain
 from provision.runtimes import phases
-from provision.system import files
+from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
-    from provision.errors import ProvisionError
     from provision.model import Endpoint, Plan, Progress
     from provision.observe import World
     from provision.system.alembic.migrate import Migrated, MigrationEvent
@@ -303,6 +303,20 @@ def told(effect: Effect, performer: Performer) -> None:
             raise
         path = Path(os.fsdecode(error.filename))
         raise files.failure(error, f"{path} cannot be used", path) from error
+    except Exception as error:
+        if isinstance(error, ProvisionError) or (failure := postgres.failure(error)) is None:
+            raise
+        raise failure from error
+
+
+def explain_loss(failure: ProvisionError, world: World) -> None:
+    """Say what became of a server of ours that went away, and what helps."""
+    if not failure.server_is_gone or not world.site.is_ours:
+        return
+    with suppress(ProvisionError):  # an engine that is gone, too, is told by the next look
+        found = world.site.fate()
+        failure.evidence = (*failure.evidence, *found.evidence)
+        failure.next_step = found.next_step or failure.next_step
 
 
 def advise_room(failure: ProvisionError, world: World) -> None:

@@ -150,6 +150,9 @@ class Site(Protocol):
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
         """Return the lines of the server's log, or None where there is no server yet."""
 
+    def fate(self) -> Trouble:
+        """Return what became of a server that went away while we worked on it; its sentence is empty."""
+
     def collected_log(self) -> str:
         """Return the command that shows the log that the server writes into files of its own; empty: it does not.
 

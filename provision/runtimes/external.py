@@ -13,6 +13,7 @@ from provision.errors import ProvisionError, RefusedError
 from provision.kinds import Ground
 from provision.model import Action, Address, Endpoint, RemovePath, State, Status, Step
 from provision.model.sql import identifier
+from provision.runtimes import Trouble
 from provision.spec.model import PasswordGenerated
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Effect, RunLocalSql, Secret, Unknown, WriteFile
-    from provision.runtimes import Look, Trouble
+    from provision.runtimes import Look
     from provision.spec.model import Spec
 
 TEMPLATES: tuple[str, ...] = ()
@@ -162,6 +163,10 @@ class ExternalSite:
             evidence=["`runtime: external`: provision sees only what a connection shows"],
             next_step="read it where the server is run; SHOW log_destination tells how it is written",
         )
+
+    def fate(self) -> Trouble:
+        """Return nothing: only its operator knows."""
+        return Trouble("", ())
 
     def collected_log(self) -> str:
         """Return nothing: where it logs is its operator's business."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.system import libpq
+from provision.system.lost import is_lost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,6 +66,7 @@ class LoginError(UnavailableError):
             evidence=[line for line in message.splitlines() if line.strip()],
         )
         self.login = login
+        self.server_is_gone = login in (Login.NO_SERVER, Login.STARTING)
 
     @property
     def words(self) -> str:
@@ -211,6 +213,30 @@ def execute(endpoint: Endpoint, database: str, statements: Sequence[str]) -> Non
                     next_step="provision psql SPEC -- -c 'SHOW default_transaction_read_only'   (who has set that?)",
                 ) from error
             except psycopg2.Error as error:
+                if is_lost(error.pgcode, str(error)):
+                    raise gone(error, f"the server ran: {statement}") from error
                 raise StepFailedError(
                     "the server refused a statement", evidence=[statement, *str(error).splitlines()]
                 ) from error
+
+
+def failure(error: Exception) -> StepFailedError | None:
+    """Return the error of ours for one that the driver raised; None: it is somebody else's."""
+    import psycopg2
+
+    if not isinstance(error, psycopg2.Error):
+        return None
+    if is_lost(error.pgcode, str(error)):
+        return gone(error, "it was asked for something")
+    return StepFailedError("the server refused a statement", evidence=str(error).splitlines())
+
+
+def gone(error: BaseException, doing: str) -> StepFailedError:
+    """Return the error for a connection that was lost in the middle of something."""
+    failure = StepFailedError(
+        f"the connection to the server was lost while {doing}",
+        evidence=str(error).splitlines(),
+        next_step="provision status SPEC   # whether it runs; then the same command again",
+    )
+    failure.server_is_gone = True
+    return failure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
-from provision.runtimes import CURRENT_LOGFILES, collected
+from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, fate
 from provision.runtimes.docker import compose, declared, inspected, layout
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.states import (
@@ -273,6 +273,12 @@ class Seen:
         if seen is None or not (seen["State"]["Restarting"] or seen["RestartCount"]):
             return ()
         return (EngineCall("stop_container", self.container_name, {"timeout": 1}),)
+
+    def fate(self) -> Trouble:
+        """Return what became of the container."""
+        seen = inspected.container(self.look, self.container_name)
+        lines = self.look.container_lines(self.container_name, 60) if seen is not None else ()
+        return fate.of_container(self.container_name, seen, lines)
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the container's files; empty where the server writes none."""

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from provision.runtimes import Trouble
+from provision.runtimes import Trouble, fate
 from provision.runtimes.docker import inspected, scripts
 
 if TYPE_CHECKING:
@@ -74,13 +74,14 @@ class ContainerWatch:
         if state["Status"] == "paused":
             return Trouble(f"the container {self._name!r} is paused", ())
         why = f"ended with exit code {state['ExitCode']}"
-        if state["OOMKilled"]:
-            why = "was killed for lack of memory"
+        is_killed = state["OOMKilled"] or (state["ExitCode"] == fate.KILLED and not state["Running"])
+        if is_killed:
+            why = fate.killed(state)
         elif state["Running"] and not state["Restarting"]:
             why = "ended, was started again by the engine,"
         sentence = f"the server in the container {self._name!r} {why} while it should become ready"
         said = self._look.container_lines(self._name, _LOG_LINES)
         lines = telling(said)
         advice = [_ADVICE] if any(_HALF_MADE in line for line in lines) else []
-        next_step = scripts.AGAIN if scripts.has_failed(said) else ""
+        next_step = scripts.AGAIN if scripts.has_failed(said) else fate.MORE_MEMORY if is_killed else ""
         return Trouble(sentence, (*([state["Error"]] if state["Error"] else []), *lines, *advice), next_step=next_step)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
-from provision.runtimes import CURRENT_LOGFILES, collected
+from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, fate
 from provision.runtimes.embedded import guards, states
 from provision.runtimes.embedded.commands import programs
 from provision.runtimes.embedded.watch import ProcessWatch
@@ -168,6 +168,10 @@ class Seen:
     def calm(self) -> tuple[Effect, ...]:
         """Nothing starts the server again by itself."""
         return ()
+
+    def fate(self) -> Trouble:
+        """Return what the log tells of the server's end."""
+        return fate.of_log(self.look.machine.last_lines(self.places.log, 60))
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the data directory; empty where the server writes none."""

@@ -22,6 +22,7 @@ from provision.system.alembic.advice import after_program
 from provision.system.alembic.events import MigrationEvent
 from provision.system.alembic.process import environment
 from provision.system.alembic.standstill import SelfBlockedError, Standstill
+from provision.system.lost import is_lost
 from provision.system.postgres import tls
 
 if TYPE_CHECKING:
@@ -195,6 +196,9 @@ def _failed(run: Run, status: int, text: str) -> StepFailedError:
         sentence = f"revision {run.graph.describe(failure.revision)} failed: {sentence}"
     told = (("", failure.message), ("statement: ", failure.statement), ("at ", failure.place))
     evidence = [f"{before}{each}" for before, each in told if each] or text.splitlines()[-_LINES:]
+    raised = [line for line in text.splitlines()[-_LINES:] if "Error" in line.partition(":")[0]]
+    if any(is_lost(None, each) for each in (failure.message or "", *raised)):
+        return alembic_errors.lost(f"the connection to the server was lost while {program} ran", evidence, truth)
     return StepFailedError(
         sentence,
         evidence=[*evidence, *truth.lines],

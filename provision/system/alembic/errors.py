@@ -16,6 +16,7 @@ from provision.model import MASK
 from provision.revisions import check
 from provision.system.alembic.advice import after_env, after_failure, after_prepare, missing_import, url_way
 from provision.system.alembic.process import secrets_of
+from provision.system.lost import is_lost, is_refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,8 +81,32 @@ class Truth:
 
 def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str, truth: Truth) -> ProvisionError:
     """Return the error for a child that reported one."""
-    error = _before_env(event, files, python) or _in_env(event, files, python, truth)
+    error = _gone(event, truth) or _before_env(event, files, python) or _in_env(event, files, python, truth)
     error.add_note(f"In the migration process ({python}):\n{event['traceback']}")
+    return error
+
+
+def _gone(event: Mapping[str, Any], truth: Truth) -> ProvisionError | None:
+    """Return the error for a server that went away: neither the revision nor ``env.py`` is to blame for that.
+
+    An address where nothing listens can also be one that ``env.py`` has made up; the server is gone if we miss it, too.
+    """
+    # What is raised in the end may only be that a transaction cannot be rolled back any more.
+    said = [str(event["message"]), *[line for line in str(event["traceback"]).splitlines() if line[:1].isalpha()]]
+    is_missed = truth.is_asked and truth.rows is None
+    message = next((each for each in said if is_lost(event["sqlstate"], each)), None)
+    message = message or next((each for each in said if is_missed and is_refused(each)), None)
+    if message is None:
+        return None
+    revision = event["revision"]
+    doing = f"revision {truth.graph.describe(revision)} ran" if revision else "env.py ran"
+    return lost(f"the connection to the server was lost while {doing}", [message, *_statement(event)], truth)
+
+
+def lost(sentence: str, said: Sequence[str], truth: Truth) -> StepFailedError:
+    """Return the error for a connection that was lost, with what is applied."""
+    error = StepFailedError(sentence, evidence=[*said, *truth.lines], next_step=truth.next_step)
+    error.server_is_gone = True
     return error
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import LockedError, UnavailableError
 from provision.system.alembic.process import CHILD_NAME
+from provision.system.lost import is_lost
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ class LockConnection:
                 cursor.execute(sql, parameters or None)
                 return cursor.fetchall()
         except psycopg2.Error as error:
-            raise UnavailableError(
+            failure = UnavailableError(
                 "the connection that holds the migration lock was lost",
                 evidence=str(error).splitlines(),
                 next_step="provision status SPEC",
-            ) from error
+            )
+            failure.server_is_gone = is_lost(error.pgcode, str(error))
+            raise failure from error
 
     def write(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> str | None:
         """Run statements in one transaction that hardly waits; return the server's words when it refuses them."""

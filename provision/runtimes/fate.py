@@ -1,0 +1,53 @@
+"""What became of a server that went away while we worked on it, as its log and the engine tell."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from provision.runtimes import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_TELLING = re.compile(
+    r"terminated by signal|out of memory|PANIC:|shutdown request|was interrupted|not properly shut down", re.IGNORECASE
+)
+_SHOWN = 4
+_KILLED = re.compile(r"terminated by signal 9\b")
+KILLED = 137
+"""The exit code of a container whose first process was ended by SIGKILL: 128 + 9."""
+MORE_MEMORY = "give the server more memory (`server.resources.memory`, or the machine), then: provision apply SPEC"
+_AGAIN = "provision status SPEC   # whether it runs; then the same command again, it goes on from what was done"
+
+
+def of_log(lines: Sequence[str]) -> Trouble:
+    """Return what the last lines of a server's log tell of its end."""
+    found = [line for line in lines if _TELLING.search(line)][-_SHOWN:]
+    if not any(_KILLED.search(line) for line in found):
+        return Trouble("", tuple(found), next_step=_AGAIN)
+    why = "a process of the server was killed (signal 9): the kernel does that for lack of memory"
+    return Trouble("", (why, *found), next_step=MORE_MEMORY)
+
+
+def of_container(name: str, seen: Mapping[str, Any] | None, lines: Sequence[str]) -> Trouble:
+    """Return what the engine and the log tell of a container."""
+    if seen is None:
+        return Trouble("", (f"the container {name!r} is gone",), next_step="provision apply SPEC")
+    state, logged = seen["State"], of_log(lines)
+    if state.get("OOMKilled") or (state["ExitCode"] == KILLED and not state["Running"]):
+        return Trouble("", (f"the container {name!r} {killed(state)}", *logged.evidence), next_step=MORE_MEMORY)
+    if not state["Running"]:
+        said = f"the container {name!r} is {state['Status']}, with exit code {state['ExitCode']}"
+        return Trouble("", (said, *logged.evidence), next_step=logged.next_step)
+    if seen.get("RestartCount"):
+        said = f"the container {name!r} ended, and the engine started it again"
+        return Trouble("", (said, *logged.evidence), next_step=logged.next_step)
+    return logged
+
+
+def killed(state: Mapping[str, Any]) -> str:
+    """Say that a container was killed, and why, as far as the engine knows."""
+    if state.get("OOMKilled"):
+        return "was killed for lack of memory"
+    return f"was killed (exit code {KILLED}): by the kernel for lack of memory, or by `docker kill`"
