@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 import time
 import traceback
@@ -161,8 +162,22 @@ def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
         "statement": error.statement if hidden else None,  # type: ignore[attr-defined]
         "place": error.place if isinstance(error, IncompleteError) else _place(error, progress.own),
         "clean": progress.commits == 0,
+        "address": _address(error),
+        "versions": {
+            name: str(getattr(sys.modules.get(name), "__version__", "")) for name in ("alembic", "sqlalchemy")
+        },
         "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     }
+
+
+def _address(error: BaseException) -> str | None:
+    """Return the address of a connection that failed, where the driver's own variables tell: ``host:port``."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        host, port = frame.f_locals.get("host"), frame.f_locals.get("port")
+        if isinstance(host, str) and str(port).isdigit():
+            found = f"{host}:{port}"
+    return found
 
 
 def _stage(error: BaseException, progress: Progress) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+from provision.revisions import variables
+
 _NAME = r"""\(?\s*f?["']([A-Za-z_][\w.-]*)["']"""
 _URL_LIKE = re.compile(r"(?i)(url|uri|dsn|database|conn|postgres|pg|db)")
+_CONNECTIONS = re.compile(r"(?i)conn|engine|bind")
 _READS = (
-    ("attributes", rf"attributes\s*(?:\.get\s*\(|\[|\.setdefault\s*\(|\.pop\s*\()\s*{_NAME}", "{}: true"),
+    ("attributes", rf"attributes\s*\[\s*{_NAME}", "{}: true"),
     ("x", rf"get_x_argument\s*\([^)]*\)\s*(?:\.get\s*\(|\[)\s*{_NAME}", "{}: '{{url}}'"),
     ("options", rf"get_(?:main|alembic)_option\s*{_NAME}", "{}: '{{url}}'"),
     ("options", rf"get_section_option\s*\([^,]+,\s*{_NAME}", "{}: '{{url}}'"),
@@ -28,7 +31,8 @@ def ways_in(env: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for key, pattern, form in _READS:
         for name in re.findall(pattern, env):
-            if name not in _OURS and (key == "attributes" or _URL_LIKE.search(name)):
+            wanted = _CONNECTIONS if key == "attributes" else _URL_LIKE
+            if name not in _OURS and wanted.search(name) and variables.part(name) in (None, "url"):
                 found[f"{key}: {{{form.format(name)}}}"] = None
     return tuple(found)
 

@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from provision.revisions.hints import settings_module, wants_preparation, ways_in
+from provision.revisions.urls import ways
+from provision.revisions.variables import part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,15 @@ _IMPORTS = {
     "postgresql": "from sqlalchemy.dialects import postgresql",
     "sqlmodel": "import sqlmodel",
 }
+_NOT_CONNECTED = {
+    *("OperationalError", "ConnectionRefusedError", "gaierror", "ConnectionTimeout", "ConnectionResetError"),
+    *("ConnectionDoesNotExistError", "CannotConnectNowError", "InvalidPasswordError", "InterfaceError"),
+}
+_ADDRESSES = (
+    re.compile(r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)'),
+    re.compile(r"Connect call failed \('([^']+)', (\d+)"),
+)
+_OPTION_WAY = 'hand env.py the option that it reads; write under `migrations`: options: {url: "{url}"}'
 _URL_WAY = (
     "let env.py connect with the URL of its configuration: "
     'url = config.get_main_option("sqlalchemy.url") or os.environ["DATABASE_URL"]'
@@ -102,27 +113,98 @@ def after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], pyth
         return f"add `{line}` to env.py, and run the same command again"
     if "requires an async driver" in message:
         return f"install a driver that env.py's asynchronous engine can use: {python} -m pip install asyncpg"
+    if kind == "ModuleNotFoundError" and message == "No module named 'psycopg'" and _is_since(event, (2, 1)):
+        return (
+            "SQLAlchemy 2.1 takes psycopg for a URL that names no driver: name one, as in `postgresql+psycopg2://`"
+            f" (`url_driver` for the URL that provision hands in), or: {python} -m pip install 'psycopg[binary]'"
+        )
     if kind in {"ModuleNotFoundError", "ImportError"}:
         return _interpreter_way(location, python)
-    if kind in {"OperationalError", "InvalidPasswordError"} or event["sqlstate"]:
-        return url_way(tree, location)
+    if is_connection(event) or _lacks_url(kind, message):
+        return url_way(tree, location, fallback=_OPTION_WAY if (kind, message) == ("KeyError", "'url'") else _URL_WAY)
+    if event["sqlstate"]:
+        return "correct the statement in env.py, and run the same command again"
     return "correct env.py or what it needs, and run the same command again"
 
 
-def url_way(tree: Migrations, location: Location) -> str:
+def is_connection(event: Mapping[str, Any]) -> bool:
+    """Tell whether a connection was not made, as psycopg, asyncpg and the system say it."""
+    state = event["sqlstate"]
+    return state[:2] in ("08", "28") or state == "3D000" if state else event["type"] in _NOT_CONNECTED
+
+
+def addresses(event: Mapping[str, Any], server: str) -> list[str]:
+    """Return a line that compares where ``env.py`` wanted to connect with where the server is; none if they agree."""
+    if not is_connection(event) or not server:
+        return []
+    said = next((match for each in _ADDRESSES if (match := each.search(str(event["message"])))), None)
+    tried = f"{said[1]}:{said[2]}" if said else event.get("address")
+    return [f"env.py connects to {tried}, the declared server is {server}"] if tried and tried != server else []
+
+
+def too_old(event: Mapping[str, Any], python: str) -> tuple[str, str] | None:
+    """Return the sentence on an Alembic or SQLAlchemy that is too old for what is asked of it, and what to install."""
+    versions = event.get("versions") or {}
+    for package, name, needed, matters in (
+        ("alembic", "Alembic", "1.16", "toml_file" in str(event["message"])),
+        ("sqlalchemy", "SQLAlchemy", "1.4", True),
+    ):
+        found = versions.get(package)
+        if matters and found and _numbers(found) < _numbers(needed):
+            why = " for pyproject.toml" if package == "alembic" else ""
+            sentence = f"{python} has {name} {found}, and {needed} or newer is needed{why}"
+            return sentence, f"{python} -m pip install '{package}>={needed}'"
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in re.findall(r"\d+", version)[:2])
+
+
+def _is_since(event: Mapping[str, Any], version: tuple[int, ...]) -> bool:
+    return _numbers((event.get("versions") or {}).get("sqlalchemy", "")) >= version
+
+
+def _lacks_url(kind: str, message: str) -> bool:
+    """Tell whether ``env.py`` was not given a variable or an option that it makes its URL of."""
+    if kind == "KeyError":
+        name = message.strip("'")
+        return name == "url" or part(name) is not None
+    if kind == "ValidationError":
+        return any(part(line.strip()) for line in message.splitlines())
+    return kind in ("ArgumentError", "NoSuchModuleError")
+
+
+def url_way(tree: Migrations, location: Location, *, fallback: str = "") -> str:
     """Say how this ``env.py`` can be told the URL: with the keys of the spec that fit what it reads."""
     if tree.command:
         return "give the program the URL under `env`, for example `env: {DATABASE_URL: '{url}'}`"
     text = _text(location.env)
-    ways = [each for each in ways_in(text) if not _is_given(each, tree)]
-    if ways:
-        return f"tell env.py the URL; it reads what this line in `migrations` sets: {' or '.join(ways[:3])}"
+    found = ways(text, lambda name: _module(name, location))
+    lines = []
+    for key, of in (("env", found.env), ("options", found.options), ("x", found.x)):
+        missing = {name: value for name, value in of.items() if name not in getattr(tree, key)}
+        if missing:
+            lines.append(f"{key}: {{{', '.join(f'{name}: {value!r}' for name, value in missing.items())}}}")
+    lines = lines or [each for each in ways_in(text) if not _is_given(each, tree)][:3]
+    if lines:
+        return f"tell env.py the URL; it reads what this line in `migrations` sets: {' or '.join(lines)}"
     if module := settings_module(text):
         return (
             f"tell env.py the URL: it takes it from {module}, so set under `env` the variable which that reads, "
             "for example `env: {DATABASE_URL: '{url}'}`"
         )
-    return _URL_WAY
+    return fallback or _URL_WAY
+
+
+def _module(name: str, location: Location) -> tuple[str, str] | None:
+    """Return the package and the text of a module of the project, looked for where ``env.py`` finds it."""
+    path = name.replace(".", "/")
+    for root in (location.cwd, location.cwd / "src", *location.script.parents[:3]):
+        for file, package in ((f"{path}.py", name.rpartition(".")[0]), (f"{path}/__init__.py", name)):
+            if path and (root / file).is_file():
+                return package, _text(root / file)
+    return None
 
 
 def _is_given(way: str, tree: Migrations) -> bool:

@@ -14,7 +14,15 @@ from provision.child.channel import masked_forms
 from provision.errors import ProvisionError, StepFailedError
 from provision.model import MASK
 from provision.revisions import check
-from provision.system.alembic.advice import after_env, after_failure, after_prepare, missing_import, url_way
+from provision.system.alembic.advice import (
+    addresses,
+    after_env,
+    after_failure,
+    after_prepare,
+    missing_import,
+    too_old,
+    url_way,
+)
 from provision.system.alembic.process import secrets_of
 from provision.system.lost import is_lost, is_refused
 
@@ -60,6 +68,8 @@ class Truth:
     waits: Sequence[str] = ()
     is_asked: bool = True
     """False where nothing was to be changed, so that it does not matter what is applied."""
+    server: str = ""
+    """The address of the declared server: ``host:port``."""
 
     @property
     def lines(self) -> list[str]:
@@ -113,6 +123,8 @@ def lost(sentence: str, said: Sequence[str], truth: Truth) -> StepFailedError:
 def _before_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> ProvisionError | None:
     tree, _ = files
     first, more, what, place = _parts(event)
+    if event["stage"] in ("import", "config") and (old := too_old(event, python)):
+        return StepFailedError(old[0], next_step=old[1])
     match event["stage"]:
         case "import":
             return StepFailedError(
@@ -202,7 +214,14 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
                 next_step=after_failure(event, truth),
             )
         case _:
-            evidence = [*more, *_statement(event), *place, *_words(event), *truth.lines]
+            evidence = [
+                *more,
+                *addresses(event, truth.server),
+                *_statement(event),
+                *place,
+                *_words(event),
+                *truth.lines,
+            ]
             error = StepFailedError(
                 f"env.py failed: {what}", evidence=evidence, next_step=after_env(event, files, python)
             )

@@ -74,6 +74,10 @@ class Run:
     waits: dict[tuple[int, int], str] = field(default_factory=dict)
     waits_for_itself: bool = False
 
+    @property
+    def _address(self) -> str:
+        return f"{self.endpoint.host}:{self.endpoint.port}"
+
     def rows(self) -> tuple[str, ...] | None:
         """Return the rows of the version table, or None where there is none."""
         return version_table.read_rows(self.tree, self.lock)
@@ -83,8 +87,10 @@ class Run:
         with suppress(UnavailableError):
             upgrade = self.effect.direction == "upgrade"
             left = alembic_watch.leftovers(self.lock, self.tree, self.before) if upgrade else ()
-            return alembic_errors.Truth(self.graph, self.rows() or (), left, tuple(self.waits.values()))
-        return alembic_errors.Truth(self.graph, None, (), tuple(self.waits.values()))
+            return alembic_errors.Truth(
+                self.graph, self.rows() or (), left, tuple(self.waits.values()), server=self._address
+            )
+        return alembic_errors.Truth(self.graph, None, (), tuple(self.waits.values()), server=self._address)
 
     def fates(self) -> dict[str, str]:
         """Return what became of each revision, by what the version table holds now; nothing where it cannot be read."""
