@@ -367,10 +367,15 @@ class _Reading:
             )
         elif source:
             declared = mapping(mapping(content.get("volumes")).get(source))
-            volume = text(declared.get("name")) or f"PROJECT_{source}"
-            where = "" if declared.get("name") else " (docker volume ls shows the name)"
-            line = f"`data: {{volume: {volume}}}` under `server`{where}"
+            volume = text(declared.get("name")) or f"{self._project(content)}_{source}"
+            line = f"`data: {{volume: {volume}}}` under `server`"
             self._remarks.append(f"to go on with the data of {name}: {first}; then write {line}")
+
+    def _project(self, content: Mapping[str, Any]) -> str:
+        """Return the name of the Compose project: in the file, in ``.env``, else that of the file's directory."""
+        named = text(content.get("name")) or self._known.get("COMPOSE_PROJECT_NAME", "")
+        folder = self._path.rpartition("/")[0].rpartition("/")[2] or self._directory.path.name
+        return named or re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("-_")
 
 
 def _repository(image: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     """The name of a module → its name as a package's or module's, and its text; None where the project has none."""
 
 _MOST_MODULES = 100
+_TEMPLATES = {"credentials": "{user}:{password}"}
 _URL_LIKE = re.compile(r"(?i)url|uri|dsn|conninfo")
 _SCHEME = re.compile(r"\b(postgres(?:ql)?(?:\+\w+)?)://")
 _BARE = re.compile(r"""\b(?:replace|startswith|removeprefix|split|sub)\(\s*r?["']\^?(postgres(?:ql)?)(?::|["'])""")
@@ -63,7 +64,7 @@ def ways(text: str, find: Find, samples: Mapping[str, str] | None = None) -> Way
     urls = [each for each, what in named.items() if what == "url"]
     sources = [text, *(source for _, source, _ in modules)]
     return Ways(
-        env={each.name: "{" + what + "}" for each, what in named.items()},
+        env={each.name: _TEMPLATES.get(what, f"{{{what}}}") for each, what in named.items()},
         options=_options(env),
         x=dict.fromkeys(_looked_up(env, "get_x_argument"), "{url}"),
         attributes=tuple(dict.fromkeys(_attributes(env))),

@@ -28,6 +28,7 @@ _PARTS = {
     "host": ("host", "hostname", "server", "address", "addr"),
     "port": ("port",),
     "database": ("name", "db", "database", "dbname"),
+    "credentials": ("credentials", "creds"),
 }
 _LIBPQ = {"PGUSER": "user", "PGPASSWORD": "password", "PGHOST": "host", "PGPORT": "port", "PGDATABASE": "database"}
 _ENVIRON = re.compile(r"(?:\w+\.)?(?:environ|env)")

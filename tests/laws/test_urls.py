@@ -34,6 +34,7 @@ def test_parts_and_urls_are_told_apart_by_their_names() -> None:
         "host": "POSTGRES_SERVER DB_HOST PGHOST DATABASE_HOSTNAME",
         "port": "POSTGRES_PORT PGPORT",
         "database": "POSTGRES_DB DB_NAME PGDATABASE DATABASE_NAME",
+        "credentials": "DATABASE_CREDENTIALS DB_CREDS",
         None: "REDIS_URL PORT HOST DB TEST_DATABASE_URL MYSQL_DB_HOST SMTP_HOST DB_POOL_SIZE SERVER_PORT SENTRY_DSN",
     }
     assert {what: [name for name in names.split() if part(name) != what] for what, names in of.items()} == {
@@ -49,6 +50,7 @@ def test_parts_and_urls_are_told_apart_by_their_names() -> None:
         ('url = config("DATABASE_URL", cast=str)', Ways(env={"DATABASE_URL": "{url}"})),
         ('url = env.str("DATABASE_URL")', Ways(env={"DATABASE_URL": "{url}"})),
         ('url = app.config["SQLALCHEMY_DATABASE_URI"]', Ways()),
+        ('who = config("DB_CREDENTIALS", cast=Secret)', Ways(env={"DB_CREDENTIALS": "{user}:{password}"})),
         ('url = os.environ["REDIS_URL"]', Ways()),
         ('url = context.get_x_argument(as_dictionary=True).get("dburl")', Ways(x={"dburl": "{url}"})),
         ('args = context.get_x_argument(as_dictionary=True)\nurl = args["db_url"]', Ways(x={"db_url": "{url}"})),

@@ -48,7 +48,9 @@ class Project(Embedded):
             self.environ |= dotenv.read((self.directory / ".env").read_text())
 
     def begin(self) -> str:
-        return self.run("init", "--name", self.name, "--image", "postgres:18", "--port", "auto", spec=False).all
+        said = self.run("init", "--name", self.name, "--image", "postgres:18", "--port", "auto", spec=False).all
+        self.spec.write_text(self.spec.read_text().replace("server:\n", "server:\n  runtime: embedded\n"))
+        return said
 
 
 @pytest.fixture
