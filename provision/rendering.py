@@ -95,7 +95,9 @@ def _joined(parts: Iterable[str]) -> str:
             message = f"it makes more than {LARGEST >> 20} MiB of text"
             raise ValueError(message)
         found.append(part)
-    return "".join(found)
+    text = "".join(found)
+    text.encode()  # what is no text at all, such as half of a surrogate pair, can be written nowhere
+    return text
 
 
 def _data(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from provision.system.engine import locate
+from provision.system.engine_address import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,6 +30,9 @@ MAJOR = "provision.major"
 DECLARED = "provision.declared"
 CONFIG_HASH = "com.docker.compose.config-hash"
 
+# https://github.com/moby/moby/blob/master/daemon/names/names.go ; https://pkg.go.dev/github.com/distribution/reference
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_IMAGE = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9_.:/@\[\]-]*")
 _TOP_KEYS = {"name", "services", "secrets", "volumes", "networks", "version"}
 
 
@@ -110,9 +113,10 @@ class _Reader:
             raise self._error(f"{len(services)} services are declared; this tool runs exactly one")
         ((service_name, service),) = services.items()
         self._only(service, {*TRANSLATIONS, *_HANDLED, *networks.KEYS}, f"service {service_name!r}")
-        for key in ("image", "container_name"):
+        for key, pattern in (("image", _IMAGE), ("container_name", _NAME)):
             if not isinstance(service.get(key), str):
                 raise self._error(f"service {service_name!r} has no {key!r}")
+            self._named(service[key], pattern, f"service {service_name!r}, {key}")
         self.project = str(document.get("name") or service["container_name"])
         volumes = self._volumes(document)
         try:
@@ -143,6 +147,11 @@ class _Reader:
             raise self._error(f"{where} is not a mapping")
         return found
 
+    def _named(self, name: str, pattern: re.Pattern[str], where: str) -> None:
+        """Refuse what the engine could not have made: it would be asked for something else."""
+        if not pattern.fullmatch(name) or "/.." in name:
+            raise self._error(f"{where}: {name!r} is not a name")
+
     def _list(self, found: object, where: str) -> list[Any]:
         if found is not None and not isinstance(found, list):
             raise self._error(f"{where} is not a list")
@@ -154,6 +163,7 @@ class _Reader:
             declared = self._mapping(each, f"volume {key!r}")
             self._only(declared, {"name", "labels"}, f"volume {key!r}")
             name = declared.get("name", f"{self.project}_{key}")
+            self._named(str(name), _NAME, f"volume {key!r}, name")
             given = self._mapping(declared.get("labels"), f"volume {key!r}, labels:")
             labels = {str(k): str(v) for k, v in given.items()}
             own = {"com.docker.compose.project": self.project, "com.docker.compose.volume": str(key)}
