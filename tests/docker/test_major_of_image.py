@@ -45,6 +45,22 @@ def test_an_image_of_another_major_is_refused_before_anything_is_made(
     assert environment.query("SELECT name FROM userdata") == [("Zoë",)]
 
 
+def test_a_volume_that_was_labelled_by_a_wrong_tag_is_used(
+    environment: Environment, tagged: Callable[[str], str]
+) -> None:
+    """As those that earlier versions have made of such an image: the data itself counts."""
+    labels = {"provision.environment": environment.name, "provision.directory": str(environment.directory),
+              "provision.major": "16"}  # fmt: skip
+    environment.engine.client.create_volume(f"{environment.name}-data", labels=labels)
+    environment.server(image=tagged("16"), major=17).apply()
+    environment.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    environment.settled()
+    environment.run("destroy")
+    environment.apply()
+    assert environment.query("SELECT answer FROM kept") == [(42,)]
+    environment.settled()
+
+
 def test_a_tag_without_a_version_takes_the_one_of_the_image(
     environment: Environment, tagged: Callable[[str], str]
 ) -> None:

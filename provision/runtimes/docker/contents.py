@@ -60,7 +60,8 @@ def check_new(seen: Seen, container: str) -> tuple[CheckData, ...]:
         must_hold = holds_something and _found(seen, data.path, after.below) is None
     else:
         volume = seen.volumes.get(after.source)
-        holds_something = volume is not None and MAJOR not in (volume.get("Labels") or {})
+        label = str(seen.spec.server.major)
+        holds_something = volume is not None and (volume.get("Labels") or {}).get(MAJOR) != label
     return (CheckData(container, after.target, must_hold, after.below),) if holds_something else ()
 
 

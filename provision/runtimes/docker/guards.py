@@ -85,7 +85,7 @@ def check_major(
     if not spec.server.major:
         return  # the image says it once it was pulled
     for each, volume in volumes.items():
-        if _shows_its_major(spec, each, container):
+        if _shows_its_major(spec, each, volume, container):
             continue
         if (major := ((volume or {}).get("Labels") or {}).get(MAJOR)) not in (None, str(spec.server.major)):
             raise other_major(spec, f"the volume {each!r}", str(major), generations=generations)
@@ -97,11 +97,19 @@ def check_major(
             raise other_major(spec, f"the data of the container {name!r}", major, generations=generations)
 
 
-def _shows_its_major(spec: Spec, volume: str, container: Mapping[str, Any] | None) -> bool:
-    """Tell whether a server of the declared major version has run on a volume, whatever the label of that says."""
+def _shows_its_major(
+    spec: Spec, name: str, volume: Mapping[str, Any] | None, container: Mapping[str, Any] | None
+) -> bool:
+    """Tell whether the label of a volume does not count: a server of the declared major version has run on it.
+
+    Nor does it where it repeats the tag, which the spec corrects: the data is looked into before a server starts on it.
+    """
+    said = ((volume or {}).get("Labels") or {}).get(MAJOR)
+    if said == str(major_of(spec.server.image)) and said != str(spec.server.major):
+        return True
     if container is None or container["State"]["Status"] == "created":
         return False
-    is_on_it = any(each.get("Name") == volume for each in container["Mounts"])
+    is_on_it = any(each.get("Name") == name for each in container["Mounts"])
     return is_on_it and layout.major(container["Config"]) == spec.server.major
 
 
