@@ -41,7 +41,7 @@ class Eyes:
     @cached_property
     def address(self) -> EngineAddress:
         """Where the engine is."""
-        kept = files.read_text(self._home / ENGINE) if self._home is not None else None
+        kept = files.own_text(self._home / ENGINE) if self._home is not None else None
         is_old = kept is None and self._home is not None and files.exists(self._home / COMPOSE)
         return locate(self._environ, kept=kept.strip() if kept else None, is_old=is_old)
 

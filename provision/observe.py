@@ -138,7 +138,7 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
         port=module.port(spec, eyes),
         password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
         graphs=trees,
-        rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES},
+        rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES} if is_trusted else {},
         memo=files.read_text(spec.home / desires.MEMO) if is_trusted else None,
     )
     written = desires.files(spec, inputs, limited)
@@ -275,7 +275,7 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
         **desires.inside(spec, seen.inputs, configuration),
     }
     found: dict[Address, State | Unknown] = {
-        **file.observe(wanted, files.read_text, files.mode_of),
+        **file.observe(wanted, files.own_text if no_commands.is_on() else files.read_text, files.mode_of),
         **seen.site.observed,
     }
     wanted |= {migrations.address(each): migrations.Revisions(()) for each in unread.values()}

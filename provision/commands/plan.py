@@ -141,8 +141,10 @@ def _sql_documents(found: Survey) -> list[dict[str, Any]]:
 
 
 def content_of(path: Path) -> str | None:
-    """Return the content of a rendered file as it is now; None when there is none to read."""
+    """Return the content of a rendered file as it is now; None when there is none to read, or a link in its place."""
     try:
+        if path.is_symlink():
+            return None
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None

@@ -34,6 +34,9 @@ def _no_such_option(name: str, path: str, known: list[str]) -> UsageError:
     from difflib import get_close_matches
 
     sentence = f"there is no option `{name}` here"
+    if name == "--no-commands":
+        why = f"`{path}` runs what the spec names; `plan`, `validate`, `render`, `status` and `verify` do without"
+        return UsageError(f"{sentence}: {why}", next_step="provision plan --no-commands")
     for ours in _ELSEWHERE.get(name, ()):
         if ours in known:
             return UsageError(f"{sentence}; did you mean `{ours}`?", next_step=f"{path} {ours}")

@@ -84,6 +84,11 @@ def _unreadable(path: Path, why: str) -> ProvisionError:
     return ProvisionError(f"{path} cannot be read", evidence=[why], next_step=f"ls -l {path}")
 
 
+def own_text(path: Path) -> str | None:
+    """Return the text of a file that we have written, or None where there is none; a link is none of ours."""
+    return None if path.is_symlink() else read_text(path)
+
+
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 

@@ -162,6 +162,19 @@ def test_so_do_the_other_verbs_that_only_look(project: Path, words: tuple[str, .
     assert ("? the password: it was not read" in done.stdout) == (words != ("validate",))
 
 
+@pytest.mark.usefixtures("engine")
+def test_a_link_among_the_rendered_files_is_not_followed(project: Path) -> None:
+    spec = stranger(project, "docker")
+    home = project / ".provision" / "stranger"
+    home.mkdir(parents=True)
+    (project.parent / "private").write_text("a private key\n")
+    for name in ("docker-compose.yml", "engine", "cache"):
+        (home / name).symlink_to(project.parent / "private")
+    done, _ = traced(project, "plan", "--diff", "-v", "--no-commands", spec.name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a private key" not in done.stdout + done.stderr
+
+
 def test_a_server_that_runs_is_not_logged_in_to(environment: Environment) -> None:
     environment.migrations("one").apply()
     shown = environment.run("plan", "--no-commands").out
@@ -174,6 +187,7 @@ def test_a_server_that_runs_is_not_logged_in_to(environment: Environment) -> Non
         verified["unseen"]
     )
     assert environment.run("plan", "--sql", "--no-commands", code=64).err
+    assert "`provision apply` runs what the spec names" in environment.run("apply", "--no-commands", code=64).err
     refused = environment.run("apply", code=64, PROVISION_NO_COMMANDS="1")
     assert "`provision apply` runs what the spec names, and PROVISION_NO_COMMANDS forbids that" in refused.err
     assert "nothing to do" in environment.run("apply").out
