@@ -147,15 +147,15 @@ def _refuse_another(seen: World, inside: State | Unknown | None, at: Endpoint) -
     )
 
 
-def check_data(seen: World, found: Observed) -> None:
-    """Refuse to go on with a server of ours that keeps its data where it would be gone with the container.
+def check_data(seen: World, found: Observed, status: Status) -> None:
+    """Refuse to go on with a server of ours that is of another version, or keeps its data outside of the mounts.
 
     Raises:
         RefusedError: with how to bring the data there.
     """
     inside = found.get(settings.ADDRESS)
     if seen.site.is_ours and isinstance(inside, settings.Settings):
-        seen.site.check_data(inside.around.data_directory)
+        seen.site.check_data(inside.around.data_directory, status.version or "")
 
 
 def _with_clients(

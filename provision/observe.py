@@ -283,7 +283,7 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
     found_inside, status = inside.look(seen, wanted, at, new=new)
     found |= found_inside
     try:
-        inside.check_data(seen, found)
+        inside.check_data(seen, found, status)
         plan = planner.plan(spec, seen.inputs, seen.site, wanted, found, wishes=wishes)
     except RefusedError as error:
         if isinstance(error, UnknownRevisionError):

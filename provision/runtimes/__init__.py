@@ -166,8 +166,8 @@ class Site(Protocol):
             provision.errors.RefusedError: they would disturb what is not ours, or cost data.
         """
 
-    def check_data(self, directory: str) -> None:
-        """Refuse to go on with a server that runs on another data directory than the one that is kept.
+    def check_data(self, directory: str, version: str) -> None:
+        """Refuse to go on with a server of another version, or on another data directory than the one that is kept.
 
         Raises:
             provision.errors.RefusedError: with how to bring the data there.

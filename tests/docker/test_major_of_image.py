@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.image import remove
+from support.image import build_from, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,6 +72,17 @@ def test_a_tag_without_a_version_takes_the_one_of_the_image(
     volume = environment.engine.client.inspect_volume(f"{environment.name}-data")
     assert volume["Labels"]["provision.major"] == "17"
     assert "nothing to do" in environment.apply().out
+
+
+def test_an_image_that_does_not_say_its_version_is_asked_once_it_runs(
+    environment: Environment, tagged: Callable[[str], str]
+) -> None:
+    build_from(environment.engine, "FROM postgres:17\nENV PG_MAJOR=\n", reference := tagged("prod"))
+    environment.server(image=reference).migrations("userdata")
+    assert "write it in the spec, for example `server.major: 18`" in environment.run("apply", code=1).err
+    assert "is PostgreSQL 17, and the spec says 16" in environment.server(major=16).run("apply", code=1).err
+    tables = "SELECT count(*) FROM pg_class WHERE relname = 'userdata'"
+    assert environment.query(tables) == [(0,)], "nothing was migrated"
 
 
 def test_an_image_that_is_not_here_yet_is_planned(environment: Environment) -> None:

@@ -70,6 +70,23 @@ def check_image(spec: Spec, image: Mapping[str, Any] | None) -> None:
         )
 
 
+def check_version(spec: Spec, container: Mapping[str, Any] | None, version: str) -> None:
+    """Refuse a server of another major version than declared, where its image does not say which it is.
+
+    Raises:
+        RefusedError: with both, and what to write.
+    """
+    found = version.split(".", 1)[0]
+    if container is None or layout.major(container["Config"]) or found in ("", str(spec.server.major)):
+        return
+    if found.isdecimal():
+        raise RefusedError(
+            f"the server in {spec.server.image!r} is PostgreSQL {found}, and the spec says {spec.server.major}",
+            evidence=[f"it reports the version {version}; its image has no PG_MAJOR"],
+            next_step=f"write `major: {found}` under `server`",
+        )
+
+
 def check_major(
     spec: Spec,
     name: str,

@@ -252,10 +252,11 @@ class Seen:
 
     # --- what a run asks while it works ---
 
-    def check_data(self, directory: str) -> None:
-        """Refuse to go on with a server whose data directory would be gone with its container."""
-        from provision.runtimes.docker import misplaced
+    def check_data(self, directory: str, version: str) -> None:
+        """Refuse to go on with a server of another version, or with data that would be gone with its container."""
+        from provision.runtimes.docker import guards, misplaced
 
+        guards.check_version(self.spec, self.container, version)
         misplaced.check_reported(self, directory)
 
     @property

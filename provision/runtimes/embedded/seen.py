@@ -46,7 +46,7 @@ class Seen:
     container_name = None
     remarks = ()
 
-    def check_data(self, directory: str) -> None:
+    def check_data(self, directory: str, version: str) -> None:
         """Go on: the command line of the server says where its data is, and that was compared before."""
 
     # --- what is declared, what is there ---
