@@ -60,7 +60,9 @@ def test_a_copy_that_differs_is_refused(running: Environment) -> None:
     with upgrading(running, "create database/shop") as process:
         process.send_signal(signal.SIGSTOP)
         statement = "INSERT INTO userdata (name) VALUES ('too much')"
-        told = running.engine.run(f"{running.name}.upgrade", "psql", "-U", "postgres", "-d", "shop", "-c", statement)
+        told = running.engine.run(
+            f"{running.name}.upgrade", "psql", "-p", "5433", "-U", "postgres", "-d", "shop", "-c", statement
+        )
         assert "INSERT 0 1" in told
         process.send_signal(signal.SIGCONT)
         assert process.stdout is not None
