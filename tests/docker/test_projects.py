@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,3 +59,27 @@ def test_settings_scripts_and_secrets_of_a_compose_file_are_there_after_the_firs
     )
     assert {name for (name,) in found} >= {"pg_stat_statements", "reader"}
     assert environment.query("SELECT count(*) FROM loaves") == [(0,)]
+
+
+def test_the_directory_of_a_compose_project_is_taken_over(environment: Environment) -> None:
+    """Another container ran on it last, so `runtime: auto` does not take it for a server of this machine."""
+    client, path = environment.engine.client, environment.directory / "postgresql" / "db"
+    path.mkdir(parents=True)
+    made = client.create_container(
+        "postgres:17",
+        environment={"POSTGRES_PASSWORD": "1234", "POSTGRES_DB": "pantry"},
+        name=f"{environment.name}-of-compose",
+        volumes=["/var/lib/postgresql/data"],
+        host_config=client.create_host_config(binds=[f"{path}:/var/lib/postgresql/data"]),
+    )
+    client.start(made["Id"])
+    query = ("psql", "-h", "127.0.0.1", "-U", "postgres", "-d", "pantry", "-c", "CREATE TABLE mine AS SELECT 7 AS x")
+    deadline = time.monotonic() + 60
+    while "SELECT 1" not in environment.engine.run(made["Id"], "env", "PGPASSWORD=1234", *query):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    client.stop(made["Id"])
+    client.remove_container(made["Id"])
+    environment.server(data={"path": "./postgresql/db"}, database="pantry", runtime=None).apply()
+    assert environment.query("SELECT x FROM mine") == [(7,)]
+    environment.settled()

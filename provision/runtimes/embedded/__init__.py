@@ -14,10 +14,12 @@ from provision.model import WriteFile
 from provision.runtimes.embedded import guards
 from provision.runtimes.embedded.places import CONFIG, running, settle
 from provision.runtimes.embedded.site import EmbeddedSite
+from provision.runtimes.embedded.states import environment, option
 from provision.spec.model import Ephemeral, PasswordGenerated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from provision.runtimes import Look
     from provision.runtimes.embedded.upgrader import EmbeddedUpgrader
@@ -50,8 +52,11 @@ def made(spec: Spec, look: Look) -> str | None:
     return None
 
 
-def _is_of_a_container(path: object, look: Look) -> bool:
-    return any(_OF_THE_IMAGE in each for each in look.machine.last_start(path))  # type: ignore[arg-type]
+def _is_of_a_container(path: Path, look: Look) -> bool:
+    """Tell whether a container ran on a directory last, whose own name for it is another one."""
+    argv = look.machine.last_start(path)
+    elsewhere = bool(argv) and not environment(argv) and option(argv, "-D") != str(path)
+    return elsewhere or any(_OF_THE_IMAGE in each for each in argv)
 
 
 def available(spec: Spec, look: Look) -> str:
