@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import time
-import traceback
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -84,7 +83,9 @@ def _answer(work: Callable[[], Any]) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  # the copy has no boundary of its own
-        return {"bug": traceback.format_exc()}
+        from traceback import format_exc
+
+        return {"bug": format_exc()}
 
 
 def _restrict() -> None:
