@@ -60,13 +60,26 @@ def plan(
         found = _told(spec, site, before, after, wishes) if after is not None else found
     for address, before, after in named(database.KIND):
         steps += database.plan(address, before, after)
-    for tree in spec.migrations:  # in the order of the spec: one can need what another makes
-        address = migrations.address(tree)
-        graph = inputs.graphs[tree.name]
-        steps += migrations.plan(tree, graph, observed.get(address), desired.get(address))
+    trees, partial = _migrations(spec, inputs, desired, observed)
+    steps += trees
     notes = (*(_waiting(each) for each in held if each.action in _DISRUPTIVE), *found.notes, *collation.notes(observed))
     remarks = (*site.remarks, *found.remarks, *migrations.remarks(observed))
-    return Plan(_with_clients(steps, observed), notes, found.overrides, remarks)
+    return Plan(_with_clients(steps, observed), notes, found.overrides, remarks, partial=partial)
+
+
+def _migrations(
+    spec: Spec, inputs: Inputs, desired: Desired, observed: Observed
+) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """Return the steps of the trees, in the spec's order: one can need what another makes. And what is partial."""
+    steps: list[Step] = []
+    partial: list[str] = []
+    for tree in spec.migrations:
+        address, graph = migrations.address(tree), inputs.graphs[tree.name]
+        before, after = observed.get(address), desired.get(address)
+        found = migrations.plan(tree, graph, before, after)
+        steps += found
+        partial += migrations.partial(tree, graph, before) if after is not None and not found else ()
+    return tuple(steps), tuple(partial)
 
 
 def _told(spec: Spec, site: Site, before: State | Unknown | None, after: State | None, wishes: Wishes) -> settings.Told:

@@ -117,19 +117,27 @@ class Progress:
         """Whether the last statement of the running revision rolled back its transaction."""
         self.go = threading.Semaphore(0)
         """Released by each word that the parent sends after the request."""
+        self.tables: list[str] = []
+        """The version tables that env.py has kept so far in this run, with their schemas; the last is the current."""
         self.own: list[str] = []
         """Directories whose files are the user's, wherever they are installed."""
+
+    def connected(self, pid: int, database: str, table: str) -> None:
+        """Say which version table ``env.py`` keeps on which connection."""
+        self.tables.append(table)
+        self.channel.say("connected", pid=pid, database=database, table=table)
 
     def start(self, step: Any) -> None:
         """Say that a revision starts."""
         self.stage, self.revision, self.since, self.commits = "revision", step_id(step), time.monotonic(), 0
         self.is_undone = False
-        self.channel.say("revision-start", revision=self.revision, message=first_line(step.doc))
+        self.channel.say("revision-start", revision=self.revision, message=first_line(step.doc), table=self.tables[-1])
 
     def done(self, step: Any) -> None:
         """Say that it has run, and is written down."""
         seconds = round(time.monotonic() - self.since, 4)
-        self.channel.say("revision-done", revision=self.revision, message=first_line(step.doc), seconds=seconds)
+        told = {"message": first_line(step.doc), "table": self.tables[-1], "seconds": seconds}
+        self.channel.say("revision-done", revision=self.revision, **told)
         self.stage, self.revision, self.commits = "env", None, 0
 
 

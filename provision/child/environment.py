@@ -33,10 +33,11 @@ def bind(environment: Any, request: Request, progress: Progress, instead: Callab
 
     def run_in_our_database(**kw: Any) -> None:
         context = environment.get_context()
-        table = ".".join(filter(None, (context.version_table_schema, context.version_table)))
-        guard.prove_place(context.connection, request["lock"], progress, table, request["lock_timeout"])
         schema, declared = context.version_table_schema, request.get("version_table_schema")
-        if context.version_table != request["version_table"] or (not declared and schema not in {None, "public"}):
+        guard.prove_place(context.connection, request["lock"], request["lock_timeout"])
+        progress.connected(*guard.place_of(context.connection, schema, context.version_table))
+        is_named = context.version_table == request["version_table"] and (declared or schema in {None, "public"})
+        if not is_named and request.get("declared_table") not in progress.tables:
             raise OtherTableError(schema, context.version_table)
         load_revisions(environment.script, progress)
         if instead is None:

@@ -31,7 +31,28 @@ _MARK = "provision: lock_timeout"
 _MIGRATES = "provision: migrates"
 
 
-def prove_place(connection: Any, lock: dict[str, int], progress: Progress, table: str, lock_timeout: float) -> None:
+# As the ledger names a version table, with casts that every driver understands.
+_PLACE = """
+SELECT pg_backend_pid(), current_database(), coalesce(
+    (SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class
+     JOIN pg_namespace ON pg_namespace.oid = relnamespace
+     WHERE pg_class.oid = to_regclass(coalesce(quote_ident(CAST(:schema AS text)) || '.', '') || quote_ident(:name))),
+    quote_ident(coalesce(CAST(:schema AS text), CAST(current_schema() AS text))) || '.' || quote_ident(:name))
+"""
+
+
+def place_of(connection: Any, schema: str | None, name: str) -> tuple[int, str, str]:
+    """Return the backend of a connection, its database, and the version table with its schema, as SQL writes it."""
+    from sqlalchemy import text
+
+    began = connection.in_transaction()
+    pid, database, table = connection.execute(text(_PLACE), {"schema": schema, "name": name}).fetchone()
+    if not began and connection.in_transaction():
+        connection.commit()
+    return pid, database, table
+
+
+def prove_place(connection: Any, lock: dict[str, int], lock_timeout: float) -> None:
     """Make sure that a connection of ``env.py`` leads to the database whose lock our parent holds, and bound its waits.
 
     A limit that ``env.py`` has set in its session is kept.
@@ -47,7 +68,7 @@ def prove_place(connection: Any, lock: dict[str, int], progress: Progress, table
         message = f"env.py connected to {connection.dialect.name} ({url.database})"
         raise ElsewhereError(message)
     began = connection.in_transaction()
-    pid, database, same, is_default = connection.execute(text(SEES_OUR_LOCK.format(**lock))).fetchone()
+    _pid, _database, same, is_default = connection.execute(text(SEES_OUR_LOCK.format(**lock))).fetchone()
     if same and is_default:
         connection.execute(text(f"SET lock_timeout = {round(lock_timeout * 1000)}"))
         connection.info[_MARK] = round(lock_timeout * 1000)
@@ -57,7 +78,6 @@ def prove_place(connection: Any, lock: dict[str, int], progress: Progress, table
         message = f"env.py connected to {place}"
         raise ElsewhereError(message)
     connection.info[_MIGRATES] = True
-    progress.channel.say("connected", pid=pid, database=database, table=table)
 
 
 def tell_sessions(progress: Progress) -> None:

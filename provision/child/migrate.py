@@ -39,10 +39,11 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
         if request.get("walk"):
             yield from rehearse.walk(script, request, progress, context)
             return
+        is_declared = progress.tables[-1] == request["declared_table"]
         if request["direction"] == "stamp":
-            yield from _stamps(script, request, heads)
+            yield from _stamps(script, request, heads, is_declared=is_declared)
             return
-        for step in _steps(script, request, heads):
+        for step in _steps(script, request, heads, is_declared=is_declared):
             progress.start(step)
             guard.refuse_rollback(step, progress)
             yield step  # Alembic runs it, writes its row, and commits
@@ -65,8 +66,11 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
         attributes.finish()
 
 
-def _steps(script: Any, request: Request, heads: tuple[str, ...]) -> list[Any]:
-    """Return the steps that were planned, or Alembic's own where ``env.py`` keeps its rows in another place."""
+def _steps(script: Any, request: Request, heads: tuple[str, ...], *, is_declared: bool) -> list[Any]:
+    """Return the steps that were planned, or Alembic's own where ``env.py`` keeps its rows in another place.
+
+    In another version table than the declared one, a downgrade undoes what was planned as far as it is applied there.
+    """
     from alembic.runtime.migration import MigrationStep
 
     upgrade = request["direction"] == "upgrade"
@@ -79,14 +83,18 @@ def _steps(script: Any, request: Request, heads: tuple[str, ...]) -> list[Any]:
         return [make(script.revision_map, each) for each in revisions]
     if upgrade:
         return list(script._upgrade_revs(tuple(request["target"]), heads))  # noqa: SLF001
-    raise _other_rows(heads, request)
+    if is_declared:
+        raise _other_rows(heads, request)
+    applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
+    undone = [script.get_revision(name) for name in request["revisions"] if name in applied]
+    return [MigrationStep.downgrade_from_script(script.revision_map, each) for each in undone]
 
 
-def _stamps(script: Any, request: Request, heads: tuple[str, ...]) -> Iterator[Any]:
+def _stamps(script: Any, request: Request, heads: tuple[str, ...], *, is_declared: bool) -> Iterator[Any]:
     """Yield what takes rows away that shall not be there, and what adds those that are missing; nothing runs."""
     from alembic.runtime.migration import StampStep
 
-    if sorted(heads) != sorted(request["rows"]):
+    if is_declared and sorted(heads) != sorted(request["rows"]):
         raise _other_rows(heads, request)
     for name in sorted(set(heads) - set(request["target"])):
         yield StampStep(name, None, False, True, script.revision_map)

@@ -101,7 +101,8 @@ def _apply(
 
             freshen(found.world)
         insist(found.plan)
-        nothing = Result((), console.elapsed(), found.plan.notes, found.plan.remarks, found.endpoint)
+        remarks = (*found.plan.partial, *found.plan.remarks)
+        nothing = Result((), console.elapsed(), found.plan.notes, remarks, found.endpoint)
         _tell_nothing(console, found, nothing)
         return EXIT_DONE
     from provision.report import text

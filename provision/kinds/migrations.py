@@ -34,14 +34,16 @@ class Revisions(State):
 
     ``stranded`` are tables that the tree would create and that exist although no row says so. ``known`` is what the
     ledger says about the files of what is applied; None: there is none. ``width`` is how many characters the version
-    table holds, asked only for a tree with long ids. It makes no state another one: a database is
-    what it is, whatever became of the files.
+    table holds, asked only for a tree with long ids. ``others`` are the rows of the other version tables that
+    ``env.py`` kept when it ran last. None of these three makes a state another one: a database is what it is, whatever
+    became of the files.
     """
 
     rows: tuple[str, ...]
     stranded: tuple[str, ...] = ()
     width: int | None = field(default=None, compare=False)
     known: ledger.Known | None = field(default=None, compare=False)
+    others: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False)
 
 
 def address(tree: Migrations) -> Address:
@@ -96,8 +98,9 @@ def _applied(tree: Migrations, graph: Graph, query: Query) -> Revisions:
     width = version_table.width(tree, query) if graph.long else None
     if not tree.ledger:
         return Revisions(version_table.read_rows(tree, query) or (), width=width)
-    found, entries = version_table.read_with_ledger(tree, query)
-    return Revisions(found or (), width=width, known=ledger.compare(graph, found or (), entries))
+    found, entries, tables = version_table.read_with_ledger(tree, query)
+    others = tuple(version_table.rows_of(tables, query).items()) if tables else ()
+    return Revisions(found or (), width=width, known=ledger.compare(graph, found or (), entries), others=others)
 
 
 def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
@@ -111,7 +114,8 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
         return (_later(tree, graph, after),) if after else ()
     rows = before.rows if isinstance(before, Revisions) else ()
     if rows == target:
-        return ()
+        behind = _behind(graph, before, target)
+        return (_everywhere(tree, graph, behind, before, after),) if behind else ()
     refuse_foreign(tree, graph, rows)
     about = scope(graph, tree.target)
     undo, run = graph.downgrades(rows, target), graph.pending(rows, target)
@@ -141,6 +145,35 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
             destroys=bool(undo),
         ),
     )
+
+
+def _behind(graph: Graph, before: State | None, target: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return what is pending in each of the other version tables that ``env.py`` keeps."""
+    others = before.others if isinstance(before, Revisions) else ()
+    pending = {table: graph.pending(rows, target) for table, rows in others if not graph.unknown(rows)}
+    return {table: names for table, names in pending.items() if names}
+
+
+def _everywhere(
+    tree: Migrations, graph: Graph, behind: dict[str, tuple[str, ...]], before: State | None, after: State | None
+) -> Step:
+    """Return the step that runs ``env.py`` for the other version tables that it keeps."""
+    target = after.rows if isinstance(after, Revisions) else ()
+    names = tuple(dict.fromkeys([name for each in behind.values() for name in each]))
+    why = tuple([f"{graph[name]}  ({table})" for table, each in behind.items() for name in each])
+    effect = Migrate(tree.name, target, "upgrade", _files(graph, names), everywhere=True)
+    return Step(address(tree), Action.MIGRATE, before, after, (effect,), why=why)
+
+
+def partial(tree: Migrations, graph: Graph, seen: State | Unknown | None) -> tuple[str, ...]:
+    """Say what was not looked at, where ``env.py`` may keep more version tables than are known."""
+    others = seen.others if isinstance(seen, Revisions) else ()
+    if tree.command or not (others or graph.runs_in_a_loop):
+        return ()
+    tables = ", ".join([version_table.table_name(tree).replace('"', ""), *[table for table, _ in others]])
+    known = f"the version tables that it kept last are as declared ({tables})" if others else f"only {tables} is known"
+    sentence = f"{address(tree)}: env.py migrates several schemas or version tables, and {known}; "
+    return (sentence + "one that it has not made yet shows only when it runs: provision migrate upgrade",)
 
 
 def unread(tree: Migrations) -> Step:

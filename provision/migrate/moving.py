@@ -57,9 +57,10 @@ def upgrade(tree: Tree, target: str) -> Decided:
         if move.names and before.stranded:
             raise kind.stranded(tree.declared, tree.graph, before.stranded)
     files = tuple([(name, tree.graph[name].path) for name in move.names])
-    effect = Migrate(tree.name, move.rows, "upgrade", files)
-    why = tuple([str(tree.graph[name]) for name in move.names])
-    return Decided(tree, before.rows, _plan(tree, before.rows, effect, why) if move.names else Plan(()))
+    is_partial = bool(kind.partial(tree.declared, tree.graph, before))
+    effect = Migrate(tree.name, move.rows, "upgrade", files, everywhere=is_partial)
+    why = tuple([str(tree.graph[name]) for name in move.names]) or ("only env.py shows which version tables it keeps",)
+    return Decided(tree, before.rows, _plan(tree, before.rows, effect, why) if move.names or is_partial else Plan(()))
 
 
 def downgrade(tree: Tree, target: str) -> Decided:

@@ -261,7 +261,8 @@ class Migrate:
 
     ``revisions`` are those that will run as far as is known now, in their order: the id and its file. A stamp runs
     none, and writes ``target`` in place of the rows that are there. ``seen`` are the rows that this was decided on,
-    where it would be wrong on others.
+    where it would be wrong on others. ``everywhere``: run ``env.py`` although the declared version table
+    is at the target, because it keeps others as well.
     """
 
     name: str
@@ -269,6 +270,7 @@ class Migrate:
     direction: Literal["upgrade", "downgrade", "stamp"] = "upgrade"
     revisions: tuple[tuple[str, Path], ...] = ()
     seen: tuple[str, ...] | None = None
+    everywhere: bool = False
 
 
 Effect = (

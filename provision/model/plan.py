@@ -71,7 +71,7 @@ class Plan:
     run has to be restarted, its settings are only compared, or a restart was not wanted. ``overrides`` are declared
     settings that another place keeps from being in force: an apply does all the rest, and then fails. ``remarks`` are
     worth knowing, and no difference. ``unknown`` is what could not be compared because ``--no-commands`` left out what
-    tells it.
+    tells it. ``partial`` says what was compared only in part, because nothing but a run shows the rest.
     """
 
     steps: tuple[Step, ...]
@@ -79,6 +79,7 @@ class Plan:
     overrides: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:

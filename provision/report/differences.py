@@ -46,6 +46,7 @@ class Verification:
     notes: tuple[str, ...]
     next_step: str | None = None
     unknown: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
 
     @property
     def is_clean(self) -> bool:
@@ -70,6 +71,7 @@ def verification(found: Comparison) -> Verification:
         refusal=found.refusal,
         notes=(*found.plan.overrides, *found.plan.notes),
         unknown=found.plan.unknown,
+        partial=found.plan.partial,
         next_step=_next_step(found.refusal, is_mendable=bool(mendable or unseen), edits=[*edits.values()]),
     )
 
@@ -102,7 +104,7 @@ def _of_steps(found: Comparison) -> Iterator[Difference]:
 
 def _of_step(step: Step) -> Iterator[Difference]:
     address, before, after = step.address, step.before, step.after
-    if isinstance(after, Revisions) or isinstance(before, Revisions):
+    if (isinstance(after, Revisions) or isinstance(before, Revisions)) and before != after:
         at = [
             " + ".join(each.rows) if isinstance(each, Revisions) and each.rows else "base" for each in (before, after)
         ]
@@ -110,6 +112,9 @@ def _of_step(step: Step) -> Iterator[Difference]:
         return
     if not isinstance(before, State):
         yield Difference(address, None, None, None, _absence(address))
+        return
+    if isinstance(before, Revisions):
+        yield from (Difference(address, None, None, None, f"pending: {reason}") for reason in step.why)
         return
     for reason in step.why or (_DIFFERS,):
         yield _field(address, reason) if isinstance(reason, Change) else Difference(address, None, None, None, reason)
@@ -144,7 +149,9 @@ def lines(found: Comparison, seen: Verification, elapsed: float, paint: Paint) -
     """Yield the verdict, then each thing that differs with its fields, and what could not be seen."""
     name = paint("bold", found.spec.name)
     if seen.is_clean:
-        yield f"{name}: {paint('green', 'as declared')} ({count(seen.compared, 'thing')} compared)  {seconds(elapsed)}"
+        word = "nothing known to differ" if seen.partial else "as declared"
+        yield f"{name}: {paint('green', word)} ({count(seen.compared, 'thing')} compared)  {seconds(elapsed)}"
+        yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in seen.partial)
         return
     things = dict.fromkeys(each.address for each in seen.differences)
     verdict = f"{len(things)} of {count(seen.compared, 'thing')} not as declared" if things else "not as declared"
@@ -157,7 +164,7 @@ def lines(found: Comparison, seen: Verification, elapsed: float, paint: Paint) -
     if seen.unseen:
         why = f" (the server is {found.status.server})" if found.status.server != "running" else ""
         yield f"  {paint('dim', '?')} cannot be seen{why}: {', '.join(map(str, seen.unseen))}"
-    yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in seen.unknown)
+    yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in (*seen.unknown, *seen.partial))
     yield from (f"  {paint('yellow', '!')} {note}" for note in seen.notes)
     if seen.refusal:
         yield f"  {paint('red', '✗')} apply refuses: {seen.refusal.sentence}"

@@ -38,7 +38,7 @@ def plan(survey: Survey, files: Sequence[Document] | None = None, sql: Sequence[
         "notes": list(survey.plan.notes),
         "overrides": list(survey.plan.overrides),
         "remarks": list(survey.plan.remarks),
-        "unknown": _unknown(survey.plan.unknown),
+        "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
         "clients": survey.status.clients,
     }
     more = {"files": files, "sql": sql}
@@ -79,7 +79,7 @@ def status(survey: Survey) -> Document:
         "notes": list(survey.plan.notes),
         "overrides": list(survey.plan.overrides),
         "remarks": list(survey.plan.remarks),
-        "unknown": _unknown(survey.plan.unknown),
+        "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
         "clients": state.clients,
     }
 
@@ -106,7 +106,7 @@ def verification(survey: Survey, seen: Verification) -> Document:
         "unseen": [address.key for address in seen.unseen],
         "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
         "notes": list(seen.notes),
-        "unknown": _unknown(seen.unknown),
+        "unknown": _unknown((*seen.unknown, *seen.partial)),
     }
 
 

@@ -67,6 +67,9 @@ def current(entry: Entry, paint: Paint) -> str:
 def moved(name: str, done: Moved, paint: Paint) -> str:
     """Return the line that says where a move has led from and to."""
     before, after = at(done.before), at(done.after)
+    if done.before == done.after and done.revisions:
+        ran = paint("green", count(len(done.revisions), "revision"))
+        return f"{paint('bold', name)}: at {before}, {ran} in other version tables  {seconds(done.seconds)}"
     if done.before == done.after:
         return f"{paint('bold', name)}: {paint('green', 'nothing to do')} (at {before})  {seconds(done.seconds)}"
     return f"{paint('bold', name)}: {before} → {paint('green', after)}  {seconds(done.seconds)}"

@@ -118,6 +118,8 @@ def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
         yield f"  {paint('red', '!')} {override}"
     for unknown in value.unknown if isinstance(value, Plan) else ():
         yield f"  {paint('dim', NOT_KNOWN)} {unknown}"
+    for partial in value.partial if isinstance(value, Plan) else ():
+        yield f"  {paint('dim', NOT_KNOWN)} {partial}"
     for note in value.notes:
         yield f"  {paint('yellow', '!')} {note}"
     for remark in value.remarks:
@@ -192,7 +194,8 @@ def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:
     """Return the one line that says that there is nothing to do, with what proves it."""
     facts = ", ".join(_proof(survey.status, survey.endpoint))
     what = f" ({facts})" if facts else ""
-    return f"{paint('bold', survey.spec.name)}: {paint('green', 'nothing to do')}{what}  {seconds(elapsed)}"
+    word = "nothing known to do" if survey.plan.partial else "nothing to do"
+    return f"{paint('bold', survey.spec.name)}: {paint('green', word)}{what}  {seconds(elapsed)}"
 
 
 def _proof(status: Status, endpoint: Endpoint | None) -> Iterator[str]:
@@ -295,7 +298,7 @@ def status(survey: Comparison, paint: Paint, *, verbose: bool = False) -> Iterat
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
     pending = len(survey.plan.steps)
     drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
-    if survey.plan.unknown and not pending:
+    if (survey.plan.unknown or survey.plan.partial) and not pending:
         drift = "nothing known to differ"
     drift = "not known how it differs" if survey.refusal else drift
     if stays := len(survey.plan.notes) + len(survey.plan.overrides):

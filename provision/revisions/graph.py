@@ -29,6 +29,8 @@ class Graph:
     unread: Sequence[Path] = ()
     widens_version_table = False
     """Whether ``env.py`` or a revision deals with the column of the version table, which may then hold longer ids."""
+    runs_in_a_loop = False
+    """Whether ``env.py`` runs migrations in a loop, and so may keep several version tables."""
     is_recalled = False
     """Whether every file was in the cache of an earlier graph, so that nothing of it had to be read."""
 

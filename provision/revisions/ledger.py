@@ -51,6 +51,10 @@ coalesce((SELECT format('%%I.%%I', nspname, relname)
 """The version table, by its schema and name, whether it is there or not: trees in one database share ids."""
 
 
+OTHER_TABLE = "version table"
+"""In place of a hash: the row names, as its revision, another version table that ``env.py`` kept in the same run."""
+
+
 def key(tree: Migrations, table: str) -> dict[str, object]:
     """Return the parameters of :data:`KEY`; ``table`` is the version table as an identifier of SQL."""
     return {"table": table, "schema": tree.version_table_schema, "name": tree.version_table}

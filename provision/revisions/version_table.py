@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from provision.model.sql import identifier
+from provision.model.sql import identifier, literal
 from provision.revisions import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from provision.model import Query
     from provision.spec.model import Migrations
@@ -48,7 +48,15 @@ def read_rows(tree: Migrations, query: Query) -> tuple[str, ...] | None:
     return tuple(sorted(str(row[0]) for row in query.rows(f"SELECT version_num FROM {table}")))  # noqa: S608  # quoted
 
 
-def read_with_ledger(tree: Migrations, query: Query) -> tuple[tuple[str, ...] | None, dict[str, ledger.Entry]]:
+class Found(NamedTuple):
+    """The rows of the version table (None: there is no such table), what the ledger holds, and the other tables."""
+
+    rows: tuple[str, ...] | None
+    entries: dict[str, ledger.Entry]
+    others: tuple[str, ...] = ()
+
+
+def read_with_ledger(tree: Migrations, query: Query) -> Found:
     """Return the rows as :func:`read_rows` does, and what the ledger holds: both in as many questions as the first.
 
     Where there is no ledger, or our role may not read it, nothing is known.
@@ -59,18 +67,44 @@ def read_with_ledger(tree: Migrations, query: Query) -> tuple[tuple[str, ...] | 
     table = table_name(tree)
     ((is_there, is_readable),) = query.rows(_BOTH_THERE, (table,))
     if not is_there:
-        return None, {}
+        return Found(None, {})
     if not is_readable:
-        return tuple(sorted(str(row[0]) for row in query.rows(f"SELECT version_num FROM {table}"))), {}  # noqa: S608
+        return Found(tuple(sorted(str(row[0]) for row in query.rows(f"SELECT version_num FROM {table}"))), {})  # noqa: S608
     sql = _BOTH.format(table=table.replace("%", "%%"), ledger=ledger.TABLE, key=ledger.KEY)
     rows: list[str] = []
+    others: list[str] = []
     entries: dict[str, ledger.Entry] = {}
     for name, sha256, applied_at in query.rows(sql, ledger.key(tree, table)):
         if sha256 is None:
             rows.append(name)
+        elif sha256 == ledger.OTHER_TABLE:
+            others.append(name)
         else:
             entries[name] = ledger.Entry(sha256, applied_at)
-    return tuple(sorted(rows)), entries
+    return Found(tuple(sorted(rows)), entries, tuple(sorted(others)))
+
+
+def rows_of(tables: Sequence[str], query: Query) -> dict[str, tuple[str, ...]]:
+    """Return the rows of version tables, which are identifiers of SQL; one that is not there has none.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    there = [str(name) for (name,) in query.rows(_EXISTING, (list(tables),))]
+    parts = [f"SELECT {literal(each)}, version_num::text FROM {each}" for each in there]  # noqa: S608  # quoted
+    found: dict[str, list[str]] = {each: [] for each in tables}
+    for name, row in query.rows(" UNION ALL ".join(parts)) if parts else ():
+        found[name].append(row)
+    return {name: tuple(sorted(rows)) for name, rows in found.items()}
+
+
+def key_of(tree: Migrations, query: Query) -> str:
+    """Return the version table with its schema, as the ledger names it.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    return str(query.rows(f"SELECT {ledger.KEY}", ledger.key(tree, table_name(tree)))[0][0])
 
 
 def width(tree: Migrations, query: Query) -> int | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Endpoint, Secret
+from provision.revisions import version_table
 from provision.system.alembic import errors as alembic_errors
 from provision.system.alembic.lock import LockConnection
 from provision.system.alembic.process import ASKING_NAME, Child, OutOfTimeError, secrets_of
@@ -138,6 +139,7 @@ def compare(
             **common(tree, location, endpoint),
             "kind": "compare",
             "words": ["revision", "--autogenerate"],
+            "declared_table": version_table.key_of(tree, lock),
             "lock": lock.mark(),
             "others": [*others, *lock.rows(_UNMODELLED)],
             "no_tables": no_tables,
@@ -191,7 +193,17 @@ def write(
     else:
         with closing(LockConnection(endpoint)) as lock:
             unmodelled = [*others, *lock.rows(_UNMODELLED)]
-            events = _ask(tree, graph, location, {**asked, "others": unmodelled, "lock": lock.mark()})
+            events = _ask(
+                tree,
+                graph,
+                location,
+                {
+                    **asked,
+                    "others": unmodelled,
+                    "declared_table": version_table.key_of(tree, lock),
+                    "lock": lock.mark(),
+                },
+            )
     if any(each["event"] == "needs-server" for each in events):
         return None
     return Written(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import MigrationsError
-from provision.revisions import Graph, Location, ids, locate
+from provision.revisions import Graph, Location, ids, locate, several
 from provision.system.alembic import resolve as alembic_resolve
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
         _refuse_overlooked(location)
     graph = Graph.of(sources, _recall(cache), lambda error: alembic_resolve.revisions(tree, location, error))
     graph.unread = _unread(location)
-    if graph.long:
-        graph.widens_version_table = any(ids.widens(each) for each in (_read(location.env), *sources.values()))
+    if location.env.is_file():
+        env = _read(location.env)
+        graph.runs_in_a_loop = several.runs_in_a_loop(env)
+        graph.widens_version_table = bool(graph.long) and any(ids.widens(each) for each in (env, *sources.values()))
     return graph, location
 
 

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 _EVERY = 0.5
 
-_FORGET = f"DELETE FROM {ledger.TABLE} WHERE version_table = {ledger.KEY} AND revision <> ALL (%(applied)s::text[])"  # noqa: S608
+_FORGET = f"""
+DELETE FROM {ledger.TABLE}
+WHERE version_table = {ledger.KEY} AND revision <> ALL (%(applied)s::text[]) AND sha256 <> '{ledger.OTHER_TABLE}'
+"""  # noqa: S608
 _NOTE = f"""
 WITH gone AS ({_FORGET})
 INSERT INTO {ledger.TABLE} (version_table, revision, sha256, applied_at, provision_version)
@@ -33,6 +36,14 @@ SELECT {ledger.KEY}, revision, sha256, clock_timestamp(), %(version)s
 FROM unnest(%(revisions)s::text[], %(hashes)s::text[]) AS t (revision, sha256)
 ON CONFLICT (version_table, revision) DO UPDATE
 SET sha256 = excluded.sha256, applied_at = excluded.applied_at, provision_version = excluded.provision_version
+"""  # noqa: S608
+
+_NOTE_TABLES = f"""
+DELETE FROM {ledger.TABLE} WHERE version_table = {ledger.KEY} AND sha256 = '{ledger.OTHER_TABLE}' AND %(all)s;
+INSERT INTO {ledger.TABLE} (version_table, revision, sha256, applied_at, provision_version)
+SELECT {ledger.KEY}, name, '{ledger.OTHER_TABLE}', clock_timestamp(), %(version)s
+FROM unnest(%(tables)s::text[]) AS t (name)
+ON CONFLICT DO NOTHING
 """  # noqa: S608
 
 
@@ -97,6 +108,11 @@ class Ledger:
                 version=provision.__version__,
             )
             self._noted |= {each.id for each in new}
+
+    def note_tables(self, tables: Sequence[str], *, ended: bool) -> None:
+        """Note the other version tables that ``env.py`` kept; a run that ``ended`` well has shown all of them."""
+        if self._is_open:
+            self._write(_NOTE_TABLES, tables=list(tables), all=ended, version=provision.__version__)
 
     def _write(self, sql: str, **values: object) -> bool:
         key = ledger.key(self._tree, version_table.table_name(self._tree))

@@ -71,7 +71,8 @@ def migrate(
             before = version_table.read_rows(tree, lock) or ()
             _as_seen(before, effect)
             names, expected = _work(graph, before, effect)
-            if before == expected or (not names and effect.direction != "stamp"):
+            is_there = before == expected or (not names and effect.direction != "stamp")
+            if is_there and not effect.everywhere:
                 on_event(MigrationEvent("nothing"))
                 return Migrated(before, before, ())
             ledger = Ledger(tree, graph, lock, on_event, runs=effect.direction != "stamp")
@@ -79,6 +80,7 @@ def migrate(
             then = alembic_watch.before(lock)
             told = _noting(ledger, on_event)
             run = Run(tree, graph, location, endpoint, lock, deadline, told, effect, then, rehearsal)
+            run.table = version_table.key_of(tree, lock)
             try:
                 if tree.command:
                     alembic_command.serve(run)
@@ -90,6 +92,8 @@ def migrate(
             finally:
                 ledger.note()
             _prove(run, expected)
+            if run.others or effect.everywhere:
+                ledger.note_tables(run.others, ended=effect.direction == "upgrade")
             for index in alembic_watch.invalid_indexes(lock):
                 on_event(MigrationEvent("invalid", f"index {index}", f"REINDEX INDEX CONCURRENTLY {index};"))
             return Migrated(before, expected, tuple(run.done))
@@ -99,15 +103,21 @@ def migrate(
 
 
 def _prove(run: Run, expected: tuple[str, ...]) -> None:
-    """See that the version table of our database holds what it should.
+    """See that the version table of our database holds what it should, and the others that ``env.py`` keeps.
 
     Raises:
         StepFailedError: it does not, so the migration went elsewhere.
     """
+    files = (run.graph, run.location)
     after = run.rows()
     if (after or ()) != expected:
         table = version_table.table_name(run.tree)
-        raise alembic_errors.elsewhere(run.tree, (run.graph, run.location), table, expected, after, run.places)
+        raise alembic_errors.elsewhere(run.tree, files, table, expected, after, run.places)
+    target = run.effect.target
+    for table, rows in version_table.rows_of(run.others, run.lock).items() if run.others else ():
+        is_behind = run.effect.direction == "upgrade" and run.graph.pending(rows, target)
+        if not run.graph.unknown(rows) and is_behind:
+            raise alembic_errors.elsewhere(run.tree, files, table, target, rows, run.places)
 
 
 def _noting(ledger: Ledger, on_event: Callable[[MigrationEvent], None]) -> Callable[[MigrationEvent], None]:

@@ -55,7 +55,10 @@ class Rehearsal:
 
 @dataclass(slots=True)
 class Run:
-    """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached."""
+    """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached.
+
+    ``table`` is the declared version table with its schema, ``tables`` are those that ``env.py`` keeps.
+    """
 
     tree: Migrations
     graph: Graph
@@ -67,7 +70,9 @@ class Run:
     effect: Migrate
     before: alembic_watch.Before
     rehearsal: Rehearsal | None = None
+    table: str = ""
     pids: list[int] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     done: list[tuple[str, float]] = field(default_factory=list)
     running: str | None = None
@@ -104,6 +109,11 @@ class Run:
                 for name, _ in self.effect.revisions
             }
         return {}
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The version tables that env.py keeps besides the declared one."""
+        return tuple(dict.fromkeys([each for each in self.tables if each != self.table]))
 
     def look(self, standstill: Standstill) -> None:
         """Tell once about each session that the migration waits for.
@@ -145,6 +155,7 @@ def request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> dict[str
         "target": list(target),
         "revisions": list(names),
         "rows": list(rows),
+        "declared_table": run.table,
         "lock": {"pid": run.lock.pid, "classid": CLASS_ID, "objid": OBJECT_ID},
         **(run.rehearsal.asks if run.rehearsal else {}),
     }
@@ -239,17 +250,24 @@ def _hear(run: Run, child: Child, event: Event) -> None:
         case "session" | "connected":
             run.pids.append(event["pid"])
             if event["event"] == "connected":
+                run.tables.append(event["table"])
                 run.places.append(f"database {event['database']} (version table {event['table']})")
         case "revision-start":
             run.running = event["revision"]
-            run.on_event(MigrationEvent("started", event["revision"], event["message"]))
+            run.on_event(MigrationEvent("started", event["revision"], _words(run, event)))
         case "revision-done":
             run.running = None
             run.waits.clear()
             run.done.append((event["revision"], event["seconds"]))
-            run.on_event(MigrationEvent("done", event["revision"], event["message"], event["seconds"]))
+            run.on_event(MigrationEvent("done", event["revision"], _words(run, event), event["seconds"]))
         case _ if run.rehearsal is not None:
             run.rehearsal.on_event(child, event)
+
+
+def _words(run: Run, event: Event) -> str:
+    """Return a revision's message, with the version table where it is not the declared one."""
+    other = "" if event["table"] == run.table else f"({event['table']})"
+    return "  ".join(filter(None, (event["message"], other)))
 
 
 def cancel(run: Run, child: Child) -> None:

@@ -1,0 +1,87 @@
+"""Whether an env.py runs migrations in a loop, and what follows for a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provision.kinds import migrations as kind
+from provision.revisions import Graph, several
+from provision.spec.model import Migrations
+
+ONCE = (
+    "with engine.connect() as connection:\n    context.configure(connection=connection)\n    context.run_migrations()\n"
+)
+NESTED = """
+def run(connection):
+    context.run_migrations()
+
+async def one(schema):
+    await connection.run_sync(run)
+
+async def main():
+    async for each in schemas:
+        await one(each)
+"""
+ENVS = {
+    "once": (ONCE, False),
+    "a loop": ("for schema in ('a', 'b'):\n    context.run_migrations()\n", True),
+    "a function in a loop": (
+        "def run(schema):\n    context.run_migrations()\nfor each in schemas:\n    run(each)\n",
+        True,
+    ),
+    "functions of functions": (NESTED, True),
+    "a comprehension": ("def run(schema):\n    context.run_migrations()\n[run(each) for each in schemas]\n", True),
+    "while": ("while names:\n    context.run_migrations(name=names.pop())\n", True),
+    "a loop about something else": ("for each in names:\n    print(each)\n" + ONCE, False),
+    "a loop inside what runs once": (
+        "def run():\n    for x in y:\n        z(x)\n    context.run_migrations()\nrun()\n",
+        False,
+    ),
+    "no Python": ("for each in :\n    context.run_migrations()\n", False),
+}
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_whether_an_env_py_loops(name: str) -> None:
+    env, told = ENVS[name]
+    assert several.runs_in_a_loop(env.encode()) is told
+
+
+def tree(loops: bool = False) -> tuple[Migrations, Graph]:  # noqa: FBT001, FBT002
+    lines = {"a": None, "b": "a"}
+    sources = {Path(f"/v/{n}.py"): f"revision = {n!r}\ndown_revision = {d!r}\n".encode() for n, d in lines.items()}
+    graph = Graph.of(sources)
+    graph.runs_in_a_loop = loops
+    return Migrations("app", Path("/v"), None, "head", False, None, "alembic_version", None, 60.0), graph
+
+
+def test_another_version_table_that_is_behind_is_a_step() -> None:
+    declared, graph = tree()
+    before = kind.Revisions(("b",), others=(("x.alembic_version", ("b",)), ("y.alembic_version", ("a",))))
+    (step,) = kind.plan(declared, graph, before, kind.Revisions(("b",)))
+    assert step.why == ("b  (y.alembic_version)",)
+    (effect,) = step.effects
+    assert effect.everywhere
+    assert [name for name, _ in effect.revisions] == ["b"]
+
+
+@pytest.mark.parametrize("rows", [("b",), ("of another tree",)])
+def test_another_version_table_that_is_not_behind_is_none(rows: tuple[str, ...]) -> None:
+    declared, graph = tree()
+    before = kind.Revisions(("b",), others=(("x.alembic_version", rows),))
+    assert kind.plan(declared, graph, before, kind.Revisions(("b",))) == ()
+
+
+@pytest.mark.parametrize(
+    ("loops", "others", "told"),
+    [
+        (False, (), None),
+        (True, (), "only alembic_version is known"),
+        (False, (("x.alembic_version", ("b",)),), "as declared (alembic_version, x.alembic_version)"),
+    ],
+)
+def test_what_only_a_run_shows_is_said(loops: bool, others: tuple, told: str | None) -> None:  # type: ignore[type-arg]  # noqa: FBT001
+    found = kind.partial(*tree(loops), kind.Revisions(("b",), others=others))
+    assert (told is None and found == ()) or (told is not None and told in found[0])
