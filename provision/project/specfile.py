@@ -79,7 +79,11 @@ def write(
         "port_remark": port_remark,
         "max_connections": settings.pop("max_connections", None),
         "settings": [(plain(key), plain(value)) for key, value in settings.items()],
-        "initdb": [plain(each) for each in service.initdb] if service else [],
+        "initdb": [
+            plain(each)
+            for each in (service.initdb if service else ())
+            if _taken(directory, "initdb: %s", each, service, remarks)
+        ],
         "resources": list(_resources(directory, service, remarks)),
         "user": plain(user or "postgres"),
         "password": password,
