@@ -56,6 +56,10 @@ class _Here:
         """Return who listens on a port of 127.0.0.1."""
         return self._eyes.listener("127.0.0.1", port)
 
+    def exists(self, path: Path) -> bool:
+        """Tell whether there is a file at a path."""
+        return path.is_file()
+
     def image(self) -> tuple[str, str | None]:
         """Return an image that ``runtime: auto`` can run here; where it can run none, the preferred one."""
         preferred = _IMAGE.format(_PREFERRED)

@@ -43,7 +43,7 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: M
         return Beginning(None, spec, _gitignore(directory), tuple(found), tuple(remarks))
     if parsed.top is not None and _declares_migrations(parsed.top):
         return Beginning(None, spec, _gitignore(directory), tuple(found))
-    existing, files, more, remarks, message = _environment(directory, templates)
+    existing, files, more, remarks, message = _environment(directory, machine, templates)
     tree = existing[0]
     place = f"config: {tree.config}" if tree.config else f"script_location: {tree.script}"
     remarks.append(f"{spec} has no migrations, and is not changed; add to it: migrations: {{{place}}}")
@@ -51,7 +51,7 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: M
 
 
 def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
-    existing, files, found, remarks, message = _environment(directory, templates)
+    existing, files, found, remarks, message = _environment(directory, machine, templates)
     composed, said = compose.find(directory)
     written = write(directory, options, machine, composed, existing, templates)
     if composed and (service := composed.service):
@@ -79,10 +79,11 @@ def _declares_migrations(top: Top) -> bool:
 
 
 def _environment(
-    directory: Directory, templates: Mapping[str, str]
+    directory: Directory, machine: Machine, templates: Mapping[str, str]
 ) -> tuple[tuple[Tree, ...], tuple[NewFile, ...], tuple[Finding, ...], list[str], str | None]:
     """Return the trees, the files of one that has to be made, what was found, remarks, and its first revision."""
     existing, remarks = trees.find(directory)
+    existing = tuple(trees.above(each, directory, machine) for each in existing)
     found = tuple(Finding(tree.config or f"{tree.script}/env.py", _words(tree)) for tree in existing)
     if existing and any(tree.script is None or f"{tree.script}/env.py" in directory.names for tree in existing):
         return existing, (), found, remarks, None
@@ -92,7 +93,8 @@ def _environment(
 
 def _words(tree: Tree) -> str:
     section = f", section {tree.section}" if tree.section != "alembic" else ""
-    return f"the Alembic tree in {tree.script or 'a package'}{section}"
+    place = tree.script or (f"a directory below {tree.cwd}" if tree.cwd else "a package")
+    return f"the Alembic tree in {place}{section}"
 
 
 def _interpreter(python: Interpreter) -> str:

@@ -54,6 +54,9 @@ class Machine(Protocol):
     def listener(self, port: int) -> str | None:
         """Return who listens on a port of 127.0.0.1, in words; None where it is free."""
 
+    def exists(self, path: Path) -> bool:
+        """Tell whether there is a file at a path, which may be outside of the project."""
+
     def image(self) -> tuple[str, str | None]:
         """Return the image to begin with, and what there is to say about that choice."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os.path
 import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from provision.spec.model import Migrations
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.project.found import Directory
+    from provision.project.found import Directory, Machine
 
 INI = "alembic.ini"
 _TOML = "pyproject.toml"
@@ -139,6 +140,17 @@ def _place(path: str, section: str, directory: Directory) -> tuple[str | None, s
         if other is not None and f"{other}/env.py" in directory.names:
             return other, None if cwd == here else cwd
     return script, None
+
+
+def above(found: Tree, directory: Directory, machine: Machine) -> Tree:
+    """Return a tree whose location leads nowhere in the project, and somewhere from a directory above it."""
+    if found.config is None or found.script is None or f"{found.script}/env.py" in directory.names:
+        return found
+    below = os.path.relpath(found.script, _parent(found.config))
+    for parent in directory.path.parents:
+        if machine.exists(parent / below / "env.py"):
+            return replace(found, script=None, cwd=os.path.relpath(parent, directory.path))
+    return found
 
 
 def _located(path: str, section: str, cwd: str, directory: Directory) -> str | None:

@@ -44,6 +44,9 @@ class Machine:
     def listener(self, port: int) -> str | None:
         return self.who if port in self.taken else None
 
+    def exists(self, path: Path) -> bool:
+        return path.is_file()
+
     def image(self) -> tuple[str, str | None]:
         return "postgres:17", None
 
@@ -246,3 +249,12 @@ def test_the_command(tmp_path: Path) -> None:
     refused = provision("--directory", "new/shop/provision.yml")
     assert (refused.returncode, refused.stderr.count("\n")) == (64, 2)
     assert "is not a directory" in refused.stderr
+
+
+def test_no_env_py_is_made_where_a_directory_above_has_it(root: Path) -> None:
+    """In conf/ itself, the location of `alembic -c conf/alembic.ini` leads out of what `init` looks at."""
+    inner = a_project(CASES / "tree-conf-folder.case", root) / "conf"
+    done = init(inner)
+    assert [file.path for file in done.files] == [".gitignore", "provision.yml"]
+    (tree,) = load(inner / "provision.yml", os.environ).migrations
+    assert tree.cwd == root
