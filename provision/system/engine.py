@@ -26,12 +26,15 @@ _CALL_TIMEOUT = 60
 _CONNECT_TIMEOUT = 3.0
 _PING_TIMEOUT = 10  # where nothing listens that is known at once; an engine that is being started takes its time
 _OK, _NOT_FOUND = 200, 404
-_SHAPES = {
-    r"/containers/[^/]+/json": frozenset({"Id", "Image", "State", "Config", "HostConfig", "NetworkSettings", "Mounts"}),
-    r"/images/.+/json": frozenset({"Id"}),
-    r"/volumes/[^/]+": frozenset({"Name"}),
-}
-"""What an answer has at the least, by its path."""
+_SHAPES: Mapping[str, Mapping[str, Any]] = {
+    r"/containers/[^/]+/json": {
+        "Id": str, "Image": str, "Mounts": list, "HostConfig": dict, "NetworkSettings": dict,
+        "Config": {"Image": str}, "State": {"Status": str, "Running": bool, "ExitCode": int},
+    },
+    r"/images/.+/json": {"Id": str},
+    r"/volumes/[^/]+": {"Name": str},
+}  # fmt: skip
+"""What an answer has at the least, by its path: the types of its values."""
 _LIBPOD = "Server: Libpod/"
 _PROCESSES = "/top"
 _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-port-numbers
@@ -100,8 +103,8 @@ class EngineReader:
             found = json.loads(body)
         except ValueError as error:
             raise unreachable(self.address, ConnectionError(f"its answer to GET {path} is no JSON: {error}")) from error
-        needed = next((keys for way, keys in _SHAPES.items() if re.fullmatch(way, path)), frozenset())
-        if not isinstance(found, dict | list) or (needed and (not isinstance(found, dict) or needed - found.keys())):
+        needed = next((shape for way, shape in _SHAPES.items() if re.fullmatch(way, path)), None)
+        if not isinstance(found, dict | list) or (needed is not None and not _has(found, needed)):
             raise unreachable(self.address, ConnectionError(f"its answer to GET {path} is not the one of Docker's API"))
         return found
 
@@ -188,6 +191,14 @@ class EngineReader:
         """Tell Podman by the header that it puts into each answer; it can listen on any socket."""
         if _LIBPOD in head:
             self.program = PODMAN
+
+
+def _has(found: Any, shape: Mapping[str, Any]) -> bool:
+    """Tell whether a mapping has the values of a shape."""
+    return isinstance(found, dict) and all(
+        _has(found.get(key), kind) if isinstance(kind, dict) else isinstance(found.get(key), kind)
+        for key, kind in shape.items()
+    )
 
 
 def demultiplex(raw: bytes) -> bytes:

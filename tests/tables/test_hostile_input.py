@@ -45,6 +45,7 @@ ANSWERS = {
     "a text": HEAD + b'\r\n"container"',
     "null": HEAD + b"\r\nnull",
     "an empty mapping": HEAD + b"\r\n{}",
+    "a hollow container": HEAD + b"\r\n" + WHOLE,
     "a list": HEAD + b"\r\n[]",
     "an error": b"HTTP/1.0 500 Oops\r\n\r\n<html>",
 }

@@ -40,6 +40,11 @@ _EXPORTED = (
 )
 
 
+_COLLECTED = "Future log output will appear in directory"
+"""What a server says last on its own output before logging_collector takes over."""
+_LAST_LINES = 60
+
+
 @dataclass(frozen=True)
 class Seen:
     """What is declared, and what the JSON of the engine says is there."""
@@ -278,13 +283,15 @@ class Seen:
     def fate(self) -> Trouble:
         """Return what became of the container."""
         seen = inspected.container(self.look, self.container_name)
-        lines = self.look.container_lines(self.container_name, 60) if seen is not None else ()
+        lines = self.look.container_lines(self.container_name, _LAST_LINES) if seen is not None else ()
         return fate.of_container(self.container_name, seen, lines)
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the container's files; empty where the server writes none."""
-        if self.container is None:
-            return ""
+        if self.container is None or not any(
+            _COLLECTED in line for line in self.look.container_lines(self.container_name, _LAST_LINES)
+        ):
+            return ""  # to look into the data, the engine would have to mount it
         data = layout.data_directory(self.container["Config"], self.spec.server.major)
         path = collected(self.look.container_file(self.container_name, f"{data}/{CURRENT_LOGFILES}"), data)
         return shlex.join(("docker", "exec", self.container_name, "tail", "-n", "100", path)) if path else ""
