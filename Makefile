@@ -40,6 +40,9 @@ test-long: venv ## Run the tests that take minutes: the newest Docker and Podman
 test-pythons: venv ## Run the quick part of the suite on every other Python from 3.11 on that this machine has
 	@$(BIN)/python scripts/pythons.py -n $(WORKERS) --dist loadfile $(ARGS)
 
+test-long: venv ## Run the tests that take long: what the others do once, many times
+	@$(BIN)/python -m pytest -m long $(ARGS)
+
 test-trees: venv ## Try Alembic trees that others wrote: ckan, skypilot and arize-phoenix, installed once into a cache
 	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
 

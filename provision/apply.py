@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os.path
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from provision import desired as desires
@@ -32,6 +32,7 @@ from provision.perform import Performer, advise_room, explain_loss, told
 from provision.runtimes import SUPERUSER
 from provision.runtimes.docker import ENGINE
 from provision.spec.parameters import MAJORS
+from provision.starting import TIMEOUT
 from provision.system import files as filesystem
 from provision.system import lock
 
@@ -48,7 +49,7 @@ _MOST_ROUNDS = 8
 _LOGS = "provision logs"
 GOOD = "cache/postgresql.conf"
 """The last configuration that the server was proved to run with, below the environment's directory."""
-LOCK_TIMEOUT = 60.0
+LOCK_TIMEOUT = TIMEOUT
 
 
 def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT) -> Result:
@@ -67,7 +68,7 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
         return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks, first.endpoint)
     spec = first.spec
     with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
-        run = Run(progress)
+        run = Run(progress, lock_timeout=lock_timeout)
         run.converge(lambda new: observe.survey(spec, runtime=first.runtime, wishes=first.wishes, new=new))
         taken = time.monotonic() - started
         return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint)
@@ -107,7 +108,8 @@ def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: P
         plan = Plan(tuple(steps(world)))
         progress.planned(plan)
         run = Run(progress)
-        run.perform(plan, Performer(world, progress))
+        with closing(Performer(world, progress)) as performer:
+            run.perform(plan, performer)
         return Result(tuple(run.outcomes), time.monotonic() - started)
 
 
@@ -160,8 +162,9 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
 class Run:
     """One run: the outcomes so far, and who is told."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self.progress = progress
+        self._lock_timeout = lock_timeout
         self.outcomes: list[Outcome] = []
         self.last = Plan(())
         self.endpoint: Endpoint | None = None
@@ -183,7 +186,7 @@ class Run:
                     self.last, self.endpoint = survey.plan, survey.endpoint
                     planner.insist(survey.plan)
                     return
-                performer = performer.move_to(survey.world) if performer else Performer(survey.world, self.progress)
+                performer = performer.move_to(survey.world) if performer else self._performer(survey.world)
                 self._refuse_to_repeat(survey.plan)
                 self.progress.planned(survey.plan)
                 remember_engine(survey.world)
@@ -203,6 +206,9 @@ class Run:
                 self.progress.started(step)
                 self.outcomes.append(Outcome(step, 0.0))
                 self.progress.finished(self.outcomes[-1])
+
+    def _performer(self, world: World) -> Performer:
+        return Performer(world, self.progress, lock_timeout=self._lock_timeout)
 
     def _refuse_to_repeat(self, plan: Plan) -> None:
         done = [(outcome.step.address, outcome.step.action, outcome.step.why) for outcome in self.outcomes]
@@ -228,6 +234,7 @@ class Run:
         error: str | None = INTERRUPTED
         revisions: Mapping[str, str] = {}
         try:
+            performer.begin(step)
             for effect in step.effects:
                 self._perform(effect, step, plan, performer)
             error = None

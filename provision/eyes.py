@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.system.machine import Machine
+
+
+_PROXY, _PATIENCE, _POLL = "docker-proxy", 2.0, 0.05
 
 
 class Eyes:
@@ -135,15 +139,24 @@ class Eyes:
         """Return who listens on a port, in words; None where the port is free."""
         if ports.is_free(host, port):
             return None
-        return self._container_on(port) or ports.process_on(port) or "another process"
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            container, process = self._container_on(port), ports.process_on(port)
+            if container or not (process or "").startswith(_PROXY) or time.monotonic() > deadline:
+                return container or process or "another process"
+            time.sleep(_POLL)  # the engine listens for a container before it shows that container as running
 
     def _container_on(self, port: int) -> str | None:
+        from provision.runtimes.tenants import whose
+
         try:
             found = self.engine("/containers/json") or ()  # Podman has no filter for ports
         except UnavailableError:  # without an engine nothing of it listens
             return None
         on_it = (each for each in found if port in {at.get("PublicPort") for at in each.get("Ports") or ()})
-        return next((f"the container {each['Names'][0].lstrip('/')!r}" for each in on_it), None)
+        return next(
+            (f"the container {each['Names'][0].lstrip('/')!r}{whose(each.get('Labels') or {})}" for each in on_it), None
+        )
 
     def free_port(self, host: str, name: str) -> int:
         """Return a port that nobody listens on, nor another run is about to."""

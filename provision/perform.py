@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import singledispatchmethod
+from functools import partial, singledispatchmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +35,12 @@ from provision.model import (
 )
 from provision.observe import explain
 from provision.runtimes import phases
+from provision.starting import TIMEOUT, Starting
 from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
-    from provision.model import Endpoint, Plan, Progress
+    from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe import World
     from provision.system.alembic.migrate import Migrated, MigrationEvent
     from provision.system.alembic.process import Child
@@ -52,7 +53,7 @@ _NO_ROOM = "No space left on device"
 class Performer:
     """Performs the effects of one run in one world."""
 
-    def __init__(self, world: World, progress: Progress) -> None:
+    def __init__(self, world: World, progress: Progress, *, lock_timeout: float = TIMEOUT) -> None:
         self.world = world
         self.migrated: Migrated | None = None
         """What the last migration did."""
@@ -62,6 +63,7 @@ class Performer:
         self._told_user = False
         self._starts = True
         self._fence: Fence | None = None
+        self._starting = Starting(lambda: self.engine, self.perform, progress, lock_timeout)
 
     def move_to(self, world: World) -> Performer:
         """Go on in the same world as it was seen later."""
@@ -84,8 +86,17 @@ class Performer:
                         cwd = self.world.trees.location(effect.name).cwd
                         self._children[effect.name] = Child.start(tree, cwd)
 
+    def begin(self, step: Step) -> None:
+        """Before a step that starts the server, keep other runs off its data.
+
+        Raises:
+            ProvisionError: another server has what it takes.
+        """
+        self._starting.begin(step, self.world.site)
+
     def close(self) -> None:
         """End what was started early and not needed, and let go whom we held back."""
+        self._starting.release()
         if self._fence is not None:
             self._fence.close()
             self._fence = None
@@ -155,11 +166,13 @@ class Performer:
             )
         if effect.operation == "initialise":
             self._progress.detail("initialising the data directory")
-        servers.perform(effect, self.world.inputs.password)
+        password = self.world.inputs.password
+        self._starting.perform(effect, self.world.site, lambda: servers.perform(effect, password))
 
     @perform.register
     def _(self, effect: EngineCall) -> None:
-        self.engine.perform(effect, self._progress.detail)
+        act = partial(self.engine.perform, effect, self._progress.detail)
+        self._starting.perform(effect, self.world.site, act)
 
     @perform.register
     def _(self, effect: CheckData) -> None:

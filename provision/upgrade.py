@@ -7,7 +7,7 @@ so an upgrade that was killed there is ended by the next apply. Before that, eve
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -90,7 +90,8 @@ def upgrade(spec: Spec, *, progress: Progress, lock_timeout: float = LOCK_TIMEOU
         if found.plan.is_empty and not found.is_pending:
             return Result((), time.monotonic() - started)
         if not found.plan.is_empty and not found.undo:
-            run.perform(found.plan, Performer(found.world, progress))
+            with closing(Performer(found.world, progress)) as beginner:
+                run.perform(found.plan, beginner)
             found = survey(spec)
         found = _prepared(run, found, spec, progress)
         performer = Performer(found.world, progress)
@@ -153,7 +154,8 @@ def finish(spec: Spec, *, progress: Progress) -> Result:
         seen, upgrader = _seen(spec)
         run, plan = Run(progress), Plan(upgrader.finish())
         progress.planned(plan)
-        run.perform(plan, Performer(seen, progress))
+        with closing(Performer(seen, progress)) as performer:
+            run.perform(plan, performer)
         return Result(tuple(run.outcomes), time.monotonic() - started)
 
 
@@ -171,7 +173,8 @@ def rollback(spec: Spec, *, progress: Progress) -> Result:
         run, plan = Run(progress), Plan(upgrader.rollback())
         before = _before(spec, upgrader.origin())
         progress.planned(plan)
-        run.perform(plan, Performer(seen, progress))
+        with closing(Performer(seen, progress)) as performer:
+            run.perform(plan, performer)
         run.converge(lambda new: observe.survey(before, new=new))
         return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
 

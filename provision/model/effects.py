@@ -148,10 +148,11 @@ class ServerCall:
     ``argv`` is the program to run and ``user`` the system user to run it as (None: ours). ``sockets`` is the directory
     of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
     ``timeout`` is in seconds. ``record`` is the file in it that remembers that we made it; ``scripts`` run before the
-    data directory counts. After ``close`` the server lets nobody in any more, and goes on with whom it has.
+    data directory counts. After ``close`` the server lets nobody in any more, and goes on with whom it has. ``kill``
+    ends it without a last write to the data.
     """
 
-    operation: Literal["initialise", "start", "close", "stop"]
+    operation: Literal["initialise", "start", "close", "stop", "kill"]
     data: Path
     argv: tuple[str, ...] = ()
     user: str | None = None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from provision.errors import RefusedError
     from provision.kinds import Ground
     from provision.model import Desired, Effect, Endpoint, Observed, Secret, Status, Step, WriteFile
     from provision.runtimes.embedded.machine import Machine
@@ -35,6 +36,34 @@ class Trouble:
     evidence: tuple[str, ...]
     orderly: bool = False
     next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What another run must not start a server on while we do.
+
+    ``paths`` are data directories of this machine, the outer one first. ``place`` is where the data is on the engine's
+    host, None where no container is about to use it; ``image`` and its ``volumes`` (mount points) are what a container
+    can be created from meanwhile. ``holder`` is whose run this is, for those that wait.
+    """
+
+    holder: str
+    paths: tuple[Path, ...] = ()
+    place: str | None = None
+    image: str = ""
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """Two servers that were started on the same data: what ends the second one, and the error for this run.
+
+    ``refusal`` is None where the other one was the second.
+    """
+
+    ending: tuple[Effect, ...]
+    note: str
+    refusal: RefusedError | None
 
 
 class Look(Protocol):
@@ -125,6 +154,8 @@ class Site(Protocol):
     """Whether provision runs the server, and may start it, restart it and enter it."""
     container_name: str | None
     """The container, where the server lives in one."""
+    data_directory: Path | None
+    """The data directory of a server that is a process of this machine."""
     config_file: str
     """The path of the configuration file as the server sees it."""
     desired: Desired
@@ -172,6 +203,22 @@ class Site(Protocol):
         Raises:
             provision.errors.RefusedError: with how to bring the data there.
         """
+
+    def claim(self, *, creating: bool) -> Claim | None:
+        """Return what to hold while the server is started; None where nobody else can use the data.
+
+        ``creating``: the server is created as declared; otherwise it starts as it was made.
+        """
+
+    def look_again(self, *, creating: bool) -> None:
+        """Look right before the server starts whether the data, the name and the port are still ours to use.
+
+        Raises:
+            provision.errors.RefusedError: another server has one of them; which, and whose.
+        """
+
+    def collision(self) -> Collision | None:
+        """Look right after the server was started whether another one was started on the same data."""
 
     def endpoint(self, password: Secret) -> Endpoint | None:
         """Return where the running server is reached, or None where none runs."""

@@ -125,6 +125,7 @@ class ExternalSite:
 
     is_ours = False
     container_name = None
+    data_directory = None
     config_file = ""
     is_fresh = False
     programs = None
@@ -175,6 +176,15 @@ class ExternalSite:
     def plan(self) -> tuple[Step, ...]:
         """Return nothing: the server is there, or somebody else starts it."""
         return ()
+
+    def claim(self, *, creating: bool) -> None:
+        """Hold nothing: no server is started here."""
+
+    def look_again(self, *, creating: bool) -> None:
+        """See nothing: no server is started here."""
+
+    def collision(self) -> None:
+        """See nothing: no server is started here."""
 
     def endpoint(self, password: Secret) -> Endpoint:
         """Return the declared address."""

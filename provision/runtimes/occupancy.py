@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _VERSION = "PG_VERSION"
 _LOST_AND_FOUND = "lost+found"
+_PASSING = ("initdb-", "provision-lock")
 _SHOWN = 3
 
 
@@ -45,10 +46,16 @@ def strangers(entries: Callable[[str], Sequence[str] | None], *, below: str) -> 
 
 
 def _is_empty(entries: Callable[[str], Sequence[str] | None], path: str) -> bool:
-    """Tell whether there is nothing at a path, nor beside it on the way there."""
+    """Tell whether there is nothing at a path, nor beside it on the way there but what another run takes away again."""
     parts = path.split("/")
-    way = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
-    return all(entries(each) == (parts[depth],) for depth, each in enumerate(way, 1)) and entries(path) == ()
+    if entries(path) != ():
+        return False
+    for depth in range(1, len(parts)):
+        names = entries("/".join(parts[:depth])) or ()
+        passing = {each for each in names if each.startswith(tuple(f".{parts[depth]}.{end}" for end in _PASSING))}
+        if not names or {*names} - passing - {parts[depth]}:
+            return False
+    return True
 
 
 def refusal(spec: Spec, path: Path, found: Sequence[str]) -> RefusedError:

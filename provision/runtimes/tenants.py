@@ -47,6 +47,23 @@ class Tenant:
         )
 
 
+def holder(spec: Spec) -> str:
+    """Return whose run holds data, for those that wait for it."""
+    return f"the environment {spec.name!r} of {spec.directory}"
+
+
+def whose(labels: Mapping[str, str]) -> str:
+    """Return the environment that a container was made for, in words to go after its name."""
+    environment = labels.get(ENVIRONMENT)
+    return "" if environment is None else f" of the environment {environment!r} of {labels.get(DIRECTORY)}"
+
+
+def of_home(home: str) -> str:
+    """Return the environment whose directory is ``home``, which a server process of this machine names."""
+    place = Path(home)
+    return f"the environment {place.name!r} of {place.parents[1]}" if len(place.parents) > 1 else home
+
+
 def container_on(look: Look, source: str, *, place: str, but: Collection[str] = ()) -> Tenant | None:
     """Return a container, other than those named ``but``, that has a volume or directory ``source`` mounted.
 
@@ -59,7 +76,7 @@ def container_on(look: Look, source: str, *, place: str, but: Collection[str] = 
             continue
         for mount in _writable(container):
             theirs = str(mount.get("Source") or "")
-            is_same = mount.get("Name") == source or (theirs != "" and _real(theirs, look) == _real(place, look))
+            is_same = mount.get("Name") == source or (theirs != "" and real(theirs, look) == real(place, look))
             if is_same or (_are_nested(theirs, place, look) and _runs_a_server(look, container["Id"])):
                 how = f"it was made from {container['Image']}, is {container['State']}, and has it at"
                 return Tenant(name, f"{how} {mount['Destination']}", container.get("Labels") or {}, look.engine_program)
@@ -75,9 +92,13 @@ def check_processes(look: Look, *places: Path) -> None:
     for place in places:
         found = look.machine.postmaster(place)
         if found is not None:
+            from provision.runtimes.embedded.states import environment
+
+            home = environment(found.argv)
+            made = [f"it was made for {of_home(home)}"] if home else []
             raise RefusedError(
                 f"a server of this machine, process {found.pid}, runs on the data in {place}",
-                evidence=[f"it was started as {' '.join(found.argv)}", _WHY],
+                evidence=[f"it was started as {' '.join(found.argv)}", *made, _WHY],
                 next_step=f"kill -INT {found.pid}   (shuts it down), or name another `server.data.path`",
             )
 
@@ -115,11 +136,12 @@ def _are_nested(one: str, other: str, look: Look) -> bool:
     """Tell whether one directory is inside of the other: a checkout that is mounted as a whole holds its data too."""
     if not one.startswith("/") or not other.startswith("/"):
         return False
-    a, b = Path(_real(one, look)), Path(_real(other, look))
+    a, b = Path(real(one, look)), Path(real(other, look))
     return a in b.parents or b in a.parents
 
 
-def _real(path: str, look: Look) -> str:
+def real(path: str, look: Look) -> str:
+    """Return a path of the engine's host without links in it, where that is this machine."""
     return os.path.realpath(path) if look.engine_is_local and path.startswith("/") else path
 
 

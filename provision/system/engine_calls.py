@@ -143,7 +143,14 @@ class Engine:
         self.client.remove_network(name)
 
     def _create_volume(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.create_volume(name, labels=dict(body["labels"]))
+        labels = dict(body["labels"])
+        made = self.client.create_volume(name, labels=labels)
+        if (made.get("Labels") or {}) != labels:  # the engine returns one that is there already
+            raise StepFailedError(
+                f"the volume {name!r} was created by another run at the same moment",
+                evidence=[f"its labels are {made.get('Labels')}"],
+                next_step="provision apply SPEC",
+            )
 
     def _remove_volume(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         import docker.errors

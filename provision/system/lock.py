@@ -1,4 +1,4 @@
-"""One apply at a time per environment: an operating-system lock, gone with its process, that names its holder."""
+"""Locks of the operating system on an environment and on data: they name their holder and end with its process."""
 
 from __future__ import annotations
 
@@ -7,24 +7,53 @@ import json
 import os
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from provision.errors import LockedError
 from provision.system.files import make_directory, told
+from provision.system.owned import open_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from io import FileIO
     from pathlib import Path
 
 _POLL = 0.1
+_ENVIRONMENT = "another run works on this environment"
+DATA = "another run is about to start a server on this data"
+
+
+class Wait:
+    """A bounded wait for a lock. ``waiting`` receives the holder's name once."""
+
+    def __init__(self, timeout: float, waiting: Callable[[str], None]) -> None:
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._waiting = waiting
+        self._is_told = False
+
+    def pause(self, what: str, holder: str) -> None:
+        """Wait a moment for ``holder``; ``what`` is the sentence if the time is over.
+
+        Raises:
+            LockedError: the time is over.
+        """
+        if time.monotonic() >= self._deadline:
+            raise LockedError(
+                f"{what} and did not end within {self._timeout:g} s",
+                evidence=[f"the lock is held by {holder}"],
+                next_step="wait for it, or give a longer --lock-timeout",
+            )
+        if not self._is_told:
+            self._waiting(f"waiting for {holder}")
+            self._is_told = True
+        time.sleep(_POLL)
 
 
 @contextmanager
 def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock file at ``path`` for the length of the block; wait up to ``timeout`` seconds for it.
+    """Hold the lock file of an environment for the length of the block; wait up to ``timeout`` seconds for it.
 
     ``waiting`` is told once who holds it.
 
@@ -33,38 +62,62 @@ def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Itera
         ProvisionError: it cannot be written, so nothing else here could be.
     """
     make_directory(path.parent, 0o755)
-    with _opened(path) as file:
-        deadline = time.monotonic() + timeout
-        is_told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                holder = _holder(path)
-                if time.monotonic() >= deadline:
-                    raise LockedError(
-                        f"another run works on this environment and did not end within {timeout:g} s",
-                        evidence=[f"the lock is held by {holder}"],
-                        next_step="wait for it, or give a longer --lock-timeout",
-                    ) from None
-                if not is_told:
-                    waiting(f"waiting for {holder}")
-                    is_told = True
-                time.sleep(_POLL)
+    descriptor = _acquire(path, path.parents[2], Wait(timeout, waiting), _ENVIRONMENT)
+    try:
         with told(f"{path} cannot be written", path):
-            file.truncate(0)
-            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}).encode())
+            _sign(descriptor, "")
+        yield
+    finally:
+        os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+
+
+@contextmanager
+def hold_data(path: Path, holder: str, wait: Wait) -> Iterator[None]:
+    """Hold a lock file beside data for the length of the block, and remove it afterwards.
+
+    Raises:
+        LockedError: it is still held after the time of ``wait``.
+        ProvisionError: it cannot be written.
+    """
+    descriptor = _acquire(path, path.parent, wait, DATA)
+    try:
+        with told(f"{path} cannot be written", path):
+            _sign(descriptor, holder)
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()  # while it is held: whoever opened it before sees that it is another file now
+        os.close(descriptor)
+
+
+def _acquire(path: Path, anchor: Path, wait: Wait, what: str) -> int:
+    while True:
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o600, anchor)
         try:
-            yield
-        finally:
-            file.truncate(0)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                return descriptor
+        except BlockingIOError:
+            wait.pause(what, _holder(path))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
-def _opened(path: Path) -> FileIO:
-    """Open the file without a buffer, which on a full disk would be written once more when it is closed."""
-    with told(f"{path} cannot be written", path):
-        return path.open("ab", buffering=0)
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether the open file is the one at the path; its last holder may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _sign(descriptor: int, holder: str) -> None:
+    os.ftruncate(descriptor, 0)
+    signature = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "holder": holder}
+    os.write(descriptor, json.dumps(signature).encode())
 
 
 def calm(path: Path, *, since: float, timeout: float) -> bool:
@@ -74,10 +127,10 @@ def calm(path: Path, *, since: float, timeout: float) -> bool:
     """
     deadline = time.monotonic() + timeout
     try:
-        with path.open() as file:
-            if _is_ours(path):
+        with open(path, opener=_unfollowed) as file:  # Path.open takes no opener
+            if _is_ours(file.read()):
                 return False
-            disturbed = path.stat().st_mtime >= since
+            disturbed = os.fstat(file.fileno()).st_mtime >= since
             while time.monotonic() < deadline:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -91,21 +144,31 @@ def calm(path: Path, *, since: float, timeout: float) -> bool:
     return False
 
 
-def _is_ours(path: Path) -> bool:
+def _unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _is_ours(text: str) -> bool:
     try:
-        held = json.loads(path.read_text())
+        held = json.loads(text)
     except ValueError:
         return False
-    return (held.get("pid"), held.get("host")) == (os.getpid(), socket.gethostname())
+    return isinstance(held, dict) and (held.get("pid"), held.get("host")) == (os.getpid(), socket.gethostname())
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def me(holder: str) -> str:
+    """Return the holder's name as others read it: whose run this is, its process and its host."""
+    return f"{holder}, process {os.getpid()} on {socket.gethostname()}"
+
+
 def _holder(path: Path) -> str:
     try:
         held = json.loads(path.read_text())
-        return f"process {held['pid']} on {held['host']}, since {held['since']}"
-    except (OSError, ValueError, KeyError):
+        whose = f"{held['holder']}, " if held.get("holder") else ""
+        return f"{whose}process {held['pid']} on {held['host']}, since {held['since']}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "another process"

@@ -85,5 +85,15 @@ def process_on(port: int) -> str | None:
     for directory in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if any(str(each.readlink()) in inodes for each in (directory / "fd").iterdir()):
-                return f"{(directory / 'comm').read_text().strip()}, process {directory.name}"
+                return f"{(directory / 'comm').read_text().strip()}, process {directory.name}{_environment(directory)}"
     return None
+
+
+def _environment(directory: Path) -> str:
+    """Say which environment a server process of ours was started for; its command line names the directory."""
+    from provision.runtimes.embedded.states import environment
+    from provision.runtimes.tenants import of_home
+
+    words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    home = environment(tuple(words))
+    return f", of {of_home(home)}" if home else ""

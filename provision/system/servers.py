@@ -49,7 +49,9 @@ def perform(call: ServerCall, password: Secret) -> None:
         case "close":
             _close(call)
         case "stop":
-            _stop(call)
+            _stop(call, signal.SIGINT)
+        case "kill":
+            _stop(call, signal.SIGQUIT)
 
 
 def environment() -> dict[str, str]:
@@ -245,14 +247,14 @@ def _close(call: ServerCall) -> None:
         os.kill(found.pid, signal.SIGTERM)
 
 
-def _stop(call: ServerCall) -> None:
-    """Ask for a fast shutdown, and for an immediate one when the time is over; neither loses data.
+def _stop(call: ServerCall, first: signal.Signals) -> None:
+    """Ask for a shutdown, and for an immediate one (SIGQUIT) when the time is over; neither loses data.
 
     https://www.postgresql.org/docs/current/server-shutdown.html
     """
     found = postmaster.find(call.data) or (postmaster.orphan(call.data) if not call.data.exists() else None)
     if found is not None:
-        gentle = signal.SIGQUIT if found.is_orphaned else signal.SIGINT
+        gentle = signal.SIGQUIT if found.is_orphaned else first
         for number, patience in ((gentle, call.timeout), (signal.SIGQUIT, _LAST_WORDS)):
             if _end(found.pid, number, patience):
                 break

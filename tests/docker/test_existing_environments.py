@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,6 @@ from support.history import checkout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.engine import Engine
     from support.environment import Environment
@@ -24,6 +25,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "directory": {"data": {"path": "./db"}},
     "worktree": {},
     "ephemeral": {"data": {"ephemeral": True}, "resources": {"memory": "512m"}},
+    "ephemeral with its own template": {"data": {"ephemeral": True}},
     "embedded": {},
     "embedded ephemeral": {"data": {"ephemeral": True}},
 }
@@ -47,7 +49,7 @@ def linked_worktree(directory: Path) -> Path:
 
 
 @contextmanager
-def declared(kind: str, engine: Engine) -> Iterator[Environment]:
+def declared(kind: str, engine: Engine, earlier: str) -> Iterator[Environment]:
     """Have an environment of a kind, not applied yet."""
     with an_open_directory() as directory:
         if kind.startswith("embedded"):
@@ -57,6 +59,10 @@ def declared(kind: str, engine: Engine) -> Iterator[Environment]:
         home = linked_worktree(directory) if kind == "worktree" else directory
         with an_environment(engine, home / "project") as environment:
             environment.server(**GENERATED, **KINDS[kind])
+            if "template" in kind:
+                (environment.directory / "templates").mkdir()
+                shutil.copy(Path(earlier) / "templates" / "docker-compose.yml.j2", environment.directory / "templates")
+                environment.declare(templates="./templates")
             yield environment.migrations("userdata")
             environment.run("destroy", "--data", "--yes", code=None)
 
@@ -68,7 +74,7 @@ def identity(environment: Environment) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_an_earlier_commit_made_converges(kind: str, engine: Engine, earlier: str) -> None:
-    with declared(kind, engine) as environment:
+    with declared(kind, engine, earlier) as environment:
         environment.apply(PYTHONPATH=earlier)
         environment.query("INSERT INTO userdata VALUES (1, 'Ada')")
         url, before = environment.url, identity(environment)

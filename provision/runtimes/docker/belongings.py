@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.runtimes import DATA_RECORD, tenants
+from provision.runtimes import DATA_RECORD, Claim, tenants
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 from provision.runtimes.docker.generations import is_ours, temporary_name
 from provision.spec.model import DataPath, Ephemeral
@@ -13,7 +14,9 @@ from provision.spec.model import DataPath, Ephemeral
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from provision.runtimes.docker.layout import Place
     from provision.runtimes.docker.seen import Seen
+    from provision.runtimes.tenants import Tenant
 
 
 def check_alone(seen: Seen, *, as_it_is: bool = False) -> None:
@@ -24,23 +27,60 @@ def check_alone(seen: Seen, *, as_it_is: bool = False) -> None:
     Raises:
         RefusedError: with who has it, and what to type.
     """
-    found = seen.current_place if as_it_is else seen.declared_place
-    if found is None or isinstance(seen.spec.server.data, Ephemeral):
+    found = _place(seen, as_it_is=as_it_is)
+    if found is None:
         return
-    source, name = found.source, seen.container_name
-    volume = seen.volumes.get(source) or {}  # one that is not there yet, nobody has
-    ours = (name, f"{name}.new", temporary_name(name))
-    place = source if source.startswith("/") else str(volume.get("Mountpoint") or "")
-    other = tenants.container_on(seen.look, source, place=place, but=ours)
-    if other is not None:
-        is_renamed = seen.container is None and is_ours(seen.spec, other.labels, seen.look)
-        what = f"the directory {source}" if source.startswith("/") else f"the volume {source!r}"
-        raise other.refusal(
-            what, next_step=f"{seen.look.engine_program} rename {other.name} {name}" if is_renamed else ""
-        )
+    if (other := other_container(seen, as_it_is=as_it_is)) is not None:
+        raise refusal(seen, found.source, other)
     if isinstance(seen.spec.server.data, DataPath) and seen.look.engine_is_local:
         path = seen.spec.server.data.path
         tenants.check_processes(seen.look, path, path / found.below)
+
+
+def other_container(seen: Seen, *, as_it_is: bool) -> Tenant | None:
+    """Return a container of another environment, or of nobody's, that could write to the data."""
+    found, name = _place(seen, as_it_is=as_it_is), seen.container_name
+    if found is None:
+        return None
+    volume = seen.volumes.get(found.source) or {}  # one that is not there yet, nobody has
+    ours = (name, f"{name}.new", temporary_name(name))
+    place = found.source if found.source.startswith("/") else str(volume.get("Mountpoint") or "")
+    return tenants.container_on(seen.look, found.source, place=place, but=ours)
+
+
+def refusal(seen: Seen, source: str, other: Tenant) -> RefusedError:
+    """Return the error for a container on the data, which may be ours under another name."""
+    is_renamed = seen.container is None and is_ours(seen.spec, other.labels, seen.look)
+    what = f"the directory {source}" if source.startswith("/") else f"the volume {source!r}"
+    return other.refusal(
+        what, next_step=f"{seen.look.engine_program} rename {other.name} {seen.container_name}" if is_renamed else ""
+    )
+
+
+def claim(seen: Seen, *, as_it_is: bool) -> Claim | None:
+    """Return what to hold before a server starts on the data.
+
+    A volume with our labels needs no lock: its labels cannot be changed, and every other environment refuses it.
+    """
+    found = _place(seen, as_it_is=as_it_is)
+    if found is None:
+        return None
+    brought = (seen.own_image or seen.image or {}).get("Config") or {}
+    image = seen.creation.image if seen.container is None else str(seen.container["Image"])
+    holder, volumes = tenants.holder(seen.spec), tuple(brought.get("Volumes") or ())
+    if found.source.startswith("/"):
+        place = tenants.real(found.source, seen.look)
+        paths = dict.fromkeys((Path(place), Path(place) / found.below)) if seen.look.engine_is_local else ()
+        return Claim(holder, tuple(paths), place, image, volumes)
+    volume = seen.volumes.get(found.source) or seen.look.engine(f"/volumes/{found.source}") or {}
+    if is_ours(seen.spec, volume.get("Labels") or {}, seen.look):
+        return None
+    return Claim(holder, (), str(volume.get("Mountpoint") or found.source), image, volumes)
+
+
+def _place(seen: Seen, *, as_it_is: bool) -> Place | None:
+    found = seen.current_place if as_it_is else seen.declared_place
+    return None if isinstance(seen.spec.server.data, Ephemeral) else found
 
 
 def check_ours(seen: Seen) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.runtimes import majors
+from provision.model import EngineCall
+from provision.runtimes import Collision, majors
 from provision.runtimes.docker import layout
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
 from provision.spec.image import OLDEST, major_of
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.generations import Generations
+    from provision.runtimes.tenants import Tenant
     from provision.spec.model import Spec
 
 
@@ -181,6 +184,30 @@ def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Lo
                 f"the port {port} of {host or 'every address'} is taken by {owner}",
                 next_step=f"set `server.port: {look.free_port(host, creation.container)}` (free now), or `port: auto`",
             )
+
+
+def collision(ours: Mapping[str, Any], other: Tenant, refusal: RefusedError, look: Look) -> Collision | None:
+    """Decide which of two containers on the same data started second, and what to do about it.
+
+    It is killed, not stopped: a server that shuts down writes to the data once more.
+    """
+    theirs = look.engine(f"/containers/{other.name}/json")
+    if theirs is None:
+        return None
+    kill = {"signal": "KILL"}
+    if _started(theirs) <= _started(ours):
+        refusal.evidence = (*refusal.evidence, "it started first, so the server of this environment was killed")
+        name = str(ours["Name"]).lstrip("/")
+        return Collision((EngineCall("signal_container", name, kill),), "", refusal)
+    if ENVIRONMENT not in other.labels:
+        return Collision((), "", refusal)
+    whose = f"the environment {other.labels[ENVIRONMENT]!r} of {other.labels.get(DIRECTORY)}"
+    note = f"killed the container {other.name!r} of {whose}: it started on the data of this server after it"
+    return Collision((EngineCall("signal_container", other.name, kill),), note, None)
+
+
+def _started(container: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(container["State"]["StartedAt"])
 
 
 def _published(bindings: Mapping[str, Any]) -> set[tuple[str, int]]:

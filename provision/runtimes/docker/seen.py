@@ -62,6 +62,7 @@ class Seen:
 
     is_ours = True
     programs = None
+    data_directory = None
     config_file = "/etc/postgresql/postgresql.conf"
 
     # --- what is declared, what is there ---

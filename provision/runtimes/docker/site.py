@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Change, WriteFile
-    from provision.runtimes import Look
+    from provision.runtimes import Claim, Collision, Look
     from provision.spec.model import Spec
 
 
@@ -378,6 +378,41 @@ class DockerSite(Seen):
             return []
         thaw = [EngineCall("unpause_container", self.container_name)] if status == "paused" else []
         return [*thaw, self._call("stop_container")]
+
+    # --- around a start ---
+
+    def _now(self) -> DockerSite:
+        look = self.look
+        volumes = {name: look.engine(f"/volumes/{name}") for name in self.volumes}
+        return replace(self, container=look.engine(f"/containers/{self.container_name}/json"), volumes=volumes)
+
+    def claim(self, *, creating: bool) -> Claim | None:
+        """Return the data that the container uses, unless its labels keep others off."""
+        now = self._now()
+        return belongings.claim(now, as_it_is=now.is_there(creating=creating))
+
+    def is_there(self, *, creating: bool) -> bool:
+        """Tell whether the server starts in the container that is there."""
+        return self.container is not None and not creating
+
+    def look_again(self, *, creating: bool) -> None:
+        """Look whose the container's name, the volumes and the port are, and who is on the data.
+
+        Raises:
+            RefusedError: they are another environment's.
+        """
+        now = self._now()
+        guards.check_owner(self.spec, self.container_name, now.container, now.volumes, self.look)
+        belongings.check_alone(now, as_it_is=now.is_there(creating=creating))
+        guards.check_port(self.creation, now.container, self.look)
+
+    def collision(self) -> Collision | None:
+        """Compare the start of our container with that of another one on the same data."""
+        now = self._now()
+        other, place = belongings.other_container(now, as_it_is=True), now.current_place
+        if other is None or place is None or now.container is None:
+            return None
+        return guards.collision(now.container, other, belongings.refusal(now, place.source, other), self.look)
 
     # --- verbs ---
 

@@ -91,6 +91,7 @@ def check_place(spec: Spec, places: Places, look: Look) -> None:
         if found is None:
             raise occupancy.unseen(str(path))
         if found:
+            check_alone(path, look)  # an image that has just begun to initialise it is named
             raise occupancy.refusal(spec, path, found)
     _check_other_environment(spec, places, look)
 
@@ -104,7 +105,10 @@ def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
         return
     raise RefusedError(
         f"the data in {places.data} belongs to another environment",
-        evidence=[f"its server was started from {last}", f"this spec has {places.home}"],
+        evidence=[
+            f"its server was started for {tenants.of_home(last)}",
+            f"this is {tenants.of_home(str(places.home))}",
+        ],
         next_step="name another `server.data.path`",
     )
 

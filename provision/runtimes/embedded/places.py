@@ -108,7 +108,8 @@ def settle(spec: Spec, machine: Machine) -> Places:
 def running(places: Places, machine: Machine) -> tuple[Path, Postmaster] | None:
     """Return the server of this environment that runs, and its data directory."""
     for data in places.candidates:
-        if (found := machine.postmaster(data)) is not None:
+        found = machine.postmaster(data)
+        if found is not None and not _is_another(environment(found.argv), places.home, machine):
             return data, found
     if machine.owner(places.data) is None and (found := machine.orphan(places.data)) is not None:
         return places.data, found
@@ -120,8 +121,12 @@ def _linked(home: Path, machine: Machine) -> Path | None:
     linked = machine.link(home / LINK)
     if linked is None:
         return None
-    whose = environment(machine.last_start(linked))
-    return None if whose not in ("", str(home)) and machine.owner(Path(whose)) is not None else linked
+    return None if _is_another(environment(machine.last_start(linked)), home, machine) else linked
+
+
+def _is_another(whose: str, home: Path, machine: Machine) -> bool:
+    """Tell whether a server was started for another environment's directory. One that is gone has moved here."""
+    return whose not in ("", str(home)) and machine.owner(Path(whose)) is not None
 
 
 def _generations(spec: Spec, root: Path, machine: Machine) -> Generations:

@@ -52,6 +52,11 @@ class Seen:
     # --- what is declared, what is there ---
 
     @property
+    def data_directory(self) -> Path:
+        """The data directory."""
+        return self.places.data
+
+    @property
     def config_file(self) -> str:
         """The configuration as the server sees it."""
         return str(self.places.config)

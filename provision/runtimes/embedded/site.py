@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from provision.errors import RefusedError
 from provision.kinds import Ground
 from provision.model import (
     Action,
@@ -21,7 +22,7 @@ from provision.model import (
     WaitReady,
     changes,
 )
-from provision.runtimes import DATA_RECORD, SUPERUSER, superusers
+from provision.runtimes import DATA_RECORD, SUPERUSER, Claim, Collision, superusers, tenants
 from provision.runtimes.embedded import generations, guards
 from provision.runtimes.embedded.commands import initdb_argv, server_argv
 from provision.runtimes.embedded.scripts import scripts
@@ -158,6 +159,38 @@ class EmbeddedSite(Seen):
             text += f"; the data so far stays in {self.running[0]}"
         effects = (self.stopping, *self._start_it)
         return (Step(self._process, Action.RESTART, before, after, effects, why=why, consequence=text),)
+
+    # --- around a start ---
+
+    def claim(self, *, creating: bool) -> Claim:
+        """Return the data directory, and the one that an image would mount around it."""
+        del creating
+        data = self.places.data
+        data = data.parent.resolve() / data.name if not data.is_symlink() else data.resolve()
+        by_major = data.name == "docker" and data.parent.name.isdecimal()
+        return Claim(tenants.holder(self.spec), (data.parents[1], data) if by_major else (data,))
+
+    def look_again(self, *, creating: bool) -> None:
+        """Look whose the data is, and who is on it and on the port.
+
+        Raises:
+            RefusedError: it is another environment's.
+        """
+        del creating
+        guards.check_place(self.spec, self.places, self.look)
+        if self.running is None:
+            tenants.check_processes(self.look, self.places.data)
+            guards.check_alone(self.places.data, self.look)
+            guards.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
+
+    def collision(self) -> Collision | None:
+        """Look whether a container has the data; it was there first, because ours has just started."""
+        try:
+            guards.check_alone(self.places.data, self.look)
+        except RefusedError as refusal:
+            refusal.evidence = (*refusal.evidence, "it started first, so the server of this environment was killed")
+            return Collision((replace(self.stopping, operation="kill", data=self.places.data),), "", refusal)
+        return None
 
     # --- verbs ---
 

@@ -1,0 +1,121 @@
+"""The start of a server, with other runs kept off its data from the last look until it runs.
+
+Two servers on one data directory destroy it, and a plan is made some time before its server starts. So the data is held
+first, then everything that a start takes is looked at again (data, name, port), and once more when the server runs.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError, StepFailedError
+from provision.model import EngineCall, MakeDirectory, ServerCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provision.model import Effect, Progress, Step
+    from provision.runtimes import Site
+    from provision.system.engine_calls import Engine
+
+TIMEOUT = 60.0
+"""How long to wait for another run that holds an environment or its data, in seconds."""
+_STARTING = ("initialise", "start", "start_container", "restart_container")
+_NAMED = ("create_network", "create_volume", "create_container")
+
+
+class Starting:
+    """Holds the data of one run's server."""
+
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        perform: Callable[[Effect], None],
+        progress: Progress,
+        timeout: float,
+    ) -> None:
+        self._engine = engine
+        self._perform = perform
+        self._progress = progress
+        self._timeout = timeout
+        self._held: ExitStack | None = None
+        self._creating = False
+
+    def begin(self, step: Step, site: Site) -> None:
+        """Before a step that starts the server, hold the data and look again who has what it takes.
+
+        Raises:
+            RefusedError: another server has the data, the name or the port.
+            LockedError: another run holds the data for too long.
+        """
+        self._creating = any(isinstance(e, EngineCall) and e.operation == "create_container" for e in step.effects)
+        if any(_makes_data(each) or _starts(each, site) for each in step.effects):
+            self._hold(site)
+
+    def release(self) -> None:
+        """Let other runs use the data."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def perform(self, effect: EngineCall | ServerCall, site: Site, act: Callable[[], None]) -> None:
+        """Have ``act`` perform an effect; who took what it needs at the same moment is named.
+
+        Raises:
+            RefusedError: another server has the data, the name or the port.
+            StepFailedError: it failed otherwise.
+        """
+        starts = _starts(effect, site)
+        if starts:
+            self._hold(site)
+        runs = starts and effect.operation != "initialise"
+        try:
+            act()
+            if runs:
+                self._part(site)
+        except StepFailedError:
+            if starts or effect.operation in _NAMED:
+                site.look_again(creating=self._creating)
+            raise
+        finally:
+            if runs:
+                self.release()
+
+    def _part(self, site: Site) -> None:
+        """End the second of two servers that were started on the same data."""
+        if (found := site.collision()) is None:
+            return
+        for each in found.ending:
+            self._perform(each)
+        if found.refusal is not None:
+            raise found.refusal
+        self._progress.note(found.note)
+
+    def _hold(self, site: Site) -> None:
+        if self._held is not None:
+            return
+        self._held = self._claimed(site)
+        try:
+            site.look_again(creating=self._creating)
+        except RefusedError:
+            self.release()
+            raise
+
+    def _claimed(self, site: Site) -> ExitStack:
+        claim = site.claim(creating=self._creating)
+        if claim is None:
+            return ExitStack()
+        from provision.system import claims
+
+        return claims.hold(claim, self._engine, self._timeout, self._progress.note)
+
+
+def _makes_data(effect: Effect) -> bool:
+    return isinstance(effect, MakeDirectory) and effect.record is not None
+
+
+def _starts(effect: Effect, site: Site) -> bool:
+    if isinstance(effect, EngineCall):
+        return effect.operation in _STARTING and effect.target == site.container_name
+    return isinstance(effect, ServerCall) and effect.operation in _STARTING and effect.data == site.data_directory
