@@ -1,6 +1,6 @@
 """A project's compose file, put together: with its override, what it includes, and what a service extends.
 
-Scalars stay texts (a port is not sexagesimal here), tags like ``!reset`` are passed over, merge keys and anchors work.
+Scalars stay texts (a port is not sexagesimal here), merge keys and anchors work, ``!reset``, ``!override`` are named.
 Paths become relative to the project: https://docs.docker.com/reference/compose-file/
 """
 
@@ -108,6 +108,10 @@ class Files:
 
     def _read(self, path: str) -> dict[str, Any]:
         text = self._directory.texts[path]
+        if tags := sorted(set(re.findall(r"!(?:reset|override)\b", text))):
+            self._remarks.append(
+                f"{path}: {' and '.join(tags)} was not followed: compare the spec with what you expect"
+            )
         try:
             plainyaml.check(text)
             content = mapping(yaml.load(text, Loader=_Loader))  # noqa: S506  # a safe one
