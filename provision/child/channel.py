@@ -43,6 +43,17 @@ class RolledBackError(Exception):
     """A revision rolled back its own transaction, and did nothing afterwards."""
 
 
+class AfterWritingError(Exception):
+    """A revision file was written, and what follows failed: a post-write hook, or loading it; ``place`` is the file."""
+
+    def __init__(self, place: str, error: BaseException) -> None:
+        steps = traceback.walk_tb(error.__traceback__)
+        in_hook = any(frame.f_globals.get("__name__") == "alembic.script.write_hooks" for frame, _ in steps)
+        what = "a post-write hook failed" if in_hook else "it cannot be loaded"
+        super().__init__(f"{what}: {type(error).__name__}: {error}")
+        self.place = place
+
+
 class OtherTableError(Exception):
     """``env.py`` keeps its revisions in another table than the declared one; what to write is in the second line."""
 
@@ -52,10 +63,12 @@ class OtherTableError(Exception):
         super().__init__(f"{name}\n{way}")
 
 
+_PLACED = (IncompleteError, AfterWritingError)
 _STAGES: dict[type[BaseException], str] = {
     ElsewhereError: "elsewhere",
     SharedError: "shared",
     IncompleteError: "incomplete",
+    AfterWritingError: "written",
     OtherTableError: "table",
     RolledBackError: "rolled-back",
 }
@@ -113,6 +126,8 @@ class Progress:
         self.revision: str | None = None
         self.since = 0.0
         self.commits = 0
+        self.in_function = False
+        """Whether the revision's own function runs, and not Alembic around it."""
         self.is_undone = False
         """Whether the last statement of the running revision rolled back its transaction."""
         self.go = threading.Semaphore(0)
@@ -168,7 +183,7 @@ def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
         "message": message or type(original).__name__,
         "sqlstate": getattr(original, "pgcode", None) or getattr(original, "sqlstate", None),
         "statement": error.statement if hidden else None,  # type: ignore[attr-defined]
-        "place": error.place if isinstance(error, IncompleteError) else _place(error, progress.own),
+        "place": error.place if isinstance(error, _PLACED) else _place(error, progress.own),
         "clean": progress.commits == 0,
         "address": _address(error),
         "versions": {

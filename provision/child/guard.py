@@ -26,7 +26,7 @@ SELECT pg_backend_pid(), current_database(), EXISTS (
 
 COMMITS = re.compile(r"(?is)(^|;)\s*(commit|end|rollback|abort|prepare\s+transaction)\b\s*(;|$|work|transaction|and)")
 _CONCURRENTLY = re.compile(r"(?i)\bconcurrently\b")
-_ROLLBACK = re.compile(r"(?is)(^|;)\s*(rollback|abort)\b\s*(work|transaction)?\s*(and\s+(no\s+)?chain)?\s*;?\s*$")
+ROLLBACK = re.compile(r"(?is)(^|;)\s*(rollback|abort)\b\s*(work|transaction)?\s*(and\s+(no\s+)?chain)?\s*;?\s*$")
 _MARK = "provision: lock_timeout"
 _MIGRATES = "provision: migrates"
 
@@ -114,7 +114,7 @@ def watch(progress: Progress) -> None:
 
     def before(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         if _MIGRATES in connection.info:
-            progress.is_undone = _ROLLBACK.search(statement) is not None
+            progress.is_undone = ROLLBACK.search(statement) is not None
         if COMMITS.search(statement):
             progress.commits += 1
         if _CONCURRENTLY.search(statement) and _MARK in connection.info:
@@ -131,11 +131,18 @@ def watch(progress: Progress) -> None:
 
 
 def refuse_rollback(step: Any, progress: Progress) -> None:
-    """Have a step fail that ends with a rollback of its own: Alembic would write down that it was applied."""
+    """Have a step fail that ends with a rollback of its own: Alembic would write down that it was applied.
+
+    Meanwhile ``progress`` knows that the revision's own function runs.
+    """
     run = step.migration_fn
 
     def run_and_check(**options: Any) -> None:
-        run(**options)
+        progress.in_function = True
+        try:
+            run(**options)
+        finally:
+            progress.in_function = False
         if progress.is_undone:
             raise RolledBackError
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import guard, rehearse
 from .channel import ElsewhereError, IncompleteError
+from .committed import Committed
 from .config import Attributes, keep_logging, load_tree
 from .environment import bind
 from .trace import Trace
@@ -31,6 +32,7 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
     keep_logging()
     guard.tell_sessions(progress)
     guard.watch(progress)
+    Committed(progress).listen()
     if request.get("trace"):
         Trace(script, progress).listen()
     attributes = Attributes(request, config)

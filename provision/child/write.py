@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from . import imports, operations
+from .channel import AfterWritingError
 from .compare import compare, revision_context
 from .config import load_revisions, load_tree
 
@@ -35,9 +36,28 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
     for each in scripts if given["autogenerate"] else ():
         imports.complete(each, script, context)
     _bring_template(script)
-    for made in context.generate_scripts():
-        if made is not None:
-            progress.channel.say("written", path=made.path, revision=made.revision)
+    written = _watch_files(script)
+    try:
+        for made in context.generate_scripts():
+            if made is not None:
+                progress.channel.say("written", path=made.path, revision=made.revision)
+    except Exception as error:
+        if written:
+            raise AfterWritingError(written[-1], error) from error
+        raise
+
+
+def _watch_files(script: Any) -> list[str]:
+    """Return a list in which each file stands as soon as Alembic has written it, and before its hooks run."""
+    original, written = script._generate_template, []  # noqa: SLF001
+
+    def generate(source: Any, path: Any, **options: Any) -> Any:
+        made = original(source, path, **options)
+        written.append(os.fspath(path))
+        return made
+
+    script._generate_template = generate  # noqa: SLF001
+    return written
 
 
 def _runs_env(config: Any) -> bool:

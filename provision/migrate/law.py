@@ -38,7 +38,9 @@ def failed(law: str, tree: Tree, error: ProvisionError, began: float, revision: 
 
     What is applied in the scratch database is nobody's business.
     """
-    evidence = tuple([each for each in error.evidence if not each.startswith(("applied now:", "left behind"))])
+    evidence = tuple(
+        [each for each in error.evidence if not each.startswith(("applied now:", "left behind", "committed by"))]
+    )
     path = str(tree.graph[revision].path) if revision is not None and revision in tree.graph else None
     refused = isinstance(error, SharedChangeError)
     step = error.next_step if path is None or refused else f"correct {path}"

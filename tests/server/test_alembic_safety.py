@@ -250,6 +250,47 @@ def test_one_transaction_for_all_revisions(tmp_path: Path, database: Server) -> 
     assert database.execute("SELECT to_regclass('alpha')") == [(None,)]
 
 
+OWN = """
+with sa.create_engine(op.get_bind().engine.url).begin() as other:
+    other.execute(sa.text("SELECT 1"))
+    other.execute(sa.text("INSERT INTO kept VALUES (:number)"), {"number": 41})
+"""
+COMMITS = {
+    "a session of its own": (OWN, "INSERT INTO kept VALUES (%(number)s)"),
+    "a commit of the migration's session": (
+        'op.execute("INSERT INTO kept VALUES (1)")\nop.get_bind().commit()\nop.execute("INSERT INTO kept VALUES (2)")',
+        "INSERT INTO kept VALUES (1)",
+    ),
+    "a raw COMMIT": ('op.execute("INSERT INTO kept VALUES (3)")\nop.execute("COMMIT")', "INSERT INTO kept VALUES (3)"),
+    "an autocommit block": (
+        'with op.get_context().autocommit_block():\n    op.execute("INSERT INTO kept VALUES (4)")',
+        "INSERT INTO kept VALUES (4)",
+    ),
+    "nothing": ('op.execute("INSERT INTO kept VALUES (5)")', None),
+}
+
+
+@pytest.mark.parametrize("name", COMMITS)
+def test_what_a_failed_revision_has_committed_is_told(name: str, tmp_path: Path, database: Server) -> None:
+    body, statement = COMMITS[name]
+    database.execute("CREATE TABLE kept (number int)")
+    tree = trees.write(tmp_path, {"alpha": "pass", "beta": f'{body}\nop.execute("SELECT 1 / 0")'})
+    error = failure(tree, database)
+    told = [each for each in error.evidence if each.startswith("committed")]
+    assert told == ([f"committed by beta all the same: {statement}"] if statement else [])
+    assert database.execute("SELECT count(*) FROM kept") == [(len(told),)]
+    assert ("undo what was committed" in str(error.next_step)) == bool(told)
+
+
+def test_what_one_transaction_for_all_revisions_could_not_hold_is_told(tmp_path: Path, database: Server) -> None:
+    database.execute("CREATE TABLE kept (number int)")
+    tree = trees.write(tmp_path, {"alpha": OWN, "beta": 'op.execute("SELECT 1 / 0")'})
+    error = failure(replace(tree, transaction_per_revision=False), database)
+    assert "applied now: nothing" in error.evidence
+    assert "committed by alpha all the same: INSERT INTO kept VALUES (%(number)s)" in error.evidence
+    assert "committed" not in " ".join(failure(tree, database).evidence), "alpha is applied now"
+
+
 def test_an_interrupt_of_a_program_of_its_own_ends_its_statement(tmp_path: Path, database: Server) -> None:
     program = "import os, psycopg2; psycopg2.connect(os.environ['DSN']).cursor().execute('SELECT pg_sleep(60)')"
     tree = trees.write(tmp_path, {"alpha": "pass"})

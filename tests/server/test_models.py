@@ -47,9 +47,11 @@ def test_models_are_compared_without_our_own_schema_and_without_writing(
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=env)
     trees.run(replace(tree, ledger=True), database.endpoint)
     database.execute("CREATE TABLE stray (id int)", "CREATE SCHEMA other", "CREATE TABLE other.thing (id int)")
+    database.execute("CREATE TABLE zulu (id int)", "CREATE TABLE echo (id int)")
     before = database.execute("SELECT count(*) FROM pg_class")
-    assert sorted(compare(tree, database)) == [
-        "+ column alpha.name (VARCHAR(20))", "- table other.thing", "- table stray"]  # fmt: skip
+    tables = [f"- table {name}" for name in ("echo", "other.thing", "stray", "zulu")]
+    assert compare(tree, database) == ("+ column alpha.name (VARCHAR(20))", *tables), "in a stable order"
+    database.execute("DROP TABLE zulu, echo")
     database.execute("ALTER TABLE alpha ADD name varchar(10) NOT NULL", "DROP TABLE stray, other.thing")
     assert compare(tree, database) == ("~ column alpha.name: type VARCHAR(10) → VARCHAR(20), NOT NULL → NULL",)
     database.execute("ALTER TABLE alpha ALTER name TYPE varchar(20), ALTER name DROP NOT NULL")
@@ -59,7 +61,7 @@ def test_models_are_compared_without_our_own_schema_and_without_writing(
         assert not alembic_ask.compare(tree, *load(tree), database.endpoint, [(schema, "their_versions")]).differences
     assert alembic_ask.compare(tree, *load(tree), database.endpoint, [("other", "their_versions")]).differences
     database.execute("DROP TABLE their_versions")
-    assert before[0][0] - database.execute("SELECT count(*) FROM pg_class")[0][0] == 2
+    assert before[0][0] - database.execute("SELECT count(*) FROM pg_class")[0][0] == 4
     assert database.execute("SELECT to_regclass('provision.applied_revisions')::text") != [(None,)]
 
 
@@ -279,6 +281,30 @@ def test_files_are_written_without_a_server(tmp_path: Path) -> None:
     ini = tmp_path / "alembic.ini"
     ini.write_text("[alembic]\nscript_location = migrations\nrevision_environment = true\n")
     assert write(replace(tree, script_location=None, config=ini)) is None  # env.py is run, so it needs the server
+
+
+@pytest.mark.parametrize(
+    ("template", "hook", "told", "advice"),
+    [
+        ("pass", "a-formatter-that-is-not-there", "a post-write hook failed: FileNotFoundError", "post_write_hooks"),
+        ("nowhere()", "true", "it cannot be loaded: NameError: name 'nowhere' is not defined", "correct the file"),
+    ],
+)
+def test_what_fails_after_a_file_is_written_says_that_it_is_there(
+    template: str, hook: str, told: str, advice: str, tmp_path: Path
+) -> None:
+    tree = trees.write(tmp_path, {"alpha": "pass"})
+    (tmp_path / "migrations/script.py.mako").write_text(
+        f"revision = ${{repr(up_revision)}}\ndown_revision = ${{repr(down_revision)}}\n{template}\n"
+    )
+    ini = tmp_path / "alembic.ini"
+    hooks = f"[post_write_hooks]\nhooks = shape\nshape.type = exec\nshape.executable = {hook}\nshape.options = -x\n"
+    ini.write_text(f"[alembic]\nscript_location = migrations\n{hooks}")
+    with pytest.raises(StepFailedError) as caught:
+        write(replace(tree, script_location=None, config=ini), rev_id="beta")
+    (made,) = tmp_path.glob("migrations/versions/beta*.py")
+    assert caught.value.sentence.startswith(f"{made} was written, and {told}")
+    assert advice in str(caught.value.next_step)
 
 
 def test_a_branch_target_is_compared_at_the_head_of_its_branch(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def after_failure(event: Mapping[str, Any], truth: Truth) -> str:
         what = "make these tables" if event["sqlstate"] else "prepare something"
         program = f"have `migrations.prepare` {what} if the program of its application does so"
         return f"correct the revision, or {program}; then {truth.next_step}"
-    return f"correct the revision; {truth.next_step}" if truth.left else f"correct the revision and {truth.next_step}"
+    remains = truth.left or truth.committed
+    return f"correct the revision; {truth.next_step}" if remains else f"correct the revision and {truth.next_step}"
 
 
 def after_program(failure: Failure, truth: Truth, *, ended: bool) -> str:
@@ -72,6 +73,13 @@ def after_program(failure: Failure, truth: Truth, *, ended: bool) -> str:
         return "install what is missing where the program runs; `url_driver` says which driver `{url}` names"
     correct = "correct the revision" if failure.revision else "correct what it says"
     return f"remove what was left behind, and {correct}" if truth.left else correct
+
+
+def after_writing(what: str) -> str:
+    """Say what to do after a revision file was written, and what follows has failed."""
+    if what.startswith("a post-write hook"):
+        return "correct `post_write_hooks` in Alembic's configuration; the file is complete without the hook"
+    return "correct the file, or delete it and run the same command again"
 
 
 def missing_import(event: Mapping[str, Any]) -> str | None:

@@ -19,6 +19,7 @@ from provision.system.alembic.advice import (
     after_env,
     after_failure,
     after_prepare,
+    after_writing,
     missing_import,
     too_old,
     url_way,
@@ -54,6 +55,7 @@ class EmptyModelsError(StepFailedError):
 
 
 _PRINTED = 5
+_SHOWN = 5
 _ENDED = frozenset({"57P01", "57P02", "57P03"})
 """Sessions are ended: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
@@ -68,6 +70,8 @@ class Truth:
     waits: Sequence[str] = ()
     is_asked: bool = True
     """False where nothing was to be changed, so that it does not matter what is applied."""
+    committed: Sequence[tuple[str, str]] = ()
+    """Statements of revisions (the id first) that are not applied, committed in transactions of their own."""
     server: str = ""
     """The address of the declared server: ``host:port``."""
 
@@ -80,13 +84,21 @@ class Truth:
             return [*self.waits, "what is applied now cannot be read: the server is gone"]
         applied = [f"applied now: {self.graph.describe(row)}" for row in self.rows] or ["applied now: nothing"]
         left = [f"left behind, outside a transaction: {each}" for each in self.left]
-        return [*self.waits, *applied, *left, *[f"clean up: {each.clean_up}" for each in self.left]]
+        clean_up = [f"clean up: {each.clean_up}" for each in self.left]
+        return [*self.waits, *applied, *self._committed(), *left, *clean_up]
+
+    def _committed(self) -> list[str]:
+        lines = [f"committed by {name} all the same: {statement}" for name, statement in self.committed[:_SHOWN]]
+        more = len(self.committed) - _SHOWN
+        return [*lines, f"… and {more} more statements"] if more > 0 else lines
 
     @property
     def next_step(self) -> str:
         """What to do before the same command is run again."""
         again = "run the same command again: it goes on from what is applied"
-        return f"remove what was left behind, or a second run collides with it; then {again}" if self.left else again
+        if self.left:
+            return f"remove what was left behind, or a second run collides with it; then {again}"
+        return f"undo what was committed, or a second run does it twice; then {again}" if self.committed else again
 
 
 def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str, truth: Truth) -> ProvisionError:
@@ -192,6 +204,9 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
         case "write":
             error = StepFailedError(f"the revision file cannot be written: {first}", evidence=more)
             error.next_step = "correct what it says, and run the same command again"
+        case "written":
+            error = StepFailedError(f"{event['place']} was written, and {first}", evidence=more)
+            error.next_step = after_writing(first)
         case "shared":
             error = SharedChangeError(
                 f"revision {truth.graph.describe(event['revision'])} changes what all databases of the server share",

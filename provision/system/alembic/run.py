@@ -58,6 +58,7 @@ class Run:
     """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached.
 
     ``table`` is the declared version table with its schema, ``tables`` are those that ``env.py`` keeps.
+    ``committed`` are statements that a revision committed by itself before its row was written.
     """
 
     tree: Migrations
@@ -73,6 +74,7 @@ class Run:
     table: str = ""
     pids: list[int] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
+    committed: list[tuple[str, str]] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     done: list[tuple[str, float]] = field(default_factory=list)
     running: str | None = None
@@ -92,9 +94,11 @@ class Run:
         with suppress(UnavailableError):
             upgrade = self.effect.direction == "upgrade"
             left = alembic_watch.leftovers(self.lock, self.tree, self.before) if upgrade else ()
-            return alembic_errors.Truth(
-                self.graph, self.rows() or (), left, tuple(self.waits.values()), server=self._address
-            )
+            rows = self.rows() or ()
+            applied = self.graph.ancestors([row for row in rows if row in self.graph])
+            committed = tuple([each for each in self.committed if (each[0] in applied) != upgrade])
+            waits = tuple(self.waits.values())
+            return alembic_errors.Truth(self.graph, rows, left, waits, committed=committed, server=self._address)
         return alembic_errors.Truth(self.graph, None, (), tuple(self.waits.values()), server=self._address)
 
     def fates(self) -> dict[str, str]:
@@ -252,6 +256,8 @@ def _hear(run: Run, child: Child, event: Event) -> None:
             if event["event"] == "connected":
                 run.tables.append(event["table"])
                 run.places.append(f"database {event['database']} (version table {event['table']})")
+        case "committed":
+            run.committed.append((event["revision"], event["statement"]))
         case "revision-start":
             run.running = event["revision"]
             run.on_event(MigrationEvent("started", event["revision"], _words(run, event)))
