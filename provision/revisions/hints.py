@@ -10,11 +10,11 @@ _NAME = r"""\(?\s*f?["']([A-Za-z_][\w.-]*)["']"""
 _URL_LIKE = re.compile(r"(?i)(url|uri|dsn|database|conn|postgres|pg|db)")
 _CONNECTIONS = re.compile(r"(?i)conn|engine|bind")
 _READS = (
-    ("attributes", rf"attributes\s*\[\s*{_NAME}", "{}: true"),
     ("x", rf"get_x_argument\s*\([^)]*\)\s*(?:\.get\s*\(|\[)\s*{_NAME}", "{}: '{{url}}'"),
     ("options", rf"get_(?:main|alembic)_option\s*{_NAME}", "{}: '{{url}}'"),
     ("options", rf"get_section_option\s*\([^,]+,\s*{_NAME}", "{}: '{{url}}'"),
     ("env", rf"(?:environ\s*(?:\.get\s*\(|\[)|getenv\s*\(|\benv\s*\()\s*{_NAME}", "{}: '{{url}}'"),
+    ("attributes", rf"attributes\s*(?:\.get\s*\(|\[)\s*{_NAME}", "{}: true"),
 )
 _SETTINGS = re.compile(
     r"(?m)^\s*from\s+([\w.]+)\s+import\s+[^#\n]*\b(\w*settings\w*|\w*config\w*|engine|\w*_url)\b", re.IGNORECASE

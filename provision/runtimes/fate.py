@@ -50,4 +50,4 @@ def killed(state: Mapping[str, Any]) -> str:
     """Say that a container was killed, and why, as far as the engine knows."""
     if state.get("OOMKilled"):
         return "was killed for lack of memory"
-    return f"was killed (exit code {KILLED}): by the kernel for lack of memory, or by `docker kill`"
+    return f"was killed (exit code {KILLED}): by the kernel for lack of memory, or by a SIGKILL from outside"

@@ -75,8 +75,6 @@ def check_removal(seen: Seen) -> None:
     if not _has_data(seen):
         return
     check_current(seen)
-    if seen.look.container_file(seen.container_name, f"{seen.current_directory}/{_VERSION}") is not None:
-        return
     if (found := _search(seen)) is not None:
         raise _refusal(seen, found)
 
@@ -99,7 +97,10 @@ def _is_lost(place: Place | None) -> bool:
 
 
 def _search(seen: Seen) -> str | None:
-    """Return the data directory in the container's own layer, or in a volume that has no name."""
+    """Return the data directory in the container's own layer, or in a volume that has no name.
+
+    No file of another volume is read: the engine mounts all volumes for that, which others see as an event.
+    """
     mounts = (seen.container or {}).get("Mounts") or ()
     for target in layout.anonymous(mounts):
         for below in ("", "/data", f"/{seen.spec.server.major}/docker", f"/{seen.spec.server.major}/main"):
