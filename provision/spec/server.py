@@ -79,6 +79,14 @@ def resources(node: Node, reading: Reading) -> Resources:
     return Resources(**read_table(mapping(node, "`{memory: 1g, cpus: 2}`"), RESOURCES_KEYS, reading, "`resources`"))
 
 
+def database(node: Node, reading: Reading) -> str:
+    """Read the name of the declared database: what is made in a template is in every database that is made later."""
+    name_ = identifier(node, reading)
+    if name_ in ("template0", "template1"):
+        raise Wrong(f"`{name_}` is the template of every new database", "name another database; `apply` creates it")
+    return name_
+
+
 SERVER_KEYS = {
     "runtime": Key(choice("auto", "docker", "embedded", "external")),
     "image": Key(image, required=True, example="image: postgres:17"),
@@ -89,7 +97,7 @@ SERVER_KEYS = {
     "max_connections": Key(max_connections),
     "settings": Key(lambda node, _: mapping(node, "`shared_buffers: 256MB` and the like below it")),
     "credentials": Key(credentials),
-    "database": Key(identifier),
+    "database": Key(database),
     "data": Key(data),
     "initdb": Key(initdb),
     "resources": Key(resources),

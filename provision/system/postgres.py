@@ -6,6 +6,7 @@ libpq parameters: https://www.postgresql.org/docs/current/libpq-connect.html#LIB
 from __future__ import annotations
 
 import re
+import time
 from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,12 @@ _CONNECT_TIMEOUT = 5
 _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
 _READING = "SET TRANSACTION READ ONLY; "
 _LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; "
+
+
+_IN_USE, _TEMPLATE_TIMEOUT = "55006", 60.0
+"""SQLSTATE object_in_use, after the server itself waited 5 s; and how long a template in use is waited for."""
+_CREATED_MEANWHILE = ("42P04", "23505")
+"""SQLSTATE of duplicate_database, and of the unique index on names, where two sessions create one database at once."""
 
 
 class Login(Enum):
@@ -205,7 +212,7 @@ def execute(endpoint: Endpoint, database: str, statements: Sequence[str]) -> Non
     with closing(connect(endpoint, database, read_only=False)) as connection, connection.cursor() as cursor:
         for statement in statements:
             try:
-                cursor.execute(statement)
+                _run(cursor, statement)
             except ReadOnlySqlTransaction as error:
                 raise StepFailedError(
                     f"the server lets {endpoint.user!r} only read, so nothing was changed",
@@ -218,6 +225,23 @@ def execute(endpoint: Endpoint, database: str, statements: Sequence[str]) -> Non
                 raise StepFailedError(
                     "the server refused a statement", evidence=[statement, *str(error).splitlines()]
                 ) from error
+
+
+def _run(cursor: psycopg2.extensions.cursor, statement: str) -> None:
+    """Run a statement; a database that another run creates meanwhile is there, and a template in use is waited for."""
+    import psycopg2
+
+    creates, deadline = statement.startswith("CREATE DATABASE "), time.monotonic() + _TEMPLATE_TIMEOUT
+    while True:
+        try:
+            cursor.execute(statement)
+        except psycopg2.Error as error:
+            if creates and error.pgcode in _CREATED_MEANWHILE:
+                return  # the server answers once the other run's database is there
+            if not creates or error.pgcode != _IN_USE or time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def failure(error: Exception) -> StepFailedError | None:

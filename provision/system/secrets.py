@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import secrets
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from provision.errors import ProvisionError
 from provision.model import Secret
 from provision.spec.model import PasswordCommand, PasswordFile, PasswordValue
 from provision.system import no_commands, processes
-from provision.system.files import read_bytes, read_text
+from provision.system.files import read_bytes
+from provision.system.owned import check, open_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +45,21 @@ def resolve(source: PasswordSource, kept: Path) -> Secret:
     if isinstance(source, PasswordCommand):
         where = f"the program {source.argv[0]!r}"
         return _first_line(_decoded(_output(source), where), where)
-    return Secret(read_text(kept) or secrets.token_urlsafe(_BYTES))
+    return Secret(_kept(kept) or secrets.token_urlsafe(_BYTES))
+
+
+def _kept(path: Path) -> str | None:
+    """Return the password that was generated before, where no other user can have put it there.
+
+    Raises:
+        RefusedError: the file, or its directory, is a link or another user's.
+    """
+    if not os.path.lexists(path):
+        return None
+    anchor = path.parents[3]  # DIRECTORY/.provision/NAME/secrets/FILE
+    check(path.parent, path.parent.lstat(), anchor)
+    with os.fdopen(open_own(path, os.O_RDONLY, 0o600, anchor)) as file:
+        return file.read()
 
 
 def _decoded(content: bytes, where: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from provision.errors import StepFailedError
 from provision.system import libpq, logfile, postmaster, processes
 from provision.system.files import make_directory, remember, sync_directory
+from provision.system.owned import check, open_own
 from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
 
@@ -161,7 +162,10 @@ def _start(call: ServerCall) -> None:
 
 def _spawn(call: ServerCall, log: Path) -> int:
     """Start the server in a session of its own, so that it goes on when we end or our terminal closes."""
-    with log.open("ab") as output:
+    anchor = log.parents[3] if log.parents[2].name == ".provision" else log.parent
+    check(log.parent, log.parent.lstat(), anchor)
+    descriptor = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600, anchor)
+    with os.fdopen(descriptor, "ab") as output:
         try:
             process = processes.start(
                 call.argv,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from provision.errors import UnavailableError
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.postgres import ReadOnlyQuery, connect, execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,3 +49,18 @@ def test_a_question_has_its_limits_and_the_session_keeps_none(query: ReadOnlyQue
 def test_what_the_server_reports_is_what_it_would_answer(query: ReadOnlyQuery) -> None:
     for name in ("server_version", "is_superuser"):
         assert [(query.reported(name),)] == query.rows(f"SHOW {name}")
+
+
+def test_runs_that_create_one_database_wait_for_each_other(database: Server) -> None:
+    name, at = f"{database.endpoint.database}_twice", database.endpoint
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: execute(at, "postgres", (f'CREATE DATABASE "{name}"',)), range(8)))
+    execute(at, "postgres", (f'DROP DATABASE "{name}"',))
+
+
+def test_a_template_in_use_is_waited_for(database: Server) -> None:
+    name, at = f"{database.endpoint.database}_later", database.endpoint
+    client = connect(at, "template1", read_only=True)
+    threading.Timer(6, client.close).start()  # the server itself waits for 5 s
+    execute(at, "postgres", (f'CREATE DATABASE "{name}"', f'DROP DATABASE "{name}"'))
+    assert client.closed
