@@ -87,7 +87,10 @@ class Look:
     [
         ({"OOMKilled": True, "ExitCode": 137}, "was killed for lack of memory while it should become ready"),
         ({"OOMKilled": True}, "was killed for lack of memory"),
-        ({"ExitCode": 137}, "was killed (exit code 137): by the kernel for lack of memory, or by a SIGKILL from outside"),
+        (
+            {"ExitCode": 137},
+            "was killed (exit code 137): by the kernel for lack of memory, or by a SIGKILL from outside",
+        ),
     ],
 )
 def test_a_container_that_was_killed_is_not_its_settings_fault(more: dict[str, Any], words: str) -> None:
