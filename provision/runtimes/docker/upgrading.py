@@ -175,7 +175,7 @@ class Upgrade:
         return {
             **kept,
             "Cmd": [*creation.body.get("Cmd", ("postgres",)), *command],
-            "Env": [*environment, f"POSTGRES_USER={self.old.bootstrap}"],
+            "Env": [*environment, f"POSTGRES_USER={self.old.bootstrap}", f"{scripts.DATABASE}postgres"],
             "Healthcheck": {"Test": ["NONE"]},
             "Labels": labels,
             "HostConfig": {
