@@ -34,14 +34,11 @@ quickstart: venv ## Start a configured, migrated PostgreSQL from specs/quickstar
 test: venv ## Run every test that this machine can run
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-long: venv ## Run the tests that take minutes: the newest Docker and Podman of Debian, unpacked into a cache (root)
+test-long: venv ## Run what takes minutes: many rounds, and the newest Docker and Podman of Debian in a cache (root)
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 test-pythons: venv ## Run the quick part of the suite on every other Python from 3.11 on that this machine has
 	@$(BIN)/python scripts/pythons.py -n $(WORKERS) --dist loadfile $(ARGS)
-
-test-long: venv ## Run the tests that take long: what the others do once, many times
-	@$(BIN)/python -m pytest -m long $(ARGS)
 
 test-trees: venv ## Try Alembic trees that others wrote: ckan, skypilot and arize-phoenix, installed once into a cache
 	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
