@@ -177,11 +177,12 @@ class Performer:
     @perform.register
     def _(self, effect: CheckData) -> None:
         from provision.runtimes.docker import contents
+        from provision.system.mounted import Mounted
 
         look = self.world.eyes
         try:
-            read = contents.reader(look, effect)
-            contents.check(self.world.spec, "the mounted data", effect.below, read, must_hold=effect.must_hold)
+            read, mounted = contents.reader(look, effect), Mounted(self.engine, effect.container, effect.target)
+            contents.check(self.world.spec, effect, read, mounted.entries)
         except RefusedError:
             self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
             raise

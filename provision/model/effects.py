@@ -95,14 +95,16 @@ class EngineCall:
 class CheckData:
     """Look at what is mounted at ``target`` in a container that was made and not started.
 
-    What another major version made is refused, and the container goes away again; with ``must_hold``, so is what holds
-    no data at all. ``below`` is the path of the data directory in it.
+    What another major version made is refused, and the container goes away again; with ``is_foreign``, so are files
+    that are no data of a server. ``below`` is the path of the data directory in it; ``source`` is the volume or
+    directory.
     """
 
     container: str
     target: str
-    must_hold: bool = False
+    is_foreign: bool = False
     below: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,23 +60,33 @@ def _is_empty(entries: Callable[[str], Sequence[str] | None], path: str) -> bool
 
 def refusal(spec: Spec, path: Path, found: Sequence[str]) -> RefusedError:
     """Return the error for a directory in which there is ``found``."""
+    example = f"server.data: {{path: {_below(spec, path)}}}"
+    return _refusal(f"the directory {path}", found, f"name an empty one, for example `{example}`")
+
+
+def refusal_of_volume(name: str, found: Sequence[str]) -> RefusedError:
+    """Return the error for a volume that was not made for this environment, and in which there is ``found``."""
+    example = f"server.data: {{volume: {name}-postgres}}"
+    return _refusal(f"the volume {name!r}", found, f"name another one, for example `{example}`")
+
+
+def _refusal(what: str, found: Sequence[str], next_step: str) -> RefusedError:
     names = ", ".join((*found[:_SHOWN], *(["…"] if len(found) > _SHOWN else [])))
     evidence = ["it has no file PG_VERSION, and a server takes over its data directory with all that is in it"]
     if _LOST_AND_FOUND in found:
         evidence.append(f"{_LOST_AND_FOUND} shows that a file system is mounted there")
-    return RefusedError(
-        f"the directory {path} holds other files ({names})",
-        evidence=evidence,
-        next_step=f"name an empty one, for example `server.data: {{path: {_below(spec, path)}}}`",
-    )
+    return RefusedError(f"{what} holds other files ({names})", evidence=evidence, next_step=next_step)
 
 
-def unseen(path: str) -> RefusedError:
-    """Return the error for a directory into which only the engine can look, and that holds no data of a server."""
+def unseen(source: str) -> RefusedError:
+    """Return the error for a directory or volume that holds no data of a server, and whose files cannot be listed."""
+    is_path = source.startswith("/")
+    what = f"the directory {source}" if is_path else f"the volume {source!r}"
+    look = f"look with its owner's eyes: sudo ls -la {source}; or " if is_path else ""
     return RefusedError(
-        f"the directory {path} holds no data of a server, and what else is in it cannot be seen",
+        f"{what} holds no data of a server, and what else is in it cannot be seen",
         evidence=["a server takes over its data directory with all that is in it"],
-        next_step=f"look with its owner's eyes: sudo ls -la {path}; or name an empty `server.data.path`",
+        next_step=f"{look}name an empty one as `server.data`",
     )
 
 

@@ -51,6 +51,63 @@ def test_a_directory_that_holds_other_files_is_left_alone(environment: Environme
     environment.settled()
 
 
+@pytest.mark.parametrize(
+    ("major", "target", "files", "named"),
+    [
+        (17, "/var/lib/postgresql/data", "backup.dump notes.txt", "(backup.dump, notes.txt)"),
+        (18, "/var/lib/postgresql", "lost+found/left notes.txt", "(notes.txt)"),
+    ],
+)
+def test_a_volume_that_holds_other_files_is_left_alone(
+    environment: Environment, major: int, target: str, files: str, named: str
+) -> None:
+    volume, image = f"{environment.name}-theirs", f"postgres:{major}"
+    fill = f"cd /v; for f in {files}; do mkdir -p $(dirname $f); echo mine >$f; chmod 640 $f; chown 4711:4712 $f; done"
+    before = in_volume(environment, volume, image, f"{fill}; chown 4711 .; {LOOK}")
+    environment.server(image=image, data={"volume": volume})
+    for _ in range(2):
+        told = environment.run("apply", code=1).err
+        assert f"error: the volume '{volume}' holds other files {named}" in told
+        assert f"next: name another one, for example `server.data: {{volume: {volume}-postgres}}`" in told
+        assert in_volume(environment, volume, image, LOOK) == before
+        assert not environment.engine.containers(environment.name)
+    # What was created before the run was killed never starts either.
+    client = environment.engine.client
+    host = client.create_host_config(binds=[f"{volume}:{target}"])
+    labels = {"provision.environment": environment.name, "provision.directory": str(environment.directory)}
+    client.create_container(image, name=environment.name, host_config=host, labels=labels)
+    assert named in environment.run("apply", code=1).err
+    assert in_volume(environment, volume, image, LOOK) == before
+
+
+@pytest.mark.parametrize("files", ["", "lost+found/left"])
+def test_a_volume_that_is_empty_or_holds_data_is_used(environment: Environment, files: str) -> None:
+    volume = f"{environment.name}-theirs"
+    in_volume(environment, volume, "postgres:18", f"cd /v; for f in {files}; do mkdir -p $f; done; {LOOK}")
+    environment.server(image="postgres:18", data={"volume": volume}).apply()
+    environment.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    environment.run("destroy")
+    environment.apply()
+    assert environment.query("SELECT answer FROM kept") == [(42,)]
+    environment.settled()
+
+
+LOOK = "find /v -exec stat -c '%n %u %g %a %Y' {} + | sort"
+
+
+def in_volume(environment: Environment, volume: str, image: str, script: str) -> str:
+    """Run a script as root on a volume that is mounted at /v, made where it is not there; return what it says."""
+    client = environment.engine.client
+    host = client.create_host_config(binds=[f"{volume}:/v"])
+    made = client.create_container(image, ["-c", script], entrypoint="sh", user="0", host_config=host)
+    try:
+        client.start(made)
+        client.wait(made)
+        return str(client.logs(made).decode())
+    finally:
+        client.remove_container(made, v=True)
+
+
 def test_data_in_memory_is_quick_and_gone_with_the_server(environment: Environment) -> None:
     environment.server(data={"ephemeral": True}).migrations("userdata").apply()
     assert [environment.setting(name) for name in ("fsync", "synchronous_commit", "full_page_writes")] == ["off"] * 3

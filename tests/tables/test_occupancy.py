@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from provision.errors import RefusedError, SpecError
+from provision.model import CheckData
 from provision.runtimes import occupancy
 from provision.runtimes.docker import contents
 from provision.spec.load import read
@@ -86,12 +87,21 @@ def test_what_is_said(place: str, found: tuple[str, ...], names: str, example: s
     assert example in (error.next_step or "")
 
 
-def test_what_only_the_engine_sees_has_to_be_data() -> None:
-    text = b"name: shop\nserver: {image: postgres:17, data: {path: /srv/db}}\n"
-    declared = read(Path("/srv/shop/spec.yml"), text, {})
-    contents.check(declared, "it", "", {"PG_VERSION": "17\n"}.get, must_hold=True)
-    contents.check(declared, "it", "", {}.get)
-    with pytest.raises(RefusedError, match="the directory /srv/db holds no data of a server"):
-        contents.check(declared, "it", "", {}.get, must_hold=True)
+@pytest.mark.parametrize(
+    ("data", "source", "what"),
+    [("path: /srv/db", "/srv/db", "directory /srv/db"), ("volume: shop", "shop", "volume 'shop'")],
+)
+def test_what_is_not_known_as_ours_is_data_or_empty(data: str, source: str, what: str) -> None:
+    text = f"name: shop\nserver: {{image: postgres:17, data: {{{data}}}}}\n"
+    declared = read(Path("/srv/shop/spec.yml"), text.encode(), {})
+    ours, foreign = CheckData("c", "/d", source=source), CheckData("c", "/d", is_foreign=True, source=source)
+    unlisted, full = {}.get, {"": ("notes.txt",)}.get
+    contents.check(declared, foreign, {"PG_VERSION": "17\n"}.get, unlisted)
+    contents.check(declared, foreign, {}.get, {"": ()}.get)
+    contents.check(declared, ours, {}.get, full)
+    with pytest.raises(RefusedError, match=f"the {what} holds no data of a server, and what else"):
+        contents.check(declared, foreign, {}.get, unlisted)
+    with pytest.raises(RefusedError, match=rf"the {what} holds other files \(notes.txt\)"):
+        contents.check(declared, foreign, {}.get, full)
     with pytest.raises(RefusedError, match="was made by PostgreSQL 16"):
-        contents.check(declared, "it", "", {"PG_VERSION": "16\n"}.get, must_hold=True)
+        contents.check(declared, foreign, {"PG_VERSION": "16\n"}.get, {"": ()}.get)

@@ -15,16 +15,19 @@ from provision.errors import RefusedError
 from provision.model import CheckData
 from provision.runtimes import DATA_RECORD, occupancy
 from provision.runtimes.docker.compose import MAJOR
+from provision.runtimes.docker.generations import is_ours
 from provision.runtimes.docker.guards import other_major
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from provision.runtimes import Look
     from provision.runtimes.docker.seen import Seen
     from provision.spec.model import Spec
+
+    Reader = Callable[[str], str | None]
 
 _VERSION = "PG_VERSION"
 _TELLS = re.compile(r"PG_MAJOR=\d")
@@ -45,24 +48,32 @@ def check_old(seen: Seen) -> None:
         return  # it runs on this data, and says which major it is; to look, the engine would have to mount the volume
     name = seen.container_name
     at = CheckData(name, before.target)
-    check(seen.spec, f"the data of the container {name!r}", after.below, reader(seen.look, at))
+    check_majors(seen.spec, f"the data of the container {name!r}", after.below, reader(seen.look, at))
 
 
 def check_new(seen: Seen, container: str) -> tuple[CheckData, ...]:
     """Return the look into data that only a container that was made, and not started, can show."""
     before, after = seen.current_place, seen.declared_place
     data = seen.spec.server.data
-    if after is None or isinstance(data, Ephemeral) or (before is not None and before.source == after.source):
+    if after is None or isinstance(data, Ephemeral):
         return ()
-    must_hold = False
+    if before is not None and before.source == after.source and not _never_ran(seen):
+        return ()
     if isinstance(data, DataPath):
         holds_something = seen.look.exists(data.path)
-        must_hold = holds_something and _found(seen, data.path, after.below) is None
+        is_foreign = holds_something and _found(seen, data.path, after.below) is None
     else:
-        volume = seen.volumes.get(after.source)
-        label = str(seen.spec.server.major)
-        holds_something = volume is not None and (volume.get("Labels") or {}).get(MAJOR) != label
-    return (CheckData(container, after.target, must_hold, after.below),) if holds_something else ()
+        labels = (seen.volumes.get(after.source) or {}).get("Labels") or {}
+        is_there = seen.volumes.get(after.source) is not None
+        holds_something = is_there and labels.get(MAJOR) != str(seen.spec.server.major)
+        is_foreign = is_there and not is_ours(seen.spec, labels, seen.look)
+    if not (holds_something or is_foreign):
+        return ()
+    return (CheckData(container, after.target, is_foreign, after.below, after.source),)
+
+
+def _never_ran(seen: Seen) -> bool:
+    return seen.container is not None and str(seen.container["State"]["Status"]) == "created"
 
 
 def check_directory(seen: Seen) -> None:
@@ -88,30 +99,46 @@ def _found(seen: Seen, path: Path, below: str) -> tuple[str, ...] | None:
     return occupancy.strangers(lambda name: seen.look.machine.entries(path / name), below=below)
 
 
-def reader(look: Look, at: CheckData) -> Callable[[str], str | None]:
+def reader(look: Look, at: CheckData) -> Reader:
     """Return what reads a file below a mount of a container."""
     return lambda path: look.container_file(at.container, f"{at.target}/{path}")
 
 
-def check(spec: Spec, what: str, below: str, read: Callable[[str], str | None], *, must_hold: bool = False) -> None:
-    """Refuse data that a server of the declared image would not use; ``read`` gives the text of a file in it.
+def check(spec: Spec, at: CheckData, read: Reader, entries: Callable[[str], Sequence[str] | None]) -> None:
+    """Refuse data that a server of the declared image would not use, or anything else in its place.
 
-    ``below`` is the path of the data directory in it. ``must_hold``: what holds no data is refused as well, because it
-    may hold anything else.
+    ``read`` gives the text of a file in it. ``entries`` lists it as :func:`occupancy.strangers` has it, and is asked
+    only where ``at`` is not known to be ours.
 
     Raises:
         RefusedError: with what was found where, and a way out.
+    """
+    if check_majors(spec, "the mounted data", at.below, read) or not at.is_foreign:
+        return
+    found = occupancy.strangers(entries, below=at.below)
+    if found is None:
+        raise occupancy.unseen(at.source)
+    if found and isinstance(spec.server.data, DataPath):
+        raise occupancy.refusal(spec, spec.server.data.path, found)
+    if found:
+        raise occupancy.refusal_of_volume(at.source, found)
+
+
+def check_majors(spec: Spec, what: str, below: str, read: Reader) -> bool:
+    """Tell whether there is data that the declared server would use; ``below`` is the path of its directory in it.
+
+    Raises:
+        RefusedError: there is data of another major version, or in another place.
     """
     major = str(spec.server.major)
     own = f"{below}/{_VERSION}" if below else _VERSION
     made_by = (read(own) or "").strip()
     if made_by == major:
-        return
+        return True
     found = {own: made_by} if made_by else _everywhere(read)
     if found:
         raise _refusal(spec, what, found)
-    if must_hold and isinstance(spec.server.data, DataPath):
-        raise occupancy.unseen(str(spec.server.data.path))
+    return False
 
 
 def _everywhere(read: Callable[[str], str | None]) -> dict[str, str]:

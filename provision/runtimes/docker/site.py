@@ -278,7 +278,8 @@ class DockerSite(Seen):
             thaw = (EngineCall("unpause_container", self.container_name),)
             return Step(address, Action.START, before, after, thaw, why=why)
         if before.status in IDLE:
-            return Step(address, Action.START, before, after, (*self._publish, *self._start), why=why)
+            looks = contents.check_new(self, self.container_name)  # into data on which it never ran
+            return Step(address, Action.START, before, after, (*looks, *self._publish, *self._start), why=why)
         effects = (*self._publish, self._call("restart_container"))
         return Step(address, Action.RESTART, before, after, effects, why=why)
 
