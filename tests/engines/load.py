@@ -19,9 +19,9 @@ def client(url: str) -> docker.APIClient:
     while True:
         try:
             return docker.APIClient(url, version="auto", timeout=300)
-        except (docker.errors.DockerException, requests.RequestException):
+        except (docker.errors.DockerException, requests.RequestException) as error:
             if time.monotonic() > deadline:
-                raise
+                raise SystemExit(f"error: {error}") from None
             time.sleep(0.1)
 
 
