@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from provision.system.machine import Machine
 
+_FIRST_PODMAN_THAT_UPDATES = 5
+
 
 _PROXY, _PATIENCE, _POLL = "docker-proxy", 2.0, 0.05
 
@@ -63,6 +65,11 @@ class Eyes:
     def engine_program(self) -> str:
         """The program that people use with the engine."""
         return self.reader.program
+
+    @property
+    def engine_updates(self) -> bool:
+        """Whether the engine changes the limits of a container that runs; Podman does since version 5."""
+        return self.reader.podman is None or self.reader.podman >= _FIRST_PODMAN_THAT_UPDATES
 
     @property
     def engine_is_named(self) -> bool:

@@ -82,6 +82,10 @@ class Look(Protocol):
         """The program that people use with the engine: ``docker`` or ``podman``."""
 
     @property
+    def engine_updates(self) -> bool:
+        """Whether the engine changes the limits of a container that runs."""
+
+    @property
     def engine_is_named(self) -> bool:
         """Whether the user names the engine, by DOCKER_HOST or a context."""
 

@@ -35,7 +35,7 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {
     r"/volumes/[^/]+": {"Name": str},
 }  # fmt: skip
 """What an answer has at the least, by its path: the types of its values."""
-_LIBPOD = "Server: Libpod/"
+_LIBPOD = "Libpod-Api-Version"
 _PROCESSES = "/top"
 _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-port-numbers
 
@@ -50,6 +50,8 @@ class EngineReader:
         self.address = address
         self._client: APIClient | None = None
         self._silence: UnavailableError | None = None
+        self.podman: int | None = None
+        """The major version of Podman, where that answers."""
         self.program = address.program
         """The program that people use with this engine; the first answer tells it for sure."""
 
@@ -184,13 +186,13 @@ class EngineReader:
             answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
         except requests.RequestException as error:
             raise unreachable(self.address, error) from error
-        self._recognise(f"Server: {answer.headers.get('Server', '')}")
+        self._recognise(f"{_LIBPOD}: {answer.headers.get(_LIBPOD, '')}")
         return answer.status_code, answer.content
 
     def _recognise(self, head: str) -> None:
         """Tell Podman by the header that it puts into each answer; it can listen on any socket."""
-        if _LIBPOD in head:
-            self.program = PODMAN
+        if match := re.search(rf"^{_LIBPOD}: *(\d+)", head, re.MULTILINE | re.IGNORECASE):
+            self.program, self.podman = PODMAN, int(match[1])
 
 
 def _has(found: Any, shape: Mapping[str, Any]) -> bool:

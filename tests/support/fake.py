@@ -70,6 +70,7 @@ class World:
     def __init__(self, templates: Mapping[str, str], *, local: bool = True, podman: bool = False) -> None:
         self.engine_is_local = local
         self.engine_program = "podman" if podman else "docker"
+        self.engine_updates = not podman
         self._templates = templates
         self.files: dict[Path, tuple[str, int]] = {}
         self.images: set[str] = set()
@@ -269,7 +270,7 @@ def inspected(body: Mapping[str, Any], major: int) -> dict[str, Any]:
 
 
 def in_podmans_words(seen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a container as Podman 4.3 shows it: each field below is copied from what it showed."""
+    """Return a container as Podman 4.3 of an ordinary user shows it: each field below is copied from what it showed."""
     config, host, state = seen["Config"], seen["HostConfig"], seen["State"]
     tmpfs = {each["Destination"]: "rw,rprivate,nosuid,nodev,tmpcopyup" for each in seen["Mounts"]
              if each["Type"] == "tmpfs"}  # fmt: skip
@@ -285,7 +286,7 @@ def in_podmans_words(seen: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **seen,
         "Config": {**config, **changed},
-        "HostConfig": {**host, "Tmpfs": tmpfs, "NetworkMode": "bridge"},
+        "HostConfig": {**host, "Tmpfs": tmpfs, "NetworkMode": "bridge", "Memory": 0, "NanoCpus": 0},
         "Mounts": [each for each in seen["Mounts"] if each["Type"] != "tmpfs"],
         "NetworkSettings": {
             "Networks": {

@@ -11,6 +11,8 @@ import re
 import signal
 from typing import TYPE_CHECKING, Any
 
+from provision.runtimes.docker.compose import FINGERPRINT
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -25,6 +27,8 @@ COMPOSE_LABELS = ("com.docker.compose.", "io.podman.compose.", "PODMAN_SYSTEMD_U
 """What Compose and podman-compose write, each version of them in another way."""
 _HUB = re.compile(r"(?:(?:index\.|registry-1\.)?docker\.io/)(?:library/(?=[^/]+$))?")
 _REGISTRY = re.compile(r"(localhost|[^/]*[.:][^/]*)/")
+LIMITS = {"Memory": "memory", "NanoCpus": "cpus"}
+"""The limits of a container, as the engine and as the spec name them."""
 _TMPFS = "tmpfs"
 _BRIDGE, _PODMANS_BRIDGE = "bridge", "podman"
 
@@ -73,6 +77,7 @@ def as_asked(seen: Mapping[str, Any], creation: Creation) -> dict[str, Any]:
     """Return a container in the words of the call that asks for it, where an engine has other words for the same.
 
     Podman completes the name of the image, adds variables, and takes the words of a health check apart at every space.
+    An engine that cannot limit memory or processors creates the container all the same, without the limit.
     """
     config, body = seen["Config"], creation.body
     image = creation.image if is_same_image(config["Image"], creation.image) else config["Image"]
@@ -83,7 +88,20 @@ def as_asked(seen: Mapping[str, Any], creation: Creation) -> dict[str, Any]:
         check, wanted = (each.get("Healthcheck") or {} for each in (config, body))
         if " ".join(check.get("Test") or ()) == " ".join(wanted.get("Test") or ()):
             changed["Healthcheck"] = {**check, "Test": wanted.get("Test")}
-    return {**seen, "Config": changed}
+    host = {**seen["HostConfig"], **{each: body["HostConfig"][each] for each in unlimited(seen, creation)}}
+    return {**seen, "Config": changed, "HostConfig": host}
+
+
+def unlimited(seen: Mapping[str, Any], creation: Creation) -> tuple[str, ...]:
+    """Return the limits that the very call was asked for that created a container, and that it does not have.
+
+    Nobody can lift a limit later, so the engine has left it out: one of an ordinary user without delegated cgroups.
+    https://docs.docker.com/engine/security/rootless/tips/#limiting-resources
+    """
+    if seen["Config"]["Labels"].get(FINGERPRINT) != creation.fingerprint:
+        return ()
+    asked, has = creation.body["HostConfig"], seen["HostConfig"]
+    return tuple(each for each in LIMITS if asked.get(each) and not has.get(each))
 
 
 def _is_added(name: str, asked: Collection[str]) -> bool:

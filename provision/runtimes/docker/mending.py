@@ -13,14 +13,20 @@ from provision.model import EngineCall, changes
 
 if TYPE_CHECKING:
     from provision.model import Effect
+    from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.states import Container
 
+PODMAN = "podman"
+_PERIOD = 100_000  # microseconds, the engine's own
 _UPDATED = {"memory": "Memory", "cpus": "NanoCpus", "restart": "RestartPolicy"}
 
 
-def mend(creation: Creation, before: Container, after: Container) -> tuple[Effect, ...]:
-    """Return the calls that mend everything but the status in place; nothing where that is not possible."""
+def mend(creation: Creation, before: Container, after: Container, look: Look) -> tuple[Effect, ...]:
+    """Return the calls that mend everything but the status in place; nothing where that is not possible.
+
+    Podman 4 cannot; Podman 5 knows no ``NanoCpus`` there, and takes a restart policy that is left out for none.
+    """
     differing = {change.field for change in changes(before, after)} - {"status"}
     if differing - {*_UPDATED, "networks"}:
         return ()
@@ -33,6 +39,12 @@ def mend(creation: Creation, before: Container, after: Container) -> tuple[Effec
         body[_UPDATED[field]] = host.get(_UPDATED[field], {"Name": "no"})
     if "Memory" in body:
         body["MemorySwap"] = 2 * body["Memory"]  # the engine's own choice when it creates a container
+    if body and not look.engine_updates:
+        return ()
+    if body and look.engine_program == PODMAN:
+        body.setdefault("RestartPolicy", host.get("RestartPolicy", {"Name": "no"}))
+        if (cpus := body.pop("NanoCpus", None)) is not None:
+            body |= {"CpuPeriod": _PERIOD, "CpuQuota": round(cpus * _PERIOD / 10**9)}
     if body:
         effects.append(EngineCall("update_container", creation.container, body))
     endpoints = creation.body.get("NetworkingConfig", {}).get("EndpointsConfig", {})

@@ -262,7 +262,7 @@ class DockerSite(Seen):
 
     def _mend(self, address: Address, before: Container, after: Container) -> tuple[Step, ...]:
         """Change the container in place where the engine can do that, else make it anew."""
-        effects = mend(self.creation, before, after)
+        effects = mend(self.creation, before, after, self.look)
         if not effects:
             return (self._recreate(address, before, after),)
         text = "in place: nobody is disturbed"
