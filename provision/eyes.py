@@ -95,6 +95,10 @@ class Eyes:
         """Return quickly when an engine answers, and raise UnavailableError as quickly when none does."""
         self.reader.ping()
 
+    def engine_misses(self, path: Path) -> str | None:
+        """Return why the engine cannot mount a directory of this machine, or None where it can, or does not tell."""
+        return self.reader.misses(path)
+
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""
         return self.reader.get(path, **parameters)

@@ -13,6 +13,7 @@ from provision.kinds import role
 from provision.kinds.database import MAINTENANCE
 from provision.model import (
     Action,
+    ChangeDirectory,
     CheckData,
     CompareOutput,
     CopyPath,
@@ -186,6 +187,12 @@ class Performer:
         except RefusedError:
             self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
             raise
+
+    @perform.register
+    def _(self, effect: ChangeDirectory) -> None:
+        from provision.system import throwaway
+
+        throwaway.change(effect, self.engine.client)
 
     @perform.register
     def _(self, effect: ReadSettings) -> None:

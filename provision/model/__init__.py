@@ -8,6 +8,7 @@ is a frozen value that compares with ``==`` and can be printed without giving a 
 
 from provision.model.effects import (
     VERIFIER,
+    ChangeDirectory,
     CheckData,
     CompareOutput,
     CopyPath,
@@ -72,6 +73,7 @@ __all__ = [
     "Action",
     "Address",
     "Change",
+    "ChangeDirectory",
     "CheckData",
     "CompareOutput",
     "CopyPath",

@@ -127,6 +127,21 @@ class Scripts:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeDirectory:
+    """Have the engine's root change a directory of its host, where we may not: in a container that is thrown away.
+
+    ``script`` is a line for ``sh``, to which the directory is ``$1``. ``image`` is one that the engine has, and
+    ``container`` the name of the container. ``unmapped``: root is the host's, also where the engine maps user ids.
+    """
+
+    path: Path
+    script: str
+    image: str
+    container: str
+    unmapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ReadSettings:
     """Read the settings of a major version that the program does not know, before anything is made for a server.
 
@@ -284,6 +299,7 @@ Effect = (
     | RemovePath
     | EngineCall
     | CheckData
+    | ChangeDirectory
     | ReadSettings
     | ServerCall
     | RunProgram

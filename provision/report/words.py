@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from provision.model import (
+    ChangeDirectory,
     CheckData,
     CompareOutput,
     CopyPath,
@@ -101,8 +102,10 @@ def is_foretold(step: Step) -> bool:
     return not step.effects
 
 
-def _file_effect(value: WriteFile | MakeDirectory | CopyPath | MovePath | RemovePath) -> str:
+def _file_effect(value: ChangeDirectory | WriteFile | MakeDirectory | CopyPath | MovePath | RemovePath) -> str:
     path = shown(value.path)
+    if isinstance(value, ChangeDirectory):
+        return f"in {value.container}: {value.script} (1: {path})"
     if isinstance(value, CopyPath | MovePath):
         return f"{'copy' if isinstance(value, CopyPath) else 'move'} {shown(value.source)} to {path}"
     if isinstance(value, WriteFile):
@@ -125,7 +128,7 @@ def _on_data(value: CheckData | ReadSettings | HoldWrites | EndSessions | RunPro
 
 def effect(value: Effect) -> str:
     """Return one effect in a few words. File contents, scripts and request bodies are not part of them."""
-    if isinstance(value, WriteFile | MakeDirectory | CopyPath | MovePath | RemovePath):
+    if isinstance(value, ChangeDirectory | WriteFile | MakeDirectory | CopyPath | MovePath | RemovePath):
         return _file_effect(value)
     if isinstance(value, CheckData | ReadSettings | HoldWrites | EndSessions | RunProgram | CompareOutput):
         return _on_data(value)

@@ -104,6 +104,9 @@ class Look(Protocol):
     def find_engine(self) -> None:
         """Return quickly when an engine answers, and raise UnavailableError as quickly when none does."""
 
+    def engine_misses(self, path: Path) -> str | None:
+        """Return why the engine cannot mount a directory of this machine, or None where it can, or does not tell."""
+
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,7 @@ from provision.system.engine_address import PODMAN, EngineAddress, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from docker import APIClient
 
@@ -25,7 +27,8 @@ _TIMEOUT = 30.0
 _CALL_TIMEOUT = 60
 _CONNECT_TIMEOUT = 3.0
 _PING_TIMEOUT = 10  # where nothing listens that is known at once; an engine that is being started takes its time
-_OK, _NOT_FOUND = 200, 404
+_OK, _BAD_REQUEST, _NOT_FOUND = 200, 400, 404
+_NO_IMAGE = f"provision.invalid/none@sha256:{'0' * 64}"
 _SHAPES: Mapping[str, Mapping[str, Any]] = {
     r"/containers/[^/]+/json": {
         "Id": str, "Image": str, "Mounts": list, "HostConfig": dict, "NetworkSettings": dict,
@@ -41,7 +44,7 @@ _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-
 
 
 class EngineReader:
-    """Asks the engine, and cannot change it: it has no method but GET.
+    """Asks the engine, and cannot change it: it has no method but GET, and a creation that cannot succeed.
 
     It belongs to one look at the world: an engine that did not answer is not asked again in the same look.
     """
@@ -110,6 +113,23 @@ class EngineReader:
             raise unreachable(self.address, ConnectionError(f"its answer to GET {path} is not the one of Docker's API"))
         return found
 
+    def misses(self, directory: Path) -> str | None:
+        """Return why the engine cannot mount a directory of this machine; None where it can, or says nothing of it.
+
+        No GET tells. But Docker looks at the mounts of a new container before it looks for its image, and there is none
+        of this name. https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate
+        """
+        if (socket_path := self.address.socket_path) is None:
+            return None
+        mount = {"Type": "bind", "Source": str(directory), "Target": "/directory", "ReadOnly": True}
+        body = json.dumps({"Image": _NO_IMAGE, "HostConfig": {"Mounts": [mount]}})
+        status, answer = self._fetch_unix(socket_path, "/containers/create", posted=body)
+        if status != _BAD_REQUEST:
+            return None
+        with suppress(ValueError, AttributeError):
+            return str(json.loads(answer).get("message"))
+        return answer.decode(errors="replace").strip()
+
     def file(self, container: str, path: str) -> str | None:
         """Return the text of a small file in a container, whether it runs or not; None where there is none.
 
@@ -152,13 +172,14 @@ class EngineReader:
             self._silence = error  # one that did not answer is not waited for a second time
             raise
 
-    def _fetch_unix(self, socket_path: str, target: str, timeout: float = _TIMEOUT) -> tuple[int, bytes]:
+    def _fetch_unix(
+        self, socket_path: str, target: str, timeout: float = _TIMEOUT, posted: str | None = None
+    ) -> tuple[int, bytes]:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(timeout)
                 connection.connect(socket_path)
-                # HTTP/1.0: the answer ends where the connection does, and is never chunked.
-                connection.sendall(f"GET {target} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+                connection.sendall(_request(target, posted))
                 chunks = []
                 while chunk := connection.recv(1 << 16):
                     chunks.append(chunk)
@@ -193,6 +214,15 @@ class EngineReader:
         """Tell Podman by the header that it puts into each answer; it can listen on any socket."""
         if match := re.search(rf"^{_LIBPOD}: *(\d+)", head, re.MULTILINE | re.IGNORECASE):
             self.program, self.podman = PODMAN, int(match[1])
+
+
+def _request(target: str, body: str | None) -> bytes:
+    """Return a GET, or with a body a POST. In HTTP/1.0 no answer is chunked: it ends with the connection."""
+    if body is None:
+        return f"GET {target} HTTP/1.0\r\nHost: docker\r\n\r\n".encode()
+    content = body.encode()
+    head = f"Host: docker\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    return f"POST {target} HTTP/1.0\r\n{head}\r\n\r\n".encode() + content
 
 
 def _has(found: Any, shape: Mapping[str, Any]) -> bool:

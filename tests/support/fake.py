@@ -32,6 +32,7 @@ from provision.model import (
 )
 from provision.runtimes.docker.site import DockerSite
 from provision.spec.parameters import canonical_name, catalogue, normalise
+from provision.system.users import SystemUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,9 @@ def image(major: int) -> dict[str, Any]:
 
 class Machine:
     """A machine on which no server runs but in containers."""
+
+    def ourselves(self) -> SystemUser:
+        return SystemUser("ada", 1000, 1000)
 
     def postmaster(self, _data: Path) -> None:
         return None
@@ -83,6 +87,8 @@ class World:
     # --- what a runtime may look at ---
 
     def engine(self, path: str, **_parameters: str | int) -> Any:
+        if path == "/info":
+            return {}
         kind, name = path.strip("/").split("/", 1)
         if kind == "images":
             name = name.removesuffix("/json")
@@ -95,6 +101,9 @@ class World:
 
     def image(self, reference: str) -> Any:
         return self.engine(f"/images/{reference}/json")
+
+    def engine_misses(self, _path: Path) -> None:
+        return None
 
     def volumes(self, _label: str) -> Mapping[str, Any]:
         return {}

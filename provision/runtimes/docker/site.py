@@ -38,6 +38,7 @@ from provision.runtimes.docker import (
     powers,
     remote,
     scripts,
+    sharing,
 )
 from provision.runtimes.docker.mending import mend
 from provision.runtimes.docker.seen import Seen
@@ -67,9 +68,9 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     """
     creation = compose.read(str(files[0].content), files[0].path)
     uploads: Mapping[str, tuple[str | Secret, int]] = {}
-    if not look.engine_is_local:
-        creation, uploads = remote.without_host_files(creation, files)
     container = inspected.container(look, creation.container)
+    if not sharing.shares_files(container, look):
+        creation, uploads = remote.without_host_files(creation, files)
     image = look.image(creation.image)
     own_image = image
     if container is not None and (image is None or container["Image"] != image["Id"]):
@@ -167,6 +168,7 @@ class DockerSite(Seen):
         misplaced.check_current(self)
         powers.check(self)
         guards.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
+        sharing.check_seen(self)
         belongings.check_alone(self)
         contents.check_directory(self)
         scripts.check_finished(self)
@@ -196,22 +198,22 @@ class DockerSite(Seen):
 
     def _plan_surroundings(self) -> tuple[Step, ...]:
         seen, wanted = self.observed, self.desired
-        creations: dict[Address, Effect] = {
-            Address("image", self.creation.image): EngineCall("pull_image", self.creation.image)
+        creations: dict[Address, tuple[Effect, ...]] = {
+            Address("image", self.creation.image): (EngineCall("pull_image", self.creation.image),)
         }
         if (network := self.creation.network) is not None and not network.external:
-            creations[Address("network", network.name)] = EngineCall("create_network", network.name, labels_of(network))
+            call = EngineCall("create_network", network.name, labels_of(network))
+            creations[Address("network", network.name)] = (call,)
         for each in self.creation.volumes:
-            creations[Address("volume", each.name)] = EngineCall("create_volume", each.name, labels_of(each))
+            creations[Address("volume", each.name)] = (EngineCall("create_volume", each.name, labels_of(each)),)
         if isinstance(self.spec.server.data, DataPath):
             path = self.spec.server.data.path
-            creations[Address("directory", str(path))] = MakeDirectory(
-                path, self._directory_mode, self.spec.home / DATA_RECORD
-            )
+            make = MakeDirectory(path, self._directory_mode, self.spec.home / DATA_RECORD)
+            creations[Address("directory", str(path))] = (make, *sharing.own(self, path))
         # An image shows where it keeps the data, so everything is looked at again once it is here.
         made = tuple(
-            Step(address, Action.CREATE, None, wanted[address], (effect,), reveals=address.kind == "image")
-            for address, effect in creations.items()
+            Step(address, Action.CREATE, None, wanted[address], effects, reveals=address.kind == "image")
+            for address, effects in creations.items()
             if address not in seen and not (address.kind == "image" and not self._image_is_needed)
         )
         return (*self.plan_settings(), *made)
@@ -472,22 +474,23 @@ class DockerSite(Seen):
             words = [f"the volume {name}, which was at {target}, stays" for target, name in kept.items()]
             text = "; ".join(["the data was in memory and is gone"] * lost + words)
             steps.append(self._lifecycle(Action.REMOVE, effects, consequence=text, destroys=lost))
-        removals: list[tuple[Address, Effect, bool]] = [
-            (Address("network", name), EngineCall("remove_network", name), False) for name in networks.removable(self)
+        removals: list[tuple[Address, tuple[Effect, ...], bool]] = [
+            (Address("network", name), (EngineCall("remove_network", name),), False)
+            for name in networks.removable(self)
         ]
         if data:
             removals += [
-                (Address("volume", name), EngineCall("remove_volume", name), True)
+                (Address("volume", name), (EngineCall("remove_volume", name),), True)
                 for name, seen in self.volumes.items()
                 if seen is not None
             ]
             old = (*(each.name for each in self.generations.kept), *self.generations.marks)
-            removals += [(Address("volume", name), EngineCall("remove_volume", name), True) for name in old]
+            removals += [(Address("volume", name), (EngineCall("remove_volume", name),), True) for name in old]
             if isinstance(self.spec.server.data, DataPath) and self._holds_a_cluster(self.spec.server.data.path):
                 path = self.spec.server.data.path
-                removals.append((Address("directory", str(path)), RemovePath(path), True))
+                removals.append((Address("directory", str(path)), sharing.remove(self, path), True))
             if self.look.exists(self.spec.home):
-                removals.append((Address("directory", str(self.spec.home)), RemovePath(self.spec.home), False))
-        for address, effect, destroys in removals:
-            steps.append(Step(address, Action.REMOVE, self.observed.get(address), None, (effect,), destroys=destroys))
+                removals.append((Address("directory", str(self.spec.home)), (RemovePath(self.spec.home),), False))
+        for address, effects, destroys in removals:
+            steps.append(Step(address, Action.REMOVE, self.observed.get(address), None, effects, destroys=destroys))
         return tuple(steps)
