@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
+from provision.runtimes.docker import volumes
 from provision.system.engine import connect
 from provision.system.engine_address import unreachable
 
@@ -161,7 +162,15 @@ class Engine:
     # --- containers ---
 
     def _create_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.create_container_from_config(dict(body), name)  # type: ignore[no-untyped-call]
+        host = volumes.binds(body["HostConfig"])
+        for bind in host.get("Binds") or ():  # the engine makes what is not there, for root
+            source = bind.partition(":")[0]
+            if self.address.is_local and source.startswith("/") and not Path(source).exists():
+                raise StepFailedError(
+                    f"the container {name!r} cannot be made: {source} is not there, and is mounted",
+                    next_step=f"make it, or correct your docker-compose.yml.j2; ls -la {Path(source).parent}",
+                )
+        self.client.create_container_from_config({**body, "HostConfig": host}, name)  # type: ignore[no-untyped-call]
 
     def _rename_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         self.client.rename(name, body["name"])

@@ -14,7 +14,7 @@ from support.checkout import ROOT
 from support.embedded import IMAGE, NO_ENGINE, Embedded, an_embedded_environment, an_open_directory
 from support.environment import an_environment
 from support.no_engine import unnamed, without_engines
-from support.ordinary_user import USER, as_ordinary_user
+from support.ordinary_user import USER, as_ordinary_user, only_root
 
 from provision.errors import RefusedError
 from provision.runtimes import choice
@@ -159,8 +159,7 @@ def test_what_is_embedded_stays_embedded_when_an_engine_comes(both: Environment)
 @pytest.mark.docker
 def test_a_user_outside_the_group_docker_is_told_so_and_stays_embedded(both: Environment, directory: Path) -> None:
     """The choice holds when they have joined the group: the data is there."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+    only_root()
     for each in (directory, both.directory):
         os.chown(each, USER, USER)
     both.environ = unnamed(both.environ, directory)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
+
+import pytest
 
 from support.checkout import ROOT
 
 USER, NAME = 4711, "provision-tester"
 _ASIDE = "/run/provision-test-places"
+
+
+def only_root() -> None:
+    """Skip a test that has to become another user, or to have a mount namespace."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
 
 
 def as_ordinary_user(home: Path, *groups: int) -> tuple[str, ...]:

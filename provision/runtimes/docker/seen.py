@@ -113,7 +113,7 @@ class Seen:
         names = {each.partition("=")[0] for each in self.creation.body.get("Env", ())}
         if self.container is not None and (lifted := inspected.unlimited(self.container, self.creation)):
             keys = " and ".join(f"`resources.{inspected.LIMITS[each]}`" for each in lifted)
-            found = (*found, f"the engine cannot limit what a container uses, so {keys} has no effect")
+            found = (*found, f"the engine cannot limit what a container uses, so it ignores {keys}")
         exported = names & {"POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"}
         return (*found, _EXPORTED) if exported and "BASH_ENV" not in names else found
 

@@ -8,11 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_KEYS = {"type", "source", "target", "read_only", "bind", "volume", "tmpfs"}
-_TYPES = ("bind", "volume", "tmpfs")
+_TYPES = {
+    "bind": {"propagation", "selinux", "recursive", "create_host_path"},
+    "volume": {"nocopy", "subpath"},
+    "tmpfs": {"size", "mode"},
+}
+"""The types of a mount, each with the keys below the key of its own name."""
+_KEYS = {"type", "source", "target", "read_only", *_TYPES}
+_PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_LABELS = ("z", "Z")
+_CONSISTENCIES = ("cached", "delegated", "consistent")  # of Docker Desktop once; Compose passes over them too
+LABEL = "SELinux"
+"""Where a mount keeps its SELinux label. The engine takes that in the older form of a mount only: see :func:`binds`."""
 
 
 def mount(declared: object, directory: Path, volumes: Mapping[str, str]) -> dict[str, Any]:
@@ -21,7 +31,7 @@ def mount(declared: object, directory: Path, volumes: Mapping[str, str]) -> dict
     Raises:
         ValueError: it cannot be translated, and why.
     """
-    entry = _short(declared) if isinstance(declared, str) else declared
+    entry, label = _short(declared) if isinstance(declared, str) else (declared, None)
     if not isinstance(entry, dict) or set(entry) - _KEYS or entry.get("type") not in _TYPES:
         message = "it is not supported here"
         raise ValueError(message)
@@ -38,16 +48,80 @@ def mount(declared: object, directory: Path, volumes: Mapping[str, str]) -> dict
         translated["Source"] = volumes[entry["source"]]
     if entry.get("read_only"):
         translated["ReadOnly"] = True
-    if size := (entry.get("tmpfs") or {}).get("size"):
-        translated["TmpfsOptions"] = {"SizeBytes": int(size)}
-    return translated
+    options = dict(entry.get(entry["type"]) or {})
+    label = _one_of("selinux", options.pop("selinux", label), _LABELS)
+    if label and ":" in translated["Source"]:
+        message = "the engine takes no path with `:` together with an SELinux label"
+        raise ValueError(message)
+    return translated | _options(entry["type"], options) | ({LABEL: label} if label else {})
 
 
-def _short(text: str) -> dict[str, Any]:
+def _options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a mount of one kind, none of which is left out.
+
+    Raises:
+        ValueError: one of them is not supported.
+    """
+    if unknown := sorted(set(options) - _TYPES[kind]):
+        message = f"{', '.join(map(repr, unknown))} of {kind!r} is not supported here"
+        raise ValueError(message)
+    if kind == "tmpfs":
+        sizes = {"SizeBytes": int(options.get("size") or 0), "Mode": int(options.get("mode") or 0)}
+        return {"TmpfsOptions": {key: value for key, value in sizes.items() if value}} if any(sizes.values()) else {}
+    if kind == "volume":
+        known = {"NoCopy": options.get("nocopy"), "Subpath": options.get("subpath")}
+        found = {key: value for key, value in known.items() if value}
+        return {"VolumeOptions": found} if found else {}
+    propagation = _one_of("propagation", options.get("propagation"), _PROPAGATIONS)
+    recursive = _one_of("recursive", options.get("recursive"), ("enabled", "disabled"))
+    found = {"Propagation": propagation, "NonRecursive": recursive == "disabled"}
+    found = {key: value for key, value in found.items() if value}
+    return {"BindOptions": found} if found else {}
+
+
+def _one_of(key: str, value: Any, values: Sequence[str]) -> str | None:
+    if value is not None and value not in values:
+        message = f"{key} {value!r} is none of {', '.join(values)}"
+        raise ValueError(message)
+    return value  # type: ignore[no-any-return]
+
+
+def _short(text: str) -> tuple[dict[str, Any], str | None]:
+    """Return ``SOURCE:TARGET:MODE,MODE`` as a long entry, and its SELinux label, which a volume can have as well."""
     source, _, rest = text.partition(":")
-    target, _, mode = rest.partition(":")
+    target, _, modes = rest.partition(":")
     if not target:
         message = "it has no target"
         raise ValueError(message)
     kind = "bind" if source.startswith((".", "/", "~")) else "volume"
-    return {"type": kind, "source": source, "target": target, "read_only": mode == "ro"}
+    entry: dict[str, Any] = {"type": kind, "source": source, "target": target, kind: {}}
+    label = None
+    for mode in filter(None, modes.split(",")):
+        if mode in ("ro", "rw"):
+            entry["read_only"] = mode == "ro"
+        elif mode in _LABELS:
+            label = mode
+        elif mode in _PROPAGATIONS and kind == "bind":
+            entry[kind]["propagation"] = mode
+        elif mode == "nocopy" and kind == "volume":
+            entry[kind]["nocopy"] = True
+        elif mode not in _CONSISTENCIES:
+            message = f"the option {mode!r} of a {kind} is not supported here"
+            raise ValueError(message)
+    return entry, label
+
+
+def binds(host: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part ``HostConfig`` of a creation call with each mount that has an SELinux label in the older form."""
+    labelled = [each for each in host.get("Mounts") or () if LABEL in each]
+    if not labelled:
+        return dict(host)
+    rest = [each for each in host["Mounts"] if LABEL not in each]
+    return {**host, "Mounts": rest, "Binds": [_bind(each) for each in labelled]}
+
+
+def _bind(mount: Mapping[str, Any]) -> str:
+    propagation = (mount.get("BindOptions") or {}).get("Propagation")
+    nocopy = "nocopy" if (mount.get("VolumeOptions") or {}).get("NoCopy") else ""
+    modes = ("ro" if mount.get("ReadOnly") else "rw", mount[LABEL], propagation, nocopy)
+    return f"{mount['Source']}:{mount['Target']}:{','.join(filter(None, modes))}"
