@@ -77,7 +77,7 @@ def test_what_is_in_the_engine_can_reach_nothing_and_leaves_nothing(engine: Engi
     with held(Claim("x", (), place, "postgres:17", ("/var/lib/postgresql/data",)), 5):
         seen = engine.inspect(claims.name_of(place))
         assert (seen["State"]["Status"], seen["Mounts"]) == ("running", [])
-        assert list(seen["NetworkSettings"]["Networks"]) == ["none"]
+        assert list(seen["NetworkSettings"]["Networks"]) in (["none"], [])  # [] is Podman's
         assert seen["Config"]["Cmd"] in (None, [])
     deadline = time.monotonic() + 20
     while True:
