@@ -34,7 +34,7 @@ from provision.runtimes.docker import ENGINE
 from provision.spec.parameters import MAJORS
 from provision.starting import TIMEOUT
 from provision.system import files as filesystem
-from provision.system import lock
+from provision.system import lock, owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -131,12 +131,17 @@ def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
         return performer.migrated
 
 
-def write(rendered: Sequence[WriteFile]) -> tuple[Path, ...]:
-    """Write files that differ from what is there; return the paths of those."""
+def write(home: Path, rendered: Sequence[WriteFile]) -> tuple[Path, ...]:
+    """Write files that differ from what is there; return the paths of those.
+
+    Raises:
+        RefusedError: another user has put something into ``home``.
+    """
+    owned.keep(home)
     changed = []
     for each in rendered:
         text = each.content if isinstance(each.content, str) else each.content.reveal()
-        if filesystem.read_text(each.path) != text or filesystem.mode_of(each.path) != each.mode:
+        if owned.text(each.path) != text or filesystem.mode_of(each.path) != each.mode:
             filesystem.write_atomically(each.path, text, each.mode)
             changed.append(each.path)
     return tuple(changed)
@@ -304,7 +309,7 @@ def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | 
     if wanted is None:
         return None, None
     new = file.File(wanted.path, wanted.content, wanted.mode)
-    text = filesystem.read_text(world.spec.home / GOOD)
+    text = owned.text(world.spec.home / GOOD)
     if text is not None:
         return file.File(wanted.path, text, wanted.mode), new
     step = next((each for each in plan.steps if each.after == new), None)
@@ -343,8 +348,9 @@ def _not_converged(plan: Plan) -> NotConvergedError:
 
 
 def freshen(world: World) -> None:
-    """Keep the caches after a run that had nothing to do; where nothing may be written, the next run is as slow."""
+    """Narrow directories and keep the caches after a run that had nothing else to do; where it may write that."""
     with suppress(ProvisionError):
+        owned.keep(world.spec.home)
         remember(world)
 
 
@@ -364,15 +370,15 @@ def remember(world: World, *, proved: bool = False) -> None:
 
         catalogue.remember(world.spec, runtimes.load(world.runtime).identity(world.spec, world.eyes))
     name, path = world.spec.server.user, world.spec.home / SUPERUSER
-    if world.site.is_ours and filesystem.read_text(path) != name:
+    if world.site.is_ours and owned.text(path) != name:
         filesystem.write_atomically(path, name, 0o644)
     wanted = next((each for each in world.files if _is_configuration(each.path.name)), None)
-    if proved and wanted is not None and filesystem.read_text(world.spec.home / GOOD) != wanted.content:
+    if proved and wanted is not None and owned.text(world.spec.home / GOOD) != wanted.content:
         filesystem.write_atomically(world.spec.home / GOOD, str(wanted.content), wanted.mode)
 
 
 def remember_engine(world: World) -> None:
     """Keep at which socket the engine was found; one that the user names is named the next time too."""
     address, path = world.eyes.address, world.spec.home / ENGINE
-    if world.runtime == "docker" and not address.is_named and filesystem.read_text(path) != address.url:
+    if world.runtime == "docker" and not address.is_named and owned.text(path) != address.url:
         filesystem.write_atomically(path, address.url, 0o644)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.runtimes.docker import COMPOSE, ENGINE
-from provision.system import files, ports
+from provision.system import files, owned, ports
 from provision.system.engine import EngineReader
 from provision.system.engine_address import EngineAddress, locate
 
@@ -47,7 +47,7 @@ class Eyes:
     @cached_property
     def address(self) -> EngineAddress:
         """Where the engine is."""
-        kept = files.own_text(self._home / ENGINE) if self._home is not None else None
+        kept = owned.text(self._home / ENGINE) if self._home is not None else None
         is_old = kept is None and self._home is not None and files.exists(self._home / COMPOSE)
         return locate(self._environ, kept=kept.strip() if kept else None, is_old=is_old)
 
@@ -138,13 +138,17 @@ class Eyes:
         """Return a file's text, or None where there is no file."""
         return files.read_text(path)
 
+    def kept(self, path: Path) -> str | None:
+        """Return the text of a file that an earlier run kept; None where there is none that is surely ours."""
+        return owned.text(path)
+
     def exists(self, path: Path) -> bool:
         """Tell whether there is anything at a path."""
         return files.exists(path)
 
     def made(self, directory: Path, record: Path) -> bool:
         """Tell whether we made a directory, as the file ``record`` remembers."""
-        return files.is_remembered(directory, record)
+        return owned.text(record) is not None and files.is_remembered(directory, record)
 
     def listener(self, host: str, port: int) -> str | None:
         """Return who listens on a port, in words; None where the port is free."""

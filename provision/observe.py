@@ -28,7 +28,7 @@ from provision.runtimes import choice
 from provision.spec import parameters
 from provision.spec.load import load
 from provision.spec.model import PasswordGenerated
-from provision.system import catalogue, files, lock, no_commands, secrets
+from provision.system import catalogue, files, lock, no_commands, owned, secrets
 from provision.system.limits import limited
 from provision.system.postgres import LoginError
 from provision.trees import Trees
@@ -63,8 +63,10 @@ class World:
     site: Site
 
     @property
-    def has_stale_caches(self) -> bool:
-        """Whether the next run could be quicker if what was rendered and read now were kept."""
+    def needs_upkeep(self) -> bool:
+        """Whether others may write to our files, or the next run is quicker if what was rendered and read is kept."""
+        if owned.is_wide(self.spec.home):
+            return True
         if self.spec.server.major not in parameters.MAJORS and not catalogue.kept_major(self.spec):
             return True
         memo = desires.memo(self.spec, self.inputs, self.inputs.rendered)
@@ -139,7 +141,7 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
         password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
         graphs=trees,
         rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES} if is_trusted else {},
-        memo=files.read_text(spec.home / desires.MEMO) if is_trusted else None,
+        memo=owned.text(spec.home / desires.MEMO) if is_trusted else None,
     )
     written = desires.files(spec, inputs, limited)
     site = module.examine(spec, written, eyes)

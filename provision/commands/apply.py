@@ -96,7 +96,7 @@ def _apply(
     if found.plan.is_empty:
         from provision.plan import insist
 
-        if found.world.has_stale_caches:
+        if found.world.needs_upkeep:
             from provision.apply import freshen
 
             freshen(found.world)

@@ -28,7 +28,8 @@ def command(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
     """
     from provision.observe import rendered
 
-    files = rendered(load_spec(console, spec))
+    read = load_spec(console, spec)
+    files = rendered(read)
     if to_stdout:
         _print(console, files)
         for line in _unknown(console):
@@ -37,7 +38,7 @@ def command(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
     from provision.apply import write
     from provision.report.words import shown
 
-    changed = set(write(files))
+    changed = set(write(read.home, files))
     paint = console.paint(console.out)
     for file in files:
         word = paint("green", "written") if file.path in changed else "unchanged"

@@ -131,6 +131,9 @@ class Look(Protocol):
     def text(self, path: Path) -> str | None:
         """Return a file's text, or None where there is no file."""
 
+    def kept(self, path: Path) -> str | None:
+        """Return the text of a file that an earlier run kept; None where there is none that is surely ours."""
+
     def exists(self, path: Path) -> bool:
         """Tell whether there is anything at a path."""
 
@@ -300,7 +303,7 @@ SUPERUSER = "cache/superuser"
 
 def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:
     """Return the names that the superuser may have beside the declared one, the surest first."""
-    kept = (look.text(spec.home / SUPERUSER) or "").strip()
+    kept = (look.kept(spec.home / SUPERUSER) or "").strip()
     return tuple(name for name in dict.fromkeys((*known, kept, "postgres")) if name and name != spec.server.user)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
 from provision.spec import parameters
-from provision.system import files, processes
+from provision.system import files, owned, processes
 from provision.system.postgres import ReadOnlyQuery
 from provision.system.users import as_user, lookup
 
@@ -52,7 +52,7 @@ def recall(spec: Spec, identity: str) -> bool:
     An empty ``identity`` takes those of the spec's image, whatever build of it they come from.
     """
     try:
-        kept = json.loads(files.read_text(spec.home / FILE) or "{}")
+        kept = json.loads(owned.text(spec.home / FILE) or "{}")
         rows, major = dict(kept["settings"]), int(kept["major"])
     except (ValueError, KeyError, TypeError):
         return False
@@ -68,7 +68,7 @@ def recall(spec: Spec, identity: str) -> bool:
 def kept_major(spec: Spec) -> int:
     """Return the major version of the image that was kept with its settings, or 0."""
     try:
-        kept = json.loads(files.read_text(spec.home / FILE) or "{}")
+        kept = json.loads(owned.text(spec.home / FILE) or "{}")
         return int(kept["major"]) if kept["image"] == spec.server.image else 0
     except (ValueError, KeyError, TypeError):
         return 0
@@ -82,7 +82,7 @@ def remember(spec: Spec, identity: str) -> None:
     rows = {name: list(each)[1:-1] for name, each in parameters.catalogue(major).items()}
     kept = {"image": spec.server.image, "identity": identity, "major": major, "settings": rows}
     text = json.dumps(kept)
-    if files.read_text(spec.home / FILE) != text:
+    if owned.text(spec.home / FILE) != text:
         files.write_atomically(spec.home / FILE, text, 0o644)
 
 

@@ -154,9 +154,11 @@ def make_directory(path: Path, mode: int) -> None:
     """
     with told(f"the directory {path} cannot be made", path):
         missing = [each for each in (path, *path.parents) if not each.exists()]
-        path.mkdir(parents=True, exist_ok=True)
-        for each in missing:
-            each.chmod(mode if each == path else 0o755)
+        for each in reversed(missing):
+            own = mode if each == path else 0o755
+            each.mkdir(mode=own, exist_ok=True)
+            each.chmod(own)
+        path.mkdir(exist_ok=True)
 
 
 def make_own_directory(path: Path, mode: int, record: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import LockedError
 from provision.system.files import make_directory, told
-from provision.system.owned import open_own
+from provision.system.owned import keep, open_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,10 +59,12 @@ def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Itera
 
     Raises:
         LockedError: it is still held after that time.
+        RefusedError: another user has put something into the environment's directory.
         ProvisionError: it cannot be written, so nothing else here could be.
     """
     make_directory(path.parent, 0o755)
-    descriptor = _acquire(path, path.parents[2], Wait(timeout, waiting), _ENVIRONMENT)
+    keep(path.parent)
+    descriptor = _acquire(path, Wait(timeout, waiting), _ENVIRONMENT)
     try:
         with told(f"{path} cannot be written", path):
             _sign(descriptor, "")
@@ -80,7 +82,7 @@ def hold_data(path: Path, holder: str, wait: Wait) -> Iterator[None]:
         LockedError: it is still held after the time of ``wait``.
         ProvisionError: it cannot be written.
     """
-    descriptor = _acquire(path, path.parent, wait, DATA)
+    descriptor = _acquire(path, wait, DATA)
     try:
         with told(f"{path} cannot be written", path):
             _sign(descriptor, holder)
@@ -91,9 +93,9 @@ def hold_data(path: Path, holder: str, wait: Wait) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(path: Path, anchor: Path, wait: Wait, what: str) -> int:
+def _acquire(path: Path, wait: Wait, what: str) -> int:
     while True:
-        descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o600, anchor)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(descriptor, path):

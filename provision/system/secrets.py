@@ -56,9 +56,8 @@ def _kept(path: Path) -> str | None:
     """
     if not os.path.lexists(path):
         return None
-    anchor = path.parents[3]  # DIRECTORY/.provision/NAME/secrets/FILE
-    check(path.parent, path.parent.lstat(), anchor)
-    with os.fdopen(open_own(path, os.O_RDONLY, 0o600, anchor)) as file:
+    check(path.parent, path.parent.lstat())
+    with os.fdopen(open_own(path, os.O_RDONLY, 0o600)) as file:
         return file.read()
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from provision.errors import StepFailedError
 from provision.system import libpq, logfile, postmaster, processes
 from provision.system.files import make_directory, remember, sync_directory
-from provision.system.owned import check, open_own
+from provision.system.owned import check_there, open_own
 from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
 
@@ -141,6 +141,7 @@ def _start(call: ServerCall) -> None:
         _point(call.link, call.data)
     log = call.log or call.data / "server.log"
     make_directory(log.parent, 0o755)
+    check_there(log)
     if logfile.size(log) > _LARGEST_LOG:
         log.replace(log.with_suffix(f"{log.suffix}.1"))
     while True:
@@ -162,9 +163,7 @@ def _start(call: ServerCall) -> None:
 
 def _spawn(call: ServerCall, log: Path) -> int:
     """Start the server in a session of its own, so that it goes on when we end or our terminal closes."""
-    anchor = log.parents[3] if log.parents[2].name == ".provision" else log.parent
-    check(log.parent, log.parent.lstat(), anchor)
-    descriptor = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600, anchor)
+    descriptor = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as output:
         try:
             process = processes.start(

@@ -111,6 +111,9 @@ class World:
     def text(self, path: Path) -> str | None:
         return self.files[path][0] if path in self.files else None
 
+    def kept(self, path: Path) -> str | None:
+        return self.text(path)
+
     def container_file(self, _container: str, _path: str) -> str | None:
         return None
 

@@ -9,7 +9,7 @@ import pytest
 
 from provision.errors import RefusedError
 from provision.spec.model import PasswordGenerated
-from provision.system import lock, secrets
+from provision.system import lock, owned, secrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,3 +77,82 @@ def test_a_planted_password_is_refused(tmp_path: Path, whose: str) -> None:
         os.chown(path if whose == "file" else path.parent, NOBODY, -1)
     with pytest.raises(RefusedError, match=r"is a symbolic link|belongs to the user"):
         secrets.resolve(PasswordGenerated(), path)
+
+
+def test_a_file_of_ours_is_believed(tmp_path: Path) -> None:
+    path = cached(tmp_path)
+    assert owned.text(path) == "kept\n"
+    assert owned.text(path.with_name("missing")) is None
+    if os.geteuid() == 0:
+        os.chown(tmp_path, NOBODY, -1)
+        os.chown(path, NOBODY, -1)
+        assert owned.text(path) == "kept\n"
+
+
+@pytest.mark.parametrize("whose", ["link", "writable", "directory", "pipe", "binary", "other user's"])
+def test_a_file_that_others_could_have_written_is_no_text(tmp_path: Path, whose: str) -> None:
+    path = cached(tmp_path)
+    match whose:
+        case "link":
+            path.rename(tmp_path / "elsewhere")
+            path.symlink_to(tmp_path / "elsewhere")
+        case "writable":
+            path.chmod(0o666)
+        case "binary":
+            path.write_bytes(b"\xff")
+        case "other user's" if os.geteuid() == 0:
+            os.chown(path, NOBODY, -1)
+        case _:
+            path.unlink()
+            path.mkdir() if whose == "directory" else os.mkfifo(path)
+    assert owned.text(path) is None
+
+
+@pytest.mark.parametrize("place", ["", "shop", "shop/secrets", "shop/cache", "shop/cache/memo"])
+def test_a_directory_or_a_file_of_another_user_is_refused(tmp_path: Path, place: str) -> None:
+    path = cached(tmp_path)
+    kept(tmp_path)
+    planted = tmp_path / ".provision" / place
+    if os.geteuid() == 0:
+        os.chown(planted, NOBODY, -1)
+        with pytest.raises(RefusedError, match=f"{planted} belongs to the user 'nobody'"):
+            held(path.parents[1] / "lock")
+        os.chown(tmp_path, NOBODY, -1)
+    held(path.parents[1] / "lock")
+
+
+def test_directories_that_are_too_wide_are_narrowed(tmp_path: Path) -> None:
+    cached(tmp_path).parents[1].rename(home := tmp_path / ".provision" / "secrets")  # that is its name, too
+    places = (home.parent, home, home / "secrets", home / "cache")
+    (home / "secrets").mkdir()
+    for each in places:
+        each.chmod(0o777)
+    (home / "data").mkdir()
+    (home / "data").chmod(0o750)
+    held(home / "lock")
+    assert [oct(each.stat().st_mode & 0o777) for each in (*places, home / "data")] == [
+        "0o755", "0o755", "0o700", "0o755", "0o750"
+    ]  # fmt: skip
+
+
+def test_a_directory_of_secrets_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    home = cached(tmp_path).parents[1]
+    (home / "secrets").symlink_to(tmp_path)
+    with pytest.raises(RefusedError, match="secrets is a symbolic link"):
+        held(home / "lock")
+
+
+def test_a_directory_of_ours_may_be_elsewhere(tmp_path: Path) -> None:
+    home, elsewhere = cached(tmp_path).parents[1], tmp_path / "another disk"
+    home.parent.rename(elsewhere)
+    home.parent.symlink_to(elsewhere)
+    held(home / "lock")
+    assert (elsewhere / "shop" / "lock").exists()
+
+
+def cached(tmp_path: Path) -> Path:
+    path = tmp_path / ".provision" / "shop" / "cache" / "memo"
+    path.parent.mkdir(parents=True)
+    path.write_text("kept\n")
+    path.chmod(0o644)
+    return path

@@ -59,7 +59,7 @@ class EmbeddedSite(Seen):
             (self.stopping, *self._start_it, self._ready),
             local_sql,
             starting,
-            superuser=(self.look.text(self.spec.home / SUPERUSER) or "").strip(),
+            superuser=(self.look.kept(self.spec.home / SUPERUSER) or "").strip(),
             admitting=f"echo host all all all scram-sha-256 >> {hba}; provision restart SPEC",
         )
 

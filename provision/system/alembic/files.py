@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import MigrationsError
+from provision.errors import MigrationsError, ProvisionError
 from provision.revisions import Graph, Location, ids, locate, several
+from provision.system import owned
 from provision.system.alembic import resolve as alembic_resolve
+from provision.system.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -97,22 +99,16 @@ def remember(graph: Graph, cache: Path) -> None:
     alembic_resolve.keep()
     if _recall(cache) == graph.cache:
         return
-    beside = cache.with_name(f"{cache.name}.{os.getpid()}")
-    with suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(json.dumps(graph.cache, separators=(",", ":")), encoding="utf-8")
-            beside.replace(cache)
-        except OSError:
-            beside.unlink(missing_ok=True)
+    with suppress(ProvisionError):
+        write_atomically(cache, json.dumps(graph.cache, separators=(",", ":")), 0o644)
 
 
 def _recall(cache: Path | None) -> Mapping[str, Any]:
     if cache is None:
         return {}
     try:
-        found = json.loads(cache.read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(owned.text(cache) or "{}")
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -13,8 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import MigrationsError
+from provision.errors import MigrationsError, ProvisionError
+from provision.system import owned
 from provision.system.alembic.process import ASKING_NAME, Child, OutOfTimeError, secrets_of
+from provision.system.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +113,7 @@ def _ask(tree: Migrations, cwd: Path, asked: Mapping[str, Any]) -> list[dict[str
 
 def _recall(kept: Path, key: list[str]) -> Path | None:
     try:
-        found = json.loads(kept.read_bytes())
+        found = json.loads(owned.text(kept) or "{}")
         if found["key"] != key or any(_changed(path) != at for path, at in found["installed"].items()):
             return None
         script = Path(found["script"])
@@ -124,11 +126,8 @@ def keep() -> None:
     """Write the answers of this run for the next one; being unable to is no error. Only an apply keeps anything."""
     while _answers:
         kept, text = _answers.popitem()
-        beside = kept.with_name(f"{kept.name}.{os.getpid()}")
-        with suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(kept)
+        with suppress(ProvisionError):
+            write_atomically(kept, text, 0o644)
 
 
 def _changed(path: str) -> int | None:

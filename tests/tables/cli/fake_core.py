@@ -66,7 +66,7 @@ class Survey:
     observed: Any = field(default_factory=dict)
     refusal: Any = None
     reason: str = "the engine at unix:///var/run/docker.sock"
-    world: Any = field(default_factory=lambda: SimpleNamespace(has_stale_caches=False))
+    world: Any = field(default_factory=lambda: SimpleNamespace(needs_upkeep=False))
 
 
 def perform(scenario: str, steps: tuple[Step, ...], progress: Any, where: Endpoint | None = None) -> Result:
