@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from provision import runtimes
 from provision.errors import RefusedError, UnavailableError, UsageError
@@ -12,7 +13,10 @@ from provision.observe import shipped
 from provision.project import TEMPLATES, Beginning, Directory, Interpreter, Options, begin
 from provision.spec.load import read
 from provision.spec.parameters import MAJORS
-from provision.system import files, project
+from provision.system import compose_plugin, files, project
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _IMAGE = "postgres:{}"
 _PREFERRED = 17
@@ -59,6 +63,10 @@ class _Here:
     def exists(self, path: Path) -> bool:
         """Tell whether there is a file at a path."""
         return path.is_file()
+
+    def compose(self, paths: Sequence[str]) -> Mapping[str, Any] | str:
+        """Return the Compose plugin's model of a compose file with its override, or why there is none, in words."""
+        return compose_plugin.config([self._root / path for path in paths])
 
     def image(self) -> tuple[str, str | None]:
         """Return an image that ``runtime: auto`` can run here; where it can run none, the preferred one."""

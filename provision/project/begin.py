@@ -52,7 +52,7 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: M
 
 def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
     existing, files, found, remarks, message = _environment(directory, machine, templates)
-    composed, said = compose.find(directory)
+    composed, said = compose.find(directory, machine.compose)
     written = write(directory, options, machine, composed, existing, templates)
     if composed and (service := composed.service):
         found = (

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from provision.project import compose_files, server_command, variables
 from provision.project.compose_files import assigned, inside, items, mapping, placed, text
+from provision.project.compose_model import completed
 from provision.project.found import Compose, Service
 from provision.spec import dotenv
 from provision.spec.masking import is_secret_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from provision.project.found import Directory
+
+    Ask = Callable[[Sequence[str]], Mapping[str, Any] | str]
 
 _IMAGE = re.compile(r"(?:^|[-_])(?:postgres|postgresql|postgis|timescaledb|timescaledb-ha|pgvector)$")
 _OTHER_CONTRACT = re.compile(r"(?:^|/)bitnami[^/]*/")
@@ -46,15 +49,18 @@ _PLUMBING = {
 _TAKEN = {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "POSTGRES_PASSWORD_FILE", "PGDATA", "TZ", "PGTZ"}
 
 
-def find(directory: Directory) -> tuple[Compose | None, list[str]]:
-    """Return what the project's compose file has, if there is one, and remarks on what was not taken."""
+def find(directory: Directory, ask: Ask) -> tuple[Compose | None, list[str]]:
+    """Return what the project's compose file has, if there is one, and remarks on what was not taken.
+
+    ``ask`` is :meth:`provision.project.found.Machine.compose`.
+    """
     said: list[str] = []
     first: Compose | None = None
     for path in compose_files.candidates(directory):
         remarks: list[str] = []
-        files = compose_files.Files(directory, remarks)
+        files = compose_files.Files(directory)
         try:
-            content = files.load(path)
+            content = _content(directory, files, path, ask, remarks)
         except compose_files.ComposeError as error:
             said.append(str(error))
             first = first or Compose(path)
@@ -75,6 +81,26 @@ def find(directory: Directory) -> tuple[Compose | None, list[str]]:
         reading = _Reading(directory, path, remarks, known)
         return Compose(path, reading.service(found[0], services[found[0]], content), frozenset(names)), remarks
     return first, said
+
+
+def _content(
+    directory: Directory, files: compose_files.Files, path: str, ask: Ask, remarks: list[str]
+) -> Mapping[str, Any]:
+    """Return what a file has: as the Compose plugin says, else as it was read here.
+
+    Raises:
+        ComposeError: it is not YAML.
+    """
+    content = files.load(path)
+    if not files.unfollowed and next(_databases(mapping(content.get("services")), directory, path), None) is None:
+        return content
+    model = ask(files.parts(path))
+    if not isinstance(model, str):
+        return completed(model, content)
+    if files.unfollowed:
+        what = ", ".join(files.unfollowed)
+        remarks.append(f"{path}: not followed: {what} ({model}); compare the spec with what you expect")
+    return content
 
 
 def _databases(services: Mapping[str, Any], directory: Directory, path: str) -> Iterator[str]:
@@ -123,6 +149,8 @@ def _ends(value: str) -> tuple[int, int] | None:
 def _split(port: Any) -> tuple[str, str]:
     """Return what is published of a port, and the port in the container."""
     if isinstance(port, dict):
+        if text(port.get("protocol")) == "udp":
+            return "", ""
         return text(port.get("published")), text(port.get("target"))
     head, _, target = variables.split_port(text(port).removesuffix("/tcp"))
     return variables.split_port(head)[2], target
@@ -174,7 +202,8 @@ class _Reading:
                 continue
             yield path
             if path not in self._directory.texts and is_required:
-                self._remarks.append(f"{self._path}: {path}, an env_file, is not there, so what it sets is not known")
+                where = "is outside of this directory" if path.startswith("../") else "is not there"
+                self._remarks.append(f"{self._path}: {path}, an env_file, {where}, so what it sets is not known")
 
     def _environment(self, service: Mapping[str, Any], files: list[str]) -> Iterator[tuple[str, str]]:
         """Yield the variables of the container; one without a value is handed through from outside."""
@@ -367,7 +396,8 @@ class _Reading:
             )
         elif source:
             declared = mapping(mapping(content.get("volumes")).get(source))
-            volume = text(declared.get("name")) or f"{self._project(content)}_{source}"
+            is_external = text(declared.get("external")) == "true"
+            volume = text(declared.get("name")) or (source if is_external else f"{self._project(content)}_{source}")
             line = f"`data: {{volume: {volume}}}` under `server`"
             self._remarks.append(f"to go on with the data of {name}: {first}; then write {line}")
 

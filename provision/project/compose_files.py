@@ -1,6 +1,6 @@
 """A project's compose file, put together: with its override, what it includes, and what a service extends.
 
-Scalars stay texts (a port is not sexagesimal here), merge keys and anchors work, ``!reset``, ``!override`` are named.
+Scalars stay texts (a port is not sexagesimal here), merge keys and anchors work. What this cannot follow is collected.
 Paths become relative to the project: https://docs.docker.com/reference/compose-file/
 """
 
@@ -14,6 +14,7 @@ import yaml
 
 from provision.project import variables
 from provision.spec import dotenv, plainyaml
+from provision.spec.masking import mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,11 +77,12 @@ def candidates(directory: Directory) -> list[str]:
 
 
 class Files:
-    """Reads the files of one project; what is not there becomes a remark."""
+    """Reads the files of one project."""
 
-    def __init__(self, directory: Directory, remarks: list[str]) -> None:
+    def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._remarks = remarks
+        self.unfollowed: dict[str, None] = {}
+        """What only Compose itself follows: a file that was not read, and the tags ``!reset`` and ``!override``."""
 
     def known(self, path: str) -> Mapping[str, str]:
         """Return the variables of the ``.env`` file that Compose reads for a file."""
@@ -89,29 +91,37 @@ class Files:
     def load(self, path: str) -> Mapping[str, Any]:
         """Return what a file has with its override; every service has all that it extends.
 
+        ``<bases>`` are the services that another one in the same file extends; they are left out.
+
         Raises:
             ComposeError: one is not YAML.
         """
         content = self._whole(path, 0)
-        folder = path.rpartition("/")[0]
-        beside = (name for name in sorted(self._directory.texts) if name.rpartition("/")[0] == folder)
-        if path.rpartition("/")[2] in NAMES:
-            for name in [each for each in beside if _OVERRIDE.fullmatch(each.rpartition("/")[2])][:1]:
-                content = merged(content, self._read(name))
+        for name in self.parts(path)[1:]:
+            content = merged(content, self._read(name))
         services = {
             name: self._extended(each, content, path, 0)
             for name, each in mapping(content.get("services")).items()
             if isinstance(each, dict)
         }
-        bases = {base for each in mapping(content.get("services")).values() if (base := _base(each)[0])}
-        return {**content, "services": {name: each for name, each in services.items() if name not in bases}}
+        named = (_base(each) for each in mapping(content.get("services")).values())
+        bases = {base for base, file in named if base and not file}
+        return {
+            **content,
+            "services": {name: each for name, each in services.items() if name not in bases},
+            "<bases>": bases,
+        }
+
+    def parts(self, path: str) -> list[str]:
+        """Return the files that Compose reads for one: itself, and its override, which only its own names have."""
+        folder, _, own = path.rpartition("/")
+        beside = (name for name in sorted(self._directory.texts) if name.rpartition("/")[0] == folder)
+        overrides = [name for name in beside if own in NAMES and _OVERRIDE.fullmatch(name.rpartition("/")[2])]
+        return [path, *overrides[:1]]
 
     def _read(self, path: str) -> dict[str, Any]:
         text = self._directory.texts[path]
-        if tags := sorted(set(re.findall(r"!(?:reset|override)\b", text))):
-            self._remarks.append(
-                f"{path}: {' and '.join(tags)} was not followed: compare the spec with what you expect"
-            )
+        self.unfollowed.update(dict.fromkeys(sorted(re.findall(r"!(?:reset|override)\b", text))))
         try:
             plainyaml.check(text)
             content = mapping(yaml.load(text, Loader=_Loader))  # noqa: S506  # a safe one
@@ -135,7 +145,7 @@ class Files:
             for name in items(mapping(each).get("path") if isinstance(each, dict) else each):
                 place = self._place(path, text(name))
                 if place not in self._directory.texts:
-                    self._remarks.append(f"{path} includes {text(name)}, which is not there or was not read")
+                    self._unfollow(f"the file {text(name)}, which {path} includes")
                     continue
                 below = merged(below, self._whole(place, depth + 1))
             content = merged(below, content)
@@ -151,14 +161,17 @@ class Files:
         if file:
             where = self._place(text(service.get("<path>")) or path, file)
             if where not in self._directory.texts:
-                self._remarks.append(f"{path} extends {file}, which is not there or was not read")
+                self._unfollow(f"the file {file}, which {path} extends")
                 return dict(service)
             source = self._read(where)
         base = mapping(mapping(source.get("services")).get(name))
         if not base:
-            self._remarks.append(f"{path} extends the service {name}, which {where} does not have")
+            self._unfollow(f"the service {name} of {where}, which {path} extends")
             return dict(service)
         return combined(self._extended(base, source, where, depth + 1), service)
+
+    def _unfollow(self, what: str) -> None:
+        self.unfollowed[mask_text(what)] = None  # the address of a repository can have a password
 
     def _place(self, path: str, name: str) -> str:
         try:
@@ -229,5 +242,5 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def text(value: Any) -> str:
-    """Return a text, an empty one for anything else."""
-    return value if isinstance(value, str) else ""
+    """Return a text, an empty one for anything else; the Compose plugin has some as booleans."""
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else ""

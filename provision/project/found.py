@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from provision.revisions.urls import Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SPECS = ("provision.yml", "provision.yaml")
@@ -56,6 +56,9 @@ class Machine(Protocol):
 
     def exists(self, path: Path) -> bool:
         """Tell whether there is a file at a path, which may be outside of the project."""
+
+    def compose(self, paths: Sequence[str]) -> Mapping[str, Any] | str:
+        """Return the Compose plugin's model of a compose file with its override, or why there is none, in words."""
 
     def image(self) -> tuple[str, str | None]:
         """Return the image to begin with, and what there is to say about that choice."""

@@ -53,5 +53,7 @@ def test_a_compose_file_of_any_shape_is_read(services: object, included: object,
     """What is not as Compose wants it is passed over, and never an error of ours."""
     text = yaml.safe_dump({"services": services, "include": included, "secrets": {"x": secrets}})
     texts = {"compose.yml": text, "b.yml": yaml.safe_dump({"services": services}), "pg.conf": "a = 1\nfoo\n"}
-    found, _ = compose.find(Directory(Path("/x/shop"), texts, frozenset({*texts, "a"}), {}))
-    assert found is not None
+    directory = Directory(Path("/x/shop"), texts, frozenset({*texts, "a"}), {})
+    for answer in ("no plugin", {"services": services, "secrets": {"x": secrets}, "include": included}):
+        found, _ = compose.find(directory, lambda _paths, answer=answer: answer)  # type: ignore[misc]
+        assert found is not None

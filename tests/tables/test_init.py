@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
@@ -25,6 +26,9 @@ from provision.report import beginning
 from provision.report.console import PLAIN
 from provision.spec.load import load
 from provision.system import project
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parent.parent.parent
 CASES = Path(__file__).parent / "init"
@@ -46,6 +50,9 @@ class Machine:
 
     def exists(self, path: Path) -> bool:
         return path.is_file()
+
+    def compose(self, _paths: Sequence[str]) -> str:
+        return "Docker's Compose plugin is not here"
 
     def image(self) -> tuple[str, str | None]:
         return "postgres:17", None
