@@ -34,6 +34,7 @@ class Eyes:
     def __init__(self, environ: Mapping[str, str], home: Path | None = None) -> None:
         self._environ = environ
         self._home = home
+        self.began = time.time()
         self._volumes: dict[str, dict[str, Any]] = {}
         self._images: dict[str, dict[str, Any] | None] = {}
 

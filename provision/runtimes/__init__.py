@@ -74,6 +74,10 @@ class Look(Protocol):
         """This machine's processes, users and installations."""
 
     @property
+    def began(self) -> float:
+        """When it began to look, as Unix time."""
+
+    @property
     def engine_name(self) -> str:
         """The engine in words."""
 

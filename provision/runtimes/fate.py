@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from provision.runtimes import Trouble
@@ -14,6 +15,7 @@ _TELLING = re.compile(
     r"terminated by signal|out of memory|PANIC:|shutdown request|was interrupted|not properly shut down", re.IGNORECASE
 )
 _SHOWN = 4
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (?:UTC|GMT|Etc/UTC)\b")
 _KILLED = re.compile(r"terminated by signal 9\b")
 KILLED = 137
 """The exit code of a container whose first process was ended by SIGKILL: 128 + 9."""
@@ -21,20 +23,26 @@ MORE_MEMORY = "give the server more memory (`server.resources.memory`, or the ma
 _AGAIN = "provision status SPEC   # whether it runs; then the same command again, it goes on from what was done"
 
 
-def of_log(lines: Sequence[str]) -> Trouble:
-    """Return what the last lines of a server's log tell of its end."""
-    found = [line for line in lines if _TELLING.search(line)][-_SHOWN:]
+def of_log(lines: Sequence[str], since: float) -> Trouble:
+    """Return what the last lines of a server's log tell of its end; those from before ``since`` (Unix time) are old."""
+    found = [line for line in lines if _TELLING.search(line) and not _is_older(line, since)][-_SHOWN:]
     if not any(_KILLED.search(line) for line in found):
         return Trouble("", tuple(found), next_step=_AGAIN)
     why = "a process of the server was killed (signal 9): the kernel does that for lack of memory"
     return Trouble("", (why, *found), next_step=MORE_MEMORY)
 
 
-def of_container(name: str, seen: Mapping[str, Any] | None, lines: Sequence[str]) -> Trouble:
+def _is_older(line: str, since: float) -> bool:
+    """Tell whether a line is from before a moment, as far as it begins as PostgreSQL's own ``%m`` and in UTC."""
+    found = _MOMENT.match(line)
+    return found is not None and datetime.fromisoformat(f"{found[1]}+00:00").timestamp() < since
+
+
+def of_container(name: str, seen: Mapping[str, Any] | None, lines: Sequence[str], since: float) -> Trouble:
     """Return what the engine and the log tell of a container."""
     if seen is None:
         return Trouble("", (f"the container {name!r} is gone",), next_step="provision apply SPEC")
-    state, logged = seen["State"], of_log(lines)
+    state, logged = seen["State"], of_log(lines, since)
     if state.get("OOMKilled") or (state["ExitCode"] == KILLED and not state["Running"]):
         return Trouble("", (f"the container {name!r} {killed(state)}", *logged.evidence), next_step=MORE_MEMORY)
     if not state["Running"]:

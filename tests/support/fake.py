@@ -70,6 +70,7 @@ class World:
     engine_socket = "/run/user/1000/docker.sock"
     engine_name, engine_host, machine = "an engine", "engine.example", Machine()
     engine_is_named = False
+    began = 0.0
 
     def __init__(self, templates: Mapping[str, str], *, local: bool = True, podman: bool = False) -> None:
         self.engine_is_local = local

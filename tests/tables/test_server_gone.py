@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,7 +139,16 @@ def test_an_embedded_server_that_was_killed_is_not_its_settings_fault() -> None:
     ],
 )
 def test_what_became_of_a_container(seen: Any, lines: list[str], words: str, next_step: str | None) -> None:
-    found = fate.of_container("x", seen, lines)
+    found = fate.of_container("x", seen, lines, 0.0)
     assert words in "\n".join(found.evidence)
     assert found.next_step == (next_step or found.next_step)
     assert "correct" not in found.next_step
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_old"), [("2026-11-29 14:01:08.123 UTC", True), ("2026-11-29 14:01:29.123 UTC", False), ("", False)]
+)
+def test_what_was_logged_before_the_run_is_no_evidence(moment: str, is_old: bool) -> None:  # noqa: FBT001
+    began = datetime(2026, 11, 29, 14, 1, 20, tzinfo=UTC).timestamp()
+    line = f"{moment} [1] LOG:  server process (PID 60) was terminated by signal 9: Killed"
+    assert (fate.of_log([line], began).evidence == ()) is is_old

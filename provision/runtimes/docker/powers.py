@@ -41,7 +41,10 @@ _HOST_NAMESPACES: Final = {
     "UTSMode": "host name",
     "UsernsMode": "user ids",
 }
-_WEAKENED: Final = re.compile(r"unconfined|disable")
+# A profile of the template's own can allow anything, so only what the engine brings, or what confines more, is passed.
+_CONFINED: Final = re.compile(
+    r"no-new-privileges(?:[:=](?:true|false))?|label[:=](?!disable).*|apparmor[:=]docker-default|seccomp[:=]builtin"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +139,8 @@ def _of_kernel(host: Mapping[str, Any]) -> Iterator[Power]:
         yield Power(CAPABILITIES, f"takes the device {name}")
     if rules := host.get("DeviceCgroupRules"):
         yield Power(CAPABILITIES, f"takes the devices {', '.join(map(str, rules))}")
-    if weak := [str(each) for each in host.get("SecurityOpt") or () if _WEAKENED.search(str(each))]:
-        yield Power(CAPABILITIES, f"is confined less: {', '.join(weak)}")
+    if weak := [str(each) for each in host.get("SecurityOpt") or () if not _CONFINED.fullmatch(str(each))]:
+        yield Power(CAPABILITIES, f"is confined by another profile than the engine's: {', '.join(weak)}")
     for key, what in _HOST_NAMESPACES.items():
         if host.get(key) == "host":
             yield Power(CAPABILITIES, f"shares the host's {what}")

@@ -288,7 +288,7 @@ class Seen:
         """Return what became of the container."""
         seen = inspected.container(self.look, self.container_name)
         lines = self.look.container_lines(self.container_name, _LAST_LINES) if seen is not None else ()
-        return fate.of_container(self.container_name, seen, lines)
+        return fate.of_container(self.container_name, seen, lines, self.look.began)
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the container's files; empty where the server writes none."""

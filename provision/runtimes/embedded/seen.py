@@ -176,7 +176,7 @@ class Seen:
 
     def fate(self) -> Trouble:
         """Return what the log tells of the server's end."""
-        return fate.of_log(self.look.machine.last_lines(self.places.log, 60))
+        return fate.of_log(self.look.machine.last_lines(self.places.log, 60), self.look.began)
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the data directory; empty where the server writes none."""
