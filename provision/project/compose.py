@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from provision.project import compose_files, server_command, variables
 from provision.project.compose_files import assigned, inside, items, mapping, placed, text
 from provision.project.compose_model import completed
+from provision.project.compose_services import PORT, databases, ends_of, image_of, inner_ports, port_pair
 from provision.project.found import Compose, Service
 from provision.spec import dotenv
 from provision.spec.masking import is_secret_key
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[[Sequence[str]], Mapping[str, Any] | str]
 
-_IMAGE = re.compile(r"(?:^|[-_])(?:postgres|postgresql|postgis|timescaledb|timescaledb-ha|pgvector)$")
 _OTHER_CONTRACT = re.compile(r"(?:^|/)bitnami[^/]*/")
-_PORT = 5432
-_FROM = re.compile(r"(?im)^\s*FROM\s+(?:--\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?")
-_ARG = re.compile(r"(?im)^\s*ARG\s+(\w+)=[\"']?([^\s\"']+)")
 _DATA = "/var/lib/postgresql"
 _SCRIPTS = "/docker-entrypoint-initdb.d"
 _PLUMBING = {
@@ -69,7 +66,7 @@ def find(directory: Directory, ask: Ask) -> tuple[Compose | None, list[str]]:
         known = files.known(path)
         names = {text(each.get("container_name")) for each in services.values()}
         names |= {text(content.get("name")), known.get("COMPOSE_PROJECT_NAME", "")}
-        found = sorted(_databases(services, directory, path), key=lambda name: bool(services[name].get("profiles")))
+        found = databases(services, directory, path)
         if not found:
             said += [*remarks, f"{path} has no service with a PostgreSQL image"] if first is None else []
             first = first or Compose(path, None, frozenset(names))
@@ -92,7 +89,7 @@ def _content(
         ComposeError: it is not YAML.
     """
     content = files.load(path)
-    if not files.unfollowed and next(_databases(mapping(content.get("services")), directory, path), None) is None:
+    if not files.unfollowed and not databases(mapping(content.get("services")), directory, path):
         return content
     model = ask(files.parts(path))
     if not isinstance(model, str):
@@ -101,63 +98,6 @@ def _content(
         what = ", ".join(files.unfollowed)
         remarks.append(f"{path}: not followed: {what} ({model}); compare the spec with what you expect")
     return content
-
-
-def _databases(services: Mapping[str, Any], directory: Directory, path: str) -> Iterator[str]:
-    """Yield the services that run PostgreSQL: by their image, or by the variables and the port of its contract."""
-    for name, service in services.items():
-        image, _, _ = _image(service, directory, path)
-        environment = {*assigned(service.get("environment"))} & {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
-        inner = {port for _, each in placed(service, "ports", path) if (port := _inner(each))}
-        if _IMAGE.search(_repository(image)) or (
-            environment and _PORT in {n for a, b in inner for n in range(a, b + 1)}
-        ):
-            yield name
-
-
-def _image(service: Mapping[str, Any], directory: Directory, path: str) -> tuple[str, str, bool]:
-    """Return the image of a service, and the Dockerfile that it is the base of, with whether that adds something."""
-    build = service.get("build")
-    if not build:
-        return text(service.get("image")), "", False
-    context = text(mapping(build).get("context")) if isinstance(build, dict) else text(build)
-    where = inside(text(service.get("<path>")) or path, context or ".")
-    name = text(mapping(build).get("dockerfile")) or "Dockerfile"
-    place = inside(f"{where}/x", name)
-    source = directory.texts.get(place) or text(mapping(build).get("dockerfile_inline"))
-    given = {
-        **dict(_ARG.findall(source)),
-        **{key: text(each) for key, each in assigned(mapping(build).get("args")).items()},
-    }
-    stages = {alias: image for image, alias in _FROM.findall(source) if alias}
-    image = next((image for image, _ in reversed(_FROM.findall(source))), "")
-    for _ in stages:
-        image = stages.get(image, image)
-    image = re.sub(r"\$\{?(\w+)(?::-([^}]*))?\}?", lambda match: given.get(match[1]) or match[2] or "", image)
-    return (image, place, True) if image else (text(service.get("image")), place, True)
-
-
-def _ends(value: str) -> tuple[int, int] | None:
-    """Return the first and last port of ``5432`` or ``5432-5440``; a variable counts with its default."""
-    try:
-        first, _, last = variables.plain(value, {}).partition("-")
-        return int(first), int(last or first)
-    except (LookupError, ValueError):
-        return None
-
-
-def _split(port: Any) -> tuple[str, str]:
-    """Return what is published of a port, and the port in the container."""
-    if isinstance(port, dict):
-        if text(port.get("protocol")) == "udp":
-            return "", ""
-        return text(port.get("published")), text(port.get("target"))
-    head, _, target = variables.split_port(text(port).removesuffix("/tcp"))
-    return variables.split_port(head)[2], target
-
-
-def _inner(port: Any) -> tuple[int, int] | None:
-    return _ends(_split(port)[1])
 
 
 class _Reading:
@@ -216,7 +156,7 @@ class _Reading:
             yield key, text(value) or f"${{{key}}}"
 
     def _image_of(self, name: str, service: Mapping[str, Any]) -> str | None:
-        image, dockerfile, is_built = _image(service, self._directory, self._path)
+        image, dockerfile, is_built = image_of(service, self._directory, self._path)
         if is_built and image:
             self._remarks.append(
                 f"{self._path}: {name} is built from {dockerfile}: the spec has its base, {image}, without what the"
@@ -229,11 +169,11 @@ class _Reading:
 
     def _port(self, name: str, service: Mapping[str, Any]) -> str | None:
         for _, each in placed(service, "ports", self._path):
-            outside, inner = _split(each)[0], _inner(each)
-            if not outside or inner is None or not inner[0] <= _PORT <= inner[1]:
+            outside, inner = port_pair(each)[0], inner_ports(each)
+            if not outside or inner is None or not inner[0] <= PORT <= inner[1]:
                 continue
-            if inner[0] != inner[1] and (ends := _ends(outside)):
-                outside = str(ends[0] + _PORT - inner[0])
+            if inner[0] != inner[1] and (ends := ends_of(outside)):
+                outside = str(ends[0] + PORT - inner[0])
             return self._value(name, "the port", outside)
         return None
 
@@ -406,9 +346,3 @@ class _Reading:
         named = text(content.get("name")) or self._known.get("COMPOSE_PROJECT_NAME", "")
         folder = self._path.rpartition("/")[0].rpartition("/")[2] or self._directory.path.name
         return named or re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("-_")
-
-
-def _repository(image: str) -> str:
-    """Return the last word of an image's name, without tag and digest; of a variable, its default."""
-    whole = variables.VARIABLE.sub(lambda match: match["word"] or "", image)
-    return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
