@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import StepFailedError
 from provision.spec import parameters
 from provision.system import files, owned, processes
+from provision.system.engine_calls import unless_gone
 from provision.system.postgres import ReadOnlyQuery
 from provision.system.users import as_user, lookup
 
@@ -131,7 +132,7 @@ def _from_image(effect: ReadSettings, client: APIClient) -> str:
         "HostConfig": host,
         **({"User": "postgres"} if effect.is_root else {}),
     }
-    with suppress(docker.errors.NotFound):
+    with unless_gone():
         client.remove_container(effect.container, force=True, v=True)  # a run that was killed has left it
     try:
         client.create_container_from_config(body, effect.container)  # type: ignore[no-untyped-call]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
 from provision.system import lock
+from provision.system.engine_calls import unless_gone
 from provision.system.files import make_directory
 
 if TYPE_CHECKING:
@@ -162,9 +163,10 @@ class _Name:
         """Wait a moment for the holder of the name."""
         import docker.errors
 
-        try:
+        found = None
+        with unless_gone():
             found = self._client.inspect_container(self._name)
-        except docker.errors.NotFound:
+        if found is None:
             return
         self._wait.pause(lock.DATA, (found["Config"].get("Labels") or {}).get(HOLDER, f"the container {self._name!r}"))
         if found["State"]["Running"]:

@@ -40,6 +40,9 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {
 """What an answer has at the least, by its path: the types of its values."""
 _LIBPOD = "Libpod-Api-Version"
 _PROCESSES = "/top"
+_LIST, _TRIES = "/containers/json", 5
+_GONE = b"no such container"
+"""What Podman says, with status 500, of a container that is just being removed; also when it lists all."""
 _PORT, _TLS_PORT = 2375, 2376  # https://www.iana.org/assignments/service-names-port-numbers
 
 
@@ -85,8 +88,12 @@ class EngineReader:
             UnavailableError: nothing answers there.
             StepFailedError: the engine answers with an error.
         """
-        status, body = self._fetch(path, parameters)
-        if status == _NOT_FOUND:
+        for _ in range(_TRIES):
+            status, body = self._fetch(path, parameters)
+            is_gone = status != _OK and _GONE in body
+            if path != _LIST or not is_gone:
+                break
+        if status == _NOT_FOUND or (is_gone and path != _LIST):
             return None
         if status != _OK:
             raise StepFailedError(

@@ -7,7 +7,7 @@ import os
 import tarfile
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,15 +205,13 @@ class Engine:
 
         Its anonymous volumes go with it, unless the body says ``"volumes": False``.
         """
-        import docker.errors
-
-        with suppress(docker.errors.NotFound):
+        with unless_gone():
             self.client.remove_container(name, v=body.get("volumes", True), force=body.get("force", False))
         deadline = time.monotonic() + _REMOVAL_TIMEOUT
         while True:
-            try:
+            with unless_gone() as is_gone:
                 self.client.inspect_container(name)
-            except docker.errors.NotFound:
+            if is_gone:
                 return
             if time.monotonic() > deadline:
                 raise StepFailedError(
@@ -255,6 +253,25 @@ def _cut_off() -> tuple[type[Exception], ...]:
 
     ours = (requests.RequestException, docker.errors.StreamParseError, urllib3.exceptions.HTTPError)
     return (*ours, http.client.HTTPException, ConnectionError, TimeoutError)
+
+
+@contextmanager
+def unless_gone() -> Iterator[list[bool]]:
+    """Pass over the error that a container is not there; the list that is yielded then has an element.
+
+    Of one that is just being removed, Podman says that with another status than 404.
+    """
+    import docker.errors
+
+    gone: list[bool] = []
+    try:
+        yield gone
+    except docker.errors.NotFound:
+        gone.append(True)
+    except docker.errors.APIError as error:
+        if "no such container" not in str(error.explanation):
+            raise
+        gone.append(True)
 
 
 def split_reference(image: str) -> tuple[str, str | None]:

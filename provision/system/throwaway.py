@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
+from provision.system.engine_calls import unless_gone
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -26,7 +27,7 @@ def change(effect: ChangeDirectory, client: APIClient) -> None:
     import docker.errors
 
     said, code = "", None
-    with suppress(docker.errors.NotFound):
+    with unless_gone():
         client.remove_container(effect.container, force=True, v=True)  # a run that was killed has left it
     try:
         client.create_container_from_config(_body(effect), effect.container)  # type: ignore[no-untyped-call]

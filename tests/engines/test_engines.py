@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RUN = Path(__file__).parent / "run"
 DAY = "tests/docker/test_engines.py"
+CLAIMS = "tests/docker/test_claims.py"
 README = "tests/transcripts/test_documents.py"
 NEWER = ("docker-26", "docker-28", "podman-5.4", "podman-5.8")
 _TIMEOUT = 1800
@@ -46,7 +47,7 @@ def test_a_working_day_on_podman(engine: Engine) -> None:
 @pytest.mark.parametrize("options", ["", "+rootless", "+tcp"])
 @pytest.mark.parametrize("name", ["podman-4", *NEWER])
 def test_everything(name: str, options: str) -> None:
-    beside(f"{name}{options}", DAY, README, "-k", "test_engines or README")
+    beside(f"{name}{options}", DAY, CLAIMS, README, "-k", "not test_the_sessions_of_a_document or README")
 
 
 @pytest.mark.long

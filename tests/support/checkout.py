@@ -161,7 +161,7 @@ def _all_of(descriptor: int) -> bytes:
 
 
 def _environ(directory: Path) -> dict[str, str]:
-    kept = ("HOME", "LANG", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "TMPDIR")
+    kept = ("HOME", "LANG", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "TMPDIR", "XDG_RUNTIME_DIR")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

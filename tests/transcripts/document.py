@@ -29,6 +29,7 @@ _MASKED = (
     (r"(process|pid|PID) \d+", r"\1 NUMBER"),
     (r"\[\d+\] (?=[A-Z]+: )", "[NUMBER] "),
     (r"\b(1[4-8])\.\d+\b", r"\1.MINOR"),
+    (r"the engine at (unix|tcp)://[\w./:-]+\w( \(from DOCKER_HOST\))?", "the engine at PLACE"),
     (r"currently \d+ bytes", "currently NUMBER bytes"),
     # The engine starts a server that ended again, and we look before or after that.
     (r"ended with exit code 1 while|ended, was started again by the engine, while", "ended while"),
