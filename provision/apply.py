@@ -81,7 +81,7 @@ def start(spec: Spec, *, progress: Progress) -> Result:
 
 def stop(spec: Spec, *, progress: Progress) -> Result:
     """Stop the environment's server and keep everything."""
-    return _lifecycle(spec, lambda world: world.site.stop(), progress)
+    return _lifecycle(spec, lambda world: world.site.stop(), progress, needs_password=False)
 
 
 def restart(spec: Spec, *, progress: Progress) -> Result:
@@ -91,20 +91,22 @@ def restart(spec: Spec, *, progress: Progress) -> Result:
 
 def destruction(spec: Spec, *, data: bool) -> Plan:
     """Return what :func:`destroy` would do."""
-    return Plan(observe.world(spec).site.destroy(data=data))
+    return Plan(observe.world(spec, needs_password=False).site.destroy(data=data))
 
 
 def destroy(spec: Spec, *, data: bool, progress: Progress) -> Result:
     """Remove the environment's server; its data, and what was rendered, only with ``data``."""
-    return _lifecycle(spec, lambda world: world.site.destroy(data=data), progress)
+    return _lifecycle(spec, lambda world: world.site.destroy(data=data), progress, needs_password=False)
 
 
-def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress) -> Result:
+def _lifecycle(
+    spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress, *, needs_password: bool = True
+) -> Result:
     started = time.monotonic()
-    if not steps(observe.world(spec)):
+    if not steps(observe.world(spec, needs_password=needs_password)):
         return Result((), time.monotonic() - started)
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        world = observe.world(spec)
+        world = observe.world(spec, needs_password=needs_password)
         plan = Plan(tuple(steps(world)))
         progress.planned(plan)
         run = Run(progress)

@@ -105,7 +105,8 @@ class NotRunError(ProvisionError):
 
     def __init__(self, unknown: str) -> None:
         super().__init__(
-            f"--no-commands: {unknown}", next_step="where you trust the spec: the same command without --no-commands"
+            f"--no-commands: {unknown}",
+            next_step="where you trust the spec: the same command without --no-commands or PROVISION_NO_COMMANDS",
         )
         self.unknown = unknown
 

@@ -68,6 +68,16 @@ class _Here:
         """Return the Compose plugin's model of a compose file with its override, or why there is none, in words."""
         return compose_plugin.config([self._root / path for path in paths])
 
+    def is_ignored(self, path: str) -> bool:
+        """Tell whether Git ignores a file; where there is no repository yet, by the names in `.gitignore`."""
+        from provision.system import git
+
+        found = git.is_ignored(self._root, path)
+        if found is not None:
+            return found
+        lines = (files.read_text(self._root / ".gitignore") or "").splitlines()
+        return not {path, Path(path).name}.isdisjoint(line.strip().removeprefix("/") for line in lines)
+
     def image(self) -> tuple[str, str | None]:
         """Return an image that ``runtime: auto`` can run here; where it can run none, the preferred one."""
         preferred = _IMAGE.format(_PREFERRED)

@@ -105,11 +105,11 @@ class Survey:
         return self.world.reason
 
 
-def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> World:
+def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, needs_password: bool = True) -> World:
     """Read everything that can be known without a connection to the server.
 
     ``runtime`` takes the place of what the spec says; with ``moving``, what the spec says has to be where the
-    environment was made.
+    environment was made. Without ``needs_password`` neither its file is read nor its program run.
 
     Raises:
         UnavailableError: no engine answers.
@@ -119,14 +119,14 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
     eyes = Eyes(os.environ, spec.home)
     name, reason = choice.choose(spec, eyes, wanted=runtime, moving=moving)
     try:
-        return _seen(spec, eyes, name, reason)
+        return _seen(spec, eyes, name, reason, needs_password=needs_password)
     except UnavailableError as error:
         if name != (runtime or spec.server.runtime):
             error.evidence = (*error.evidence, f"the environment {spec.name!r} was made there, and stays there")
         raise
 
 
-def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
+def _seen(spec: Spec, eyes: Eyes, name: str, reason: str, *, needs_password: bool) -> World:
     module = runtimes.load(name)
     located = module.located(spec, eyes)
     _check_settings(spec, located, module, eyes)
@@ -138,7 +138,9 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str) -> World:
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),
         port=module.port(spec, eyes),
-        password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
+        password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE)
+        if needs_password
+        else secrets.UNREAD,
         graphs=trees,
         rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES} if is_trusted else {},
         memo=owned.text(spec.home / desires.MEMO) if is_trusted else None,
@@ -418,7 +420,7 @@ def logs(spec: Spec, *, follow: bool, tail: int | None) -> Log:
     Raises:
         UnavailableError: there is no server yet.
     """
-    site = world(spec).site
+    site = world(spec, needs_password=False).site
     found = site.logs(follow=follow, tail=tail)
     if found is None:
         raise UnavailableError(f"the environment {spec.name!r} has no server yet", next_step="provision apply SPEC")

@@ -30,7 +30,7 @@ def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, i
     if not (sys.stdin.isatty() and console.err.isatty()):
         raise UsageError(f"{what}, and nobody is here to confirm it; nothing was done", next_step=again)
     warning = "This cannot be undone. " if is_final else ""
-    asking = again.replace("--yes ", "")
+    asking = " ".join(word for word in again.split(" ") if word != "--yes")
     try:
         console.err.write(f"{warning}Type {name} to go on: ")
         console.err.flush()

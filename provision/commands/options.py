@@ -151,11 +151,20 @@ def _runs_commands(spec: str) -> UsageError:
     from provision.errors import UsageError
 
     command = click.get_current_context().command_path
+    line = f"{command} {spec}".rstrip()
     return UsageError(
         f"`{command}` runs what the spec names, and {NO_COMMANDS} forbids that",
         evidence=["validate, plan, render, status and verify do without"],
-        next_step=f"provision plan {spec}   (where you trust the spec: env -u {NO_COMMANDS} {command} {spec})",
+        next_step=f"{f'provision plan {spec}'.rstrip()}   (where you trust the spec: env -u {NO_COMMANDS} {line})",
     )
+
+
+def trusted(line: str) -> str:
+    """Return a command line that runs what the spec names, where the environment forbids that."""
+    import os
+
+    unset = f"env -u {NO_COMMANDS} " if os.environ.get(NO_COMMANDS, "") not in _OFF else ""
+    return f"{unset}{line}   (where you trust the spec: it runs what the spec names)"
 
 
 def shell_word(path: Path) -> str:

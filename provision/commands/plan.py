@@ -18,6 +18,7 @@ from provision.commands.options import (
     spec_argument,
     sql_option,
     switches,
+    trusted,
     wishes_options,
 )
 
@@ -115,9 +116,8 @@ def _show_text(console: Console, found: Survey, *, diff: bool, sql: bool) -> Non
             console.say(line, whole=True)
     if sql:
         _show_sql(console, found)
-    verb = "plan" if found.plan.unknown else "apply"
-    trusted = "   (where you trust the spec: it runs what the spec names)" if found.plan.unknown else ""
-    console.say(f"{paint('cyan', 'next:')} {console.line(verb)}{trusted}")
+    next_step = trusted(console.line("plan")) if found.plan.unknown else console.line("apply")
+    console.say(f"{paint('cyan', 'next:')} {next_step}")
 
 
 def _show_sql(console: Console, found: Survey) -> None:

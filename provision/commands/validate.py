@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[Spec, bool]:
     from provision.spec.parameters import is_known
     from provision.trees import refuse_ids
 
-    spec = load(path, os.environ)
+    spec = load(path, os.environ, needs_password_file=True)
     refuse_ids(spec)
     if is_known(spec.server.major):
         return spec, True

@@ -54,7 +54,9 @@ def between(tree: Tree, span: str) -> Script:
     first, colon, last = span.rpartition(":")
     note, at = "", alembic_ask.NOWHERE
     if colon:
-        rows = tree.graph.version_rows(tree.graph.resolve(first or "base"))
+        from provision.revisions.targets import range_end
+
+        rows = tree.graph.version_rows(range_end(tree.graph, first or "base"))
     else:
         rows, note, at = _live(tree)
     refuse_foreign(tree, rows)

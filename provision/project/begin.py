@@ -35,19 +35,32 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: M
     if spec is None:
         return _begin_anew(directory, options, machine, templates)
     found = [Finding(spec, "the spec, which stays as it is")]
+    unused = _unused(options, spec)
     parsed = parse(directory.texts.get(spec, "").encode(errors="surrogateescape"))
     if parsed.faults:
         remarks = [
-            f"{spec} is not a spec that can be read, and nothing is made beside it: provision validate shows why"
+            *unused,
+            f"{spec} is not a spec that can be read, and nothing is made beside it: provision validate shows why",
         ]
         return Beginning(None, spec, _gitignore(directory), tuple(found), tuple(remarks))
     if parsed.top is not None and _declares_migrations(parsed.top):
-        return Beginning(None, spec, _gitignore(directory), tuple(found))
+        return Beginning(None, spec, _gitignore(directory), tuple(found), unused)
     existing, files, more, remarks, message = _environment(directory, machine, templates)
     tree = existing[0]
     place = f"config: {tree.config}" if tree.config else f"script_location: {tree.script}"
+    remarks = [*unused, *remarks]
     remarks.append(f"{spec} has no migrations, and is not changed; add to it: migrations: {{{place}}}")
     return Beginning(None, spec, (*files, *_gitignore(directory)), (*found, *more), tuple(remarks), _next(message, ()))
+
+
+def _unused(options: Options, spec: str) -> tuple[str, ...]:
+    """Return a remark on each option that would have gone into a new spec."""
+    keys = {"name": "`name`", "image": "`image` under `server`", "port": "`port` under `server`"}
+    return tuple(
+        f"--{option} was ignored, because {spec} exists: change {key} there"
+        for option, key in keys.items()
+        if getattr(options, option) is not None
+    )
 
 
 def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:

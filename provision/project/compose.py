@@ -7,6 +7,7 @@ A password is not looked at: what counts is whether a variable or a file holds i
 from __future__ import annotations
 
 import re
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from provision.project import compose_files, server_command, variables
@@ -325,21 +326,23 @@ class _Reading:
     def _data(
         self, name: str, source: str, target: str, environment: Mapping[str, str], content: Mapping[str, Any]
     ) -> None:
-        """Say how to go on with the data of the compose project."""
+        """Say how to use the data of the compose project."""
         place = environment.get("PGDATA", target)
         below = place.removeprefix(target).strip("/") if place.startswith(target) else ""
-        first = f"docker compose -f {self._path} stop {name}"
         if source.startswith(("./", "/", "..")):
             path = "/".join(filter(None, (source, below)))
-            self._remarks.append(
-                f"to go on with the data of {name}: {first}; then write `data: {{path: {path}}}` under `server`"
-            )
+            self._remarks.append(self._way(name, f"path: {path}"))
         elif source:
             declared = mapping(mapping(content.get("volumes")).get(source))
             is_external = text(declared.get("external")) == "true"
             volume = text(declared.get("name")) or (source if is_external else f"{self._project(content)}_{source}")
-            line = f"`data: {{volume: {volume}}}` under `server`"
-            self._remarks.append(f"to go on with the data of {name}: {first}; then write {line}")
+            self._remarks.append(self._way(name, f"volume: {volume}"))
+
+    def _way(self, name: str, data: str) -> str:
+        return (
+            f"to use the data of {name}, write `data: {{{data}}}` under `server`, and stop {name} before "
+            f"the first apply: docker compose -f {quote(self._path)} stop {quote(name)}"
+        )
 
     def _project(self, content: Mapping[str, Any]) -> str:
         """Return the name of the Compose project: in the file, in ``.env``, else that of the file's directory."""

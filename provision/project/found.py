@@ -60,6 +60,9 @@ class Machine(Protocol):
     def compose(self, paths: Sequence[str]) -> Mapping[str, Any] | str:
         """Return the Compose plugin's model of a compose file with its override, or why there is none, in words."""
 
+    def is_ignored(self, path: str) -> bool:
+        """Tell whether Git ignores a file of the project."""
+
     def image(self) -> tuple[str, str | None]:
         """Return the image to begin with, and what there is to say about that choice."""
 

@@ -71,6 +71,7 @@ def write(
     port, port_remark, stop = _port(directory, options, machine, compose, remarks)
     password, password_remark = _password(service)
     files, ask = _variable(directory, service)
+    remarks += _unignored(machine, directory, service, files)
     values = {
         "name": plain(name),
         "env_files": [plain(each) for each in files],
@@ -94,7 +95,7 @@ def write(
         "trees": [list(_tree(tree, directory, several=len(trees) > 1)) for tree in trees if not tree.is_multiple],
     }
     text = render_template(TEMPLATE, templates, values)
-    _check(directory, text, service, trees)
+    _check(directory, text, options, service, trees)
     before = [each for each in (ask, stop) if each]
     return Written(name, text, tuple(remarks), tuple(before))
 
@@ -237,6 +238,16 @@ def _variable(directory: Directory, service: Service | None) -> tuple[list[str],
     return [], None if match[2] else f"read -rs {name} && export {name}"
 
 
+def _unignored(machine: Machine, directory: Directory, service: Service | None, files: list[str]) -> Iterable[str]:
+    """Yield a remark where a file has the password's variable, and Git would take that file into a commit."""
+    match = _VARIABLE.fullmatch(service.password) if service and service.password else None
+    path = files[-1] if files else BESIDE
+    if match is None or match[1] not in dotenv.read(directory.texts.get(path, "")):
+        return
+    if not machine.is_ignored(path):
+        yield f"{path} has the password, and git does not ignore it: add {path} to .gitignore before you commit"
+
+
 def _tree(tree: Tree, directory: Directory, *, several: bool) -> Iterable[tuple[str, str]]:
     if several:
         yield "name", plain(tree.name)
@@ -265,7 +276,20 @@ def _flow(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
 
 
-def _check(directory: Directory, text: str, service: Service | None, trees: tuple[Tree, ...]) -> None:
+def _corrected(options: Options, problems: Iterable[Problem]) -> str:
+    """Return the command with its options, and with an example in place of each value that is wrong."""
+    examples = {"name": "NAME", "image": "postgres:17", "port": "auto"}
+    wrong = {key for key in examples for each in problems if each.message.startswith(f"`{key}`")}
+    given = {key: value for key in examples if (value := getattr(options, key)) is not None}
+    words = [
+        f"--{key} {examples[key] if key in wrong else quote(given[key])}"
+        for key in examples
+        if key in wrong or key in given
+    ]
+    return " ".join(("provision init", *words)) if words else "provision init --name NAME --image postgres:17"
+
+
+def _check(directory: Directory, text: str, options: Options, service: Service | None, trees: tuple[Tree, ...]) -> None:
     """Let the loader read the spec; files that are only about to be made may be missing.
 
     Raises:
@@ -279,5 +303,5 @@ def _check(directory: Directory, text: str, service: Service | None, trees: tupl
         raise UsageError(
             "no valid spec comes of this, so nothing was written",
             evidence=[f"{each.message}{f' ({each.suggestion})' if each.suggestion else ''}" for each in problems],
-            next_step="provision init --name NAME --image postgres:17",
+            next_step=_corrected(options, problems),
         )

@@ -94,6 +94,8 @@ def _next_step(refusal: ProvisionError | None, *, is_mendable: bool, edits: list
         return "provision apply"
     if not edits:
         return None
+    if not edits[0][0].is_in_repository:
+        return "take back the edit, or write a new revision"
     return f"{edits[0][0].difference}   # checkout for diff takes it back; log -p for diff HEAD, once it is committed"
 
 

@@ -27,6 +27,7 @@ MARGIN: Final = "    "
 MOST_EVIDENCE: Final = 20
 _MIGRATE: Final = re.compile(r"\bprovision migrate [a-z]+\b(?! --help)")
 """A verb on a tree, which is followed by its spec."""
+_CONTINUING: Final = {"apply", "upgrade", "destroy", "migrate upgrade", "migrate downgrade"}
 _SPEC: Final = re.compile(r" ?\bSPEC\b")
 _OUR_SPEC: Final = re.compile(r"(\bprovision(?: [\w@./:+-]+)+?) SPEC\b")
 _OR: Final = re.compile(r"`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b))|(?P<comma>, )")
@@ -70,10 +71,20 @@ def _judge(error: BaseException, command: str) -> tuple[int, ProvisionError]:
 
         return EXIT_USAGE, told(error)
     if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
-        return EXIT_INTERRUPTED, ProvisionError(
-            "interrupted", next_step=f"{command or 'the same command'}   # it goes on from what was done so far"
-        )
+        again = "   # it continues from what was done so far" if _continues(command) else ""
+        return EXIT_INTERRUPTED, ProvisionError("interrupted", next_step=f"{command or 'the same command'}{again}")
     return EXIT_BUG, _bug(error)
+
+
+def _continues(command: str) -> bool:
+    """Tell whether a command, run again, continues where it was interrupted; the others begin again.
+
+    >>> _continues("provision -v apply"), _continues("provision migrate test"), _continues("provision apply --check")
+    (True, False, False)
+    """
+    words = [word for word in command.split()[1:] if word.startswith("--check") or not word.startswith("-")]
+    verb = " ".join(words[: 2 if words[:1] == ["migrate"] else 1])
+    return verb in _CONTINUING and "--check" not in words
 
 
 def render(error: ProvisionError, paint: Paint, *, width: int, every: bool = False) -> Iterator[str]:

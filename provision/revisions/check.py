@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from provision.errors import MigrationsError
+from provision.revisions.repository import is_in_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -74,10 +76,11 @@ def complete(revisions: Mapping[str, Revision], known_labels: Mapping[str, str])
         for name, word in [(n, "follows") for n in each.down] + [(n, "depends on") for n in each.depends_on]:
             if name in revisions or (word == "depends on" and name in known_labels):
                 continue
+            search = f" (git log --all -S{quote(name)} finds it)" if is_in_repository(each.path) else ""
             raise MigrationsError(
                 f"{each.path}:{each.down_line} {word} revision {name}, which no file has",
                 evidence=_similar(name, revisions),
-                next_step=f"restore the file of revision {name} (git log --all -S'{name}' finds it), or correct the id",
+                next_step=f"restore the file of revision {name}{search}, or correct the id",
             )
 
 

@@ -11,6 +11,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.revisions.repository import is_in_repository
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -89,6 +91,11 @@ class Edit:
         """The command that shows how the file was changed by commits."""
         return self._git("log", "-p")
 
+    @property
+    def is_in_repository(self) -> bool:
+        """Whether Git can know the file."""
+        return is_in_repository(self.revision.path)
+
     def _git(self, *words: str) -> str:
         path = self.revision.path
         return shlex.join(("git", "-C", str(path.parent), *words, "--", path.name))
@@ -118,6 +125,9 @@ def remarks(edits: tuple[Edit, ...]) -> Iterator[str]:
         yield f"… and {len(edits) - _SHOWN} more edited revisions"
     if edits:
         first = edits[0]
+        if not first.is_in_repository:
+            yield "no edit reaches a database that has the revision: take it back, or write a new revision"
+            return
         yield (
             f"no edit reaches a database that has the revision: `{first.difference}` shows it (`checkout` for `diff` "
             f"takes it back), or, once it is committed, `{first.history}`; or write a new revision"

@@ -84,7 +84,9 @@ def history(graph: Graph, between: str | None = None, rows: Collection[str] = ()
 
 
 def _end(graph: Graph, name: str, rows: Collection[str]) -> tuple[str, ...]:
-    return tuple(rows) if name == "current" else graph.resolve(name, rows or None)
+    from provision.revisions.targets import range_end
+
+    return tuple(rows) if name == "current" else range_end(graph, name, rows or None)
 
 
 def _labels(graph: Graph) -> dict[str, tuple[str, ...]]:

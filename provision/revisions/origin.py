@@ -25,6 +25,7 @@ LINES = "^(down_)?revision[^=]*="
 _STATES = re.compile(r"(?P<what>(?:down_)?revision)\b[^=]*=\s*(?:[\"'](?P<id>[^\"']+)[\"']|(?P<none>None))\s*(?:#.*)?")
 _SPECIAL = re.compile(r"[][\\.^$*+?(){}|]")
 _OTHERS = 3
+OUTSIDE = "this tree is in none of its repositories"
 _RANKS = ("refs/heads/", "refs/remotes/", "refs/tags/")
 _CHECKED_OUT = "HEAD"
 
@@ -154,6 +155,10 @@ def back(revision: str, down: Mapping[str, str], graph: Graph) -> str | None:
 
 def explain(found: Origin, spec: str) -> tuple[tuple[str, ...], str]:
     """Return the evidence, one line each, and the command to type next; ``spec`` is the path of the spec."""
+    if found.trouble == OUTSIDE:
+        return (f"Git cannot say where its file is: {found.trouble}",), (
+            "bring its file back, or work in the checkout that has it, or restore a backup that was made before it"
+        )
     search = f"git log --all --oneline -S{quote(found.revision)}"
     if found.trouble:
         return (f"Git cannot say where its file is: {found.trouble}",), (

@@ -52,6 +52,20 @@ def resolve(graph: Graph, target: str, rows: Collection[str] | None = None) -> t
     return _walk(graph, found[0] if found else None, steps, branch if steps > 0 else None, target)
 
 
+def range_end(graph: Graph, name: str, rows: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return the revisions that one end of ``FROM:TO`` stands for.
+
+    Raises:
+        MigrationsError: it stands for none, or it is not clear for which.
+    """
+    try:
+        return resolve(graph, name, rows)
+    except MigrationsError as error:
+        error.sentence = error.sentence.replace(f"`target: {name}`", f"`{name}`")
+        error.next_step = (error.next_step or "").replace("`target: ", "`")
+        raise
+
+
 def needs_rows(target: str) -> bool:
     """Tell whether a target counts from where the database is: ``current``, ``+1``, ``branch@-1``."""
     relative = RELATIVE.fullmatch(target)

@@ -73,6 +73,16 @@ def ways(text: str, find: Find, samples: Mapping[str, str] | None = None) -> Way
     )
 
 
+def variables_of(text: str, find: Find) -> frozenset[str]:
+    """Return the names of the environment variables that an ``env.py``, or a module that it imports, reads."""
+    try:
+        env = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return frozenset()
+    trees = [env, *(tree for _, _, tree in _reached(env, find))]
+    return frozenset(each.name for each in variables.read(trees))
+
+
 def _reached(env: ast.Module, find: Find) -> list[tuple[str, str, ast.Module]]:
     """Return the project's modules that are imported, directly or by another: name, text and syntax tree."""
     found: dict[str, tuple[str, str, ast.Module]] = {}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Secret
 from provision.spec.model import PasswordCommand, PasswordFile, PasswordGenerated, PasswordValue
 from provision.spec.readers import boolean, identifier, path, refuse_misread
-from provision.spec.reading import Key, Wrong, attempt, failed, mapping, read_table, scalar
-from provision.spec.yaml import Mapping, Sequence
+from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar, shorten
+from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
+    from pathlib import Path
 
     from provision.spec.model import PasswordSource
     from provision.spec.reading import Reading
@@ -47,14 +50,35 @@ def password(node: Node, reading: Reading) -> PasswordSource:
     refuse_misread(node, reading)
     value = reading.text(node)
     if not value:
-        raise Wrong("the password is empty", "`{generate: true}` makes one")
+        raise _empty(node, reading)
     if any(char in value for char in "\0\r\n"):
         raise Wrong("the password has a line break or a NUL in it", "write it in one line")
     return PasswordValue(Secret(value))
 
 
+def _empty(node: Scalar, reading: Reading) -> Wrong:
+    names = [name for name in reading.variables(node) if reading.environ.get(name) == ""]
+    if not names:
+        return Wrong("the password is empty", "write it, or one of `{file: …}`, `{command: […]}` or `{generate: true}`")
+    many = len(names) > 1
+    what = f"the variable{'s' if many else ''} {listed(map(shorten, names))} {'are' if many else 'is'} empty"
+    return Wrong(what, f"`read -rs {shorten(names[0])} && export {shorten(names[0])}` asks for the password")
+
+
 def _password_file(node: Node, reading: Reading) -> PasswordFile:
-    return PasswordFile(path(node, reading))
+    found = path(node, reading)
+    if reading.needs_password_file and not os.path.lexists(found):
+        is_shown = "$" not in scalar(node, "a path").text  # the value of a variable is not repeated
+        raise Wrong("the password file does not exist", making(found) if is_shown else "write the password into it")
+    return PasswordFile(found)
+
+
+def making(file: Path) -> str:
+    """Return the command that makes a password file."""
+    shown = os.path.relpath(file) if file.is_relative_to(os.getcwd()) else str(file)  # noqa: PTH109  # keeps links
+    directory = os.path.dirname(shown)  # noqa: PTH120  # empty for the current directory
+    make = f"mkdir -p {quote(directory)}; " if directory and not os.path.isdir(directory) else ""  # noqa: PTH112
+    return f"(umask 077; {make}openssl rand -base64 24 > {quote(shown)})   (a new password; or write your own there)"
 
 
 def _password_command(node: Node, reading: Reading) -> PasswordCommand:

@@ -69,6 +69,8 @@ class Reading:
     """Where the keys belong that people look for in another section: ``in `server```."""
     major: int = 0
     """The major version of the image, where its name does not say it and something else has shown it."""
+    needs_password_file: bool = False
+    """Whether a missing password file is a problem of the spec."""
     problems: list[Problem] = field(default_factory=list)
     secret: bool = False
     """Whether the value that is being read is a secret."""

@@ -65,9 +65,17 @@ class _Git:
 
 
 def _reason(said: str) -> str:
-    return (
-        "this tree is in none of its repositories" if "not a git repository" in said else said.removeprefix("fatal: ")
-    )
+    return origin.OUTSIDE if "not a git repository" in said else said.removeprefix("fatal: ")
+
+
+def is_ignored(directory: Path, path: str) -> bool | None:
+    """Tell whether Git ignores a path below a directory; None where it cannot say."""
+    git = _Git(directory, _SECONDS)
+    try:
+        git("rev-parse", "--git-dir")
+        return bool(git("check-ignore", "--", path, fine=(0, _NOT_FOUND)))
+    except _TroubleError:
+        return None
 
 
 def explain(error: UnknownRevisionError, graph: Graph, location: Location) -> None:

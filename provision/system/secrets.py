@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
 from provision.model import Secret
+from provision.spec.credentials import making
 from provision.spec.model import PasswordCommand, PasswordFile, PasswordValue
 from provision.system import no_commands, processes
 from provision.system.files import read_bytes
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from provision.spec.model import PasswordSource
 
 UNREAD = Secret("")
-"""Stands for a password with ``--no-commands``; none is empty."""
+"""Stands for a password that was not read; none is empty."""
 _TIMEOUT = 60
 _BYTES = 24
 
@@ -40,7 +41,7 @@ def resolve(source: PasswordSource, kept: Path) -> Secret:
     if isinstance(source, PasswordFile):
         where = f"the password file {source.path}"
         if (content := read_bytes(source.path)) is None:
-            raise ProvisionError(f"{where} does not exist", next_step=f"ls -l {source.path}")
+            raise ProvisionError(f"{where} does not exist", next_step=making(source.path))
         return _first_line(_decoded(content, where), where)
     if isinstance(source, PasswordCommand):
         where = f"the program {source.argv[0]!r}"

@@ -46,9 +46,7 @@ def test_settings_scripts_and_secrets_of_a_compose_file_are_there_after_the_firs
     environment.spec = environment.directory / "provision.yml"
     said = environment.run("init", "--name", environment.name, "--port", "auto", spec=False).out
     assert "listen_addresses was not taken" in said
-    assert (
-        "to go on with the data of db: docker compose -f docker-compose.yml stop db; then write `data: {volume:" in said
-    )
+    assert "to use the data of db, write `data: {volume:" in said
     environment.apply()
     environment.settled()
     assert environment.query("SELECT current_user, current_database(), current_setting('max_connections')") == [

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provision.model import Secret
-from provision.revisions import Location
+from provision.revisions import Graph, Location
 from provision.spec.model import Migrations
 from provision.system.alembic.advice import addresses, after_env, is_connection, too_old
+from provision.system.alembic.errors import Truth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +64,12 @@ def test_the_application_s_settings_are_read(tmp_path: Path) -> None:
     assert said.endswith("env: {DB_DSN: '{url}'}")
 
 
+@pytest.mark.parametrize("reads", ["os.environ['APP_DB']", "environ['APP_DB']", "os.environ.pop('APP_DB')"])
+def test_a_variable_that_env_py_reads_is_named(tmp_path: Path, reads: str) -> None:
+    said = advice(tmp_path, failure("KeyError", "'APP_DB'"), f"url = {reads}\n")
+    assert 'write under `migrations`: env: {APP_DB: "{url}"} if it is the URL' in said
+
+
 def test_what_is_given_is_not_advised_again(tmp_path: Path) -> None:
     said = advice(tmp_path, failure("gaierror"), given=("DB_USER", "DB_PASS", "DB_NAME"))
     assert said.endswith("sets: env: {DB_HOST: '{host}'}")
@@ -73,6 +80,7 @@ def test_what_is_given_is_not_advised_again(tmp_path: Path) -> None:
     [
         (failure("UndefinedTable", 'relation "x" does not exist', "42P01"), "correct the statement in env.py"),
         (failure("KeyError", "'colour'"), "correct env.py or what it needs"),
+        (failure("KeyError", "'APP_DB'"), "correct env.py or what it needs"),
         (failure("KeyError", "'url'"), 'options: {url: "{url}"}'),
         (
             failure("ModuleNotFoundError", "No module named 'psycopg'", versions={"sqlalchemy": "2.1.3"}),
@@ -127,3 +135,9 @@ def test_what_is_too_old_is_named(message: str, versions: dict[str, str], said: 
     found = too_old(failure("TypeError", message, versions=versions), "python3")
     assert (found is None) == (said is None)
     assert said is None or (found is not None and f"python3 has {said}, and" in found[0] and "pip install" in found[1])
+
+
+def test_a_scratch_run_does_not_continue() -> None:
+    assert Truth(Graph([]), ()).next_step == "run the same command again: it continues from what is applied"
+    assert Truth(Graph([]), (), is_scratch=True).next_step == "run the same command again"
+    assert Truth(Graph([]), (), is_asked=False).next_step == "run the same command again"

@@ -80,7 +80,7 @@ FAILURES = {
     "a down_revision that no file has": Failure(
         """
         error: {here}/migrations/versions/gamma.py:2 follows revision nowhere, which no file has
-        next: restore the file of revision nowhere (git log --all -S'nowhere' finds it)
+        next: restore the file of revision nowhere
               or correct the id
         """,
         {f"{VERSIONS}/gamma.py": revision("gamma", "'nowhere'")},

@@ -127,6 +127,38 @@ def test_exit_code_and_words(project: Path, words: str, code: int, told: str) ->
     assert "Traceback" not in done.stderr
 
 
+PASSWORD_FILE = "name: shop\nserver:\n  image: postgres:17\n  credentials:\n    password: {file: secrets/pw}\n"
+
+
+def test_a_missing_password_file_is_a_problem_at_its_line(project: Path) -> None:
+    (project / "provision.yml").write_text(PASSWORD_FILE)
+    done = provision(project, "validate")
+    assert done.returncode == 65
+    assert "provision.yml:5:22: `file`: the password file does not exist" in done.stderr
+    assert "(umask 077; mkdir -p secrets; openssl rand -base64 24 > secrets/pw)" in done.stderr
+    (project / "secrets").mkdir()
+    (project / "secrets" / "pw").write_text("x\n")
+    assert provision(project, "validate").returncode == 0
+
+
+def test_an_empty_variable_is_named(project: Path) -> None:
+    (project / "provision.yml").write_text(GOOD.replace("${PW:-x}", "${EMPTY}"))
+    (project / ".env").write_text("EMPTY=\n")
+    said = provision(project, "validate").stderr
+    assert "the variable `EMPTY` is empty" in said
+    assert "`read -rs EMPTY && export EMPTY` asks for the password" in said
+    assert "generate" not in said
+
+
+def test_a_verb_that_the_environment_forbids_names_the_line_that_runs_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "provision.yml").write_text(GOOD)
+    monkeypatch.setenv("PROVISION_NO_COMMANDS", "1")
+    said = provision(project, "apply").stderr
+    assert "next: provision plan   (where you trust the spec: env -u PROVISION_NO_COMMANDS provision apply)\n" in said
+
+
 def test_provision_yml_is_found_and_two_are_not_guessed(project: Path) -> None:
     (project / "provision.yml").write_text(GOOD)
     assert provision(project, "validate").stdout == "provision.yml: valid (shop-dev, postgres:17)\n"

@@ -63,7 +63,7 @@ def provision(scenario: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("fresh", "apply dev.yml", 0, "provision psql dev.yml"),
         ("broken", "apply dev.yml", 1, "    FATAL: disk full\nnext: provision logs dev.yml\n"),
         ("no-engine", "apply dev.yml", 69, "error: no Docker engine answers\n    tried unix:///x\nnext: start it"),
-        ("interrupted", "apply dev.yml", 130, "error: interrupted\nnext: provision apply dev.yml   # it goes on"),
+        ("interrupted", "apply dev.yml", 130, "error: interrupted\nnext: provision apply dev.yml   # it continues"),
         ("reload", "status dev.yml", 0, "pending     reload settings/shop"),
         ("reload", "status --detailed-exitcode dev.yml", 2, "shop: running, 1 change pending"),
         ("unreachable", "status dev.yml", 69, "it does not answer"),
@@ -185,8 +185,10 @@ def test_a_signal_ends_an_apply_in_order(number: signal.Signals) -> None:
     [
         ("shop\n", 0, "2 removed"),
         ("yes\n", 1, "that is not shop; nothing was done"),
+        ("yes\n", 1, " provision destroy --data dev.yml\r\n"),
         ("\x04", 1, "nothing was done"),
         ("\x03", 130, "interrupted; nothing was done"),
+        ("\x03", 130, " provision destroy --data dev.yml\r\n"),
     ],
 )
 def test_destroying_data_asks_for_the_name(answer: str, code: int, told: str) -> None:

@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 
 from provision.errors import ProvisionError
-from provision.init import look
+from provision.init import initialise, look
 from provision.observe import shipped
 from provision.project import TEMPLATES, Beginning, Options, begin
 from provision.report import beginning
@@ -53,6 +53,9 @@ class Machine:
 
     def compose(self, _paths: Sequence[str]) -> str:
         return "Docker's Compose plugin is not here"
+
+    def is_ignored(self, path: str) -> bool:
+        return path == ".env"
 
     def image(self) -> tuple[str, str | None]:
         return "postgres:17", None
@@ -184,6 +187,43 @@ def test_options_and_ports(
     assert line in (root / "provision.yml").read_text()
     assert remark in "\n".join(done.remarks)
     assert done.name == (options.name or done.name)
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        (Options(port="99999"), "provision init --port auto"),
+        (Options(name="Bad Name", port="5433"), "provision init --name NAME --port 5433"),
+        (Options(image="postgres:12"), "provision init --image postgres:17"),
+    ],
+)
+def test_an_option_that_is_wrong_is_corrected(options: Options, command: str, root: Path) -> None:
+    with pytest.raises(ProvisionError) as refused:
+        init(root, options)
+    assert refused.value.next_step == command
+
+
+def test_options_are_for_a_new_spec_only(root: Path) -> None:
+    init(root, Options())
+    done = init(root, Options(name="Bad Name", port="1"))
+    assert done.remarks == (
+        "--name was ignored, because provision.yml exists: change `name` there",
+        "--port was ignored, because provision.yml exists: change `port` under `server` there",
+    )
+
+
+@pytest.mark.parametrize(
+    ("ignored", "is_repository", "remark"),
+    [("", True, True), (".env\n", True, False), (".e*\n", True, False), ("", False, True), (".env\n", False, False)],
+)
+def test_a_password_that_git_would_commit(ignored: str, root: Path, *, is_repository: bool, remark: bool) -> None:
+    (root / "compose.yml").write_text("services: {db: {image: 'postgres:17', environment: {POSTGRES_PASSWORD: $PW}}}\n")
+    (root / ".env").write_text("PW=hunter2\n")
+    (root / ".gitignore").write_text(ignored)
+    if is_repository:
+        subprocess.run(("git", "init", "-q", root), check=True)
+    done = initialise(root, Options())
+    assert (".env has the password, and git does not ignore it" in "\n".join(done.remarks)) == remark
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,9 @@ def test_what_is_no_range_is_an_error(tmp_path: Path) -> None:
     graph, _ = load_tree(files(tmp_path))
     with pytest.raises(MigrationsError, match="'b1' is no range of revisions"):
         history(graph, "b1")
+    with pytest.raises(MigrationsError) as caught:
+        history(graph, "zz:")
+    assert caught.value.sentence == "`zz` is not a revision of this tree"
 
 
 # --- words -------------------------------------------------------------------------------------------------------

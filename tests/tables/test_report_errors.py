@@ -116,6 +116,26 @@ def test_exit_codes(error: BaseException, code: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "continues"),
+    [
+        ("provision apply specs/dev.yml", True),
+        ("provision -v migrate upgrade", True),
+        ("provision migrate test specs/dev.yml", False),
+        ("provision migrate lint --trace", False),
+        ("provision apply --check", False),
+        ("provision plan", False),
+    ],
+)
+def test_what_an_interrupted_command_does_when_it_runs_again(command: str, *, continues: bool) -> None:
+    console = Console(io.StringIO(), io.StringIO(), {})
+    console.command = command
+    tell(KeyboardInterrupt(), console)
+    assert isinstance(console.err, io.StringIO)
+    end = "   # it continues from what was done so far" if continues else ""
+    assert console.err.getvalue().endswith(f"next: {command}{end}\n")
+
+
+@pytest.mark.parametrize(
     ("next_step", "told"),
     [
         ("provision apply", "provision apply specs/dev.yml"),

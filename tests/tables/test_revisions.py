@@ -12,7 +12,7 @@ import yaml
 from provision.errors import MigrationsError, ProvisionError, RefusedError
 from provision.kinds import migrations as kind
 from provision.model import UNKNOWN, Action, Migrate, State, Unknown
-from provision.revisions import Graph, Revision, locate, read
+from provision.revisions import Graph, Revision, ledger, locate, read
 from provision.spec.model import Migrations
 
 Case = dict[str, Any]
@@ -89,6 +89,19 @@ def test_target(case: Case) -> None:
         check(caught.value, {"next": "write", **case})
     else:
         assert graph(case).resolve(case["target"]) == tuple(case["rows"].split())
+
+
+@pytest.mark.parametrize("is_in_repository", [True, False])
+def test_git_is_advised_only_in_a_repository(tmp_path: Path, *, is_in_repository: bool) -> None:
+    if is_in_repository:
+        (tmp_path / ".git").mkdir()
+    path = tmp_path / "versions" / "b.py"
+    edited = Revision("b", ("zz",), (), (), "", (), 1, 2, path)
+    with pytest.raises(MigrationsError) as caught:
+        Graph([edited])
+    assert ("git log --all -Szz" in (caught.value.next_step or "")) == is_in_repository
+    known = ledger.Edit(edited, ledger.Entry("0", "2026-01-01 00:00:00"))
+    assert ("git -C" in " ".join(ledger.remarks((known,)))) == is_in_repository
 
 
 @pytest.mark.parametrize("case", CASES["trees"], ids=lambda case: case["tree"])

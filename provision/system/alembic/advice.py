@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from provision.revisions.hints import settings_module, wants_preparation, ways_in
-from provision.revisions.urls import ways
+from provision.revisions.urls import variables_of, ways
 from provision.revisions.variables import part
 
 if TYPE_CHECKING:
@@ -130,9 +130,21 @@ def after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], pyth
         return _interpreter_way(location, python)
     if is_connection(event) or _lacks_url(kind, message):
         return url_way(tree, location, fallback=_OPTION_WAY if (kind, message) == ("KeyError", "'url'") else _URL_WAY)
+    if kind == "KeyError" and (way := _variable_way(message.strip("'"), tree, location)):
+        return way
     if event["sqlstate"]:
         return "correct the statement in env.py, and run the same command again"
     return "correct env.py or what it needs, and run the same command again"
+
+
+def _variable_way(name: str, tree: Migrations, location: Location) -> str | None:
+    """Say how ``env.py`` gets an environment variable that it reads, and that is not set."""
+    if name in tree.env or name not in variables_of(_text(location.env), lambda each: _module(each, location)):
+        return None
+    return (
+        f'env.py reads the environment variable {name}; write under `migrations`: env: {{{name}: "{{url}}"}} if it is '
+        "the URL of the database, otherwise its value"
+    )
 
 
 def is_connection(event: Mapping[str, Any]) -> bool:

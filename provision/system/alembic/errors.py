@@ -74,6 +74,8 @@ class Truth:
     """Statements of revisions (the id first) that are not applied, committed in transactions of their own."""
     server: str = ""
     """The address of the declared server: ``host:port``."""
+    is_scratch: bool = False
+    """Whether it ran on a scratch database, of which nothing remains for the next run."""
 
     @property
     def lines(self) -> list[str]:
@@ -95,7 +97,9 @@ class Truth:
     @property
     def next_step(self) -> str:
         """What to do before the same command is run again."""
-        again = "run the same command again: it goes on from what is applied"
+        if self.is_scratch or not self.is_asked:
+            return "run the same command again"
+        again = "run the same command again: it continues from what is applied"
         if self.left:
             return f"remove what was left behind, or a second run collides with it; then {again}"
         return f"undo what was committed, or a second run does it twice; then {again}" if self.committed else again

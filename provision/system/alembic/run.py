@@ -91,6 +91,7 @@ class Run:
 
     def truth(self) -> alembic_errors.Truth:
         """Return what is so on the server now, for an error that is being told: a lost connection must not hide it."""
+        is_scratch = self.rehearsal is not None
         with suppress(UnavailableError):
             upgrade = self.effect.direction == "upgrade"
             left = alembic_watch.leftovers(self.lock, self.tree, self.before) if upgrade else ()
@@ -98,8 +99,12 @@ class Run:
             applied = self.graph.ancestors([row for row in rows if row in self.graph])
             committed = tuple([each for each in self.committed if (each[0] in applied) != upgrade])
             waits = tuple(self.waits.values())
-            return alembic_errors.Truth(self.graph, rows, left, waits, committed=committed, server=self._address)
-        return alembic_errors.Truth(self.graph, None, (), tuple(self.waits.values()), server=self._address)
+            return alembic_errors.Truth(
+                self.graph, rows, left, waits, committed=committed, server=self._address, is_scratch=is_scratch
+            )
+        return alembic_errors.Truth(
+            self.graph, None, (), tuple(self.waits.values()), server=self._address, is_scratch=is_scratch
+        )
 
     def fates(self) -> dict[str, str]:
         """Return what became of each revision, by what the version table holds now; nothing where it cannot be read."""

@@ -133,7 +133,7 @@ def core(scenario: str) -> dict[str, ModuleType]:
         restart=lambda _spec, *, progress: perform(scenario, (RELOAD,), progress),
         destruction=destruction,
         destroy=lambda spec, *, data, progress: perform(scenario, destruction(spec, data=data).steps, progress),
-        write=lambda files: (files[0].path,),
+        write=lambda _home, files: (files[0].path,),
         psql=psql,
     )
     return {"provision.observe": observe, "provision.apply": apply}
