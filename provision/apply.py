@@ -66,10 +66,13 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
         freshen(first.world)
         planner.insist(first.plan)
         return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks, first.endpoint)
-    spec = first.spec
-    with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
-        run = Run(progress, lock_timeout=lock_timeout)
-        run.converge(lambda new: observe.survey(spec, runtime=first.runtime, wishes=first.wishes, new=new))
+    spec, run = first.spec, Run(progress, lock_timeout=lock_timeout)
+    with closing(run.performer(first.world)) as performer:
+        performer.start_children(first.plan)  # they load while the lock is taken and everything is seen once more
+        with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
+            run.converge(
+                lambda new: observe.survey(spec, runtime=first.runtime, wishes=first.wishes, new=new), performer
+            )
         taken = time.monotonic() - started
         return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint)
 
@@ -178,9 +181,8 @@ class Run:
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
 
-    def converge(self, look: Callable[[bool], Survey]) -> None:
+    def converge(self, look: Callable[[bool], Survey], performer: Performer | None = None) -> None:
         """Observe, plan and act until there is nothing left to do; ``look`` is given whether the server is new."""
-        performer: Performer | None = None
         before, is_new = Plan(()), False
         try:
             for _ in range(_MOST_ROUNDS):
@@ -193,7 +195,7 @@ class Run:
                     self.last, self.endpoint = survey.plan, survey.endpoint
                     planner.insist(survey.plan)
                     return
-                performer = performer.move_to(survey.world) if performer else self._performer(survey.world)
+                performer = performer.move_to(survey.world) if performer else self.performer(survey.world)
                 self._refuse_to_repeat(survey.plan)
                 self.progress.planned(survey.plan)
                 remember_engine(survey.world)
@@ -214,7 +216,8 @@ class Run:
                 self.outcomes.append(Outcome(step, 0.0))
                 self.progress.finished(self.outcomes[-1])
 
-    def _performer(self, world: World) -> Performer:
+    def performer(self, world: World) -> Performer:
+        """Return what performs the steps of this run."""
         return Performer(world, self.progress, lock_timeout=self._lock_timeout)
 
     def _refuse_to_repeat(self, plan: Plan) -> None:

@@ -72,13 +72,17 @@ class Performer:
         return self
 
     def prepare(self, plan: Plan) -> None:
-        """Start what takes long to load and will be needed: while the server comes up, Alembic is imported."""
-        from provision.system.alembic.process import Child
-
+        """Get ready for the steps of a round."""
         self._starts = any(
             step.effects and step.address.kind in ("container", "process") and step.action is not Action.UPDATE
             for step in plan.steps
         )
+        self.start_children(plan)
+
+    def start_children(self, plan: Plan) -> None:
+        """Start what takes long to load and will be needed: while the server comes up, Alembic is imported."""
+        from provision.system.alembic.process import Child
+
         for step in plan.steps:
             for effect in step.effects:
                 if isinstance(effect, Migrate) and effect.name not in self._children:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import sys
@@ -14,6 +16,8 @@ from .channel import Channel, Progress, describe
 from .config import add_import_root, first_driver, make_config, set_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .config import Request
 
 KINDS = ("migrate", "resolve", "render", "compare", "write")
@@ -27,6 +31,8 @@ def main() -> int:
     progress = Progress(channel)
     try:
         channel.say("ready", **versions())
+        gc.freeze()  # what is imported stays, so that no collection has to look through it
+        gc.enable()
         line = sys.stdin.readline()
         if not line:
             return 0
@@ -52,18 +58,32 @@ def versions() -> dict[str, Any]:
     """Import what a migration needs, and say what this interpreter has."""
     import importlib
 
-    import alembic
-    import sqlalchemy
-    import sqlalchemy.dialects.postgresql
+    with _without("pygments"):
+        import alembic
+        import sqlalchemy
+        import sqlalchemy.dialects.postgresql
 
-    for module in ("alembic.config", "alembic.context", "alembic.op", "alembic.script", "alembic.runtime.environment"):
-        importlib.import_module(module)
+        for module in ("config", "context", "op", "script", "runtime.environment"):
+            importlib.import_module(f"alembic.{module}")
     return {
         "python": ".".join(str(part) for part in sys.version_info[:3]),
         "alembic": alembic.__version__,
         "sqlalchemy": sqlalchemy.__version__,
         "driver": first_driver(),
     }
+
+
+@contextlib.contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Let a module seem to be missing: Mako would load its lexers, a third of all imports, to colour HTML with them."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # what importlib takes for a module that is not there
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def _die_with_parent(progress: Progress) -> None:
