@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from bench import trees
 from bench.embedded import ByHand, Embedded
+from bench.migrations import Migrations
 from bench.peers import Ansible, ComposeAndAlembic, Peer, Provision, run
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 OURS = Provision.name
 TREES = {"1 revision": 1, "500 revisions": 500}
+MIGRATED = {"1 revision": 1, "50 revisions": 50, "500 revisions": 500}
 
 
 def seconds(action: Callable[[], None]) -> float:
@@ -102,6 +104,22 @@ def measure_embedded(
     return measure_tree(f"{label}, embedded", peers, options.rounds, options.rounds_from_nothing)
 
 
+def measure_migrations(directory: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Measure from an empty database to the head, on a server that runs."""
+    found = {}
+    for label, count in MIGRATED.items():
+        tree = directory / f"migrated{count}"
+        trees.make(tree, count)
+        each = Migrations(directory / f"Migrations-{count}", tree, options.image, free_port())
+        try:
+            each.start()
+            taken = in_turn(each.actions(), options.rounds, lambda _, each=each: each.empty())  # type: ignore[misc]
+            found[f"empty to head, {label}"] = taken
+        finally:
+            each.destroy()
+    return found
+
+
 def ratios(results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Return how many times as long each peer takes; and 500 revisions with nothing to do against 1."""
     found = {
@@ -144,6 +162,7 @@ def main() -> None:
             trees.make(tree, count)
             results |= measure_docker(directory, tree, label, options)
             results |= measure_embedded(directory, tree, label, options)
+        results |= measure_migrations(directory, options)
         results |= measure_commands(directory / "Provision-tree1" / "spec.yml", options.rounds)
     load = (before, os.getloadavg()[0])
     print("\n".join(table(results)))

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 
 url = context.config.get_main_option("sqlalchemy.url") or os.environ["DATABASE_URL"]
 with create_engine(url).connect() as connection:
-    context.configure(connection=connection, transaction_per_migration=True)
+    context.configure(connection=connection)
     with context.begin_transaction():
         context.run_migrations()
 """

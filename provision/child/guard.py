@@ -29,6 +29,7 @@ _CONCURRENTLY = re.compile(r"(?i)\bconcurrently\b")
 ROLLBACK = re.compile(r"(?is)(^|;)\s*(rollback|abort)\b\s*(work|transaction)?\s*(and\s+(no\s+)?chain)?\s*;?\s*$")
 _MARK = "provision: lock_timeout"
 _MIGRATES = "provision: migrates"
+_WAITS = "provision: its commits wait for the disk"
 
 
 # As the ledger names a version table, with casts that every driver understands.
@@ -37,16 +38,21 @@ SELECT pg_backend_pid(), current_database(), coalesce(
     (SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class
      JOIN pg_namespace ON pg_namespace.oid = relnamespace
      WHERE pg_class.oid = to_regclass(coalesce(quote_ident(CAST(:schema AS text)) || '.', '') || quote_ident(:name))),
-    quote_ident(coalesce(CAST(:schema AS text), CAST(current_schema() AS text))) || '.' || quote_ident(:name))
+    quote_ident(coalesce(CAST(:schema AS text), CAST(current_schema() AS text))) || '.' || quote_ident(:name)),
+    current_setting('synchronous_commit') = 'on' AND current_setting('fsync') = 'on'
 """
 
 
 def place_of(connection: Any, schema: str | None, name: str) -> tuple[int, str, str]:
-    """Return the backend of a connection, its database, and the version table with its schema, as SQL writes it."""
+    """Return the backend of a connection, its database, and the version table with its schema, as SQL writes it.
+
+    It is noted whether its commits wait for the disk: see :func:`around_function`.
+    """
     from sqlalchemy import text
 
     began = connection.in_transaction()
-    pid, database, table = connection.execute(text(_PLACE), {"schema": schema, "name": name}).fetchone()
+    pid, database, table, waits = connection.execute(text(_PLACE), {"schema": schema, "name": name}).fetchone()
+    connection.info[_WAITS] = waits
     if not began and connection.in_transaction():
         connection.commit()
     return pid, database, table
@@ -130,14 +136,18 @@ def watch(progress: Progress) -> None:
     event.listen(Engine, "after_cursor_execute", after)
 
 
-def refuse_rollback(step: Any, progress: Progress) -> None:
+def around_function(step: Any, progress: Progress, connection: Any, *, is_last: bool) -> None:
     """Have a step fail that ends with a rollback of its own: Alembic would write down that it was applied.
 
-    Meanwhile ``progress`` knows that the revision's own function runs.
+    Meanwhile ``progress`` knows that the revision's own function runs. Only the commit of the last revision waits for
+    the disk, and with it for what was committed before: a version table never says more than the schema has.
+    https://www.postgresql.org/docs/current/wal-async-commit.html
     """
     run = step.migration_fn
 
     def run_and_check(**options: Any) -> None:
+        if connection.info.get(_WAITS):  # for this transaction only: behind a pooler, a session is shared
+            connection.exec_driver_sql(f"SET LOCAL synchronous_commit = {'on' if is_last else 'off'}")
         progress.in_function = True
         try:
             run(**options)

@@ -45,9 +45,10 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
         if request["direction"] == "stamp":
             yield from _stamps(script, request, heads, is_declared=is_declared)
             return
-        for step in _steps(script, request, heads, is_declared=is_declared):
+        planned = _steps(script, request, heads, is_declared=is_declared)
+        for number, step in enumerate(planned, 1):
             progress.start(step)
-            guard.refuse_rollback(step, progress)
+            guard.around_function(step, progress, context.connection, is_last=number == len(planned))
             yield step  # Alembic runs it, writes its row, and commits
             progress.done(step)
 

@@ -81,7 +81,7 @@ def walk(script: Any, request: Request, progress: Progress, context: Any) -> Ite
     def step(name: str, make: Any) -> Iterator[Any]:
         made = make(script.revision_map, script.get_revision(name))
         progress.start(made)
-        guard.refuse_rollback(made, progress)
+        guard.around_function(made, progress, context.connection, is_last=False)
         yield made
         progress.done(made)
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Migrated", "MigrationEvent", "migrate"]
 
+_FLUSH = "SELECT pg_logical_emit_message(true, 'provision', '')"
+"""A commit that waits for the disk, and for all commits before it: a run that failed has not come to its last one."""
 _RETRIES = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
@@ -81,16 +83,7 @@ def migrate(
             told = _noting(ledger, on_event)
             run = Run(tree, graph, location, endpoint, lock, deadline, told, effect, then, rehearsal)
             run.table = version_table.key_of(tree, lock)
-            try:
-                if tree.command:
-                    alembic_command.serve(run)
-                else:
-                    _serve(run, child)
-            except ProvisionError as error:
-                error.revisions = run.fates()
-                raise
-            finally:
-                ledger.note()
+            _carry_out(run, child, ledger)
             _prove(run, expected)
             if run.others or effect.everywhere:
                 ledger.note_tables(run.others, ended=effect.direction == "upgrade")
@@ -100,6 +93,22 @@ def migrate(
     finally:
         if child is not None:
             child.__exit__()
+
+
+def _carry_out(run: Run, child: Child | None, ledger: Ledger) -> None:
+    """Run the tree's program, or the child; whatever comes of it, the ledger holds what is applied then."""
+    try:
+        if run.tree.command:
+            alembic_command.serve(run)
+        else:
+            _serve(run, child)
+    except BaseException as error:
+        if isinstance(error, ProvisionError):
+            error.revisions = run.fates()
+        run.lock.write(_FLUSH)
+        raise
+    finally:
+        ledger.note()
 
 
 def _prove(run: Run, expected: tuple[str, ...]) -> None:
