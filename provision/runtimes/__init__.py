@@ -263,8 +263,11 @@ class RuntimeModule(Protocol):
     FILES: Mapping[str, int]
     """The rendered files, in the order of ``render``: path below the environment's directory → permission bits."""
 
-    def made(self, spec: Spec, look: Look) -> str | None:
-        """Return where the environment was made in this runtime, in words, or None where it was not."""
+    def made(self, spec: Spec, look: Look, *, surely: bool = False) -> str | None:
+        """Return where the environment was made in this runtime, in words, or None where it was not.
+
+        Without ``surely``, rendered files are enough, which costs no question to an engine.
+        """
 
     def available(self, spec: Spec, look: Look) -> str:
         """Return in words what a new environment would use here.
@@ -299,6 +302,8 @@ class RuntimeModule(Protocol):
 
 DATA_RECORD = "data-directory"
 """The file that remembers that we made a ``data.path``: in it, or in ours where a container owns what is in it."""
+LINK = "server"
+"""The link to the data of an embedded server, below the environment's directory; without that data it leads nowhere."""
 CURRENT_LOGFILES = "current_logfiles"
 """The file in a data directory in which a server says where its own log is."""
 SUPERUSER = "cache/superuser"

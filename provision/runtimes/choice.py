@@ -31,7 +31,7 @@ def choose(spec: Spec, look: Look, *, wanted: str | None = None, moving: bool = 
     """
     asked = wanted or spec.server.runtime
     for name in HOMES:
-        place = load(name).made(spec, look)
+        place = load(name).made(spec, look, surely=asked not in (AUTO, name))
         if place is None:
             continue
         if asked in (AUTO, name) or not moving:

@@ -35,9 +35,9 @@ class Directory(State):
     path: Path
 
 
-def made(spec: Spec, look: Look) -> str | None:
+def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
     """Return nothing: no server is ever made by this runtime."""
-    del spec, look
+    del spec, look, surely
     return None
 
 

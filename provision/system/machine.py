@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os.path
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.system import installations, logfile, postmaster, users
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from provision.system.installations import Installation
     from provision.system.postmaster import Postmaster
@@ -74,6 +75,10 @@ class Machine:
     def link(self, path: Path) -> Path | None:
         """Return what a symbolic link points at; None where there is none."""
         return path.readlink() if path.is_symlink() else None
+
+    def resolved(self, path: Path) -> Path:
+        """Return where a symbolic link leads at last, whether anything is there or not; what is no link stays."""
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
 
     def is_mount(self, path: Path) -> bool:
         """Tell whether a file system is mounted there."""

@@ -63,6 +63,9 @@ class InDocker:
     def text(self, _path: Path) -> str:
         return "services: {}"
 
+    def exists(self, _path: Path) -> bool:
+        return False
+
 
 @pytest.mark.parametrize(
     ("declared", "option", "first"),
@@ -179,6 +182,22 @@ def test_a_user_outside_the_group_docker_is_told_so_and_stays_embedded(both: Env
     refused = both.run("apply", code=69).err
     assert refused.startswith("error: permission denied on /var/run/docker.sock: join the group docker")
     assert "next: sudo usermod -aG docker" in refused
+
+
+@pytest.mark.docker
+def test_what_was_only_rendered_may_move(both: Environment) -> None:
+    both.server(runtime="docker").run("render")
+    refused = both.server(runtime="embedded").run("plan", code=1, DOCKER_HOST=NO_ENGINE).all
+    assert "lives in the runtime 'docker'" in refused  # no engine says that nothing is there
+    assert f"{both.name} on embedded" in both.run("plan").out
+    assert "lives in" not in both.run("status", code=None).all
+    try:
+        both.apply()
+        assert "nothing to do" in both.server(runtime="auto").apply().all
+        assert both.run("status", "--json").json()["runtime"]["name"] == "embedded"
+        assert "lives in the runtime 'embedded'" in both.server(runtime="docker").run("plan", code=1).all
+    finally:
+        both.run("destroy", "--data", "--yes", "--runtime", "embedded", code=None)
 
 
 @pytest.mark.docker

@@ -161,7 +161,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "cap_drop": (["A"], ["B"]),
     "security_opt": (["a"], ["b"]),
     "extra_hosts": (["a:1.1.1.1"], ["a:2.2.2.2"]),
-    "sysctls": ({"a": 1}, {"a": 2}),
+    "sysctls": ({"net.core.somaxconn": 1}, {"net.core.somaxconn": 2}),
 }
 
 

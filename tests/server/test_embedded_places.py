@@ -112,6 +112,40 @@ def test_data_that_moves_to_another_declared_place(environment: Embedded) -> Non
     assert environment.query("SELECT name FROM customer") == [("Ada",)]
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["empty", "dangling"])
+def test_data_where_a_link_leads(environment: Embedded, *, there: bool) -> None:
+    target, link = environment.directory / "disk", environment.directory / "link"
+    if there:
+        target.mkdir()
+    link.symlink_to("disk")
+    environment.server(data={"path": "./link"}).apply()
+    environment.settled()
+    assert link.is_symlink()
+    assert environment.setting("data_directory") == str(target)
+    with an_embedded_environment(environment.directory.parent / "other") as other:
+        said = other.server(data={"path": str(link)}).run("plan", code=1).all
+        assert "belongs to another environment" in said
+        assert str(environment.directory) in said
+    environment.run("destroy", "--data", "--yes")
+    assert not target.exists()
+    environment.apply()
+    environment.settled()
+
+
+def test_data_of_an_earlier_version_behind_a_link(environment: Embedded) -> None:
+    """The server was started on the link itself: it is the same data, and at most one restart."""
+    target, link = environment.directory / "disk", environment.directory / "link"
+    environment.server(data={"path": "./disk"}).migrations("customer").apply()
+    environment.query("INSERT INTO customer VALUES (1, 'Ada')")
+    environment.run("stop")
+    options = target / "postmaster.opts"
+    options.write_text(options.read_text().replace(str(target), str(link)))
+    link.symlink_to("disk")
+    environment.server(data={"path": "./link"}).apply()
+    environment.settled()
+    assert environment.query("SELECT name FROM customer") == [("Ada",)]
+
+
 def test_ephemeral_data_goes_with_its_server(environment: Embedded) -> None:
     environment.server(data={"ephemeral": True}).apply()
     environment.settled()

@@ -50,8 +50,32 @@ WRONG = {
     _BOMB.replace("@", f"{{<<: {_ALIASES}}}"): "more than 100000 values",
     "a: 2026-99-99": "a value cannot be read: month must be in 1..12",
     "a: !!timestamp x": "a value cannot be read",
-    SERVICE % "cpus: .inf": "cpus: ",
-    SERVICE % "cpus: .nan": "cpus: ",
+    SERVICE % "cpus: .inf": "cpus: inf is larger than the engine can read",
+    SERVICE % "cpus: .nan": "cpus: nan is not a number of processors",
+    SERVICE % "cpus: 0.001": "cpus: 0.001 is not a number of processors",
+    SERVICE % "shm_size: 99999999999999999999g": "shm_size: '99999999999999999999g' is larger than the engine can read",
+    SERVICE % "mem_limit: 9223372036854775808": "mem_limit: 9223372036854775808 is larger than the engine can read",
+    SERVICE % "stop_grace_period: 99999999999999h": "stop_grace_period: '99999999999999h' is larger than",
+    SERVICE % "healthcheck: {test: a, interval: 99999999999999h}": "healthcheck: '99999999999999h' is larger than",
+    SERVICE % "healthcheck: {test: a, timeout: 1us}": "timeout: '1us' is shorter than a millisecond",
+    SERVICE % "healthcheck: {test: a, retries: 99999999999999999999999}": "is not a whole number from 0 to",
+    SERVICE % "healthcheck: {test: a, retries: -1}": "healthcheck: -1 is not a whole number from 0 to",
+    SERVICE % "healthcheck: {test: [a]}": "test: ['a'] is neither a text nor a list that begins with CMD",
+    SERVICE % "healthcheck: {retries: 1}": "test: None is neither a text nor a list",
+    SERVICE % "ulimits: .inf": "ulimits: inf is not written as the Compose specification says",
+    SERVICE % "ulimits: {nofile: .inf}": "ulimits: inf is not a whole number from -1 to",
+    SERVICE % "ulimits: {nofile: {soft: 2, hard: 1}}": "nofile: the soft limit 2 is higher than the hard limit 1",
+    SERVICE % "extra_hosts: [1, null]": "extra_hosts: a value is missing",
+    SERVICE % "extra_hosts: ['a:b']": "extra_hosts: 'a:b' is not written as 'name:address'",
+    SERVICE % "sysctls: [[a]]": "sysctls: ['a'] is neither a text nor a number",
+    SERVICE % "sysctls: [a]": "sysctls: 'a=' is not a kernel parameter",
+    SERVICE % "cap_add: [null]": "cap_add: a value is missing",
+    SERVICE % "cap_drop: {a: b}": "cap_drop: {'a': 'b'} is not a list",
+    SERVICE % "tmpfs: /": "tmpfs: '/' is not a directory in the container",
+    SERVICE % "tmpfs: [run]": "tmpfs: 'run' is not a directory in the container",
+    SERVICE % "restart: 'on-failure:x'": "restart: 'x' is not a whole number from 0 to",
+    SERVICE % "restart: 'always:3'": "only `on-failure` takes a number",
+    SERVICE % "stop_signal: STOPPED": "stop_signal: 'STOPPED' is not a signal",
     SERVICE % "volumes: {a: b}": "`volumes` of the service is not a list",
     SERVICE % "volumes: [5]": "the volume 5",
     SERVICE % "secrets: {a: b}": "`secrets` of the service is not a list",
@@ -81,6 +105,21 @@ def test_a_template_that_is_wrong_ends_in_a_sentence(
     assert WRONG[template] in told
     assert "next: " in told
     assert sorted(each.name for each in tmp_path.rglob("*")) == ["docker-compose.yml.j2", "spec.yml", "templates"]
+
+
+def test_what_the_engine_takes_is_read() -> None:
+    service = (
+        "stop_signal: SIGRTMIN+3, extra_hosts: ['a:host-gateway', 'b:::1', 'c:10.0.0.1'], restart: 'on-failure:3', "
+        "sysctls: {net.ipv4.ip_local_port_range: '1024 65535'}, ulimits: {nofile: -1, core: {soft: 0, hard: -1}}, "
+        "tmpfs: ['/run:size=1m', /mnt], cpus: 0.5, shm_size: 1.5gb"
+    )
+    body = compose.read(SERVICE % service, Path("/x/c.yml")).body
+    assert body["StopSignal"] == "SIGRTMIN+3"
+    assert body["HostConfig"]["ExtraHosts"] == ["a:host-gateway", "b:::1", "c:10.0.0.1"]
+    assert body["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
+    assert body["HostConfig"]["Ulimits"][0] == {"Name": "core", "Soft": 0, "Hard": -1}
+    assert body["HostConfig"]["Tmpfs"] == {"/run": "size=1m", "/mnt": ""}
+    assert (body["HostConfig"]["NanoCpus"], body["HostConfig"]["ShmSize"]) == (500000000, 1610612736)
 
 
 def test_a_template_without_an_end_is_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

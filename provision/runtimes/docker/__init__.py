@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.model import WriteFile
+from provision.runtimes import LINK
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Volume
 
 if TYPE_CHECKING:
@@ -33,9 +34,18 @@ FILES = {COMPOSE: 0o644, CONFIG: 0o644, SERVER: 0o755}
 TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2", "postgres.sh.j2")
 
 
-def made(spec: Spec, look: Look) -> str | None:
-    """Return the engine where a compose file, or the container, shows that this environment lives in it."""
-    if look.text(spec.home / COMPOSE) is not None:
+def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
+    """Return the engine where a compose file, or the container, shows that this environment lives in it.
+
+    ``surely``: the compose file counts only with the container or data that it names, which the engine is asked for.
+    """
+    rendered = look.text(spec.home / COMPOSE)
+    # An embedded server that was started here later has data; the compose file was rendered, and never applied.
+    if rendered is not None and not look.exists(spec.home / LINK):
+        if surely:
+            from provision.runtimes.docker import remains
+
+            return look.engine_name if remains.are_there(rendered, spec.home / COMPOSE, look) else None
         return look.engine_name
     if look.exists(spec.home):
         return None

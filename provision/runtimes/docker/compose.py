@@ -184,8 +184,11 @@ class _Reader:
             if key in service:
                 try:
                     translate(body, service[key])
-                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                except (TypeError, ValueError) as error:
                     raise self._error(f"service {name!r}, {key}: {error}") from error
+                except (ArithmeticError, AttributeError, LookupError) as error:
+                    wrong = f"{service[key]!r} is not written as the Compose specification says"
+                    raise self._error(f"service {name!r}, {key}: {wrong}") from error
         body["HostConfig"]["Mounts"] = [
             *(self._mount(each, volumes) for each in self._list(service.get("volumes"), "`volumes` of the service")),
             *(self._secret(each, document) for each in self._list(service.get("secrets"), "`secrets` of the service")),

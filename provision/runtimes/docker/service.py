@@ -6,13 +6,19 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 
 from __future__ import annotations
 
+import posixpath
 import re
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provision.runtimes.docker.quantities import duration_ns, size_bytes
+from provision.runtimes.docker.quantities import cpus_nano, duration_ns, size_bytes, whole
 
 Translation = Callable[[dict[str, Any], Any], None]
+_GATEWAY = "host-gateway"
+_TESTS = ("NONE", "CMD", "CMD-SHELL")
+_SHORTEST = 10**6
+"""Nanoseconds: the engine refuses a time of a health check that is shorter."""
 
 
 def _config(field: str, convert: Callable[[Any], Any]) -> Translation:
@@ -32,13 +38,23 @@ def _host(field: str, convert: Callable[[Any], Any]) -> Translation:
 def _words(value: Any) -> list[str]:
     import shlex
 
-    return shlex.split(value) if isinstance(value, str) else [str(each) for each in value]
+    return shlex.split(value) if isinstance(value, str) else [str(each) for each in _scalars(value)]
+
+
+def _scalars(value: Any) -> list[Any]:
+    """Return a list of texts and numbers; the engine would be asked for anything else in Python's words."""
+    if not isinstance(value, list):
+        message = f"{value!r} is not a list"
+        raise TypeError(message)
+    for each in value:
+        _scalar(each)
+    return value
 
 
 def _pairs(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(k): _scalar(v) for k, v in value.items()}
-    pairs = dict(str(each).partition("=")[::2] for each in value)
+    pairs = dict(str(each).partition("=")[::2] for each in _scalars(value))
     return {str(k): str(v) for k, v in pairs.items()}
 
 
@@ -46,11 +62,52 @@ def _scalar(value: Any) -> str:
     if value is None:
         message = "a value is missing"
         raise ValueError(message)
+    if isinstance(value, list | dict):
+        message = f"{value!r} is neither a text nor a number"
+        raise TypeError(message)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _environment(value: Any) -> list[str]:
     return [f"{name}={text}" for name, text in sorted(_pairs(value).items())]
+
+
+def _sysctls(value: Any) -> dict[str, str]:
+    pairs = _pairs(value)
+    for name, text in pairs.items():
+        if not text or not re.fullmatch(r"[a-z]\w*([./][\w*:-]+)+", name):
+            message = f"{name + '=' + text!r} is not a kernel parameter such as net.core.somaxconn=1024"
+            raise ValueError(message)
+    return pairs
+
+
+def _hosts(value: Any) -> list[str]:
+    lines = [f"{name}:{_scalar(at)}" for name, at in value.items()] if isinstance(value, Mapping) else _words(value)
+    for line in lines:
+        name, _, address = line.partition(":")
+        if not name or not (address == _GATEWAY or _is_address(address)):
+            message = f"{line!r} is not written as 'name:address'"
+            raise ValueError(message)
+    return lines
+
+
+def _is_address(text: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _signal(value: Any) -> str:
+    name = str(value).upper().removeprefix("SIG")
+    known = {each.name.removeprefix("SIG") for each in signal.Signals} | {str(each) for each in range(1, 65)}
+    if name.partition("+")[0].partition("-")[0] not in known:
+        message = f"{value!r} is not a signal such as SIGINT"
+        raise ValueError(message)
+    return str(value)
 
 
 def _ports(body: dict[str, Any], value: Any) -> None:
@@ -68,18 +125,30 @@ def _ports(body: dict[str, Any], value: Any) -> None:
 
 
 def _healthcheck(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        message = f"{value!r} is not a mapping"
+        raise TypeError(message)
     if value.get("disable"):
         return {"Test": ["NONE"]}
-    test = value["test"]
+    test = value.get("test")
+    if not isinstance(test, str) and (not isinstance(test, list) or not test or test[0] not in _TESTS):
+        message = f"test: {test!r} is neither a text nor a list that begins with CMD or CMD-SHELL"
+        raise ValueError(message)
     known = {"test", "interval", "timeout", "retries", "start_period"}
     if unknown := set(value) - known:
         message = f"{', '.join(sorted(unknown))} is not supported here"
         raise ValueError(message)
-    translated: dict[str, Any] = {"Test": ["CMD-SHELL", test] if isinstance(test, str) else [str(t) for t in test]}
+    translated: dict[str, Any] = {
+        "Test": ["CMD-SHELL", test] if isinstance(test, str) else [str(t) for t in _scalars(test)]
+    }
     times = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
     translated |= {times[key]: duration_ns(value[key]) for key in times if key in value}
+    for key, field in times.items():
+        if 0 < translated.get(field, 0) < _SHORTEST:
+            message = f"{key}: {value[key]!r} is shorter than a millisecond"
+            raise ValueError(message)
     if "retries" in value:
-        translated["Retries"] = int(value["retries"])
+        translated["Retries"] = whole(value["retries"])
     return translated
 
 
@@ -88,21 +157,33 @@ def _restart(value: Any) -> dict[str, Any]:
     if name not in ("no", "always", "on-failure", "unless-stopped"):
         message = f"{value!r} is not a restart policy (a plain `no` needs quotes)"
         raise ValueError(message)
-    return {"Name": name, "MaximumRetryCount": int(count or 0)}
+    if count and name != "on-failure":
+        message = f"{value!r}: only `on-failure` takes a number"
+        raise ValueError(message)
+    return {"Name": name, "MaximumRetryCount": whole(count or 0)}
 
 
 def _tmpfs(value: Any) -> dict[str, str]:
     entries = [value] if isinstance(value, str) else value
-    return {path: options for path, _, options in (str(each).partition(":") for each in entries)}
+    found = {path: options for path, _, options in (str(each).partition(":") for each in _scalars(entries))}
+    for path in found:
+        if not path.startswith("/") or not posixpath.normpath(path).strip("/"):
+            message = f"{path!r} is not a directory in the container such as /run"
+            raise ValueError(message)
+    return found
 
 
 def _ulimits(value: Any) -> list[dict[str, Any]]:
-    return [
-        {"Name": name, "Soft": int(limit["soft"]), "Hard": int(limit["hard"])}
-        if isinstance(limit, Mapping)
-        else {"Name": name, "Soft": int(limit), "Hard": int(limit)}
-        for name, limit in sorted(value.items())
-    ]
+    return [_ulimit(str(name), limit) for name, limit in sorted(value.items())]
+
+
+def _ulimit(name: str, limit: Any) -> dict[str, Any]:
+    soft, hard = (limit.get("soft"), limit.get("hard")) if isinstance(limit, Mapping) else (limit, limit)
+    least, most = whole(soft, least=-1), whole(hard, least=-1)
+    if most != -1 and not 0 <= least <= most:
+        message = f"{name}: the soft limit {soft!r} is higher than the hard limit {hard!r}"
+        raise ValueError(message)
+    return {"Name": name, "Soft": least, "Hard": most}
 
 
 TRANSLATIONS: dict[str, Translation] = {
@@ -113,19 +194,19 @@ TRANSLATIONS: dict[str, Translation] = {
     "healthcheck": _config("Healthcheck", _healthcheck),
     "hostname": _config("Hostname", str),
     "user": _config("User", str),
-    "stop_signal": _config("StopSignal", str),
+    "stop_signal": _config("StopSignal", _signal),
     "stop_grace_period": _config("StopTimeout", lambda value: -(-duration_ns(value) // 10**9)),
     "ports": _ports,
     "restart": _host("RestartPolicy", _restart),
     "shm_size": _host("ShmSize", size_bytes),
     "mem_limit": _host("Memory", size_bytes),
-    "cpus": _host("NanoCpus", lambda value: round(float(value) * 10**9)),
+    "cpus": _host("NanoCpus", cpus_nano),
     "tmpfs": _host("Tmpfs", _tmpfs),
     "ulimits": _host("Ulimits", _ulimits),
     "init": _host("Init", bool),
     "cap_add": _host("CapAdd", _words),
     "cap_drop": _host("CapDrop", _words),
     "security_opt": _host("SecurityOpt", _words),
-    "extra_hosts": _host("ExtraHosts", _words),
-    "sysctls": _host("Sysctls", _pairs),
+    "extra_hosts": _host("ExtraHosts", _hosts),
+    "sysctls": _host("Sysctls", _sysctls),
 }

@@ -44,8 +44,9 @@ TEMPLATES = ("postgresql.conf.j2",)
 _OF_THE_IMAGE = "/etc/postgresql/"
 
 
-def made(spec: Spec, look: Look) -> str | None:
+def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
     """Return which data directory shows that this environment lives here."""
+    del surely
     for path in settle(spec, look.machine).candidates:
         if look.machine.version(path) is not None and not _is_of_a_container(path, look):
             return f"its data is in {path}"

@@ -58,6 +58,9 @@ class Machine(Protocol):
     def link(self, path: Path) -> Path | None:
         """Return what a symbolic link points at; None where there is none."""
 
+    def resolved(self, path: Path) -> Path:
+        """Return where a symbolic link leads at last, whether anything is there or not; what is no link stays."""
+
     def is_mount(self, path: Path) -> bool:
         """Tell whether a file system is mounted there."""
 

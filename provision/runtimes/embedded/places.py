@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.runtimes import LINK
 from provision.runtimes.embedded import generations
 from provision.runtimes.embedded.states import environment
 from provision.spec.model import DataPath, Ephemeral
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from provision.system.users import SystemUser
 
 CONFIG = "config/postgresql.conf"
-LINK = "server"
 SHARED = Path("/var/lib/provision")
 # `struct sockaddr_un` holds 108 bytes on Linux and 104 elsewhere, with a zero byte at the end.
 _LONGEST_SOCKET = 103
@@ -134,7 +134,11 @@ def _generations(spec: Spec, root: Path, machine: Machine) -> Generations:
     if isinstance(data, Ephemeral):
         # Not the same directory: what is in one that is ephemeral is removed with its server.
         return generations.Generations(root / "ephemeral", root / "ephemeral")
-    return generations.find(data.path if isinstance(data, DataPath) else root / "data", machine)
+    found = generations.find(data.path if isinstance(data, DataPath) else root / "data", machine)
+    if found.is_upgraded or not isinstance(data, DataPath):
+        return found
+    # initdb's directory is put in place by renaming it, and nothing replaces a link with a directory.
+    return generations.find(machine.resolved(data.path), machine)
 
 
 def _digest(home: Path) -> str:

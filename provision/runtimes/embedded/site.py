@@ -166,7 +166,7 @@ class EmbeddedSite(Seen):
         """Return the data directory, and the one that an image would mount around it."""
         del creating
         data = self.places.data
-        data = data.parent.resolve() / data.name if not data.is_symlink() else data.resolve()
+        data = data.resolve()
         by_major = data.name == "docker" and data.parent.name.isdecimal()
         return Claim(tenants.holder(self.spec), (data.parents[1], data) if by_major else (data,))
 
