@@ -147,6 +147,8 @@ def test_a_container_whose_data_is_not_on_its_mount_is_never_made_anew(environme
     [
         ("ENV PGDATA=/proc/pg", "no volume can be mounted there"),
         ("VOLUME /var/lib/postgresql/data/pg_wal", "a part of it"),
+        ("ENV PGDATA=", "PGDATA is empty"),
+        ("USER postgres", "starts as the user 'postgres', who cannot read the file with the password"),
     ],
 )
 def test_what_cannot_be_mapped_is_refused_before_anything_is_made(

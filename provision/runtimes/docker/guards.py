@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.generations import Generations
+    from provision.runtimes.docker.seen import Seen
     from provision.runtimes.tenants import Tenant
     from provision.spec.model import Spec
 
@@ -71,6 +72,38 @@ def check_image(spec: Spec, image: Mapping[str, Any] | None) -> None:
             evidence=[f"PG_MAJOR is {found} in the image that the engine has"],
             next_step=f"write `major: {found}` under `server`, or name an image of PostgreSQL {declared}",
         )
+
+
+def check_user(seen: Seen) -> None:
+    """Refuse to start the image's programs as a user who cannot read the password's file.
+
+    Raises:
+        RefusedError: with the user, and what to write.
+    """
+    body, config = seen.creation.body, (seen.image or {}).get("Config") or {}
+    user = str(body.get("User") or config.get("User") or "")
+    name, files = user.partition(":")[0], [*(each["Target"] for each in body["HostConfig"]["Mounts"]), *seen.uploads]
+    works = seen.working is not None and seen.working["Config"].get("User") == user
+    if works or name in ("", "root") or not any(each.startswith("/run/secrets/") for each in files):
+        return
+    if name.isdecimal() and int(name) in (0, *_owners(seen)):
+        return
+    where = "your docker-compose.yml.j2 has `user:`" if body.get("User") else f"{seen.creation.image!r} has `USER`"
+    raise RefusedError(
+        f"the container of {seen.spec.name!r} starts as the user {name!r}, who cannot read the file with the password",
+        evidence=[f"{where} {user}; only root and the file's owner may read /run/secrets/postgres_password"],
+        next_step="write `user: root` for the service in a docker-compose.yml.j2 of your own (`templates`): the "
+        "official image's entrypoint starts the server as the user postgres itself",
+    )
+
+
+def _owners(seen: Seen) -> tuple[int, ...]:
+    """Return who owns the files of the environment: the user of this run, or, for root, whose the directory is."""
+    mine = seen.look.machine.ourselves().uid
+    if mine:
+        return (mine,)
+    owner = seen.look.machine.owner(seen.spec.directory)
+    return (owner.uid,) if owner is not None else ()
 
 
 def check_version(spec: Spec, container: Mapping[str, Any] | None, version: str) -> None:

@@ -15,7 +15,7 @@ from provision.spec.model import Layout
 from provision.spec.parameters import MAJORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from provision.spec.model import Spec
 
@@ -88,7 +88,7 @@ def place(mounts: Iterable[Mapping[str, Any]], directory: str) -> Place | None:
     """Return the mount that holds a directory, in a creation call or an inspected container; None: its own layer."""
     found = None
     for each in mounts:
-        target = posixpath.normpath(str(each.get("Target") or each.get("Destination")))
+        target = target_of(each)
         if holds(target, directory) and (found is None or len(target) > len(found.target)):
             source, below = str(each.get("Name") or each.get("Source") or ""), posixpath.relpath(directory, target)
             found = Place(source, target, "" if below == "." else below, str(each["Type"]))
@@ -115,22 +115,54 @@ def is_anonymous(kind: str, name: str) -> bool:
     return kind == "volume" and _ANONYMOUS.fullmatch(name) is not None
 
 
-def why_not(directory: str, config: Mapping[str, Any], mounts: Sequence[Mapping[str, Any]]) -> str | None:
-    """Say why the mounts of a creation call do not keep the data of an image; None: they do."""
+def why_not(
+    directory: str,
+    config: Mapping[str, Any],
+    mounts: Sequence[Mapping[str, Any]],
+    *,
+    is_fresh: bool = True,
+    used: Container[str] = (),
+) -> str | None:
+    """Say why the mounts of a creation call do not keep the data of an image; None: they do.
+
+    ``is_fresh``: there is no data yet. ``used``: the targets of the mounts that a server works with already.
+    """
     if not directory.startswith("/") or directory == "/" or any(holds(each, directory) for each in _OTHERS):
         return "no volume can be mounted there"
     if any(holds(directory, each) for each in _OTHERS):
         return "it holds more than data"
-    if place(mounts, directory) is None:
+    targets = [target_of(each) for each in mounts]
+    if (found := place(mounts, directory)) is None:
         return "nothing is mounted there"
-    targets = {posixpath.normpath(str(each["Target"])) for each in mounts}
+    if targets.count(found.target) > 1:
+        return f"more than one mount has the target {found.target}"
+    if found.kind == "tmpfs":
+        return f"the tmpfs at {found.target} is memory, which each stop empties"
     parts = [each for each in map(posixpath.normpath, config.get("Volumes") or ()) if each != directory]
     for each in sorted(parts):
         if holds(directory, each) and each not in targets:
             return f"a part of it is in a volume of its own, `VOLUME {each}`, which no name keeps"
-    if (wal := variables(config).get("POSTGRES_INITDB_WALDIR")) and place(mounts, posixpath.normpath(wal)) is None:
+    # initdb takes an empty directory only, and a mount point makes it one that is not.
+    for each in mounts:
+        target, in_memory = target_of(each), each["Type"] == "tmpfs"
+        if target != directory and holds(directory, target) and target not in used and (is_fresh or in_memory):
+            return f"a {each['Type']} is mounted below it, at {target}"
+    return _why_not_wal(config, mounts)
+
+
+def _why_not_wal(config: Mapping[str, Any], mounts: Sequence[Mapping[str, Any]]) -> str | None:
+    if not (wal := variables(config).get("POSTGRES_INITDB_WALDIR")):
+        return None
+    found = place(mounts, posixpath.normpath(wal))
+    if found is None:
         return f"its WAL is in {wal} (POSTGRES_INITDB_WALDIR), and nothing is mounted there"
-    return None
+    return f"its WAL is in memory, the tmpfs at {found.target}" if found.kind == "tmpfs" else None
+
+
+def target_of(mount: Mapping[str, Any]) -> str:
+    """Return where a mount is in the container, in a creation call or an inspected container, normalised."""
+    # normpath keeps two slashes at the beginning, which POSIX allows to mean something else.
+    return "/" + posixpath.normpath(str(mount.get("Target") or mount.get("Destination"))).lstrip("/")
 
 
 def holds(directory: str, path: str) -> bool:

@@ -14,6 +14,9 @@ from provision.runtimes.docker import layout
 from provision.spec.model import Ephemeral, Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from provision.runtimes.docker.layout import Place
     from provision.runtimes.docker.seen import Seen
 
@@ -28,22 +31,63 @@ def check_declared(seen: Seen) -> None:
     Raises:
         RefusedError: with what the image says, and what to write.
     """
-    config = (seen.image or seen.own_image or {}).get("Config") or {}
-    host, directory = seen.creation.body["HostConfig"], seen.declared_directory
     if isinstance(seen.spec.server.data, Ephemeral):
         return
-    why = layout.why_not(directory, config, layout.with_memory(host["Mounts"], host))
-    if why is None:
+    config = (seen.image or seen.own_image or {}).get("Config") or {}
+    directory, mounts = seen.declared_directory, _declared_mounts(seen)
+    environment = layout.variables(config) | layout.variables(seen.creation.body)
+    why: str | None
+    works = layout.variables((seen.working or {}).get("Config") or {}).get("PGDATA") == ""
+    if environment.get("PGDATA") == "" and not works:
+        directory, why = "not known", "PGDATA is empty"
+    elif (why := layout.why_not(directory, config, mounts, is_fresh=seen.is_fresh, used=_used(seen))) is None:
         return
     raise RefusedError(
         f"the data of {seen.creation.image!r} cannot be kept: its data directory is {directory}, and {why}",
         evidence=[
-            f"PGDATA is {layout.variables(config).get('PGDATA', 'not set')} in the image",
+            f"PGDATA is {layout.variables(config).get('PGDATA', 'not set') or 'empty'} in the image",
             *(f"the image has VOLUME {each}" for each in sorted(config.get("Volumes") or ())),
+            *(
+                f"docker-compose.yml has a {each['Type']} at {each['Target']}"
+                for each in mounts
+                if _is_near(each, directory)
+            ),
         ],
-        next_step="set `PGDATA` under `environment`, and mount the data there, in a docker-compose.yml.j2 of your own "
-        "(`templates`)",
+        next_step=_correct(seen),
     )
+
+
+def _declared_mounts(seen: Seen) -> list[Mapping[str, Any]]:
+    host = seen.creation.body["HostConfig"]
+    return layout.with_memory(host["Mounts"], host)
+
+
+def _used(seen: Seen) -> frozenset[str]:
+    """Return the targets of what a server that works has mounted."""
+    container = seen.working or {"Mounts": ()}
+    host = container.get("HostConfig") or {}
+    return frozenset(map(layout.target_of, layout.with_memory(container["Mounts"], host)))
+
+
+def _is_near(mount: Mapping[str, Any], directory: str) -> bool:
+    target = layout.target_of(mount)
+    return layout.holds(target, directory) or layout.holds(directory, target)
+
+
+def _correct(seen: Seen) -> str:
+    """Return what to write in the compose file, and what to save before."""
+    if not seen.has_own_template:
+        return (
+            "set `PGDATA` under `environment`, and mount the data there, in a docker-compose.yml.j2 of your own "
+            "(`templates`)"
+        )
+    text = (
+        "in your docker-compose.yml.j2, mount the data at the data directory or above it (`PGDATA` under `environment` "
+        "sets another), and nothing else there or below it (`volumes`, `tmpfs`)"
+    )
+    place = _place(seen, seen.current_directory) if seen.working else None
+    is_in_memory = place is not None and place.kind == "tmpfs"
+    return f"save the rows, which are in memory, with pg_dump; then, {text}" if is_in_memory else text
 
 
 def check_current(seen: Seen) -> None:

@@ -99,10 +99,11 @@ class Seen:
         before, after = self._observed_container(self.container), self._created_container
         if before.fingerprint == after.fingerprint:
             return None
-        return declared.kept(self.spec, before, after, own_template=self._has_own_template)
+        return declared.kept(self.spec, before, after, own_template=self.has_own_template)
 
     @property
-    def _has_own_template(self) -> bool:
+    def has_own_template(self) -> bool:
+        """Whether the compose file comes from a template of the project."""
         place = self.spec.templates
         return place is not None and self.look.exists(place / "docker-compose.yml.j2")
 
@@ -180,6 +181,12 @@ class Seen:
     @property
     def _state(self) -> str:
         return "absent" if self.container is None else str(self.container["State"]["Status"])
+
+    @property
+    def working(self) -> Mapping[str, Any] | None:
+        """The container, where it runs or has ended without an error."""
+        ended_well = self._state == "exited" and self.container and not self.container["State"].get("ExitCode")
+        return self.container if self._state == "running" or ended_well else None
 
     @property
     def is_fresh(self) -> bool:

@@ -164,6 +164,7 @@ class DockerSite(Seen):
             RefusedError: they would disturb what is not ours, or cost data.
         """
         guards.check_image(self.spec, self.image)
+        guards.check_user(self)
         misplaced.check_declared(self)
         misplaced.check_current(self)
         powers.check(self)
@@ -364,7 +365,7 @@ class DockerSite(Seen):
     def _reasons(self, before: Container, after: Container) -> tuple[Change | str, ...]:
         # An older build prints the same reference twice, and the fingerprint only says that something differs.
         why = tuple(each for each in changes(before, after) if each.field not in ("fingerprint", "status"))
-        if declared.differs_by_version(before, after, own_template=self._has_own_template):
+        if declared.differs_by_version(before, after, own_template=self.has_own_template):
             return (declared.OTHER_VERSION, *why)
         return why or ("it was created with other arguments than the compose file has now",)
 
