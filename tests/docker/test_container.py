@@ -127,7 +127,7 @@ def test_a_template_of_ones_own_is_what_runs(running: Environment) -> None:
         "hostname: ${HOST}": "uses the variable '${HOST}'",
         "hostname: {{ nothing }}": "'nothing' is undefined",
         "hostname: [": "it is not YAML",
-        "cpus: many": "service 'db', cpus: could not convert string to float: 'many'",
+        "cpus: many": "service 'db', cpus: 'many' is not a number of processors",
     }.items():
         ran = template(running, key).run("apply", code=1)
         assert told in ran.err, key
