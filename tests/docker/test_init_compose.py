@@ -35,6 +35,9 @@ class Machine:
     def exists(self, path: Path) -> bool:
         return path.is_file()
 
+    def is_ignored(self, path: str) -> bool:
+        return path == ".env"
+
     def compose(self, paths: Sequence[str]) -> Mapping[str, Any] | str:
         if not self._has_plugin:
             return "Docker's Compose plugin is not here"
