@@ -35,6 +35,8 @@ def test_a_working_day(environment: Environment, place: str) -> None:
     keeps = [("Zoë",)] if place != "ephemeral" else []
     environment.server(data=PLACES[place] or None).migrations("userdata").apply()
     quiet(environment)
+    address, kept = environment.engine.address, environment.home / "engine"
+    assert (kept.read_text() if kept.exists() else None) == (None if address.is_named else address.url)
     environment.query("INSERT INTO userdata (name) VALUES ('Zoë')")
 
     before = environment.container["Id"], environment.started()

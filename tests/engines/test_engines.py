@@ -36,6 +36,7 @@ def beside(engine: str, *selected: str) -> None:
     assert " skipped" not in done.stdout, done.stdout
 
 
+@pytest.mark.timeout(_TIMEOUT)
 def test_a_working_day_on_podman(engine: Engine) -> None:
     assert engine.has_image("postgres:17")
     beside("podman-4", f"{DAY}::test_a_working_day[volume]", f"{DAY}::test_who_is_in_the_way_is_told")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import UnavailableError
+from provision.eyes import Eyes
 from provision.system.engine_address import EngineAddress, chosen, locate, sockets, unreachable
 
 if TYPE_CHECKING:
@@ -70,6 +71,17 @@ def test_an_environment_stays_with_the_engine_that_it_was_made_with(tmp_path: Pa
         locate(environ, kept="unix:///run/user/4242/podman/podman.sock")
     assert caught.value.next_step is not None
     assert "DOCKER_HOST=unix:///run/user/4242/podman/podman.sock" in caught.value.next_step
+
+
+def test_its_directory_remembers_that(tmp_path: Path) -> None:
+    """Also where the engine does not answer any more: another one has not the data."""
+    environ, home = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}, tmp_path / ".provision" / "shop"
+    home.mkdir(parents=True)
+    (home / "engine").write_text(f"unix://{tmp_path}/podman/podman.sock")
+    eyes = Eyes(environ, home)
+    assert eyes.address.url == f"unix://{tmp_path}/podman/podman.sock"
+    with pytest.raises(UnavailableError, match="no Podman service answers"):
+        eyes.find_engine()
 
 
 def test_an_environment_of_an_older_version_is_looked_for_at_dockers_own_sockets(tmp_path: Path) -> None:
