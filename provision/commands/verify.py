@@ -49,8 +49,10 @@ def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcod
         console.document(verification(found, seen))
     else:
         paint = console.paint(console.out)
+        from provision.report.errors import named
+
         for line in differences.lines(found, seen, console.elapsed(), paint):
-            console.say(line)
+            console.say(named(line, console.spec))
         if diff:
             from provision.commands.plan import content_of
             from provision.report.diff import lines, written

@@ -38,9 +38,7 @@ def tell(error: BaseException, console: Console) -> int:
     """Show an error to whoever asked, and return the exit code that belongs to it."""
     code, told = _judge(error, console.command)
     told.next_step = complete(told.next_step, console.spec, console.tree)
-    if console.spec is not None:
-        typed = f" {console.spec}".rstrip()
-        told.evidence = tuple([_OUR_SPEC.sub(lambda found: found[1] + typed, line) for line in told.evidence])
+    told.evidence = tuple([named(line, console.spec) for line in told.evidence])
     if code == EXIT_INTERRUPTED:
         console.complain("")  # ends the line on which the terminal wrote ^C
     if console.json:
@@ -124,6 +122,11 @@ def alternatives(next_step: str) -> list[str]:
             start = each.end()
         is_list = each["comma"] is not None
     return [*found, next_step[start:]]
+
+
+def named(line: str, spec: str | None) -> str:
+    """Put the spec, as it was typed, into the commands of ours in a line that say SPEC."""
+    return line if spec is None else _OUR_SPEC.sub(lambda found: f"{found[1]} {spec}".rstrip(), line)
 
 
 def complete(next_step: str | None, spec: str | None, tree: str = "") -> str | None:
