@@ -40,8 +40,8 @@ test-long: venv ## Run what takes minutes: many rounds, and the newest Docker an
 test-pythons: venv ## Run the quick part of the suite on every other Python from 3.11 on that this machine has
 	@$(BIN)/python scripts/pythons.py -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-trees: venv ## Try Alembic trees that others wrote: ckan, skypilot and arize-phoenix, installed once into a cache
-	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
+test-trees: venv ## Try Alembic trees that others wrote: installed once into a cache
+	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,prefect,keystone,mistral,mlflow,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
 
 lint: venv ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .

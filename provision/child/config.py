@@ -216,7 +216,7 @@ def add_import_root(path: str) -> None:
     in a package, the root of the package comes there, and the directory itself behind everything else.
     """
     installed = [at for at, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages"))]
-    root = _root(path)
+    root = import_root(path)
     within = [sys.path[at] for at in installed if (root + os.sep).startswith(os.path.abspath(sys.path[at]) + os.sep)]  # noqa: PTH100
     if root != path or within:
         sys.path.append(path)
@@ -224,7 +224,7 @@ def add_import_root(path: str) -> None:
         sys.path.insert(installed[0] if installed else len(sys.path), root)
 
 
-def _root(path: str) -> str:
+def import_root(path: str) -> str:
     """Return the directory that holds the package in which a directory lies; if it lies in none, itself."""
     while os.path.isfile(os.path.join(path, "__init__.py")) and os.path.dirname(path) != path:  # noqa: PTH113, PTH118, PTH120
         path = os.path.dirname(path)  # noqa: PTH120

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import make_url, read_text
+from .config import import_root, make_url, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _KEY = "SQLALCHEMY_DATABASE_URI"
 _MAKES = re.compile(r"(?m)^(?:app|application)\s*(?::[^=\n]+)?=|^def\s+(?:create_app|make_app)\s*\(")
 _URL_VARIABLE = re.compile(_KEY + r"""\b[^#]{0,60}?(?:environ(?:\.get)?|getenv)\s*[\[(]\s*["']([A-Za-z_]\w*)["']""")
+_OWN = ("wsgi.py", "app.py")
 _OTHERS = frozenset({"migrations", "tests", "test", "node_modules", "build", "dist", "venv", "env"})
 _MOST_FILES = 500
 _ENGINE = ("connect_args", "execution_options", "isolation_level", "json_serializer", "json_deserializer")
@@ -44,13 +45,25 @@ def push(config: Any, request: Request) -> None:
     cli.load_dotenv()
     for name in _url_variables(Path(request["cwd"])):
         os.environ.setdefault(name, url)
-    app = cli.ScriptInfo(_place(Path(request["cwd"]))).load_app()
+    with _inside(import_root(request["cwd"])):  # Flask takes a package in the working directory for one of its own
+        app = cli.ScriptInfo(_place(Path(request["cwd"]))).load_app()
     app.app_context().push()
     app.config[_KEY] = url
     extension = getattr(app, "extensions", {}).get("migrate")
     if extension is not None:
         _lead(app, extension.db, url)
         extension.migrate.call_configure_callbacks(config)
+
+
+@contextlib.contextmanager
+def _inside(home: str) -> Iterator[None]:
+    """Work in a directory."""
+    before = os.getcwd()  # noqa: PTH109  # as os.chdir() below
+    os.chdir(home)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _lead(app: Any, db: Any, url: str) -> None:
@@ -66,7 +79,7 @@ def _lead(app: Any, db: Any, url: str) -> None:
 def _place(home: Path) -> str | None:
     """Return what ``flask --app`` would get; None where Flask looks in its own two files."""
     named = os.environ.get("FLASK_APP")
-    if named or (home / "wsgi.py").is_file() or (home / "app.py").is_file():
+    if named or (import_root(str(home)) == str(home) and any((home / name).is_file() for name in _OWN)):
         return named
     texts = {name: text for name, text in _modules(home) if _MAKES.search(text)}
     for sign in ("Flask(", "igrate("):  # the one that makes it itself, rather than imports it; and knows Flask-Migrate
@@ -79,7 +92,12 @@ def _place(home: Path) -> str | None:
 
 
 def _modules(home: Path) -> Iterator[tuple[str, str]]:
-    """Yield the modules and packages of a directory, with their text."""
+    """Yield the modules and packages of a directory, with their text; of one in a package, that package."""
+    root = Path(import_root(str(home)))
+    if root != home:
+        package = root / home.relative_to(root).parts[0]
+        yield package.name, read_text(str(package / "__init__.py"))
+        return
     for path in sorted(home.iterdir()):
         if path.suffix == ".py" and path.stem.isidentifier():
             yield path.stem, read_text(str(path))

@@ -183,6 +183,13 @@ def test_flask_migrate_needs_nothing_written_by_hand(name: str, tmp_path: Path, 
     assert trees.undo(tree, database.endpoint, "base").after == ()
 
 
+def test_a_flask_application_that_holds_its_tree(tmp_path: Path, database: Server) -> None:
+    tree = flask_tree(tmp_path / "shop", {"__init__.py": APP + FACTORY, "app.py": "raise RuntimeError\n"})
+    assert trees.run(tree, database.endpoint).after == ("basket",)
+    tree = replace(tree, env=envs.secrets(FLASK_APP="shop:create_app"))
+    assert trees.undo(tree, database.endpoint, "base").after == ()
+
+
 def test_several_flask_applications_are_named(tmp_path: Path, database: Server) -> None:
     tree = flask_tree(tmp_path, {f"{name}.py": APP + INSTANCE for name in ("shop", "staff")})
     error = failure(tree, database)

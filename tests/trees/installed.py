@@ -12,6 +12,10 @@ PACKAGES = {
     "ckan": ("ckan[requirements]==2.12.0", "psycopg2-binary", "setuptools"),
     "skypilot": ("skypilot==0.14.1", "psycopg2-binary"),
     "arize-phoenix": ("arize-phoenix==20.26.1", "psycopg2-binary", "asyncpg"),
+    "prefect": ("prefect==3.9.1", "psycopg2-binary"),
+    "keystone": ("keystone==30.0.0", "psycopg2-binary", "setuptools"),
+    "mistral": ("mistral==23.0.0", "psycopg2-binary", "setuptools"),
+    "mlflow": ("mlflow==3.17.2", "psycopg2-binary"),
     "oldest": ("alembic==1.8.*", "sqlalchemy[asyncio]==1.4.*", "psycopg2-binary", "asyncpg"),
     "newest": ("alembic>=1.18", "sqlalchemy[asyncio]>=2.1", "psycopg[binary]"),
 }

@@ -17,7 +17,9 @@ from uuid import uuid4
 
 import pytest
 from installed import interpreter
+from support.order import Order
 
+from provision.child.fill import fill
 from provision.kinds import migrations as kind
 from provision.spec.load import load as load_spec
 from provision.system.alembic.files import load
@@ -32,23 +34,38 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.trees, pytest.mark.timeout(1800)]
 
-# What `alembic -n SECTION upgrade TARGET` does, with the URL set from outside.
+# What `alembic -n SECTION upgrade TARGET` does, with the URL set from outside, after what the spec prepares.
 PLAIN = """
-import json, os, sys
+import importlib, inspect, json, os, sys
+from importlib.util import module_from_spec, spec_from_file_location
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import URL
-file, section, target = sys.argv[1:]
-login = json.loads(sys.stdin.read())
-url = URL.create(**login).render_as_string(hide_password=False)
+given = json.loads(sys.stdin.read())
+url = URL.create(**given["login"]).render_as_string(hide_password=False)
 for name, value in os.environ.items():
     os.environ[name] = value.replace("{url}", url)
-config = Config(file, ini_section=section)
-config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-command.upgrade(config, target)
+config = Config(given["config"], ini_section=given["section"])
+for name, value in {**given["options"], "sqlalchemy.url": url.replace("%", "%%")}.items():
+    config.set_main_option(name, value)
+config.attributes["provision_verb"] = "upgrade"
+run = lambda: command.upgrade(config, given["target"])
+place, _, name = (given["prepare"] or "").rpartition(":")
+if place.endswith(".py"):
+    spec = spec_from_file_location("prepare", place)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+elif place:
+    module = importlib.import_module(place)
+function = getattr(module, name) if place else lambda: None
+parameters = inspect.signature(function).parameters.values()
+wanted = sum(each.default is each.empty for each in parameters)
+function(*(config, run)[:wanted])
+if wanted < 2:
+    run()
 """
 SPECS = Path(__file__).parent
-NAMES = ("ckan", "skypilot", "arize-phoenix")
+NAMES = ("ckan", "skypilot", "arize-phoenix", "prefect", "keystone", "mistral", "mlflow")
 
 
 def trees(name: str) -> tuple[Migrations, ...]:
@@ -64,33 +81,38 @@ def plan(tree: Migrations, database: Any) -> tuple[Step, ...]:
     return kind.plan(tree, graph, before, kind.desired(tree, graph).get(kind.address(tree)))
 
 
-def ours(tree: Migrations, database: Any, target: str = "head") -> None:
-    tree = replace(tree, target=target)
+def ours(tree: Migrations, database: Any, target: str | None = None) -> None:
+    tree = replace(tree, target=target or tree.target)
     for step in plan(tree, database):
         for effect in step.effects:
             migrate(tree, load(tree), database.endpoint, effect, lambda _event: None)
     assert plan(tree, database) == (), "the second apply has something to do"
 
 
-def plain(tree: Migrations, database: Any, target: str = "head") -> None:
-    assert tree.config is not None
+def plain(tree: Migrations, database: Any, target: str | None = None) -> None:
     here = database.endpoint
     driver = "asyncpg" if "phoenix" in str(tree.config) else "psycopg2"
-    login = {
-        "drivername": f"postgresql+{driver}",
-        "username": here.user,
-        "password": here.password.reveal(),
-        "host": here.host,
-        "port": here.port,
-        "database": here.database,
-    }
-    given = {name: value.reveal() for name, value in tree.env.items()}
+    password = here.password.reveal()
+    parts = {"host": here.host, "port": str(here.port), "user": here.user, "password": password,
+             "database": here.database}  # fmt: skip
+    options = {name: value.reveal() for name, value in tree.options.items()}
+    if tree.script_location is not None:
+        options["script_location"] = str(tree.script_location)
+    given = {
+        "login": {"drivername": f"postgresql+{driver}", "username": here.user, "password": password,
+                  "host": here.host, "port": here.port, "database": here.database},
+        "config": tree.config and str(tree.config),
+        "section": tree.section,
+        "options": options,
+        "prepare": tree.prepare,
+        "target": target or tree.target,
+    }  # fmt: skip
     done = subprocess.run(
-        [str(tree.python), "-P", "-c", PLAIN, str(tree.config), tree.section, target],
+        [str(tree.python), "-P", "-c", PLAIN],
         check=False,
-        cwd=tree.config.parent,  # a folder `types` there hides a standard module without -P
-        env={**os.environ, **given},
-        input=json.dumps(login),
+        cwd=load(tree)[1].cwd,  # a folder `types` there hides a standard module without -P
+        env={**os.environ, **{name: fill(value.reveal(), parts) for name, value in tree.env.items()}},
+        input=json.dumps(given),
         capture_output=True,
         text=True,
     )
@@ -130,10 +152,20 @@ def other(server: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_tree_reaches_the_same_as_with_plain_alembic(name: str, database: Any, other: Any) -> None:
-    for tree in trees(name):
-        ours(tree, database)
-        plain(tree, other)
+def test_a_tree_reaches_the_same_as_with_plain_alembic(
+    name: str, database: Any, other: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: dict[Any, list[str]] = {}
+    for number, tree in enumerate(trees(name)):
+        (site,) = tree.python.parent.parent.glob("lib/python*/site-packages") if tree.python else ()
+        package = site / load(tree)[1].script.relative_to(site).parts[0]
+        for run, place in ((ours, database), (plain, other)):
+            order = Order(tmp_path / f"{run.__name__}-{number}", package)
+            for key, value in order.environ.items():
+                monkeypatch.setenv(key, value)
+            run(tree, place)
+            files[run] = order.files()
+        assert files[ours] == files[plain], "the package's files run in Alembic's own order"
     assert versions(database) == versions(other) != {}
     assert schema(database) == schema(other)
 
@@ -142,7 +174,7 @@ def test_a_tree_reaches_the_same_as_with_plain_alembic(name: str, database: Any,
 def test_a_tree_goes_on_from_where_plain_alembic_left_it(name: str, database: Any, other: Any) -> None:
     for tree in trees(name):
         graph, _ = load(tree)
-        line = graph.pending((), graph.resolve("head"))
+        line = graph.pending((), graph.resolve(tree.target))
         plain(tree, database, line[len(line) // 2])
         ours(tree, database)
         plain(tree, other)

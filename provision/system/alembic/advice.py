@@ -57,7 +57,8 @@ def after_failure(event: Mapping[str, Any], truth: Truth) -> str:
         )
     if line := missing_import(event):
         return f"add `{line}` to the file; then {truth.next_step}"
-    if (event["sqlstate"] == _UNDEFINED_TABLE or event["type"] in _UNPREPARED) and not truth.left:
+    unprepared = event["type"] in _UNPREPARED or wants_preparation(str(event["type"]), str(event["message"]))
+    if (event["sqlstate"] == _UNDEFINED_TABLE or unprepared) and not truth.left:
         what = "make these tables" if event["sqlstate"] else "prepare something"
         program = f"have `migrations.prepare` {what} if the program of its application does so"
         return f"correct the revision, or {program}; then {truth.next_step}"
