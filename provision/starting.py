@@ -6,10 +6,10 @@ first, then everything that a start takes is looked at again (data, name, port),
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, StepFailedError
+from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.model import EngineCall, MakeDirectory, ServerCall
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class Starting:
                 self._part(site)
         except StepFailedError:
             if starts or effect.operation in _NAMED:
-                site.look_again(creating=self._creating)
+                with suppress(UnavailableError):  # an engine that is gone does not explain why
+                    site.look_again(creating=self._creating)
             raise
         finally:
             if runs:

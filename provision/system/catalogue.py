@@ -40,7 +40,7 @@ _ANSWER = re.compile(r'json_object_agg = "(\{.*\})"\t\(typeid', re.DOTALL)
 _TMPFS = "/provision"
 _SCRIPT = f"""
 PATH="$PATH:$(pg_config --bindir 2>/dev/null)"
-initdb -D {_TMPFS}/data -U postgres -A trust --no-sync >{_TMPFS}/log 2>&1 || {{ cat {_TMPFS}/log; exit 1; }}
+initdb -D {_TMPFS}/data -U postgres -A trust --no-sync >&2 || exit 1
 echo "$PROVISION_QUERY" | postgres --single -D {_TMPFS}/data postgres
 """
 _PATIENCE = 60
@@ -138,7 +138,9 @@ def _from_image(effect: ReadSettings, client: APIClient) -> str:
         client.create_container_from_config(body, effect.container)  # type: ignore[no-untyped-call]
         client.start(effect.container)
         client.wait(effect.container, timeout=_PATIENCE)
-        return client.logs(effect.container).decode(errors="replace")
+        # One after the other: a line of the log may come between two halves of an answer of more than 16 kB.
+        streams = (client.logs(effect.container, stderr=False), client.logs(effect.container, stdout=False))
+        return b"\n".join(streams).decode(errors="replace")
     except docker.errors.APIError as error:
         return error.explanation or str(error)
     finally:
@@ -151,7 +153,7 @@ def _from_programs(effect: ReadSettings) -> str:
 
     assert effect.programs is not None  # noqa: S101  # without an image
     directory = Path(tempfile.mkdtemp(prefix="provision-settings-"))
-    options: dict[str, Any] = {"stderr": processes.STDOUT, "stdout": processes.PIPE, "cwd": "/", "env": environment(),
+    options: dict[str, Any] = {"stderr": processes.PIPE, "stdout": processes.PIPE, "cwd": "/", "env": environment(),
                                "timeout": _PATIENCE, **as_user(effect.user)}  # fmt: skip
     try:
         if effect.user is not None:
@@ -163,7 +165,7 @@ def _from_programs(effect: ReadSettings) -> str:
         if not done.returncode:
             single = (str(effect.programs / "postgres"), "--single", "-D", str(data), "postgres")
             done = processes.run(single, input=f"{_QUERY}\n".encode(), **options)
-        return str(done.stdout.decode(errors="replace"))
+        return b"\n".join((done.stdout, done.stderr)).decode(errors="replace")
     except (OSError, processes.TimeoutExpired) as error:
         return str(error)
     finally:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from support.environment import Environment
 
 
-@pytest.mark.parametrize("last_words", ["/volumes/create", "/containers/create", "/start"])
+@pytest.mark.parametrize("last_words", ["/volumes/create", "/containers/create?name=", "/start"])
 def test_the_engine_goes_away(environment: Environment, last_words: str) -> None:
     with tempfile.TemporaryDirectory() as place, mortal_engine(Path(place), last_words) as url:
         told = environment.run("apply", code=None, DOCKER_HOST=url)
@@ -32,6 +32,14 @@ def test_the_engine_goes_away(environment: Environment, last_words: str) -> None
         assert "no Docker engine answers" in environment.run("apply", code=69, DOCKER_HOST=url).err
     environment.apply()
     environment.settled()
+
+
+def test_the_engine_goes_away_while_it_is_asked(environment: Environment) -> None:
+    with tempfile.TemporaryDirectory() as place, mortal_engine(Path(place), "/containers/create HTTP") as url:
+        refused = environment.run("apply", code=69, DOCKER_HOST=url).err
+        assert f"no Docker engine answers at {url}" in refused
+        assert "it closed the connection without an answer" in refused
+    environment.apply()
 
 
 def test_an_engine_that_is_back_is_seen_by_the_next_look() -> None:

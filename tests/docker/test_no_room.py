@@ -34,6 +34,9 @@ def test_no_room_for_a_first_start(environment: Environment) -> None:
         told = environment.server(data={"volume": small}).run("apply", code=1).err
         assert "No space left on device" in told
         assert ROOM.format(small) in told
+        environment.engine.client.wait(
+            environment.name, timeout=60
+        )  # initdb takes away what it made after its last words
         inside = environment.engine.run(f"{small}-keeper", "ls", "/there")
         assert "PG_VERSION" not in inside
     with a_small_disk(environment, 200):
