@@ -27,8 +27,8 @@ def command(console: Console, *, directory: Path, name: str | None, image: str |
     What is there is found and used: Alembic's configuration, the PostgreSQL of a compose file, models, a virtual
     environment. Nothing is overwritten, and nothing of the project is run. Needs neither Docker nor a server.
     """
-    from provision.init import initialise
-    from provision.project import Options
+    from provision.init.found import Options
+    from provision.init.initialise import initialise
     from provision.report import beginning
 
     done = initialise(directory, Options(name, image, port))

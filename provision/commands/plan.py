@@ -121,7 +121,7 @@ def _show_text(console: Console, found: Survey, *, diff: bool, sql: bool) -> Non
 
 
 def _show_sql(console: Console, found: Survey) -> None:
-    from provision.migrate.sql import of_plan
+    from provision.alembic.verbs.sql import of_plan
     from provision.report.sql import lines
 
     for number, script in enumerate(of_plan(found)):
@@ -134,7 +134,7 @@ def _show_sql(console: Console, found: Survey) -> None:
 
 
 def _sql_documents(found: Survey) -> list[dict[str, Any]]:
-    from provision.migrate.sql import of_plan
+    from provision.alembic.verbs.sql import of_plan
     from provision.report.migration_documents import sql
 
     return [sql(script) for script in of_plan(found)]

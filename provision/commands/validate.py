@@ -72,9 +72,9 @@ def _read(path: Path) -> tuple[Spec, bool]:
     """
     import os
 
+    from provision.alembic.trees import refuse_ids
     from provision.spec.load import load
     from provision.spec.parameters import is_known
-    from provision.trees import refuse_ids
 
     spec = load(path, os.environ, needs_password_file=True)
     refuse_ids(spec)

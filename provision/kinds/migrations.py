@@ -11,16 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from provision.alembic.tree import check, ids, ledger, version_table
+from provision.alembic.tree.targets import scope
 from provision.errors import MigrationsError, RefusedError, UnknownRevisionError
 from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
-from provision.revisions import check, ids, ledger, version_table
-from provision.revisions.targets import scope
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provision.alembic.tree import Graph
     from provision.model import Observed, Query
-    from provision.revisions import Graph
     from provision.spec.model import Migrations
 
 KIND = "migrations"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from provision.project import Beginning
+    from provision.init.found import Beginning
     from provision.report.console import Paint
 
 

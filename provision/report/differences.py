@@ -12,11 +12,11 @@ from provision.report.words import count, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from provision.alembic.tree.ledger import Edit
     from provision.errors import ProvisionError
     from provision.model import Address, Step
     from provision.report.console import Paint
     from provision.report.facts import Comparison
-    from provision.revisions.ledger import Edit
 
 _MISSING = "is missing"
 _STILL = "does not run"

@@ -10,8 +10,8 @@ from provision.report.words import clean, count, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.migrate.law import Law
-    from provision.migrate.tree import Tree
+    from provision.alembic.verbs.law import Law
+    from provision.alembic.verbs.tree import Tree
     from provision.report.console import Paint
     from provision.report.migration_documents import Document
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from provision.alembic.tree.locks import consequences
 from provision.report.words import clean, count, seconds, shown
-from provision.revisions.locks import consequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.migrate.lint import Linted
-    from provision.migrate.trace import Trace
-    from provision.migrate.tree import Tree
+    from provision.alembic.tree.findings import Finding
+    from provision.alembic.tree.locks import Traced
+    from provision.alembic.verbs.lint import Linted
+    from provision.alembic.verbs.trace import Trace
+    from provision.alembic.verbs.tree import Tree
     from provision.report.console import Paint
     from provision.report.migration_documents import Document
-    from provision.revisions.findings import Finding
-    from provision.revisions.locks import Traced
 
 ADVICE = "correct the revisions; what is meant: `# provision: ignore RULE` on a line of the operation"
 _WIDEST = 110

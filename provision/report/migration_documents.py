@@ -9,12 +9,12 @@ from provision.report.migrations import not_compared
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.migrate.sql import Script
+    from provision.alembic.running.ask import Comparison, Written
+    from provision.alembic.tree import Graph
+    from provision.alembic.tree.listing import Entry
+    from provision.alembic.verbs.sql import Script
     from provision.report.migrations import Moved
-    from provision.revisions import Graph
-    from provision.revisions.listing import Entry
     from provision.spec.model import Spec
-    from provision.system.alembic.ask import Comparison, Written
 
 Document = dict[str, Any]
 

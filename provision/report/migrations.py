@@ -11,15 +11,15 @@ from provision.report.words import clean, count, seconds, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from provision.alembic.running.ask import Comparison, Written
+    from provision.alembic.tree.listing import Entry
     from provision.report.console import Paint
-    from provision.revisions.listing import Entry
-    from provision.system.alembic.ask import Comparison, Written
 
 STYLES: Final = {"+": "green", "-": "red"}
 
 
 class Moved(Protocol):
-    """What became of a move: see :class:`provision.migrate.moving.Moved`."""
+    """What became of a move: see :class:`provision.alembic.verbs.moving.Moved`."""
 
     @property
     def before(self) -> tuple[str, ...]:

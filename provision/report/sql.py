@@ -9,8 +9,8 @@ from provision.report.words import clean, count, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.migrate.sql import Script
-    from provision.system.alembic.ask import Rendered
+    from provision.alembic.running.ask import Rendered
+    from provision.alembic.verbs.sql import Script
 
 
 def lines(script: Script) -> Iterator[str]:

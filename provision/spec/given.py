@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from provision.alembic.tree.location import LOCATING
 from provision.model import Secret
-from provision.revisions.location import LOCATING
 from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.yaml import Mapping, Scalar
 

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provision.alembic.tree.location import LOCATING, locate
+from provision.alembic.tree.targets import RELATIVE
 from provision.errors import MigrationsError
-from provision.revisions.location import LOCATING, locate
-from provision.revisions.targets import RELATIVE
 from provision.spec.model import Migrations
 from provision.spec.readers import boolean, duration, existing, identifier, name, text
 from provision.spec.reading import Key, Wrong, attempt, failed, mapping, read_table, scalar

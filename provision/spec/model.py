@@ -131,13 +131,14 @@ class Server:
 class Migrations:
     """One Alembic tree and where it shall stand.
 
-    ``script_location`` (a directory), ``package`` (``package:dir``) or ``config`` (an ini file, or ``pyproject.toml``)
-    says where it is. ``options``, ``env`` and ``x`` are templates: see :mod:`provision.child.fill`. ``attributes`` maps
-    names in ``config.attributes`` to what is handed in under them. ``command`` is the program that migrates in place
-    of Alembic; the tree then only tells which revisions there are. ``prepare`` is what the child runs before
-    ``env.py``: ``/path/of.py``, ``/path/of.py:function`` or ``module:function``. ``ledger`` says whether it is noted
-    what was in a file when it was applied; None: where the server is ours. ``target_place`` is where ``target`` is
-    written, as ``path:line``. ``masked`` is what variables put into ``env``, ``options``, ``x`` and ``command``.
+    ``script_location`` (a directory), ``package`` (``package:dir``) or ``config`` (an ini file, or
+    ``pyproject.toml``) says where it is. ``options``, ``env`` and ``x`` are templates: see
+    :mod:`provision.alembic.child.fill`. ``attributes`` maps names in ``config.attributes`` to what is handed in under
+    them. ``command`` is the program that migrates in place of Alembic; the tree then only tells which revisions there
+    are. ``prepare`` is what the child runs before ``env.py``: ``/path/of.py``, ``/path/of.py:function`` or
+    ``module:function``. ``ledger`` says whether it is noted what was in a file when it was applied; None: where the
+    server is ours. ``target_place`` is where ``target`` is written, as ``path:line``. ``masked`` is what variables
+    put into ``env``, ``options``, ``x`` and ``command``.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from provision.child.fill import NAMES, unknown
+from provision.alembic.child.fill import NAMES, unknown
 from provision.model import Secret
 from provision.spec.readers import boolean, existing, text
 from provision.spec.reading import Wrong, attempt, failed, listed, mapping, nearest, scalar, shorten

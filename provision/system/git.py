@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.revisions import origin
+from provision.alembic.tree import origin
 from provision.system import processes
 
 if TYPE_CHECKING:
+    from provision.alembic.tree import Graph, Location
     from provision.errors import UnknownRevisionError
-    from provision.revisions import Graph, Location
 
 _SECONDS = 5.0
 _MOST_COMMITS, _MOST_REFS = 5, 30

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provision.init import look
+from provision.init.begin import TEMPLATES, begin
+from provision.init.found import Beginning, Options
+from provision.init.initialise import look
 from provision.observe import shipped
-from provision.project import TEMPLATES, Beginning, Options, begin
 from provision.system import compose_plugin
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 from support.proxy import mortal_engine
 
 from provision.errors import UnavailableError
-from provision.eyes import Eyes
+from provision.observe.machine import Eyes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provision.alembic.running.advice import addresses, after_env, is_connection, too_old
+from provision.alembic.running.errors import Truth
+from provision.alembic.tree import Graph, Location
 from provision.model import Secret
-from provision.revisions import Graph, Location
 from provision.spec.model import Migrations
-from provision.system.alembic.advice import addresses, after_env, is_connection, too_old
-from provision.system.alembic.errors import Truth
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.project import Compose, Directory, compose
-from provision.project.specfile import default_name, plain
+from provision.init import compose
+from provision.init.found import Compose, Directory
+from provision.init.specfile import default_name, plain
 from provision.spec.load import read
 
 TEXTS = st.text(

@@ -16,8 +16,8 @@ from alembic.script.revision import Revision as AlembicRevision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provision.alembic.tree import Graph, Revision, moves
 from provision.errors import MigrationsError
-from provision.revisions import Graph, Revision, moves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

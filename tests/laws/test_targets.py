@@ -11,8 +11,8 @@ from alembic.script.revision import RevisionError, RevisionMap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provision.alembic.tree import Graph, Revision
 from provision.errors import MigrationsError
-from provision.revisions import Graph, Revision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provision.revisions.urls import Ways, ways
-from provision.revisions.variables import part
+from provision.alembic.tree.urls import Ways, ways
+from provision.alembic.tree.variables import part
 
 PARTS = {"H": "host", "U": "user", "PW": "password", "N": "database"}
 SETTINGS = """

@@ -6,10 +6,10 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from provision.migrate import laws
-from provision.migrate.tree import Tree
+from provision.alembic.running.files import load as read
+from provision.alembic.verbs import laws
+from provision.alembic.verbs.tree import Tree
 from provision.spec.load import load
-from provision.system.alembic.files import load as read
 
 if TYPE_CHECKING:
     from pathlib import Path

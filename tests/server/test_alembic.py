@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trees
 
+from provision.alembic.running.files import load
+from provision.alembic.running.lock import CLASS_ID, OBJECT_ID
 from provision.errors import LockedError, MigrationsError, ProvisionError, StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret
-from provision.system.alembic.files import load
-from provision.system.alembic.lock import CLASS_ID, OBJECT_ID
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from conftest import Server
 
+    from provision.alembic.running.migrate import MigrationEvent
     from provision.spec.model import Migrations
-    from provision.system.alembic.migrate import MigrationEvent
 
 pytestmark = pytest.mark.server
 

@@ -17,9 +17,9 @@ import pytest
 import trees
 from support.embedded import is_alive
 
+from provision.alembic.running.lock import LockConnection
 from provision.errors import UnavailableError
 from provision.model import Secret
-from provision.system.alembic.lock import LockConnection
 
 if TYPE_CHECKING:
     import subprocess

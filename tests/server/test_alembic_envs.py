@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trees
 
+from provision.alembic.running.files import load, remember
 from provision.errors import MigrationsError, StepFailedError
 from provision.model import Secret
-from provision.system.alembic.files import load, remember
 
 if TYPE_CHECKING:
     from pathlib import Path

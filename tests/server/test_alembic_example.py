@@ -10,10 +10,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, create_engine
 
+from provision.alembic.running.files import load
+from provision.alembic.running.migrate import migrate
 from provision.model import Migrate
 from provision.spec.model import Migrations
-from provision.system.alembic.files import load
-from provision.system.alembic.migrate import migrate
 
 if TYPE_CHECKING:
     from conftest import Server

@@ -8,14 +8,14 @@ import pytest
 import rehearsals
 import trees
 
+from provision.alembic.running.files import load
+from provision.alembic.tree import ids
+from provision.alembic.trees import refuse_ids
+from provision.alembic.verbs import writing
+from provision.alembic.verbs.database import asking
 from provision.errors import MigrationsError, SpecError, StepFailedError
 from provision.kinds import migrations as kind
-from provision.migrate import writing
-from provision.migrate.database import asking
-from provision.revisions import ids
 from provision.spec.load import load as load_spec
-from provision.system.alembic.files import load
-from provision.trees import refuse_ids
 
 if TYPE_CHECKING:
     from pathlib import Path

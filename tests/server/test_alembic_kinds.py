@@ -11,10 +11,10 @@ import pytest
 import test_alembic_envs as envs
 import trees
 
+from provision.alembic.running.files import load
 from provision.errors import MigrationsError, ProvisionError, RefusedError, StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret
-from provision.system.alembic.files import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,12 +14,12 @@ from uuid import uuid4
 import pytest
 import trees
 
+from provision.alembic.running.files import load
+from provision.alembic.tree import ledger
+from provision.alembic.tree.source import digest
 from provision.errors import StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret
-from provision.revisions import ledger
-from provision.revisions.source import digest
-from provision.system.alembic.files import load
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from conftest import Server
 
+    from provision.alembic.running.migrate import MigrationEvent
     from provision.model import Endpoint
     from provision.spec.model import Migrations
-    from provision.system.alembic.migrate import MigrationEvent
 
 pytestmark = pytest.mark.server
 

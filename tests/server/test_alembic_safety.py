@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from conftest import Server
 
+    from provision.alembic.running.migrate import MigrationEvent
     from provision.spec.model import Migrations
-    from provision.system.alembic.migrate import MigrationEvent
 
 pytestmark = pytest.mark.server
 

@@ -25,7 +25,7 @@ PLAIN = """
 import json, os, sys
 from alembic import command
 from alembic.config import CommandLine, Config
-from provision.child.fill import fill
+from provision.alembic.child.fill import fill
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 

@@ -14,9 +14,9 @@ import pytest
 import trees
 from rehearsals import change, scratch_databases, tree_of, tried
 
+from provision.alembic.verbs import laws, reversal, scratch
+from provision.alembic.verbs.reversal import REVERSAL
 from provision.errors import StepFailedError
-from provision.migrate import laws, reversal, scratch
-from provision.migrate.reversal import REVERSAL
 from provision.report import laws as report
 
 if TYPE_CHECKING:

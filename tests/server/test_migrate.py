@@ -13,19 +13,19 @@ from alembic import command as alembic
 from alembic.config import Config
 from environments import ASYNC, BOTH, CONFIGURED, MODELS, ONLINE
 
+from provision.alembic.running import ask as alembic_ask
+from provision.alembic.running.files import load
+from provision.alembic.running.migrate import migrate
 from provision.errors import MigrationsError
 from provision.model import Migrate, Secret
-from provision.system.alembic import ask as alembic_ask
-from provision.system.alembic.files import load
-from provision.system.alembic.migrate import migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Server
 
+    from provision.alembic.running.ask import Rendering
     from provision.spec.model import Migrations
-    from provision.system.alembic.ask import Rendering
 
 pytestmark = pytest.mark.server
 

@@ -13,17 +13,17 @@ import rehearsals
 import trees
 from environments import ASYNC, BOTH, CONFIGURED, MAKO, MODELS, ONLINE
 
+from provision.alembic.running import ask as alembic_ask
+from provision.alembic.running.files import load
+from provision.alembic.verbs import models, writing
 from provision.errors import RefusedError, StepFailedError
 from provision.kinds.migrations import Revisions
-from provision.migrate import models, writing
-from provision.system.alembic import ask as alembic_ask
-from provision.system.alembic.files import load
 
 if TYPE_CHECKING:
     from conftest import Server
 
+    from provision.alembic.running.ask import Written
     from provision.spec.model import Migrations
-    from provision.system.alembic.ask import Written
 
 pytestmark = pytest.mark.server
 

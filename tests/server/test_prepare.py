@@ -13,9 +13,9 @@ import test_alembic_envs as envs
 import trees
 from rehearsals import tried
 
+from provision.alembic.running import ask
+from provision.alembic.running.files import load
 from provision.errors import ProvisionError, StepFailedError
-from provision.system.alembic import ask
-from provision.system.alembic.files import load
 
 if TYPE_CHECKING:
     from conftest import Server

@@ -102,7 +102,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 import trees
-from provision.migrate import laws
+from provision.alembic.verbs import laws
 from provision.model import Endpoint, Secret
 from rehearsals import tree_of
 home = Path({home!r})

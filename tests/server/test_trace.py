@@ -12,11 +12,11 @@ import pytest
 import trees
 from rehearsals import scratch_databases, tree_of
 
+from provision.alembic.tree.locks import consequences, strongest
+from provision.alembic.verbs.lint import Linted
+from provision.alembic.verbs.trace import trace
 from provision.errors import StepFailedError
-from provision.migrate.lint import Linted
-from provision.migrate.trace import trace
 from provision.report import lint as report
-from provision.revisions.locks import consequences, strongest
 
 if TYPE_CHECKING:
     from conftest import Server

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from provision.alembic.running.files import load
+from provision.alembic.running.migrate import migrate
 from provision.model import Migrate
 from provision.spec.model import Migrations
-from provision.system.alembic.files import load
-from provision.system.alembic.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from conftest import Server
 
+    from provision.alembic.running.migrate import Migrated, MigrationEvent
     from provision.model import Endpoint
-    from provision.system.alembic.migrate import Migrated, MigrationEvent
 
 ENV = """
 from alembic import context

@@ -1,7 +1,8 @@
 """A world in memory: files, a Docker engine and the inside of a server, with just enough truth in each for laws.
 
-It performs the same effects as :mod:`provision.perform` and shows itself through the same reading functions, so that a
-law can go through the whole flow (declare, observe, plan, act, observe) a thousand times in the time of one container.
+It performs the same effects as :mod:`provision.apply.effects` and shows itself through the same reading functions, so
+that a law can go through the whole flow (declare, observe, plan, act, observe) a thousand times in the time of one
+container.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import UnavailableError
-from provision.eyes import Eyes
+from provision.observe.machine import Eyes
 from provision.system.engine_address import EngineAddress, chosen, locate, sockets, unreachable
 
 if TYPE_CHECKING:

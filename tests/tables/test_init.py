@@ -19,9 +19,10 @@ import jsonschema
 import pytest
 
 from provision.errors import ProvisionError
-from provision.init import initialise, look
+from provision.init.begin import TEMPLATES, begin
+from provision.init.found import Beginning, Options
+from provision.init.initialise import initialise, look
 from provision.observe import shipped
-from provision.project import TEMPLATES, Beginning, Options, begin
 from provision.report import beginning
 from provision.report.console import PLAIN
 from provision.spec.load import load

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from provision.child.catalogue import differences
-from provision.child.rehearse import shared
-from provision.revisions import notes
-from provision.revisions.findings import COMMIT, Finding, Rendered, Script, findings, statements
-from provision.revisions.locks import Lock, Table, Traced, consequences
-from provision.revisions.reversal import Difference, sentences
+from provision.alembic.child.catalogue import differences
+from provision.alembic.child.rehearse import shared
+from provision.alembic.tree import notes
+from provision.alembic.tree.findings import COMMIT, Finding, Rendered, Script, findings, statements
+from provision.alembic.tree.locks import Lock, Table, Traced, consequences
+from provision.alembic.tree.reversal import Difference, sentences
 
 FILE = Path("versions/b.py")
 SOURCE = textwrap.dedent(

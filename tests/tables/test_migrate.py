@@ -15,22 +15,22 @@ from alembic.config import Config
 from alembic.operations import ops
 from click.testing import CliRunner
 
-from provision.child import operations
+from provision.alembic.child import operations
+from provision.alembic.running.files import load as load_tree
+from provision.alembic.tree import Graph, Revision, moves
+from provision.alembic.tree.listing import entries, history
+from provision.alembic.verbs.moving import next_apply
+from provision.alembic.verbs.tree import choose
+from provision.alembic.verbs.writing import advice
 from provision.cli import verbs
 from provision.commands.migrate.shared import MigrateCommand, on_a_tree, split
 from provision.errors import MigrationsError, ProvisionError, UsageError
 from provision.kinds import migrations as kind
-from provision.migrate.moving import next_apply
-from provision.migrate.tree import choose
-from provision.migrate.writing import advice
 from provision.report import migrations as report
 from provision.report.console import PLAIN, Console
 from provision.report.errors import complete
-from provision.revisions import Graph, Revision, moves
-from provision.revisions.listing import entries, history
 from provision.spec.load import load
 from provision.spec.model import Migrations
-from provision.system.alembic.files import load as load_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from provision.alembic.tree import Graph, Location, origin
 from provision.errors import UnknownRevisionError
-from provision.revisions import Graph, Location, origin
 from provision.system import git
 
 CASES: dict[str, list[dict[str, Any]]] = yaml.safe_load(

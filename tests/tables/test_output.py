@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provision.revisions import Graph, output
+from provision.alembic.tree import Graph, output
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from provision.alembic.tree import Graph, Revision, ledger, locate, read
 from provision.errors import MigrationsError, ProvisionError, RefusedError
 from provision.kinds import migrations as kind
 from provision.model import UNKNOWN, Action, Migrate, State, Unknown
-from provision.revisions import Graph, Revision, ledger, locate, read
 from provision.spec.model import Migrations
 
 Case = dict[str, Any]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from provision.alembic.tree import Graph, several
 from provision.kinds import migrations as kind
-from provision.revisions import Graph, several
 from provision.spec.model import Migrations
 
 ONCE = (

@@ -19,11 +19,11 @@ import pytest
 from installed import interpreter
 from support.order import Order
 
-from provision.child.fill import fill
+from provision.alembic.child.fill import fill
+from provision.alembic.running.files import load
+from provision.alembic.running.migrate import migrate
 from provision.kinds import migrations as kind
 from provision.spec.load import load as load_spec
-from provision.system.alembic.files import load
-from provision.system.alembic.migrate import migrate
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:

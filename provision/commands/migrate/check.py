@@ -23,8 +23,8 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
 
     Exits with 1 where they differ, as `alembic check` fails.
     """
+    from provision.alembic.verbs.writing import advice, check
     from provision.errors import EXIT_DONE, EXIT_FAILED
-    from provision.migrate.writing import advice, check
     from provision.report import migrations
 
     given, rest = split(words)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @pass_console
 def command(console: Console, words: tuple[str, ...], tree: str | None) -> None:
     """Show the rows of the version table, as `alembic current` does. Changes nothing."""
-    from provision.migrate.database import rows_of
+    from provision.alembic.tree.listing import entries
+    from provision.alembic.verbs.database import rows_of
     from provision.report import migrations
-    from provision.revisions.listing import entries
 
     given, rest = split(words)
     none(rest)

@@ -27,8 +27,8 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, yes: 
     TARGET is a revision that is applied, steps like -1 or branch@-1, or base. Shows the revisions first, and asks for
     the environment's name.
     """
+    from provision.alembic.verbs.moving import downgrade
     from provision.commands.confirm import confirm
-    from provision.migrate.moving import downgrade
 
     given, rest = split(words)
     target = one(rest, default=None, what="target")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @pass_console
 def command(console: Console, words: tuple[str, ...], tree: str | None) -> None:
     """List the revisions that nothing follows, as `alembic heads` does. The files are read, and nothing is run."""
+    from provision.alembic.tree.listing import entries
     from provision.report import migrations
-    from provision.revisions.listing import entries
 
     given, rest = split(words)
     none(rest)

@@ -27,16 +27,16 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, indic
     FROM:TO lists a part of them, both ends included: base:0004, 0002:, :head. An end that counts from where the
     database is (current, -2, +1) asks the server.
     """
+    from provision.alembic.tree.listing import entries, history
+    from provision.alembic.tree.targets import needs_rows
     from provision.report import migrations
-    from provision.revisions.listing import entries, history
-    from provision.revisions.targets import needs_rows
 
     given, rest = split(words)
     between = one(rest, default=":", what="range")
     chosen = open_tree(console, given, tree)
     rows = None
     if indicate_current or any(needs_rows(each) for each in between.split(":")):
-        from provision.migrate.database import rows_of
+        from provision.alembic.verbs.database import rows_of
 
         rows = rows_of(chosen)
     names = history(chosen.graph, between, rows or ())

@@ -10,9 +10,9 @@ from provision.commands.migrate.shared import MigrateCommand, on_a_tree, one, op
 from provision.commands.options import json_option, pass_console, switches
 
 if TYPE_CHECKING:
-    from provision.migrate.lint import Linted
-    from provision.migrate.trace import Trace
-    from provision.migrate.tree import Tree
+    from provision.alembic.verbs.lint import Linted
+    from provision.alembic.verbs.trace import Trace
+    from provision.alembic.verbs.tree import Tree
     from provision.report.console import Console
 
 
@@ -34,8 +34,8 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, every
     FROM:TO and --all need no server. Exits with 1 when something is found; `# provision: ignore RULE` in the revision
     file, on the line of the operation or at the top, says that it is meant.
     """
+    from provision.alembic.verbs.lint import lint
     from provision.errors import EXIT_DONE, EXIT_FAILED
-    from provision.migrate.lint import lint
 
     given, rest = split(words)
     span = one(rest, default="", what="target")
@@ -53,8 +53,8 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, every
 
 
 def _trace(tree: Tree, found: Linted, span: str) -> Trace:
-    from provision.migrate import scratch
-    from provision.migrate.trace import Trace, trace
+    from provision.alembic.verbs import scratch
+    from provision.alembic.verbs.trace import Trace, trace
 
     if not found.revisions:
         return Trace((), {}, is_clone=False, why="nothing is pending")

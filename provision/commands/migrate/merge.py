@@ -36,7 +36,7 @@ def command(
     rev_id: str | None,
 ) -> None:
     """Write a revision that follows several heads: those that are named, or all of them."""
-    from provision.migrate.writing import Wanted, merge
+    from provision.alembic.verbs.writing import Wanted, merge
 
     given, rest = split(words)
     chosen = open_tree(console, given, tree)

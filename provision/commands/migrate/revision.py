@@ -59,7 +59,7 @@ def command(  # noqa: PLR0913  # Alembic's options
     With --autogenerate it holds what differs between the models of env.py and the database, which has to be at head;
     that needs the server. When nothing differs, no file is written.
     """
-    from provision.migrate.writing import Wanted, revision
+    from provision.alembic.verbs.writing import Wanted, revision
 
     given, rest = split(words)
     none(rest)

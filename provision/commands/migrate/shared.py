@@ -14,11 +14,11 @@ from provision.report.silent import Silent
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provision.migrate.moving import Decided
-    from provision.migrate.tree import Tree
+    from provision.alembic.running.ask import Written
+    from provision.alembic.tree.listing import Entry
+    from provision.alembic.verbs.moving import Decided
+    from provision.alembic.verbs.tree import Tree
     from provision.report.console import Console, Paint
-    from provision.revisions.listing import Entry
-    from provision.system.alembic.ask import Written
 
 _RELATIVE: Final = re.compile(r"-\d+(:.*)?")
 _MARK: Final = "\0"
@@ -95,7 +95,7 @@ def open_tree(console: Console, given: Path | None, name: str | None) -> Tree:
     Raises:
         provision.errors.UsageError: there is no such file or tree, or it is not clear which tree is meant.
     """
-    from provision.migrate import tree
+    from provision.alembic.verbs import tree
 
     spec = load_spec(console, given)
     found = tree.choose(spec, name)
@@ -142,7 +142,7 @@ def show_revisions(console: Console, tree: Tree, entries: Sequence[Entry], line:
 
 def carry_out(console: Console, decided: Decided, verb: str) -> int:
     """Make a move that was decided, tell what became of it, and where the next apply goes."""
-    from provision.migrate.moving import move, next_apply
+    from provision.alembic.verbs.moving import move, next_apply
     from provision.report.progress import told
 
     if decided.plan.is_empty:

@@ -29,7 +29,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     FROM:TO needs no server. A revision that reads from the database cannot be rendered: it is named, with the reason,
     and the exit code is 1 then.
     """
-    from provision.migrate.sql import between
+    from provision.alembic.verbs.sql import between
     from provision.report.migration_documents import rendered
     from provision.report.sql import lines
 

@@ -26,7 +26,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, purge
 
     Several targets are several heads. Rows on other branches stay, unless --purge takes them away.
     """
-    from provision.migrate.moving import stamp
+    from provision.alembic.verbs.moving import stamp
 
     given, rest = split(words)
     if not rest:

@@ -10,7 +10,7 @@ from provision.commands.migrate.shared import MigrateCommand, none, on_a_tree, o
 from provision.commands.options import json_option, pass_console, switches
 
 if TYPE_CHECKING:
-    from provision.migrate.law import Law
+    from provision.alembic.verbs.law import Law
     from provision.report.console import Console
 
 
@@ -24,8 +24,8 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
 
     The declared database is only read. The scratch databases are dropped at the end. Exits with 1 when a law is broken.
     """
+    from provision.alembic.verbs import laws, scratch
     from provision.errors import EXIT_DONE, EXIT_FAILED
-    from provision.migrate import laws, scratch
     from provision.report import laws as report
     from provision.report.errors import complete
     from provision.report.words import place

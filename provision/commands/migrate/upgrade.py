@@ -26,7 +26,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     TARGET is a revision or the beginning of one, head, heads, branch@head, or steps like +1; without it, the target of
     the spec. What is beyond it stays.
     """
-    from provision.migrate.moving import upgrade
+    from provision.alembic.verbs.moving import upgrade
 
     given, rest = split(words)
     target = one(rest, default="", what="target")

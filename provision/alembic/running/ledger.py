@@ -1,0 +1,130 @@
+"""Writes the ledger while a tree is migrated: the hash of each file, as soon as the version table says it is applied.
+
+A ledger is never the reason why a migration fails, nor why one waits: what cannot be written is told once, and then the
+revision is not known. So it is after a ``kill -9`` between a revision's commit and its row.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import provision
+from provision.alembic.running.events import MigrationEvent
+from provision.alembic.tree import ledger, version_table
+from provision.alembic.tree.source import digest
+from provision.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from provision.alembic.running.lock import LockConnection
+    from provision.alembic.tree import Graph, Revision
+    from provision.spec.model import Migrations
+
+_EVERY = 0.5
+
+_FORGET = f"""
+DELETE FROM {ledger.TABLE}
+WHERE version_table = {ledger.KEY} AND revision <> ALL (%(applied)s::text[]) AND sha256 <> '{ledger.OTHER_TABLE}'
+"""  # noqa: S608
+_NOTE = f"""
+WITH gone AS ({_FORGET})
+INSERT INTO {ledger.TABLE} (version_table, revision, sha256, applied_at, provision_version)
+SELECT {ledger.KEY}, revision, sha256, clock_timestamp(), %(version)s
+FROM unnest(%(revisions)s::text[], %(hashes)s::text[]) AS t (revision, sha256)
+ON CONFLICT (version_table, revision) DO UPDATE
+SET sha256 = excluded.sha256, applied_at = excluded.applied_at, provision_version = excluded.provision_version
+"""  # noqa: S608
+
+_NOTE_TABLES = f"""
+DELETE FROM {ledger.TABLE} WHERE version_table = {ledger.KEY} AND sha256 = '{ledger.OTHER_TABLE}' AND %(all)s;
+INSERT INTO {ledger.TABLE} (version_table, revision, sha256, applied_at, provision_version)
+SELECT {ledger.KEY}, name, '{ledger.OTHER_TABLE}', clock_timestamp(), %(version)s
+FROM unnest(%(tables)s::text[]) AS t (name)
+ON CONFLICT DO NOTHING
+"""  # noqa: S608
+
+
+class Ledger:
+    """The ledger of one tree in one run; ``lock`` is the connection that holds the lock.
+
+    A stamp (``runs`` is false) makes nothing known: no file was applied.
+    """
+
+    def __init__(
+        self,
+        tree: Migrations,
+        graph: Graph,
+        lock: LockConnection,
+        on_event: Callable[[MigrationEvent], None],
+        *,
+        runs: bool = True,
+    ) -> None:
+        self._runs = runs
+        self._tree, self._graph, self._lock, self._on_event = tree, graph, lock, on_event
+        self._is_open = False
+        self._before: set[str] = set()
+        self._noted: set[str] = set()
+        self._noted_at = time.monotonic()
+
+    def open(self, rows: Sequence[str]) -> None:
+        """Make the table where it is missing, and forget what is not applied: a run that was killed may have left it.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        if not self._tree.ledger:
+            return
+        self._before = self._graph.ancestors([row for row in rows if row in self._graph])
+        is_there = self._lock.rows(f"SELECT {ledger.IS_THERE}") == [(True,)]
+        if not is_there and not self._runs:
+            return
+        self._is_open = (is_there or self._write(ledger.CREATE)) and self._write(_FORGET, applied=list(self._before))
+
+    def note_now_and_then(self) -> None:
+        """Do as :meth:`note`, but not for each of many quick revisions: that would take as long as they do."""
+        if time.monotonic() - self._noted_at >= _EVERY:
+            self.note()
+
+    def note(self) -> None:
+        """Bring the ledger to what the version table says now; without a connection nothing is written."""
+        if not self._is_open:
+            return
+        self._noted_at = time.monotonic()
+        with suppress(UnavailableError):
+            rows = version_table.read_rows(self._tree, self._lock) or ()
+            applied = self._graph.ancestors([row for row in rows if row in self._graph])
+            new = [self._graph[name] for name in sorted(applied - self._before - self._noted) if self._runs]
+            if not new and self._before <= applied:
+                return
+            seen = [each for each in new if _is_as_read(each)]
+            self._is_open = self._write(
+                _NOTE,
+                applied=list(applied),
+                revisions=[each.id for each in seen],
+                hashes=[each.sha256 for each in seen],
+                version=provision.__version__,
+            )
+            self._noted |= {each.id for each in new}
+
+    def note_tables(self, tables: Sequence[str], *, ended: bool) -> None:
+        """Note the other version tables that ``env.py`` kept; a run that ``ended`` well has shown all of them."""
+        if self._is_open:
+            self._write(_NOTE_TABLES, tables=list(tables), all=ended, version=provision.__version__)
+
+    def _write(self, sql: str, **values: object) -> bool:
+        key = ledger.key(self._tree, version_table.table_name(self._tree))
+        refusal = self._lock.write(sql, {**key, **values} if values else ())
+        if refusal is not None:
+            self._on_event(MigrationEvent("unrecorded", refusal))
+        return refusal is None
+
+
+def _is_as_read(revision: Revision) -> bool:
+    """Tell whether a file is still what was planned: one that was edited meanwhile ran as nobody knows what."""
+    try:
+        return digest(revision.path.read_bytes()) == revision.sha256
+    except OSError:
+        return False

@@ -1,0 +1,188 @@
+"""The child process that runs Alembic, seen from our side: started early, asked once, listened to, ended for certain.
+
+It is started before the server is up, because importing Alembic and the driver takes longer than most of what is
+waited for. It leads a session of its own, so that Ctrl-C reaches only us and we decide what becomes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import provision
+from provision.alembic.child.fill import PLACE
+from provision.errors import StepFailedError
+from provision.spec.masking import is_secret_key
+from provision.system import no_commands, processes
+from provision.system.libpq import VARIABLES, without
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provision.spec.model import Migrations
+
+PROGRAM = Path(provision.__file__).parent / "alembic" / "child" / "__main__.py"
+CHILD_NAME = "provision migration"
+"""What the sessions of a child are called on the server (libpq reads PGAPPNAME)."""
+ASKING_NAME = "provision question"
+"""The same for a child that migrates nothing. It holds no lock, and whoever migrates lets it be."""
+
+_TAIL = 8192
+_GRACE = 5.0
+
+Event = dict[str, Any]
+
+
+class OutOfTimeError(Exception):
+    """The time that the tree may take is over."""
+
+
+def environment(tree: Migrations, name: str = CHILD_NAME) -> dict[str, str]:
+    """Return our environment; a relative PYTHONPATH keeps its meaning in the child's directory.
+
+    ``name`` is what the sessions of the child are called. What the tree runs (its ``command``, the hooks of its
+    configuration) is looked for beside its own interpreter first, as in a virtual environment that is active.
+
+    What libpq reads is not part of it: with a PGHOSTADDR or a PGOPTIONS of the caller's shell, the URL that the child
+    is given would lead elsewhere, or into another session. A spec that wants such a variable says so under ``env``.
+    """
+    environment = {**without(VARIABLES), "PGAPPNAME": name}
+    if environment.get("PYTHONPATH"):
+        entries = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path.cwd() / entry) for entry in entries)
+    if tree.python is not None:
+        places = (str(tree.python.parent), environment.get("PATH", os.defpath))
+        environment["PATH"] = os.pathsep.join(each for each in places if each)
+    return environment
+
+
+class Child:
+    """One child process: it imports what it needs, serves one request, and ends."""
+
+    def __init__(self, process: processes.Popen[bytes], python: str, log: Any) -> None:
+        self.python = python
+        self._process = process
+        self._stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # both are pipes
+        self._stdout: IO[bytes] = process.stdout  # type: ignore[assignment]
+        self._log = log
+        self._unread = b""
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, which is also that of its session."""
+        return self._process.pid
+
+    @classmethod
+    def start(cls, tree: Migrations, cwd: Path, name: str = CHILD_NAME) -> Self:
+        """Start the child with the interpreter of the tree, in its directory; it needs no server yet.
+
+        Raises:
+            StepFailedError: the interpreter cannot be run.
+        """
+        python = str(tree.python or sys.executable)
+        no_commands.refuse(f"the revisions of migrations/{tree.name}: {python} was not run")
+        log = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
+        try:
+            process = processes.start(
+                (python, str(PROGRAM)),
+                stdin=processes.PIPE,
+                stdout=processes.PIPE,
+                stderr=log,
+                cwd=cwd,
+                env=environment(tree, name),
+                start_new_session=True,
+            )
+        except OSError as error:
+            log.close()
+            raise StepFailedError(
+                f"the migrations' Python interpreter cannot be run: {python}",
+                evidence=(f"{error.strerror} ({error.filename})",),
+                next_step="correct `migrations.python` in the spec: the interpreter that has the project's packages",
+            ) from None
+        return cls(process, python, log)
+
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Send the request; the pipe stays open, because the child ends when it closes."""
+        with suppress(BrokenPipeError):  # a child that is gone says why among its events
+            self._stdin.write(json.dumps(request).encode() + b"\n")
+            self._stdin.flush()
+
+    def go_on(self) -> None:
+        """Let a child go on that waits for a word of ours."""
+        with suppress(BrokenPipeError):
+            self._stdin.write(b"\n")
+            self._stdin.flush()
+
+    def has_spoken(self, within: float) -> bool:
+        """Tell whether there is an event, or the end of all, to be read; wait ``within`` seconds for it."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            return bool(self._unread or selector.select(within))
+
+    def events(self, deadline: float, every: float | None = None) -> Iterator[Event]:
+        """Yield what the child says until it ends, and ``quiet`` when it has said nothing for ``every`` seconds.
+
+        Raises:
+            OutOfTimeError: ``deadline`` (of the monotonic clock) is over.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            while True:
+                line, found, rest = self._unread.partition(b"\n")
+                if found:
+                    self._unread = rest
+                    yield json.loads(line)
+                    continue
+                left = max(0.0, deadline - time.monotonic())
+                if not selector.select(left if every is None else min(every, left)):
+                    if time.monotonic() >= deadline:
+                        raise OutOfTimeError
+                    yield {"event": "quiet"}
+                    continue
+                data = os.read(self._stdout.fileno(), 65536)
+                if not data:
+                    return
+                self._unread += data
+
+    def printed(self) -> str:
+        """Return the end of what the user's code has printed."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), _TAIL, max(0, size - _TAIL)).decode(errors="replace")
+
+    def close(self, *, now: bool = True) -> int:
+        """See the child ended, with whatever it has started, and return its exit status; ``now`` gives it no time."""
+        if self._process.returncode is None:  # once it is closed, its number can be somebody else's
+            with suppress(processes.TimeoutExpired):
+                self._process.wait(0 if now else _GRACE)
+            with suppress(ProcessLookupError, PermissionError):  # it has ended, and has left nothing behind
+                os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+        self._stdout.close()
+        return self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._log.close()
+
+
+def secrets_of(tree: Migrations) -> list[str]:
+    """Return what a tree is given by variables or under names of secrets; all that its programs say is masked."""
+    values = [
+        value.reveal()
+        for given in (tree.options, tree.env, tree.x)
+        for name, value in given.items()
+        if is_secret_key(name)
+    ]
+    return [*(each for each in values if not PLACE.search(each)), *(each.reveal() for each in tree.masked)]

@@ -1,0 +1,389 @@
+"""Plan → Result: the only place where effects happen.
+
+A run observes, plans and acts until nothing is left to do. Steps that reveal more (the server was started) end a round;
+the next one observes again. The run ends with a look that finds nothing to do, or with an error: nothing is called done
+because a command exited with 0.
+"""
+
+from __future__ import annotations
+
+import os.path
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+from provision import desired as desires
+from provision import observe, runtimes
+from provision import plan as planner
+from provision.apply.effects import Performer, advise_room, explain_loss, told
+from provision.apply.starting import TIMEOUT
+from provision.errors import NotConvergedError, ProvisionError, UnavailableError
+from provision.kinds import configuration, database, file, role, settings
+from provision.model import (
+    INTERRUPTED,
+    EngineCall,
+    Outcome,
+    Plan,
+    ReloadSettings,
+    Result,
+    ServerCall,
+    WaitReady,
+    WriteFile,
+)
+from provision.runtimes import SUPERUSER
+from provision.runtimes.docker import ENGINE
+from provision.spec.parameters import MAJORS
+from provision.system import files as filesystem
+from provision.system import lock, owned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from provision.alembic.running.migrate import Migrated
+    from provision.model import Effect, Endpoint, Progress, Step
+    from provision.observe import Survey, World
+    from provision.spec.model import Spec
+
+_MOST_ROUNDS = 8
+_LOGS = "provision logs"
+GOOD = "cache/postgresql.conf"
+"""The last configuration that the server was proved to run with, below the environment's directory."""
+LOCK_TIMEOUT = TIMEOUT
+
+
+def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT) -> Result:
+    """Bring the world to what the spec of a first survey says. A result without outcomes: there was nothing to do.
+
+    A run with nothing to do takes no lock and writes nothing.
+
+    Raises:
+        ProvisionError: a step failed, was refused, or the world does not converge.
+        LockedError: another run holds the environment for longer than ``lock_timeout`` seconds.
+    """
+    started = time.monotonic()
+    if first.plan.is_empty:
+        freshen(first.world)
+        planner.insist(first.plan)
+        return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks, first.endpoint)
+    spec, run = first.spec, Run(progress, lock_timeout=lock_timeout)
+    with closing(run.performer(first.world)) as performer:
+        performer.start_children(first.plan)  # they load while the lock is taken and everything is seen once more
+        with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
+            run.converge(
+                lambda new: observe.survey(spec, runtime=first.runtime, wishes=first.wishes, new=new), performer
+            )
+        taken = time.monotonic() - started
+        return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint)
+
+
+def start(spec: Spec, *, progress: Progress) -> Result:
+    """Start the environment's server as it was made before."""
+    return _lifecycle(spec, lambda world: world.site.start(), progress)
+
+
+def stop(spec: Spec, *, progress: Progress) -> Result:
+    """Stop the environment's server and keep everything."""
+    return _lifecycle(spec, lambda world: world.site.stop(), progress, needs_password=False)
+
+
+def restart(spec: Spec, *, progress: Progress) -> Result:
+    """Stop and start the environment's server."""
+    return _lifecycle(spec, lambda world: world.site.restart(), progress)
+
+
+def destruction(spec: Spec, *, data: bool) -> Plan:
+    """Return what :func:`destroy` would do."""
+    return Plan(observe.world(spec, needs_password=False).site.destroy(data=data))
+
+
+def destroy(spec: Spec, *, data: bool, progress: Progress) -> Result:
+    """Remove the environment's server; its data, and what was rendered, only with ``data``."""
+    return _lifecycle(spec, lambda world: world.site.destroy(data=data), progress, needs_password=False)
+
+
+def _lifecycle(
+    spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress, *, needs_password: bool = True
+) -> Result:
+    started = time.monotonic()
+    if not steps(observe.world(spec, needs_password=needs_password)):
+        return Result((), time.monotonic() - started)
+    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+        world = observe.world(spec, needs_password=needs_password)
+        plan = Plan(tuple(steps(world)))
+        progress.planned(plan)
+        run = Run(progress)
+        with closing(Performer(world, progress)) as performer:
+            run.perform(plan, performer)
+        return Result(tuple(run.outcomes), time.monotonic() - started)
+
+
+def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
+    """Carry out a plan of migrations alone; nothing of the server is touched. None: there was nothing to migrate.
+
+    Raises:
+        ProvisionError: a step failed.
+        LockedError: another run holds the environment.
+    """
+    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+        performer = Performer(observe.world(spec), progress)
+        try:
+            progress.planned(plan)
+            performer.prepare(plan)
+            Run(progress).perform(plan, performer)
+        finally:
+            performer.close()
+        return performer.migrated
+
+
+def write(home: Path, rendered: Sequence[WriteFile]) -> tuple[Path, ...]:
+    """Write files that differ from what is there; return the paths of those.
+
+    Raises:
+        RefusedError: another user has put something into ``home``.
+    """
+    owned.keep(home)
+    changed = []
+    for each in rendered:
+        text = each.content if isinstance(each.content, str) else each.content.reveal()
+        if owned.text(each.path) != text or filesystem.mode_of(each.path) != each.mode:
+            filesystem.write_atomically(each.path, text, each.mode)
+            changed.append(each.path)
+    return tuple(changed)
+
+
+def psql(spec: Spec, arguments: Sequence[str]) -> int:
+    """Run psql on the declared database and return its exit code.
+
+    Raises:
+        UnavailableError: no server runs.
+        ProvisionError: there is no psql.
+    """
+    from provision.system.psql import run
+
+    seen = observe.world(spec)
+    site = seen.site
+    at = observe.endpoint_of(seen)
+    engine = seen.eyes.reader if site.container_name is not None else None
+    major = seen.spec.server.major
+    return run(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)
+
+
+class Run:
+    """One run: the outcomes so far, and who is told."""
+
+    def __init__(self, progress: Progress, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
+        self.progress = progress
+        self._lock_timeout = lock_timeout
+        self.outcomes: list[Outcome] = []
+        self.last = Plan(())
+        self.endpoint: Endpoint | None = None
+        self.restores = True
+        """Whether a configuration with which a server does not start is taken back."""
+
+    def converge(self, look: Callable[[bool], Survey], performer: Performer | None = None) -> None:
+        """Observe, plan and act until there is nothing left to do; ``look`` is given whether the server is new."""
+        before, is_new = Plan(()), False
+        try:
+            for _ in range(_MOST_ROUNDS):
+                survey = look(is_new)
+                is_new = survey.world.site.is_fresh
+                self._count_made(before, survey)
+                before = survey.plan
+                if survey.plan.is_empty:
+                    remember(survey.world, proved=not survey.wishes.no_restart)
+                    self.last, self.endpoint = survey.plan, survey.endpoint
+                    planner.insist(survey.plan)
+                    return
+                performer = performer.move_to(survey.world) if performer else self.performer(survey.world)
+                self._refuse_to_repeat(survey.plan)
+                self.progress.planned(survey.plan)
+                remember_engine(survey.world)
+                performer.prepare(survey.plan)
+                self.perform(survey.plan, performer)
+            raise _not_converged(survey.plan)
+        finally:
+            if performer is not None:
+                performer.close()
+
+    def _count_made(self, before: Plan, survey: Survey) -> None:
+        """Count the planned database as made where the server's first start has made it: the image does that itself."""
+        done = {outcome.step.address for outcome in self.outcomes}
+        for step in before.steps:
+            is_made = step.address.kind == database.KIND and survey.observed.get(step.address) == step.after
+            if is_made and step.address not in done:
+                self.progress.started(step)
+                self.outcomes.append(Outcome(step, 0.0))
+                self.progress.finished(self.outcomes[-1])
+
+    def performer(self, world: World) -> Performer:
+        """Return what performs the steps of this run."""
+        return Performer(world, self.progress, lock_timeout=self._lock_timeout)
+
+    def _refuse_to_repeat(self, plan: Plan) -> None:
+        done = [(outcome.step.address, outcome.step.action, outcome.step.why) for outcome in self.outcomes]
+        again = [step for step in plan.steps if step.effects and (step.address, step.action, step.why) in done]
+        if again or not any(step.effects for step in plan.steps):
+            raise _not_logged_in(again[0]) if again and again[0].address.kind == role.KIND else _not_converged(plan)
+
+    def perform(self, plan: Plan, performer: Performer) -> None:
+        """Do the steps of one round, up to the first that reveals more."""
+        for step in plan.steps:
+            if not step.effects:
+                continue
+            self._do(step, plan, performer)
+            if step.reveals:
+                return
+
+    def _do(self, step: Step, plan: Plan, performer: Performer) -> None:
+        if step.clients:
+            who = "1 connected client is" if step.clients == 1 else f"{step.clients} connected clients are"
+            self.progress.note(f"{step.action} {step.address}: {who} disconnected")
+        self.progress.started(step)
+        began = time.monotonic()
+        error: str | None = INTERRUPTED
+        revisions: Mapping[str, str] = {}
+        try:
+            performer.begin(step)
+            for effect in step.effects:
+                self._perform(effect, step, plan, performer)
+            error = None
+        except ProvisionError as failure:
+            error, revisions = failure.sentence, failure.revisions
+            raise
+        finally:
+            outcome = Outcome(step, time.monotonic() - began, error, revisions)
+            self.outcomes.append(outcome)
+            self.progress.finished(outcome)
+
+    def _perform(self, effect: Effect, step: Step, plan: Plan, performer: Performer) -> None:
+        try:
+            told(effect, performer)
+        except ProvisionError as failure:
+            advise_room(failure, performer.world)
+            explain_loss(failure, performer.world)
+            of_settings = isinstance(effect, ReloadSettings | WaitReady | ServerCall)
+            if self.restores and (of_settings or step.address.kind == settings.KIND):
+                _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
+            raise
+
+
+def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionError, *, restarted: bool) -> None:
+    """Put the last good configuration back when the new one does not work, and have the server run with it.
+
+    A server that refused to read the new one still runs with what it had.
+    """
+    old, new = _last_good(plan, performer.world)
+    if old is None or new is None or old.content == new.content:
+        return
+    ground = performer.world.site.ground(starting=False)
+    performer.perform(WriteFile(old.path, old.content, old.mode))
+    with suppress(ProvisionError, ValueError):
+        for effect in ground.publish:
+            performer.perform(_as_before(effect, old, new))
+        again = ground.restart if restarted else (ReloadSettings(configuration.parse(str(old.content))),)
+        for effect in again:
+            performer.perform(effect)
+        failure.undone = tuple([str(step.address) for step in plan.steps if step.after == new])
+        said = failure.evidence
+        failure.evidence = (*said, "the last good configuration is back, and the server runs with it")
+        if failure.next_step in (performer.world.site.log_command, _LOGS) and _is_told(said):
+            failure.next_step = _correction(performer.world.spec.path, old, new, said)
+
+
+def _is_told(said: Sequence[str]) -> bool:
+    """Tell whether the reason is there already: errors of the file, or the last words of a server that ended."""
+    return any("FATAL" in line or "PANIC" in line or line.startswith("line ") for line in said)
+
+
+def _correction(path: Path, old: file.File, new: file.File, said: Sequence[str]) -> str:
+    """Return what to do about a configuration that did not work: the settings that changed, where the spec has them."""
+    from provision.kinds import blame
+
+    names = blame.suspects(str(old.content), str(new.content), said)
+    places = blame.places(names, os.path.relpath(path), filesystem.read_text(path) or "")
+    return f"correct {' or '.join(places)}, then: provision apply SPEC"
+
+
+def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | None]:
+    """Return the last configuration that a server was proved to run with, and the one that it shall have.
+
+    It is kept from run to run: after a ``kill -9`` what stands in its place may be the one that does not work.
+    """
+    wanted = next((each for each in world.files if _is_configuration(each.path.name)), None)
+    if wanted is None:
+        return None, None
+    new = file.File(wanted.path, wanted.content, wanted.mode)
+    text = owned.text(world.spec.home / GOOD)
+    if text is not None:
+        return file.File(wanted.path, text, wanted.mode), new
+    step = next((each for each in plan.steps if each.after == new), None)
+    return (step.before if step is not None and isinstance(step.before, file.File) else None), new
+
+
+def _is_configuration(name: str) -> bool:
+    return name.endswith(".conf")
+
+
+def _as_before(effect: Effect, old: file.File, new: file.File) -> Effect:
+    """Return an effect that publishes the new configuration as one that publishes the old."""
+    if not isinstance(effect, EngineCall) or "files" not in effect.body:
+        return effect
+    published = {
+        path: (old.content if content == new.content else content, mode)
+        for path, (content, mode) in effect.body["files"].items()
+    }
+    return EngineCall(effect.operation, effect.target, {**effect.body, "files": published})
+
+
+def _not_logged_in(step: Step) -> UnavailableError:
+    words = step.before.login if isinstance(step.before, role.Role) else ""
+    return UnavailableError(
+        f"the login of {step.address.name!r} is still refused, although its password was set through the local socket",
+        evidence=[words, "so another server answers there, or something between here and this server refuses it"],
+        next_step="provision status SPEC   # where it is looked for; set another `server.port` if somebody else has it",
+    )
+
+
+def _not_converged(plan: Plan) -> NotConvergedError:
+    lines = [f"{step.address}: {step.action}" + "".join(f"; {why}" for why in step.why) for step in plan.steps]
+    return NotConvergedError(
+        "every step was done, and the server still differs from the spec", evidence=lines, next_step="provision plan"
+    )
+
+
+def freshen(world: World) -> None:
+    """Narrow directories and keep the caches after a run that had nothing else to do; where it may write that."""
+    with suppress(ProvisionError):
+        owned.keep(world.spec.home)
+        remember(world)
+
+
+def remember(world: World, *, proved: bool = False) -> None:
+    """Keep what was rendered and read for the next run; these are caches and say nothing about the server.
+
+    ``proved``: the server was started with, or has read, all of the configuration.
+    """
+    remember_engine(world)
+    texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.spec.home / name))}
+    memo = desires.memo(world.spec, world.inputs, texts)
+    if memo != world.inputs.memo:
+        filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
+    world.trees.remember()
+    if world.spec.server.major not in MAJORS:
+        from provision.system import catalogue
+
+        catalogue.remember(world.spec, runtimes.load(world.runtime).identity(world.spec, world.eyes))
+    name, path = world.spec.server.user, world.spec.home / SUPERUSER
+    if world.site.is_ours and owned.text(path) != name:
+        filesystem.write_atomically(path, name, 0o644)
+    wanted = next((each for each in world.files if _is_configuration(each.path.name)), None)
+    if proved and wanted is not None and owned.text(world.spec.home / GOOD) != wanted.content:
+        filesystem.write_atomically(world.spec.home / GOOD, str(wanted.content), wanted.mode)
+
+
+def remember_engine(world: World) -> None:
+    """Keep at which socket the engine was found; one that the user names is named the next time too."""
+    address, path = world.eyes.address, world.spec.home / ENGINE
+    if world.runtime == "docker" and not address.is_named and owned.text(path) != address.url:
+        filesystem.write_atomically(path, address.url, 0o644)

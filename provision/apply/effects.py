@@ -1,0 +1,350 @@
+"""Effect → the world: one method for each kind of effect, and what has to be kept between them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import partial, singledispatchmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.apply.starting import TIMEOUT, Starting
+from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError
+from provision.kinds import role
+from provision.kinds.database import MAINTENANCE
+from provision.model import (
+    Action,
+    ChangeDirectory,
+    CheckData,
+    CompareOutput,
+    CopyPath,
+    Effect,
+    EndSessions,
+    EngineCall,
+    HoldWrites,
+    MakeDirectory,
+    Migrate,
+    MovePath,
+    ReadSettings,
+    ReloadSettings,
+    RemovePath,
+    RunLocalSql,
+    RunProgram,
+    RunSql,
+    ServerCall,
+    WaitReady,
+    WriteFile,
+)
+from provision.observe import explain
+from provision.runtimes import phases
+from provision.system import files, postgres
+from provision.system.postgres import UNLOGGED
+
+if TYPE_CHECKING:
+    from provision.alembic.running.migrate import Migrated, MigrationEvent
+    from provision.alembic.running.process import Child
+    from provision.model import Endpoint, Plan, Progress, Step
+    from provision.observe import World
+    from provision.system.engine_calls import Engine
+    from provision.system.fence import Fence
+
+_NO_ROOM = "No space left on device"
+
+
+class Performer:
+    """Performs the effects of one run in one world."""
+
+    def __init__(self, world: World, progress: Progress, *, lock_timeout: float = TIMEOUT) -> None:
+        self.world = world
+        self.migrated: Migrated | None = None
+        """What the last migration did."""
+        self._progress = progress
+        self._engine: Engine | None = None
+        self._children: dict[str, Child] = {}
+        self._told_user = False
+        self._starts = True
+        self._fence: Fence | None = None
+        self._starting = Starting(lambda: self.engine, self.perform, progress, lock_timeout)
+
+    def move_to(self, world: World) -> Performer:
+        """Go on in the same world as it was seen later."""
+        self.world = world
+        return self
+
+    def prepare(self, plan: Plan) -> None:
+        """Get ready for the steps of a round."""
+        self._starts = any(
+            step.effects and step.address.kind in ("container", "process") and step.action is not Action.UPDATE
+            for step in plan.steps
+        )
+        self.start_children(plan)
+
+    def start_children(self, plan: Plan) -> None:
+        """Start what takes long to load and will be needed: while the server comes up, Alembic is imported."""
+        from provision.alembic.running.process import Child
+
+        for step in plan.steps:
+            for effect in step.effects:
+                if isinstance(effect, Migrate) and effect.name not in self._children:
+                    tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
+                    if not tree.command:
+                        cwd = self.world.trees.location(effect.name).cwd
+                        self._children[effect.name] = Child.start(tree, cwd)
+
+    def begin(self, step: Step) -> None:
+        """Before a step that starts the server, keep other runs off its data.
+
+        Raises:
+            ProvisionError: another server has what it takes.
+        """
+        self._starting.begin(step, self.world.site)
+
+    def close(self) -> None:
+        """End what was started early and not needed, and let go whom we held back."""
+        self._starting.release()
+        if self._fence is not None:
+            self._fence.close()
+            self._fence = None
+        while self._children:
+            self._children.popitem()[1].close()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that the world was seen with."""
+        if self._engine is None:
+            from provision.system.engine_calls import Engine
+
+            self._engine = Engine(self.world.eyes.address, self.world.eyes.engine_program)
+        return self._engine
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the server is reached: where it will be, or where it is now if it is not started in this round."""
+        site, password = self.world.site, self.world.inputs.password
+        return (None if self._starts else site.endpoint(password)) or site.target(password)
+
+    @singledispatchmethod
+    def perform(self, effect: Effect) -> None:
+        """Perform one effect.
+
+        Raises:
+            ProvisionError: it failed, with the evidence.
+        """
+        message = f"there is no way to perform {type(effect).__name__}"
+        raise NotImplementedError(message)
+
+    @perform.register
+    def _(self, effect: WriteFile) -> None:
+        text = effect.content if isinstance(effect.content, str) else effect.content.reveal()
+        files.write_atomically(effect.path, text, effect.mode)
+
+    @perform.register
+    def _(self, effect: MakeDirectory) -> None:
+        if effect.record is None:
+            files.make_directory(effect.path, effect.mode)
+        else:
+            files.make_own_directory(effect.path, effect.mode, effect.record)
+
+    @perform.register
+    def _(self, effect: RemovePath) -> None:
+        files.remove(effect.path)
+
+    @perform.register
+    def _(self, effect: CopyPath) -> None:
+        if effect.trees:
+            files.copy_trees(effect.source, effect.path, effect.trees)
+        else:
+            files.copy(effect.source, effect.path)
+
+    @perform.register
+    def _(self, effect: MovePath) -> None:
+        files.move(effect.source, effect.path, if_there=effect.if_there)
+
+    @perform.register
+    def _(self, effect: ServerCall) -> None:
+        from provision.system import servers
+
+        if effect.operation == "start" and effect.user is not None and not self._told_user:
+            self._told_user = True
+            self._progress.note(
+                f"the server runs as the system user {effect.user!r}: PostgreSQL refuses to run as root"
+            )
+        if effect.operation == "initialise":
+            self._progress.detail("initialising the data directory")
+        password = self.world.inputs.password
+        self._starting.perform(effect, self.world.site, lambda: servers.perform(effect, password))
+
+    @perform.register
+    def _(self, effect: EngineCall) -> None:
+        act = partial(self.engine.perform, effect, self._progress.detail)
+        self._starting.perform(effect, self.world.site, act)
+
+    @perform.register
+    def _(self, effect: CheckData) -> None:
+        from provision.runtimes.docker import contents
+        from provision.system.mounted import Mounted
+
+        look = self.world.eyes
+        try:
+            read, mounted = contents.reader(look, effect), Mounted(self.engine, effect.container, effect.target)
+            contents.check(self.world.spec, effect, read, mounted.entries)
+        except RefusedError:
+            self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
+            raise
+
+    @perform.register
+    def _(self, effect: ChangeDirectory) -> None:
+        from provision.system import throwaway
+
+        throwaway.change(effect, self.engine.client)
+
+    @perform.register
+    def _(self, effect: ReadSettings) -> None:
+        from provision.system import catalogue
+
+        catalogue.read(effect, self.engine if effect.image else None)
+        catalogue.remember(self.world.spec, effect.identity)
+
+    @perform.register
+    def _(self, effect: RunProgram) -> None:
+        from provision.system import programs
+
+        programs.run(effect, lambda: self.engine)
+
+    @perform.register
+    def _(self, effect: CompareOutput) -> None:
+        from provision.system import programs
+
+        programs.compare(effect, lambda: self.engine)
+
+    @perform.register
+    def _(self, effect: HoldWrites) -> None:
+        from provision.system.fence import Fence
+
+        if self._fence is None:
+            self._fence = Fence(self.world.site.endpoint(self.world.inputs.password) or self.endpoint)
+        for each in effect.databases:
+            if effect.large_objects:
+                self._fence.hold_large_objects(each)
+            else:
+                self._fence.hold(each)
+
+    @perform.register
+    def _(self, effect: EndSessions) -> None:
+        del effect
+        assert self._fence is not None  # noqa: S101  # no step has it that does not hold writers first
+        self._fence.end_sessions()
+
+    @perform.register
+    def _(self, effect: RunSql) -> None:
+        from provision.system import postgres
+
+        postgres.execute(self.endpoint, effect.database, effect.statements)
+
+    @perform.register
+    def _(self, effect: RunLocalSql) -> None:
+        script = role.with_verifier(effect.script, effect.password)
+        if effect.container is None:
+            from provision.system import servers
+
+            servers.local_sql(effect, script)
+            return
+        said: list[str] = []
+        for user in (effect.user, *effect.others):
+            argv = ("env", f"PGOPTIONS={UNLOGGED}", "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1",
+                    f"--username={user}", "--dbname=postgres")  # fmt: skip
+            code, output = self.engine.execute(effect.container, argv, script)
+            if code == 0:
+                return
+            said += output.splitlines()[-3:]
+        raise StepFailedError(
+            f"the server's own socket in the container {effect.container!r} refuses the change",
+            evidence=said,
+            next_step="write the superuser's name as `server.credentials.user`; "
+            f"{self.engine.program} exec -it {effect.container} psql -U NAME shows whether it is that",
+        )
+
+    @perform.register
+    def _(self, effect: ReloadSettings) -> None:
+        from provision.system.reload import reload
+
+        reload(self.endpoint, MAINTENANCE, effect.expected)
+
+    @perform.register
+    def _(self, effect: WaitReady) -> None:
+        from provision.system import readiness
+
+        if not self.world.site.is_ours:
+            readiness.wait_for_foreign(self.endpoint, effect.timeout)
+            return
+        site = self.world.site
+        try:
+            readiness.wait(
+                self.endpoint,
+                effect.timeout,
+                database=MAINTENANCE,
+                watch=site.watch(),
+                tell=self._phase,
+                log_command=site.log_command,
+            )
+        except StepFailedError:
+            for each in site.calm():
+                self.perform(each)
+            raise
+
+    @perform.register
+    def _(self, effect: Migrate) -> None:
+        from provision.alembic.running import migrate as alembic_migrate
+
+        tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
+        place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
+        child = self._children.pop(effect.name, None)
+        try:
+            self.migrated = alembic_migrate.migrate(tree, place, self.endpoint, effect, self._tell, child)
+        except UnknownRevisionError as error:
+            explain(error, self.world)
+            raise
+
+    def _phase(self, line: str) -> None:
+        """Pass on what the server is doing, by the last line of its log."""
+        if said := phases.words(line):
+            self._progress.detail(said)
+
+    def _tell(self, event: MigrationEvent) -> None:
+        tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail
+        tell(str(event))
+
+
+def told(effect: Effect, performer: Performer) -> None:
+    """Perform an effect; what the system says about a file in between is an error like any other.
+
+    Raises:
+        ProvisionError: it failed, with the evidence.
+    """
+    try:
+        performer.perform(effect)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        path = Path(os.fsdecode(error.filename))
+        raise files.failure(error, f"{path} cannot be used", path) from error
+    except Exception as error:
+        if isinstance(error, ProvisionError) or (failure := postgres.failure(error)) is None:
+            raise
+        raise failure from error
+
+
+def explain_loss(failure: ProvisionError, world: World) -> None:
+    """Say what became of a server of ours that went away, and what helps."""
+    if not failure.server_is_gone or not world.site.is_ours:
+        return
+    with suppress(ProvisionError):  # an engine that is gone, too, is told by the next look
+        found = world.site.fate()
+        failure.evidence = (*failure.evidence, *found.evidence)
+        failure.next_step = found.next_step or failure.next_step
+
+
+def advise_room(failure: ProvisionError, world: World) -> None:
+    """Say what helps when the server had no room for its data; what was done so far is gone on with."""
+    if isinstance(failure, StepFailedError) and any(_NO_ROOM in line for line in failure.evidence):
+        failure.next_step = f"make room for the data ({world.site.status.data}), then: provision apply SPEC"

@@ -1,0 +1,136 @@
+"""What a directory has → what it lacks: the spec, an Alembic environment, models, a line in ``.gitignore``.
+
+What is there stays as it is. A spec that the loader would refuse is never returned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.init import compose, environment, trees
+from provision.init.found import SPECS, Beginning, Finding, NewFile
+from provision.init.specfile import write
+from provision.spec.yaml import Scalar, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.init.found import Directory, Interpreter, Machine, Options, Tree
+    from provision.spec.yaml import Mapping as Top
+
+TEMPLATES = ("alembic.ini.j2", "env.py.j2", "models.py.j2", "provision.yml.j2", "script.py.mako")
+_IGNORED = ".provision/"
+_IGNORING = {".provision", "**/.provision", ".provision/*", ".provision/**"}
+
+
+def begin(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
+    """Return what ``init`` does in a directory; ``templates`` maps each of :data:`TEMPLATES` to its text.
+
+    Raises:
+        ProvisionError: a file that decides what is written cannot be read.
+        UsageError: what was asked for gives no valid spec.
+        RefusedError: there is no name left for a file that has to be made.
+    """
+    spec = next((name for name in SPECS if name in directory.names), None)
+    if spec is None:
+        return _begin_anew(directory, options, machine, templates)
+    found = [Finding(spec, "the spec, which stays as it is")]
+    unused = _unused(options, spec)
+    parsed = parse(directory.texts.get(spec, "").encode(errors="surrogateescape"))
+    if parsed.faults:
+        remarks = [
+            *unused,
+            f"{spec} is not a spec that can be read, and nothing is made beside it: provision validate shows why",
+        ]
+        return Beginning(None, spec, _gitignore(directory), tuple(found), tuple(remarks))
+    if parsed.top is not None and _declares_migrations(parsed.top):
+        return Beginning(None, spec, _gitignore(directory), tuple(found), unused)
+    existing, files, more, remarks, message = _environment(directory, machine, templates)
+    tree = existing[0]
+    place = f"config: {tree.config}" if tree.config else f"script_location: {tree.script}"
+    remarks = [*unused, *remarks]
+    remarks.append(f"{spec} has no migrations, and is not changed; add to it: migrations: {{{place}}}")
+    return Beginning(None, spec, (*files, *_gitignore(directory)), (*found, *more), tuple(remarks), _next(message, ()))
+
+
+def _unused(options: Options, spec: str) -> tuple[str, ...]:
+    """Return a remark on each option that would have gone into a new spec."""
+    keys = {"name": "`name`", "image": "`image` under `server`", "port": "`port` under `server`"}
+    return tuple(
+        f"--{option} was ignored, because {spec} exists: change {key} there"
+        for option, key in keys.items()
+        if getattr(options, option) is not None
+    )
+
+
+def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
+    existing, files, found, remarks, message = _environment(directory, machine, templates)
+    composed, said = compose.find(directory, machine.compose)
+    written = write(directory, options, machine, composed, existing, templates)
+    if composed and (service := composed.service):
+        found = (
+            *found,
+            Finding(service.path, f"the service {service.name}; its data is not copied: a new, empty database is made"),
+        )
+    pythons = [directory.interpreter(tree.config or tree.script) for tree in existing]
+    found = (*found, *[Finding(each.path, _interpreter(each)) for each in dict.fromkeys(pythons) if each is not None])
+    if not directory.complete:
+        remarks.append("there are more files here than were looked at: models may be missing from env.py")
+    return Beginning(
+        written.name,
+        SPECS[0],
+        (*files, *_gitignore(directory), NewFile(SPECS[0], written.text)),  # the spec last: it refers to the others
+        found,
+        (*remarks, *said, *written.remarks),
+        _next(message, written.before),
+    )
+
+
+def _declares_migrations(top: Top) -> bool:
+    _, value = top.entries.get("migrations", (None, None))
+    return value is not None and not (isinstance(value, Scalar) and value.is_null)
+
+
+def _environment(
+    directory: Directory, machine: Machine, templates: Mapping[str, str]
+) -> tuple[tuple[Tree, ...], tuple[NewFile, ...], tuple[Finding, ...], list[str], str | None]:
+    """Return the trees, the files of one that has to be made, what was found, remarks, and its first revision."""
+    existing, remarks = trees.find(directory)
+    existing = tuple(trees.above(each, directory, machine) for each in existing)
+    found = tuple(Finding(tree.config or f"{tree.script}/env.py", _words(tree)) for tree in existing)
+    if existing and any(tree.script is None or f"{tree.script}/env.py" in directory.names for tree in existing):
+        return existing, (), found, remarks, None
+    made, message, files, models, said = environment.make(directory, existing[0] if existing else None, templates)
+    return existing or (made,), files, (*found, *models), [*remarks, *said], message
+
+
+def _words(tree: Tree) -> str:
+    section = f", section {tree.section}" if tree.section != "alembic" else ""
+    place = tree.script or (f"a directory below {tree.cwd}" if tree.cwd else "a package")
+    return f"the Alembic tree in {place}{section}"
+
+
+def _interpreter(python: Interpreter) -> str:
+    packages = python.packages
+    if "alembic" in packages:
+        if not packages.intersection(environment.DRIVERS):
+            return "runs the migrations, and has no driver for PostgreSQL yet (psycopg2-binary, or psycopg[binary])"
+        return "runs the migrations"
+    return "has no Alembic, so provision's own interpreter runs the migrations"
+
+
+def _gitignore(directory: Directory) -> tuple[NewFile, ...]:
+    text = directory.texts.get(".gitignore")
+    if text is None:
+        return () if ".gitignore" in directory.names else (NewFile(".gitignore", f"{_IGNORED}\n"),)
+    if {line.strip().lstrip("/").removesuffix("/") for line in text.splitlines()} & _IGNORING:
+        return ()
+    end = "\r\n" if "\r\n" in text else "\n"
+    before = "" if not text or text.endswith("\n") else end
+    return (NewFile(".gitignore", f"{before}{_IGNORED}{end}", append=True),)
+
+
+def _next(message: str | None, first: tuple[str, ...]) -> tuple[str, ...]:
+    if message is None:
+        return (*first, "provision plan", "provision apply")
+    return (*first, "provision apply", f'provision migrate revision --autogenerate -m "{message}"', "provision apply")

@@ -1,0 +1,246 @@
+"""A project's compose file, put together: with its override, what it includes, and what a service extends.
+
+Scalars stay texts (a port is not sexagesimal here), merge keys and anchors work. What this cannot follow is collected.
+Paths become relative to the project: https://docs.docker.com/reference/compose-file/
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from provision.init import variables
+from provision.spec import dotenv, plainyaml
+from provision.spec.masking import mask_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provision.init.found import Directory
+
+NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+"""In Compose's own order."""
+_NAME = re.compile(r"(?:docker-)?compose(?P<variant>[.-][\w.-]+)?\.ya?ml")
+_OVERRIDE = re.compile(r"(?:docker-)?compose\.override\.ya?ml")
+_VARIANTS = ("dev", "local", "develop", "development", "db", "database", "postgres", "base", "yml")
+_LATER = re.compile(r"prod|stag|test|ci\b|e2e|bench|deploy")
+_ELSEWHERE = re.compile(r"(?:^|/)(?:tests?|examples?|docs?|samples?|e2e)/")
+_DEEPEST = 5
+
+
+class ComposeError(Exception):
+    """A file is not YAML; the text says where."""
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers = {"<": [("tag:yaml.org,2002:merge", re.compile(r"^<<$"))]}  # noqa: RUF012  # PyYAML's
+
+
+def _untagged(loader: Any, _suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return node.value
+    return loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else loader.construct_mapping(node)
+
+
+_Loader.add_multi_constructor("!", _untagged)
+
+
+def candidates(directory: Directory) -> list[str]:
+    """Return the compose files of a project, the likeliest first: those of Compose's own names, near the top."""
+
+    def rank(path: str) -> tuple[object, ...]:
+        folder, _, name = path.rpartition("/")
+        variant = (_NAME.fullmatch(name) or {"variant": ""})["variant"] or ""
+        known = next((at for at, word in enumerate(_VARIANTS) if word in variant), len(_VARIANTS))
+        is_later = _LATER.search(variant) is not None
+        order = NAMES.index(name) if name in NAMES else 0
+        return (
+            _ELSEWHERE.search(path) is not None,
+            is_later,
+            folder.count("/") + bool(folder),
+            bool(variant),
+            known,
+            order,
+            path,
+        )
+
+    found = [path for path in directory.texts if _NAME.fullmatch(path.rpartition("/")[2])]
+    found = [path for path in found if not _OVERRIDE.fullmatch(path.rpartition("/")[2])]
+    firsts: dict[tuple[str, bool], str] = {}
+    for path in sorted(found, key=rank):  # Compose takes one of its four names in a directory
+        folder, _, name = path.rpartition("/")
+        firsts.setdefault((folder if name in NAMES else path, name in NAMES), path)
+    return list(firsts.values())
+
+
+class Files:
+    """Reads the files of one project."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self.unfollowed: dict[str, None] = {}
+        """What only Compose itself follows: a file that was not read, and the tags ``!reset`` and ``!override``."""
+
+    def known(self, path: str) -> Mapping[str, str]:
+        """Return the variables of the ``.env`` file that Compose reads for a file."""
+        return dotenv.read(self._directory.texts.get(inside(path, ".env"), ""))
+
+    def load(self, path: str) -> Mapping[str, Any]:
+        """Return what a file has with its override; every service has all that it extends.
+
+        ``<bases>`` are the services that another one in the same file extends; they are left out.
+
+        Raises:
+            ComposeError: one is not YAML.
+        """
+        content = self._whole(path, 0)
+        for name in self.parts(path)[1:]:
+            content = merged(content, self._read(name))
+        services = {
+            name: self._extended(each, content, path, 0)
+            for name, each in mapping(content.get("services")).items()
+            if isinstance(each, dict)
+        }
+        named = (_base(each) for each in mapping(content.get("services")).values())
+        bases = {base for base, file in named if base and not file}
+        return {
+            **content,
+            "services": {name: each for name, each in services.items() if name not in bases},
+            "<bases>": bases,
+        }
+
+    def parts(self, path: str) -> list[str]:
+        """Return the files that Compose reads for one: itself, and its override, which only its own names have."""
+        folder, _, own = path.rpartition("/")
+        beside = (name for name in sorted(self._directory.texts) if name.rpartition("/")[0] == folder)
+        overrides = [name for name in beside if own in NAMES and _OVERRIDE.fullmatch(name.rpartition("/")[2])]
+        return [path, *overrides[:1]]
+
+    def _read(self, path: str) -> dict[str, Any]:
+        text = self._directory.texts[path]
+        self.unfollowed.update(dict.fromkeys(sorted(re.findall(r"!(?:reset|override)\b", text))))
+        try:
+            plainyaml.check(text)
+            content = mapping(yaml.load(text, Loader=_Loader))  # noqa: S506  # a safe one
+        except (yaml.YAMLError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+            why = getattr(error, "problem", None) or str(error).partition("\n")[0]
+            raise ComposeError(f"{place}: not YAML ({why}), so nothing was taken from it") from None
+        services = {
+            name: {"<path>": path, **each} if isinstance(each, dict) else each
+            for name, each in mapping(content.get("services")).items()
+        }
+        secrets = {name: {"<path>": path, **mapping(each)} for name, each in mapping(content.get("secrets")).items()}
+        return {**content, "services": services, "secrets": secrets}
+
+    def _whole(self, path: str, depth: int) -> Mapping[str, Any]:
+        """Return a file together with those that it includes."""
+        content: Mapping[str, Any] = self._read(path)
+        for each in items(content.get("include")) if depth < _DEEPEST else ():
+            below: Mapping[str, Any] = {}
+            for name in items(mapping(each).get("path") if isinstance(each, dict) else each):
+                place = self._place(path, text(name))
+                if place not in self._directory.texts:
+                    self._unfollow(f"the file {text(name)}, which {path} includes")
+                    continue
+                below = merged(below, self._whole(place, depth + 1))
+            content = merged(below, content)
+        return content
+
+    def _extended(
+        self, service: Mapping[str, Any], content: Mapping[str, Any], path: str, depth: int
+    ) -> dict[str, Any]:
+        name, file = _base(service)
+        if not name or depth > _DEEPEST:
+            return dict(service)
+        where, source = path, content
+        if file:
+            where = self._place(text(service.get("<path>")) or path, file)
+            if where not in self._directory.texts:
+                self._unfollow(f"the file {file}, which {path} extends")
+                return dict(service)
+            source = self._read(where)
+        base = mapping(mapping(source.get("services")).get(name))
+        if not base:
+            self._unfollow(f"the service {name} of {where}, which {path} extends")
+            return dict(service)
+        return combined(self._extended(base, source, where, depth + 1), service)
+
+    def _unfollow(self, what: str) -> None:
+        self.unfollowed[mask_text(what)] = None  # the address of a repository can have a password
+
+    def _place(self, path: str, name: str) -> str:
+        try:
+            return inside(path, variables.plain(name, self.known(path)))
+        except LookupError:
+            return name
+
+
+def inside(path: str, name: str) -> str:
+    """Return a path that a compose file names, relative to the project."""
+    return os.path.normpath(os.path.join(path.rpartition("/")[0], name))  # noqa: PTH118  # it is text
+
+
+def _base(service: Any) -> tuple[str, str]:
+    """Return the service that one extends, and its file; none where it is in the same one."""
+    extends = mapping(service).get("extends")
+    if isinstance(extends, dict):
+        return text(extends.get("service")), text(extends.get("file"))
+    return text(extends), ""
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Compose makes of two files, as far as it is looked at here."""
+    services = dict(mapping(below.get("services")))
+    for name, each in mapping(above.get("services")).items():
+        services[name] = combined(mapping(services.get(name)), mapping(each)) if name in services else each
+    secrets = {**mapping(below.get("secrets")), **mapping(above.get("secrets"))}
+    volumes = {**mapping(below.get("volumes")), **mapping(above.get("volumes"))}
+    return {**below, **above, "services": services, "secrets": secrets, "volumes": volumes}
+
+
+def combined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a service with what another file says of it; entries of its lists remember where they are from."""
+    return {
+        **old,
+        **new,
+        "environment": {**assigned(old.get("environment")), **assigned(new.get("environment"))},
+        **{key: [*_placed(old, key), *_placed(new, key)] for key in ("ports", "env_file", "volumes", "secrets")},
+    }
+
+
+def _placed(service: Mapping[str, Any], key: str) -> Iterator[Any]:
+    for each in items(service.get(key)):
+        yield each if isinstance(each, tuple) else (text(service.get("<path>")), each)
+
+
+def placed(service: Mapping[str, Any], key: str, path: str) -> list[tuple[str, Any]]:
+    """Return the entries of a list of a service, each with the file that it is from."""
+    return [(place or path, each) for place, each in _placed(service, key)]
+
+
+def assigned(environment: Any) -> Mapping[str, Any]:
+    """Return variables as a mapping, which they need not be; one without a value has an empty text."""
+    if not isinstance(environment, list):
+        return mapping(environment)
+    pairs = [text(item).partition("=") for item in environment]
+    return {key: value if sign else "" for key, sign, value in pairs}
+
+
+def items(value: Any) -> list[Any]:
+    """Return a list, also of what stands alone."""
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return a mapping, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: Any) -> str:
+    """Return a text, an empty one for anything else; the Compose plugin has some as booleans."""
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else ""

@@ -1,0 +1,155 @@
+"""The values: a directory as it was read, what was found in it, and what a beginning adds to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from provision.alembic.tree.urls import Ways
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SPECS = ("provision.yml", "provision.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python of a virtual environment: its path in the project, and the top-level packages installed in it."""
+
+    path: str
+    packages: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A project's directory. Paths are relative to it, with ``/``.
+
+    ``texts`` are the files that can matter, ``names`` all files and directories that were seen, ``environ`` the
+    environment's variables.
+    """
+
+    path: Path
+    texts: Mapping[str, str] = field(repr=False)
+    names: frozenset[str]
+    environ: Mapping[str, str] = field(repr=False)
+    interpreters: tuple[Interpreter, ...] = ()
+    complete: bool = True
+    """Whether all of it was seen."""
+
+    def interpreter(self, config: str | None = None) -> Interpreter | None:
+        """Return the Python nearest to a configuration, one with Alembic first."""
+
+        def fits(each: Interpreter) -> tuple[bool, bool, int]:
+            place = each.path.rpartition("/bin/")[0].rpartition("/")[0]
+            return "alembic" in each.packages, f"{config or ''}/".startswith(f"{place}/" if place else ""), len(place)
+
+        return max(self.interpreters, key=fits, default=None)
+
+
+class Machine(Protocol):
+    """What only this machine can tell."""
+
+    def listener(self, port: int) -> str | None:
+        """Return who listens on a port of 127.0.0.1, in words; None where it is free."""
+
+    def exists(self, path: Path) -> bool:
+        """Tell whether there is a file at a path, which may be outside of the project."""
+
+    def compose(self, paths: Sequence[str]) -> Mapping[str, Any] | str:
+        """Return the Compose plugin's model of a compose file with its override, or why there is none, in words."""
+
+    def is_ignored(self, path: str) -> bool:
+        """Tell whether Git ignores a file of the project."""
+
+    def image(self) -> tuple[str, str | None]:
+        """Return the image to begin with, and what there is to say about that choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was said on the command line."""
+
+    name: str | None = None
+    image: str | None = None
+    port: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file to make, or with ``append`` lines to add at the end of one."""
+
+    path: str
+    text: str
+    append: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was there: the file, and what it is in a few words."""
+
+    path: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """An Alembic tree that is there. ``script`` is its directory, None where only an import could tell.
+
+    ``cwd`` is the directory that its relative paths start in, None where that is its configuration's. ``ways`` say how
+    ``env.py`` gets the URL. ``is_multiple``: it migrates several databases, which one spec does not have.
+    """
+
+    name: str
+    config: str | None
+    section: str
+    script: str | None
+    cwd: str | None = None
+    target: str = "head"
+    ways: Ways = field(default_factory=Ways)
+    version_table: str | None = None
+    version_table_schema: str | None = None
+    is_multiple: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The PostgreSQL of a compose file, as texts for a spec: ``${NAME}`` in them is a variable, ``$$`` is a ``$``.
+
+    ``password`` is a variable, with its default, or ``file`` the path of a file; a password itself is never kept.
+    """
+
+    path: str
+    name: str
+    image: str | None = None
+    port: str | None = None
+    user: str | None = None
+    database: str | None = None
+    password: str | None = None
+    file: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    initdb: tuple[str, ...] = ()
+    resources: tuple[tuple[str, str], ...] = ()
+    env_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """A compose file: its PostgreSQL, and the names that it gives to its project and containers."""
+
+    path: str
+    service: Service | None = None
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What ``init`` does: the environment's name, files to write, what was found, remarks, commands to go on with."""
+
+    name: str | None
+    spec: str
+    files: tuple[NewFile, ...]
+    found: tuple[Finding, ...]
+    remarks: tuple[str, ...] = field(default=())
+    next: tuple[str, ...] = field(default=())

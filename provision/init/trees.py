@@ -1,0 +1,202 @@
+"""The Alembic trees that are there: from ``alembic.ini``, ``pyproject.toml``, or an ``env.py`` alone."""
+
+from __future__ import annotations
+
+import configparser
+import os.path
+import re
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from provision.alembic.tree import locate
+from provision.errors import MigrationsError
+from provision.init import tree
+from provision.init.found import Tree
+from provision.spec.model import Migrations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provision.init.found import Directory, Machine
+
+INI = "alembic.ini"
+_TOML = "pyproject.toml"
+_LOCATION = "script_location"
+_TIMEOUT = 900.0
+_NOWHERE = Path("/")
+
+
+def find(directory: Directory) -> tuple[tuple[Tree, ...], list[str]]:
+    """Return the trees that one spec can have, and remarks on the others.
+
+    Raises:
+        MigrationsError: a configuration is there and cannot be read, or does not say where the migrations are.
+    """
+    remarks: list[str] = []
+    configs = sorted(_configs(directory), key=lambda path: (path.count("/"), path.endswith(_TOML), path))
+    found = [each for path in configs[:1] for each in _trees(path, directory)]
+    for path in configs[1:]:
+        found += _beside(path, found, directory, remarks)
+    if not configs:
+        bare = sorted((path.count("/"), _parent(path)) for path in directory.texts if _is_bare(path, directory))
+        found = [Tree("alembic", None, "alembic", place) for _, place in bare[:1]]
+        remarks += [f"{place}/env.py is not in the spec, which has the tree in {bare[0][1]}" for _, place in bare[1:]]
+    described = [tree.described(each, directory, remarks) for each in found]
+    return tuple(_named(described)), remarks
+
+
+def _configs(directory: Directory) -> Iterator[str]:
+    """Yield the files that say where a tree is: where both are in one directory, the one that Alembic listens to."""
+    for path, text in directory.texts.items():
+        if re.search(r"(?:^|/)(?:tests?|testing|examples?|docs?)/", path):
+            continue
+        name, beside = PurePosixPath(path).name, _join(_parent(path), _TOML)
+        if name == _TOML:
+            is_alone = "[tool.alembic]" in text and _join(_parent(path), INI) not in directory.texts
+            is_config = is_alone or _is_toml(text)
+        else:
+            is_config = name == INI and not _is_toml(directory.texts.get(beside, ""))
+        if is_config:
+            yield path
+
+
+def _is_toml(text: str) -> bool:
+    return re.search(rf"^\s*\[tool\.alembic\](?:[^\[]|\[(?!tool))*?^\s*{_LOCATION}\s*=", text, re.MULTILINE) is not None
+
+
+def _is_bare(path: str, directory: Directory) -> bool:
+    here = PurePosixPath(path).parent
+    beside = {str(here / "versions"), str(here / "script.py.mako")} & directory.names
+    return PurePosixPath(path).name == "env.py" and bool(beside) and "alembic" in directory.texts[path]
+
+
+def _beside(path: str, found: list[Tree], directory: Directory, remarks: list[str]) -> list[Tree]:
+    """Return the trees of another configuration, where they can be migrated in one database with those found so far."""
+    try:
+        more = _trees(path, directory)
+    except MigrationsError:
+        more = []
+    tables = [_table(each, directory) for each in (*found, *more)]
+    if more and all(each.script for each in more) and len(set(tables)) == len(tables):
+        return more
+    known = {each.script for each in found}
+    if not more or {each.script for each in more} - known:
+        remarks.append(
+            f"{path} is not in the spec: its tree has the version table of another one, and so needs another server: "
+            f"provision init --directory {quote(_parent(path))} --port auto"
+        )
+    return []
+
+
+def _table(found: Tree, directory: Directory) -> tuple[str | None, str | None]:
+    described = tree.described(found, directory, [])
+    return described.version_table, described.version_table_schema
+
+
+def _trees(path: str, directory: Directory) -> list[Tree]:
+    sections = ["alembic"]
+    table: dict[str, str | None] = {}
+    if path.endswith(INI):
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read_string(directory.texts[path], path)
+        except configparser.Error as error:
+            raise MigrationsError(
+                f"{path} is not a configuration that Alembic can read",
+                evidence=str(error).splitlines(),
+                next_step="correct it, then: provision init",
+            ) from None
+        common = parser.defaults()
+        own = [
+            each for each in parser.sections() if parser.get(each, _LOCATION, fallback=None) != common.get(_LOCATION)
+        ]
+        sections = own or sections
+        table = {each: parser.get(each, "version_table", fallback=None) for each in sections}
+        here = _parent(path)
+        if not own and _LOCATION not in common and f"{here}/env.py".removeprefix("./") in directory.texts:
+            return [Tree("alembic", None, "alembic", here)]
+    found = []
+    for section in sections:
+        script, cwd = _place(path, section, directory)
+        found.append(Tree(section, path, section, script, cwd=cwd, version_table=table.get(section)))
+    return found
+
+
+def _place(path: str, section: str, directory: Directory) -> tuple[str | None, str | None]:
+    """Return the directory of a tree and the one that its relative paths start in, None where that is the file's own.
+
+    People call Alembic in the directory of the configuration, or in one above it (``alembic -c conf/alembic.ini``).
+
+    Raises:
+        MigrationsError: the configuration does not say where it is.
+    """
+    here = _parent(path)
+    above = [str(each) for each in PurePosixPath(path).parents]
+    script = _located(path, section, here, directory)
+    for cwd in above:
+        other = _located(path, section, cwd, directory)
+        if other is not None and f"{other}/env.py" in directory.names:
+            return other, None if cwd == here else cwd
+    return script, None
+
+
+def above(found: Tree, directory: Directory, machine: Machine) -> Tree:
+    """Return a tree whose location leads nowhere in the project, and somewhere from a directory above it."""
+    if found.config is None or found.script is None or f"{found.script}/env.py" in directory.names:
+        return found
+    below = os.path.relpath(found.script, _parent(found.config))
+    for parent in directory.path.parents:
+        if machine.exists(parent / below / "env.py"):
+            return replace(found, script=None, cwd=os.path.relpath(parent, directory.path))
+    return found
+
+
+def _located(path: str, section: str, cwd: str, directory: Directory) -> str | None:
+    """Return the directory of a tree, relative to the project; None where it is not in there."""
+
+    def package(text: str) -> Path:
+        name, _, below = text.partition(":")
+        wanted = "/".join((name.replace(".", "/"), *below.split(":")))
+        found = [each.removesuffix("/env.py") for each in directory.names if f"/{each}".endswith(f"/{wanted}/env.py")]
+        return directory.path / min(sorted(found), key=len, default=_NOWHERE)
+
+    asked = Migrations(
+        "",
+        None,
+        directory.path / path,
+        "head",
+        False,
+        None,
+        "",
+        None,
+        _TIMEOUT,
+        section=section,
+        cwd=directory.path / cwd,
+    )
+    place = locate(asked, directory.texts[path], package).script
+    return place.relative_to(directory.path).as_posix() if place.is_relative_to(directory.path) else None
+
+
+def _named(found: list[Tree]) -> Iterator[Tree]:
+    """Give each tree a name of its own: that of its section, and of its directory where there are several files."""
+    several = len({each.config for each in found}) > 1
+    taken: set[str] = set()
+    for each in found:
+        folders = reversed(PurePosixPath(each.config or "").parts[:-1]) if several else ()
+        places = [*folders, each.section] if each.section == "alembic" else [each.section, *folders]
+        slugs = [re.sub(r"[^A-Za-z0-9_-]+", "-", place).strip("-_") or "tree" for place in places]
+        name = next(
+            name for name in (*slugs, *(f"{slugs[0]}-{number}" for number in range(2, 1000))) if name not in taken
+        )
+        taken.add(name)
+        yield replace(each, name=name)
+
+
+def _parent(path: str) -> str:
+    return str(PurePosixPath(path).parent)
+
+
+def _join(place: str, name: str) -> str:
+    return name if place == "." else f"{place}/{name}"
