@@ -41,7 +41,7 @@ test-pythons: venv ## Run the quick part of the suite on every other Python from
 	@$(BIN)/python scripts/pythons.py -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-trees: venv ## Try Alembic trees that others wrote: installed once into a cache
-	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,prefect,keystone,mistral,mlflow,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
+	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,prefect,keystone,mistral,mlflow,barbican,ironic,optuna,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
 
 lint: venv ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .

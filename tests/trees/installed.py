@@ -16,6 +16,9 @@ PACKAGES = {
     "keystone": ("keystone==30.0.0", "psycopg2-binary", "setuptools"),
     "mistral": ("mistral==23.0.0", "psycopg2-binary", "setuptools"),
     "mlflow": ("mlflow==3.17.2", "psycopg2-binary"),
+    "barbican": ("barbican==23.0.0", "psycopg2-binary", "setuptools"),
+    "ironic": ("ironic==39.0.0", "psycopg2-binary", "setuptools"),
+    "optuna": ("optuna==5.0.0", "psycopg2-binary"),
     "oldest": ("alembic==1.8.*", "sqlalchemy[asyncio]==1.4.*", "psycopg2-binary", "asyncpg"),
     "newest": ("alembic>=1.18", "sqlalchemy[asyncio]>=2.1", "psycopg[binary]"),
 }

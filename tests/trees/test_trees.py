@@ -65,7 +65,7 @@ if wanted < 2:
     run()
 """
 SPECS = Path(__file__).parent
-NAMES = ("ckan", "skypilot", "arize-phoenix", "prefect", "keystone", "mistral", "mlflow")
+NAMES = ("ckan", "skypilot", "arize-phoenix", "prefect", "keystone", "mistral", "mlflow", "barbican", "ironic", "optuna")
 
 
 def trees(name: str) -> tuple[Migrations, ...]:
