@@ -65,7 +65,18 @@ if wanted < 2:
     run()
 """
 SPECS = Path(__file__).parent
-NAMES = ("ckan", "skypilot", "arize-phoenix", "prefect", "keystone", "mistral", "mlflow", "barbican", "ironic", "optuna")
+NAMES = (
+    "ckan",
+    "skypilot",
+    "arize-phoenix",
+    "prefect",
+    "keystone",
+    "mistral",
+    "mlflow",
+    "barbican",
+    "ironic",
+    "optuna",
+)
 
 
 def trees(name: str) -> tuple[Migrations, ...]:
