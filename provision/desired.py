@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from provision import __version__, rendering, runtimes
 from provision.errors import ProvisionError
 from provision.kinds import configuration as grammar
-from provision.kinds import database, file, foreign_settings, migrations, role, server, settings
+from provision.kinds import database, file, foreign_settings, login, migrations, server, settings
 from provision.model import WriteFile
 from provision.spec.model import PasswordGenerated
 from provision.spec.parameters import canonical_name, catalogue, normalise
@@ -102,7 +102,7 @@ def inside(spec: Spec, inputs: Inputs, configuration: str | None) -> dict[Addres
     """
     found: dict[Address, State] = {
         **server.desired(spec.name),
-        **role.desired(spec.server.user),
+        **login.desired(spec.server.user),
         **_settings(spec, configuration),
         **database.desired(spec.server.database),
     }

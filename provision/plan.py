@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import NotConvergedError
-from provision.kinds import collation, database, file, foreign_settings, migrations, role, server, settings
+from provision.kinds import collation, database, file, foreign_settings, login, migrations, server, settings
 from provision.model import Action, Plan, Step, Wishes
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def plan(
     for address, before, after in named(file.KIND):
         steps += file.plan(address, before, after)
     # First, while the server runs as it is: a container that is made anew knows the old name of its superuser no more.
-    for address, before, after in named(role.KIND):
-        steps += role.plan(address, before, after, password=inputs.password, ground=ground)
+    for address, before, after in named(login.KIND):
+        steps += login.plan(address, before, after, password=inputs.password, ground=ground)
     steps += outside
     for address, before, after in named(server.KIND):
         steps += server.plan(address, before, after, starting=starting, timeout=spec.server.ready_timeout)

@@ -18,7 +18,7 @@ from provision import plan as planner
 from provision.apply.effects import Performer, advise_room, explain_loss, told
 from provision.apply.starting import TIMEOUT
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError
-from provision.kinds import configuration, database, file, role, settings
+from provision.kinds import configuration, database, file, login, settings
 from provision.model import (
     INTERRUPTED,
     EngineCall,
@@ -224,7 +224,7 @@ class Run:
         done = [(outcome.step.address, outcome.step.action, outcome.step.why) for outcome in self.outcomes]
         again = [step for step in plan.steps if step.effects and (step.address, step.action, step.why) in done]
         if again or not any(step.effects for step in plan.steps):
-            raise _not_logged_in(again[0]) if again and again[0].address.kind == role.KIND else _not_converged(plan)
+            raise _not_logged_in(again[0]) if again and again[0].address.kind == login.KIND else _not_converged(plan)
 
     def perform(self, plan: Plan, performer: Performer) -> None:
         """Do the steps of one round, up to the first that reveals more."""
@@ -337,7 +337,7 @@ def _as_before(effect: Effect, old: file.File, new: file.File) -> Effect:
 
 
 def _not_logged_in(step: Step) -> UnavailableError:
-    words = step.before.login if isinstance(step.before, role.Role) else ""
+    words = step.before.login if isinstance(step.before, login.Login) else ""
     return UnavailableError(
         f"the login of {step.address.name!r} is still refused, although its password was set through the local socket",
         evidence=[words, "so another server answers there, or something between here and this server refuses it"],

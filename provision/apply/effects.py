@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provision.apply.starting import TIMEOUT, Starting
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError
-from provision.kinds import role
+from provision.kinds import login
 from provision.kinds.database import MAINTENANCE
 from provision.model import (
     Action,
@@ -243,7 +243,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: RunLocalSql) -> None:
-        script = role.with_verifier(effect.script, effect.password)
+        script = login.with_verifier(effect.script, effect.password)
         if effect.container is None:
             from provision.system import servers
 

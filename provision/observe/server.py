@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.kinds import collation, database, foreign_settings, migrations, role, server, settings
+from provision.kinds import collation, database, foreign_settings, login, migrations, server, settings
 from provision.model import NOT_KNOWN, UNKNOWN
 from provision.observe import external as foreign
 from provision.runtimes import SUPERUSER
@@ -44,12 +44,12 @@ def look(
         return ({} if seen.site.is_fresh else unknown), status
     if no_commands.is_on():
         return _unseen(
-            seen, {**dict.fromkeys((*server.desired(spec.name), *role.desired(spec.server.user)), UNKNOWN), **unknown}
+            seen, {**dict.fromkeys((*server.desired(spec.name), *login.desired(spec.server.user)), UNKNOWN), **unknown}
         )
     query = ReadOnlyQuery(at, told=seen.site.is_ours)
     try:
         found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
-        found |= role.desired(spec.server.user)
+        found |= login.desired(spec.server.user)
         try:
             is_there = _enter(query, spec.server.database, new=new or _was_never_proved(seen))
         except LoginError as error:
@@ -61,7 +61,7 @@ def look(
                 raise foreign.standby(at, is_ours=seen.site.is_ours)
             found |= database.desired(place)
             if seen.site.is_ours and superuser != "on":
-                weak = role.observe(spec.server.user, "accepted, but it is no superuser")
+                weak = login.observe(spec.server.user, "accepted, but it is no superuser")
                 return {**unknown, **found, **weak}, replace(status, detail="the declared login is no superuser's")
         config = seen.site.config_file
         major = spec.server.major
@@ -128,7 +128,7 @@ def _locked_out(
         number = spec.server.max_connections or _CONNECTIONS
         raise diagnosed(error, at, is_ours=True, connections=number) from error
     if error.login is Login.REFUSED:
-        refused = role.observe(spec.server.user, error.words)
+        refused = login.observe(spec.server.user, error.words)
         return {**unknown, **found, **refused}, replace(status, detail="it refuses the declared login")
     return unknown, replace(status, detail=error.words if error.login is Login.STARTING else error.login.value)
 

@@ -109,7 +109,7 @@ def plan(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
 def _condition(certain: Sequence[Step]) -> str:
     """Say what has to be so before the rest is known: a server that runs already may only refuse the login."""
     kinds = {step.address.kind for step in certain}
-    return "the login works" if "role" in kinds and not kinds & {"container", "process"} else "the server runs"
+    return "the login works" if "login" in kinds and not kinds & {"container", "process"} else "the server runs"
 
 
 def left(value: Plan | Result, paint: Paint) -> Iterator[str]:

@@ -178,7 +178,7 @@ def test_a_link_among_the_rendered_files_is_not_followed(project: Path) -> None:
 def test_a_server_that_runs_is_not_logged_in_to(environment: Environment) -> None:
     environment.migrations("one").apply()
     shown = environment.run("plan", "--no-commands").out
-    assert "? role/postgres, server/" in shown or "provision did not log in" in shown
+    assert "? login/postgres, server/" in shown or "provision did not log in" in shown
     status = environment.run("status", "--json", "--no-commands").json()
     assert (status["server"], status["version"], status["revisions"]) == ("running", "?", {"alembic": ["?"]})
     verified = environment.run("verify", "--json", "--no-commands", "--detailed-exitcode", code=2).json()

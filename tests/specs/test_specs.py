@@ -87,5 +87,5 @@ def test_the_tuned_spec_limits_its_container(checkout: Checkout, engine: Engine)
 def test_the_password_file_of_the_secret_spec_can_be_changed(checkout: Checkout) -> None:
     assert checkout.type("provision apply specs/secret.yml").code == 0
     (checkout.directory / SECRET).write_text("another one\n")
-    assert "role/shop" in checkout.type("provision apply specs/secret.yml").text
+    assert "login/shop" in checkout.type("provision apply specs/secret.yml").text
     assert "another%20one" in checkout.type("provision url specs/secret.yml").text

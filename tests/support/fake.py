@@ -16,7 +16,7 @@ from provision import desired as desires
 from provision import plan as planner
 from provision import runtimes
 from provision.errors import RefusedError
-from provision.kinds import configuration, database, file, role, server, settings
+from provision.kinds import configuration, database, file, login, server, settings
 from provision.model import (
     UNKNOWN,
     CheckData,
@@ -154,7 +154,7 @@ class World:
             fresh = self.password is None
             return {} if fresh else {each: UNKNOWN for each in wanted if each.kind in ("settings", "database")}
         if self.password != password.reveal():
-            refused = {**server.desired(spec.name), **role.observe(spec.server.user, "refused")}
+            refused = {**server.desired(spec.name), **login.observe(spec.server.user, "refused")}
             return {**refused, **{each: UNKNOWN for each in wanted if each.kind in ("settings", "database")}}
         known = catalogue(spec.server.major)
         declared = wanted[settings.ADDRESS]
@@ -164,7 +164,7 @@ class World:
                 for name, value in shown.items()}  # fmt: skip
         there = database.desired(spec.server.database) if spec.server.database in self.databases else {}
         seen = {settings.ADDRESS: settings.Settings(shown, rows=rows)}
-        return {**server.desired(spec.name), **role.desired(spec.server.user), **there, **seen}
+        return {**server.desired(spec.name), **login.desired(spec.server.user), **there, **seen}
 
     def _origin(self, name: str) -> tuple[str, str]:
         """Return the source and the file of a setting, as ``pg_settings`` has them."""

@@ -102,7 +102,7 @@ FRESH = Plan(
         step("migrations/app", Action.MIGRATE, why=("0001 create userdata", "0002 add index")),
     )
 )
-LOGIN = Plan((step("role/postgres", Action.UPDATE, RunSql("shop", ("ALTER",))), FRESH.steps[-1]))
+LOGIN = Plan((step("login/postgres", Action.UPDATE, RunSql("shop", ("ALTER",))), FRESH.steps[-1]))
 RESTART = Plan(
     (
         step(

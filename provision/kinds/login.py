@@ -14,11 +14,11 @@ from provision.model.sql import literal
 if TYPE_CHECKING:
     from provision.kinds import Ground
 
-KIND = "role"
+KIND = "login"
 
 
 @dataclass(frozen=True, slots=True)
-class Role(State):
+class Login(State):
     """A role that logs in; ``login`` is ``accepted``, or how the server refuses it."""
 
     name: str
@@ -27,12 +27,12 @@ class Role(State):
 
 def desired(user: str) -> dict[Address, State]:
     """Return the superuser, whose login is accepted."""
-    return {Address(KIND, user): Role(user, "accepted")}
+    return {Address(KIND, user): Login(user, "accepted")}
 
 
 def observe(user: str, login: str) -> dict[Address, State]:
     """Return what an attempt to log in has shown."""
-    return {Address(KIND, user): Role(user, login)}
+    return {Address(KIND, user): Login(user, login)}
 
 
 def plan(
@@ -43,7 +43,7 @@ def plan(
     Raises:
         RefusedError: it is refused for where it comes from, so another password would not help.
     """
-    if before == after or not isinstance(before, Role) or not isinstance(after, Role):
+    if before == after or not isinstance(before, Login) or not isinstance(after, Login):
         return ()
     if "pg_hba.conf" in before.login:
         raise RefusedError(
