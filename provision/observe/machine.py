@@ -12,6 +12,7 @@ from provision.runtimes.docker import COMPOSE, ENGINE
 from provision.system import files, owned, ports
 from provision.system.engine import EngineReader
 from provision.system.engine_address import EngineAddress, locate
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -155,12 +156,11 @@ class Eyes:
         """Return who listens on a port, in words; None where the port is free."""
         if ports.is_free(host, port):
             return None
-        deadline = time.monotonic() + _PATIENCE
-        while True:
+        for _ in attempts(_PATIENCE, _POLL):  # the engine listens for a container before it shows it as running
             container, process = self._container_on(port), ports.process_on(port)
-            if container or not (process or "").startswith(_PROXY) or time.monotonic() > deadline:
-                return container or process or "another process"
-            time.sleep(_POLL)  # the engine listens for a container before it shows that container as running
+            if container or not (process or "").startswith(_PROXY):
+                break
+        return container or process or "another process"
 
     def _container_on(self, port: int) -> str | None:
         from provision.runtimes.tenants import whose

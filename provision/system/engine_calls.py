@@ -15,6 +15,7 @@ from provision.errors import StepFailedError
 from provision.runtimes.docker import volumes
 from provision.system.engine import connect
 from provision.system.engine_address import unreachable
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -207,18 +208,15 @@ class Engine:
         """
         with unless_gone():
             self.client.remove_container(name, v=body.get("volumes", True), force=body.get("force", False))
-        deadline = time.monotonic() + _REMOVAL_TIMEOUT
-        while True:
+        for _ in attempts(_REMOVAL_TIMEOUT, 0.05):
             with unless_gone() as is_gone:
                 self.client.inspect_container(name)
             if is_gone:
                 return
-            if time.monotonic() > deadline:
-                raise StepFailedError(
-                    f"the container {name!r} is still being removed after {_REMOVAL_TIMEOUT:.0f} s",
-                    next_step=f"{self.program} inspect {name}",
-                )
-            time.sleep(0.05)
+        raise StepFailedError(
+            f"the container {name!r} is still being removed after {_REMOVAL_TIMEOUT:.0f} s",
+            next_step=f"{self.program} inspect {name}",
+        )
 
     def _copy_to_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
         """Put files into a container: ``body["files"]`` maps absolute paths to (content, mode).

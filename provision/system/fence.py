@@ -8,11 +8,11 @@ refreshed. A sequence cannot be locked as such, but a change of it, which is nev
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError
 from provision.system.postgres import Login, LoginError, connect
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     import psycopg2.extensions
@@ -24,6 +24,7 @@ _AT_ONCE = 200
 _PATIENCE = 30.0
 _POLL = 0.05
 _LOOKS = 3
+_AGAIN = "provision upgrade SPEC"
 _OPTIONS = ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
 _SHARED = "pg_authid, pg_auth_members, pg_database, pg_db_role_setting"
 _CATALOGS = "pg_class, pg_largeobject_metadata"
@@ -103,18 +104,20 @@ class Fence:
         Raises:
             StepFailedError: somebody is still let in, or does not go.
         """
-        deadline = time.monotonic() + _PATIENCE
-        while not self._is_closed():
-            self._or_give_up(deadline, "the old server still lets sessions in")
+        wait = attempts(_PATIENCE, _POLL)
+        if not any(self._is_closed() for _ in wait):
+            raise StepFailedError("the old server still lets sessions in", next_step=_AGAIN)
         ours = [session.info.backend_pid for session in self._sessions.values()]
-        session, alone = next(iter(self._sessions.values())), 0
+        session, alone, clients = next(iter(self._sessions.values())), 0, []
         with session.cursor() as cursor:
-            while alone < _LOOKS:
+            for _ in wait:
                 cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction each look would be the first
                 cursor.execute(_END, (ours,))
                 clients = [pid for pid, backend, _ in cursor.fetchall() if backend == "client backend"]
                 alone = 0 if clients else alone + 1
-                self._or_give_up(deadline, f"sessions of the old server do not end: processes {clients}")
+                if alone == _LOOKS:
+                    return
+        raise StepFailedError(f"sessions of the old server do not end: processes {clients}", next_step=_AGAIN)
 
     def _is_closed(self) -> bool:
         try:
@@ -122,11 +125,6 @@ class Fence:
         except LoginError as error:
             return error.login is Login.STARTING  # the same words for a server that is shutting down
         return False
-
-    def _or_give_up(self, deadline: float, why: str) -> None:
-        if time.monotonic() > deadline:
-            raise StepFailedError(why, next_step="provision upgrade SPEC")
-        time.sleep(_POLL)
 
     def close(self) -> None:
         """Let everybody go on."""

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import socket
-import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from provision.errors import LockedError
 from provision.system.files import make_directory, told
 from provision.system.owned import keep, open_own
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,9 +29,10 @@ class Wait:
 
     def __init__(self, timeout: float, waiting: Callable[[str], None]) -> None:
         self._timeout = timeout
-        self._deadline = time.monotonic() + timeout
+        self._attempts = attempts(timeout, _POLL)
+        next(self._attempts)
         self._waiting = waiting
-        self._is_told = False
+        self._is_announced = False
 
     def pause(self, what: str, holder: str) -> None:
         """Wait a moment for ``holder``; ``what`` is the sentence if the time is over.
@@ -39,16 +40,15 @@ class Wait:
         Raises:
             LockedError: the time is over.
         """
-        if time.monotonic() >= self._deadline:
+        if next(self._attempts, None) is None:
             raise LockedError(
                 f"{what} and did not end within {self._timeout:g} s",
                 evidence=[f"the lock is held by {holder}"],
                 next_step="wait for it, or give a longer --lock-timeout",
             )
-        if not self._is_told:
+        if not self._is_announced:
             self._waiting(f"waiting for {holder}")
-            self._is_told = True
-        time.sleep(_POLL)
+            self._is_announced = True
 
 
 @contextmanager
@@ -127,18 +127,16 @@ def calm(path: Path, *, since: float, timeout: float) -> bool:
 
     Nothing is made or written, so that whoever only looks may ask.
     """
-    deadline = time.monotonic() + timeout
     try:
         with open(path, opener=_unfollowed) as file:  # Path.open takes no opener
             if _is_ours(file.read()):
                 return False
             disturbed = os.fstat(file.fileno()).st_mtime >= since
-            while time.monotonic() < deadline:
+            for _ in attempts(timeout, _POLL):
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
                     disturbed = True
-                    time.sleep(_POLL)
                 else:
                     return disturbed
     except OSError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,18 +27,15 @@ def lines(path: Path, *, follow: bool = False, tail: int | None = None) -> Itera
         if tail is not None:
             file.seek(_start_of_last(path, tail))
         rest = b""
-        while True:
+        for _ in attempts(math.inf if follow else 0.0, _PAUSE):
+            with suppress(OSError):
+                if path.stat().st_size < file.tell():  # it was started again
+                    file.seek(0)
             for line in iter(file.readline, b""):
                 rest += line
                 if rest.endswith(b"\n"):
                     yield rest.decode(errors="replace").rstrip("\r\n")
                     rest = b""
-            if not follow:
-                break
-            time.sleep(_PAUSE)
-            with suppress(OSError):
-                if path.stat().st_size < file.tell():  # begun anew
-                    file.seek(0)
         if rest:
             yield rest.decode(errors="replace")
 

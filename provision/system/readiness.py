@@ -6,13 +6,13 @@ over TCP is the final one. A login that is refused is an answer too: what is wro
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, StepFailedError
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from provision.model import Endpoint
     from provision.runtimes import Watch
 
-# A pause is a part of what was waited so far, so that a server that is quick to start is not kept waiting by us.
-_SHORTEST_PAUSE, _LONGEST_PAUSE, _PART = 0.02, 0.25, 1 / 40
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 _TELL_EVERY = 0.5
 _ANSWERS = (Login.OK, Login.NO_DATABASE, Login.REFUSED, Login.FULL, Login.CLOSED)
 
@@ -37,24 +36,22 @@ def wait(
     Raises:
         StepFailedError: the server ended by itself, or did not answer in time.
     """
-    began = told = time.monotonic()
-    while True:
-        last = _attempt(endpoint, database)
-        if last is None:
+    reported = 0.0
+    for waited in attempts(timeout, _SHORTEST_PAUSE, longest=_LONGEST_PAUSE):
+        refused = _attempt(endpoint, database)
+        if refused is None:
             return
+        last = refused
         found = watch()
         if found is not None and found.orderly:
             return  # whoever asked looks again, and starts it
         if found is not None:
             raise StepFailedError(found.sentence, evidence=found.evidence, next_step=found.next_step or log_command)
-        if time.monotonic() - told > _TELL_EVERY:
-            told = time.monotonic()
+        if waited - reported > _TELL_EVERY:
+            reported = waited
             with suppress(ProvisionError):  # the next look at the server says what is wrong with it
                 tell(watch.said())
-        pause = _pause(began)
-        if time.monotonic() + pause > began + timeout:
-            raise _too_late(last, timeout, log_command)
-        time.sleep(pause)
+    raise _too_late(last, timeout, log_command)
 
 
 def _too_late(last: LoginError, timeout: float, log_command: str) -> StepFailedError:
@@ -78,16 +75,14 @@ def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:
     Raises:
         UnavailableError: it did not answer in time, or cannot be reached this way.
     """
-    began = time.monotonic()
-    while (last := _attempt(endpoint, endpoint.database)) is not None:
-        pause = _pause(began)
-        if not is_worth_waiting(last) or time.monotonic() + pause > began + timeout:
-            raise diagnosed(last, endpoint)
-        time.sleep(pause)
-
-
-def _pause(began: float) -> float:
-    return min(max(_SHORTEST_PAUSE, (time.monotonic() - began) * _PART), _LONGEST_PAUSE)
+    for _ in attempts(timeout, _SHORTEST_PAUSE, longest=_LONGEST_PAUSE):
+        refused = _attempt(endpoint, endpoint.database)
+        if refused is None:
+            return
+        last = refused
+        if not is_worth_waiting(last):
+            break
+    raise diagnosed(last, endpoint)
 
 
 def _attempt(endpoint: Endpoint, database: str) -> LoginError | None:

@@ -7,12 +7,12 @@ https://www.postgresql.org/docs/current/view-pg-file-settings.html
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
 from provision.system.postgres import connect
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,21 +40,18 @@ def reload(endpoint: Endpoint, database: str, expected: Mapping[str, str] | None
         cursor.execute("SELECT pg_conf_load_time()::text")
         before = cursor.fetchone()
         cursor.execute("SELECT pg_reload_conf()")
-    deadline = time.monotonic() + _TIMEOUT
-    while time.monotonic() < deadline:
+    for _ in attempts(_TIMEOUT, _PAUSE):
         with closing(connect(endpoint, database, read_only=True)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_conf_load_time()::text")
             if cursor.fetchone() != before:
                 return
-        time.sleep(_PAUSE)
     raise StepFailedError(
         f"the server did not read its configuration again within {_TIMEOUT:g} s", next_step="provision logs"
     )
 
 
 def _await_file(cursor: Any, wanted: Mapping[str, str]) -> None:
-    deadline = time.monotonic() + _TIMEOUT
-    while True:
+    for _ in attempts(_TIMEOUT, _PAUSE):
         cursor.execute(_FILE)
         rows = cursor.fetchall()
         errors = [
@@ -67,11 +64,9 @@ def _await_file(cursor: Any, wanted: Mapping[str, str]) -> None:
                     "the server refuses the new postgresql.conf", evidence=errors, next_step="provision logs"
                 )
             return
-        if time.monotonic() > deadline:
-            raise StepFailedError(
-                f"the server does not see the new postgresql.conf after {_TIMEOUT:g} s",
-                evidence=[f"it sees {name} = {seen.get(name)}, not {value}" for name, value in wanted.items()
-                          if seen.get(name) != value][:5],
-                next_step="provision logs",
-            )  # fmt: skip
-        time.sleep(_PAUSE)
+    raise StepFailedError(
+        f"the server does not see the new postgresql.conf after {_TIMEOUT:g} s",
+        evidence=[f"it sees {name} = {seen.get(name)}, not {value}" for name, value in wanted.items()
+                  if seen.get(name) != value][:5],
+        next_step="provision logs",
+    )  # fmt: skip

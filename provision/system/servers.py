@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from provision.system.files import make_directory, remember, sync_directory
 from provision.system.owned import check_there, open_own
 from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from provision.model import RunLocalSql, Secret, ServerCall
@@ -131,8 +131,7 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
 def _start(call: ServerCall) -> None:
     if postmaster.find(call.data) is not None:
         return
-    deadline = time.monotonic() + call.timeout
-    _bury_predecessor(call.data, deadline)
+    _bury_predecessor(call.data, call.timeout)
     if call.sockets is not None:
         _make_socket_directory(call.sockets, call.user)
         for left in call.sockets.glob(".s.PGSQL.*"):  # its lock names a process too, and the directory is ours alone
@@ -144,21 +143,20 @@ def _start(call: ServerCall) -> None:
     check_there(log)
     if logfile.size(log) > _LARGEST_LOG:
         log.replace(log.with_suffix(f"{log.suffix}.1"))
-    while True:
+    for waited in attempts(call.timeout, 20 * _POLL):
         begin = logfile.size(log)
         pid = _spawn(call, log)
-        code = _watch(pid, call.data, min(deadline, time.monotonic() + _HEAD_START))
+        code = _watch(pid, call.data, min(call.timeout - waited, _HEAD_START))
         if code is None:
             return
         said = logfile.last(log, _LOG_LINES, since=begin)
-        if time.monotonic() < deadline and any(text in line for line in said for text in _STILL_THERE):
-            time.sleep(20 * _POLL)
-            continue
-        raise StepFailedError(
-            f"the server ended with exit code {code} while it started",
-            evidence=said,
-            next_step="provision logs" if call.link is not None else f"tail -n 50 {log}",
-        )
+        if not any(text in line for line in said for text in _STILL_THERE):
+            break
+    raise StepFailedError(
+        f"the server ended with exit code {code} while it started",
+        evidence=said,
+        next_step="provision logs" if call.link is not None else f"tail -n 50 {log}",
+    )
 
 
 def _spawn(call: ServerCall, log: Path) -> int:
@@ -183,20 +181,19 @@ def _spawn(call: ServerCall, log: Path) -> int:
     return process.pid
 
 
-def _watch(pid: int, data: Path, deadline: float) -> int | None:
+def _watch(pid: int, data: Path, seconds: float) -> int | None:
     """Wait until the server is ready or the time is over; return its exit code when it ended instead."""
-    while time.monotonic() < deadline:
+    for _ in attempts(seconds, _POLL):
         code = postmaster.ended(pid)
         if code is not None:
             return code
         found = postmaster.find(data)
         if found is not None and found.pid == pid and found.is_ready:
             return None
-        time.sleep(_POLL)
     return None
 
 
-def _bury_predecessor(data: Path, deadline: float) -> None:
+def _bury_predecessor(data: Path, seconds: float) -> None:
     """Clean up after a server that was killed.
 
     Its processes notice soon that their parent is gone; one that does not, in a long query, is ended. A
@@ -204,13 +201,13 @@ def _bury_predecessor(data: Path, deadline: float) -> None:
     """
     if not (data / "postmaster.pid").exists():
         return
-    patience = min(deadline, time.monotonic() + _HEAD_START)
-    while (left := postmaster.others(data)) and time.monotonic() < deadline:
-        if time.monotonic() > patience:
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGQUIT)
-        time.sleep(_POLL)
+    for waited in attempts(seconds, _POLL):
+        left = postmaster.others(data)
+        if not left:
+            break
+        for pid in left if waited > _HEAD_START else ():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGQUIT)
     if postmaster.blocks_a_start(data):
         (data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -269,7 +266,6 @@ def _stop(call: ServerCall, first: signal.Signals) -> None:
 
 
 def _end(pid: int, number: int, patience: float) -> bool:
-    deadline = time.monotonic() + patience
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -278,11 +274,7 @@ def _end(pid: int, number: int, patience: float) -> bool:
         raise StepFailedError(
             f"the server, process {pid}, belongs to another user", next_step=f"ps -o user= -p {pid}"
         ) from error
-    while time.monotonic() < deadline:
-        if not postmaster.is_alive(pid):
-            return True
-        time.sleep(_POLL)
-    return False
+    return any(not postmaster.is_alive(pid) for _ in attempts(patience, _POLL))
 
 
 # --- through its own socket ---
