@@ -36,7 +36,7 @@ from provision.model import (
     WriteFile,
 )
 from provision.observe import explain
-from provision.runtimes import phases
+from provision.runtimes import server_log
 from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
@@ -181,13 +181,13 @@ class Performer:
 
     @perform.register
     def _(self, effect: CheckData) -> None:
-        from provision.runtimes.docker import contents
+        from provision.runtimes.docker import data_contents
         from provision.system.mounted import Mounted
 
         look = self.world.eyes
         try:
-            read, mounted = contents.reader(look, effect), Mounted(self.engine, effect.container, effect.target)
-            contents.check(self.world.spec, effect, read, mounted.entries)
+            read, mounted = data_contents.reader(look, effect), Mounted(self.engine, effect.container, effect.target)
+            data_contents.check(self.world.spec, effect, read, mounted.entries)
         except RefusedError:
             self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
             raise
@@ -307,7 +307,7 @@ class Performer:
 
     def _phase(self, line: str) -> None:
         """Pass on what the server is doing, by the last line of its log."""
-        if said := phases.words(line):
+        if said := server_log.startup_phase(line):
             self._progress.detail(said)
 
     def _tell(self, event: MigrationEvent) -> None:

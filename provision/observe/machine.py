@@ -163,7 +163,7 @@ class Eyes:
         return container or process or "another process"
 
     def _container_on(self, port: int) -> str | None:
-        from provision.runtimes.tenants import whose
+        from provision.runtimes.ownership import whose
 
         try:
             found = self.engine("/containers/json") or ()  # Podman has no filter for ports

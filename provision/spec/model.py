@@ -172,7 +172,7 @@ class Spec:
     """One spec file. ``path`` is absolute; ``directory`` is where its relative paths start.
 
     ``templates_may`` names the powers that a template may give a container: see
-    :mod:`provision.runtimes.docker.powers`. ``variables`` are those that came from a file, and from which.
+    :mod:`provision.runtimes.docker.privileges`. ``variables`` are those that came from a file, and from which.
     """
 
     path: Path

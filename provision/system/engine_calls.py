@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
-from provision.runtimes.docker import volumes
+from provision.runtimes.docker import mounts
 from provision.system.engine import connect
 from provision.system.engine_address import unreachable
 from provision.system.waiting import attempts
@@ -163,7 +163,7 @@ class Engine:
     # --- containers ---
 
     def _create_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        host = volumes.binds(body["HostConfig"])
+        host = mounts.binds(body["HostConfig"])
         for bind in host.get("Binds") or ():  # the engine makes what is not there, for root
             source = bind.partition(":")[0]
             if self.address.is_local and source.startswith("/") and not Path(source).exists():

@@ -12,7 +12,7 @@ import yaml
 from support.fake import World
 
 from provision.model import Action, Secret
-from provision.runtimes.docker.declared import OTHER_VERSION
+from provision.runtimes.docker.spec_label import OTHER_VERSION
 from provision.spec.load import read
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import pytest
 from support.checkout import ROOT
 from support.embedded import IMAGE, Embedded, an_embedded_environment, is_alive
 
-from provision.runtimes.embedded.places import SHARED
+from provision.runtimes.embedded.directories import SHARED
 from provision.system import files
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from provision.errors import RefusedError
+from provision.runtimes.docker.checks import collision
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
-from provision.runtimes.docker.guards import collision
-from provision.runtimes.tenants import Tenant
+from provision.runtimes.ownership import Tenant
 
 EARLIER, LATER = "2026-03-01T10:00:00.12Z", "2026-03-01T10:00:00.123456789Z"
 OURS, OTHER = {ENVIRONMENT: "b", DIRECTORY: "/b"}, {"com.example": "x"}

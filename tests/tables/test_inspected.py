@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.checkout import ROOT
 
-from provision.runtimes.docker import inspected
+from provision.runtimes.docker import containers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ DIGEST = "sha256:" + "0" * 64
 
 
 def test_examples() -> None:
-    assert doctest.testmod(inspected).failed == 0
+    assert doctest.testmod(containers).failed == 0
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_examples() -> None:
     ],
 )
 def test_an_image_that_was_asked_for_by_another_name(shown: str, asked: str, *, same: bool) -> None:
-    assert inspected.is_same_image(shown, asked) is same
+    assert containers.is_same_image(shown, asked) is same
 
 
 _COMMAND = re.compile(r"\bdocker (?!engine|compose|context|run time)[a-z]+ ?", re.ASCII)

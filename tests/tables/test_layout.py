@@ -11,7 +11,7 @@ from support.fake import World
 from provision.errors import RefusedError
 from provision.model import Secret
 from provision.runtimes import docker
-from provision.runtimes.docker import layout
+from provision.runtimes.docker import data_location
 from provision.spec.load import read
 
 TEMPLATES = {name: (Path(__file__).parents[2] / "templates" / name).read_text() for name in docker.TEMPLATES}
@@ -48,9 +48,9 @@ def config(pgdata: str | None, *volumes: str) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_where_an_image_keeps_its_data(major: int, image: dict[str, Any], directory: str, mount: str) -> None:
-    found = layout.of_image(image, major)
+    found = data_location.of_image(image, major)
     assert (found.directory, found.mount) == (directory, mount)
-    assert layout.why_not(directory, image, [{"Type": "volume", "Source": "x", "Target": mount}]) is None
+    assert data_location.why_not(directory, image, [{"Type": "volume", "Source": "x", "Target": mount}]) is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,9 @@ def test_where_an_image_keeps_its_data(major: int, image: dict[str, Any], direct
 )  # fmt: skip
 def test_what_cannot_be_kept(directory: str, volumes: list[str], env: list[str], mounts: list[str], why: str) -> None:
     image = {"Env": env, "Volumes": dict.fromkeys(volumes)}
-    found = layout.why_not(directory, image, [{"Type": "volume", "Source": "x", "Target": each} for each in mounts])
+    found = data_location.why_not(
+        directory, image, [{"Type": "volume", "Source": "x", "Target": each} for each in mounts]
+    )
     assert (found or "").startswith(why)
 
 
@@ -80,11 +82,11 @@ def test_the_nearest_mount_holds_the_data() -> None:
         {"Type": "bind", "Source": "/b", "Destination": "/srv/pg/data"},
         {"Type": "tmpfs", "Source": "", "Destination": "/srv/pg"},
     ]
-    found = layout.place(mounts, "/srv/pg/data/18")
+    found = data_location.place(mounts, "/srv/pg/data/18")
     assert found is not None
     assert (found.source, found.target, found.below, found.directory) == ("/b", "/srv/pg/data", "18", "/srv/pg/data/18")
-    assert layout.kept(mounts, "/srv/pg/data2") is None, "it is in memory"
-    assert layout.place(mounts, "/var/lib") is None, "it is in the container's own layer"
+    assert data_location.kept(mounts, "/srv/pg/data2") is None, "it is in memory"
+    assert data_location.place(mounts, "/var/lib") is None, "it is in the container's own layer"
 
 
 VOLUME = {"Type": "volume", "Source": "x", "Target": OLD}
@@ -97,21 +99,21 @@ def test_memory_over_the_data_is_refused_in_every_spelling(target: str) -> None:
     for extra in ({"Type": "tmpfs", "Target": target}, {"Type": "bind", "Source": "/b", "Target": target}):
         for mounts in ([VOLUME, extra], [extra, VOLUME]):
             for is_fresh in (True, False):
-                found = layout.why_not(OLD, {}, mounts, is_fresh=is_fresh, used=frozenset({OLD}))
+                found = data_location.why_not(OLD, {}, mounts, is_fresh=is_fresh, used=frozenset({OLD}))
                 assert found == f"more than one mount has the target {OLD}"
-    assert "is memory" in (layout.why_not(OLD, {}, [{"Type": "tmpfs", "Target": target}]) or "")
+    assert "is memory" in (data_location.why_not(OLD, {}, [{"Type": "tmpfs", "Target": target}]) or "")
 
 
 def test_memory_between_the_volume_and_the_data_is_refused_and_above_it_is_not() -> None:
     volume = {"Type": "volume", "Source": "x", "Target": NEW}
-    found = layout.why_not(f"{NEW}/18/docker", {}, [volume, {"Type": "tmpfs", "Target": f"{NEW}/18/"}])
+    found = data_location.why_not(f"{NEW}/18/docker", {}, [volume, {"Type": "tmpfs", "Target": f"{NEW}/18/"}])
     assert found == f"the tmpfs at {NEW}/18 is memory, which each stop empties"
-    assert layout.why_not(OLD, {}, [VOLUME, {"Type": "tmpfs", "Target": f"{NEW}/"}]) is None, (
+    assert data_location.why_not(OLD, {}, [VOLUME, {"Type": "tmpfs", "Target": f"{NEW}/"}]) is None, (
         "the engine mounts it first"
     )
-    assert layout.why_not(OLD, {}, [VOLUME, {"Type": "tmpfs", "Target": f"{OLD}2"}]) is None
+    assert data_location.why_not(OLD, {}, [VOLUME, {"Type": "tmpfs", "Target": f"{OLD}2"}]) is None
     wal = {"Env": ["POSTGRES_INITDB_WALDIR=/wal"]}
-    assert layout.why_not(OLD, wal, [VOLUME, {"Type": "tmpfs", "Target": "/wal/"}]) is not None
+    assert data_location.why_not(OLD, wal, [VOLUME, {"Type": "tmpfs", "Target": "/wal/"}]) is not None
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_memory_between_the_volume_and_the_data_is_refused_and_above_it_is_not()
 )
 def test_a_mount_below_new_data_is_refused(kind: str, *, is_fresh: bool, used: tuple[str, ...], refused: bool) -> None:
     mounts = [VOLUME, {"Type": kind, "Source": "/b", "Target": f"{OLD}//pg_wal/"}]
-    found = layout.why_not(OLD, {}, mounts, is_fresh=is_fresh, used=used)
+    found = data_location.why_not(OLD, {}, mounts, is_fresh=is_fresh, used=used)
     assert found == (f"a {kind} is mounted below it, at {OLD}/pg_wal" if refused else None)
 
 

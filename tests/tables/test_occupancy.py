@@ -9,8 +9,8 @@ import yaml
 
 from provision.errors import RefusedError, SpecError
 from provision.model import CheckData
-from provision.runtimes import occupancy
-from provision.runtimes.docker import contents
+from provision.runtimes import data_directory
+from provision.runtimes.docker import data_contents
 from provision.spec.load import read
 from provision.spec.model import DataPath
 
@@ -46,8 +46,8 @@ def test_what_is_in_the_way(
     def entries(below: str) -> tuple[str, ...] | None:
         return tree.get(below, ())
 
-    assert occupancy.strangers(entries, below="") == up_to_17
-    assert occupancy.strangers(entries, below="18/docker") == from_18
+    assert data_directory.strangers(entries, below="") == up_to_17
+    assert data_directory.strangers(entries, below="18/docker") == from_18
 
 
 def spec(path: str, home: str = "/home/ann") -> Path:
@@ -82,7 +82,7 @@ def test_any_other_directory_is_fine(path: str) -> None:
 )
 def test_what_is_said(place: str, found: tuple[str, ...], names: str, example: str) -> None:
     declared = read(Path("/srv/spec.yml"), b"name: shop\nserver: {image: postgres:18}\n", {})
-    error = occupancy.refusal(declared, Path(place), found)
+    error = data_directory.occupied_directory(declared, Path(place), found)
     assert error.sentence.endswith(f"{place} holds other files {names}")
     assert example in (error.next_step or "")
 
@@ -96,12 +96,12 @@ def test_what_is_not_known_as_ours_is_data_or_empty(data: str, source: str, what
     declared = read(Path("/srv/shop/spec.yml"), text.encode(), {})
     ours, foreign = CheckData("c", "/d", source=source), CheckData("c", "/d", is_foreign=True, source=source)
     unlisted, full = {}.get, {"": ("notes.txt",)}.get
-    contents.check(declared, foreign, {"PG_VERSION": "17\n"}.get, unlisted)
-    contents.check(declared, foreign, {}.get, {"": ()}.get)
-    contents.check(declared, ours, {}.get, full)
+    data_contents.check(declared, foreign, {"PG_VERSION": "17\n"}.get, unlisted)
+    data_contents.check(declared, foreign, {}.get, {"": ()}.get)
+    data_contents.check(declared, ours, {}.get, full)
     with pytest.raises(RefusedError, match=f"the {what} holds no data of a server, and what else"):
-        contents.check(declared, foreign, {}.get, unlisted)
+        data_contents.check(declared, foreign, {}.get, unlisted)
     with pytest.raises(RefusedError, match=rf"the {what} holds other files \(notes.txt\)"):
-        contents.check(declared, foreign, {}.get, full)
+        data_contents.check(declared, foreign, {}.get, full)
     with pytest.raises(RefusedError, match="was made by PostgreSQL 16"):
-        contents.check(declared, foreign, {"PG_VERSION": "16\n"}.get, {"": ()}.get)
+        data_contents.check(declared, foreign, {"PG_VERSION": "16\n"}.get, {"": ()}.get)

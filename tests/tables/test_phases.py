@@ -9,7 +9,7 @@ import pytest
 
 from provision.errors import StepFailedError, UnavailableError
 from provision.model import Endpoint, Secret
-from provision.runtimes import phases
+from provision.runtimes import server_log
 from provision.system import readiness
 
 INIT = "initialising the data directory"
@@ -34,8 +34,8 @@ INIT = "initialising the data directory"
     ],
 )  # fmt: skip
 def test_a_line_of_the_log_is_a_phase(line: str, said: str) -> None:
-    assert phases.words(line).startswith(said)
-    assert bool(phases.words(line)) == bool(line)
+    assert server_log.startup_phase(line).startswith(said)
+    assert bool(server_log.startup_phase(line)) == bool(line)
 
 
 class Starting:

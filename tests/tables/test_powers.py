@@ -12,7 +12,7 @@ from support.fake import World
 from provision.errors import RefusedError
 from provision.model import Secret
 from provision.runtimes import docker
-from provision.runtimes.docker import compose, powers
+from provision.runtimes.docker import compose, privileges
 from provision.spec.load import read
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def found(key: str) -> set[str]:
     body = compose.read(text, AT).body
     return {
         each.word
-        for each in powers.powers(body["HostConfig"], body["HostConfig"]["Mounts"], "/home/me/engine/here.sock")
+        for each in privileges.granted(body["HostConfig"], body["HostConfig"]["Mounts"], "/home/me/engine/here.sock")
     }
 
 
@@ -104,7 +104,7 @@ def test_what_stays_in_the_container_needs_no_word(key: str) -> None:
     ],
 )
 def test_the_root_of_a_process_of_the_host_is_the_host_s(source: str, word: str) -> None:
-    (seen,) = powers.powers({}, [{"Type": "bind", "Source": source, "Target": "/x"}])
+    (seen,) = privileges.granted({}, [{"Type": "bind", "Source": source, "Target": "/x"}])
     assert seen.word == word
 
 
@@ -121,8 +121,8 @@ def test_the_root_of_a_process_of_the_host_is_the_host_s(source: str, word: str)
     ],
 )
 def test_what_compose_does_not_say_yet_is_seen_in_the_call(host: dict[str, object]) -> None:
-    assert {each.word for each in powers.powers(host, ())} == {"capabilities"}
-    assert {each.word for each in powers.powers({"NetworkMode": "host"}, ())} == {"publish_all"}
+    assert {each.word for each in privileges.granted(host, ())} == {"capabilities"}
+    assert {each.word for each in privileges.granted({"NetworkMode": "host"}, ())} == {"publish_all"}
 
 
 def declared(*, may: tuple[str, ...] = (), host: str = "127.0.0.1") -> Spec:

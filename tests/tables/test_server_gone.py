@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provision.runtimes import fate
+from provision.runtimes import server_log
 from provision.runtimes.docker.watch import ContainerWatch
 from provision.runtimes.embedded.watch import ProcessWatch
 from provision.system.lost import is_lost, is_refused
@@ -99,7 +99,7 @@ def test_a_container_that_was_killed_is_not_its_settings_fault(more: dict[str, A
     found = ContainerWatch(look, "x")()
     assert found is not None
     assert words in found.sentence
-    assert found.next_step == fate.MORE_MEMORY
+    assert found.next_step == server_log.MORE_MEMORY
 
 
 def test_a_container_that_ended_by_itself_points_at_its_log() -> None:
@@ -119,27 +119,27 @@ def test_an_embedded_server_that_was_killed_is_not_its_settings_fault() -> None:
     found = watch()
     assert found is not None
     assert "was killed (signal 9)" in found.sentence
-    assert found.next_step == fate.MORE_MEMORY
+    assert found.next_step == server_log.MORE_MEMORY
 
 
 @pytest.mark.parametrize(
     ("seen", "lines", "words", "next_step"),
     [
         (None, [], "is gone", "provision apply SPEC"),
-        (state(OOMKilled=True), [], "killed for lack of memory", fate.MORE_MEMORY),
-        (state(ExitCode=137), [], "was killed (exit code 137)", fate.MORE_MEMORY),
+        (state(OOMKilled=True), [], "killed for lack of memory", server_log.MORE_MEMORY),
+        (state(ExitCode=137), [], "was killed (exit code 137)", server_log.MORE_MEMORY),
         (state(ExitCode=3), [], "is exited, with exit code 3", None),
         (
             state(Running=True, Status="running", ExitCode=0),
             ["LOG:  server process (PID 60) was terminated by signal 9: Killed", "LOG:  other"],
             "was terminated by signal 9",
-            fate.MORE_MEMORY,
+            server_log.MORE_MEMORY,
         ),
         ({**state(Running=True, Status="running", ExitCode=0), "RestartCount": 2}, [], "started it again", None),
     ],
 )
 def test_what_became_of_a_container(seen: Any, lines: list[str], words: str, next_step: str | None) -> None:
-    found = fate.of_container("x", seen, lines, 0.0)
+    found = server_log.end_of_container("x", seen, lines, 0.0)
     assert words in "\n".join(found.evidence)
     assert found.next_step == (next_step or found.next_step)
     assert "correct" not in found.next_step
@@ -151,4 +151,4 @@ def test_what_became_of_a_container(seen: Any, lines: list[str], words: str, nex
 def test_what_was_logged_before_the_run_is_no_evidence(moment: str, is_old: bool) -> None:  # noqa: FBT001
     began = datetime(2026, 11, 29, 14, 1, 20, tzinfo=UTC).timestamp()
     line = f"{moment} [1] LOG:  server process (PID 60) was terminated by signal 9: Killed"
-    assert (fate.of_log([line], began).evidence == ()) is is_old
+    assert (server_log.end_of_server([line], began).evidence == ()) is is_old

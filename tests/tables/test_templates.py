@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from provision.cli import run
 from provision.errors import ProvisionError
 from provision.runtimes.docker import compose
-from provision.runtimes.docker.states import desired_container
+from provision.runtimes.docker.containers import desired_container
 from provision.system.limits import limited
 
 SHIPPED = Path(__file__).parents[2] / "templates" / "docker-compose.yml.j2"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provision.runtimes.docker.volumes import binds, mount
+from provision.runtimes.docker.mounts import binds, mount
 
 HERE = Path("/srv")
 BIND = {"Type": "bind", "Source": "/srv/x", "Target": "/x"}

@@ -43,16 +43,16 @@ def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
     # An embedded server that was started here later has data; the compose file was rendered, and never applied.
     if rendered is not None and not look.exists(spec.home / LINK):
         if surely:
-            from provision.runtimes.docker import remains
+            from provision.runtimes.docker import data_contents
 
-            return look.engine_name if remains.are_there(rendered, spec.home / COMPOSE, look) else None
+            return look.engine_name if data_contents.is_applied(rendered, spec.home / COMPOSE, look) else None
         return look.engine_name
     if look.exists(spec.home):
         return None
-    from provision.runtimes.docker import compose, inspected
+    from provision.runtimes.docker import compose, containers
 
     try:
-        container = inspected.container(look, spec.server.container_name)
+        container = containers.inspect(look, spec.server.container_name)
     except UnavailableError:
         return None
     labels = container["Config"]["Labels"] if container is not None else {}
@@ -85,9 +85,9 @@ def port(spec: Spec, look: Look) -> int:
     rendered = look.text(spec.home / COMPOSE)
     if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
         return int(match[1])
-    from provision.runtimes.docker import compose, inspected
+    from provision.runtimes.docker import compose, containers
 
-    container = inspected.container(look, spec.server.container_name)
+    container = containers.inspect(look, spec.server.container_name)
     if container is not None and container["Config"]["Labels"].get(compose.DIRECTORY) == str(spec.directory):
         for bindings in container["HostConfig"]["PortBindings"].values():
             return int(bindings[0]["HostPort"])
@@ -100,23 +100,23 @@ def located(spec: Spec, look: Look) -> Spec:
     That volume may be the one that an upgrade has filled. The image says where it keeps the data, and which major
     version it is, where the spec does not; one that was not pulled yet says nothing.
     """
-    from provision.runtimes.docker import generations, layout
+    from provision.runtimes.docker import data_location, generations
 
     found = generations.located(spec, look)
     image = look.image(spec.server.image) or _image_of_container(spec, look)
     if image is None:
         return found
-    major = spec.server.major or layout.major(image["Config"])
-    where = layout.of_image(image["Config"], major)
+    major = spec.server.major or data_location.major(image["Config"])
+    where = data_location.of_image(image["Config"], major)
     return replace(found, server=replace(found.server, major=major, layout=where))
 
 
 def _image_of_container(spec: Spec, look: Look) -> Mapping[str, Any] | None:
     """Return the image that the container was made from, where the declared one was removed from the engine."""
-    from provision.runtimes.docker import inspected
+    from provision.runtimes.docker import containers
 
-    container = inspected.container(look, spec.server.container_name)
-    if container is None or not inspected.is_same_image(container["Config"]["Image"], spec.server.image):
+    container = containers.inspect(look, spec.server.container_name)
+    if container is None or not containers.is_same_image(container["Config"]["Image"], spec.server.image):
         return None
     return look.image(container["Image"])
 
@@ -140,7 +140,7 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
     """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
     from provision.rendering import render_template, settings
-    from provision.runtimes.docker import compose, declared, layout, scripts
+    from provision.runtimes.docker import compose, data_location, scripts, spec_label
 
     data = spec.server.data
     values = {
@@ -150,13 +150,13 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
         "port": port,
         "publish": f"[{spec.server.host}]" if ":" in spec.server.host else spec.server.host,
         "settings": settings(spec),
-        "data_target": layout.of_spec(spec).mount,
+        "data_target": data_location.of_spec(spec).mount,
         "ephemeral": isinstance(data, Ephemeral),
         "data_path": str(data.path) if isinstance(data, DataPath) else None,
         "volume": data.name if isinstance(data, Volume) else None,
         "scripts": scripts.targets(spec.server.initdb),
         "fingerprint": compose.FINGERPRINT_PLACEHOLDER,
-        "declared": declared.declared(spec, port),
+        "declared": spec_label.declared(spec, port),
         "listen_addresses": "*",
         "listen_port": None,
     }

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.runtimes.docker import networks, scripts
+from provision.runtimes.docker.mounts import mount
 from provision.runtimes.docker.service import TRANSLATIONS
-from provision.runtimes.docker.volumes import mount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Action, Address, EngineCall, Step
-from provision.runtimes.docker import inspected
+from provision.runtimes.docker import containers
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
 from provision.spec.model import Volume
 
@@ -99,7 +99,7 @@ def find(spec: Spec, look: Look) -> Generations:
         return Generations()
     first = ours.get(declared) or look.engine(f"/volumes/{declared}")
     olds = {declared: first} if first is not None else {}
-    container = inspected.container(look, spec.server.container_name)
+    container = containers.inspect(look, spec.server.container_name)
     counting = {
         name: each
         for name, each in copies.items()
@@ -144,7 +144,7 @@ def leftovers(found: Generations, container: str, look: Look) -> tuple[Step, ...
     why = ("an interrupted upgrade has left it; the data is where it was",)
     name = temporary_name(container)
     steps = []
-    if inspected.container(look, name) is not None:
+    if containers.inspect(look, name) is not None:
         effect = EngineCall("remove_container", name, {"force": True})
         steps.append(Step(Address("container", name), Action.REMOVE, None, None, (effect,), why))
     for each in found.unfinished:

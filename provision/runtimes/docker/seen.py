@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
-from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, fate
-from provision.runtimes.docker import compose, declared, inspected, layout
-from provision.runtimes.docker.generations import Generations
-from provision.runtimes.docker.states import (
+from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, server_log
+from provision.runtimes.data_directory import kept_words
+from provision.runtimes.docker import compose, containers, data_location, spec_label
+from provision.runtimes.docker.containers import (
     IDLE,
     Container,
     Directory,
@@ -22,8 +22,8 @@ from provision.runtimes.docker.states import (
     desired_container,
     observed_container,
 )
+from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.watch import ContainerWatch
-from provision.runtimes.majors import kept_words
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
-    from provision.runtimes.docker.layout import Place
+    from provision.runtimes.docker.data_location import Place
     from provision.spec.model import Spec
 
 _EXPORTED = (
@@ -99,7 +99,7 @@ class Seen:
         before, after = self._observed_container(self.container), self._created_container
         if before.fingerprint == after.fingerprint:
             return None
-        return declared.kept(self.spec, before, after, own_template=self.has_own_template)
+        return spec_label.kept(self.spec, before, after, own_template=self.has_own_template)
 
     @property
     def has_own_template(self) -> bool:
@@ -112,8 +112,8 @@ class Seen:
         """What differs in a container that is kept as it is, and a password that SQL can read."""
         found = () if self._kept_container is None else (self._kept_remark,)
         names = {each.partition("=")[0] for each in self.creation.body.get("Env", ())}
-        if self.container is not None and (lifted := inspected.unlimited(self.container, self.creation)):
-            keys = " and ".join(f"`resources.{inspected.LIMITS[each]}`" for each in lifted)
+        if self.container is not None and (lifted := containers.unlimited(self.container, self.creation)):
+            keys = " and ".join(f"`resources.{containers.LIMITS[each]}`" for each in lifted)
             found = (*found, f"the engine cannot limit what a container uses, so it ignores {keys}")
         exported = names & {"POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"}
         return (*found, _EXPORTED) if exported and "BASH_ENV" not in names else found
@@ -122,7 +122,7 @@ class Seen:
     def _kept_remark(self) -> str:
         assert self.container is not None  # noqa: S101  # it is kept
         before, after = self._observed_container(self.container), self._created_container
-        return declared.remark(self.container_name, before, after)
+        return spec_label.remark(self.container_name, before, after)
 
     @property
     def observed(self) -> dict[Address, State | Unknown]:
@@ -144,7 +144,7 @@ class Seen:
 
     def _observed_container(self, container: Mapping[str, Any]) -> Container:
         brought = (self.own_image or {}).get("Config") or {}
-        shown = inspected.as_asked(container, self.creation)
+        shown = containers.in_words_of(container, self.creation)
         same = shown["Config"]["Image"] == self.creation.image
         current = (self.image or {}).get("Id", "") if same else ""
         found = observed_container(shown, brought, current_image_id=current)
@@ -157,26 +157,26 @@ class Seen:
     @property
     def declared_directory(self) -> str:
         """The data directory of the declared container, as it sees it."""
-        own = layout.variables(self.creation.body).get("PGDATA")
-        return posixpath.normpath(own) if own else layout.of_spec(self.spec).directory
+        own = data_location.variables(self.creation.body).get("PGDATA")
+        return posixpath.normpath(own) if own else data_location.of_spec(self.spec).directory
 
     @property
     def declared_place(self) -> Place | None:
         """The volume or directory that is to hold the data; None: it is to be in memory."""
-        return layout.kept(self.creation.body["HostConfig"]["Mounts"], self.declared_directory)
+        return data_location.kept(self.creation.body["HostConfig"]["Mounts"], self.declared_directory)
 
     @property
     def current_place(self) -> Place | None:
         """The volume or directory that the container that is there was made to keep its data in."""
         if self.container is None:
             return None
-        return layout.kept(self.container["Mounts"], self.current_directory)
+        return data_location.kept(self.container["Mounts"], self.current_directory)
 
     @property
     def current_directory(self) -> str:
         """The data directory of the container that is there, as far as its environment says."""
         config = (self.container or {}).get("Config") or {}
-        return layout.data_directory(config, layout.major(config) or self.spec.server.major)
+        return data_location.data_directory(config, data_location.major(config) or self.spec.server.major)
 
     @property
     def _state(self) -> str:
@@ -270,10 +270,10 @@ class Seen:
 
     def check_data(self, directory: str, version: str) -> None:
         """Refuse to go on with a server of another version, or with data that would be gone with its container."""
-        from provision.runtimes.docker import guards, misplaced
+        from provision.runtimes.docker import checks, data_location
 
-        guards.check_version(self.spec, self.container, version)
-        misplaced.check_reported(self, directory)
+        checks.check_version(self.spec, self.container, version)
+        data_location.check_reported(self, directory)
 
     @property
     def log_command(self) -> str:
@@ -286,16 +286,16 @@ class Seen:
 
     def calm(self) -> tuple[Effect, ...]:
         """Stop a container that starts and ends again and again; what it said stays in its log."""
-        seen = inspected.container(self.look, self.container_name)
+        seen = containers.inspect(self.look, self.container_name)
         if seen is None or not (seen["State"]["Restarting"] or seen["RestartCount"]):
             return ()
         return (EngineCall("stop_container", self.container_name, {"timeout": 1}),)
 
     def fate(self) -> Trouble:
         """Return what became of the container."""
-        seen = inspected.container(self.look, self.container_name)
+        seen = containers.inspect(self.look, self.container_name)
         lines = self.look.container_lines(self.container_name, _LAST_LINES) if seen is not None else ()
-        return fate.of_container(self.container_name, seen, lines, self.look.began)
+        return server_log.end_of_container(self.container_name, seen, lines, self.look.began)
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the container's files; empty where the server writes none."""
@@ -303,7 +303,7 @@ class Seen:
             _COLLECTED in line for line in self.look.container_lines(self.container_name, _LAST_LINES)
         ):
             return ""  # to look into the data, the engine would have to mount it
-        data = layout.data_directory(self.container["Config"], self.spec.server.major)
+        data = data_location.data_directory(self.container["Config"], self.spec.server.major)
         path = collected(self.look.container_file(self.container_name, f"{data}/{CURRENT_LOGFILES}"), data)
         return shlex.join(("docker", "exec", self.container_name, "tail", "-n", "100", path)) if path else ""
 

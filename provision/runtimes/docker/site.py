@@ -23,27 +23,24 @@ from provision.model import (
     changes,
 )
 from provision.runtimes import DATA_RECORD, superusers
+from provision.runtimes.data_directory import reading_settings as reading
 from provision.runtimes.docker import (
-    belongings,
+    checks,
     compose,
-    contents,
-    declared,
+    containers,
+    data_contents,
+    data_location,
     generations,
-    guards,
-    halfmade,
-    inspected,
-    layout,
-    misplaced,
     networks,
-    powers,
+    ownership,
+    privileges,
     remote,
     scripts,
-    sharing,
+    spec_label,
 )
-from provision.runtimes.docker.mending import mend
+from provision.runtimes.docker.containers import IDLE, Container, Network, labels_of
+from provision.runtimes.docker.containers import update_in_place as mend
 from provision.runtimes.docker.seen import Seen
-from provision.runtimes.docker.states import IDLE, Container, Network, labels_of
-from provision.runtimes.majors import reading
 from provision.spec.model import DataPath, Ephemeral
 from provision.spec.parameters import is_known
 
@@ -68,8 +65,8 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     """
     creation = compose.read(str(files[0].content), files[0].path)
     uploads: Mapping[str, tuple[str | Secret, int]] = {}
-    container = inspected.container(look, creation.container)
-    if not sharing.shares_files(container, look):
+    container = containers.inspect(look, creation.container)
+    if not checks.shares_files(container, look):
         creation, uploads = remote.without_host_files(creation, files)
     image = look.image(creation.image)
     own_image = image
@@ -77,7 +74,7 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
         own_image = look.image(container["Image"])
     ours = generations.volumes(spec, look) if creation.volumes else {}
     volumes = {each.name: ours.get(each.name) or look.engine(f"/volumes/{each.name}") for each in creation.volumes}
-    guards.check_owner(spec, creation.container, container, volumes, look)
+    checks.check_owner(spec, creation.container, container, volumes, look)
     return DockerSite(
         spec=spec,
         creation=creation,
@@ -163,33 +160,33 @@ class DockerSite(Seen):
         Raises:
             RefusedError: they would disturb what is not ours, or cost data.
         """
-        guards.check_image(self.spec, self.image)
-        guards.check_user(self)
-        misplaced.check_declared(self)
-        misplaced.check_current(self)
-        powers.check(self)
-        guards.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
-        sharing.check_seen(self)
-        belongings.check_alone(self)
-        contents.check_directory(self)
+        checks.check_image(self.spec, self.image)
+        checks.check_user(self)
+        data_location.check_declared(self)
+        data_location.check_current(self)
+        privileges.check(self)
+        checks.check_major(self.spec, self.container_name, self.container, self.volumes, self.generations)
+        checks.check_seen(self)
+        ownership.check_alone(self)
+        data_contents.check_directory(self)
         scripts.check_finished(self)
-        if (unfinished := halfmade.volume(self)) is not None:
+        if (unfinished := data_contents.unfinished_volume(self)) is not None:
             address = Address("container", self.container_name)
             return (
                 *self.leftovers(),
                 *self._plan_surroundings(),
-                halfmade.again(self, unfinished),
+                data_contents.initialise_again(self, unfinished),
                 self._create(address),
                 *self._plan_network_removal(),
             )
         container = self._plan_container()
         if container:
-            guards.check_port(self.creation, self.container, self.look)
+            checks.check_port(self.creation, self.container, self.look)
         if any(step.action is not Action.UPDATE for step in container):
-            contents.check_old(self)
+            data_contents.check_old(self)
         made = any(step.action in (Action.CREATE, Action.RECREATE) for step in container)
         if any(step.action is Action.RECREATE for step in container):
-            misplaced.check_removal(self)
+            data_location.check_removal(self)
         removal = self._plan_network_removal() if made else ()
         return (*self.leftovers(), *self._plan_surroundings(), *container, *removal)
 
@@ -210,7 +207,7 @@ class DockerSite(Seen):
         if isinstance(self.spec.server.data, DataPath):
             path = self.spec.server.data.path
             make = MakeDirectory(path, self._directory_mode, self.spec.home / DATA_RECORD)
-            creations[Address("directory", str(path))] = (make, *sharing.own(self, path))
+            creations[Address("directory", str(path))] = (make, *checks.give_to_container(self, path))
         # An image shows where it keeps the data, so everything is looked at again once it is here.
         made = tuple(
             Step(address, Action.CREATE, None, wanted[address], effects, reveals=address.kind == "image")
@@ -281,19 +278,19 @@ class DockerSite(Seen):
             thaw = (EngineCall("unpause_container", self.container_name),)
             return Step(address, Action.START, before, after, thaw, why=why)
         if before.status in IDLE:
-            looks = contents.check_new(self, self.container_name)  # into data on which it never ran
+            looks = data_contents.check_new(self, self.container_name)  # into data on which it never ran
             return Step(address, Action.START, before, after, (*looks, *self._publish, *self._start), why=why)
         effects = (*self._publish, self._call("restart_container"))
         return Step(address, Action.RESTART, before, after, effects, why=why)
 
     def _create(self, address: Address) -> Step:
         effects = (*self._make(self.container_name, self.creation.body), *self._start)
-        return Step(address, Action.CREATE, None, self.desired[address], effects, consequence=powers.words(self))
+        return Step(address, Action.CREATE, None, self.desired[address], effects, consequence=privileges.words(self))
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What differs in a container that is kept as it is, and what it has and the spec does not allow."""
-        return (*super().remarks, *powers.remarks(self))
+        return (*super().remarks, *privileges.remarks(self))
 
     @property
     def _inheriting(self) -> Mapping[str, Any]:
@@ -309,12 +306,12 @@ class DockerSite(Seen):
 
     @property
     def _anonymous(self) -> Mapping[str, str]:
-        return layout.anonymous((self.container or {}).get("Mounts") or ())
+        return data_location.anonymous((self.container or {}).get("Mounts") or ())
 
     @property
     def _extra(self) -> Mapping[str, str]:
         """Those that may hold something: not the one that an image has from the official one, and does not use."""
-        return {target: name for target, name in self._anonymous.items() if target not in layout.OFFICIAL}
+        return {target: name for target, name in self._anonymous.items() if target not in data_location.OFFICIAL}
 
     def _remove(self, kept: Mapping[str, str]) -> tuple[Effect, ...]:
         """Remove the container, and those of its volumes without a name that are not kept."""
@@ -331,7 +328,7 @@ class DockerSite(Seen):
         return (
             EngineCall("remove_container", self._temporary),
             EngineCall("create_container", name, body),
-            *contents.check_new(self, name),
+            *data_contents.check_new(self, name),
             *self._copy_to(name),
             EngineCall("copy_to_container", name, {"files": scripts.uploads(self.creation.scripts)}),
         )
@@ -359,14 +356,14 @@ class DockerSite(Seen):
             consequence = "recreate: connections are dropped, and the data in memory is gone"
         elif before.mounts != after.mounts:
             consequence = self._moved(before)
-        consequence = "; ".join(filter(None, (consequence, powers.words(self))))
+        consequence = "; ".join(filter(None, (consequence, privileges.words(self))))
         return Step(address, Action.RECREATE, before, after, tuple(effects), reasons, consequence, destroys=in_memory)
 
     def _reasons(self, before: Container, after: Container) -> tuple[Change | str, ...]:
         # An older build prints the same reference twice, and the fingerprint only says that something differs.
         why = tuple(each for each in changes(before, after) if each.field not in ("fingerprint", "status"))
-        if declared.differs_by_version(before, after, own_template=self.has_own_template):
-            return (declared.OTHER_VERSION, *why)
+        if spec_label.differs_by_version(before, after, own_template=self.has_own_template):
+            return (spec_label.OTHER_VERSION, *why)
         return why or ("it was created with other arguments than the compose file has now",)
 
     def _moved(self, before: Container) -> str:
@@ -393,7 +390,7 @@ class DockerSite(Seen):
     def claim(self, *, creating: bool) -> Claim | None:
         """Return the data that the container uses, unless its labels keep others off."""
         now = self._now()
-        return belongings.claim(now, as_it_is=now.is_there(creating=creating))
+        return ownership.claim(now, as_it_is=now.is_there(creating=creating))
 
     def is_there(self, *, creating: bool) -> bool:
         """Tell whether the server starts in the container that is there."""
@@ -406,17 +403,17 @@ class DockerSite(Seen):
             RefusedError: they are another environment's.
         """
         now = self._now()
-        guards.check_owner(self.spec, self.container_name, now.container, now.volumes, self.look)
-        belongings.check_alone(now, as_it_is=now.is_there(creating=creating))
-        guards.check_port(self.creation, now.container, self.look)
+        checks.check_owner(self.spec, self.container_name, now.container, now.volumes, self.look)
+        ownership.check_alone(now, as_it_is=now.is_there(creating=creating))
+        checks.check_port(self.creation, now.container, self.look)
 
     def collision(self) -> Collision | None:
         """Compare the start of our container with that of another one on the same data."""
         now = self._now()
-        other, place = belongings.other_container(now, as_it_is=True), now.current_place
+        other, place = ownership.other_container(now, as_it_is=True), now.current_place
         if other is None or place is None or now.container is None:
             return None
-        return guards.collision(now.container, other, belongings.refusal(now, place.source, other), self.look)
+        return checks.collision(now.container, other, ownership.refusal(now, place.source, other), self.look)
 
     # --- verbs ---
 
@@ -430,8 +427,8 @@ class DockerSite(Seen):
         """Start or thaw a container that is there and does not run."""
         if self.container is None or self._state == "running":
             return ()
-        guards.check_port(self.creation, self.container, self.look)
-        belongings.check_alone(self, as_it_is=True)
+        checks.check_port(self.creation, self.container, self.look)
+        ownership.check_alone(self, as_it_is=True)
         effect = EngineCall("unpause_container" if self._state == "paused" else "start_container", self.container_name)
         return (self._lifecycle(Action.START, (effect, self._ready)),)
 
@@ -447,7 +444,7 @@ class DockerSite(Seen):
         """Stop and start the container."""
         if self.container is None or self._state != "running":
             return self.start()
-        belongings.check_alone(self, as_it_is=True)
+        ownership.check_alone(self, as_it_is=True)
         return (self._lifecycle(Action.RESTART, (self._call("restart_container"), self._ready)),)
 
     def _holds_a_cluster(self, path: Path) -> bool:
@@ -463,10 +460,10 @@ class DockerSite(Seen):
             RefusedError: the data is not known to be ours, or somebody else is on it.
         """
         if data:
-            belongings.check_ours(self)
-            belongings.check_alone(self)
+            ownership.check_ours(self)
+            ownership.check_alone(self)
         else:
-            misplaced.check_removal(self)
+            data_location.check_removal(self)
         steps: list[Step] = [*self.leftovers()]
         if self.container is not None:
             lost = isinstance(self.spec.server.data, Ephemeral) and self._state not in IDLE
@@ -489,7 +486,7 @@ class DockerSite(Seen):
             removals += [(Address("volume", name), (EngineCall("remove_volume", name),), True) for name in old]
             if isinstance(self.spec.server.data, DataPath) and self._holds_a_cluster(self.spec.server.data.path):
                 path = self.spec.server.data.path
-                removals.append((Address("directory", str(path)), sharing.remove(self, path), True))
+                removals.append((Address("directory", str(path)), checks.remove_directory(self, path), True))
             if self.look.exists(self.spec.home):
                 removals.append((Address("directory", str(self.spec.home)), (RemovePath(self.spec.home),), False))
         for address, effects, destroys in removals:

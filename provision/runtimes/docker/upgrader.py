@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 from provision.errors import RefusedError
 from provision.model import Action, Address, EngineCall, Step
-from provision.runtimes.docker import belongings, compose, generations, guards, misplaced
+from provision.runtimes.data_directory import downwards
+from provision.runtimes.docker import checks, compose, data_location, generations, ownership
 from provision.runtimes.docker.upgrading import Upgrade
-from provision.runtimes.majors import downwards
 from provision.runtimes.upgrading import Origin
 from provision.spec.model import DataPath, Volume
 
@@ -67,9 +67,9 @@ class DockerUpgrader:
                 f"only data in a named volume is upgraded; this is in {place}",
                 next_step="give the new version a place of its own in `server.data`, and copy the data with pg_dump",
             )
-        guards.check_image(spec, site.image)
-        misplaced.check_declared(site)
-        misplaced.check_removal(site)
+        checks.check_image(spec, site.image)
+        data_location.check_declared(site)
+        data_location.check_removal(site)
         if major > spec.server.major:
             raise downwards(spec, major, is_kept=bool(site.generations.kept))
         if (
@@ -119,7 +119,7 @@ class DockerUpgrader:
                 "the new server does not run, so the old data is still needed",
                 next_step="provision apply SPEC",
             )
-        belongings.check_volumes(site, [each.name for each in site.generations.kept])
+        ownership.check_volumes(site, [each.name for each in site.generations.kept])
         volumes = [(each.name, f"the data of PostgreSQL {each.major}") for each in site.generations.kept]
         olds = {generations.mark_name(name) for name, _ in volumes} & {*site.generations.marks}
         return (

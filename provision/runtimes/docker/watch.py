@@ -6,8 +6,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from provision.runtimes import Trouble, fate
-from provision.runtimes.docker import inspected, scripts
+from provision.runtimes import Trouble, server_log
+from provision.runtimes.docker import containers, scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ class ContainerWatch:
 
     def __call__(self) -> Trouble | None:
         """Look once."""
-        seen = inspected.container(self._look, self._name)
+        seen = containers.inspect(self._look, self._name)
         if seen is None:
             return Trouble(f"the container {self._name!r} is gone", ())
         state, restarts = seen["State"], seen["RestartCount"]
@@ -74,14 +74,14 @@ class ContainerWatch:
         if state["Status"] == "paused":
             return Trouble(f"the container {self._name!r} is paused", ())
         why = f"ended with exit code {state['ExitCode']}"
-        is_killed = state["OOMKilled"] or (state["ExitCode"] == fate.KILLED and not state["Running"])
+        is_killed = state["OOMKilled"] or (state["ExitCode"] == server_log.KILLED and not state["Running"])
         if is_killed:
-            why = fate.killed(state)
+            why = server_log.killed(state)
         elif state["Running"] and not state["Restarting"]:
             why = "ended, was started again by the engine,"
         sentence = f"the server in the container {self._name!r} {why} while it should become ready"
         said = self._look.container_lines(self._name, _LOG_LINES)
         lines = telling(said)
         advice = [_ADVICE] if any(_HALF_MADE in line for line in lines) else []
-        next_step = scripts.AGAIN if scripts.has_failed(said) else fate.MORE_MEMORY if is_killed else ""
+        next_step = scripts.AGAIN if scripts.has_failed(said) else server_log.MORE_MEMORY if is_killed else ""
         return Trouble(sentence, (*([state["Error"]] if state["Error"] else []), *lines, *advice), next_step=next_step)

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.model import WriteFile
-from provision.runtimes.embedded import guards
-from provision.runtimes.embedded.places import CONFIG, running, settle
+from provision.runtimes.embedded import checks
+from provision.runtimes.embedded.command_line import environment, option
+from provision.runtimes.embedded.directories import CONFIG, running, settle
 from provision.runtimes.embedded.site import EmbeddedSite
-from provision.runtimes.embedded.states import environment, option
 from provision.spec.model import Ephemeral, PasswordGenerated
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def available(spec: Spec, look: Look) -> str:
     """
     server = spec.server
     found = list(look.machine.installations(server.bin_dir, server.major))
-    chosen = guards.choose(server.major, server.bin_dir, found)
+    chosen = checks.choose(server.major, server.bin_dir, found)
     return f"PostgreSQL {chosen.major} of {chosen.source}"
 
 
@@ -134,7 +134,7 @@ def identity(spec: Spec, look: Look) -> str:
 def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:
     """Look at the data directory, and for a server that runs on it or on another one of this environment."""
     places = settle(spec, look.machine)
-    guards.check_owner(places, look)
+    checks.check_owner(places, look)
     configuration = next(each for each in files if each.path == places.rendered)
     match = re.search(r"^port = (\d+)$", str(configuration.content), re.MULTILINE)
     return EmbeddedSite(

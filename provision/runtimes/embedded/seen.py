@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
-from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, fate
-from provision.runtimes.embedded import guards, states
-from provision.runtimes.embedded.commands import programs
+from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, server_log
+from provision.runtimes.data_directory import kept_words
+from provision.runtimes.embedded import checks, command_line
+from provision.runtimes.embedded.command_line import programs
 from provision.runtimes.embedded.watch import ProcessWatch
-from provision.runtimes.majors import kept_words
 from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.runtimes import Look
-    from provision.runtimes.embedded.commands import Programs
-    from provision.runtimes.embedded.places import Places
+    from provision.runtimes.embedded.command_line import Programs
+    from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
     from provision.system.postmaster import Postmaster
 
@@ -74,8 +74,8 @@ class Seen:
         """The data directory, and the process that serves it."""
         places = self.places
         return {
-            self._data: states.DataDirectory(places.data, str(self.spec.server.major)),
-            self._process: states.Process(self.spec.server.host, self.port, str(places.data), self.config_file),
+            self._data: command_line.DataDirectory(places.data, str(self.spec.server.major)),
+            self._process: command_line.Process(self.spec.server.host, self.port, str(places.data), self.config_file),
         }
 
     @property
@@ -83,9 +83,9 @@ class Seen:
         """The same, as far as there is something."""
         found: dict[Address, State | Unknown] = {}
         if self.made_by is not None and not self._has_left_over:
-            found[self._data] = states.DataDirectory(self.places.data, self.made_by)
+            found[self._data] = command_line.DataDirectory(self.places.data, self.made_by)
         if self.running is not None:
-            found[self._process] = states.observed(self.running[1])
+            found[self._process] = command_line.observed_process(self.running[1])
         return found
 
     @property
@@ -151,7 +151,7 @@ class Seen:
         """The programs of the declared version, as the server's user can run them."""
         server = self.spec.server
         found = list(self.look.machine.installations(server.bin_dir, server.major))
-        return programs(guards.choose(server.major, server.bin_dir, found), self.places, self.look)
+        return programs(checks.choose(server.major, server.bin_dir, found), self.places, self.look)
 
     @property
     def programs(self) -> Path | None:
@@ -176,7 +176,7 @@ class Seen:
 
     def fate(self) -> Trouble:
         """Return what the log tells of the server's end."""
-        return fate.of_log(self.look.machine.last_lines(self.places.log, 60), self.look.began)
+        return server_log.end_of_server(self.look.machine.last_lines(self.places.log, 60), self.look.began)
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the data directory; empty where the server writes none."""

@@ -22,12 +22,11 @@ from provision.model import (
     WaitReady,
     changes,
 )
-from provision.runtimes import DATA_RECORD, SUPERUSER, Claim, Collision, superusers, tenants
-from provision.runtimes.embedded import generations, guards
-from provision.runtimes.embedded.commands import initdb_argv, server_argv
-from provision.runtimes.embedded.scripts import scripts
+from provision.runtimes import DATA_RECORD, SUPERUSER, Claim, Collision, ownership, superusers
+from provision.runtimes.data_directory import reading_settings as reading
+from provision.runtimes.embedded import checks, directories
+from provision.runtimes.embedded.command_line import initdb_argv, scripts, server_argv
 from provision.runtimes.embedded.seen import Seen
-from provision.runtimes.majors import reading
 from provision.spec.model import DataPath
 from provision.spec.parameters import is_known
 
@@ -105,12 +104,12 @@ class EmbeddedSite(Seen):
         Raises:
             RefusedError: they would disturb what is not ours, or cannot work on this machine.
         """
-        guards.check_data(self.spec, self.places, self.look)
-        guards.check_configuration(self.configuration, self.spec.server.host, self.port)
+        checks.check_data(self.spec, self.places, self.look)
+        checks.check_configuration(self.configuration, self.spec.server.host, self.port)
         process = self._plan_process()
         if not is_known(self.spec.server.major):
             return (self._plan_settings(), *self._plan_data(), *process)
-        return (*generations.leftovers(self.places, self.look), *self._plan_data(), *process)
+        return (*directories.leftovers(self.places, self.look), *self._plan_data(), *process)
 
     def _plan_settings(self) -> Step:
         """Read the settings of a major version that the program does not know from its own programs."""
@@ -123,7 +122,7 @@ class EmbeddedSite(Seen):
     def _plan_data(self) -> tuple[Step, ...]:
         if self._data in self.observed:
             return ()
-        guards.check_user(self.places, self.look)
+        checks.check_user(self.places, self.look)
         places, effects = self.places, list(self.own_programs.copies)
         if places.root != places.home:
             effects.append(MakeDirectory(places.root))
@@ -145,12 +144,12 @@ class EmbeddedSite(Seen):
         if before == after and self._data in self.observed:
             return ()
         if self.running is None and not self.is_fresh:
-            guards.check_alone(self.places.data, self.look)
+            checks.check_alone(self.places.data, self.look)
         here = self.spec.server.host, self.port
         listening = self.running is not None and (self.running[1].host, self.running[1].port) == here
         orphaned = self.running is not None and self.running[1].is_orphaned
         if not listening and not orphaned:
-            guards.check_port(*here, self.spec.name, self.look)
+            checks.check_port(*here, self.spec.name, self.look)
         if not isinstance(before, State):
             return (Step(self._process, Action.START, None, after, self._start_it),)
         why = ("its data directory was deleted",) if orphaned else changes(before, after)
@@ -168,7 +167,7 @@ class EmbeddedSite(Seen):
         data = self.places.data
         data = data.resolve()
         by_major = data.name == "docker" and data.parent.name.isdecimal()
-        return Claim(tenants.holder(self.spec), (data.parents[1], data) if by_major else (data,))
+        return Claim(ownership.holder(self.spec), (data.parents[1], data) if by_major else (data,))
 
     def look_again(self, *, creating: bool) -> None:
         """Look whose the data is, and who is on it and on the port.
@@ -177,16 +176,16 @@ class EmbeddedSite(Seen):
             RefusedError: it is another environment's.
         """
         del creating
-        guards.check_place(self.spec, self.places, self.look)
+        checks.check_place(self.spec, self.places, self.look)
         if self.running is None:
-            tenants.check_processes(self.look, self.places.data)
-            guards.check_alone(self.places.data, self.look)
-            guards.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
+            ownership.check_processes(self.look, self.places.data)
+            checks.check_alone(self.places.data, self.look)
+            checks.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
 
     def collision(self) -> Collision | None:
         """Look whether a container has the data; it was there first, because ours has just started."""
         try:
-            guards.check_alone(self.places.data, self.look)
+            checks.check_alone(self.places.data, self.look)
         except RefusedError as refusal:
             refusal.evidence = (*refusal.evidence, "it started first, so the server of this environment was killed")
             return Collision((replace(self.stopping, operation="kill", data=self.places.data),), "", refusal)
@@ -203,9 +202,9 @@ class EmbeddedSite(Seen):
         """Start the server on data that was made before."""
         if self.running is not None or self.is_fresh:
             return ()
-        guards.check_data(self.spec, self.places, self.look)
-        guards.check_alone(self.places.data, self.look)
-        guards.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
+        checks.check_data(self.spec, self.places, self.look)
+        checks.check_alone(self.places.data, self.look)
+        checks.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
         return (self._lifecycle(Action.START, *self._start_it, self._ready),)
 
     def stop(self) -> tuple[Step, ...]:
@@ -232,16 +231,16 @@ class EmbeddedSite(Seen):
         """
         places = self.places
         if data and self.made_by is not None:
-            guards.check_removable(self.spec, places, (places.data, *places.generations.kept), self.look)
-        steps = [*generations.leftovers(places, self.look)]
+            checks.check_removable(self.spec, places, (places.data, *places.generations.kept), self.look)
+        steps = [*directories.leftovers(places, self.look)]
         if self.running is not None:
             steps.append(self._lifecycle(Action.REMOVE, self.stopping))
         if data:
             steps += self.removing_kept()
         if self.made_by is not None and (data or self._is_ephemeral):
-            guards.check_data(self.spec, places, self.look)
+            checks.check_data(self.spec, places, self.look)
             found, before = places.generations, self.observed.get(self._data)
-            gone = generations.removal(found.current, found) if found.is_upgraded else (RemovePath(places.data),)
+            gone = directories.removal(found.current, found) if found.is_upgraded else (RemovePath(places.data),)
             steps.append(Step(self._data, Action.REMOVE, before, None, gone, destroys=True))
         if data:
             for path in dict.fromkeys((places.root, places.home)):
@@ -254,7 +253,7 @@ class EmbeddedSite(Seen):
         """Return the steps that remove the data that an upgrade has kept."""
         found, version = self.places.generations, self.look.machine.version
         return tuple(
-            Step(Address("directory", str(each)), Action.REMOVE, None, None, generations.removal(each, found),
+            Step(Address("directory", str(each)), Action.REMOVE, None, None, directories.removal(each, found),
                  (f"the data of PostgreSQL {version(each)}",), destroys=True)
             for each in found.kept
         )  # fmt: skip

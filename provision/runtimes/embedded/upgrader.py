@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import Action, Address, Step, WaitReady
-from provision.runtimes.embedded import generations, guards
-from provision.runtimes.embedded.commands import programs
-from provision.runtimes.embedded.states import option
+from provision.runtimes.data_directory import downwards
+from provision.runtimes.embedded import checks, directories
+from provision.runtimes.embedded.command_line import option, programs
 from provision.runtimes.embedded.upgrading import Upgrade, start_old
-from provision.runtimes.majors import downwards
 from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provision.model import Secret, WriteFile
-    from provision.runtimes.embedded.commands import Programs
+    from provision.runtimes.embedded.command_line import Programs
     from provision.runtimes.embedded.site import EmbeddedSite
     from provision.runtimes.upgrading import Old, Origin
     from provision.spec.model import Spec
@@ -63,7 +62,7 @@ class EmbeddedUpgrader:
                 "data that is gone when its server stops is not upgraded",
                 next_step="provision stop SPEC   # and then apply, which begins with no data",
             )
-        guards.check_place(spec, places, site.look)
+        checks.check_place(spec, places, site.look)
         if self.major > spec.server.major:
             raise downwards(spec, self.major, is_kept=bool(places.generations.kept))
         if self.major == spec.server.major:
@@ -73,7 +72,7 @@ class EmbeddedUpgrader:
                 f"{places.data} is where a file system is mounted, and a data directory is put in place by renaming it",
                 next_step="give the new version a `data.path` of its own, and copy the data: pg_dumpall | psql",
             )
-        copy = generations.copy_path(places.generations.first, spec.server.major)
+        copy = directories.copy_path(places.generations.first, spec.server.major)
         if site.look.exists(copy):
             raise RefusedError(
                 f"the upgrade would make the directory {copy}, and there is something that no upgrade has made",
@@ -93,8 +92,8 @@ class EmbeddedUpgrader:
                 evidence=[f"its configuration is gone: {site.places.config}"],
                 next_step=f"set an image of PostgreSQL {self.major}, `provision apply`, and then upgrade again",
             )
-        guards.check_alone(site.places.data, site.look)
-        guards.check_port(spec.server.host, site.port, spec.name, site.look)
+        checks.check_alone(site.places.data, site.look)
+        checks.check_port(spec.server.host, site.port, spec.name, site.look)
         effects = (*start_old(site, self._old_programs()), WaitReady(spec.server.ready_timeout))
         why = (f"only a server that runs can be copied; this is the one of PostgreSQL {self.major}",)
         return (Step(Address("process", spec.name), Action.START, None, None, effects, why),)
@@ -183,8 +182,8 @@ class EmbeddedUpgrader:
                 raise RefusedError(
                     f"a server runs on the old data in {each}", next_step=f"ps -fp {used.pid}   # whose is it?"
                 )
-        guards.check_removable(site.spec, places, kept, site.look)
-        return (*generations.leftovers(places, site.look), *site.removing_kept())
+        checks.check_removable(site.spec, places, kept, site.look)
+        return (*directories.leftovers(places, site.look), *site.removing_kept())
 
     def rollback(self) -> tuple[Step, ...]:
         """Return the steps that remove the new server and its data, after which the kept data is the current one.
@@ -201,10 +200,10 @@ class EmbeddedUpgrader:
         why = (f"the data goes back to {found.kept[0]}, as it was before the upgrade",)
         remove = Step(
             Address("directory", str(found.current)), Action.REMOVE, None, None,
-            generations.removal(found.current, found), why, "what was written since the upgrade is lost", destroys=True,
+            directories.removal(found.current, found), why, "what was written since the upgrade is lost", destroys=True,
         )  # fmt: skip
-        return (*generations.leftovers(site.places, site.look), *site.stop(), remove)
+        return (*directories.leftovers(site.places, site.look), *site.stop(), remove)
 
     def origin(self) -> Origin:
         """Return what the data was upgraded from."""
-        return generations.origin(self.site.places.generations, self.site.look.machine)
+        return directories.origin(self.site.places.generations, self.site.look.machine)

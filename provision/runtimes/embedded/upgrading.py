@@ -18,8 +18,8 @@ from provision.model import (
 )
 from provision.runtimes import DATA_RECORD
 from provision.runtimes.copying import Copying
-from provision.runtimes.embedded import generations
-from provision.runtimes.embedded.commands import initdb_argv, server_argv
+from provision.runtimes.embedded import directories
+from provision.runtimes.embedded.command_line import initdb_argv, server_argv
 from provision.runtimes.upgrading import FILLING, Stages
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Effect, Secret
-    from provision.runtimes.embedded.commands import Programs
+    from provision.runtimes.embedded.command_line import Programs
     from provision.runtimes.embedded.site import EmbeddedSite
     from provision.runtimes.upgrading import Old
 
@@ -53,10 +53,10 @@ class Upgrade:
     def steps(self) -> tuple[Step, ...]:
         """Return the steps up to the moment from which the new directory counts."""
         stages, places = self._stages, self.site.places
-        note = generations.note(places.data, self.major, self.old_programs.directory)
+        note = directories.origin_note(places.data, self.major, self.old_programs.directory)
         close = (
-            generations.stop(places, _STOP),
-            WriteFile(places.generations.filled / generations.ORIGIN, note, 0o644),
+            directories.stop_filling(places, _STOP),
+            WriteFile(places.generations.filled / directories.ORIGIN, note, 0o644),
         )
         return (
             *self._prepare(stages),
@@ -69,7 +69,7 @@ class Upgrade:
     def undo(self) -> tuple[Effect, ...]:
         """Return what brings everything back to how it was before; the copy may count already."""
         places = self.site.places
-        clear = (generations.stop(places), *generations.removal(self._copy, places.generations, if_there=True))
+        clear = (directories.stop_filling(places), *directories.removal(self._copy, places.generations, if_there=True))
         return (*clear, *start_old(self.site, self.old_programs))
 
     # --- the stages ---
@@ -81,7 +81,7 @@ class Upgrade:
         user, filled = places.user.name if places.user else None, places.generations.filled
         configuration = next(each for each in self.files if each.path == places.rendered)
         begin: tuple[Effect, ...] = (
-            *generations.discard(places),
+            *directories.discard(places),
             *self.programs.copies,
             MakeDirectory(places.generations.hidden),
             WriteFile(self._configuration, configuration.content),
@@ -122,7 +122,7 @@ class Upgrade:
 
     @property
     def _copy(self) -> Path:
-        return generations.copy_path(self.site.places.generations.first, self.site.spec.server.major)
+        return directories.copy_path(self.site.places.generations.first, self.site.spec.server.major)
 
     @property
     def _directory(self) -> Address:

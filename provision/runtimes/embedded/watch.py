@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.runtimes import Trouble, fate
+from provision.runtimes import Trouble, server_log
 
 if TYPE_CHECKING:
+    from provision.runtimes.embedded.directories import Places
     from provision.runtimes.embedded.machine import Machine
-    from provision.runtimes.embedded.places import Places
 
 _LOG_LINES = 15
 
@@ -33,9 +33,9 @@ class ProcessWatch:
             return None
         code = self._machine.exit_code(self._pid) if self._pid is not None else None
         how = "ended" if code is None else f"ended with exit code {code}"
-        is_killed = code in (-9, fate.KILLED)
+        is_killed = code in (-9, server_log.KILLED)
         if is_killed:
             how = "was killed (signal 9), which the kernel does for lack of memory,"
-        advice = fate.MORE_MEMORY if is_killed else ""
+        advice = server_log.MORE_MEMORY if is_killed else ""
         lines = self._machine.last_lines(self._places.log, _LOG_LINES)
         return Trouble(f"the server process {how} while it should become ready", tuple(lines), next_step=advice)

@@ -1,4 +1,4 @@
-"""Whose the data is: nobody else may be on it when our server starts, and only what we made is removed."""
+"""Who may use the data of a container, and what may be removed: only what was made for this environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.runtimes import DATA_RECORD, Claim, tenants
+from provision.runtimes import DATA_RECORD, Claim, ownership
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 from provision.runtimes.docker.generations import is_ours, temporary_name
 from provision.spec.model import DataPath, Ephemeral
@@ -14,9 +14,9 @@ from provision.spec.model import DataPath, Ephemeral
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.runtimes.docker.layout import Place
+    from provision.runtimes.docker.data_location import Place
     from provision.runtimes.docker.seen import Seen
-    from provision.runtimes.tenants import Tenant
+    from provision.runtimes.ownership import Tenant
 
 
 def check_alone(seen: Seen, *, as_it_is: bool = False) -> None:
@@ -34,7 +34,7 @@ def check_alone(seen: Seen, *, as_it_is: bool = False) -> None:
         raise refusal(seen, found.source, other)
     if isinstance(seen.spec.server.data, DataPath) and seen.look.engine_is_local:
         path = seen.spec.server.data.path
-        tenants.check_processes(seen.look, path, path / found.below)
+        ownership.check_processes(seen.look, path, path / found.below)
 
 
 def other_container(seen: Seen, *, as_it_is: bool) -> Tenant | None:
@@ -45,7 +45,7 @@ def other_container(seen: Seen, *, as_it_is: bool) -> Tenant | None:
     volume = seen.volumes.get(found.source) or {}  # one that is not there yet, nobody has
     ours = (name, f"{name}.new", temporary_name(name))
     place = found.source if found.source.startswith("/") else str(volume.get("Mountpoint") or "")
-    return tenants.container_on(seen.look, found.source, place=place, but=ours)
+    return ownership.container_on(seen.look, found.source, place=place, but=ours)
 
 
 def refusal(seen: Seen, source: str, other: Tenant) -> RefusedError:
@@ -67,9 +67,9 @@ def claim(seen: Seen, *, as_it_is: bool) -> Claim | None:
         return None
     brought = (seen.own_image or seen.image or {}).get("Config") or {}
     image = seen.creation.image if seen.container is None else str(seen.container["Image"])
-    holder, volumes = tenants.holder(seen.spec), tuple(brought.get("Volumes") or ())
+    holder, volumes = ownership.holder(seen.spec), tuple(brought.get("Volumes") or ())
     if found.source.startswith("/"):
-        place = tenants.real(found.source, seen.look)
+        place = ownership.real(found.source, seen.look)
         paths = dict.fromkeys((Path(place), Path(place) / found.below)) if seen.look.engine_is_local else ()
         return Claim(holder, tuple(paths), place, image, volumes)
     volume = seen.volumes.get(found.source) or seen.look.engine(f"/volumes/{found.source}") or {}
@@ -93,7 +93,7 @@ def check_ours(seen: Seen) -> None:
     check_volumes(seen, [*there, *(each.name for each in seen.generations.kept)], first="provision destroy SPEC && ")
     data = seen.spec.server.data
     if isinstance(data, DataPath) and seen.look.exists(data.path):
-        tenants.check_made(seen.spec, data.path, seen.look, record=seen.spec.home / DATA_RECORD)
+        ownership.check_made(seen.spec, data.path, seen.look, record=seen.spec.home / DATA_RECORD)
 
 
 def check_volumes(seen: Seen, names: Sequence[str], *, first: str = "") -> None:

@@ -1,7 +1,7 @@
-"""What a container gets that reaches beyond it: the host's files, the engine, the kernel, or everybody's connections.
+"""What a container gets on its host: files of the host, the engine, the kernel, or a port on all addresses.
 
-The shipped template asks for none of this, so it comes from a template, and the spec has to name it in
-``templates_may``. A container that has it already keeps it.
+The shipped template asks for none of this. A template of the project may, and the spec has to name it in
+``templates_may``. A container that already has a privilege keeps it.
 """
 
 from __future__ import annotations
@@ -48,26 +48,26 @@ _CONFINED: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Power:
+class Privilege:
     """One of them: its word in ``templates_may``, and what it is."""
 
     word: str
     text: str
 
 
-def asked(seen: Seen) -> tuple[Power, ...]:
+def asked(seen: Seen) -> tuple[Privilege, ...]:
     """Return what the rendered compose file asks for; an address that the spec itself publishes on is the spec's."""
     mounts = [_behind(each, seen) for each in seen.creation.body["HostConfig"]["Mounts"]]
-    found = powers(seen.creation.body["HostConfig"], mounts, seen.look.engine_socket)
+    found = granted(seen.creation.body["HostConfig"], mounts, seen.look.engine_socket)
     return tuple(each for each in found if each.word != PUBLISH or not _is_every(seen.spec.server.host))
 
 
-def missing(seen: Seen) -> tuple[tuple[Power, ...], tuple[Power, ...]]:
+def missing(seen: Seen) -> tuple[tuple[Privilege, ...], tuple[Privilege, ...]]:
     """Return what the spec does not allow: what the container would get, and what it has already."""
     container, new = seen.container, [each for each in asked(seen) if each.word not in seen.spec.templates_may]
     if container is None or not new:
         return tuple(new), ()
-    had = powers(container["HostConfig"], container["Mounts"], seen.look.engine_socket)
+    had = granted(container["HostConfig"], container["Mounts"], seen.look.engine_socket)
     kept = {each.word for each in had}
     return (
         tuple(each for each in new if each.word not in kept),
@@ -101,19 +101,19 @@ def remarks(seen: Seen) -> tuple[str, ...]:
     return tuple(f"the container {each.text}; write {_key(seen, kept)} in the spec to keep it" for each in kept)
 
 
-def _key(seen: Seen, more: Iterable[Power]) -> str:
+def _key(seen: Seen, more: Iterable[Privilege]) -> str:
     all_of_them = dict.fromkeys((*seen.spec.templates_may, *(each.word for each in more)))
     return f"`templates_may: [{', '.join(all_of_them)}]`"
 
 
-def powers(
+def granted(
     host: Mapping[str, Any], mounts: Iterable[Mapping[str, Any]], socket: str | None = None
-) -> tuple[Power, ...]:
+) -> tuple[Privilege, ...]:
     """Return what a ``HostConfig`` and its mounts give; ``socket`` is where the caller's own engine listens."""
     return (*_of_mounts(mounts, socket), *_of_kernel(host), *_of_network(host))
 
 
-def _of_mounts(mounts: Iterable[Mapping[str, Any]], socket: str | None) -> Iterator[Power]:
+def _of_mounts(mounts: Iterable[Mapping[str, Any]], socket: str | None) -> Iterator[Privilege]:
     sockets = (*_SOCKETS, *([_normal(socket)] if socket else ()))
     for each in mounts:
         source, at = str(each.get("Source") or ""), each.get("Target") or each.get("Destination")
@@ -122,37 +122,37 @@ def _of_mounts(mounts: Iterable[Mapping[str, Any]], socket: str | None) -> Itera
         path = _normal(source)
         general = re.sub(r"^/run/user/\d+(?=/|$)", "/run/user/0", path)
         if path == "/":
-            yield Power(ROOT, f"mounts / of the engine's host at {at}")
+            yield Privilege(ROOT, f"mounts / of the engine's host at {at}")
         elif general in sockets or path in sockets or _ENGINE.fullmatch(os.path.basename(path)):  # noqa: PTH119
-            yield Power(SOCKET, f"mounts the engine's socket {source} at {at}")
+            yield Privilege(SOCKET, f"mounts the engine's socket {source} at {at}")
         elif any(name.startswith(f"{way}/") for name in sockets for way in (path, general)):
-            yield Power(SOCKET, f"mounts {source}, the directory of the engine's socket, at {at}")
+            yield Privilege(SOCKET, f"mounts {source}, the directory of the engine's socket, at {at}")
 
 
-def _of_kernel(host: Mapping[str, Any]) -> Iterator[Power]:
+def _of_kernel(host: Mapping[str, Any]) -> Iterator[Privilege]:
     if host.get("Privileged"):
-        yield Power(CAPABILITIES, "runs privileged")
+        yield Privilege(CAPABILITIES, "runs privileged")
     if names := host.get("CapAdd"):
-        yield Power(CAPABILITIES, f"adds the capabilities {', '.join(map(str, names))}")
+        yield Privilege(CAPABILITIES, f"adds the capabilities {', '.join(map(str, names))}")
     for each in (*(host.get("Devices") or ()), *(host.get("DeviceRequests") or ())):
         name = each.get("PathOnHost") or each.get("Driver") or each
-        yield Power(CAPABILITIES, f"takes the device {name}")
+        yield Privilege(CAPABILITIES, f"takes the device {name}")
     if rules := host.get("DeviceCgroupRules"):
-        yield Power(CAPABILITIES, f"takes the devices {', '.join(map(str, rules))}")
+        yield Privilege(CAPABILITIES, f"takes the devices {', '.join(map(str, rules))}")
     if weak := [str(each) for each in host.get("SecurityOpt") or () if not _CONFINED.fullmatch(str(each))]:
-        yield Power(CAPABILITIES, f"is confined by another profile than the engine's: {', '.join(weak)}")
+        yield Privilege(CAPABILITIES, f"is confined by another profile than the engine's: {', '.join(weak)}")
     for key, what in _HOST_NAMESPACES.items():
         if host.get(key) == "host":
-            yield Power(CAPABILITIES, f"shares the host's {what}")
+            yield Privilege(CAPABILITIES, f"shares the host's {what}")
 
 
-def _of_network(host: Mapping[str, Any]) -> Iterator[Power]:
+def _of_network(host: Mapping[str, Any]) -> Iterator[Privilege]:
     if host.get("NetworkMode") == "host":
-        yield Power(PUBLISH, "uses the host's network")
+        yield Privilege(PUBLISH, "uses the host's network")
     for inside, bindings in sorted((host.get("PortBindings") or {}).items()):
         for each in bindings or ():
             if _is_every(each.get("HostIp") or ""):
-                yield Power(PUBLISH, f"publishes {inside} on all addresses (port {each.get('HostPort')})")
+                yield Privilege(PUBLISH, f"publishes {inside} on all addresses (port {each.get('HostPort')})")
 
 
 def _is_every(address: str) -> bool:

@@ -1,7 +1,8 @@
-"""Whose the data is, and who else is on it: two servers on one data directory destroy it, and neither notices.
+"""Whose containers, volumes and directories are, and who else uses the data.
 
-A server's own lock file does not help: the process number in it means nothing in another container, and its shared
-memory is not seen from there either. So whatever runs and could write to the data is looked for before anything starts.
+Two servers on one data directory destroy it. A server's own lock file does not help: the process number in it means nothing in another container, and its shared
+memory cannot be seen from there. So provision looks for whatever runs and can write to the data before it starts a
+server.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def check_processes(look: Look, *places: Path) -> None:
     for place in places:
         found = look.machine.postmaster(place)
         if found is not None:
-            from provision.runtimes.embedded.states import environment
+            from provision.runtimes.embedded.command_line import environment
 
             home = environment(found.argv)
             made = [f"it was made for {of_home(home)}"] if home else []

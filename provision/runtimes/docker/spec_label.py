@@ -1,8 +1,8 @@
 """Tell a change of the spec from a change of provision: the next version may create the same container differently.
 
-A server whose data is in memory loses it with its container. So a running one is recreated for a changed spec, and
-never because another version of provision would create it differently. The label :data:`LABEL` keeps what the spec
-said; a container from before that label shows it in its own fields.
+A server whose data is in memory loses it with its container. So provision recreates a running one when the spec
+changed, and never because another version of provision would create it differently. The label :data:`DECLARED` keeps
+what the spec said; a container without that label shows it in its own fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from provision.spec.model import DataPath, Ephemeral
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.runtimes.docker.states import Container
+    from provision.runtimes.docker.containers import Container
     from provision.spec.model import Spec
 
 _FIRST = {"data", "ports", "user", "stop_timeout", "shm_size", "memory", "cpus"}

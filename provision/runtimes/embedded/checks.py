@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.kinds import configuration
-from provision.runtimes import DATA_RECORD, occupancy, tenants
-from provision.runtimes.embedded.states import environment
-from provision.runtimes.majors import other_major
+from provision.runtimes import DATA_RECORD, data_directory, ownership
+from provision.runtimes.data_directory import other_major
+from provision.runtimes.embedded.command_line import environment
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provision.runtimes import Look
-    from provision.runtimes.embedded.places import Places
+    from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
     from provision.system.installations import Installation
 
@@ -89,10 +89,10 @@ def check_place(spec: Spec, places: Places, look: Look) -> None:
             )
         found = machine.entries(path)
         if found is None:
-            raise occupancy.unseen(str(path))
+            raise data_directory.unreadable(str(path))
         if found:
             check_alone(path, look)  # an image that has just begun to initialise it is named
-            raise occupancy.refusal(spec, path, found)
+            raise data_directory.occupied_directory(spec, path, found)
     _check_other_environment(spec, places, look)
 
 
@@ -106,8 +106,8 @@ def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
     raise RefusedError(
         f"the data in {places.data} belongs to another environment",
         evidence=[
-            f"its server was started for {tenants.of_home(last)}",
-            f"this is {tenants.of_home(str(places.home))}",
+            f"its server was started for {ownership.of_home(last)}",
+            f"this is {ownership.of_home(str(places.home))}",
         ],
         next_step="name another `server.data.path`",
     )
@@ -123,7 +123,7 @@ def check_alone(data: Path, look: Look) -> None:
     with suppress(UnavailableError, StepFailedError):
         look.find_engine()
         if look.engine_is_local:
-            other = tenants.container_on(look, str(data), place=str(data))
+            other = ownership.container_on(look, str(data), place=str(data))
     if other is not None:
         raise other.refusal(f"the directory {data}")
 
@@ -137,7 +137,7 @@ def check_removable(spec: Spec, places: Places, gone: Sequence[Path], look: Look
     if not isinstance(spec.server.data, DataPath):
         return
     for each in gone:
-        tenants.check_made(spec, each, look, record=each / DATA_RECORD, is_used=each == places.data)
+        ownership.check_made(spec, each, look, record=each / DATA_RECORD, is_used=each == places.data)
         check_alone(each, look)
 
 

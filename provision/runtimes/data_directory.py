@@ -1,6 +1,7 @@
-"""Whether a directory may become a data directory: one that holds other files would be taken over with all of them.
+"""What a directory may hold that becomes a data directory: data of the right major version, or nothing.
 
-The image gives everything below its data directory to the server's user; only then initdb says that it is not empty.
+A server takes over its data directory with everything in it: the image gives all of it to the server's user, and only
+then initdb says that the directory is not empty.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import os.path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
+from provision.model import Action, Address, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from provision.model import ReadSettings
     from provision.spec.model import Spec
 
 _VERSION = "PG_VERSION"
@@ -58,13 +61,13 @@ def _is_empty(entries: Callable[[str], Sequence[str] | None], path: str) -> bool
     return True
 
 
-def refusal(spec: Spec, path: Path, found: Sequence[str]) -> RefusedError:
+def occupied_directory(spec: Spec, path: Path, found: Sequence[str]) -> RefusedError:
     """Return the error for a directory in which there is ``found``."""
     example = f"server.data: {{path: {_below(spec, path)}}}"
     return _refusal(f"the directory {path}", found, f"name an empty one, for example `{example}`")
 
 
-def refusal_of_volume(name: str, found: Sequence[str]) -> RefusedError:
+def occupied_volume(name: str, found: Sequence[str]) -> RefusedError:
     """Return the error for a volume that was not made for this environment, and in which there is ``found``."""
     example = f"server.data: {{volume: {name}-postgres}}"
     return _refusal(f"the volume {name!r}", found, f"name another one, for example `{example}`")
@@ -78,7 +81,7 @@ def _refusal(what: str, found: Sequence[str], next_step: str) -> RefusedError:
     return RefusedError(f"{what} holds other files ({names})", evidence=evidence, next_step=next_step)
 
 
-def unseen(source: str) -> RefusedError:
+def unreadable(source: str) -> RefusedError:
     """Return the error for a directory or volume that holds no data of a server, and whose files cannot be listed."""
     is_path = source.startswith("/")
     what = f"the directory {source}" if is_path else f"the volume {source!r}"
@@ -94,3 +97,51 @@ def _below(spec: Spec, path: Path) -> str:
     """Return a directory in ``path`` as people would write it in the spec."""
     place = path / "pgdata"
     return f"./{os.path.relpath(place, spec.directory)}" if spec.directory in place.parents else str(place)
+
+
+# --- major versions
+
+
+def other_major(
+    spec: Spec, what: str, major: str, evidence: Sequence[str] = (), *, kept: Sequence[int | None], can_upgrade: bool
+) -> RefusedError:
+    """Return the error for data of another major version; ``kept`` are the versions that an upgrade has kept."""
+    lines = ["a data directory works with its own major version only", *evidence]
+    if spec.server.major in kept:
+        lines.append(f"the data of PostgreSQL {spec.server.major} is kept as it was before the upgrade")
+        step = f"go on with an image of PostgreSQL {major}, or give up what was written since the upgrade:"
+        step += " provision upgrade --rollback SPEC"
+    elif can_upgrade and major.isdecimal() and int(major) < spec.server.major:
+        step = f"provision upgrade SPEC   (--check shows what it would do; or go back to PostgreSQL {major})"
+    else:
+        step = f"go back to an image of PostgreSQL {major}, or give the new one a place of its own in `server.data`"
+        step += " and copy the data with pg_dump"
+    return RefusedError(
+        f"{what} was made by PostgreSQL {major} and cannot be used by {spec.server.image!r}",
+        evidence=lines,
+        next_step=step,
+    )
+
+
+def reading_settings(effect: ReadSettings) -> Step:
+    """Return the step that reads the settings of a major version that this program does not know."""
+    why = (f"this version of provision does not know the settings of PostgreSQL {effect.major}",)
+    text = "the settings of the spec are checked then, before anything is made for the server"
+    address = Address("catalogue", f"postgresql-{effect.major}")
+    return Step(address, Action.CREATE, None, None, (effect,), why, text, reveals=True)
+
+
+def downwards(spec: Spec, major: int, *, is_kept: bool) -> RefusedError:
+    """Return the error for an upgrade that would lead back."""
+    return RefusedError(
+        f"the data is of PostgreSQL {major}, and an upgrade does not lead back to {spec.server.image!r}",
+        next_step="provision upgrade --rollback SPEC" if is_kept else f"use an image of PostgreSQL {major}",
+    )
+
+
+def kept_words(places: str) -> str:
+    """Say what an upgrade has left, and how it goes away."""
+    return (
+        f"the data from before the upgrade is kept in {places}: provision upgrade --finish removes it,"
+        " provision upgrade --rollback goes back to it"
+    )

@@ -1,10 +1,10 @@
-"""What became of a server that went away while we worked on it, as its log and the engine tell."""
+"""What a server's log tells: what it does before it answers, and why it ended."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from provision.runtimes import Trouble
 
@@ -23,7 +23,7 @@ MORE_MEMORY = "give the server more memory (`server.resources.memory`, or the ma
 _AGAIN = "provision status SPEC   # whether it runs; then the same command again, it goes on from what was done"
 
 
-def of_log(lines: Sequence[str], since: float) -> Trouble:
+def end_of_server(lines: Sequence[str], since: float) -> Trouble:
     """Return what the last lines of a server's log tell of its end; those from before ``since`` (Unix time) are old."""
     found = [line for line in lines if _TELLING.search(line) and not _is_older(line, since)][-_SHOWN:]
     if not any(_KILLED.search(line) for line in found):
@@ -38,11 +38,11 @@ def _is_older(line: str, since: float) -> bool:
     return found is not None and datetime.fromisoformat(f"{found[1]}+00:00").timestamp() < since
 
 
-def of_container(name: str, seen: Mapping[str, Any] | None, lines: Sequence[str], since: float) -> Trouble:
+def end_of_container(name: str, seen: Mapping[str, Any] | None, lines: Sequence[str], since: float) -> Trouble:
     """Return what the engine and the log tell of a container."""
     if seen is None:
         return Trouble("", (f"the container {name!r} is gone",), next_step="provision apply SPEC")
-    state, logged = seen["State"], of_log(lines, since)
+    state, logged = seen["State"], end_of_server(lines, since)
     if state.get("OOMKilled") or (state["ExitCode"] == KILLED and not state["Running"]):
         return Trouble("", (f"the container {name!r} {killed(state)}", *logged.evidence), next_step=MORE_MEMORY)
     if not state["Running"]:
@@ -59,3 +59,36 @@ def killed(state: Mapping[str, Any]) -> str:
     if state.get("OOMKilled"):
         return "was killed for lack of memory"
     return f"was killed (exit code {KILLED}): by the kernel for lack of memory, or by a SIGKILL from outside"
+
+
+# --- startup
+
+# initdb's own lines, the official image's, and PostgreSQL's; the first that fits counts.
+_PHASES: Final = (
+    (re.compile(r"docker-entrypoint-initdb\.d/"), "running the init scripts"),
+    (
+        re.compile(
+            r"^(?:The files belonging to|The database cluster will|The default (?:database|text)|Data page checksums"
+            r"|(?:fixing|creating|selecting|running bootstrap|performing post-bootstrap|syncing data|initdb:) ?)"
+        ),
+        "initialising the data directory",
+    ),
+    (re.compile(r"PostgreSQL init process complete|Skipping initialization"), "starting"),
+    (re.compile(r"LOG: .*(?:redo |not properly shut down|recovery|syncing data directory)"), "recovering from a crash"),
+    (re.compile(r"LOG: .*(?:shutting down|shutdown request|system is shut down)"), "shutting down"),
+    (re.compile(r"LOG: "), "starting"),
+)
+_LOG_PREFIX: Final = re.compile(r"^.*?\b(?:LOG|HINT|DETAIL|WARNING|NOTICE|FATAL|ERROR): +")
+
+
+def startup_phase(line: str) -> str:
+    """Return the phase, and what the log says of it.
+
+    >>> words("performing post-bootstrap initialization ... ok")
+    'initialising the data directory: performing post-bootstrap initialization ... ok'
+    >>> words("2026-11-29 12:28:36.604 UTC [21692] LOG:  redo starts at 0/15A3B28")
+    'recovering from a crash: redo starts at 0/15A3B28'
+    """
+    phase = next((name for pattern, name in _PHASES if pattern.search(line)), "")
+    said = _LOG_PREFIX.sub("", line).strip()
+    return f"{phase}: {said}" if phase and said else phase or said

@@ -1,18 +1,19 @@
-"""What is refused before anything is touched: things that belong to somebody else, and data of another major."""
+"""What provision refuses before it touches anything: a wrong image, user, major version, port or directory."""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.model import EngineCall
-from provision.runtimes import Collision, majors
-from provision.runtimes.docker import layout
+from provision.model import ChangeDirectory, Effect, EngineCall, RemovePath
+from provision.runtimes import Collision, data_directory
+from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
 from provision.spec.image import OLDEST, major_of
-from provision.spec.model import Ephemeral, Volume
+from provision.spec.model import DataPath, Ephemeral, Volume
 from provision.spec.parameters import MAJORS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.generations import Generations
     from provision.runtimes.docker.seen import Seen
-    from provision.runtimes.tenants import Tenant
+    from provision.runtimes.ownership import Tenant
     from provision.spec.model import Spec
 
 
@@ -42,7 +43,7 @@ def check_owner(
         _check_container(spec, name, container["Config"].get("Labels") or {}, look)
     for each, volume in volumes.items():
         labels = (volume or {}).get("Labels") or {}
-        _check_owner(spec, f"the volume {each!r}", labels, look, way_out="server.data.volume")
+        _check_labels(spec, f"the volume {each!r}", labels, look, way_out="server.data.volume")
 
 
 def check_image(spec: Spec, image: Mapping[str, Any] | None) -> None:
@@ -53,7 +54,7 @@ def check_image(spec: Spec, image: Mapping[str, Any] | None) -> None:
     """
     if image is None:
         return
-    reference, declared, found = spec.server.image, spec.server.major, layout.major(image["Config"])
+    reference, declared, found = spec.server.image, spec.server.major, data_location.major(image["Config"])
     if found and found < OLDEST:
         raise RefusedError(
             f"the image {reference!r} is PostgreSQL {found}, which is not supported",
@@ -113,7 +114,7 @@ def check_version(spec: Spec, container: Mapping[str, Any] | None, version: str)
         RefusedError: with both, and what to write.
     """
     found = version.split(".", 1)[0]
-    if container is None or layout.major(container["Config"]) or found in ("", str(spec.server.major)):
+    if container is None or data_location.major(container["Config"]) or found in ("", str(spec.server.major)):
         return
     if found.isdecimal():
         raise RefusedError(
@@ -163,7 +164,7 @@ def _shows_its_major(
     if container is None or container["State"]["Status"] == "created":
         return False
     is_on_it = any(each.get("Name") == name for each in container["Mounts"])
-    return is_on_it and layout.major(container["Config"]) == spec.server.major
+    return is_on_it and data_location.major(container["Config"]) == spec.server.major
 
 
 def _check_container(spec: Spec, name: str, labels: Mapping[str, str], look: Look) -> None:
@@ -173,10 +174,10 @@ def _check_container(spec: Spec, name: str, labels: Mapping[str, str], look: Loo
             evidence=[f"it has no label {ENVIRONMENT!r}"],
             next_step=f"set another `server.container_name`, or remove it: {look.engine_program} rm -f {name}",
         )
-    _check_owner(spec, f"the container {name!r}", labels, look, way_out="name")
+    _check_labels(spec, f"the container {name!r}", labels, look, way_out="name")
 
 
-def _check_owner(spec: Spec, what: str, labels: Mapping[str, str], look: Look, *, way_out: str) -> None:
+def _check_labels(spec: Spec, what: str, labels: Mapping[str, str], look: Look, *, way_out: str) -> None:
     """Compare the labels with this spec. An owner whose directory is gone has moved here."""
     directory, name = labels.get(DIRECTORY), labels.get(ENVIRONMENT)
     if directory is None or name is None:
@@ -197,7 +198,7 @@ def other_major(
     """Return the error for data of another major version; ``generations`` are those that an upgrade could be for."""
     can_upgrade = generations is not None and isinstance(spec.server.data, Volume)
     kept = [each.major for each in generations.kept] if generations is not None else []
-    return majors.other_major(spec, what, major, evidence, kept=kept, can_upgrade=can_upgrade)
+    return data_directory.other_major(spec, what, major, evidence, kept=kept, can_upgrade=can_upgrade)
 
 
 def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Look) -> None:
@@ -245,3 +246,76 @@ def _started(container: Mapping[str, Any]) -> datetime:
 
 def _published(bindings: Mapping[str, Any]) -> set[tuple[str, int]]:
     return {(each["HostIp"], int(each["HostPort"])) for all_ in bindings.values() for each in all_}
+
+
+# --- files and user ids that the engine shares with this machine
+#
+# An engine that maps user ids (`dockerd --userns-remap`) cannot read a file that only we may read, so provision copies
+# rendered files into the container, as for an engine on another host; and a directory for the data has to belong to the
+# user that is root in containers. https://docs.docker.com/engine/security/userns-remap/
+
+_MAPPED = re.compile(r"/(\d{4,})\.(\d{4,})(?:/containers/|$)")
+"""How Docker names its directory where it maps user ids: after those of its root."""
+_REMOVE = 'rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?*; chmod 0755 "$1"'
+
+
+def shares_files(container: Mapping[str, Any] | None, look: Look) -> bool:
+    """Tell whether a container reads files of this machine that only we may read."""
+    return look.engine_is_local and mapped_root(container, look) is None
+
+
+def mapped_root(container: Mapping[str, Any] | None, look: Look) -> tuple[int, int] | None:
+    """Return user and group id that the root of containers has on this machine, where the engine maps ids.
+
+    A container that has run tells by its own paths; else the engine is asked.
+    """
+    own = str((container or {}).get("ResolvConfPath") or "")
+    found = _MAPPED.search(own or str((look.engine("/info") or {}).get("DockerRootDir")))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def give_to_container(seen: Seen, path: Path) -> tuple[Effect, ...]:
+    """Return what gives a directory that is made for the data to the root of containers, where that is another user."""
+    root = mapped_root(seen.container, seen.look) if seen.look.engine_is_local else None
+    if root is None:
+        return ()
+    script = f'chown {root[0]}:{root[1]} "$1"'
+    return (ChangeDirectory(path, script, seen.creation.image, _helper(seen), unmapped=True),)
+
+
+def remove_directory(seen: Seen, path: Path) -> tuple[Effect, ...]:
+    """Return what removes a directory with data, which belongs to another user: the server's, or a mapped one."""
+    image = seen.image or seen.own_image
+    removal = RemovePath(path)
+    if image is None or not seen.look.engine_is_local or seen.look.machine.ourselves().uid == 0:
+        return (removal,)
+    return (ChangeDirectory(path, _REMOVE, image["Id"], _helper(seen)), removal)
+
+
+def _helper(seen: Seen) -> str:
+    return f"{seen.container_name}.directory"
+
+
+def check_seen(seen: Seen) -> None:
+    """Refuse to make a container whose files the engine does not see: it runs in a virtual machine, or is confined.
+
+    Raises:
+        RefusedError: with the directory, and how to share it.
+    """
+    if seen.container is not None or not seen.look.engine_is_local:
+        return
+    data = seen.spec.server.data
+    places = [seen.spec.directory, *([data.path] if isinstance(data, DataPath) else ())]
+    for place in dict.fromkeys(_existing(each, seen.look) for each in places):
+        if (why := seen.look.engine_misses(place)) is not None:
+            raise RefusedError(
+                f"{seen.look.engine_name} does not see the directory {place}; nothing was made",
+                evidence=[why],
+                next_step="share it with the engine (Colima: colima start --mount DIRECTORY:w; Docker Desktop: "
+                "Settings, Resources, File sharing), or name a directory that is shared, such as one in your home",
+            )
+
+
+def _existing(path: Path, look: Look) -> Path:
+    """Return a path, or the nearest directory above it that is there."""
+    return next((each for each in (path, *path.parents) if look.exists(each)), path)

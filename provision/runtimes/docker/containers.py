@@ -1,0 +1,381 @@
+"""A container as a state: read from the creation call, and from what the engine shows; and what changes while it runs.
+
+What an image brings itself (environment, labels, command, volumes without a name) is taken out of an inspected
+container, so that both sides hold exactly what was asked for. Podman writes some things differently
+(https://docs.podman.io/en/latest/_static/api.html#tag/containers-(compat)): the image with its registry, the stop
+signal as a number, a tmpfs among the options and not among the mounts, states of its own, and null where Docker has an empty
+value. It adds variables, and labels of podman-compose and systemd.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from provision.model import EngineCall, Size, State, changes
+from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
+from provision.runtimes.docker.data_location import is_anonymous
+from provision.runtimes.docker.scripts import DATABASE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from provision.model import Effect
+    from provision.runtimes import Look
+    from provision.runtimes.docker import networks
+    from provision.runtimes.docker.compose import Creation, Named
+
+_SUMS = (FINGERPRINT, DECLARED)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Image(State):
+    """An image that the engine has."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network(State):
+    """A network of the engine."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Directory(State):
+    """A directory of the host that holds the data."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeState(State):
+    """A named volume, with the labels that say whose it is."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Container(State):
+    """A container: what it was created with, and whether it runs."""
+
+    image: str
+    status: str
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    mounts: tuple[str, ...]
+    ports: tuple[str, ...]
+    networks: tuple[str, ...]
+    healthcheck: Mapping[str, Any]
+    stop_signal: str
+    stop_timeout: int
+    restart: str
+    memory: Size
+    cpus: float
+    shm_size: Size
+    fingerprint: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+IDLE = ("created", "exited", "dead")
+"""Container states in which a start begins from nothing."""
+
+
+def desired_container(creation: Creation, image: Mapping[str, Any]) -> Container:
+    """Return what a creation call makes, running; ``image`` is the image's configuration."""
+    body, host = creation.body, creation.body["HostConfig"]
+    return Container(
+        image=creation.image,
+        status="running",
+        command=tuple(body.get("Cmd") or image.get("Cmd") or ()),
+        entrypoint=tuple(body.get("Entrypoint") or image.get("Entrypoint") or ()),
+        environment=_without(_environment(body.get("Env", ())), _environment(image.get("Env") or ())),
+        labels=_own_labels(body["Labels"], image.get("Labels") or {}),
+        mounts=_mounts([*host["Mounts"], *({"Type": "tmpfs", "Target": each} for each in host.get("Tmpfs") or ())]),
+        ports=_ports(host.get("PortBindings", {})),
+        networks=(host["NetworkMode"],),
+        healthcheck=_healthcheck(body.get("Healthcheck") or image.get("Healthcheck")),
+        stop_signal=signal_name(body.get("StopSignal") or image.get("StopSignal") or "SIGTERM"),
+        stop_timeout=int(body.get("StopTimeout") or 10),
+        restart=_restart(host.get("RestartPolicy")),
+        memory=Size(host.get("Memory") or 0),
+        cpus=(host.get("NanoCpus") or 0) / 10**9,
+        shm_size=Size(host.get("ShmSize") or 64 << 20),
+        fingerprint=creation.fingerprint,
+        facts={"labels": body["Labels"]},
+    )
+
+
+def observed_container(inspected: Mapping[str, Any], image: Mapping[str, Any], *, current_image_id: str) -> Container:
+    """Return what the engine shows of a container.
+
+    ``image`` is the configuration of the image it was made from; ``current_image_id`` what its reference means now.
+    """
+    config, host = inspected["Config"], inspected["HostConfig"]
+    reference = config["Image"]
+    if current_image_id and inspected["Image"] != current_image_id:
+        reference += f" (an older build, {inspected['Image'].removeprefix('sha256:')[:12]})"
+    return Container(
+        image=reference,
+        status=inspected["State"]["Status"],
+        command=tuple(config.get("Cmd") or ()),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        environment=_without(_environment(config.get("Env") or ()), _environment(image.get("Env") or ())),
+        labels=_own_labels(config.get("Labels") or {}, image.get("Labels") or {}),
+        mounts=_mounts(
+            {**each, "Source": each.get("Name") or each.get("Source"), "Target": each["Destination"],
+             "ReadOnly": not each["RW"]}
+            for each in inspected["Mounts"]
+            if not is_anonymous(each["Type"], each.get("Name") or "")
+        ),
+        ports=_ports(host.get("PortBindings") or {}),
+        networks=tuple(sorted(inspected["NetworkSettings"]["Networks"])),
+        healthcheck=_healthcheck(config.get("Healthcheck")),
+        stop_signal=config.get("StopSignal") or "SIGTERM",
+        stop_timeout=int(config.get("StopTimeout") or 10),
+        restart=_restart(host.get("RestartPolicy")),
+        memory=Size(host.get("Memory") or 0),
+        cpus=(host.get("NanoCpus") or 0) / 10**9,
+        shm_size=Size(host.get("ShmSize") or 0),
+        fingerprint=(config.get("Labels") or {}).get(FINGERPRINT, ""),
+        facts={
+            "id": inspected["Id"],
+            "state": inspected["State"],
+            "labels": config.get("Labels") or {},
+            "major": _environment(config.get("Env") or ()).get("PG_MAJOR"),
+        },
+    )  # fmt: skip
+
+
+def labels_of(named: Named | networks.Network) -> dict[str, Any]:
+    """Return the body of a creation call for a network or volume."""
+    return {"labels": dict(named.labels)}
+
+
+def _environment(pairs: Iterable[str]) -> dict[str, str]:
+    return dict(pair.partition("=")[::2] for pair in pairs)
+
+
+def _without(pairs: Mapping[str, str], brought: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in pairs.items() if brought.get(key) != value and f"{key}=" != DATABASE}
+
+
+def _own_labels(labels: Mapping[str, str], image: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the image's labels, Compose's (another version of it writes others) and those that sum up the rest."""
+    own = {k: v for k, v in labels.items() if not k.startswith(COMPOSE_LABELS) and k not in _SUMS}
+    return _without(own, image)
+
+
+def _mounts(mounts: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            f"{each['Type']} {each.get('Source') or ''} at {each['Target']}".replace("  ", " ")
+            + (" (read-only)" if each.get("ReadOnly") else "")
+            for each in mounts
+        )
+    )
+
+
+def _ports(bindings: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        sorted(f"{each['HostIp']}:{each['HostPort']} to {inside}" for inside, all_ in bindings.items() for each in all_)
+    )
+
+
+def _healthcheck(check: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in (check or {}).items() if value}
+
+
+def _restart(policy: Mapping[str, Any] | None) -> str:
+    if not policy or not policy.get("Name"):
+        return "no"
+    return str(policy["Name"]) + (f":{policy['MaximumRetryCount']}" if policy.get("MaximumRetryCount") else "")
+
+
+# --- inspection: the words of Podman become those of Docker
+
+_STATES = {"configured": "created", "initialized": "created", "stopped": "exited", "stopping": "running"}
+_MARK = "container=podman"
+_ADDED = re.compile(r"(HOME|HOSTNAME|TERM|container|(https?|ftp|no)_proxy)", re.IGNORECASE)
+"""Variables that Podman gives to every container: its own, and those of a proxy that it was started with."""
+COMPOSE_LABELS = ("com.docker.compose.", "io.podman.compose.", "PODMAN_SYSTEMD_UNIT")
+"""What Compose and podman-compose write, each version of them in another way."""
+_HUB = re.compile(r"(?:(?:index\.|registry-1\.)?docker\.io/)(?:library/(?=[^/]+$))?")
+_REGISTRY = re.compile(r"(localhost|[^/]*[.:][^/]*)/")
+LIMITS = {"Memory": "memory", "NanoCpus": "cpus"}
+"""The limits of a container, as the engine and as the spec name them."""
+_TMPFS = "tmpfs"
+_BRIDGE, _PODMANS_BRIDGE = "bridge", "podman"
+
+
+def inspect(look: Look, name: str) -> dict[str, Any] | None:
+    """Return what the engine shows of a container, or None where there is none."""
+    seen = look.engine(f"/containers/{name}/json")
+    return None if seen is None else in_dockers_words(seen)
+
+
+def in_dockers_words(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an engine shows of a container as Docker would show it."""
+    config, host, state = seen["Config"], seen["HostConfig"], seen["State"]
+    status = _STATES.get(state["Status"], state["Status"])
+    mounted = {each["Destination"] for each in seen["Mounts"]}
+    tmpfs = [
+        {"Type": _TMPFS, "Source": "", "Destination": path, "RW": True}
+        for path in host.get("Tmpfs") or ()
+        if path not in mounted
+    ]
+    return {
+        **seen,
+        "Config": {
+            **config,
+            "Env": config.get("Env") or [],
+            "Labels": config.get("Labels") or {},
+            "Image": familiar(config["Image"]),
+            "StopSignal": signal_name(config.get("StopSignal") or ""),
+        },
+        "HostConfig": {**host, "PortBindings": host.get("PortBindings") or {}},
+        "State": {**state, "Status": status},
+        "NetworkSettings": _default_network(seen.get("NetworkSettings") or {}, config.get("Env") or ()),
+        "Mounts": [*seen["Mounts"], *tmpfs],
+    }
+
+
+def _default_network(settings: Mapping[str, Any], environment: Collection[str]) -> dict[str, Any]:
+    """Return the networks of a container; what Docker calls ``bridge``, Podman shows as ``podman``."""
+    attached = settings.get("Networks") or {}
+    if _MARK in environment:
+        attached = {_BRIDGE if name == _PODMANS_BRIDGE else name: each for name, each in attached.items()}
+    return {**settings, "Networks": attached}
+
+
+def in_words_of(seen: Mapping[str, Any], creation: Creation) -> dict[str, Any]:
+    """Return a container in the words of the call that asks for it, where an engine has other words for the same.
+
+    Podman completes the name of the image, adds variables, and takes the words of a health check apart at every space.
+    An engine that cannot limit memory or processors creates the container all the same, without the limit.
+    """
+    config, body = seen["Config"], creation.body
+    image = creation.image if is_same_image(config["Image"], creation.image) else config["Image"]
+    changed = {**config, "Image": image}
+    if _MARK in config["Env"]:
+        asked = {each.partition("=")[0] for each in body.get("Env", ())}
+        changed["Env"] = [each for each in config["Env"] if not _is_added(each.partition("=")[0], asked)]
+        check, wanted = (each.get("Healthcheck") or {} for each in (config, body))
+        if " ".join(check.get("Test") or ()) == " ".join(wanted.get("Test") or ()):
+            changed["Healthcheck"] = {**check, "Test": wanted.get("Test")}
+    host = {**seen["HostConfig"], **{each: body["HostConfig"][each] for each in unlimited(seen, creation)}}
+    return {**seen, "Config": changed, "HostConfig": host}
+
+
+def unlimited(seen: Mapping[str, Any], creation: Creation) -> tuple[str, ...]:
+    """Return the limits that the very call was asked for that created a container, and that it does not have.
+
+    Nobody can lift a limit later, so the engine has left it out: one of an ordinary user without delegated cgroups.
+    https://docs.docker.com/engine/security/rootless/tips/#limiting-resources
+    """
+    if seen["Config"]["Labels"].get(FINGERPRINT) != creation.fingerprint:
+        return ()
+    asked, has = creation.body["HostConfig"], seen["HostConfig"]
+    return tuple(each for each in LIMITS if asked.get(each) and not has.get(each))
+
+
+def _is_added(name: str, asked: Collection[str]) -> bool:
+    return _ADDED.fullmatch(name) is not None and name not in asked
+
+
+def familiar(reference: str) -> str:
+    """Return an image reference as Docker shows it.
+
+    >>> familiar("docker.io/library/postgres:17"), familiar("docker.io/postgis/postgis:17-3.5")
+    ('postgres:17', 'postgis/postgis:17-3.5')
+    >>> familiar("localhost/postgres:17")
+    'localhost/postgres:17'
+    """
+    return _HUB.sub("", reference, count=1) if _HUB.match(reference) else reference
+
+
+def is_same_image(shown: str, asked: str) -> bool:
+    """Tell whether a reference that an engine shows is the one that was asked for.
+
+    Podman completes a short name with the registry in which it found the image, and drops the tag beside a digest.
+    """
+    (name, tag, digest), (its_name, its_tag, its_digest) = _parts(shown), _parts(asked)
+    is_short = not _REGISTRY.match(asked)
+    if digest != its_digest or not (name == its_name or (is_short and name.endswith(f"/{its_name}"))):
+        return False
+    return tag == its_tag or (digest != "" and "" in (tag, its_tag))
+
+
+def _parts(reference: str) -> tuple[str, str, str]:
+    rest, _, digest = familiar(reference).partition("@")
+    name, separator, tag = rest.rpartition(":")
+    if not separator or "/" in tag:
+        name, tag = rest, ""
+    return name, tag or ("" if digest else "latest"), digest
+
+
+def signal_name(text: str) -> str:
+    """Return the name of a signal that is written with or without ``SIG``, or as its number.
+
+    >>> signal_name("2"), signal_name("sigint"), signal_name("INT"), signal_name("")
+    ('SIGINT', 'SIGINT', 'SIGINT', '')
+    """
+    if text.isdecimal():
+        known = {each.value: each.name for each in signal.Signals}
+        return known.get(int(text), text)
+    upper = text.upper()
+    return upper if upper.startswith("SIG") or not upper else f"SIG{upper}"
+
+
+# --- changes in place: limits, the restart policy, and a network that was detached
+#
+# The engine changes these while the server runs, so drift by `docker update` or `docker network disconnect` drops no
+# connection. A limit cannot be lifted again: 0 means "leave it".
+# https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerUpdate
+
+PODMAN = "podman"
+_PERIOD = 100_000  # microseconds, the engine's own
+_UPDATED = {"memory": "Memory", "cpus": "NanoCpus", "restart": "RestartPolicy"}
+
+
+def update_in_place(creation: Creation, before: Container, after: Container, look: Look) -> tuple[Effect, ...]:
+    """Return the calls that mend everything but the status in place; nothing where that is not possible.
+
+    Podman 4 cannot; Podman 5 knows no ``NanoCpus`` there, and takes a restart policy that is left out for none.
+    """
+    differing = {change.field for change in changes(before, after)} - {"status"}
+    if differing - {*_UPDATED, "networks"}:
+        return ()
+    effects: list[Effect] = []
+    body: dict[str, Any] = {}
+    host = creation.body["HostConfig"]
+    for name in sorted(differing - {"networks"}):
+        if not getattr(after, name):
+            return ()
+        body[_UPDATED[name]] = host.get(_UPDATED[name], {"Name": "no"})
+    if "Memory" in body:
+        body["MemorySwap"] = 2 * body["Memory"]  # the engine's own choice when it creates a container
+    if body and not look.engine_updates:
+        return ()
+    if body and look.engine_program == PODMAN:
+        body.setdefault("RestartPolicy", host.get("RestartPolicy", {"Name": "no"}))
+        if (cpus := body.pop("NanoCpus", None)) is not None:
+            body |= {"CpuPeriod": _PERIOD, "CpuQuota": round(cpus * _PERIOD / 10**9)}
+    if body:
+        effects.append(EngineCall("update_container", creation.container, body))
+    endpoints = creation.body.get("NetworkingConfig", {}).get("EndpointsConfig", {})
+    effects += [
+        EngineCall("connect_network", name, {"container": creation.container, "endpoint": endpoints.get(name, {})})
+        for name in after.networks
+        if name not in before.networks
+    ]
+    return tuple(effects)

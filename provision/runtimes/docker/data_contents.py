@@ -1,0 +1,243 @@
+"""What a volume or directory holds, read before a server starts on it: data of some major version, and other files.
+
+Up to 17 the official image keeps the data in the mount itself, from 18 on in a directory per major, ``18/docker``;
+other images have their own layout. A server that starts on the wrong layout or major ends at once, or makes an empty
+cluster beside the data that people expect: https://github.com/docker-library/postgres/issues/1259
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.errors import ProvisionError, RefusedError
+from provision.model import Action, Address, CheckData, EngineCall, Step
+from provision.runtimes import DATA_RECORD, data_directory
+from provision.runtimes.docker import compose, containers
+from provision.runtimes.docker.checks import other_major
+from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
+from provision.runtimes.docker.containers import IDLE, labels_of
+from provision.runtimes.docker.generations import is_ours
+from provision.spec.model import DataPath, Ephemeral, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from provision.runtimes import Look
+    from provision.runtimes.docker.seen import Seen
+    from provision.spec.model import Spec
+
+    Reader = Callable[[str], str | None]
+    from provision.runtimes.docker.compose import Creation
+
+_VERSION = "PG_VERSION"
+_TELLS = re.compile(r"PG_MAJOR=\d")
+_OLD_PLACES = (_VERSION, f"data/{_VERSION}")
+_MAJORS = range(14, 40)
+
+
+def check_old(seen: Seen) -> None:
+    """Look into the data of a container that is there, if the one that is declared would use it.
+
+    Raises:
+        RefusedError: it is another major's.
+    """
+    before, after = seen.current_place, seen.declared_place
+    if seen.container is None or before is None or after is None or before.source != after.source:
+        return
+    if seen.container["State"]["Running"] and any(_TELLS.match(each) for each in seen.container["Config"]["Env"] or ()):
+        return  # it runs on this data, and says which major it is; to look, the engine would have to mount the volume
+    name = seen.container_name
+    at = CheckData(name, before.target)
+    check_majors(seen.spec, f"the data of the container {name!r}", after.below, reader(seen.look, at))
+
+
+def check_new(seen: Seen, container: str) -> tuple[CheckData, ...]:
+    """Return the look into data that only a container that was made, and not started, can show."""
+    before, after = seen.current_place, seen.declared_place
+    data = seen.spec.server.data
+    if after is None or isinstance(data, Ephemeral):
+        return ()
+    if before is not None and before.source == after.source and not _never_ran(seen):
+        return ()
+    if isinstance(data, DataPath):
+        holds_something = seen.look.exists(data.path)
+        is_foreign = holds_something and _found(seen, data.path, after.below) is None
+    else:
+        labels = (seen.volumes.get(after.source) or {}).get("Labels") or {}
+        is_there = seen.volumes.get(after.source) is not None
+        holds_something = is_there and labels.get(MAJOR) != str(seen.spec.server.major)
+        is_foreign = is_there and not is_ours(seen.spec, labels, seen.look)
+    if not (holds_something or is_foreign):
+        return ()
+    return (CheckData(container, after.target, is_foreign, after.below, after.source),)
+
+
+def _never_ran(seen: Seen) -> bool:
+    return seen.container is not None and str(seen.container["State"]["Status"]) == "created"
+
+
+def check_directory(seen: Seen) -> None:
+    """Refuse a directory of this machine that holds other files, unless our container has it already.
+
+    Raises:
+        RefusedError: with what is in it, and a directory to take instead.
+    """
+    before, after = seen.current_place, seen.declared_place
+    data = seen.spec.server.data
+    if after is None or not isinstance(data, DataPath) or (before is not None and before.source == after.source):
+        return
+    if found := _found(seen, data.path, after.below):
+        raise data_directory.occupied_directory(seen.spec, data.path, found)
+
+
+def _found(seen: Seen, path: Path, below: str) -> tuple[str, ...] | None:
+    """Return what else than data is in a directory; None where we may not look. What we made holds nothing else."""
+    if not seen.look.engine_is_local or not seen.look.exists(path):
+        return ()
+    if seen.look.made(path, seen.spec.home / DATA_RECORD):
+        return ()
+    return data_directory.strangers(lambda name: seen.look.machine.entries(path / name), below=below)
+
+
+def reader(look: Look, at: CheckData) -> Reader:
+    """Return what reads a file below a mount of a container."""
+    return lambda path: look.container_file(at.container, f"{at.target}/{path}")
+
+
+def check(spec: Spec, at: CheckData, read: Reader, entries: Callable[[str], Sequence[str] | None]) -> None:
+    """Refuse data that a server of the declared image would not use, or anything else in its place.
+
+    ``read`` gives the text of a file in it. ``entries`` lists it as in :func:`data_directory.strangers`, and is called
+    only where ``at`` is not known to be ours.
+
+    Raises:
+        RefusedError: with what was found where, and a way out.
+    """
+    if check_majors(spec, "the mounted data", at.below, read) or not at.is_foreign:
+        return
+    found = data_directory.strangers(entries, below=at.below)
+    if found is None:
+        raise data_directory.unreadable(at.source)
+    if found and isinstance(spec.server.data, DataPath):
+        raise data_directory.occupied_directory(spec, spec.server.data.path, found)
+    if found:
+        raise data_directory.occupied_volume(at.source, found)
+
+
+def check_majors(spec: Spec, what: str, below: str, read: Reader) -> bool:
+    """Tell whether there is data that the declared server would use; ``below`` is the path of its directory in it.
+
+    Raises:
+        RefusedError: there is data of another major version, or in another place.
+    """
+    major = str(spec.server.major)
+    own = f"{below}/{_VERSION}" if below else _VERSION
+    made_by = (read(own) or "").strip()
+    if made_by == major:
+        return True
+    found = {own: made_by} if made_by else _everywhere(read)
+    if found:
+        raise _wrong_contents(spec, what, found)
+    return False
+
+
+def _everywhere(read: Callable[[str], str | None]) -> dict[str, str]:
+    places = (*_OLD_PLACES, *(f"{major}/docker/{_VERSION}" for major in _MAJORS))
+    return {place: text.strip() for place in places if (text := read(place))}
+
+
+def _wrong_contents(spec: Spec, what: str, found: Mapping[str, str]) -> RefusedError:
+    majors = " and ".join(dict.fromkeys(found.values()))
+    evidence = [f"{place} in it says {major}" for place, major in found.items()]
+    if set(found.values()) == {str(spec.server.major)}:
+        return RefusedError(
+            f"{what} lies where {spec.server.image!r} does not look, and an empty server would be made beside it",
+            evidence=evidence,
+            next_step="mount it one level higher or lower in your docker-compose.yml.j2",
+        )
+    return other_major(spec, what, majors, evidence)
+
+
+# --- an initialisation that did not finish
+#
+# The image takes a directory with PG_VERSION for initialised, although initdb writes that file before all others
+# (https://github.com/docker-library/postgres/issues/891); where only directories are there, initdb refuses to continue.
+# Such data needs no mark of ours: a server writes postmaster.opts whenever it starts, and initdb starts none. Without
+# that file no server ever ran, so nothing is lost. A restored backup lacks it too, and has other files that show it.
+
+_DOWN = (*IDLE, "restarting")
+_SIGNS_OF_LIFE = ("postmaster.opts", "backup_manifest", "backup_label", "backup_label.old", "standby.signal")
+# What initdb makes before PG_VERSION, and what only a cluster has that is complete.
+_FIRST, _LAST = "pg_wal/archive_status", "global/pg_control"
+# The image's last act before it starts the first server.
+_OPENED = re.compile(r"^host\s+all\s+all\s+all\s", re.MULTILINE)
+WHY = "its first initialisation was broken off before any server ran on it, so there is nothing in it"
+
+
+def unfinished_volume(seen: Seen) -> str | None:
+    """Return the volume whose first initialisation was broken off, if this environment's is one."""
+    if seen.container is None or seen.container["State"]["Status"] not in _DOWN:
+        return None
+    place = seen.current_place
+    if place is None or not isinstance(seen.spec.server.data, Volume) or place.source not in seen.volumes:
+        return None
+    labels = (seen.volumes[place.source] or {}).get("Labels") or {}
+    if not {ENVIRONMENT, DIRECTORY} <= set(labels):
+        return None
+    read = reader(seen.look, CheckData(seen.container_name, place.directory))
+    if any(read(sign) is not None for sign in _SIGNS_OF_LIFE):
+        return None
+    if read("PG_VERSION") is None:
+        begun = seen.look.container_has(seen.container_name, f"{place.directory}/{_FIRST}")
+        return place.source if begun and read(_LAST) is None else None
+    return None if _OPENED.search(read("pg_hba.conf") or "") else place.source
+
+
+def initialise_again(seen: Seen, name: str) -> Step:
+    """Return the step that makes the volume anew; the container that used it goes first, and is made after it."""
+    address = Address("volume", name)
+    declared = next(each for each in seen.creation.volumes if each.name == name)
+    effects = (
+        EngineCall("stop_container", seen.container_name, {"timeout": 1}),
+        EngineCall("remove_container", seen.container_name),
+        EngineCall("remove_volume", name),
+        EngineCall("create_volume", name, labels_of(declared)),
+    )
+    return Step(address, Action.RECREATE, seen.observed.get(address), seen.desired[address], effects, (WHY,))
+
+
+# --- a compose file that was rendered, and perhaps never applied
+
+
+def is_applied(rendered: str, path: Path, look: Look) -> bool:
+    """Tell whether the container, a volume or a directory with data is there that a compose file names.
+
+    Where that cannot be found out, it is: data that stays behind is worse than an error.
+    """
+    try:
+        creation = compose.read(rendered, path)
+        return _is_in_the_engine(creation, look) or _is_in_a_directory(creation, look)
+    except ProvisionError:
+        return True
+
+
+def _is_in_the_engine(creation: Creation, look: Look) -> bool:
+    if containers.inspect(look, creation.container) is not None:
+        return True
+    names = {each["Source"] for each in creation.body["HostConfig"]["Mounts"] if each["Type"] == "volume"}
+    names |= {each.name for each in creation.volumes}
+    return any(look.engine(f"/volumes/{name}") is not None for name in sorted(names - {""}))
+
+
+def _is_in_a_directory(creation: Creation, look: Look) -> bool:
+    """Tell whether something is in a directory that the container may write to, or may be there and cannot be seen."""
+    writable = [
+        Path(each["Source"])
+        for each in creation.body["HostConfig"]["Mounts"]
+        if each["Type"] == "bind" and not each.get("ReadOnly")
+    ]
+    if writable and not look.engine_is_local:
+        return True
+    return any(look.machine.entries(each) != () for each in writable)

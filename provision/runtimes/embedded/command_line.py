@@ -1,0 +1,190 @@
+"""The command lines of ``initdb`` and ``postgres``: how provision writes them, and what it reads from a running one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+from provision.model import CopyPath, Scripts, State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.model import Effect
+    from provision.runtimes import Look
+    from provision.runtimes.embedded.directories import Places
+    from provision.spec.model import Spec
+    from provision.system.installations import Installation
+    from provision.system.postmaster import Postmaster
+
+CONFIG_FILE = "config_file="
+# A setting of ours that the server only keeps: its command line says whose it is, as a label does on a container.
+ENVIRONMENT = "provision.environment="
+
+
+@dataclass(frozen=True, slots=True)
+class DataDirectory(State):
+    """A data directory that initdb has made, of which major version."""
+
+    path: Path
+    major: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process(State):
+    """A server that runs: where it listens, on which data, and from which configuration file."""
+
+    host: str
+    port: int
+    data: str
+    config_file: str
+
+
+def observed_process(found: Postmaster) -> Process:
+    """Return the state of a process, as its own files tell it."""
+    return Process(found.host, found.port, option(found.argv, "-D"), config_file(found.argv))
+
+
+def config_file(argv: tuple[str, ...]) -> str:
+    """Return the configuration file among the arguments that a server was started with."""
+    return _setting(argv, CONFIG_FILE)
+
+
+def environment(argv: tuple[str, ...]) -> str:
+    """Return the directory of the environment that started a server."""
+    return _setting(argv, ENVIRONMENT)
+
+
+def _setting(argv: tuple[str, ...], name: str) -> str:
+    return next((each.removeprefix(name) for each in argv if each.startswith(name)), "")
+
+
+def option(argv: tuple[str, ...], name: str) -> str:
+    """Return what follows an option among a server's arguments."""
+    return next((value for each, value in pairwise(argv) if each == name), "")
+
+
+# --- programs and their arguments
+
+_FIRST_MAJOR_WITH_ITS_OWN_LOCALE = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where the programs are run from, and what has to be copied there first."""
+
+    directory: Path
+    copies: tuple[Effect, ...]
+
+
+def programs(found: Installation, places: Places, look: Look) -> Programs:
+    """Return programs that the server's user can run: those of the installation, or copies of them.
+
+    Raises:
+        RefusedError: it cannot, and they cannot be copied.
+    """
+    user, machine = places.user, look.machine
+    if machine.runs(user, found.programs / "postgres"):
+        return Programs(found.programs, ())
+    if found.root is None:
+        name = user.name if user else ""
+        raise RefusedError(
+            f"the system user {name!r}, whom the server has to run as, cannot run {found.programs / 'postgres'}",
+            evidence=["PostgreSQL refuses to run as root, so as root it runs as another user"],
+            next_step=f"ls -ld {found.programs} {found.programs.parent}",
+        )
+    copied = places.root / f"programs-{found.version}"
+    directory = copied / found.programs.relative_to(found.root)
+    if all(look.exists(copied / tree) for tree in found.trees):
+        return Programs(directory, ())
+    return Programs(directory, (CopyPath(found.root, copied, found.trees),))
+
+
+def initdb_argv(directory: Path, spec: Spec, *, durable: bool) -> tuple[str, ...]:
+    """Return the arguments that make a data directory, but for its place and the password.
+
+    Over the socket nobody is asked for a password, because only the server's owner can open it; over TCP everybody is.
+    Text is UTF-8 and sorts by code point, the same on every machine: from 17 on by PostgreSQL's own rules.
+    https://www.postgresql.org/docs/current/app-initdb.html
+    """
+    if spec.server.major >= _FIRST_MAJOR_WITH_ITS_OWN_LOCALE:
+        locale: tuple[str, ...] = ("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+    else:
+        locale = ("--locale=C.UTF-8",) if sys.platform == "linux" else ("--no-locale",)
+    return (
+        str(directory / "initdb"),
+        f"--username={spec.server.user}",
+        "--auth-local=trust",
+        "--auth-host=scram-sha-256",
+        "--encoding=UTF8",
+        *locale,
+        *(() if durable else ("--no-sync",)),
+    )
+
+
+def server_argv(
+    directory: Path,
+    places: Places,
+    *,
+    data: Path | None = None,
+    config: Path | None = None,
+    sockets: Path | None = None,
+) -> tuple[str, ...]:
+    """Return the arguments of the server; where it listens is in the configuration file.
+
+    ``data``, ``config`` and ``sockets`` are for a second server of the same environment.
+    """
+    return (
+        str(directory / "postgres"),
+        *("-D", str(data or places.data)),
+        *("-c", f"{CONFIG_FILE}{config or places.config}"),
+        *("-c", f"{ENVIRONMENT}{places.home}"),
+        *("-k", str(sockets or places.sockets)),
+        *("-c", "unix_socket_permissions=0700"),
+    )
+
+
+# --- server.initdb: an embedded server runs SQL files only
+
+_SUPPORTED = (".sql", ".sql.gz", ".sql.xz")
+
+
+def scripts(spec: Spec, places: Places, programs: tuple[Path, Path | None], port: int, look: Look) -> Scripts | None:
+    """Return what runs on a new data directory.
+
+    ``programs`` are the directory that the server's programs are run from, and the one where they are installed.
+
+    Raises:
+        RefusedError: a script is not SQL, or there is no psql.
+    """
+    server = spec.server
+    if not server.initdb:
+        return None
+    if others := [each for each in server.initdb if not each.name.endswith(_SUPPORTED)]:
+        raise RefusedError(
+            f"{others[0].name} of `server.initdb` does not run on this machine: an embedded server runs SQL files only",
+            evidence=[str(each) for each in others],
+            next_step="set `runtime: docker`, where the image runs it in the container, or write it as SQL",
+        )
+    directory, installed = programs
+    if installed is None or not look.exists(installed / "psql"):
+        raise RefusedError(
+            "`server.initdb` needs psql, which this installation of PostgreSQL does not have",
+            evidence=[f"there is no {installed or directory}/psql"],
+            next_step="install it (Debian: apt install postgresql-client), or set `runtime: docker`",
+        )
+    argv = (*server_argv(directory, places), "-c", "listen_addresses=")
+    return Scripts(
+        server.initdb,
+        server.database,
+        server.user,
+        directory / "psql",
+        argv,
+        places.sockets,
+        port,
+        places.log,
+        server.ready_timeout,
+    )
