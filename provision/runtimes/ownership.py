@@ -1,6 +1,6 @@
-"""Whose containers, volumes and directories are, and who else uses the data.
+"""Whose containers, volumes and directories are, and who else uses the data: two servers on one directory destroy it.
 
-Two servers on one data directory destroy it. A server's own lock file does not help: the process number in it means nothing in another container, and its shared
+A server's own lock file does not help: the process number in it means nothing in another container, and its shared
 memory cannot be seen from there. So provision looks for whatever runs and can write to the data before it starts a
 server.
 """

@@ -1,10 +1,10 @@
 """A container as a state: read from the creation call, and from what the engine shows; and what changes while it runs.
 
 What an image brings itself (environment, labels, command, volumes without a name) is taken out of an inspected
-container, so that both sides hold exactly what was asked for. Podman writes some things differently
-(https://docs.podman.io/en/latest/_static/api.html#tag/containers-(compat)): the image with its registry, the stop
-signal as a number, a tmpfs among the options and not among the mounts, states of its own, and null where Docker has an empty
-value. It adds variables, and labels of podman-compose and systemd.
+container, so that both sides hold exactly what was asked for. Podman writes some things differently: the image with its
+registry, the stop signal as a number, a tmpfs among the options and not among the mounts, states of its own, and null
+where Docker has an empty value. It adds variables, and labels of podman-compose and systemd.
+https://docs.podman.io/en/latest/_static/api.html#tag/containers-(compat)
 """
 
 from __future__ import annotations
