@@ -164,7 +164,7 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
     seen = observe.world(spec)
     site = seen.site
     at = observe.endpoint_of(seen)
-    engine = seen.eyes.reader if site.container_name is not None else None
+    engine = seen.look.reader if site.container_name is not None else None
     major = seen.spec.server.major
     return run(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)
 
@@ -373,7 +373,7 @@ def remember(world: World, *, proved: bool = False) -> None:
     if world.spec.server.major not in MAJORS:
         from provision.system import catalogue
 
-        catalogue.remember(world.spec, runtimes.load(world.runtime).identity(world.spec, world.eyes))
+        catalogue.remember(world.spec, runtimes.load(world.runtime).identity(world.spec, world.look))
     name, path = world.spec.server.user, world.spec.home / SUPERUSER
     if world.site.is_ours and owned.text(path) != name:
         filesystem.write_atomically(path, name, 0o644)
@@ -384,6 +384,6 @@ def remember(world: World, *, proved: bool = False) -> None:
 
 def remember_engine(world: World) -> None:
     """Keep at which socket the engine was found; one that the user names is named the next time too."""
-    address, path = world.eyes.address, world.spec.home / ENGINE
+    address, path = world.look.address, world.spec.home / ENGINE
     if world.runtime == "docker" and not address.is_named and owned.text(path) != address.url:
         filesystem.write_atomically(path, address.url, 0o644)

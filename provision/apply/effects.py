@@ -114,7 +114,7 @@ class Performer:
         if self._engine is None:
             from provision.system.engine_calls import Engine
 
-            self._engine = Engine(self.world.eyes.address, self.world.eyes.engine_program)
+            self._engine = Engine(self.world.look.address, self.world.look.engine_program)
         return self._engine
 
     @property
@@ -184,7 +184,7 @@ class Performer:
         from provision.runtimes.docker import data_contents
         from provision.system.mounted import Mounted
 
-        look = self.world.eyes
+        look = self.world.look
         try:
             read, mounted = data_contents.reader(look, effect), Mounted(self.engine, effect.container, effect.target)
             data_contents.check(self.world.spec, effect, read, mounted.entries)

@@ -11,10 +11,10 @@ from provision.errors import RefusedError, UnavailableError, UsageError
 from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Directory, Interpreter, Options
 from provision.observe import shipped
-from provision.observe.machine import Eyes
 from provision.spec.load import read
 from provision.spec.parameters import MAJORS
 from provision.system import compose_plugin, files, project
+from provision.system.look import Look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,11 +55,11 @@ class _Here:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._eyes = Eyes(os.environ)
+        self._look = Look(os.environ)
 
     def listener(self, port: int) -> str | None:
         """Return who listens on a port of 127.0.0.1."""
-        return self._eyes.listener("127.0.0.1", port)
+        return self._look.listener("127.0.0.1", port)
 
     def exists(self, path: Path) -> bool:
         """Tell whether there is a file at a path."""
@@ -85,7 +85,7 @@ class _Here:
         if self._works("docker", _PREFERRED):
             return preferred, None
         for major in (_PREFERRED, *reversed(MAJORS)):
-            if not self._eyes.engine_is_named and self._works("embedded", major):
+            if not self._look.engine_is_named and self._works("embedded", major):
                 why = f"no Docker engine answers, and the PostgreSQL of this machine is {major}: so the image is"
                 return _IMAGE.format(major), None if major == _PREFERRED else f"{why} {_IMAGE.format(major)}"
         return preferred, None
@@ -93,7 +93,7 @@ class _Here:
     def _works(self, runtime: str, major: int) -> bool:
         spec = f"name: probe\nserver: {{image: {_IMAGE.format(major)}}}"
         try:
-            runtimes.load(runtime).available(read(self._root / "provision.yml", spec.encode(), {}), self._eyes)
+            runtimes.load(runtime).available(read(self._root / "provision.yml", spec.encode(), {}), self._look)
         except (UnavailableError, RefusedError):
             return False
         return True

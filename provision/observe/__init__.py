@@ -25,13 +25,13 @@ from provision.kinds import file, migrations
 from provision.kinds.database import MAINTENANCE
 from provision.model import UNKNOWN, Plan, Status, Wishes
 from provision.observe import server as inside
-from provision.observe.machine import Eyes
 from provision.runtimes import choice
 from provision.spec import parameters
 from provision.spec.load import load
 from provision.spec.model import PasswordGenerated
 from provision.system import catalogue, files, lock, no_commands, owned, secrets
 from provision.system.limits import limited
+from provision.system.look import Look
 from provision.system.postgres import LoginError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class World:
     spec: Spec
     runtime: str
     reason: str
-    eyes: Eyes
+    look: Look
     inputs: Inputs
     trees: Trees
     files: tuple[WriteFile, ...]
@@ -117,20 +117,20 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, needs
         RefusedError: the environment lives in another runtime.
         ProvisionError: something that the spec refers to is missing or wrong.
     """
-    eyes = Eyes(os.environ, spec.home)
-    name, reason = choice.choose(spec, eyes, wanted=runtime, moving=moving)
+    look = Look(os.environ, spec.home)
+    name, reason = choice.choose(spec, look, wanted=runtime, moving=moving)
     try:
-        return _seen(spec, eyes, name, reason, needs_password=needs_password)
+        return _seen(spec, look, name, reason, needs_password=needs_password)
     except UnavailableError as error:
         if name != (runtime or spec.server.runtime):
             error.evidence = (*error.evidence, f"the environment {spec.name!r} was made there, and stays there")
         raise
 
 
-def _seen(spec: Spec, eyes: Eyes, name: str, reason: str, *, needs_password: bool) -> World:
+def _seen(spec: Spec, look: Look, name: str, reason: str, *, needs_password: bool) -> World:
     module = runtimes.load(name)
-    located = module.located(spec, eyes)
-    _check_settings(spec, located, module, eyes)
+    located = module.located(spec, look)
+    _check_settings(spec, located, module, look)
     spec = _with_ledgers(located, is_ours=name in choice.HOMES)
     # What an untrusted checkout brings in .provision/ is not taken for what an earlier run of ours has kept there.
     is_trusted = not no_commands.is_on()
@@ -138,7 +138,7 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str, *, needs_password: boo
     inputs = desires.Inputs(
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),
-        port=module.port(spec, eyes),
+        port=module.port(spec, look),
         password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE)
         if needs_password
         else secrets.UNREAD,
@@ -147,11 +147,11 @@ def _seen(spec: Spec, eyes: Eyes, name: str, reason: str, *, needs_password: boo
         memo=owned.text(spec.home / desires.MEMO) if is_trusted else None,
     )
     written = desires.files(spec, inputs, limited)
-    site = module.examine(spec, written, eyes)
-    return World(spec, name, reason, eyes, inputs, trees, written, site)
+    site = module.examine(spec, written, look)
+    return World(spec, name, reason, look, inputs, trees, written, site)
 
 
-def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, eyes: Eyes) -> None:
+def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, look: Look) -> None:
     """Check settings that could not be checked before the major version, or its settings, were known.
 
     Raises:
@@ -159,7 +159,7 @@ def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, eyes: Eyes)
     """
     major = spec.server.major
     if major not in parameters.MAJORS and not parameters.is_known(major) and not no_commands.is_on():
-        catalogue.recall(spec, module.identity(spec, eyes))
+        catalogue.recall(spec, module.identity(spec, look))
     if parameters.is_known(major) and (major != before.server.major or major not in parameters.MAJORS):
         load(spec.path, os.environ, major=major)
 
@@ -326,15 +326,15 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
     Raises:
         UnavailableError: the port is ``auto`` and no engine answers.
     """
-    eyes = Eyes(os.environ, spec.home)
+    look = Look(os.environ, spec.home)
     try:
-        name, _ = choice.choose(spec, eyes)
+        name, _ = choice.choose(spec, look)
     except UnavailableError:
         name = choice.HOMES[0]
     module = runtimes.load(name)
     with suppress(UnavailableError):  # nothing answers, so nothing tells
-        spec = module.located(spec, eyes)
-    port = spec.server.port if spec.server.port is not None else module.port(spec, eyes)
+        spec = module.located(spec, look)
+    port = spec.server.port if spec.server.port is not None else module.port(spec, look)
     inputs = desires.Inputs(
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),

@@ -106,7 +106,7 @@ def _enter(query: ReadOnlyQuery, name: str, *, new: bool) -> bool:
 
 def _was_never_proved(seen: World) -> bool:
     """Tell whether no apply has come to its end, after which the superuser's name is kept."""
-    return seen.site.is_ours and seen.eyes.kept(seen.spec.home / SUPERUSER) is None
+    return seen.site.is_ours and seen.look.kept(seen.spec.home / SUPERUSER) is None
 
 
 def _locked_out(

@@ -1,7 +1,7 @@
 """Where a server lives: one module a runtime, found by its name.
 
 A runtime decides and describes, and does nothing itself. Its module offers ``TEMPLATES`` (the templates it renders),
-``port``, ``render`` and ``examine``; the last one looks at the world once, through a :class:`Look` that can only read,
+``port``, ``render`` and ``examine``; the last one looks at the world once, through a ``Look`` that can only read,
 and returns a :class:`Site`: what shall be there, what is there, and the steps between the two.
 """
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from provision.errors import RefusedError
     from provision.kinds import Ground
     from provision.model import Desired, Effect, Endpoint, Observed, Secret, Status, Step, WriteFile
-    from provision.runtimes.embedded.machine import Machine
     from provision.runtimes.upgrading import Upgrader
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,91 +64,6 @@ class Collision:
     ending: tuple[Effect, ...]
     note: str
     refusal: RefusedError | None
-
-
-class Look(Protocol):
-    """What a runtime may look at, without changing it."""
-
-    @property
-    def machine(self) -> Machine:
-        """This machine's processes, users and installations."""
-
-    @property
-    def began(self) -> float:
-        """When it began to look, as Unix time."""
-
-    @property
-    def engine_name(self) -> str:
-        """The engine in words."""
-
-    @property
-    def engine_program(self) -> str:
-        """The program that people use with the engine: ``docker`` or ``podman``."""
-
-    @property
-    def engine_updates(self) -> bool:
-        """Whether the engine changes the limits of a container that runs."""
-
-    @property
-    def engine_is_named(self) -> bool:
-        """Whether the user names the engine, by DOCKER_HOST or a context."""
-
-    @property
-    def engine_host(self) -> str:
-        """The host on which the engine publishes ports."""
-
-    @property
-    def engine_socket(self) -> str | None:
-        """The path of the engine's Unix socket; None where it is reached in another way."""
-
-    @property
-    def engine_is_local(self) -> bool:
-        """Whether the engine sees this machine's files."""
-
-    def find_engine(self) -> None:
-        """Return quickly when an engine answers, and raise UnavailableError as quickly when none does."""
-
-    def engine_misses(self, path: Path) -> str | None:
-        """Return why the engine cannot mount a directory of this machine, or None where it can, or does not tell."""
-
-    def engine(self, path: str, **parameters: str | int) -> Any:
-        """Return the JSON of a GET to the Docker engine, or None for 404."""
-
-    def image(self, reference: str) -> Mapping[str, Any] | None:
-        """Return the engine's JSON of an image, as it was at the first call; None where the engine has none."""
-
-    def volumes(self, label: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return the engine's volumes that have a label (``name=value``), by name, as they were at the first call."""
-
-    def container_lines(self, container: str, count: int) -> list[str]:
-        """Return the last lines of a container's log."""
-
-    def container_file(self, container: str, path: str) -> str | None:
-        """Return the text of a small file in a container, whether it runs or not; None where there is none."""
-
-    def container_has(self, container: str, path: str) -> bool:
-        """Tell whether there is a file or a small directory at a path in a container, whether it runs or not."""
-
-    def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
-        """Yield the lines of a container's log; with ``follow`` also those to come."""
-
-    def text(self, path: Path) -> str | None:
-        """Return a file's text, or None where there is no file."""
-
-    def kept(self, path: Path) -> str | None:
-        """Return the text of a file that an earlier run kept; None where there is none that is surely ours."""
-
-    def exists(self, path: Path) -> bool:
-        """Tell whether there is anything at a path."""
-
-    def made(self, directory: Path, record: Path) -> bool:
-        """Tell whether we made a directory, as the file ``record`` remembers."""
-
-    def listener(self, host: str, port: int) -> str | None:
-        """Return who listens on a port of this machine, in words; None where the port is free."""
-
-    def free_port(self, host: str, name: str) -> int:
-        """Return a port that nobody listens on, the same for the same name as long as it is free."""
 
 
 class Watch(Protocol):

@@ -11,8 +11,8 @@ from provision.errors import ProvisionError, RefusedError, UnavailableError
 from provision.runtimes import load
 
 if TYPE_CHECKING:
-    from provision.runtimes import Look
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 HOMES = ("docker", "embedded")
 """Runtimes in which a server of ours lives, the preferred first."""

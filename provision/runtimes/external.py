@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Effect, RunLocalSql, Secret, Unknown, WriteFile
-    from provision.runtimes import Look
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 TEMPLATES: tuple[str, ...] = ()
 FILES: Mapping[str, int] = {}

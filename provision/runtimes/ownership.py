@@ -19,8 +19,8 @@ from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from provision.runtimes import Look
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 _SERVERS = ("postgres", "postmaster")
 _WHY = "two servers on one data directory destroy it, and neither notices the other"

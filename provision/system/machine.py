@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Machine:
-    """Implements :class:`provision.runtimes.embedded.machine.Machine`."""
+    """What the embedded runtime may look at."""
 
     def postmaster(self, data: Path) -> Postmaster | None:
         """Return the server that runs on a data directory."""

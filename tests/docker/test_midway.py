@@ -14,7 +14,7 @@ import pytest
 from support.proxy import mortal_engine
 
 from provision.errors import UnavailableError
-from provision.observe.machine import Eyes
+from provision.system.look import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_the_engine_goes_away_while_it_is_asked(environment: Environment) -> Non
 
 def test_an_engine_that_is_back_is_seen_by_the_next_look() -> None:
     with tempfile.TemporaryDirectory() as place:
-        look = Eyes({"DOCKER_HOST": f"unix://{place}/engine.sock"})
+        look = Look({"DOCKER_HOST": f"unix://{place}/engine.sock"})
         with mortal_engine(Path(place), "/networks/last-words"):
             assert look.engine("/version")["ApiVersion"]
             with pytest.raises(UnavailableError):
@@ -52,7 +52,7 @@ def test_an_engine_that_is_back_is_seen_by_the_next_look() -> None:
         with mortal_engine(Path(place), "/networks/last-words") as url:
             with pytest.raises(UnavailableError):
                 look.engine("/version")
-            assert Eyes({"DOCKER_HOST": url}).engine("/version")["ApiVersion"]
+            assert Look({"DOCKER_HOST": url}).engine("/version")["ApiVersion"]
 
 
 def pause(environment: Environment) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import UnavailableError
-from provision.observe.machine import Eyes
 from provision.system.engine_address import EngineAddress, chosen, locate, sockets, unreachable
+from provision.system.look import Look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,10 +78,10 @@ def test_its_directory_remembers_that(tmp_path: Path) -> None:
     environ, home = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}, tmp_path / ".provision" / "shop"
     home.mkdir(parents=True)
     (home / "engine").write_text(f"unix://{tmp_path}/podman/podman.sock")
-    eyes = Eyes(environ, home)
-    assert eyes.address.url == f"unix://{tmp_path}/podman/podman.sock"
+    look = Look(environ, home)
+    assert look.address.url == f"unix://{tmp_path}/podman/podman.sock"
     with pytest.raises(UnavailableError, match="no Podman service answers"):
-        eyes.find_engine()
+        look.find_engine()
 
 
 def test_an_environment_of_an_older_version_is_looked_for_at_dockers_own_sockets(tmp_path: Path) -> None:

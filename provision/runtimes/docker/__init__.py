@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from provision.runtimes import Look
     from provision.runtimes.docker.site import DockerSite
     from provision.runtimes.docker.upgrader import DockerUpgrader
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 __all__ = ["FILES", "TEMPLATES", "available", "examine", "identity", "located", "made", "port", "render", "upgrades"]
 

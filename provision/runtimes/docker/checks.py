@@ -19,12 +19,12 @@ from provision.spec.parameters import MAJORS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.generations import Generations
     from provision.runtimes.docker.seen import Seen
     from provision.runtimes.ownership import Tenant
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 
 def check_owner(

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Effect
-    from provision.runtimes import Look
     from provision.runtimes.docker import networks
     from provision.runtimes.docker.compose import Creation, Named
+    from provision.system.look import Look
 
 _SUMS = (FINGERPRINT, DECLARED)
 _NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -24,9 +24,9 @@ from provision.spec.model import DataPath, Ephemeral, Volume
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from provision.runtimes import Look
     from provision.runtimes.docker.seen import Seen
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
     Reader = Callable[[str], str | None]
     from provision.runtimes.docker.compose import Creation

@@ -21,8 +21,8 @@ from provision.spec.model import Volume
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.runtimes import Look
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 BASE = "provision.base"
 FROM_VOLUME = "provision.from-volume"

@@ -29,10 +29,10 @@ from provision.spec.model import DataPath, Ephemeral
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.runtimes import Look
     from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.data_location import Place
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 _EXPORTED = (
     "the image's entrypoint gives the server the password in its environment, where SQL can read it; write"

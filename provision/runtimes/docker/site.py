@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Change, WriteFile
-    from provision.runtimes import Claim, Collision, Look
+    from provision.runtimes import Claim, Collision
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 
 _KEEPING = MappingProxyType({"volumes": False})

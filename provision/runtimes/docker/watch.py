@@ -12,7 +12,7 @@ from provision.runtimes.docker import containers, scripts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.runtimes import Look
+    from provision.system.look import Look
 
 _LOG_LINES = 40
 _SHOWN = 12

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from provision.runtimes import Look
     from provision.runtimes.embedded.upgrader import EmbeddedUpgrader
     from provision.spec.model import Spec
+    from provision.system.look import Look
 
 __all__ = [
     "FILES",

@@ -17,10 +17,10 @@ from provision.spec.model import DataPath, Ephemeral
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.runtimes import Look
     from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
     from provision.system.installations import Installation
+    from provision.system.look import Look
 
 
 def check_owner(places: Places, look: Look) -> None:

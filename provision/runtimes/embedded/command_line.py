@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Effect
-    from provision.runtimes import Look
     from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
     from provision.system.installations import Installation
+    from provision.system.look import Look
     from provision.system.postmaster import Postmaster
 
 CONFIG_FILE = "config_file="

@@ -30,10 +30,10 @@ from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from provision.model import Effect
-    from provision.runtimes import Look
-    from provision.runtimes.embedded.machine import Machine
     from provision.runtimes.upgrading import Origin
     from provision.spec.model import Spec
+    from provision.system.look import Look
+    from provision.system.machine import Machine
     from provision.system.postmaster import Postmaster
     from provision.system.users import SystemUser
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from provision.runtimes import Look
     from provision.runtimes.embedded.command_line import Programs
     from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
+    from provision.system.look import Look
     from provision.system.postmaster import Postmaster
 
 _REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104  # compared

@@ -8,7 +8,7 @@ from provision.runtimes import Trouble, server_log
 
 if TYPE_CHECKING:
     from provision.runtimes.embedded.directories import Places
-    from provision.runtimes.embedded.machine import Machine
+    from provision.system.machine import Machine
 
 _LOG_LINES = 15
 

@@ -26,8 +26,8 @@ _FIRST_PODMAN_THAT_UPDATES = 5
 _PROXY, _PATIENCE, _POLL = "docker-proxy", 2.0, 0.05
 
 
-class Eyes:
-    """Implements :class:`provision.runtimes.Look`. The engine is looked for when it is asked for something.
+class Look:
+    """What a runtime may look at. The engine is looked for when it is asked for something.
 
     ``home`` is the directory of an environment, which remembers the engine that it was made with.
     """
