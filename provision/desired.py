@@ -11,7 +11,7 @@ from provision import __version__, rendering, runtimes
 from provision.errors import ProvisionError
 from provision.kinds import configuration as grammar
 from provision.kinds import database, file, foreign_settings, login, migrations, server, settings
-from provision.model import WriteFile
+from provision.model.effects import WriteFile
 from provision.spec.model import PasswordGenerated
 from provision.spec.parameters import canonical_name, catalogue, normalise
 

@@ -19,17 +19,8 @@ from provision.apply.effects import Performer, advise_room, explain_loss, told
 from provision.apply.starting import TIMEOUT
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError
 from provision.kinds import configuration, database, file, login, settings
-from provision.model import (
-    INTERRUPTED,
-    EngineCall,
-    Outcome,
-    Plan,
-    ReloadSettings,
-    Result,
-    ServerCall,
-    WaitReady,
-    WriteFile,
-)
+from provision.model import INTERRUPTED, Outcome, Plan, Result
+from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
 from provision.runtimes import SUPERUSER
 from provision.runtimes.docker import ENGINE
 from provision.spec.parameters import MAJORS

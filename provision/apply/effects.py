@@ -12,29 +12,7 @@ from provision.apply.starting import TIMEOUT, Starting
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError
 from provision.kinds import login
 from provision.kinds.database import MAINTENANCE
-from provision.model import (
-    Action,
-    ChangeDirectory,
-    CheckData,
-    CompareOutput,
-    CopyPath,
-    Effect,
-    EndSessions,
-    EngineCall,
-    HoldWrites,
-    MakeDirectory,
-    Migrate,
-    MovePath,
-    ReadSettings,
-    ReloadSettings,
-    RemovePath,
-    RunLocalSql,
-    RunProgram,
-    RunSql,
-    ServerCall,
-    WaitReady,
-    WriteFile,
-)
+from provision.model import Action, Effect, effects
 from provision.observe import explain
 from provision.runtimes import server_log
 from provision.system import files, postgres
@@ -85,7 +63,7 @@ class Performer:
 
         for step in plan.steps:
             for effect in step.effects:
-                if isinstance(effect, Migrate) and effect.name not in self._children:
+                if isinstance(effect, effects.Migrate) and effect.name not in self._children:
                     tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
                     if not tree.command:
                         cwd = self.world.trees.location(effect.name).cwd
@@ -134,34 +112,34 @@ class Performer:
         raise NotImplementedError(message)
 
     @perform.register
-    def _(self, effect: WriteFile) -> None:
+    def _(self, effect: effects.WriteFile) -> None:
         text = effect.content if isinstance(effect.content, str) else effect.content.reveal()
         files.write_atomically(effect.path, text, effect.mode)
 
     @perform.register
-    def _(self, effect: MakeDirectory) -> None:
+    def _(self, effect: effects.MakeDirectory) -> None:
         if effect.record is None:
             files.make_directory(effect.path, effect.mode)
         else:
             files.make_own_directory(effect.path, effect.mode, effect.record)
 
     @perform.register
-    def _(self, effect: RemovePath) -> None:
+    def _(self, effect: effects.RemovePath) -> None:
         files.remove(effect.path)
 
     @perform.register
-    def _(self, effect: CopyPath) -> None:
+    def _(self, effect: effects.CopyPath) -> None:
         if effect.trees:
             files.copy_trees(effect.source, effect.path, effect.trees)
         else:
             files.copy(effect.source, effect.path)
 
     @perform.register
-    def _(self, effect: MovePath) -> None:
+    def _(self, effect: effects.MovePath) -> None:
         files.move(effect.source, effect.path, if_there=effect.if_there)
 
     @perform.register
-    def _(self, effect: ServerCall) -> None:
+    def _(self, effect: effects.ServerCall) -> None:
         from provision.system import servers
 
         if effect.operation == "start" and effect.user is not None and not self._told_user:
@@ -175,12 +153,12 @@ class Performer:
         self._starting.perform(effect, self.world.site, lambda: servers.perform(effect, password))
 
     @perform.register
-    def _(self, effect: EngineCall) -> None:
+    def _(self, effect: effects.EngineCall) -> None:
         act = partial(self.engine.perform, effect, self._progress.detail)
         self._starting.perform(effect, self.world.site, act)
 
     @perform.register
-    def _(self, effect: CheckData) -> None:
+    def _(self, effect: effects.CheckData) -> None:
         from provision.runtimes.docker import data_contents
         from provision.system.mounted import Mounted
 
@@ -189,36 +167,36 @@ class Performer:
             read, mounted = data_contents.reader(look, effect), Mounted(self.engine, effect.container, effect.target)
             data_contents.check(self.world.spec, effect, read, mounted.entries)
         except RefusedError:
-            self.engine.perform(EngineCall("remove_container", effect.container), self._progress.detail)
+            self.engine.perform(effects.EngineCall("remove_container", effect.container), self._progress.detail)
             raise
 
     @perform.register
-    def _(self, effect: ChangeDirectory) -> None:
+    def _(self, effect: effects.ChangeDirectory) -> None:
         from provision.system import throwaway
 
         throwaway.change(effect, self.engine.client)
 
     @perform.register
-    def _(self, effect: ReadSettings) -> None:
+    def _(self, effect: effects.ReadSettings) -> None:
         from provision.system import catalogue
 
         catalogue.read(effect, self.engine if effect.image else None)
         catalogue.remember(self.world.spec, effect.identity)
 
     @perform.register
-    def _(self, effect: RunProgram) -> None:
+    def _(self, effect: effects.RunProgram) -> None:
         from provision.system import programs
 
         programs.run(effect, lambda: self.engine)
 
     @perform.register
-    def _(self, effect: CompareOutput) -> None:
+    def _(self, effect: effects.CompareOutput) -> None:
         from provision.system import programs
 
         programs.compare(effect, lambda: self.engine)
 
     @perform.register
-    def _(self, effect: HoldWrites) -> None:
+    def _(self, effect: effects.HoldWrites) -> None:
         from provision.system.fence import Fence
 
         if self._fence is None:
@@ -230,19 +208,19 @@ class Performer:
                 self._fence.hold(each)
 
     @perform.register
-    def _(self, effect: EndSessions) -> None:
+    def _(self, effect: effects.EndSessions) -> None:
         del effect
         assert self._fence is not None  # noqa: S101  # no step has it that does not hold writers first
         self._fence.end_sessions()
 
     @perform.register
-    def _(self, effect: RunSql) -> None:
+    def _(self, effect: effects.RunSql) -> None:
         from provision.system import postgres
 
         postgres.execute(self.endpoint, effect.database, effect.statements)
 
     @perform.register
-    def _(self, effect: RunLocalSql) -> None:
+    def _(self, effect: effects.RunLocalSql) -> None:
         script = login.with_verifier(effect.script, effect.password)
         if effect.container is None:
             from provision.system import servers
@@ -265,13 +243,13 @@ class Performer:
         )
 
     @perform.register
-    def _(self, effect: ReloadSettings) -> None:
+    def _(self, effect: effects.ReloadSettings) -> None:
         from provision.system.reload import reload
 
         reload(self.endpoint, MAINTENANCE, effect.expected)
 
     @perform.register
-    def _(self, effect: WaitReady) -> None:
+    def _(self, effect: effects.WaitReady) -> None:
         from provision.system import readiness
 
         if not self.world.site.is_ours:
@@ -293,7 +271,7 @@ class Performer:
             raise
 
     @perform.register
-    def _(self, effect: Migrate) -> None:
+    def _(self, effect: effects.Migrate) -> None:
         from provision.alembic.running import migrate as alembic_migrate
 
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError
-from provision.model import EngineCall, MakeDirectory, ServerCall
+from provision.model.effects import EngineCall, MakeDirectory, ServerCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from provision.commands.options import load_spec, no_commands_option, pass_conso
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.model import WriteFile
+    from provision.model.effects import WriteFile
     from provision.report.console import Console
 
 
@@ -36,7 +36,7 @@ def command(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
             console.put(f"# ? {line}")
         return
     from provision.apply import write
-    from provision.report.words import shown
+    from provision.model.words import shown
 
     changed = set(write(read.home, files))
     paint = console.paint(console.out)
@@ -57,7 +57,7 @@ def _unknown(console: Console) -> tuple[str, ...]:
 
 def _print(console: Console, files: tuple[WriteFile, ...]) -> None:
     from provision.model import Secret
-    from provision.report.words import shown
+    from provision.model.words import shown
 
     for number, file in enumerate(files):
         if number:

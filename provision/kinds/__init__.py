@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provision.model import Effect, RunLocalSql, Secret
+    from provision.model import Effect, Secret
+    from provision.model.effects import RunLocalSql
 
 
 @dataclass(frozen=True, slots=True)

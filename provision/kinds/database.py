@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision.model import Action, Address, RunSql, State, Step, Unknown
+from provision.model import Action, Address, State, Step, Unknown
+from provision.model.effects import RunSql
 from provision.model.sql import identifier
 
 KIND = "database"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.model import Action, Address, Secret, State, Step, Unknown, WriteFile
+from provision.model import Action, Address, Secret, State, Step, Unknown
+from provision.model.effects import WriteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,7 +15,8 @@ from provision.errors import RefusedError
 from provision.kinds import overrides
 from provision.kinds.database import MAINTENANCE
 from provision.kinds.settings import KIND, OVERRIDES, Row, read
-from provision.model import Action, Address, Change, ReloadSettings, RunSql, State, Step, Unknown
+from provision.model import Action, Address, Change, State, Step, Unknown
+from provision.model.effects import ReloadSettings, RunSql
 from provision.model.sql import identifier, literal
 from provision.spec.parameters import catalogue
 from provision.spec.texts import list_items

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.kinds.scram import verifier
-from provision.model import VERIFIER, Action, Address, Change, Secret, State, Step, Unknown
+from provision.model import Action, Address, Change, Secret, State, Step, Unknown
+from provision.model.effects import VERIFIER
 from provision.model.sql import literal
 
 if TYPE_CHECKING:

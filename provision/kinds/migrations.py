@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from provision.alembic.tree import check, ids, ledger, version_table
 from provision.alembic.tree.targets import scope
 from provision.errors import MigrationsError, RefusedError, UnknownRevisionError
-from provision.model import UNKNOWN, Action, Address, Migrate, State, Step, Unknown
+from provision.model import UNKNOWN, Action, Address, State, Step, Unknown
+from provision.model.effects import Migrate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from provision.model import UNKNOWN, Action, Address, State, Step, Unknown, WaitReady
+from provision.model import UNKNOWN, Action, Address, State, Step, Unknown
+from provision.model.effects import WaitReady
 
 KIND = "server"
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from provision.kinds import overrides
 from provision.kinds.overrides import Around
-from provision.model import Action, Address, Change, ReloadSettings, RunSql, State, Step, Unknown, Wishes
+from provision.model import Action, Address, Change, State, Step, Unknown, Wishes
+from provision.model.effects import ReloadSettings, RunSql
 from provision.spec.parameters import catalogue, normalise, shows
 
 if TYPE_CHECKING:

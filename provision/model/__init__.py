@@ -2,114 +2,369 @@
 
 *Desired* and *Observed* are both a mapping of :class:`Address` to :class:`State`. An absent thing has no key; a thing
 that cannot be seen yet, because the server is down, is :data:`UNKNOWN`. A :class:`Plan` is an ordered tuple of
-:class:`Step`, and a step carries the :data:`Effect` values that only :mod:`provision.apply` performs. Everything here
-is a frozen value that compares with ``==`` and can be printed without giving a secret away.
+:class:`Step`, and a step carries the effects (:mod:`provision.model.effects`) that only :mod:`provision.apply`
+performs. Everything here is a frozen value that compares with ``==`` and can be printed without giving a secret away.
 """
 
-from provision.model.effects import (
-    VERIFIER,
-    ChangeDirectory,
-    CheckData,
-    CompareOutput,
-    CopyPath,
-    Effect,
-    EndSessions,
-    EngineCall,
-    EngineOperation,
-    HoldWrites,
-    MakeDirectory,
-    Migrate,
-    MovePath,
-    ReadSettings,
-    ReloadSettings,
-    RemovePath,
-    RunLocalSql,
-    RunProgram,
-    RunSql,
-    Scripts,
-    ServerCall,
-    WaitReady,
-    WriteFile,
-)
-from provision.model.plan import (
-    INTERRUPTED,
-    Action,
-    Outcome,
-    Plan,
-    Progress,
-    Result,
-    Step,
-    Wishes,
-)
-from provision.model.secret import (
-    MASK,
-    Secret,
-)
-from provision.model.server import (
-    Endpoint,
-    Query,
-    Session,
-    Status,
-)
-from provision.model.state import (
-    NOT_KNOWN,
-    UNKNOWN,
-    Address,
-    Change,
-    Desired,
-    Observed,
-    Size,
-    State,
-    Unknown,
-    changes,
-)
+from __future__ import annotations
 
-__all__ = [
-    "INTERRUPTED",
-    "MASK",
-    "NOT_KNOWN",
-    "UNKNOWN",
-    "VERIFIER",
-    "Action",
-    "Address",
-    "Change",
-    "ChangeDirectory",
-    "CheckData",
-    "CompareOutput",
-    "CopyPath",
-    "Desired",
-    "Effect",
-    "EndSessions",
-    "Endpoint",
-    "EngineCall",
-    "EngineOperation",
-    "HoldWrites",
-    "MakeDirectory",
-    "Migrate",
-    "MovePath",
-    "Observed",
-    "Outcome",
-    "Plan",
-    "Progress",
-    "Query",
-    "ReadSettings",
-    "ReloadSettings",
-    "RemovePath",
-    "Result",
-    "RunLocalSql",
-    "RunProgram",
-    "RunSql",
-    "Scripts",
-    "Secret",
-    "ServerCall",
-    "Session",
-    "Size",
-    "State",
-    "Status",
-    "Step",
-    "Unknown",
-    "WaitReady",
-    "Wishes",
-    "WriteFile",
-    "changes",
-]
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MASK = "********"
+
+
+class Secret:
+    """A text that must not be seen: it prints as a mask, and refuses to be pickled.
+
+    Only :meth:`reveal` gives the text, so that every place that uses it can be found by its name.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the clear text."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    def __reduce__(self) -> NoReturn:
+        message = "a secret is not serialised"
+        raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """The name of one thing: its kind, and its name within the kind (``database/shop``)."""
+
+    kind: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The address in a document: ``kind/name``."""
+        return f"{self.kind}/{self.name.removeprefix('/')}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" if self.name.startswith("/") else self.key
+
+
+class State:
+    """Base of what an address looks like. Subclasses are frozen dataclasses, compared with ``==``."""
+
+    __slots__ = ()
+
+
+class Unknown(Enum):
+    """The type of :data:`UNKNOWN`, so that type checkers can tell it from a state."""
+
+    UNKNOWN = "unknown"
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = Unknown.UNKNOWN
+"""What cannot be seen yet. It is not the same as absent."""
+
+NOT_KNOWN = "?"
+"""What stands in text and documents for what was not looked at."""
+
+Desired = Mapping[Address, State]
+Observed = Mapping[Address, State | Unknown]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that differs: the reason for a step, in words (``max_connections: 100 → 200``).
+
+    ``before`` is None where nothing was there, ``after`` is None where the field goes away. Both are numbers of bytes
+    where the field is a ``size``; people read ``256m``.
+    """
+
+    field: str
+    before: str | None
+    after: str | None
+    size: bool = False
+
+    @property
+    def shown(self) -> tuple[str | None, str | None]:
+        """Both values as people read them."""
+        before, after = [size(int(each)) if self.size and each else each for each in (self.before, self.after)]
+        return before, after
+
+    def __str__(self) -> str:
+        before, after = self.shown
+        if before is None:
+            return f"{self.field}: {after}"
+        return f"{self.field}: {before} → {after if after is not None else 'default'}"
+
+
+class Size(int):
+    """A number of bytes in a state."""
+
+
+def size(number: int) -> str:
+    """Return a number of bytes as a spec has it.
+
+    >>> size(300 << 20), size(1 << 30), size(1025), size(0)
+    ('300m', '1g', '1025b', 'none')
+    """
+    for unit, shift in (("g", 30), ("m", 20), ("k", 10)):
+        if number and not number % (1 << shift):
+            return f"{number >> shift}{unit}"
+    return f"{number}b" if number else "none"
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple | list):
+        return " ".join(str(item) for item in value) or "none"
+    return str(value)
+
+
+def changes(before: State, after: State) -> tuple[Change, ...]:
+    """Return the fields of two states of the same type that differ; mappings are compared key by key."""
+    found: list[Change] = []
+    for each in fields(after):  # type: ignore[arg-type]  # every State is a dataclass
+        old, new = getattr(before, each.name), getattr(after, each.name)
+        if old == new or not each.compare:
+            continue
+        name = each.name.replace("_", " ")
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [
+                Change(f"{name} {key}", _text(old.get(key)), _text(new.get(key)))
+                for key in sorted({*old, *new})
+                if old.get(key) != new.get(key)
+            ]
+        else:
+            found.append(Change(name, _text(old), _text(new), size=isinstance(new, Size)))
+    return tuple(found)
+
+
+class Effect:
+    """Base of what an apply can do; ``str`` says it in a few words, without contents, scripts and request bodies."""
+
+    __slots__ = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The words, and below them what is worth a line of its own."""
+        return (str(self),)
+
+
+class Action(StrEnum):
+    """What a step does to its address, from the least to the most disruptive."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    RELOAD = "reload"
+    START = "start"
+    MIGRATE = "migrate"
+    STOP = "stop"
+    RESTART = "restart"
+    RECREATE = "recreate"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a plan.
+
+    ``why`` are the differing fields, or a sentence where there is no field; ``consequence`` is what people will
+    notice; ``destroys`` is true when data goes away. After a step with ``reveals`` the world has to be observed again
+    before more is done: the server was started, and its inside can be seen now. A step that stands only for what is
+    to come then (its ``effects`` are empty) is shown, and planned anew. ``clients`` is how many connected clients lose
+    their connection.
+    """
+
+    address: Address
+    action: Action
+    before: State | Unknown | None
+    after: State | None
+    effects: tuple[Effect, ...]
+    why: tuple[Change | str, ...] = ()
+    consequence: str = ""
+    destroys: bool = False
+    reveals: bool = False
+    clients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was asked for on the command line, beside what the spec says.
+
+    ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
+    what ``ALTER SYSTEM`` has set.
+    """
+
+    no_restart: bool = False
+    reset_overrides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ordered steps that lead from what is observed to what is desired. Empty: nothing to do.
+
+    ``notes`` are differences that are left to somebody else or to another run, a sentence each: a server that we do not
+    run has to be restarted, its settings are only compared, or a restart was not wanted. ``overrides`` are declared
+    settings that another place keeps from being in force: an apply does all the rest, and then fails. ``remarks`` are
+    worth knowing, and no difference. ``unknown`` is what could not be compared because ``--no-commands`` left out what
+    tells it. ``partial`` says what was compared only in part, because nothing but a run shows the rest.
+    """
+
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do, as far as that is known."""
+        return not self.steps
+
+    @property
+    def differs(self) -> bool:
+        """Whether the world is not as the spec says, or may not be, whoever can change that."""
+        return bool(self.steps or self.notes or self.overrides or self.unknown)
+
+
+INTERRUPTED = "interrupted"
+"""The error of a step that was broken off: how far it got is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one step; ``seconds`` is how long it took. ``error`` is None when it was done.
+
+    ``revisions`` says what became of each revision, where a migration failed.
+    """
+
+    step: Step
+    seconds: float
+    error: str | None = None
+    revisions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an apply did, step by step, and how many seconds it took in all.
+
+    ``notes`` and ``remarks`` are those of the last plan, and ``endpoint`` is where the server answered then: None where
+    none runs, or nobody looked.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
+
+
+class Progress(Protocol):
+    """Who is told what happens while a plan is applied; :mod:`provision.report` implements it."""
+
+    def planned(self, plan: Plan) -> None:
+        """A plan was made and its steps come next; called again when the inside of the server can be seen."""
+
+    def started(self, step: Step) -> None:
+        """A step begins."""
+
+    def detail(self, text: str) -> None:
+        """Something worth seeing within the running step (a layer of an image, a revision, who is waited for)."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """A step ended, well or not."""
+
+    def note(self, text: str) -> None:
+        """One line outside of any step (which runtime was chosen, which system user the server runs as)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the server listens and how to log in; ``database`` is the declared one.
+
+    ``sslmode`` and ``sslrootcert`` are libpq's: https://www.postgresql.org/docs/current/libpq-ssl.html
+    """
+
+    host: str
+    port: int
+    user: str
+    password: Secret
+    database: str
+    sslmode: str = "prefer"
+    sslrootcert: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The server in a few words for people.
+
+    ``server`` is running, stopped, paused, restarting, absent or unreachable, ``detail`` the words of the engine or
+    the server where there is trouble. ``process`` is its number and system user, where it is one of this machine.
+    ``clients`` is how many others are connected. ``started`` is ISO 8601. ``revisions`` maps a tree's name to its
+    version rows.
+    """
+
+    server: str
+    detail: str = ""
+    image: str | None = None
+    container: str | None = None
+    version: str | None = None
+    started: str | None = None
+    revisions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    data: str | None = None
+    process: str | None = None
+    clients: int | None = None
+
+
+class Query(Protocol):
+    """Read-only questions to the server, over one connection per database."""
+
+    def rows(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement; ``database`` None is the declared one.
+
+        Raises:
+            provision.errors.UnavailableError: the server cannot be reached.
+        """
+
+
+class Session(Query, Protocol):
+    """Questions, and what the server says of itself at every login."""
+
+    def reported(self, name: str, *, database: str | None = None) -> str:
+        """Return a parameter that the server reports at every login (``server_version``), without asking for it.
+
+        Raises:
+            provision.errors.UnavailableError: the server cannot be reached.
+        """

@@ -1,4 +1,7 @@
-"""Effects: the closed set of what an apply can do. A step carries them; only :mod:`provision.apply` performs them."""
+"""Effects: what an apply can do, one class each, with its words for people.
+
+A step carries them, and only :mod:`provision.apply` performs them. A new effect is its class here and its method there.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,29 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from provision.model import Effect, Secret
+from provision.model.words import count, shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model.secret import Secret
-
 
 @dataclass(frozen=True, slots=True)
-class WriteFile:
+class WriteFile(Effect):
     """Write ``content`` to ``path`` atomically, with ``mode``; missing directories are made."""
 
     path: Path
     content: str | Secret
     mode: int = 0o644
 
+    def __str__(self) -> str:
+        path = shown(self.path)
+        return f"write {path} (secret, {self.mode:04o})" if isinstance(self.content, Secret) else f"write {path}"
+
 
 @dataclass(frozen=True, slots=True)
-class MakeDirectory:
+class MakeDirectory(Effect):
     """Make a directory and its missing parents, with ``mode``. One that is there already is fine.
 
     ``record`` is the file that remembers that this one was made by us.
@@ -33,9 +41,12 @@ class MakeDirectory:
     mode: int = 0o755
     record: Path | None = None
 
+    def __str__(self) -> str:
+        return f"make {shown(self.path)}/"
+
 
 @dataclass(frozen=True, slots=True)
-class CopyPath:
+class CopyPath(Effect):
     """Copy a file or a directory in one rename: after a kill it is there as a whole or not at all.
 
     With ``trees``, only these directories below ``source`` are copied, and a copy that has them all is left as it is.
@@ -45,21 +56,30 @@ class CopyPath:
     path: Path
     trees: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"copy {shown(self.source)} to {shown(self.path)}"
+
 
 @dataclass(frozen=True, slots=True)
-class MovePath:
+class MovePath(Effect):
     """Give a file or directory another name beside its own, in one rename. ``if_there``: a missing one is fine."""
 
     source: Path
     path: Path
     if_there: bool = False
 
+    def __str__(self) -> str:
+        return f"move {shown(self.source)} to {shown(self.path)}"
+
 
 @dataclass(frozen=True, slots=True)
-class RemovePath:
+class RemovePath(Effect):
     """Remove a file, or a directory with all that is in it. A path that is not there is fine."""
 
     path: Path
+
+    def __str__(self) -> str:
+        return f"remove {shown(self.path)}"
 
 
 EngineOperation = Literal[
@@ -83,16 +103,19 @@ EngineOperation = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class EngineCall:
+class EngineCall(Effect):
     """One call of the Docker Engine API. ``target`` is the object's name, ``body`` the JSON that goes with it."""
 
     operation: EngineOperation
     target: str
     body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __str__(self) -> str:
+        return f"engine: {self.operation.replace('_', ' ')} {self.target}"
+
 
 @dataclass(frozen=True, slots=True)
-class CheckData:
+class CheckData(Effect):
     """Look at what is mounted at ``target`` in a container that was made and not started.
 
     What another major version made is refused, and the container goes away again; with ``is_foreign``, so are files
@@ -105,6 +128,9 @@ class CheckData:
     is_foreign: bool = False
     below: str = ""
     source: str = ""
+
+    def __str__(self) -> str:
+        return f"look at the data before {self.container} starts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +153,7 @@ class Scripts:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeDirectory:
+class ChangeDirectory(Effect):
     """Have the engine's root change a directory of its host, where we may not: in a container that is thrown away.
 
     ``script`` is a line for ``sh``, to which the directory is ``$1``. ``image`` is one that the engine has, and
@@ -140,9 +166,12 @@ class ChangeDirectory:
     container: str
     unmapped: bool = False
 
+    def __str__(self) -> str:
+        return f"in {self.container}: {self.script} (1: {shown(self.path)})"
+
 
 @dataclass(frozen=True, slots=True)
-class ReadSettings:
+class ReadSettings(Effect):
     """Read the settings of a major version that the program does not know, before anything is made for a server.
 
     They come from an ``image``, in a container that is thrown away, or from ``programs`` of this machine, run as
@@ -157,9 +186,12 @@ class ReadSettings:
     programs: Path | None = None
     user: str | None = None
 
+    def __str__(self) -> str:
+        return f"read the settings of PostgreSQL {self.major} from {self.image or self.programs}"
+
 
 @dataclass(frozen=True, slots=True)
-class ServerCall:
+class ServerCall(Effect):
     """One operation on a server process of this machine, which is known by its data directory.
 
     ``argv`` is the program to run and ``user`` the system user to run it as (None: ours). ``sockets`` is the directory
@@ -180,9 +212,12 @@ class ServerCall:
     record: Path | None = None
     scripts: Scripts | None = None
 
+    def __str__(self) -> str:
+        return f"{self.operation} the server on {shown(self.data)}"
+
 
 @dataclass(frozen=True, slots=True)
-class RunProgram:
+class RunProgram(Effect):
     """Run a program with a secret on its standard input; it says nothing when all goes well.
 
     ``what`` is what it is for, in words, and the sentence of the error when it fails. ``container`` names the container
@@ -195,17 +230,23 @@ class RunProgram:
     container: str | None = None
     programs: Path | None = None
 
+    def __str__(self) -> str:
+        return f"in {self.container}: {self.what}" if self.container is not None else self.what
+
 
 @dataclass(frozen=True, slots=True)
-class CompareOutput:
+class CompareOutput(Effect):
     """Run two programs, and fail with the lines in which their output differs."""
 
     one: RunProgram
     other: RunProgram
 
+    def __str__(self) -> str:
+        return str(self.one)
+
 
 @dataclass(frozen=True, slots=True)
-class HoldWrites:
+class HoldWrites(Effect):
     """Let everybody who writes to the server wait, and nobody who reads, for as long as this process works on.
 
     Large objects have to be held by themselves (``large_objects``), because reading them needs the same lock.
@@ -214,29 +255,38 @@ class HoldWrites:
     databases: tuple[str, ...]
     large_objects: bool = False
 
+    def __str__(self) -> str:
+        return f"let writers wait in {count(len(self.databases), 'database')}"
+
 
 @dataclass(frozen=True, slots=True)
-class EndSessions:
+class EndSessions(Effect):
     """End everybody else's sessions on a server that lets nobody in any more, while writers are still held back.
 
     A shutdown ends sessions one after the other: were ours among the first, a writer that waits for it could still
     commit, and be told so, after all was copied.
     """
 
+    def __str__(self) -> str:
+        return "end all sessions, of writers first"
+
 
 @dataclass(frozen=True, slots=True)
-class RunSql:
+class RunSql(Effect):
     """Run statements over the network connection, each in its own transaction, in ``database``."""
 
     database: str
     statements: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"SQL in {self.database}: {count(len(self.statements), 'statement')}"
 
 
 VERIFIER = "@verifier@"
 
 
 @dataclass(frozen=True, slots=True)
-class RunLocalSql:
+class RunLocalSql(Effect):
     """Run a script as the superuser through the server's own socket, where no password is asked for.
 
     ``others`` are names that the superuser may have still; they are tried in turn until one may do it.
@@ -252,9 +302,12 @@ class RunLocalSql:
     port: int = 5432
     others: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"SQL as {self.user} through the server's local socket"
+
 
 @dataclass(frozen=True, slots=True)
-class ReloadSettings:
+class ReloadSettings(Effect):
     """Have the server read its configuration again, once it sees a file that holds ``expected`` (name → raw value).
 
     None: there is no file to wait for.
@@ -262,9 +315,13 @@ class ReloadSettings:
 
     expected: Mapping[str, str] | None
 
+    def __str__(self) -> str:
+        names = ", ".join(sorted(self.expected or ()))
+        return f"reload the settings ({names})" if names else "reload the settings"
+
 
 @dataclass(frozen=True, slots=True)
-class WaitReady:
+class WaitReady(Effect):
     """Wait until the final server answers a login over TCP from here, or fail with the server's last words.
 
     ``timeout`` is in seconds.
@@ -272,9 +329,12 @@ class WaitReady:
 
     timeout: float
 
+    def __str__(self) -> str:
+        return f"wait until ready, at most {self.timeout:g} s"
+
 
 @dataclass(frozen=True, slots=True)
-class Migrate:
+class Migrate(Effect):
     """Bring one Alembic tree to ``target``; ``name`` selects the tree among the spec's migrations.
 
     ``revisions`` are those that will run as far as is known now, in their order: the id and its file. A stamp runs
@@ -290,25 +350,10 @@ class Migrate:
     seen: tuple[str, ...] | None = None
     everywhere: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.direction} {self.name} to {', '.join(self.target) or 'base'}"
 
-Effect = (
-    WriteFile
-    | MakeDirectory
-    | CopyPath
-    | MovePath
-    | RemovePath
-    | EngineCall
-    | CheckData
-    | ChangeDirectory
-    | ReadSettings
-    | ServerCall
-    | RunProgram
-    | CompareOutput
-    | HoldWrites
-    | EndSessions
-    | RunSql
-    | RunLocalSql
-    | ReloadSettings
-    | WaitReady
-    | Migrate
-)
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The words, and each revision with its file."""
+        return (str(self), *(f"{self.direction} {name}: {shown(path)}" for name, path in self.revisions))

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from provision.desired import Inputs
-    from provision.model import Address, Desired, Endpoint, Observed, State, Unknown, WriteFile
+    from provision.model import Address, Desired, Endpoint, Observed, State, Unknown
+    from provision.model.effects import WriteFile
     from provision.runtimes import RuntimeModule, Site
     from provision.spec.model import Migrations, Spec
 

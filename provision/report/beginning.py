@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from provision.report.words import clean, count
+from provision.model.words import count
+from provision.report.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

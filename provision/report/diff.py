@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.model import Secret, WriteFile
-from provision.report.words import clean, shown
+from provision.model import Secret
+from provision.model.effects import WriteFile
+from provision.model.words import shown
+from provision.report.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

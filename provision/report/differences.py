@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from provision.kinds.migrations import Revisions
 from provision.model import NOT_KNOWN, UNKNOWN, Change, State, changes
-from provision.report.words import count, seconds
+from provision.model.words import count
+from provision.report.words import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import SpecError
 from provision.model import NOT_KNOWN
-from provision.report.words import effects, is_foretold
+from provision.report.words import is_foretold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from provision.errors import Problem, ProvisionError
-    from provision.model import Change, Endpoint, Outcome, Plan, Result, Step, WriteFile
+    from provision.model import Change, Endpoint, Outcome, Plan, Result, Step
+    from provision.model.effects import WriteFile
     from provision.report.differences import Verification
     from provision.report.facts import Survey
     from provision.spec.model import Spec
@@ -211,7 +212,7 @@ def _step(step: Step) -> Document:
         "consequence": step.consequence,
         "destroys_data": step.destroys,
         "clients": step.clients,
-        "effects": [line for each in step.effects for line in effects(each)],
+        "effects": [line for each in step.effects for line in each.lines],
     }
 
 

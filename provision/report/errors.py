@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from provision.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SPEC, EXIT_USAGE, ProvisionError, SpecError
-from provision.report.words import clean, count, shown
+from provision.model.words import count, shown
+from provision.report.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from provision.kinds import file
+from provision.model.words import count, shown
 from provision.report.silent import Silent
-from provision.report.words import count, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

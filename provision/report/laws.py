@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from provision.model.words import count
 from provision.report.errors import next_lines
-from provision.report.words import clean, count, seconds
+from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from provision.alembic.tree.locks import consequences
-from provision.report.words import clean, count, seconds, shown
+from provision.model.words import count, shown
+from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

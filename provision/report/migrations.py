@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from provision.model.words import count, shown
 from provision.report.errors import next_lines
-from provision.report.words import clean, count, seconds, shown
+from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

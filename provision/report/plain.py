@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from provision.model import EngineCall, Migrate, ServerCall, WaitReady
+from provision.model.effects import EngineCall, Migrate, ServerCall, WaitReady
 from provision.report.grouping import Grouping, subject
 from provision.report.text import below
 from provision.report.words import clean, seconds

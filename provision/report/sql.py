@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.report.words import clean, count, shown
+from provision.model.words import count, shown
+from provision.report.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from provision.kinds import migrations
 from provision.kinds.migrations import Revisions
-from provision.model import INTERRUPTED, NOT_KNOWN, Action, Migrate, Plan
+from provision.model import INTERRUPTED, NOT_KNOWN, Action, Plan
+from provision.model.effects import Migrate
+from provision.model.words import count
 from provision.report.grouping import grouped, reasons_of, subject
-from provision.report.words import count, effects, is_foretold, place, seconds, url
+from provision.report.words import is_foretold, place, seconds, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -179,7 +181,7 @@ def _steps(steps: Sequence[Step], paint: Paint, *, verbose: bool) -> Iterator[st
     if step.consequence:
         yield margin + paint("alarm" if step.destroys else "yellow", step.consequence)
     if verbose:
-        for line in [line for each in step.effects for line in effects(each)]:
+        for line in [line for each in step.effects for line in each.lines]:
             yield margin + paint("dim", f"· {line}")
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from provision.errors import RefusedError
     from provision.kinds import Ground
-    from provision.model import Desired, Effect, Endpoint, Observed, Secret, Status, Step, WriteFile
+    from provision.model import Desired, Effect, Endpoint, Observed, Secret, Status, Step
+    from provision.model.effects import WriteFile
     from provision.runtimes.upgrading import Upgrader
     from provision.spec.model import Spec
     from provision.system.look import Look

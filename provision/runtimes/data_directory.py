@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from provision.model import ReadSettings
+    from provision.model.effects import ReadSettings
     from provision.spec.model import Spec
 
 _VERSION = "PG_VERSION"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from provision.errors import ProvisionError, RefusedError
 from provision.kinds import Ground
-from provision.model import Action, Address, Endpoint, RemovePath, State, Status, Step
+from provision.model import Action, Address, Endpoint, State, Status, Step
+from provision.model.effects import RemovePath
 from provision.model.sql import identifier
 from provision.runtimes import Trouble
 from provision.spec.model import PasswordGenerated
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from provision.model import Effect, RunLocalSql, Secret, Unknown, WriteFile
+    from provision.model import Effect, Secret, Unknown
+    from provision.model.effects import RunLocalSql, WriteFile
     from provision.spec.model import Spec
     from provision.system.look import Look
 

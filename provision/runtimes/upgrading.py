@@ -9,14 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from provision.model import Action, Address, CompareOutput, HoldWrites, RunProgram, Step
+from provision.model import Action, Address, Step
+from provision.model.effects import CompareOutput, HoldWrites, RunProgram
 from provision.runtimes.copying import Copying, passfile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from provision.model import Effect, Secret, WriteFile
+    from provision.model import Effect, Secret
+    from provision.model.effects import WriteFile
     from provision.spec.model import Spec
 
 FILLING = {

@@ -25,7 +25,8 @@ from provision.system.users import as_user, lookup
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from provision.model import Endpoint, ReadSettings
+    from provision.model import Endpoint
+    from provision.model.effects import ReadSettings
     from provision.spec.model import Spec
     from provision.system.engine_calls import Engine
 

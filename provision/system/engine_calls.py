@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
-    from provision.model import EngineCall, Secret
+    from provision.model import Secret
+    from provision.model.effects import EngineCall
     from provision.system.engine_address import EngineAddress
 
 _REMOVAL_TIMEOUT = 30.0

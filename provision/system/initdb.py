@@ -14,7 +14,7 @@ from shutil import copyfileobj
 from typing import IO, TYPE_CHECKING
 
 from provision.errors import StepFailedError
-from provision.model import Secret, ServerCall
+from provision.model import Secret
 from provision.model.sql import identifier
 from provision.system import processes, servers
 from provision.system.users import as_user
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsRead
 
-    from provision.model import Scripts
+    from provision.model.effects import Scripts, ServerCall
 
 _LINES = 12
 _DATABASES = ("postgres", "template1")

@@ -14,7 +14,7 @@ from provision.system.files import nameless
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provision.model import CompareOutput, RunProgram
+    from provision.model.effects import CompareOutput, RunProgram
     from provision.system.engine_calls import Engine
 
     Engines = Callable[[], Engine]

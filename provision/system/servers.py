@@ -23,7 +23,8 @@ from provision.system.users import as_user, lookup, owner
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from provision.model import RunLocalSql, Secret, ServerCall
+    from provision.model import Secret
+    from provision.model.effects import RunLocalSql, ServerCall
 
 _POLL = 0.005
 _LOG_LINES = 15

@@ -11,7 +11,7 @@ from provision.system.engine_calls import unless_gone
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from provision.model import ChangeDirectory
+    from provision.model.effects import ChangeDirectory
 
 _INSIDE = "/directory"
 _PATIENCE = 600

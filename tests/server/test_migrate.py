@@ -17,7 +17,8 @@ from provision.alembic.running import ask as alembic_ask
 from provision.alembic.running.files import load
 from provision.alembic.running.migrate import migrate
 from provision.errors import MigrationsError
-from provision.model import Migrate, Secret
+from provision.model import Secret
+from provision.model.effects import Migrate
 
 if TYPE_CHECKING:
     from pathlib import Path

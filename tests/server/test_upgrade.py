@@ -17,7 +17,8 @@ from support.installation import an_installation
 from support.upgrade import upgraded_while_somebody_writes, upgrading, usable
 
 from provision.errors import StepFailedError
-from provision.model import CompareOutput, RunProgram, Secret
+from provision.model import Secret
+from provision.model.effects import CompareOutput, RunProgram
 from provision.runtimes.copying import Copying, passfile
 from provision.system import programs
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.running.files import load
 from provision.alembic.running.migrate import migrate
-from provision.model import Migrate
+from provision.model.effects import Migrate
 from provision.spec.model import Migrations
 
 if TYPE_CHECKING:

@@ -17,17 +17,14 @@ from provision import plan as planner
 from provision import runtimes
 from provision.errors import RefusedError
 from provision.kinds import configuration, database, file, login, server, settings
-from provision.model import (
-    UNKNOWN,
+from provision.model import UNKNOWN, Effect, Plan, Secret
+from provision.model.effects import (
     CheckData,
-    Effect,
     EngineCall,
     MakeDirectory,
-    Plan,
     ReloadSettings,
     RunLocalSql,
     RunSql,
-    Secret,
     WaitReady,
     WriteFile,
 )

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from provision.errors import RefusedError, SpecError
-from provision.model import CheckData
+from provision.model.effects import CheckData
 from provision.runtimes import data_directory
 from provision.runtimes.docker import data_contents
 from provision.spec.load import read

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from provision.kinds.file import File
-from provision.model import Action, Address, EngineCall, Migrate, Outcome, Plan, Step, WaitReady, WriteFile
+from provision.model import Action, Address, Outcome, Plan, Step
+from provision.model.effects import EngineCall, Migrate, WaitReady, WriteFile
 from provision.report.console import Console
 from provision.report.live import FRAMES
 from provision.report.plain import PAUSE, Plain

@@ -12,7 +12,8 @@ import yaml
 from provision.alembic.tree import Graph, Revision, ledger, locate, read
 from provision.errors import MigrationsError, ProvisionError, RefusedError
 from provision.kinds import migrations as kind
-from provision.model import UNKNOWN, Action, Migrate, State, Unknown
+from provision.model import UNKNOWN, Action, State, Unknown
+from provision.model.effects import Migrate
 from provision.spec.model import Migrations
 
 Case = dict[str, Any]

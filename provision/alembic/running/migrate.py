@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.alembic.tree import Graph, Location
-    from provision.model import Endpoint, Migrate
+    from provision.model import Endpoint
+    from provision.model.effects import Migrate
     from provision.spec.model import Migrations
 
 __all__ = ["Migrated", "MigrationEvent", "migrate"]

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from provision.alembic.running.lock import LockConnection
     from provision.alembic.running.process import Event
     from provision.alembic.tree import Graph, Location
-    from provision.model import Endpoint, Migrate, Secret
+    from provision.model import Endpoint, Secret
+    from provision.model.effects import Migrate
     from provision.spec.model import Migrations
 
 _LOOK_EVERY = 1.0

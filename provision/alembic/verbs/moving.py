@@ -11,7 +11,8 @@ from provision.alembic.verbs.database import asking, refuse_foreign, running
 from provision.apply import carry
 from provision.errors import MigrationsError, RefusedError
 from provision.kinds import migrations as kind
-from provision.model import Action, Migrate, Plan, Step
+from provision.model import Action, Plan, Step
+from provision.model.effects import Migrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

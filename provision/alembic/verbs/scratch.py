@@ -10,7 +10,7 @@ from provision.alembic.running.run import Rehearsal
 from provision.alembic.tree import version_table
 from provision.alembic.verbs.database import running
 from provision.errors import RefusedError
-from provision.model import Migrate
+from provision.model.effects import Migrate
 from provision.system import scratch
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import LoginError

@@ -11,7 +11,7 @@ from provision.alembic.verbs.database import asking, refuse_foreign
 from provision.alembic.verbs.tree import Tree
 from provision.errors import RefusedError
 from provision.kinds import migrations as kind
-from provision.model import Migrate
+from provision.model.effects import Migrate
 from provision.observe import endpoint_of, not_running, world
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
-from provision.model import WriteFile
+from provision.model.effects import WriteFile
 from provision.runtimes import LINK
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Volume
 

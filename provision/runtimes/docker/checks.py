@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.model import ChangeDirectory, Effect, EngineCall, RemovePath
+from provision.model.effects import ChangeDirectory, EngineCall, RemovePath
 from provision.runtimes import Collision, data_directory
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
@@ -19,6 +19,7 @@ from provision.spec.parameters import MAJORS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from provision.model import Effect
     from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.generations import Generations
     from provision.runtimes.docker.seen import Seen

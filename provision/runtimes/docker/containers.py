@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from provision.model import EngineCall, Size, State, changes
+from provision.model import Size, State, changes
+from provision.model.effects import EngineCall
 from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
 from provision.runtimes.docker.data_location import is_anonymous
 from provision.runtimes.docker.scripts import DATABASE

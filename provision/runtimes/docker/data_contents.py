@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError
-from provision.model import Action, Address, CheckData, EngineCall, Step
+from provision.model import Action, Address, Step
+from provision.model.effects import CheckData, EngineCall
 from provision.runtimes import DATA_RECORD, data_directory
 from provision.runtimes.docker import compose, containers
 from provision.runtimes.docker.checks import other_major

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.model import Action, Address, EngineCall, Step
+from provision.model import Action, Address, Step
+from provision.model.effects import EngineCall
 from provision.runtimes.docker import containers
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
 from provision.spec.model import Volume

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from provision.model import EngineCall
+from provision.model.effects import EngineCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

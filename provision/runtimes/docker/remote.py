@@ -10,7 +10,8 @@ from provision.runtimes.docker import compose
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provision.model import Secret, WriteFile
+    from provision.model import Secret
+    from provision.model.effects import WriteFile
 
 
 def without_host_files(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
-from provision.model import Address, Effect, Endpoint, EngineCall, Secret, State, Status, Unknown
+from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
+from provision.model.effects import EngineCall
 from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, server_log
 from provision.runtimes.data_directory import kept_words
 from provision.runtimes.docker import compose, containers, data_location, spec_label

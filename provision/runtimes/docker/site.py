@@ -7,21 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provision.kinds import Ground
-from provision.model import (
-    Action,
-    Address,
-    Effect,
-    EngineCall,
-    MakeDirectory,
-    ReadSettings,
-    RemovePath,
-    RunLocalSql,
-    Secret,
-    State,
-    Step,
-    WaitReady,
-    changes,
-)
+from provision.model import Action, Address, Effect, Secret, State, Step, changes
+from provision.model.effects import EngineCall, MakeDirectory, ReadSettings, RemovePath, RunLocalSql, WaitReady
 from provision.runtimes import DATA_RECORD, superusers
 from provision.runtimes.data_directory import reading_settings as reading
 from provision.runtimes.docker import (
@@ -48,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from provision.model import Change, WriteFile
+    from provision.model import Change
+    from provision.model.effects import WriteFile
     from provision.runtimes import Claim, Collision
     from provision.spec.model import Spec
     from provision.system.look import Look

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from provision.errors import RefusedError
-from provision.model import Action, Address, EngineCall, Step
+from provision.model import Action, Address, Step
+from provision.model.effects import EngineCall
 from provision.runtimes.data_directory import downwards
 from provision.runtimes.docker import checks, compose, data_location, generations, ownership
 from provision.runtimes.docker.upgrading import Upgrade
@@ -16,7 +17,8 @@ from provision.spec.model import DataPath, Volume
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.model import Secret, WriteFile
+    from provision.model import Secret
+    from provision.model.effects import WriteFile
     from provision.runtimes.docker.site import DockerSite
     from provision.runtimes.upgrading import Old
     from provision.spec.model import Spec

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.model import Action, Address, EndSessions, EngineCall, Step
+from provision.model import Action, Address, Step
+from provision.model.effects import EndSessions, EngineCall
 from provision.runtimes.copying import Copying
 from provision.runtimes.docker import compose, generations, remote, scripts
 from provision.runtimes.upgrading import FILLING, Stages
@@ -18,7 +19,8 @@ from provision.spec.model import Volume
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provision.model import Effect, Secret, WriteFile
+    from provision.model import Effect, Secret
+    from provision.model.effects import WriteFile
     from provision.runtimes.docker.site import DockerSite
     from provision.runtimes.upgrading import Old
 

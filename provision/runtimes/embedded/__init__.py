@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.model import WriteFile
+from provision.model.effects import WriteFile
 from provision.runtimes.embedded import checks
 from provision.runtimes.embedded.command_line import environment, option
 from provision.runtimes.embedded.directories import CONFIG, running, settle

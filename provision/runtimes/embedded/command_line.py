@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.model import CopyPath, Scripts, State
+from provision.model import State
+from provision.model.effects import CopyPath, Scripts
 
 if TYPE_CHECKING:
     from pathlib import Path

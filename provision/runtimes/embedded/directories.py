@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.model import Action, Address, MakeDirectory, MovePath, RemovePath, ServerCall, Step
+from provision.model import Action, Address, Step
+from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.runtimes import LINK
 from provision.runtimes.embedded.command_line import environment
 from provision.spec.image import OLDEST

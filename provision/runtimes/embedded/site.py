@@ -6,21 +6,15 @@ from dataclasses import dataclass, replace
 
 from provision.errors import RefusedError
 from provision.kinds import Ground
-from provision.model import (
-    Action,
-    Address,
+from provision.model import Action, Address, Effect, Secret, State, Step, changes
+from provision.model.effects import (
     CopyPath,
-    Effect,
     MakeDirectory,
     ReadSettings,
     RemovePath,
     RunLocalSql,
-    Secret,
     ServerCall,
-    State,
-    Step,
     WaitReady,
-    changes,
 )
 from provision.runtimes import DATA_RECORD, SUPERUSER, Claim, Collision, ownership, superusers
 from provision.runtimes.data_directory import reading_settings as reading

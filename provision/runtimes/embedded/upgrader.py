@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.model import Action, Address, Step, WaitReady
+from provision.model import Action, Address, Step
+from provision.model.effects import WaitReady
 from provision.runtimes.data_directory import downwards
 from provision.runtimes.embedded import checks, directories
 from provision.runtimes.embedded.command_line import option, programs
@@ -17,7 +18,8 @@ from provision.spec.model import Ephemeral
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.model import Secret, WriteFile
+    from provision.model import Secret
+    from provision.model.effects import WriteFile
     from provision.runtimes.embedded.command_line import Programs
     from provision.runtimes.embedded.site import EmbeddedSite
     from provision.runtimes.upgrading import Old, Origin

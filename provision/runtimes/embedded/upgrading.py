@@ -5,17 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provision.model import (
-    Action,
-    Address,
-    EndSessions,
-    MakeDirectory,
-    MovePath,
-    RemovePath,
-    ServerCall,
-    Step,
-    WriteFile,
-)
+from provision.model import Action, Address, Step
+from provision.model.effects import EndSessions, MakeDirectory, MovePath, RemovePath, ServerCall, WriteFile
 from provision.runtimes import DATA_RECORD
 from provision.runtimes.copying import Copying
 from provision.runtimes.embedded import directories

@@ -15,21 +15,8 @@ from typing import Any
 
 from provision.cli import run
 from provision.errors import RefusedError, StepFailedError, UnavailableError
-from provision.model import (
-    Action,
-    Address,
-    Change,
-    Endpoint,
-    EngineCall,
-    Outcome,
-    Plan,
-    Result,
-    Secret,
-    State,
-    Status,
-    Step,
-    WriteFile,
-)
+from provision.model import Action, Address, Change, Endpoint, Outcome, Plan, Result, Secret, State, Status, Step
+from provision.model.effects import EngineCall, WriteFile
 
 ENDPOINT = Endpoint("127.0.0.1", 5432, "postgres", Secret("p@ss/word"), "shop")
 CONF = WriteFile(Path("conf/postgresql.conf"), "max_connections = 200\n")

@@ -6,7 +6,8 @@ import sys
 import time
 
 from provision.errors import StepFailedError
-from provision.model import Action, Address, Change, Migrate, Outcome, Plan, Step
+from provision.model import Action, Address, Change, Outcome, Plan, Step
+from provision.model.effects import Migrate
 from provision.report.console import Console
 from provision.report.progress import told
 

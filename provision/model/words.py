@@ -1,0 +1,20 @@
+"""Counts and paths as people read them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 step`` or ``3 steps``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it is unambiguous: relative when it is below the current directory."""
+    here, text = os.getcwd(), str(path)  # noqa: PTH109  # a plain string is wanted
+    return text[len(here) + 1 :] if here != "/" and text.startswith(f"{here}/") else text
