@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from provision import __version__, rendering, runtimes
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, command
 from provision.kinds import configuration as grammar
 from provision.kinds import database, file, foreign_settings, login, migrations, server, settings
 from provision.model.effects import WriteFile
@@ -67,7 +67,7 @@ def files(spec: Spec, inputs: Inputs, limited: Limited) -> tuple[WriteFile, ...]
             made = module.render(spec, inputs.templates, inputs.port)
             return {str(each.path.relative_to(home)): str(each.content) for each in made}
 
-        advice = "correct your templates, then: provision render SPEC"
+        advice = "correct your templates, then: " + command("render")
         texts = limited(render, what="the templates", next_step=advice) if module.TEMPLATES else {}
     rendered = tuple(WriteFile(spec.home / name, text, module.FILES[name]) for name, text in texts.items())
     secret = (WriteFile(spec.home / SECRET_FILE, inputs.password, 0o600),) if rendered else ()
@@ -128,7 +128,7 @@ def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
         raise ProvisionError(
             f"the rendered postgresql.conf cannot be used: {error}",
             evidence=[str(spec.home / "config" / "postgresql.conf")],
-            next_step="correct your postgresql.conf.j2, then: provision render SPEC",
+            next_step="correct your postgresql.conf.j2, then: " + command("render"),
         ) from error
 
 

@@ -1,8 +1,7 @@
-"""What can go wrong, and how it is told.
+"""The errors that a user can meet: a sentence, the evidence for it, and what to do next.
 
-Every error that a user can meet is a :class:`ProvisionError`: one sentence, the evidence that supports it
-(the server's own log line, the line of the spec) and the next command to type. The command line has a single
-boundary that prints it and exits with its ``exit_code``; anything else that escapes is a bug of ours (70).
+The command line has a single boundary that prints an error and exits with its ``exit_code``; anything else that
+escapes is a bug of ours (70).
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 # How a server repeats a statement that failed: with the password that was in it.
@@ -28,6 +27,77 @@ EXIT_UNAVAILABLE = 69
 EXIT_BUG = 70
 EXIT_LOCKED = 75
 EXIT_INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """A command of ours: ``verb`` with its options, then the spec, then ``rest``."""
+
+    verb: str
+    rest: str = ""
+
+    def line(self, spec: str = "", tree: str = "") -> str:
+        """Return what to type; ``tree`` names one of several trees of migrations."""
+        chosen = f"--tree {tree}" if tree and self.verb.startswith("migrate ") and "--tree" not in self.rest else ""
+        return " ".join(word for word in ("provision", self.verb, chosen, spec, self.rest) if word)
+
+
+class NextStep(str):  # noqa: SLOT000  # a text that keeps its parts
+    """Advice that knows which parts of it are commands of ours, so that it can name the spec in them.
+
+    As a text it reads without the spec: ``correct it, then: provision apply``.
+    """
+
+    parts: tuple[str | Command, ...]
+
+    def __new__(cls, *parts: str | Command) -> Self:  # noqa: D102
+        flat = tuple(each for part in parts for each in (part.parts if isinstance(part, NextStep) else (part,)))
+        step = super().__new__(cls, "".join(each.line() if isinstance(each, Command) else each for each in flat))
+        step.parts = flat
+        return step
+
+    def line(self, spec: str = "", tree: str = "") -> str:
+        """Return the advice with the path of the spec, as the user typed it, in each command of ours."""
+        return "".join(each.line(spec, tree) if isinstance(each, Command) else each for each in self.parts)
+
+    def __add__(self, other: str) -> NextStep:
+        return NextStep(self, other)
+
+    def __radd__(self, other: str) -> NextStep:
+        return NextStep(other, self)
+
+    def instead(self, verb: str, other: str) -> NextStep:
+        """Return the advice with another verb in place of one."""
+        return NextStep(
+            *[
+                each._replace(verb=other) if isinstance(each, Command) and each.verb == verb else each
+                for each in self.parts
+            ]
+        )
+
+    def wording(self, change: Callable[[str], str]) -> NextStep:
+        """Return the advice with the text around its commands changed."""
+        return NextStep(*[each if isinstance(each, Command) else change(each) for each in self.parts])
+
+    def replaced(self, old: str, new: str) -> NextStep:
+        """Return the advice with one text in place of another, its commands unchanged."""
+        return self.wording(lambda text: text.replace(old, new))
+
+
+def command(verb: str, rest: str = "") -> NextStep:
+    """Write a command of ours as advice.
+
+    It can be joined with text: ``"correct it, then: " + command("apply")``.
+    """
+    return NextStep(Command(verb, rest))
+
+
+def with_spec(text: str, spec: str, tree: str = "") -> str:
+    """Return a text with the path of the spec in the commands of ours that it is known to hold."""
+    return text.line(spec, tree) if isinstance(text, NextStep) else text
+
+
+def _without_password(text: str) -> str:
+    return text if isinstance(text, NextStep) else _PASSWORD.sub(r"\1'********'", text)
 
 
 class ProvisionError(Exception):
@@ -46,8 +116,17 @@ class ProvisionError(Exception):
     def __init__(self, sentence: str, *, evidence: Sequence[str] = (), next_step: str | None = None) -> None:
         super().__init__(sentence)
         self.sentence = sentence
-        self.evidence = tuple(_PASSWORD.sub(r"\1'********'", line) for line in evidence)
+        self.evidence = tuple([_without_password(line) for line in evidence])
         self.next_step = next_step
+
+    @property
+    def next_step(self) -> NextStep | None:
+        """What to do now; None where nothing is known to help."""
+        return self._next_step
+
+    @next_step.setter
+    def next_step(self, step: str | None) -> None:
+        self._next_step = NextStep(step) if step else None
 
 
 class StepFailedError(ProvisionError):
@@ -89,7 +168,7 @@ class UnknownRevisionError(RefusedError):
     def lead(self, step: str, *evidence: str) -> None:
         """Say where the revision comes from, and take this as the next step, after what else may help."""
         self.evidence = (*self.evidence, *evidence)
-        self.next_step = f"{self._way}; else {step}" if self._way else step
+        self.next_step = f"{self._way}; else " + NextStep(step) if self._way else step
 
 
 class UsageError(ProvisionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.errors import NotConvergedError
+from provision.errors import NotConvergedError, command
 from provision.kinds import collation, database, file, foreign_settings, login, migrations, server, settings
 from provision.model import Action, Plan, Step, Wishes
 
@@ -126,9 +126,9 @@ def insist(plan: Plan) -> None:
     raise NotConvergedError(
         f"{what} not in force, because another place sets it; everything else is as declared",
         evidence=plan.overrides,
-        next_step="provision apply --reset-overrides"
+        next_step=command("apply --reset-overrides")
         if by_system
-        else "take it out of there, then: provision apply SPEC",
+        else "take it out of there, then: " + command("apply"),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, command
 from provision.kinds.configuration import quote as quote_setting
 from provision.spec.model import Ephemeral
 
@@ -83,7 +83,7 @@ def render_template(name: str, texts: Mapping[str, str], values: Mapping[str, An
         raise ProvisionError(
             f"the template {name} cannot be rendered: {why}",
             evidence=[f"{name}:{_line(error)}"],
-            next_step="correct the template, then: provision render SPEC",
+            next_step="correct the template, then: " + command("render"),
         ) from error
 
 

@@ -17,7 +17,7 @@ from provision import observe, runtimes
 from provision import plan as planner
 from provision.apply.effects import Performer, advise_room, explain_loss, told
 from provision.apply.starting import TIMEOUT
-from provision.errors import NotConvergedError, ProvisionError, UnavailableError
+from provision.errors import NotConvergedError, ProvisionError, UnavailableError, command
 from provision.kinds import configuration, database, file, login, settings
 from provision.model import INTERRUPTED, Outcome, Plan, Result
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 _MOST_ROUNDS = 8
-_LOGS = "provision logs"
+_LOGS = command("logs")
 GOOD = "cache/postgresql.conf"
 """The last configuration that the server was proved to run with, below the environment's directory."""
 LOCK_TIMEOUT = TIMEOUT
@@ -293,7 +293,7 @@ def _correction(path: Path, old: file.File, new: file.File, said: Sequence[str])
 
     names = blame.suspects(str(old.content), str(new.content), said)
     places = blame.places(names, os.path.relpath(path), filesystem.read_text(path) or "")
-    return f"correct {' or '.join(places)}, then: provision apply SPEC"
+    return f"correct {' or '.join(places)}, then: " + command("apply")
 
 
 def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | None]:
@@ -332,14 +332,14 @@ def _not_logged_in(step: Step) -> UnavailableError:
     return UnavailableError(
         f"the login of {step.address.name!r} is still refused, although its password was set through the local socket",
         evidence=[words, "so another server answers there, or something between here and this server refuses it"],
-        next_step="provision status SPEC   # where it is looked for; set another `server.port` if somebody else has it",
+        next_step=command("status") + "   # where it is looked for; set another `server.port` if somebody else has it",
     )
 
 
 def _not_converged(plan: Plan) -> NotConvergedError:
     lines = [f"{step.address}: {step.action}" + "".join(f"; {why}" for why in step.why) for step in plan.steps]
     return NotConvergedError(
-        "every step was done, and the server still differs from the spec", evidence=lines, next_step="provision plan"
+        "every step was done, and the server still differs from the spec", evidence=lines, next_step=command("plan")
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.apply.starting import TIMEOUT, Starting
-from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError
+from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError, command
 from provision.kinds import login
 from provision.kinds.database import MAINTENANCE
 from provision.model import Action, Effect, effects
@@ -325,4 +325,4 @@ def explain_loss(failure: ProvisionError, world: World) -> None:
 def advise_room(failure: ProvisionError, world: World) -> None:
     """Say what helps when the server had no room for its data; what was done so far is gone on with."""
     if isinstance(failure, StepFailedError) and any(_NO_ROOM in line for line in failure.evidence):
-        failure.next_step = f"make room for the data ({world.site.status.data}), then: provision apply SPEC"
+        failure.next_step = f"make room for the data ({world.site.status.data}), then: " + command("apply")

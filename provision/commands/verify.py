@@ -49,10 +49,8 @@ def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcod
         console.document(verification(found, seen))
     else:
         paint = console.paint(console.out)
-        from provision.report.errors import named
-
         for line in differences.lines(found, seen, console.elapsed(), paint):
-            console.say(named(line, console.spec))
+            console.say(line)
         if diff:
             from provision.commands.plan import content_of
             from provision.report.diff import lines, written
@@ -60,9 +58,10 @@ def command(console: Console, spec: Path | None, *, diff: bool, detailed_exitcod
             for line in lines(written(found.plan), content_of, paint):
                 console.say(line, whole=True)
         if seen.next_step:
-            from provision.report.errors import complete, next_lines
+            from provision.errors import with_spec
+            from provision.report.errors import next_lines
 
-            for line in next_lines(complete(seen.next_step, console.spec), paint):
+            for line in next_lines(with_spec(seen.next_step, console.spec or ""), paint):
                 console.say(line)
     if found.status.server == "unreachable":
         return EXIT_UNAVAILABLE

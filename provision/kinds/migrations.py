@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.tree import check, ids, ledger, version_table
 from provision.alembic.tree.targets import scope
-from provision.errors import MigrationsError, RefusedError, UnknownRevisionError
+from provision.errors import MigrationsError, RefusedError, UnknownRevisionError, command
 from provision.model import UNKNOWN, Action, Address, State, Step, Unknown
 from provision.model.effects import Migrate
 
@@ -233,7 +233,7 @@ def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> Non
             f"the rows of {table} contradict each other: one revision includes the other",
             evidence=[str(graph[row]) for row in rows],
             next_step="write down what is really applied: "
-            f"provision migrate stamp {_named(tree)}--purge {' '.join(graph.version_rows(rows))}",
+            + command("migrate stamp", f"{_named(tree)}--purge {' '.join(graph.version_rows(rows))}"),
         )
 
 
@@ -242,7 +242,7 @@ def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedErro
     return RefusedError(
         f"the database is ahead of `target: {tree.target}` by {count}, and undoing them can destroy data",
         evidence=_some([str(graph[each]) for each in undo]),
-        next_step="write `target: head`, or, if they shall be undone: provision apply --allow-downgrade SPEC",
+        next_step="write `target: head`, or, if they shall be undone: " + command("apply --allow-downgrade"),
     )
 
 
@@ -253,8 +253,9 @@ def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> Refused
     return RefusedError(
         f"{table} is missing or empty, but tables that these migrations create are there already",
         evidence=_some([f"table {each}" for each in tables]),
-        next_step=f"if they are what the migrations made, say so: provision migrate stamp {_named(tree)}{target} "
-        "(or the revision that they are really at); if not, rename or drop them",
+        next_step="if they are what the migrations made, say so: "
+        + command("migrate stamp", f"{_named(tree)}{target}")
+        + " (or the revision that they are really at); if not, rename or drop them",
     )
 
 

@@ -20,6 +20,7 @@ from provision.errors import (
     RefusedError,
     UnavailableError,
     UnknownRevisionError,
+    command,
 )
 from provision.kinds import file, migrations
 from provision.kinds.database import MAINTENANCE
@@ -381,7 +382,7 @@ def endpoint_of(seen: World) -> Endpoint:
         raise ProvisionError(
             f"the generated password of {seen.spec.name!r} was lost with .provision/",
             evidence=[f"there is no {_relative(kept)}"],
-            next_step="provision apply SPEC   (it sets a new one; the data stays)",
+            next_step=command("apply") + "   (it sets a new one; the data stays)",
         )
     return found
 
@@ -405,7 +406,7 @@ def not_running(seen: World, *evidence: str) -> UnavailableError:
     return UnavailableError(
         f"the server of {seen.spec.name!r} is {state}",
         evidence=evidence,
-        next_step=f"provision {verb} SPEC",
+        next_step=command(verb),
     )
 
 
@@ -425,7 +426,7 @@ def logs(spec: Spec, *, follow: bool, tail: int | None) -> Log:
     site = world(spec, needs_password=False).site
     found = site.logs(follow=follow, tail=tail)
     if found is None:
-        raise UnavailableError(f"the environment {spec.name!r} has no server yet", next_step="provision apply SPEC")
+        raise UnavailableError(f"the environment {spec.name!r} has no server yet", next_step=command("apply"))
     return Log(found, site.collected_log())
 
 

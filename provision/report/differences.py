@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.errors import command
 from provision.kinds.migrations import Revisions
 from provision.model import NOT_KNOWN, UNKNOWN, Change, State, changes
 from provision.model.words import count
@@ -92,7 +93,7 @@ def _next_step(refusal: ProvisionError | None, *, is_mendable: bool, edits: list
     if refusal and refusal.next_step:
         return refusal.next_step
     if is_mendable or refusal:
-        return "provision apply"
+        return command("apply")
     if not edits:
         return None
     if not edits[0][0].is_in_repository:

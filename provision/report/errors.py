@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SPEC, EXIT_USAGE, ProvisionError, SpecError
+from provision.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SPEC, EXIT_USAGE, ProvisionError, SpecError, with_spec
 from provision.model.words import count, shown
 from provision.report.words import clean
 
@@ -26,11 +26,7 @@ WIDEST: Final = 120
 NARROWEST: Final = 20
 MARGIN: Final = "    "
 MOST_EVIDENCE: Final = 20
-_MIGRATE: Final = re.compile(r"\bprovision migrate [a-z]+\b(?! --help)")
-"""A verb on a tree, which is followed by its spec."""
 _CONTINUING: Final = {"apply", "upgrade", "destroy", "migrate upgrade", "migrate downgrade"}
-_SPEC: Final = re.compile(r" ?\bSPEC\b")
-_OUR_SPEC: Final = re.compile(r"(\bprovision(?: [\w@./:+-]+)+?) SPEC\b")
 _OR: Final = re.compile(r"`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b))|(?P<comma>, )")
 """Where one alternative ends and the next begins; what is quoted or in parentheses is left alone, and so is a list."""
 
@@ -38,8 +34,8 @@ _OR: Final = re.compile(r"`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b))|(?
 def tell(error: BaseException, console: Console) -> int:
     """Show an error to whoever asked, and return the exit code that belongs to it."""
     code, told = _judge(error, console.command)
-    told.next_step = complete(told.next_step, console.spec, console.tree)
-    told.evidence = tuple([named(line, console.spec) for line in told.evidence])
+    told.next_step = told.next_step and told.next_step.line(console.spec or "", console.tree)
+    told.evidence = tuple([with_spec(each, console.spec or "", console.tree) for each in told.evidence])
     if code == EXIT_INTERRUPTED:
         console.complain("")  # ends the line on which the terminal wrote ^C
     if console.json:
@@ -51,10 +47,10 @@ def tell(error: BaseException, console: Console) -> int:
         if console.planned:
             from provision.report.text import unfinished
 
-            for line in unfinished(console.planned, console.outcomes, told.undone):
-                console.complain(line)
-        for line in render(told, paint, width=_width(), every=console.verbose):
-            console.complain(line)
+            for text in unfinished(console.planned, console.outcomes, told.undone):
+                console.complain(text)
+        for text in render(told, paint, width=_width(), every=console.verbose):
+            console.complain(text)
     if console.verbose and code not in {EXIT_USAGE, EXIT_SPEC, EXIT_INTERRUPTED}:
         from traceback import format_exception
 
@@ -123,28 +119,6 @@ def alternatives(next_step: str) -> list[str]:
             start = each.end()
         is_list = each["comma"] is not None
     return [*found, next_step[start:]]
-
-
-def named(line: str, spec: str | None) -> str:
-    """Put the spec, as it was typed, into the commands of ours in a line that say SPEC."""
-    return line if spec is None else _OUR_SPEC.sub(lambda found: f"{found[1]} {spec}".rstrip(), line)
-
-
-def complete(next_step: str | None, spec: str | None, tree: str = "") -> str | None:
-    """Put the spec where a next step says SPEC, or behind a command of ours that is all of it.
-
-    Whoever raised the error did not know how it was typed, nor that of several trees ``tree`` was meant. None: there
-    was none yet; an empty text: it was found without.
-    """
-    if spec is not None and next_step and _SPEC.search(next_step):
-        return _SPEC.sub(lambda _: f" {spec}".rstrip(), next_step)
-    if spec and next_step and spec not in next_step:
-        named = f" --tree {tree}" if tree and "--tree" not in next_step else ""
-        next_step = _MIGRATE.sub(lambda found: f"{found.group()}{named} {spec}", next_step)
-    words = (next_step or "").split()
-    if spec and words[:1] == ["provision"] and len(words) > 1 and all(word.startswith("-") for word in words[2:]):
-        return next_step if "--help" in words else f"{next_step} {spec}"
-    return next_step
 
 
 def _sentence(error: ProvisionError) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from provision.errors import UsageError
+from provision.errors import UsageError, command
 
 _ALIKE: Final = 0.7
 """So alike is an option that was mistyped, by difflib's measure; what is further off was not meant."""
@@ -36,7 +36,7 @@ def _no_such_option(name: str, path: str, known: list[str]) -> UsageError:
     sentence = f"there is no option `{name}` here"
     if name == "--no-commands":
         why = f"`{path}` runs what the spec names; `plan`, `validate`, `render`, `status` and `verify` do without"
-        return UsageError(f"{sentence}: {why}", next_step="provision plan --no-commands")
+        return UsageError(f"{sentence}: {why}", next_step=command("plan --no-commands"))
     for ours in _ELSEWHERE.get(name, ()):
         if ours in known:
             return UsageError(f"{sentence}; did you mean `{ours}`?", next_step=f"{path} {ours}")

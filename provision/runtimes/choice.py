@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError, RefusedError, UnavailableError
+from provision.errors import NextStep, ProvisionError, RefusedError, UnavailableError, command
 from provision.runtimes import load
 
 if TYPE_CHECKING:
@@ -60,13 +60,14 @@ def _first_that_works(spec: Spec, look: Look) -> tuple[str, str]:
     raise UnavailableError(
         "neither a Docker engine nor an embedded server can be used here",
         evidence=evidence,
-        next_step=", or: ".join(advice),
+        next_step=NextStep(*advice[:1], *[part for each in advice[1:] for part in (", or: ", each)]),
     )
 
 
 def _not_silently(error: ProvisionError) -> ProvisionError:
     """Return the error for an engine that the user names, and that fails: another server is not what they want."""
-    error.next_step = ", or: ".join(filter(None, (error.next_step, "provision apply --runtime embedded SPEC")))
+    instead = command("apply --runtime embedded")
+    error.next_step = error.next_step + ", or: " + instead if error.next_step else instead
     return error
 
 
@@ -77,6 +78,6 @@ def _lives_elsewhere(spec: Spec, name: str, place: str, asked: str, *, by_option
     return RefusedError(
         f"{spec.name!r} lives in the runtime {name!r}, and {asked!r} was asked for; its data would stay behind",
         evidence=[place],
-        next_step=f"{keep}; or give the spec another `name`; "
-        f"to move it, its data has to go first: provision destroy --data SPEC",
+        next_step=f"{keep}; or give the spec another `name`; to move it, its data has to go first: "
+        + command("destroy --data"),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.model import Action, Address, Step
 
 if TYPE_CHECKING:
@@ -110,9 +110,9 @@ def other_major(
     if spec.server.major in kept:
         lines.append(f"the data of PostgreSQL {spec.server.major} is kept as it was before the upgrade")
         step = f"go on with an image of PostgreSQL {major}, or give up what was written since the upgrade:"
-        step += " provision upgrade --rollback SPEC"
+        step += " " + command("upgrade --rollback")
     elif can_upgrade and major.isdecimal() and int(major) < spec.server.major:
-        step = f"provision upgrade SPEC   (--check shows what it would do; or go back to PostgreSQL {major})"
+        step = command("upgrade") + f"   (--check shows what it would do; or go back to PostgreSQL {major})"
     else:
         step = f"go back to an image of PostgreSQL {major}, or give the new one a place of its own in `server.data`"
         step += " and copy the data with pg_dump"
@@ -135,7 +135,7 @@ def downwards(spec: Spec, major: int, *, is_kept: bool) -> RefusedError:
     """Return the error for an upgrade that would lead back."""
     return RefusedError(
         f"the data is of PostgreSQL {major}, and an upgrade does not lead back to {spec.server.image!r}",
-        next_step="provision upgrade --rollback SPEC" if is_kept else f"use an image of PostgreSQL {major}",
+        next_step=command("upgrade --rollback") if is_kept else f"use an image of PostgreSQL {major}",
     )
 
 

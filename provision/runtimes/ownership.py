@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: boo
     if look.made(path, record):
         return
     shown, place = os.path.relpath(record), shlex.quote(str(path))
-    rest = "provision destroy SPEC   (the directory stays" if is_used else f"ls -la {place}   (it stays"
+    rest = command("destroy") + "   (the directory stays" if is_used else f"ls -la {place}   (it stays"
     why, more = f"{shown} tells of another directory, so it was there before, or made anew by somebody", ""
     if not look.exists(record):
         why = f"there is no {shown}: the directory was there before, or that file was deleted"
@@ -123,7 +123,7 @@ def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: boo
     raise RefusedError(
         f"the directory {path} was not made for the environment {spec.name!r}; nothing was removed",
         evidence=[why, "what is in it may be somebody else's, so provision never removes it"],
-        next_step=f"{rest}{more})",
+        next_step=rest + f"{more})",
     )
 
 

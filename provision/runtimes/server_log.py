@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from provision.errors import command
 from provision.runtimes import Trouble
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (?:UTC|GMT|Etc/UT
 _KILLED = re.compile(r"terminated by signal 9\b")
 KILLED = 137
 """The exit code of a container whose first process was ended by SIGKILL: 128 + 9."""
-MORE_MEMORY = "give the server more memory (`server.resources.memory`, or the machine), then: provision apply SPEC"
-_AGAIN = "provision status SPEC   # whether it runs; then the same command again, it goes on from what was done"
+MORE_MEMORY = "give the server more memory (`server.resources.memory`, or the machine), then: " + command("apply")
+_AGAIN = command("status") + "   # whether it runs; then the same command again, it goes on from what was done"
 
 
 def end_of_server(lines: Sequence[str], since: float) -> Trouble:
@@ -41,7 +42,7 @@ def _is_older(line: str, since: float) -> bool:
 def end_of_container(name: str, seen: Mapping[str, Any] | None, lines: Sequence[str], since: float) -> Trouble:
     """Return what the engine and the log tell of a container."""
     if seen is None:
-        return Trouble("", (f"the container {name!r} is gone",), next_step="provision apply SPEC")
+        return Trouble("", (f"the container {name!r} is gone",), next_step=command("apply"))
     state, logged = seen["State"], end_of_server(lines, since)
     if state.get("OOMKilled") or (state["ExitCode"] == KILLED and not state["Running"]):
         return Trouble("", (f"the container {name!r} {killed(state)}", *logged.evidence), next_step=MORE_MEMORY)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import StepFailedError
+from provision.errors import StepFailedError, command
 from provision.runtimes.docker import mounts
 from provision.system.engine import connect
 from provision.system.engine_address import unreachable
@@ -152,7 +152,7 @@ class Engine:
             raise StepFailedError(
                 f"the volume {name!r} was created by another run at the same moment",
                 evidence=[f"its labels are {made.get('Labels')}"],
-                next_step="provision apply SPEC",
+                next_step=command("apply"),
             )
 
     def _remove_volume(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:

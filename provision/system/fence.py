@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.errors import StepFailedError
+from provision.errors import StepFailedError, command
 from provision.system.postgres import Login, LoginError, connect
 from provision.system.waiting import attempts
 
@@ -24,7 +24,7 @@ _AT_ONCE = 200
 _PATIENCE = 30.0
 _POLL = 0.05
 _LOOKS = 3
-_AGAIN = "provision upgrade SPEC"
+_AGAIN = command("upgrade")
 _OPTIONS = ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
 _SHARED = "pg_authid, pg_auth_members, pg_database, pg_db_role_setting"
 _CATALOGS = "pg_class, pg_largeobject_metadata"

@@ -80,7 +80,7 @@ def is_ignored(directory: Path, path: str) -> bool | None:
 
 def explain(error: UnknownRevisionError, graph: Graph, location: Location) -> None:
     """Complete an error with where its revision comes from, and what to do."""
-    lines, step = origin.explain(find(error.unknown[0], graph, location), "SPEC")
+    lines, step = origin.explain(find(error.unknown[0], graph, location))
     error.lead(step, *lines)
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from shutil import copyfileobj
 from typing import IO, TYPE_CHECKING
 
-from provision.errors import StepFailedError
+from provision.errors import StepFailedError, command
 from provision.model import Secret
 from provision.model.sql import identifier
 from provision.system import processes, servers
@@ -91,5 +91,5 @@ def _psql(scripts: Scripts, user: str | None, database: str, source: SupportsRea
     raise StepFailedError(
         f"{what} failed, so no data directory was made",
         evidence=[unreadable] if unreadable else lines[-_LINES:],
-        next_step="correct it, then: provision apply SPEC",
+        next_step="correct it, then: " + command("apply"),
     )

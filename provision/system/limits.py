@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from provision.errors import ProvisionError
+from provision.errors import Command, NextStep, ProvisionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,8 @@ def limited(work: Callable[[], Any], *, what: str, next_step: str) -> Any:
         raise RuntimeError(found["bug"])
     if "error" in found:
         sentence, evidence, advice = found["error"]
-        raise ProvisionError(sentence, evidence=evidence, next_step=advice or next_step)
+        parts = [each if isinstance(each, str) else Command(*each) for each in advice]
+        raise ProvisionError(sentence, evidence=evidence, next_step=NextStep(*parts) or next_step)
     return found["result"]
 
 
@@ -79,7 +80,7 @@ def _answer(work: Callable[[], Any]) -> dict[str, Any]:
     try:
         return {"result": work()}
     except ProvisionError as error:
-        return {"error": (error.sentence, error.evidence, error.next_step)}
+        return {"error": (error.sentence, error.evidence, error.next_step.parts if error.next_step else ())}
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  # the copy has no boundary of its own

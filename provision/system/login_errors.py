@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.errors import UnavailableError
+from provision.errors import NextStep, UnavailableError, command
 from provision.model.sql import identifier
 from provision.system.postgres import Login, LoginError
 
@@ -29,7 +29,7 @@ class _Cause(NamedTuple):
     ours: str = ""
 
 
-_PSQL = "`provision url SPEC` shows what is used"
+_PSQL = "`" + command("url") + "` shows what is used"
 _HBA = (
     "add a line to its pg_hba.conf, and reload it: {kind} {database} {user} YOUR-ADDRESS scram-sha-256 "
     "(a cloud service calls this allowed networks)"
@@ -101,7 +101,7 @@ _CAUSES = (
         r"too many clients|connection slots are reserved",
         "the server at {host}:{port} has no connection left{number}",
         "end some sessions, or raise its max_connections",
-        "stop some of its clients, or all at once: provision restart SPEC; then raise `server.max_connections`",
+        "stop some of its clients, or all at once: " + command("restart") + "; then raise `server.max_connections`",
     ),
     _Cause(
         r'database ".*" is not currently accepting connections',
@@ -145,7 +145,11 @@ def diagnosed(
         "number": f": all {connections} are taken" if connections else "",
     }
     advice = (cause.ours if is_ours else "") or cause.next_step
-    return UnavailableError(cause.sentence.format(**words), evidence=error.evidence, next_step=advice.format(**words))
+    return UnavailableError(
+        cause.sentence.format(**words),
+        evidence=error.evidence,
+        next_step=NextStep(advice).wording(lambda text: text.format(**words)),
+    )
 
 
 def _cause(text: str) -> _Cause | None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError, StepFailedError, UnavailableError
+from provision.errors import RefusedError, StepFailedError, UnavailableError, command
 from provision.system import libpq
 from provision.system.lost import is_lost
 
@@ -172,7 +172,7 @@ class ReadOnlyQuery:
             raise UnavailableError(
                 f"the server at {self._endpoint.host}:{self._endpoint.port} did not answer a question",
                 evidence=str(error).splitlines(),
-                next_step="provision status SPEC",
+                next_step=command("status"),
             ) from error
 
     def reported(self, name: str, *, database: str | None = None) -> str:
@@ -217,7 +217,7 @@ def execute(endpoint: Endpoint, database: str, statements: Sequence[str]) -> Non
                 raise StepFailedError(
                     f"the server lets {endpoint.user!r} only read, so nothing was changed",
                     evidence=[statement, *str(error).splitlines()],
-                    next_step="provision psql SPEC -- -c 'SHOW default_transaction_read_only'   (who has set that?)",
+                    next_step=command("psql", "-- -c 'SHOW default_transaction_read_only'") + "   (who has set that?)",
                 ) from error
             except psycopg2.Error as error:
                 if is_lost(error.pgcode, str(error)):
@@ -260,7 +260,7 @@ def gone(error: BaseException, doing: str) -> StepFailedError:
     failure = StepFailedError(
         f"the connection to the server was lost while {doing}",
         evidence=str(error).splitlines(),
-        next_step="provision status SPEC   # whether it runs; then the same command again",
+        next_step=command("status") + "   # whether it runs; then the same command again",
     )
     failure.server_is_gone = True
     return failure

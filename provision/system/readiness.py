@@ -60,7 +60,7 @@ def _too_late(last: LoginError, timeout: float, log_command: str) -> StepFailedE
         return StepFailedError(
             f"the server is there, and does not take logins after {timeout:g} s (`ready_timeout`)",
             evidence=last.evidence,
-            next_step=f"{log_command}   # what it is doing; then the same command again, it goes on waiting",
+            next_step=log_command + "   # what it is doing; then the same command again, it goes on waiting",
         )
     return StepFailedError(
         f"the server did not answer within {timeout:g} s (`ready_timeout`)",

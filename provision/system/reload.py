@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import StepFailedError
+from provision.errors import StepFailedError, command
 from provision.system.postgres import connect
 from provision.system.waiting import attempts
 
@@ -46,7 +46,7 @@ def reload(endpoint: Endpoint, database: str, expected: Mapping[str, str] | None
             if cursor.fetchone() != before:
                 return
     raise StepFailedError(
-        f"the server did not read its configuration again within {_TIMEOUT:g} s", next_step="provision logs"
+        f"the server did not read its configuration again within {_TIMEOUT:g} s", next_step=command("logs")
     )
 
 
@@ -61,12 +61,12 @@ def _await_file(cursor: Any, wanted: Mapping[str, str]) -> None:
         if seen == dict(wanted):
             if errors:
                 raise StepFailedError(
-                    "the server refuses the new postgresql.conf", evidence=errors, next_step="provision logs"
+                    "the server refuses the new postgresql.conf", evidence=errors, next_step=command("logs")
                 )
             return
     raise StepFailedError(
         f"the server does not see the new postgresql.conf after {_TIMEOUT:g} s",
         evidence=[f"it sees {name} = {seen.get(name)}, not {value}" for name, value in wanted.items()
                   if seen.get(name) != value][:5],
-        next_step="provision logs",
+        next_step=command("logs"),
     )  # fmt: skip

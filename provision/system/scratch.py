@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError, StepFailedError, UnavailableError
+from provision.errors import RefusedError, StepFailedError, UnavailableError, command
 from provision.kinds.database import MAINTENANCE
 from provision.system.postgres import connect
 
@@ -214,7 +214,7 @@ def _rows(connection: psycopg2.extensions.connection, question: str, parameters:
         raise UnavailableError(
             "the server did not answer a question about scratch databases",
             evidence=str(error).splitlines(),
-            next_step="provision status SPEC",
+            next_step=command("status"),
         ) from error
 
 

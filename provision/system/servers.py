@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import StepFailedError
+from provision.errors import StepFailedError, command
 from provision.system import libpq, logfile, postmaster, processes
 from provision.system.files import make_directory, remember, sync_directory
 from provision.system.owned import check_there, open_own
@@ -156,7 +156,7 @@ def _start(call: ServerCall) -> None:
     raise StepFailedError(
         f"the server ended with exit code {code} while it started",
         evidence=said,
-        next_step="provision logs" if call.link is not None else f"tail -n 50 {log}",
+        next_step=command("logs") if call.link is not None else f"tail -n 50 {log}",
     )
 
 
@@ -296,7 +296,7 @@ def local_sql(effect: RunLocalSql, script: Secret) -> None:
     raise StepFailedError(
         f"the server's own socket in {effect.socket_directory}, port {effect.port}, refuses the change",
         evidence=said,
-        next_step="provision logs",
+        next_step=command("logs"),
     )
 
 

@@ -15,7 +15,7 @@ from provision import desired as desires
 from provision import observe, runtimes
 from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer, told
-from provision.errors import ProvisionError, RefusedError
+from provision.errors import ProvisionError, RefusedError, command
 from provision.model import Plan, Result
 from provision.runtimes.upgrading import Old
 from provision.spec.parameters import canonical_name, catalogue
@@ -124,8 +124,7 @@ def _stages(run: Run, found: Found, performer: Performer) -> None:
                 told(effect, performer)
         if isinstance(error, ProvisionError):
             error.evidence = (*error.evidence, "the old server goes on with all of its data; the copy was removed")
-            again = "provision upgrade SPEC"
-            error.next_step = (error.next_step or again).replace("provision apply SPEC", again)
+            error.next_step = (error.next_step or command("upgrade")).instead("apply", "upgrade")
         raise
 
 
@@ -137,7 +136,7 @@ def _switch(run: Run, spec: Spec) -> None:
         error.evidence = (
             *error.evidence,
             "the data was copied and compared; what is left to do is the business of apply",
-            "back to the old data: provision upgrade --rollback SPEC",
+            "back to the old data: " + command("upgrade --rollback"),
         )
         raise
 

@@ -85,7 +85,7 @@ def test_what_keeps_the_data_is_advised_first(declared: str, option: str | None,
         choice.choose(spec, InDocker(), wanted=option)  # type: ignore[arg-type]  # all that it asks
     advice = caught.value.next_step or ""
     assert advice.startswith(first)
-    assert advice.rpartition("; ")[2].startswith("to move it, its data has to go first: provision destroy --data ")
+    assert advice.rpartition("; ")[2].startswith("to move it, its data has to go first: provision destroy --data")
 
 
 @pytest.mark.server

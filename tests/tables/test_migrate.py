@@ -24,11 +24,10 @@ from provision.alembic.verbs.tree import choose
 from provision.alembic.verbs.writing import advice
 from provision.cli import verbs
 from provision.commands.migrate.shared import MigrateCommand, on_a_tree, split
-from provision.errors import MigrationsError, ProvisionError, UsageError
+from provision.errors import MigrationsError, ProvisionError, UsageError, command, with_spec
 from provision.kinds import migrations as kind
 from provision.report import migrations as report
 from provision.report.console import PLAIN, Console
-from provision.report.errors import complete
 from provision.spec.load import load
 from provision.spec.model import Migrations
 
@@ -122,24 +121,27 @@ def test_a_spec_a_target_and_an_option_are_told_apart(words: str, told: str) -> 
 @pytest.mark.parametrize(
     ("advice", "shown"),
     [
-        ("provision migrate stamp 0006", "provision migrate stamp s.yml 0006"),
-        ("say so: provision migrate stamp --purge a (or b)", "say so: provision migrate stamp s.yml --purge a (or b)"),
-        ("provision migrate upgrade head", "provision migrate upgrade s.yml head"),
+        (command("migrate stamp", "0006"), "provision migrate stamp s.yml 0006"),
+        (
+            "say so: " + command("migrate stamp", "--purge a") + " (or b)",
+            "say so: provision migrate stamp s.yml --purge a (or b)",
+        ),
+        (command("migrate upgrade", "head"), "provision migrate upgrade s.yml head"),
         ("provision migrate downgrade --yes s.yml -1", "provision migrate downgrade --yes s.yml -1"),
         ("provision migrate sql --help", "provision migrate sql --help"),
         ("provision migrate --help", "provision migrate --help"),
     ],
 )
 def test_advice_names_the_spec(advice: str, shown: str) -> None:
-    assert complete(advice, "s.yml") == shown
+    assert with_spec(advice, "s.yml") == shown
 
 
 def test_advice_names_the_tree_where_there_are_several() -> None:
-    assert complete("provision migrate upgrade head", "s.yml", "users") == (
+    assert command("migrate upgrade", "head").line("s.yml", "users") == (
         "provision migrate upgrade --tree users s.yml head"
     )
-    named = "provision migrate stamp --tree users 0006"
-    assert complete(named, "s.yml", "users") == "provision migrate stamp s.yml --tree users 0006"
+    named = command("migrate stamp", "--tree users 0006")
+    assert named.line("s.yml", "users") == "provision migrate stamp s.yml --tree users 0006"
 
 
 # --- which tree --------------------------------------------------------------------------------------------------

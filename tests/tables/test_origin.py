@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from provision.alembic.tree import Graph, Location, origin
-from provision.errors import UnknownRevisionError
+from provision.errors import UnknownRevisionError, with_spec
 from provision.system import git
 
 CASES: dict[str, list[dict[str, Any]]] = yaml.safe_load(
@@ -31,8 +31,8 @@ def test_what_is_told(case: dict[str, Any]) -> None:
     said["refs"] = tuple(origin.Ref(name, worktree, "m/c.py") for name in said.get("refs", ()))
     said["commit"] = COMMIT if said.get("commit") else None
     said["git"] = tuple(said.get("git", ["git"]))
-    lines, next_step = origin.explain(origin.Origin("c", **said), "specs/dev.yml")
-    assert (list(lines), next_step) == (case["lines"], case["next"])
+    lines, next_step = origin.explain(origin.Origin("c", **said))
+    assert ([with_spec(each, "specs/dev.yml") for each in lines], next_step) == (case["lines"], case["next"])
 
 
 @pytest.mark.parametrize("case", CASES["below"], ids=lambda case: case["name"])
@@ -88,7 +88,7 @@ class Repository:
 
     def follow(self, found: origin.Origin) -> None:
         """Type the command that is told."""
-        _, command = origin.explain(found, "spec.yml")
+        _, command = origin.explain(found)
         subprocess.run(command, shell=True, cwd=self.top, check=True, capture_output=True)  # noqa: S602
 
 
@@ -145,7 +145,7 @@ def test_a_remote_and_what_this_branch_follows(repository: Repository) -> None:
     clone("fetch", "-q")
     found = clone.find()
     assert names(found) == ["refs/remotes/origin/main", "refs/remotes/origin/orders"]
-    assert "merge origin/main" in origin.explain(found, "spec.yml")[1]
+    assert "merge origin/main" in origin.explain(found)[1]
     clone.follow(found)
     assert clone.has()
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import json
 import os
+import re
 import stat
 from pathlib import Path
 
 import click
 import pytest
 
-from provision.errors import LockedError, Problem, ProvisionError, SpecError, UnavailableError
+from provision.errors import (
+    Command,
+    LockedError,
+    NextStep,
+    Problem,
+    ProvisionError,
+    SpecError,
+    UnavailableError,
+    command,
+    with_spec,
+)
 from provision.report.console import PLAIN, Console, Paint
-from provision.report.errors import alternatives, complete, render, tell
+from provision.report.errors import alternatives, render, tell
 from provision.report.source import excerpt
 
+ROOT = Path(__file__).parent.parent.parent
 EXPECTED = Path(__file__).parent / "report" / "expected"
 SPEC = Path("/srv/shop/specs/dev.yml")
 LONG = "  settings: {" + ", ".join(f"setting_{number}: {number}" for number in range(30)) + "}"
@@ -136,39 +150,66 @@ def test_what_an_interrupted_command_does_when_it_runs_again(command: str, *, co
 
 
 @pytest.mark.parametrize(
-    ("next_step", "told"),
+    ("step", "told"),
     [
-        ("provision apply", "provision apply specs/dev.yml"),
-        ("provision destroy --data", "provision destroy --data specs/dev.yml"),
+        (command("apply"), "provision apply specs/dev.yml"),
+        (command("destroy --data"), "provision destroy --data specs/dev.yml"),
         ("provision apply --help", "provision apply --help"),
-        ("correct it, then: provision render SPEC", "correct it, then: provision render specs/dev.yml"),
-        ("provision psql SPEC -- -c 'SELECT 1'", "provision psql specs/dev.yml -- -c 'SELECT 1'"),
+        ("correct it, then: " + command("render"), "correct it, then: provision render specs/dev.yml"),
+        (command("psql", "-- -c 'SELECT 1'"), "provision psql specs/dev.yml -- -c 'SELECT 1'"),
+        (
+            command("destroy") + " && " + command("apply") + "   (no",
+            "provision destroy {0} && provision apply {0}   (no",
+        ),
         ("docker info", "docker info"),
-        (None, None),
     ],
 )
-def test_the_spec_stands_where_it_belongs(next_step: str | None, told: str | None) -> None:
-    assert complete(next_step, "specs/dev.yml") == told
+def test_the_spec_stands_where_it_belongs(step: str, told: str) -> None:
+    assert with_spec(step, "specs/dev.yml") == told.format("specs/dev.yml")
 
 
 @pytest.mark.parametrize(
-    ("next_step", "told"),
+    ("step", "told"),
     [
-        ("provision apply", "provision apply"),
-        ("correct it, then: provision render SPEC", "correct it, then: provision render"),
-        ("provision destroy SPEC && ls", "provision destroy && ls"),
-        ("provision psql SPEC -- -c 'SELECT 1'", "provision psql -- -c 'SELECT 1'"),
-        ("provision migrate stamp 0001", "provision migrate stamp 0001"),
+        (command("apply"), "provision apply"),
+        ("correct it, then: " + command("render"), "correct it, then: provision render"),
+        (command("destroy") + " && ls", "provision destroy && ls"),
+        (command("psql", "-- -c 'SELECT 1'"), "provision psql -- -c 'SELECT 1'"),
+        (command("migrate stamp", "0001"), "provision migrate stamp 0001"),
     ],
 )
-def test_a_spec_that_was_not_typed_is_not_in_the_way(next_step: str, told: str) -> None:
-    assert complete(next_step, "") == told
-    assert complete(next_step, None) == next_step
+def test_a_spec_that_was_not_typed_is_not_in_the_way(step: str, told: str) -> None:
+    assert (step, with_spec(step, "")) == (told, told)
+
+
+def test_advice_keeps_its_commands_when_it_is_changed() -> None:
+    step = ProvisionError("x", next_step="write `target: a`, then: " + command("apply") + "; or wait").next_step
+    assert step is not None
+    assert step.instead("apply", "upgrade").line("a.yml") == "write `target: a`, then: provision upgrade a.yml; or wait"
+    assert step.replaced("`target: ", "`").line("a.yml") == "write `a`, then: provision apply a.yml; or wait"
+    assert NextStep(*json_of(step)).line("a.yml") == step.line("a.yml")
+
+
+def json_of(step: NextStep) -> list[str | Command]:
+    return [each if isinstance(each, str) else Command(*each) for each in json.loads(json.dumps(step.parts))]
+
+
+def test_no_text_of_the_program_has_a_placeholder_for_the_spec() -> None:
+    places = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / "provision").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.search(r"provision .*SPEC\b", node.value)
+    ]
+    assert not places
 
 
 def test_the_spec_is_put_into_the_evidence_too() -> None:
     def told(spec: str) -> str:
-        error = ProvisionError("x", evidence=["SPEC is a word", "back: provision upgrade --rollback SPEC, or not"])
+        back = "back: " + command("upgrade --rollback") + ", or not"
+        error = ProvisionError("x", evidence=["SPEC is a word", back])
         console = Console(io.StringIO(), err := io.StringIO(), {})
         console.spec = spec
         tell(error, console)

@@ -125,7 +125,7 @@ def test_an_embedded_server_that_was_killed_is_not_its_settings_fault() -> None:
 @pytest.mark.parametrize(
     ("seen", "lines", "words", "next_step"),
     [
-        (None, [], "is gone", "provision apply SPEC"),
+        (None, [], "is gone", "provision apply"),
         (state(OOMKilled=True), [], "killed for lack of memory", server_log.MORE_MEMORY),
         (state(ExitCode=137), [], "was killed (exit code 137)", server_log.MORE_MEMORY),
         (state(ExitCode=3), [], "is exited, with exit code 3", None),

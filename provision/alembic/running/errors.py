@@ -215,7 +215,7 @@ def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python
             error = SharedChangeError(
                 f"revision {truth.graph.describe(event['revision'])} changes what all databases of the server share",
                 evidence=[f"{first} …", *place, "it was refused: only the scratch database may be changed"],
-                next_step="see whether it runs on a server of its own: provision apply, "
+                next_step="see whether it runs on a server of its own: `provision apply` "
                 "on a spec with `data: {ephemeral: true}`",
             )
         case "rolled-back":

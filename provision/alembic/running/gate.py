@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from provision.errors import UnavailableError
+from provision.errors import UnavailableError, command
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def locks_of(endpoint: Endpoint, pid: int, child: Child) -> set[tuple[str, str]]
             raise UnavailableError(
                 "the server went away while a statement ran",
                 evidence=str(error).splitlines(),
-                next_step="provision status SPEC",
+                next_step=command("status"),
             ) from error
 
 

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.running.process import CHILD_NAME
-from provision.errors import LockedError, UnavailableError
+from provision.errors import LockedError, UnavailableError, command
 from provision.system.lost import is_lost
 from provision.system.postgres import connect
 
@@ -81,7 +81,7 @@ class LockConnection:
             failure = UnavailableError(
                 "the connection that holds the migration lock was lost",
                 evidence=str(error).splitlines(),
-                next_step="provision status SPEC",
+                next_step=command("status"),
             )
             failure.server_is_gone = is_lost(error.pgcode, str(error))
             raise failure from error

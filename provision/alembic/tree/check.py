@@ -6,7 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from provision.alembic.tree.repository import is_in_repository
-from provision.errors import MigrationsError
+from provision.errors import MigrationsError, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,8 +134,8 @@ def several_heads(heads: Sequence[Revision], target: str = "head", branches: Seq
         f"`target: {target}` is ambiguous: the tree has {len(heads)} heads" + (" there" if "@" in target else ""),
         evidence=[f"{each}  ({each.path})" for each in heads],
         next_step=f"write `target: {all_of_them}` to apply all of them{one}, "
-        "or join them: provision migrate merge -m 'merge' "
-        f"{all_of_them if '@' not in target else ' '.join(e.id for e in heads)}",
+        "or join them: "
+        + command("migrate merge", f"-m 'merge' {all_of_them if '@' not in target else ' '.join(e.id for e in heads)}"),
     )
 
 
@@ -166,7 +166,7 @@ def at_the_end(target: str, last: Revision, steps: int, branch: str | None) -> M
         )
     return MigrationsError(
         f"`target: {target}`: nothing follows {last}{where}: it is the head",
-        next_step="write head, or a revision's id (provision migrate history lists them)",
+        next_step="write head, or a revision's id (" + command("migrate history") + " lists them)",
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.tree import check
 from provision.alembic.tree.targets import RELATIVE
-from provision.errors import MigrationsError
+from provision.errors import MigrationsError, command
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -75,8 +75,8 @@ def stamp(graph: Graph, rows: Collection[str], wanted: Sequence[str], *, purge: 
     if unknown and not purge:
         raise MigrationsError(
             f"the database is at revision {', '.join(unknown)}, which this checkout does not have",
-            next_step=f"to forget it, and everything else that is written there: "
-            f"provision migrate stamp --purge {' '.join(wanted)}",
+            next_step="to forget it, and everything else that is written there: "
+            + command("migrate stamp", f"--purge {' '.join(wanted)}"),
         )
     known = () if purge else rows
     found = [name for target in wanted for name in _resolve(graph, target, known)]
@@ -96,7 +96,7 @@ def _typed(error: MigrationsError) -> MigrationsError:
     return MigrationsError(
         error.sentence.replace("`target: ", "`"),
         evidence=error.evidence,
-        next_step=(error.next_step or "").replace("`target: ", "`") or None,
+        next_step=error.next_step and error.next_step.replaced("`target: ", "`"),
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from shlex import join, quote
 from typing import TYPE_CHECKING
 
+from provision.errors import command
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
@@ -153,8 +155,8 @@ def back(revision: str, down: Mapping[str, str], graph: Graph) -> str | None:
     return at
 
 
-def explain(found: Origin, spec: str) -> tuple[tuple[str, ...], str]:
-    """Return the evidence, one line each, and the command to type next; ``spec`` is the path of the spec."""
+def explain(found: Origin) -> tuple[tuple[str, ...], str]:
+    """Return the evidence, one line each, and the command to type next."""
     if found.trouble == OUTSIDE:
         return (f"Git cannot say where its file is: {found.trouble}",), (
             "bring its file back, or work in the checkout that has it, or restore a backup that was made before it"
@@ -167,20 +169,22 @@ def explain(found: Origin, spec: str) -> tuple[tuple[str, ...], str]:
     if not found.refs:
         return _nowhere(found)
     ref, *more = found.refs
-    lines = [f"{ref} has it: {ref.path}", *([f"it came with {found.commit}"] if found.commit else [])]
+    lines: list[str] = [f"{ref} has it: {ref.path}", *([f"it came with {found.commit}"] if found.commit else [])]
     if more:
         names = ", ".join(each.short for each in more[:_OTHERS])
         lines.append(f"so {'has' if len(more) == 1 else 'have'} {names}{_and_more(more)}")
-    command = _switch(found, ref)
+    there = _switch(found, ref)
     if ref.name == _CHECKED_OUT:
-        return tuple(lines), f"{command}   # the file was removed here: this brings it back"
+        return tuple(lines), f"{there}   # the file was removed here: this brings it back"
     if found.back is not None:
-        undo = f"provision migrate downgrade {quote(spec)} {quote(found.back)}"
+        undo = command("migrate downgrade", quote(found.back))
         lines.append(
-            f"or undo it, which loses the data that it added: {command} && {undo} && {join((*found.git, 'switch'))} -"
+            f"or undo it, which loses the data that it added: {there} && "
+            + undo
+            + f" && {join((*found.git, 'switch'))} -"
         )
     lines.append("or restore a backup that was made before it")
-    return tuple(lines), f"{command}   # and go on there"
+    return tuple(lines), f"{there}   # and go on there"
 
 
 def _and_more(more: Sequence[Ref]) -> str:

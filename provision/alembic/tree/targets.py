@@ -62,7 +62,7 @@ def range_end(graph: Graph, name: str, rows: Collection[str] | None = None) -> t
         return resolve(graph, name, rows)
     except MigrationsError as error:
         error.sentence = error.sentence.replace(f"`target: {name}`", f"`{name}`")
-        error.next_step = (error.next_step or "").replace("`target: ", "`")
+        error.next_step = error.next_step and error.next_step.replaced("`target: ", "`")
         raise
 
 

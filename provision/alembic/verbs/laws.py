@@ -17,7 +17,7 @@ from provision.alembic.verbs import reversal, scratch
 from provision.alembic.verbs.law import Law, failed
 from provision.alembic.verbs.models import compare
 from provision.alembic.verbs.writing import advice
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def one_head(tree: Tree) -> Law:
         evidence=lines,
         revision=heads[-1],
         path=str(graph[heads[-1]].path),
-        next_step="provision migrate merge heads -m 'merge the heads'; or write `target: heads`",
+        next_step=command("migrate merge", "heads -m 'merge the heads'") + "; or write `target: heads`",
     )
 
 
@@ -115,5 +115,5 @@ def _models(tree: Tree, endpoint: Endpoint) -> Law:
         f"{len(lines)} difference{'s' if len(lines) > 1 else ''} at the head",
         seconds,
         lines,
-        next_step=advice(lines, "provision migrate revision --autogenerate -m '…'"),
+        next_step=advice(lines, command("migrate revision", "--autogenerate -m '…'")),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provision.alembic.tree import moves
 from provision.alembic.verbs.database import asking, refuse_foreign, running
 from provision.apply import carry
-from provision.errors import MigrationsError, RefusedError
+from provision.errors import MigrationsError, NextStep, RefusedError, command
 from provision.kinds import migrations as kind
 from provision.model import Action, Plan, Step
 from provision.model.effects import Migrate
@@ -123,7 +123,7 @@ def next_apply(tree: Tree, rows: tuple[str, ...]) -> str | None:
     try:
         wanted = tree.graph.version_rows(tree.graph.resolve(tree.declared.target))
     except MigrationsError as error:
-        return f"note: {error.sentence}; before the next apply, {error.next_step}"
+        return f"note: {error.sentence}; before the next apply, " + (error.next_step or NextStep())
     if wanted == tuple(sorted(rows)):
         return None
     return f"the spec says `target: {tree.declared.target}`: the next apply goes to {' + '.join(wanted) or 'base'}"
@@ -151,14 +151,14 @@ def _plan(tree: Tree, rows: tuple[str, ...], effect: Migrate, why: tuple[str, ..
 
 def _refuse_program(tree: Tree, verb: str, target: str | None = None) -> None:
     """Refuse what a tree cannot do that only its own program can run."""
-    command = tree.declared.command
-    if not command or (target and (target == tree.declared.target or any("{target}" in each for each in command))):
+    program = tree.declared.command
+    if not program or (target and (target == tree.declared.target or any("{target}" in each for each in program))):
         return
     raise RefusedError(
-        f"{tree.name} is migrated by its own program, {command[0]}, which cannot be told to {verb}",
+        f"{tree.name} is migrated by its own program, {program[0]}, which cannot be told to {verb}",
         evidence=(
             "what works with `migrations.command`: current, history, heads, upgrade to the spec's target",
             "with an argument `{target}`, upgrade to any revision",
         ),
-        next_step="provision apply",
+        next_step=command("apply"),
     )

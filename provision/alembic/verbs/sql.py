@@ -9,7 +9,7 @@ from provision.alembic.running import ask as alembic_ask
 from provision.alembic.tree import moves
 from provision.alembic.verbs.database import asking, refuse_foreign
 from provision.alembic.verbs.tree import Tree
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.kinds import migrations as kind
 from provision.model.effects import Migrate
 from provision.observe import endpoint_of, not_running, world
@@ -49,7 +49,7 @@ def between(tree: Tree, span: str) -> Script:
     if tree.declared.command:
         raise RefusedError(
             f"{tree.name} is migrated by its own program, {tree.declared.command[0]}: only that knows its SQL",
-            next_step="provision migrate history",
+            next_step=command("migrate history"),
         )
     first, colon, last = span.rpartition(":")
     note, at = "", alembic_ask.NOWHERE

@@ -10,7 +10,7 @@ from provision.alembic.running import ask as alembic_ask
 from provision.alembic.tree import ids, version_table
 from provision.alembic.verbs import models
 from provision.alembic.verbs.database import asking, refuse_foreign, running
-from provision.errors import MigrationsError, ProvisionError, RefusedError
+from provision.errors import MigrationsError, ProvisionError, RefusedError, command
 from provision.kinds import migrations as kind
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def check(tree: Tree) -> Comparison:
     return models.compare(tree, _at_head(tree))
 
 
-def advice(differences: Sequence[str], command: str) -> str:
-    """Return what to do about differences; ``command`` writes a revision of them, which may take data away."""
+def advice(differences: Sequence[str], again: str) -> str:
+    """Return what to do about differences; ``again`` writes a revision of them, which may take data away."""
     lost = [text for sign, _, text in (each.partition(" ") for each in differences) if sign == "-" and _has_data(text)]
     if not lost:
-        return f"{command}; or correct the models"
+        return again + "; or correct the models"
     names, them = (lost[0], "it") if len(lost) == 1 else (f"{lost[0]} and {len(lost) - 1} more", "them")
-    return f"correct the models, if {names} shall stay; what would DROP {them}, with the data: {command}"
+    return f"correct the models, if {names} shall stay; what would DROP {them}, with the data: " + again
 
 
 def _has_data(text: str) -> bool:
@@ -82,7 +82,7 @@ def revision(tree: Tree, wanted: Wanted) -> Written:
         raise MigrationsError(
             f"the tree has {len(tree.graph.heads)} heads, so it is not clear what the new revision shall follow",
             evidence=[f"{tree.graph[name]}  ({tree.graph[name].path})" for name in tree.graph.heads],
-            next_step="say which with --head, or join them first: provision migrate merge -m 'merge' heads",
+            next_step="say which with --head, or join them first: " + command("migrate merge", "-m 'merge' heads"),
         )
     endpoint = _at_head(tree) if wanted.autogenerate else None
     return _write(tree, _given(wanted), wanted.allow_empty, endpoint)
@@ -114,7 +114,7 @@ def merge(tree: Tree, wanted: Wanted, names: Sequence[str]) -> Written:
         raise MigrationsError(
             "there is nothing to merge: the tree has one head",
             evidence=[str(tree.graph[name]) for name in tree.graph.heads],
-            next_step="provision migrate history",
+            next_step=command("migrate history"),
         )
     return _write(tree, {**_given(wanted), "head": list(heads)}, True, None)
 
@@ -156,7 +156,7 @@ def _at_head(tree: Tree) -> Endpoint:
     if tree.declared.command:
         raise RefusedError(
             f"{tree.name} is migrated by its own program, {tree.declared.command[0]}: only that can reach its models",
-            next_step="provision migrate revision -m '…'   # without --autogenerate",
+            next_step=command("migrate revision", "-m '…'") + "   # without --autogenerate",
         )
     _, endpoint = running(tree)
     with asking(endpoint) as query:
@@ -180,7 +180,7 @@ def refuse_pending(tree: Tree, found: kind.Revisions) -> None:
         raise RefusedError(
             f"the database is not at {target}, so what is not migrated yet would count as a difference",
             evidence=[f"it is at {' + '.join(rows) or 'base'}", *[f"pending: {tree.graph[name]}" for name in pending]],
-            next_step=f"provision migrate upgrade {target}",
+            next_step=command("migrate upgrade", target),
         )
 
 

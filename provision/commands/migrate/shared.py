@@ -155,13 +155,13 @@ def carry_out(console: Console, decided: Decided, verb: str) -> int:
 
         console.document(moved(decided.tree.spec, decided.tree.name, decided.tree.graph, verb, done))
         return 0
+    from provision.errors import with_spec
     from provision.report import migrations
-    from provision.report.errors import complete
 
     paint = console.paint(console.out)
     console.say(migrations.moved(decided.tree.spec.name, done, paint))
     if remark := next_apply(decided.tree, done.after):
-        console.say(f"  {complete(remark, console.spec, console.tree)}")
+        console.say(f"  {with_spec(remark, console.spec or '', console.tree)}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -25,9 +26,8 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     The declared database is only read. The scratch databases are dropped at the end. Exits with 1 when a law is broken.
     """
     from provision.alembic.verbs import laws, scratch
-    from provision.errors import EXIT_DONE, EXIT_FAILED
+    from provision.errors import EXIT_DONE, EXIT_FAILED, with_spec
     from provision.report import laws as report
-    from provision.report.errors import complete
     from provision.report.words import place
 
     given, rest = split(words)
@@ -39,8 +39,9 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
 
     def tell(law: Law) -> None:
         put = console.complain if console.quiet and law.outcome == "failed" else console.say
-        for line in report.lines(law, paint, every=console.verbose):
-            put(complete(line, console.spec, console.tree) or line)
+        told = replace(law, next_step=with_spec(law.next_step or "", console.spec or "", console.tree))
+        for line in report.lines(told, paint, every=console.verbose):
+            put(line)
 
     found = laws.check(chosen, endpoint, tell)
     if console.json:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, command
 from provision.runtimes.docker import networks, scripts
 from provision.runtimes.docker.mounts import mount
 from provision.runtimes.docker.service import TRANSLATIONS
@@ -241,7 +241,7 @@ class _Reader:
         return ProvisionError(
             f"the rendered {self.path.name} cannot be run: {what}",
             evidence=[str(self.path)],
-            next_step="correct your docker-compose.yml.j2, then: provision render SPEC",
+            next_step="correct your docker-compose.yml.j2, then: " + command("render"),
         )
 
 

@@ -14,7 +14,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.spec.model import Ephemeral, Layout, Volume
 from provision.spec.parameters import MAJORS
 
@@ -370,6 +370,7 @@ def _move(seen: Seen, directory: str) -> str:
     return (
         f"{program} stop -t {_STOP} {name} && {program} cp {source} - | {program} run --rm -i -u 0 --entrypoint sh "
         f"-v {volume} {shlex.quote(seen.creation.image)} -c {shlex.quote(script)} "
-        f"&& {program} rename {name} {name}.old && provision apply SPEC   "
-        f"(it keeps the old container as {name}.old; or, without the data: {_without(seen)})"
+        f"&& {program} rename {name} {name}.old && "
+        + command("apply")
+        + f"   (it keeps the old container as {name}.old; or, without the data: {_without(seen)})"
     )

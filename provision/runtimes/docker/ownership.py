@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.runtimes import DATA_RECORD, Claim, ownership
 from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
 from provision.runtimes.docker.generations import is_ours, temporary_name
@@ -90,7 +90,7 @@ def check_ours(seen: Seen) -> None:
         RefusedError: with the commands that remove it by hand.
     """
     there = [name for name, volume in seen.volumes.items() if volume is not None]
-    check_volumes(seen, [*there, *(each.name for each in seen.generations.kept)], first="provision destroy SPEC && ")
+    check_volumes(seen, [*there, *(each.name for each in seen.generations.kept)], first=command("destroy") + " && ")
     data = seen.spec.server.data
     if isinstance(data, DataPath) and seen.look.exists(data.path):
         ownership.check_made(seen.spec, data.path, seen.look, record=seen.spec.home / DATA_RECORD)
@@ -108,5 +108,5 @@ def check_volumes(seen: Seen, names: Sequence[str], *, first: str = "") -> None:
             raise RefusedError(
                 f"the volume {name!r} was not made for the environment {seen.spec.name!r}; nothing was removed",
                 evidence=[f"it lacks the labels of this environment, {ENVIRONMENT!r} and {DIRECTORY!r}"],
-                next_step=f"{first}{seen.look.engine_program} volume rm {name}   (if nobody needs it)",
+                next_step=first + f"{seen.look.engine_program} volume rm {name}   (if nobody needs it)",
             )

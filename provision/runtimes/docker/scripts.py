@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ _END = f'rm -f "$PGDATA/{_MARK}"\n'
 DATABASE = "POSTGRES_DB="
 """The variable with the database that the image makes, which matters at the initialisation only, too."""
 _OVER = "PostgreSQL init process complete"
-AGAIN = "correct the script, then: provision destroy --data SPEC && provision apply SPEC"
+AGAIN = "correct the script, then: " + command("destroy --data") + " && " + command("apply")
 
 
 def targets(scripts: Iterable[Path]) -> list[dict[str, str]]:

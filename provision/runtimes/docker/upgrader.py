@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.model import Action, Address, Step
 from provision.model.effects import EngineCall
 from provision.runtimes.data_directory import downwards
@@ -82,7 +82,7 @@ class DockerUpgrader:
             raise RefusedError(
                 f"the data is of PostgreSQL {major}, and there is no server that could be read",
                 evidence=[f"the container {site.container_name!r} does not exist"],
-                next_step=f"set an image of PostgreSQL {major}, `provision apply SPEC`, and then upgrade again",
+                next_step=f"set an image of PostgreSQL {major}, `" + command("apply") + "`, and then upgrade again",
             )
         copy = self._copy
         seen = site.look.engine(f"/volumes/{copy}")
@@ -119,7 +119,7 @@ class DockerUpgrader:
         if site.generations.kept and (not self._is_switched or site.status.server != "running"):
             raise RefusedError(
                 "the new server does not run, so the old data is still needed",
-                next_step="provision apply SPEC",
+                next_step=command("apply"),
             )
         ownership.check_volumes(site, [each.name for each in site.generations.kept])
         volumes = [(each.name, f"the data of PostgreSQL {each.major}") for each in site.generations.kept]
@@ -148,7 +148,7 @@ class DockerUpgrader:
         if current is None or not site.generations.is_upgraded or not site.generations.kept:
             raise RefusedError(
                 f"there is nothing to go back to: no older data of {site.spec.name!r} is kept",
-                next_step="provision status SPEC",
+                next_step=command("status"),
             )
         steps: list[Step] = [*site.leftovers()]
         if site.container is not None:

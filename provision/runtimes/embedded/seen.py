@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
 from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, server_log
 from provision.runtimes.data_directory import kept_words
@@ -192,6 +192,6 @@ class Seen:
             raise RefusedError(
                 f"the log of {self.spec.name!r} was deleted while its server runs",
                 evidence=[f"it was {self.places.log}"],
-                next_step="provision restart SPEC",
+                next_step=command("restart"),
             )
         return self.look.machine.lines(self.places.log, follow=follow, tail=tail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.kinds import Ground
 from provision.model import Action, Address, Effect, Secret, State, Step, changes
 from provision.model.effects import (
@@ -53,7 +53,7 @@ class EmbeddedSite(Seen):
             local_sql,
             starting,
             superuser=(self.look.kept(self.spec.home / SUPERUSER) or "").strip(),
-            admitting=f"echo host all all all scram-sha-256 >> {hba}; provision restart SPEC",
+            admitting=f"echo host all all all scram-sha-256 >> {hba}; " + command("restart"),
         )
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, command
 from provision.model import Action, Address, Step
 from provision.model.effects import WaitReady
 from provision.runtimes.data_directory import downwards
@@ -62,7 +62,7 @@ class EmbeddedUpgrader:
         if isinstance(spec.server.data, Ephemeral):
             raise RefusedError(
                 "data that is gone when its server stops is not upgraded",
-                next_step="provision stop SPEC   # and then apply, which begins with no data",
+                next_step=command("stop") + "   # and then apply, which begins with no data",
             )
         checks.check_place(spec, places, site.look)
         if self.major > spec.server.major:
@@ -177,7 +177,7 @@ class EmbeddedUpgrader:
         if kept and (not self._is_switched or site.running is None or site.running[0] != places.data):
             raise RefusedError(
                 "the new server does not run, so the old data is still needed",
-                next_step="provision apply SPEC",
+                next_step=command("apply"),
             )
         for each in kept:
             if (used := site.look.machine.postmaster(each)) is not None:
@@ -197,7 +197,7 @@ class EmbeddedUpgrader:
         if not found.is_upgraded or not found.kept:
             raise RefusedError(
                 f"there is nothing to go back to: no older data of {site.spec.name!r} is kept",
-                next_step="provision status SPEC",
+                next_step=command("status"),
             )
         why = (f"the data goes back to {found.kept[0]}, as it was before the upgrade",)
         remove = Step(

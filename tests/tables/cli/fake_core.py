@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from provision.cli import run
-from provision.errors import RefusedError, StepFailedError, UnavailableError
+from provision.errors import RefusedError, StepFailedError, UnavailableError, command
 from provision.model import Action, Address, Change, Endpoint, Outcome, Plan, Result, Secret, State, Status, Step
 from provision.model.effects import EngineCall, WriteFile
 
@@ -67,7 +67,7 @@ def perform(scenario: str, steps: tuple[Step, ...], progress: Any, where: Endpoi
         outcomes.append(Outcome(step, 0.01, error))
         progress.finished(outcomes[-1])
         if error:
-            raise StepFailedError("it broke", evidence=["FATAL: disk full"], next_step="provision logs")
+            raise StepFailedError("it broke", evidence=["FATAL: disk full"], next_step=command("logs"))
     return Result(tuple(outcomes), 0.02, endpoint=where)
 
 
@@ -93,7 +93,7 @@ def core(scenario: str) -> dict[str, ModuleType]:
 
     def require_running(spec: Any) -> Endpoint:
         if scenario == "absent":
-            raise UnavailableError(f"the server of {spec.name!r} is absent", next_step="provision apply")
+            raise UnavailableError(f"the server of {spec.name!r} is absent", next_step=command("apply"))
         return ENDPOINT
 
     def destruction(spec: Any, *, data: bool) -> Plan:
