@@ -8,8 +8,6 @@ After a killed upgrade the tool itself says what to type: apply ends what has pa
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -64,15 +62,7 @@ class Victim:
         delay = moment.fraction * self.seconds * share
         words = ("upgrade", "--yes") if moment.scenario == "upgrade" else ("apply",)
         made = self.environment
-        run = subprocess.Popen(
-            (sys.executable, "-m", "provision", *words, made.spec.name),
-            cwd=made.directory,
-            env=made.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        run = made.begin(*words)
         time.sleep(delay)
         ended = run.poll() is not None
         run.kill()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 from support.environment import an_environment
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable
     from pathlib import Path
 
@@ -20,19 +19,6 @@ if TYPE_CHECKING:
 
 _MANY = 8
 _TIMEOUT = 200
-
-
-def begun(environment: Environment, *words: str) -> subprocess.Popen[str]:
-    """Start an apply and do not wait for it."""
-    return subprocess.Popen(
-        (sys.executable, "-m", "provision", *(words or ("apply",)), environment.spec.name),
-        cwd=environment.directory,
-        env=environment.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def said(runs: Iterable[subprocess.Popen[str]], code: int = 0) -> list[str]:
@@ -47,7 +33,7 @@ def said(runs: Iterable[subprocess.Popen[str]], code: int = 0) -> list[str]:
 
 def working(environment: Environment) -> subprocess.Popen[str]:
     """Start an apply, and wait until it holds the lock."""
-    run, path = begun(environment), environment.home / "lock"
+    run, path = environment.begin(), environment.home / "lock"
     deadline = time.monotonic() + _TIMEOUT
     while not (path.exists() and path.stat().st_size):
         assert time.monotonic() < deadline
@@ -58,7 +44,7 @@ def working(environment: Environment) -> subprocess.Popen[str]:
 def test_eight_applies_of_one_spec(environment: Environment) -> None:
     environment.migrations("userdata", "orders")
     events = environment.engine.record(environment.name)
-    texts = said([begun(environment) for _ in range(_MANY)])
+    texts = said([environment.begin() for _ in range(_MANY)])
     assert sum("nothing to do" in each for each in texts) == _MANY - 1
     made = [each for each in events.seen() if each.startswith(("container create", "network create"))]
     assert made == [f"container create {environment.name}"]
@@ -68,7 +54,7 @@ def test_eight_applies_of_one_spec(environment: Environment) -> None:
 def test_eight_applies_of_eight_specs(engine: Engine, tmp_path: Path) -> None:
     with ExitStack() as stack:
         several = [stack.enter_context(an_environment(engine, tmp_path / f"p{each}")) for each in range(_MANY)]
-        said([begun(each) for each in several])
+        said([each.begin() for each in several])
         assert len({each.port for each in several}) == _MANY
         for each in several:
             each.settled()

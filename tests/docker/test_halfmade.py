@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -74,20 +72,13 @@ def test_data_that_was_ready_is_never_made_anew(environment: Environment, broken
 def test_a_server_that_was_killed_while_it_initialised(environment: Environment, delay: float) -> None:
     """Wherever that was: the run says so, and the next one has nothing in its way."""
     client = environment.engine.client
-    run = subprocess.Popen(
-        (sys.executable, "-m", "provision", "apply", environment.spec.name),
-        cwd=environment.directory,
-        env=environment.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    run = environment.begin()
     deadline = time.monotonic() + 60
     while not any(each["State"] == "running" for each in client.containers(filters={"name": environment.name})):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(delay)
     client.kill(environment.name)
-    run.wait(60)
+    run.communicate(timeout=60)
     environment.apply()
     environment.settled()

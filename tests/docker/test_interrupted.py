@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 def apply_and_kill(environment: Environment, after: float) -> int:
     """Start an apply, and kill it the hard way some time after it began to act."""
-    argv = (sys.executable, "-m", "provision", "apply", environment.spec.name)
-    with subprocess.Popen(argv, cwd=environment.directory, env=environment.environ, stdout=subprocess.PIPE) as run:
+    with environment.begin() as run:
         assert run.stdout is not None
         run.stdout.readline()
         time.sleep(after)

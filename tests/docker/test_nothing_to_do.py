@@ -13,7 +13,8 @@ from support.proxy import recorded_engine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.environment import Environment, Ran
+    from support.environment import Environment
+    from support.program import Ran
 
 READS = re.compile(r"(SET TRANSACTION READ ONLY; (SET LOCAL \w+ = '\w+'; )*)? *(SELECT|SHOW) [^;]*$", re.IGNORECASE)
 

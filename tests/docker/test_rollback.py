@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +62,12 @@ def test_after_a_kill_in_the_middle_it_comes_back_too(good: Environment) -> None
     declared = good.document
     good.server(settings={"work_mem": "6MB", **WRONG["library"]})
     conf = good.home / "config" / "postgresql.conf"
-    process = subprocess.Popen(
-        (sys.executable, "-m", "provision", "apply", "spec.yml"), cwd=good.directory, env=good.environ,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    while "no_such_library" not in conf.read_text():
-        assert process.poll() is None, "it has ended, and the setting never was in the file"
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    with good.begin() as process:
+        while "no_such_library" not in conf.read_text():
+            assert process.poll() is None, "it has ended, and the setting never was in the file"
+            time.sleep(0.005)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
     assert "no_such_library" in conf.read_text()
     good.server(settings={"work_mem": "7MB"})
     failed = good.run("apply", code=1)

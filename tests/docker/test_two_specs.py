@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -86,26 +84,13 @@ def remove(engine: Engine, volume: str) -> None:
         return
 
 
-def applied(environment: Environment) -> subprocess.Popen[str]:
-    argv = (sys.executable, "-m", "provision", "apply", environment.spec.name)
-    return subprocess.Popen(
-        argv,
-        cwd=environment.directory,
-        env=environment.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("repetition", ROUNDS)
 def test_one_server_and_one_refusal(kind: str, repetition: int, engine: Engine) -> None:
     del repetition
     with two(kind, engine) as specs:
         with Watch() as watch:
-            runs = [applied(each) for each in specs]
+            runs = [each.begin() for each in specs]
             told = [run.communicate(timeout=200)[0] for run in runs]
         codes = [run.returncode for run in runs]
         assert sorted(codes) == [0, 1], told

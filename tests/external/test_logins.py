@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from contextlib import closing
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -80,10 +78,7 @@ def test_a_server_that_is_on_its_way_is_waited_for(engine: Engine, environment: 
     with a_foreign_server(engine, 16) as server:
         server.declare(environment, ready_timeout="1m").migrations("customers")
         engine.client.stop(server.name, timeout=20)
-        with subprocess.Popen(
-            (sys.executable, "-m", "provision", "apply", environment.spec.name), cwd=environment.directory,
-            env=environment.environ, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        ) as run:  # fmt: skip
+        with environment.begin() as run:
             assert run.stdout is not None
             said = list(takewhile(lambda line: line != f"start server/{environment.name} …\n", run.stdout))
             assert run.poll() is None, said

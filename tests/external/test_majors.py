@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,6 +69,7 @@ def test_a_server_of_another_major_is_refused_with_both_versions(foreign: Foreig
 
 
 def test_the_example_spec_runs(foreign: Foreign, tmp_path: Path) -> None:
+    from support import program
     from support.checkout import ROOT
     from support.foreign import PASSWORD
 
@@ -78,12 +77,5 @@ def test_the_example_spec_runs(foreign: Foreign, tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".provision", "__pycache__"))
     environ = {"PGPORT": str(foreign.port), "PGPASSWORD": PASSWORD, "PGDATABASE": "example"}
     for expected in ("migrate migrations/alembic: done", "nothing to do"):
-        done = subprocess.run(
-            (sys.executable, "-m", "provision", "apply", "specs/external.yml"),
-            cwd=tmp_path,
-            env={**os.environ, **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, expected in done.stdout) == (0, True), done
+        done = program.run("apply", "specs/external.yml", cwd=tmp_path, environ={**os.environ, **environ})
+        assert (done.code, expected in done.out) == (0, True), done

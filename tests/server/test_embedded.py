@@ -127,17 +127,13 @@ def test_a_killed_server_whose_query_goes_on_comes_back(environment: Embedded) -
 
 
 def test_a_run_killed_during_initdb_leaves_nothing_that_looks_initialised(environment: Embedded) -> None:
-    run = subprocess.Popen(
-        (sys.executable, "-m", "provision", "apply", "spec.yml"),
-        cwd=environment.directory, env=environment.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    parts = "*/.provision/*/.data.initdb-*"
-    deadline = time.monotonic() + 20
-    while not any(environment.directory.parent.glob(f"{parts}/PG_VERSION")):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    run.kill()
-    run.wait()
+    with environment.begin() as run:
+        parts = "*/.provision/*/.data.initdb-*"
+        deadline = time.monotonic() + 20
+        while not any(environment.directory.parent.glob(f"{parts}/PG_VERSION")):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        run.kill()
     assert not (environment.home / "data").exists()
     environment.apply()
     environment.settled()

@@ -328,13 +328,7 @@ def test_eight_at_once_get_eight_ports(directory: Path) -> None:
     from contextlib import ExitStack
 
     def all_at_once(made: list[Embedded], check: Callable[[str], bool]) -> None:
-        runs = [
-            subprocess.Popen(
-                (sys.executable, "-m", "provision", "apply", "spec.yml"),
-                cwd=each.directory, env=each.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )
-            for each in made
-        ]  # fmt: skip
+        runs = [each.begin() for each in made]
         for run in runs:
             said, _ = run.communicate(timeout=200)
             assert run.returncode == 0, said

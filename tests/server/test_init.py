@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from support import program
 from support.embedded import an_open_directory
 from support.no_engine import unnamed, without_engines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.server
-
-_TIMEOUT = 120
 
 
 class Project:
@@ -35,27 +33,18 @@ class Project:
         self.environ = {**kept, "NO_COLOR": "1", "XDG_STATE_HOME": state}
 
     def provision(self, *words: str) -> str:
-        return self._run("provision", *words)
+        return self._run(program.started_by(without_engines()), *words)
 
     def alembic(self, *words: str) -> str:
         """Type a command of Alembic as it is, with the URL where everybody has it."""
         if not self.url:
             self.url = self.provision("url", "--driver", "psycopg2").strip()
-        return self._run("alembic", *words, DATABASE_URL=self.url)
+        return self._run((*without_engines(), sys.executable, "-m", "alembic"), *words, DATABASE_URL=self.url)
 
-    def _run(self, *words: str, **environ: str) -> str:
-        done = subprocess.run(
-            (*without_engines(), sys.executable, "-m", *words),
-            cwd=self.directory,
-            env={**self.environ, **environ},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-        assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
-        return done.stdout
+    def _run(self, argv: Sequence[str], *words: str, **environ: str) -> str:
+        done = program.run(*words, cwd=self.directory, environ={**self.environ, **environ}, argv=argv)
+        assert done.code == 0, f"{' '.join(words)}: {done.all}"
+        return done.out
 
 
 @pytest.fixture

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 import trees
 import yaml
+from support import program
+
+if TYPE_CHECKING:
+    from support.program import Ran
 
 ROOT = Path(__file__).parents[2]
 FIRST = """
@@ -44,25 +47,18 @@ def spec(home: Path, **revisions: str) -> Path:
     return written
 
 
-def run(
-    home: Path, *words: str, code: int, python: str = sys.executable, **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the program, and see how it ends."""
-    done = subprocess.run(
-        (python, "-m", "provision", "migrate", "lint", *words),
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+def run(home: Path, *words: str, code: int, python: Path | None = None, **environ: str) -> Ran:
+    """Run the program, with another interpreter where one is named, and see how it ends."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **environ}
+    argv = (str(python), "-m", "provision") if python else ()
+    done = program.run("migrate", "lint", *words, cwd=home, environ=environ, argv=argv)
+    assert done.code == code, done.all
     return done
 
 
 def documented(home: Path, *words: str, code: int) -> dict[str, Any]:
     """Run the program with ``--json``, and see that the document is as it is described."""
-    found: dict[str, Any] = json.loads(run(home, "--json", *words, code=code).stdout)
+    found: dict[str, Any] = json.loads(run(home, "--json", *words, code=code).out)
     jsonschema.validate(found, json.loads((ROOT / "docs/schema/lint.json").read_text()))
     return found
 
@@ -70,12 +66,12 @@ def documented(home: Path, *words: str, code: int) -> dict[str, Any]:
 def test_findings_stand_at_their_operations(tmp_path: Path) -> None:
     spec(tmp_path, alpha=FIRST, beta=SECOND)
     done = run(tmp_path, "--all", "spec.yml", code=1)
-    path, finding, advice, statement, *_ = done.stdout.splitlines()
+    path, finding, advice, statement, *_ = done.out.splitlines()
     assert path == "migrations/versions/beta.py"
     assert finding.startswith("  line 7: require-concurrent-index-creation: ")
     assert advice.startswith("      Use `concurrently`")
     assert statement == "      CREATE INDEX ix_note ON orders (note)"
-    assert "lint-test: 1 finding in 1 of 2 revisions from base, 1 ignored by comments" in done.stdout
+    assert "lint-test: 1 finding in 1 of 2 revisions from base, 1 ignored by comments" in done.out
     found = documented(tmp_path, "alpha:beta", "spec.yml", code=1)
     assert [(each["rule"], each["line"]) for each in found["findings"]] == [("require-concurrent-index-creation", 7)]
     assert (found["from"], found["revisions"], found["clean"]) == (["alpha"], ["beta"], False)
@@ -84,7 +80,7 @@ def test_findings_stand_at_their_operations(tmp_path: Path) -> None:
 def test_what_is_clean_exits_with_0(tmp_path: Path) -> None:
     spec(tmp_path, alpha=FIRST)
     assert documented(tmp_path, "--all", "spec.yml", code=0)["clean"]
-    assert "nothing found in 1 revision from base" in run(tmp_path, "spec.yml", "base:head", code=0).stdout
+    assert "nothing found in 1 revision from base" in run(tmp_path, "spec.yml", "base:head", code=0).out
 
 
 def test_what_cannot_be_rendered_or_read_is_not_clean(tmp_path: Path) -> None:
@@ -111,9 +107,9 @@ def test_a_missing_squawk_is_told_with_the_command_that_installs_it(tmp_path: Pa
     python.parent.mkdir()
     python.symlink_to(sys.executable)
     places = f"{ROOT}{os.pathsep}{sysconfig.get_paths()['purelib']}"
-    done = run(tmp_path, "--all", "spec.yml", code=1, python=str(python), PYTHONPATH=places, PATH="/usr/bin:/bin")
-    assert "squawk, which looks for what is dangerous in SQL, is not installed" in done.stderr
-    assert f"next: {python} -m pip install 'squawk-cli>=2,<3'" in done.stderr
+    done = run(tmp_path, "--all", "spec.yml", code=1, python=python, PYTHONPATH=places, PATH="/usr/bin:/bin")
+    assert "squawk, which looks for what is dangerous in SQL, is not installed" in done.err
+    assert f"next: {python} -m pip install 'squawk-cli>=2,<3'" in done.err
 
 
 def test_a_squawk_that_prints_annotations_is_understood(tmp_path: Path) -> None:
@@ -130,8 +126,8 @@ def test_a_squawk_that_prints_annotations_is_understood(tmp_path: Path) -> None:
     old.chmod(0o755)
     places = f"{ROOT}{os.pathsep}{sysconfig.get_paths()['purelib']}"
     words = ("--all", "--json", "spec.yml")
-    done = run(tmp_path, *words, code=1, python=str(python), PYTHONPATH=places, GITHUB_ACTIONS="true")
-    assert [each["rule"] for each in json.loads(done.stdout)["findings"]] == ["require-concurrent-index-creation"]
+    done = run(tmp_path, *words, code=1, python=python, PYTHONPATH=places, GITHUB_ACTIONS="true")
+    assert [each["rule"] for each in json.loads(done.out)["findings"]] == ["require-concurrent-index-creation"]
 
 
 @pytest.mark.parametrize("words", [("--all", "base:head"), ("--trace", "--all"), ("--trace", "base:head"), ("a", "b")])
@@ -144,4 +140,4 @@ def test_without_a_server_what_is_pending_is_everything_or_has_to_be_named(tmp_p
     written = spec(tmp_path, alpha=FIRST)
     written.write_text(written.read_text().replace("server:\n", "server:\n  runtime: embedded\n"))
     done = run(tmp_path, "spec.yml", code=0)
-    assert "from base: there is no data yet" in done.stdout
+    assert "from base: there is no data yet" in done.out

@@ -13,7 +13,7 @@ from support.embedded import Embedded, an_embedded_environment, an_open_director
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.environment import Ran
+    from support.program import Ran
 
 pytestmark = pytest.mark.server
 

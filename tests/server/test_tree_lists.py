@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import trees
+from support import program
 
 from provision.errors import StepFailedError
 
@@ -36,12 +35,8 @@ def test_trees_run_in_the_order_of_the_list(tmp_path: Path, database: Server) ->
         f"database: '{at.database}', credentials: {{user: postgres, password: '${{PW}}'}}}}\nmigrations:\n"
         + "\n".join(lines)
     )  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "provision", "apply", str(spec)], env={**os.environ, "PW": at.password.reveal()},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.index("migrations/private") < done.stdout.index("migrations/alpha")
+    out = provision(spec, database, "apply")
+    assert out.index("migrations/private") < out.index("migrations/alpha")
     assert database.execute("SELECT id FROM one") == [(1,)]
 
 
@@ -64,10 +59,9 @@ with create_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=p
 
 def provision(spec: Path, database: Server, *words: str, code: int = 0) -> str:
     environ = {**os.environ, "PW": database.endpoint.password.reveal()}
-    argv = [sys.executable, "-m", "provision", *words, str(spec)]
-    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
+    done = program.run(*words, spec.name, cwd=spec.parent, environ=environ)
+    assert done.code == code, done.all
+    return done.out
 
 
 def test_every_schema_of_a_run_is_seen(tmp_path: Path, database: Server) -> None:

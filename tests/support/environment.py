@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
-import sys
 import textwrap
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -17,33 +13,18 @@ from uuid import uuid4
 import psycopg2
 import yaml
 
+from support import program
+
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from support.engine import Engine
+    from support.program import Ran
 
 PASSWORD = "pä$s${x}%20@:/'\"\\wörd"
-_TIMEOUT = 120
 _STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]+): (.*)")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def all(self) -> str:
-        """Both streams."""
-        return self.out + self.err
-
-    def json(self) -> Any:
-        """Return the printed document."""
-        return json.loads(self.out)
 
 
 class Environment:
@@ -102,21 +83,16 @@ class Environment:
 
     def run(self, *words: str, code: int | None = 0, spec: bool = True, **environ: str) -> Ran:
         """Run the program on the spec and return what it printed; ``code`` is the exit code it must have."""
-        argv = (*self.before, sys.executable, "-m", "provision", *words, *((self.spec.name,) if spec else ()))
-        done = subprocess.run(
-            argv,
-            cwd=self.directory,
-            env={**self.environ, **environ},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            stdin=subprocess.DEVNULL,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-        ran = Ran(done.returncode, done.stdout, done.stderr)
+        given = (*words, *((self.spec.name,) if spec else ()))
+        argv = program.started_by(self.before)
+        ran = program.run(*given, cwd=self.directory, environ={**self.environ, **environ}, argv=argv)
         assert code is None or ran.code == code, f"{' '.join(words)} exited with {ran.code}\n{ran.all}{self.evidence()}"
         return ran
+
+    def begin(self, *words: str, **environ: str) -> subprocess.Popen[str]:
+        """Start a command, an apply by default, and do not wait for it."""
+        given = (*(words or ("apply",)), self.spec.name)
+        return program.begin(*given, cwd=self.directory, environ={**self.environ, **environ})
 
     def apply(self, **environ: str) -> Ran:
         """Apply, and see that it says that all went well."""

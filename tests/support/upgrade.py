@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from support.environment import Environment
@@ -20,12 +19,7 @@ if TYPE_CHECKING:
 @contextmanager
 def upgrading(environment: Environment, until: str) -> Iterator[subprocess.Popen[str]]:
     """Run an upgrade until a step has ended; what is done then is the test's business."""
-    argv = (sys.executable, "-m", "provision", "upgrade", "--yes", environment.spec.name)
-    process = subprocess.Popen(
-        argv, cwd=environment.directory, env=environment.environ, text=True, encoding="utf-8",
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    with process:
+    with environment.begin("upgrade", "--yes") as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:

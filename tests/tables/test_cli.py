@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from support import program
 
 from provision.cli import COMMANDS, verbs
 from provision.commands.migrate import COMMANDS as MIGRATE
+
+if TYPE_CHECKING:
+    from support.program import Ran
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = ("yaml", "jinja2", "docker", "sqlalchemy", "alembic", "pydantic", "psycopg2", "rich", "platformdirs", "json")
@@ -33,19 +37,9 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}}
-    return subprocess.run(
-        (sys.executable, "-m", "provision", *words),
-        cwd=project,
-        env={**environment, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(project), "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        stdin=subprocess.DEVNULL,
-        **more,
-    )
+def provision(project: Path, *words: str) -> Ran:
+    environ = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}}
+    return program.run(*words, cwd=project, environ={**environ, "XDG_STATE_HOME": str(project), "COLUMNS": "100"})
 
 
 @pytest.mark.parametrize(
@@ -121,10 +115,10 @@ def provision(project: Path, *words: str, **more: Any) -> subprocess.CompletedPr
 )
 def test_exit_code_and_words(project: Path, words: str, code: int, told: str) -> None:
     done = provision(project, *words.split())
-    assert told in done.stdout + done.stderr
-    assert done.returncode == code
-    assert "\x1b" not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    assert told in done.all
+    assert done.code == code
+    assert "\x1b" not in done.all
+    assert "Traceback" not in done.err
 
 
 PASSWORD_FILE = "name: shop\nserver:\n  image: postgres:17\n  credentials:\n    password: {file: secrets/pw}\n"
@@ -133,18 +127,18 @@ PASSWORD_FILE = "name: shop\nserver:\n  image: postgres:17\n  credentials:\n    
 def test_a_missing_password_file_is_a_problem_at_its_line(project: Path) -> None:
     (project / "provision.yml").write_text(PASSWORD_FILE)
     done = provision(project, "validate")
-    assert done.returncode == 65
-    assert "provision.yml:5:22: `file`: the password file does not exist" in done.stderr
-    assert "(umask 077; mkdir -p secrets; openssl rand -base64 24 > secrets/pw)" in done.stderr
+    assert done.code == 65
+    assert "provision.yml:5:22: `file`: the password file does not exist" in done.err
+    assert "(umask 077; mkdir -p secrets; openssl rand -base64 24 > secrets/pw)" in done.err
     (project / "secrets").mkdir()
     (project / "secrets" / "pw").write_text("x\n")
-    assert provision(project, "validate").returncode == 0
+    assert provision(project, "validate").code == 0
 
 
 def test_an_empty_variable_is_named(project: Path) -> None:
     (project / "provision.yml").write_text(GOOD.replace("${PW:-x}", "${EMPTY}"))
     (project / ".env").write_text("EMPTY=\n")
-    said = provision(project, "validate").stderr
+    said = provision(project, "validate").err
     assert "the variable `EMPTY` is empty" in said
     assert "`read -rs EMPTY && export EMPTY` asks for the password" in said
     assert "generate" not in said
@@ -155,22 +149,22 @@ def test_a_verb_that_the_environment_forbids_names_the_line_that_runs_it(
 ) -> None:
     (project / "provision.yml").write_text(GOOD)
     monkeypatch.setenv("PROVISION_NO_COMMANDS", "1")
-    said = provision(project, "apply").stderr
+    said = provision(project, "apply").err
     assert "next: provision plan   (where you trust the spec: env -u PROVISION_NO_COMMANDS provision apply)\n" in said
 
 
 def test_provision_yml_is_found_and_two_are_not_guessed(project: Path) -> None:
     (project / "provision.yml").write_text(GOOD)
-    assert provision(project, "validate").stdout == "provision.yml: valid (shop-dev, postgres:17)\n"
+    assert provision(project, "validate").out == "provision.yml: valid (shop-dev, postgres:17)\n"
     (project / "provision.yaml").write_text(GOOD)
     done = provision(project, "validate")
-    assert done.returncode == 64
-    assert "Both provision.yml and provision.yaml are here" in done.stderr
+    assert done.code == 64
+    assert "Both provision.yml and provision.yaml are here" in done.err
 
 
 def test_without_any_spec_the_verb_that_makes_one_is_named(tmp_path: Path) -> None:
     done = provision(tmp_path, "apply")
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (64, "next: provision init")
+    assert (done.code, done.err.splitlines()[-1]) == (64, "next: provision init")
 
 
 @pytest.mark.parametrize(
@@ -191,13 +185,13 @@ def test_the_spec_of_the_project_is_named(tmp_path: Path, here: str, root: str, 
     for name in ("a.yml", "provision.yml"):
         (tmp_path / name).write_text(GOOD)
     done = provision(tmp_path / here, *words.split())
-    assert done.returncode == 64
-    assert told in done.stderr
+    assert done.code == 64
+    assert told in done.err
 
 
 def test_quiet_says_nothing_when_all_is_well(project: Path) -> None:
     done = provision(project, "validate", "-q", "specs/dev.yml")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.code, done.out, done.err) == (0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -211,16 +205,16 @@ def test_quiet_says_nothing_when_all_is_well(project: Path) -> None:
 )
 def test_json_is_one_document_even_for_errors(project: Path, words: str, code: int, name: str) -> None:
     done = provision(project, *words.split())
-    document = json.loads(done.stdout)
+    document = json.loads(done.out)
     schema = json.loads((ROOT / "docs/schema" / f"{name}.json").read_text())
     jsonschema.validate(document, schema)
-    assert done.returncode == code
+    assert done.code == code
     assert document.get("exit_code", code) == code
-    assert done.stderr == ""
+    assert done.err == ""
 
 
 def test_json_after_two_dashes_is_not_ours(project: Path) -> None:
-    assert provision(project, "psql", "none.yml", "--", "--json").stdout == ""
+    assert provision(project, "psql", "none.yml", "--", "--json").out == ""
 
 
 def test_a_gone_reader_is_no_error(project: Path) -> None:

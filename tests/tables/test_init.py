@@ -11,12 +11,12 @@ import os
 import re
 import resource
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
+from support import program
 
 from provision.errors import ProvisionError
 from provision.init.begin import TEMPLATES, begin
@@ -30,6 +30,8 @@ from provision.system import project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from support.program import Ran
 
 ROOT = Path(__file__).parent.parent.parent
 CASES = Path(__file__).parent / "init"
@@ -281,22 +283,21 @@ def test_a_file_that_is_cut_off_is_not_left_behind(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    def provision(*words: str) -> subprocess.CompletedProcess[str]:
-        argv = (sys.executable, "-m", "provision", "init", *words)
-        environ = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/docker.sock", "PYTHONPATH": str(ROOT)}
-        return subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    def provision(*words: str) -> Ran:
+        environ = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+        return program.run("init", *words, cwd=tmp_path, environ=environ)
 
     done = provision("--directory", "new/shop", "--json", "--port", "auto")
-    document = json.loads(done.stdout)
+    document = json.loads(done.out)
     schema = json.loads((ROOT / "docs/schema/init.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
-    assert (done.returncode, document["environment"], document["changed"]) == (0, "shop", True)
+    assert (done.code, document["environment"], document["changed"]) == (0, "shop", True)
     assert (tmp_path / "new/shop/provision.yml").is_file()
-    assert "nothing to do" in provision("--directory", "new/shop").stdout
+    assert "nothing to do" in provision("--directory", "new/shop").out
     refused = provision("--directory", "new/shop/provision.yml")
-    assert (refused.returncode, refused.stderr.count("\n")) == (64, 2)
-    assert "is not a directory" in refused.stderr
+    assert (refused.code, refused.err.count("\n")) == (64, 2)
+    assert "is not a directory" in refused.err
 
 
 def test_no_env_py_is_made_where_a_directory_above_has_it(root: Path) -> None:
