@@ -11,6 +11,7 @@ from provision import __version__, rendering, runtimes
 from provision.errors import ProvisionError, command
 from provision.kinds import configuration as grammar
 from provision.kinds import database, file, foreign_settings, login, migrations, server, settings
+from provision.model import UNREAD
 from provision.model.effects import WriteFile
 from provision.spec.model import PasswordGenerated
 from provision.spec.parameters import canonical_name, catalogue, normalise
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
             """Return what the work returns."""
 
 
-SECRET_FILE = "secrets/postgres_password"  # noqa: S105  # its name
 MEMO = "cache/rendered.json"
 
 
@@ -53,14 +53,15 @@ class Inputs:
 def files(spec: Spec, inputs: Inputs, limited: Limited) -> tuple[WriteFile, ...]:
     """Return every file of the environment's directory: what the runtime renders first, then the password.
 
-    A server for which nothing is rendered has its password already, and it is not written down a second time.
+    The password is written where it was generated, and where the runtime mounts it.
     Templates are rendered within ``limited``, for they may be anybody's.
 
     Raises:
         ProvisionError: a template is wrong.
     """
     module, texts = runtimes.load(inputs.runtime), inputs.rendered
-    if inputs.memo != memo(spec, inputs, texts):
+    is_last = spec.missing and texts.keys() >= module.FILES.keys() and all(texts.values())
+    if not is_last and inputs.memo != memo(spec, inputs, texts):
         home = spec.home
 
         def render() -> dict[str, str]:
@@ -70,7 +71,8 @@ def files(spec: Spec, inputs: Inputs, limited: Limited) -> tuple[WriteFile, ...]
         advice = "correct your templates, then: " + command("render")
         texts = limited(render, what="the templates", next_step=advice) if module.TEMPLATES else {}
     rendered = tuple(WriteFile(spec.home / name, text, module.FILES[name]) for name, text in texts.items())
-    secret = (WriteFile(spec.home / SECRET_FILE, inputs.password, 0o600),) if rendered else ()
+    is_kept = module.MOUNTS_PASSWORD or isinstance(spec.server.password, PasswordGenerated)
+    secret = (WriteFile(spec.password_file, inputs.password, 0o600),) if rendered and is_kept else ()
     return (
         *rendered,
         *secret,
@@ -138,5 +140,5 @@ def of_files(spec: Spec, rendered: tuple[WriteFile, ...]) -> dict[Address, State
 
 
 def known(rendered: tuple[WriteFile, ...]) -> tuple[WriteFile, ...]:
-    """Return the files without that of a password that was not read: no other secret is empty."""
-    return tuple(each for each in rendered if isinstance(each.content, str) or each.content.reveal())
+    """Return the files without that of a password that was not read."""
+    return tuple(each for each in rendered if each.content is not UNREAD)

@@ -75,7 +75,7 @@ def start(spec: Spec, *, progress: Progress) -> Result:
 
 def stop(spec: Spec, *, progress: Progress) -> Result:
     """Stop the environment's server and keep everything."""
-    return _lifecycle(spec, lambda world: world.site.stop(), progress, needs_password=False)
+    return _lifecycle(spec, lambda world: world.site.stop(), progress)
 
 
 def restart(spec: Spec, *, progress: Progress) -> Result:
@@ -85,22 +85,20 @@ def restart(spec: Spec, *, progress: Progress) -> Result:
 
 def destruction(spec: Spec, *, data: bool) -> Plan:
     """Return what :func:`destroy` would do."""
-    return Plan(observe.world(spec, needs_password=False).site.destroy(data=data))
+    return Plan(observe.world(spec).site.destroy(data=data))
 
 
 def destroy(spec: Spec, *, data: bool, progress: Progress) -> Result:
     """Remove the environment's server; its data, and what was rendered, only with ``data``."""
-    return _lifecycle(spec, lambda world: world.site.destroy(data=data), progress, needs_password=False)
+    return _lifecycle(spec, lambda world: world.site.destroy(data=data), progress)
 
 
-def _lifecycle(
-    spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress, *, needs_password: bool = True
-) -> Result:
+def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress) -> Result:
     started = time.monotonic()
-    if not steps(observe.world(spec, needs_password=needs_password)):
+    if not steps(observe.world(spec)):
         return Result((), time.monotonic() - started)
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        world = observe.world(spec, needs_password=needs_password)
+        world = observe.world(spec)
         plan = Plan(tuple(steps(world)))
         progress.planned(plan)
         run = Run(progress)

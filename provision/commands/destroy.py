@@ -30,7 +30,7 @@ def command(console: Console, spec: Path | None, *, data: bool, yes: bool) -> in
     from provision.apply import destroy, destruction
     from provision.commands.running import carry_out
 
-    read = load_spec(console, spec)
+    read = load_spec(console, spec, may_lack=True)
     plan = destruction(read, data=data)
     if plan.is_empty:
         console.say(f"{read.name}: nothing to destroy")

@@ -26,7 +26,7 @@ def command(console: Console, spec: Path | None, *, follow: bool, tail: int | No
     from provision.observe import logs
 
     try:
-        found = logs(load_spec(console, spec), follow=follow, tail=tail)
+        found = logs(load_spec(console, spec, may_lack=True), follow=follow, tail=tail)
         if found.elsewhere:
             console.complain(
                 "logging_collector is on: the server writes its log into files, and prints its first lines only"

@@ -122,8 +122,8 @@ def find_spec(given: Path | None, directory: Path) -> Path:
     raise UsageError(sentence, evidence=candidates[:MOST_SHOWN], next_step=next_step)
 
 
-def load_spec(console: Console, given: Path | None) -> Spec:
-    """Find the spec file and read it."""
+def load_spec(console: Console, given: Path | None, *, may_lack: bool = False) -> Spec:
+    """Find the spec file and read it; ``may_lack``: also without the variables that only an apply needs."""
     path = find_spec(given, Path())
     console.spec = shell_word(path) if given is not None else ""
     import os
@@ -137,7 +137,7 @@ def load_spec(console: Console, given: Path | None) -> Spec:
 
     from provision.spec.load import load
 
-    found = load(path, os.environ)
+    found = load(path, os.environ, may_lack=may_lack)
     if console.allow_downgrade:
         from dataclasses import replace
 

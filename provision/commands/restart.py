@@ -26,4 +26,4 @@ def command(console: Console, spec: Path | None) -> int:
     from provision.apply import restart
     from provision.commands.running import carry_out
 
-    return carry_out(console, load_spec(console, spec), restart, nothing="nothing to do", must_run=True)
+    return carry_out(console, load_spec(console, spec, may_lack=True), restart, nothing="nothing to do", must_run=True)

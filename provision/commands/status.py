@@ -38,7 +38,7 @@ def command(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> 
     from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE
     from provision.observe import overview
 
-    found = overview(load_spec(console, spec))
+    found = overview(load_spec(console, spec, may_lack=True))
     if console.json and found.refusal is None:
         from provision.report.documents import status
 

@@ -26,4 +26,4 @@ def command(console: Console, spec: Path | None) -> int:
     from provision.apply import stop
     from provision.commands.running import carry_out
 
-    return carry_out(console, load_spec(console, spec), stop, nothing="not running")
+    return carry_out(console, load_spec(console, spec, may_lack=True), stop, nothing="not running")

@@ -40,10 +40,10 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
+        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
 
     def __hash__(self) -> int:
-        return hash((Secret, self._text))
+        return hash((Secret, self.reveal()))
 
     def __str__(self) -> str:
         return MASK
@@ -54,6 +54,10 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         message = "a secret is not serialised"
         raise TypeError(message)
+
+
+UNREAD = Secret("")
+"""Stands for a password that was not read; none is empty."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

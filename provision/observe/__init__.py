@@ -18,6 +18,7 @@ from provision.errors import (
     NotRunError,
     ProvisionError,
     RefusedError,
+    SpecError,
     UnavailableError,
     UnknownRevisionError,
     command,
@@ -108,11 +109,11 @@ class Survey:
         return self.world.reason
 
 
-def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, needs_password: bool = True) -> World:
+def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> World:
     """Read everything that can be known without a connection to the server.
 
     ``runtime`` takes the place of what the spec says; with ``moving``, what the spec says has to be where the
-    environment was made. Without ``needs_password`` neither its file is read nor its program run.
+    environment was made.
 
     Raises:
         UnavailableError: no engine answers.
@@ -122,14 +123,14 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, needs
     look = Look(os.environ, spec.home)
     name, reason = choice.choose(spec, look, wanted=runtime, moving=moving)
     try:
-        return _seen(spec, look, name, reason, needs_password=needs_password)
+        return _seen(spec, look, name, reason)
     except UnavailableError as error:
         if name != (runtime or spec.server.runtime):
             error.evidence = (*error.evidence, f"the environment {spec.name!r} was made there, and stays there")
         raise
 
 
-def _seen(spec: Spec, look: Look, name: str, reason: str, *, needs_password: bool) -> World:
+def _seen(spec: Spec, look: Look, name: str, reason: str) -> World:
     module = runtimes.load(name)
     located = module.located(spec, look)
     _check_settings(spec, located, module, look)
@@ -141,9 +142,7 @@ def _seen(spec: Spec, look: Look, name: str, reason: str, *, needs_password: boo
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),
         port=module.port(spec, look),
-        password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE)
-        if needs_password
-        else secrets.UNREAD,
+        password=secrets.of(spec),
         graphs=trees,
         rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES} if is_trusted else {},
         memo=owned.text(spec.home / desires.MEMO) if is_trusted else None,
@@ -163,7 +162,7 @@ def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, look: Look)
     if major not in parameters.MAJORS and not parameters.is_known(major) and not no_commands.is_on():
         catalogue.recall(spec, module.identity(spec, look))
     if parameters.is_known(major) and (major != before.server.major or major not in parameters.MAJORS):
-        load(spec.path, os.environ, major=major)
+        load(spec.path, os.environ, major=major, may_lack=bool(spec.missing))
 
 
 def _learn_settings(seen: World, at: Endpoint | None) -> None:
@@ -178,7 +177,7 @@ def _learn_settings(seen: World, at: Endpoint | None) -> None:
     for name in (seen.spec.server.database, MAINTENANCE):
         with suppress(LoginError):
             catalogue.ask(at, major, name)
-            load(seen.spec.path, os.environ, major=major)
+            load(seen.spec.path, os.environ, major=major, may_lack=bool(seen.spec.missing))
             return
 
 
@@ -253,12 +252,23 @@ def checked(spec: Spec, environ: Mapping[str, str]) -> bool:
 
 
 def overview(spec: Spec) -> Survey:
-    """Look at everything as far as it can be seen: what only keeps a plan from being made is told as a refusal.
+    """Look at everything as far as it can be seen: conditions that only prevent planning are reported as a refusal.
+
+    Without the password, or a variable that the spec names, what depends on it is reported as not known.
 
     Raises:
         UnavailableError: no engine answers.
-        RefusedError: the server is somebody else's.
+        RefusedError: the server is not the environment's.
     """
+    error = secrets.skip(spec)
+    unknown = [f"{each.path.name}:{each.line}: {each.message}" for each in spec.missing]
+    if error is not None and not isinstance(error, SpecError):
+        unknown.append(f"what is in the server, because the login needs the password: {error.sentence}")
+    seen = _overview(spec)
+    return replace(seen, plan=replace(seen.plan, unknown=(*seen.plan.unknown, *unknown)))
+
+
+def _overview(spec: Spec) -> Survey:
     try:
         return survey(spec)
     except RefusedError:
@@ -341,7 +351,7 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),
         port=port,
-        password=secrets.resolve(spec.server.password, spec.home / desires.SECRET_FILE),
+        password=secrets.of(spec),
         graphs={},
         rendered={},
         memo=None,
@@ -377,7 +387,7 @@ def endpoint_of(seen: World) -> Endpoint:
         ProvisionError: its generated password was lost; what was generated now would not let anybody in.
     """
     found = require_running(seen)
-    kept = seen.spec.home / desires.SECRET_FILE
+    kept = seen.spec.password_file
     if isinstance(seen.spec.server.password, PasswordGenerated) and not files.read_text(kept):
         raise ProvisionError(
             f"the generated password of {seen.spec.name!r} was lost with .provision/",
@@ -423,7 +433,7 @@ def logs(spec: Spec, *, follow: bool, tail: int | None) -> Log:
     Raises:
         UnavailableError: there is no server yet.
     """
-    site = world(spec, needs_password=False).site
+    site = world(spec).site
     found = site.logs(follow=follow, tail=tail)
     if found is None:
         raise UnavailableError(f"the environment {spec.name!r} has no server yet", next_step=command("apply"))

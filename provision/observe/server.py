@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.kinds import collation, database, foreign_settings, login, migrations, server, settings
-from provision.model import NOT_KNOWN, UNKNOWN
+from provision.model import NOT_KNOWN, UNKNOWN, UNREAD
 from provision.observe import external as foreign
 from provision.runtimes import SUPERUSER
 from provision.system import no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
+from provision.system.secrets import Password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ def look(
     }
     if at is None:
         return ({} if seen.site.is_fresh else unknown), status
-    if no_commands.is_on():
+    if at.password is UNREAD:
         return _unseen(
             seen, {**dict.fromkeys((*server.desired(spec.name), *login.desired(spec.server.user)), UNKNOWN), **unknown}
         )
@@ -128,6 +129,8 @@ def _locked_out(
         number = spec.server.max_connections or _CONNECTIONS
         raise diagnosed(error, at, is_ours=True, connections=number) from error
     if error.login is Login.REFUSED:
+        if isinstance(at.password, Password):
+            at.password.forget()
         refused = login.observe(spec.server.user, error.words)
         return {**unknown, **found, **refused}, replace(status, detail="it refuses the declared login")
     return unknown, replace(status, detail=error.words if error.login is Login.STARTING else error.login.value)

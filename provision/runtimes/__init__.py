@@ -176,6 +176,8 @@ class RuntimeModule(Protocol):
     """What the module of a runtime offers."""
 
     TEMPLATES: tuple[str, ...]
+    MOUNTS_PASSWORD: bool
+    """Whether the server reads the password from a file of the environment's directory."""
     FILES: Mapping[str, int]
     """The rendered files, in the order of ``render``: path below the environment's directory → permission bits."""
 

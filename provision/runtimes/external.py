@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TEMPLATES: tuple[str, ...] = ()
 FILES: Mapping[str, int] = {}
+MOUNTS_PASSWORD = False
 
 
 @dataclass(frozen=True, slots=True)

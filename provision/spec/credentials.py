@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Secret
-from provision.spec.model import PasswordCommand, PasswordFile, PasswordGenerated, PasswordValue
+from provision.spec.model import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
 from provision.spec.readers import boolean, identifier, path, refuse_misread
 from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar, shorten
 from provision.spec.yaml import Mapping, Scalar, Sequence
@@ -38,10 +38,10 @@ def password(node: Node, reading: Reading) -> PasswordSource:
     if isinstance(node, Sequence):
         raise Wrong(f"this is a list, and must be {forms}")
     if isinstance(node, Mapping):
-        before = len(reading.problems)
+        before = len(reading.problems) + len(reading.missing)
         values = read_table(node, PASSWORD_KEYS, reading, "`password`")
-        if len(reading.problems) > before:
-            return PasswordGenerated()
+        if len(reading.problems) + len(reading.missing) > before:
+            return PasswordGenerated()  # it is not used
         if len(values) != 1:
             raise Wrong(f"there must be one source, and there are {len(values)}", f"write {forms}")
         return next(iter(values.values()))  # type: ignore[no-any-return]
@@ -107,11 +107,14 @@ PASSWORD_KEYS = {
     "command": Key(_password_command),
     "generate": Key(_password_generated),
 }
-CREDENTIALS_KEYS = {"user": Key(user), "password": Key(password)}
+CREDENTIALS_KEYS = {"user": Key(user, identifies=True), "password": Key(password)}
 
 
 def credentials(node: Node, reading: Reading) -> MappingType[str, Any]:
     """Read the superuser's name and password."""
-    return read_table(
-        mapping(node, "`{user: postgres, password: {generate: true}}`"), CREDENTIALS_KEYS, reading, "`credentials`"
-    )
+    before = len(reading.missing)
+    login = mapping(node, "`{user: postgres, password: {generate: true}}`")
+    values = read_table(login, CREDENTIALS_KEYS, reading, "`credentials`")
+    if missing := reading.missing[before:]:
+        values["password"] = PasswordMissing(tuple(missing))
+    return values

@@ -22,8 +22,8 @@ NEVER: Final = ("container_name", "data", "initdb", "resources", "stop_timeout")
 """Keys of a server that provision makes, starts and stops."""
 
 EXTERNAL_KEYS: Final = {
-    "sslmode": Key(choice("disable", "allow", "prefer", "require", *VERIFYING)),
-    "sslrootcert": Key(existing("`sslrootcert`", directory=False)),
+    "sslmode": Key(choice("disable", "allow", "prefer", "require", *VERIFYING), identifies=True),
+    "sslrootcert": Key(existing("`sslrootcert`", directory=False), identifies=True),
     "settings_via": Key(choice("alter_system")),
 }
 

@@ -20,19 +20,27 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 
-def load(path: Path, environ: Mapping[str, str], *, major: int = 0, needs_password_file: bool = False) -> Spec:
+def load(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    major: int = 0,
+    needs_password_file: bool = False,
+    may_lack: bool = False,
+) -> Spec:
     """Return the spec in the file at ``path``, with the variables of ``environ`` put in.
 
     Nothing is read but this file, files of variables, and the presence of the files that it names. ``major`` is the
     major version of the image, for a spec that does not say it. With ``needs_password_file``, a missing password file
-    is a problem too; `plan --no-commands` and `stop` work without one.
+    is a problem too; `plan --no-commands` and `stop` work without one. With ``may_lack``, variables may be unset where
+    their values do not say which server it is: `stop` does not need the value of a setting.
 
     Raises:
         SpecError: the file is wrong; all of its problems are in the error.
         UsageError: there is no such file, or it cannot be read.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # Path.resolve() would follow links, and move relative paths
-    return read(path, _content(path), environ, major=major, needs_password_file=needs_password_file)
+    return read(path, _content(path), environ, major=major, needs_password_file=needs_password_file, may_lack=may_lack)
 
 
 def read(
@@ -42,6 +50,7 @@ def read(
     *,
     major: int = 0,
     needs_password_file: bool = False,
+    may_lack: bool = False,
 ) -> Spec:
     """Return the spec that ``content`` is, as if it stood in the file at the absolute ``path``.
 
@@ -49,14 +58,14 @@ def read(
         SpecError: it is wrong; all of its problems are in the error.
     """
     document = parse(content)
-    reading = Reading(path, document, Variables(environ, ()), HOMES, major, needs_password_file)
+    reading = Reading(path, document, Variables(environ, ()), HOMES, major, needs_password_file, may_lack)
     reading.environ = Variables(environ, env_files(document.top, reading))
     for fault in reading.document.faults:
         reading.report(fault.mark, fault.message, fault.suggestion)
     reading.faulty = {fault.mark for fault in reading.document.faults}
     found = spec(reading.document.top, reading) if reading.document.top else None
     if found is None or reading.problems:
-        raise SpecError(reading.problems)
+        raise SpecError([*reading.problems, *reading.missing])
     return found
 
 

@@ -137,6 +137,8 @@ def _tree(node: Node, reading: Reading) -> Migrations | None:
         return None
     values = read_table(entries, MIGRATIONS_KEYS, reading, "`migrations`")
     _check_together(entries, values, reading)
+    if reading.may_lack and not values.keys() >= entries.entries.keys():
+        return None  # a variable that it needs is not set, and that was reported
     place = values.pop("script_location", None)
     defaults = {
         "name": MIGRATIONS_NAME,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from provision.errors import Problem
     from provision.model import Secret
 
 SettingValue = str | int | float | bool
@@ -48,7 +49,14 @@ class PasswordGenerated:
     """Made once by provision and kept in the environment's directory, readable by its owner only."""
 
 
-PasswordSource = PasswordValue | PasswordFile | PasswordCommand | PasswordGenerated
+@dataclass(frozen=True, slots=True)
+class PasswordMissing:
+    """Not known, because a variable is not set; who needs the password reports the problem."""
+
+    problems: tuple[Problem, ...]
+
+
+PasswordSource = PasswordValue | PasswordFile | PasswordCommand | PasswordGenerated | PasswordMissing
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +181,8 @@ class Spec:
 
     ``templates_may`` names the powers that a template may give a container: see
     :mod:`provision.runtimes.docker.privileges`. ``variables`` are those that came from a file, and from which.
+    ``missing`` are the variables that are not set, in a spec that was read without them: what they fill is left out.
+    ``fetched`` keeps what was fetched for this spec, so that it is fetched once.
     """
 
     path: Path
@@ -182,6 +192,8 @@ class Spec:
     migrations: tuple[Migrations, ...]
     templates_may: tuple[str, ...] = ()
     variables: tuple[tuple[str, Path], ...] = ()
+    missing: tuple[Problem, ...] = ()
+    fetched: dict[str, Secret] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def directory(self) -> Path:
@@ -192,3 +204,8 @@ class Spec:
     def home(self) -> Path:
         """``.provision/<name>/``: rendered files, generated secrets and caches of this environment."""
         return self.directory / ".provision" / self.name
+
+    @property
+    def password_file(self) -> Path:
+        """Where a generated password is kept, and what a container mounts."""
+        return self.home / "secrets" / "postgres_password"

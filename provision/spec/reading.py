@@ -45,6 +45,10 @@ class Wrong(Exception):  # noqa: N818  # it is not an error of the program: the 
         self.at = at
 
 
+class Unset(Wrong):
+    """A variable that the node names is not set."""
+
+
 class Key(NamedTuple):
     """One key of a section: how its value is read, and the values that are only known by name."""
 
@@ -53,6 +57,8 @@ class Key(NamedTuple):
     required: bool = False
     example: str = ""
     """What to write where the key is required and missing."""
+    identifies: bool = False
+    """Whether the value says which server it is: no verb works without its variables."""
 
 
 LATER = Key(None)
@@ -71,7 +77,13 @@ class Reading:
     """The major version of the image, where its name does not say it and something else has shown it."""
     needs_password_file: bool = False
     """Whether a missing password file is a problem of the spec."""
+    may_lack: bool = False
+    """Whether variables may be unset: values that do not say which server it is are left out then."""
     problems: list[Problem] = field(default_factory=list)
+    missing: list[Problem] = field(default_factory=list)
+    """The variables that are not set and may be."""
+    identifies: bool = False
+    """Whether the value that is being read says which server it is."""
     secret: bool = False
     """Whether the value that is being read is a secret."""
     faulty: set[Mark] = field(default_factory=set)
@@ -83,14 +95,13 @@ class Reading:
     def __post_init__(self) -> None:
         self.lines = ShownLines(self.document)
 
-    def report(self, mark: Mark, message: str, suggestion: str | None = None) -> None:
-        """Add a problem at ``mark``, unless the text itself is already wrong there."""
+    def report(self, mark: Mark, message: str, suggestion: str | None = None, *, missing: bool = False) -> None:
+        """Add a problem at ``mark``, or what is ``missing``, unless the text itself is already wrong there."""
         if mark in self.faulty or self.is_full:
             return
         line = min(mark.line, len(self.document.lines))
-        self.problems.append(
-            Problem(self.path, line, mark.column, self.lines.line(line, mark.column), message, suggestion)
-        )
+        found = self.missing if missing else self.problems
+        found.append(Problem(self.path, line, mark.column, self.lines.line(line, mark.column), message, suggestion))
 
     @property
     def is_full(self) -> bool:
@@ -147,7 +158,7 @@ class Reading:
         if value is None or (value == "" and match["rest"]):
             if match["rest"]:
                 return match["default"] or ""
-            raise Wrong(f"the environment variable `{shorten(name)}` is not set", self._advice(shorten(name)))
+            raise Unset(f"the environment variable `{shorten(name)}` is not set", self._advice(shorten(name)))
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             raise Wrong(f"the variable `{shorten(name)}` is not UTF-8", f"printenv {shorten(name)} | od -c")
         return value
@@ -204,7 +215,9 @@ def read_table(node: Mapping, keys: MappingType[str, Key], reading: Reading, sec
         elif known.read is None:
             reading.report(key.mark, f"`{name}` is known, but this version does not support it yet", "remove it")
         else:
+            before, reading.identifies = reading.identifies, reading.identifies or known.identifies
             outcome = attempt(known.read, value, reading, key=name)
+            reading.identifies = before
             if outcome is not _FAILED:
                 values[name] = outcome
     for name, known in keys.items():
@@ -224,7 +237,8 @@ def attempt(read: Callable[[Node, Reading], T], node: Node, reading: Reading, *,
         return read(node, reading)
     except Wrong as wrong:
         message = f"`{key}`: {wrong.message}" if key else wrong.message
-        reading.report((wrong.at or node).mark, message, wrong.suggestion)
+        missing = isinstance(wrong, Unset) and reading.may_lack and not reading.identifies
+        reading.report((wrong.at or node).mark, message, wrong.suggestion, missing=missing)
         return _FAILED  # type: ignore[no-any-return]
     finally:
         reading.secret = before

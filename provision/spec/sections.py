@@ -63,7 +63,7 @@ def _templates_may(node: Node, reading: Reading) -> tuple[str, ...]:
 
 SPEC_KEYS = {
     "version": Key(read_version),
-    "name": Key(environment_name, required=True, example="name: shop-dev"),
+    "name": Key(environment_name, required=True, example="name: shop-dev", identifies=True),
     "server": Key(lambda node, _: node, required=True, example="server: {image: postgres:17}"),
     "env_file": Key(env_file),
     "templates": Key(_templates),
@@ -111,4 +111,5 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         migrations=tuple([replace(tree, masked=masked(reading)) for tree in values.get("migrations", ())]),
         templates_may=values.get("templates_may", ()),
         variables=tuple(sorted(reading.environ.used.items())),
+        missing=tuple(reading.missing),
     )

@@ -88,22 +88,22 @@ def database(node: Node, reading: Reading) -> str:
 
 
 SERVER_KEYS = {
-    "runtime": Key(choice("auto", "docker", "embedded", "external")),
-    "image": Key(image, required=True, example="image: postgres:17"),
-    "major": Key(major),
-    "container_name": Key(object_name),
-    "host": Key(host),
-    "port": Key(port),
+    "runtime": Key(choice("auto", "docker", "embedded", "external"), identifies=True),
+    "image": Key(image, required=True, example="image: postgres:17", identifies=True),
+    "major": Key(major, identifies=True),
+    "container_name": Key(object_name, identifies=True),
+    "host": Key(host, identifies=True),
+    "port": Key(port, identifies=True),
     "max_connections": Key(max_connections),
     "settings": Key(lambda node, _: mapping(node, "`shared_buffers: 256MB` and the like below it")),
     "credentials": Key(credentials),
-    "database": Key(database),
-    "data": Key(data),
+    "database": Key(database, identifies=True),
+    "data": Key(data, identifies=True),
     "initdb": Key(initdb),
     "resources": Key(resources),
     "ready_timeout": Key(duration),
     "stop_timeout": Key(duration),
-    "bin_dir": Key(existing("`bin_dir`", directory=True)),
+    "bin_dir": Key(existing("`bin_dir`", directory=True), identifies=True),
     **EXTERNAL_KEYS,
 }
 

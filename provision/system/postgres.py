@@ -27,6 +27,8 @@ NAME = "provision"
 UNLOGGED = "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic"
 """Options of a session whose statements are not for the server's log."""
 _CONNECT_TIMEOUT = 5
+_NO_FILE = "/nonexistent"
+"""In place of ``~/.pgpass``, which libpq reads where the password is empty."""
 _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
 _READING = "SET TRANSACTION READ ONLY; "
 _LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; "
@@ -55,7 +57,7 @@ _ANSWERS = (
     (re.compile(r"too many (clients|connections)|connection slots are reserved"), Login.FULL),
     (re.compile(r'database ".*" is not currently accepting connections'), Login.CLOSED),
     (re.compile(r'database ".*" does not exist'), Login.NO_DATABASE),
-    (re.compile(r"password authentication failed|no pg_hba.conf entry|pg_hba.conf rejects"
+    (re.compile(r"password authentication failed|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
                 r"|role \".*\" (does not exist|is not permitted)"), Login.REFUSED),
     (re.compile(r"the database system is (starting up|in recovery|shutting down|not yet accepting)"), Login.STARTING),
 )  # fmt: skip
@@ -108,6 +110,7 @@ def _open(endpoint: Endpoint, database: str | None, **parameters: Any) -> psycop
             port=endpoint.port,
             user=endpoint.user,
             password=endpoint.password.reveal(),
+            passfile=_NO_FILE,
             dbname=database or endpoint.database,
             connect_timeout=_CONNECT_TIMEOUT,
             gssencmode="disable",

@@ -1,15 +1,18 @@
 """Waiting for a server: until it answers a login over TCP from here, or until it is clear that it will not.
 
 The image's temporary server, which runs while the data is initialised, listens on a socket only, so whoever answers
-over TCP is the final one. A login that is refused is an answer too: what is wrong with it is somebody else's question.
+over TCP is the final one. It asks for a password, which is answer enough: a server that is not ready refuses before
+that, and `provision start` works without the password.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, StepFailedError
+from provision.model import UNREAD
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect
 from provision.system.waiting import attempts
@@ -30,15 +33,15 @@ def wait(
 ) -> None:
     """Wait up to ``timeout`` seconds; a server that was shut down meanwhile is not waited for.
 
-    The login is to ``database``, one that every server has: the declared one may have to be made yet. The last line of
-    the server's log is told now and then.
+    The login is to ``database``, one that every server has: the declared one may have to be made yet. ``tell`` gets the
+    last line of the server's log now and then.
 
     Raises:
         StepFailedError: the server ended by itself, or did not answer in time.
     """
-    reported = 0.0
+    reported, without_password = 0.0, replace(endpoint, password=UNREAD)
     for waited in attempts(timeout, _SHORTEST_PAUSE, longest=_LONGEST_PAUSE):
-        refused = _attempt(endpoint, database)
+        refused = _attempt(without_password, database)
         if refused is None:
             return
         last = refused
@@ -86,6 +89,7 @@ def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:
 
 
 def _attempt(endpoint: Endpoint, database: str) -> LoginError | None:
+    """Return why a server gives no answer."""
     try:
         connect(endpoint, database, read_only=True).close()
     except LoginError as error:

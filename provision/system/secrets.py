@@ -1,4 +1,4 @@
-"""Where a password comes from: a file, a program, or our own generator."""
+"""The password of a spec, fetched when something needs it: from a file, a program, or our own generator."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError
-from provision.model import Secret
+from provision.errors import ProvisionError, SpecError
+from provision.model import UNREAD, Secret
 from provision.spec.credentials import making
-from provision.spec.model import PasswordCommand, PasswordFile, PasswordValue
+from provision.spec.model import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
 from provision.system import no_commands, processes
 from provision.system.files import read_bytes
 from provision.system.owned import check, open_own
@@ -18,24 +18,80 @@ from provision.system.owned import check, open_own
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.spec.model import PasswordSource
+    from provision.spec.model import PasswordSource, Spec
 
-UNREAD = Secret("")
-"""Stands for a password that was not read; none is empty."""
 _TIMEOUT = 60
 _BYTES = 24
 
 
-def resolve(source: PasswordSource, kept: Path) -> Secret:
-    """Return the password; ``kept`` is the file in which a generated one was kept.
+def of(spec: Spec) -> Secret:
+    """Return the password of a spec; all that works on one loaded spec shares it, and so fetches it once."""
+    if no_commands.leaves_out("the password: it was not read"):
+        return UNREAD
+    return spec.fetched.setdefault("password", Password(spec.server.password, spec.password_file))
 
-    A generated password that is not kept yet is made anew; writing it there is a step of the plan.
+
+def skip(spec: Spec) -> ProvisionError | None:
+    """Go on without a password that cannot be fetched, and return why it cannot; None: it is there."""
+    try:
+        of(spec).reveal()
+    except ProvisionError as error:
+        spec.fetched["password"] = UNREAD
+        return error
+    return None
+
+
+class Password(Secret):
+    """A password that is fetched when it is revealed first; ``kept`` is the file in which a generated one was kept.
+
+    A file or a program that fails is not asked a second time in the same run.
+    """
+
+    __slots__ = ("_error", "_is_fetched_again", "_kept", "_source")
+
+    def __init__(self, source: PasswordSource, kept: Path) -> None:
+        super().__init__("")
+        self._source, self._kept = source, kept
+        self._error: ProvisionError | None = None
+        self._is_fetched_again = False
+
+    def reveal(self) -> str:
+        """Return the clear text.
+
+        A generated password is looked up each time, because another run may have kept one meanwhile. One that is not
+        kept yet is made here; writing it is a step of the plan.
+
+        Raises:
+            ProvisionError: the file is missing or empty, the program fails or prints nothing.
+            SpecError: the spec names a variable that is not set.
+        """
+        if self._error is not None:
+            raise self._error
+        if isinstance(self._source, PasswordGenerated):
+            self._text = _kept(self._kept) or self._text or secrets.token_urlsafe(_BYTES)
+            return self._text
+        try:
+            self._text = self._text or fetch(self._source).reveal()
+        except ProvisionError as error:
+            self._error = error
+            raise
+        return self._text
+
+    def forget(self) -> None:
+        """Fetch it once more when it is needed next: a server has refused it, and it may have changed meanwhile."""
+        if not self._is_fetched_again and not isinstance(self._source, PasswordGenerated):
+            self._is_fetched_again, self._text = True, ""
+
+
+def fetch(source: PasswordValue | PasswordFile | PasswordCommand | PasswordMissing) -> Secret:
+    """Return the password that a spec, a file or a program gives.
 
     Raises:
         ProvisionError: the file is missing or empty, the program fails or prints nothing.
+        SpecError: the spec names a variable that is not set.
     """
-    if no_commands.leaves_out("the password: it was not read"):
-        return UNREAD
+    if isinstance(source, PasswordMissing):
+        raise SpecError(source.problems)
     if isinstance(source, PasswordValue):
         return source.value
     if isinstance(source, PasswordFile):
@@ -43,10 +99,8 @@ def resolve(source: PasswordSource, kept: Path) -> Secret:
         if (content := read_bytes(source.path)) is None:
             raise ProvisionError(f"{where} does not exist", next_step=making(source.path))
         return _first_line(_decoded(content, where), where)
-    if isinstance(source, PasswordCommand):
-        where = f"the program {source.argv[0]!r}"
-        return _first_line(_decoded(_output(source), where), where)
-    return Secret(_kept(kept) or secrets.token_urlsafe(_BYTES))
+    where = f"the program {source.argv[0]!r}"
+    return _first_line(_decoded(_output(source), where), where)
 
 
 def _kept(path: Path) -> str | None:

@@ -64,7 +64,7 @@ def kept(tmp_path: Path) -> Path:
 
 
 def test_a_generated_password_is_read_where_it_is_ours(tmp_path: Path) -> None:
-    assert secrets.resolve(PasswordGenerated(), kept(tmp_path)).reveal() == "planted\n"
+    assert secrets.Password(PasswordGenerated(), kept(tmp_path)).reveal() == "planted\n"
 
 
 @pytest.mark.parametrize("whose", ["link", "file", "directory"])
@@ -76,7 +76,7 @@ def test_a_planted_password_is_refused(tmp_path: Path, whose: str) -> None:
     else:
         os.chown(path if whose == "file" else path.parent, NOBODY, -1)
     with pytest.raises(RefusedError, match=r"is a symbolic link|belongs to the user"):
-        secrets.resolve(PasswordGenerated(), path)
+        secrets.Password(PasswordGenerated(), path).reveal()
 
 
 def test_a_file_of_ours_is_believed(tmp_path: Path) -> None:

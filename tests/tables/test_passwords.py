@@ -8,7 +8,7 @@ import pytest
 
 from provision.errors import ProvisionError
 from provision.spec.model import PasswordCommand, PasswordFile
-from provision.system.secrets import resolve
+from provision.system.secrets import Password
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_password_is_read(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_bytes(WRITTEN[kind])
     for source in (PasswordFile(file), PasswordCommand(("cat", str(file)), tmp_path)):
-        assert resolve(source, tmp_path / "kept").reveal() == PASSWORD
+        assert Password(source, tmp_path / "kept").reveal() == PASSWORD
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -43,5 +43,5 @@ def test_a_file_without_a_password_is_named(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_bytes(REFUSED[kind])
     with pytest.raises(ProvisionError, match=r"the password file .*/password holds no") as refused:
-        resolve(PasswordFile(file), tmp_path / "kept")
+        Password(PasswordFile(file), tmp_path / "kept").reveal()
     assert "s3cret" not in str(refused.value)

@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
     from provision.system.look import Look
 
-__all__ = ["FILES", "TEMPLATES", "available", "examine", "identity", "located", "made", "port", "render", "upgrades"]
+__all__ = [
+    "FILES",
+    "MOUNTS_PASSWORD",
+    "TEMPLATES",
+    "available",
+    "examine",
+    "identity",
+    "located",
+    "made",
+    "port",
+    "render",
+    "upgrades",
+]
 
 COMPOSE = "docker-compose.yml"
 ENGINE = "engine"
@@ -31,6 +43,7 @@ ENGINE = "engine"
 CONFIG = "config/postgresql.conf"
 SERVER = "config/postgres"
 FILES = {COMPOSE: 0o644, CONFIG: 0o644, SERVER: 0o755}
+MOUNTS_PASSWORD = True
 TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2", "postgres.sh.j2")
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILES",
+    "MOUNTS_PASSWORD",
     "TEMPLATES",
     "EmbeddedSite",
     "available",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 FILES = {CONFIG: 0o644}
+MOUNTS_PASSWORD = False
 TEMPLATES = ("postgresql.conf.j2",)
 _OF_THE_IMAGE = "/etc/postgresql/"
 
