@@ -37,16 +37,24 @@ class Watch:
 
 
 def postmasters() -> list[tuple[int, int]]:
-    """Return the data directory of each server that runs now."""
-    found = []
-    for process in _PROC.glob("[0-9]*"):
-        with suppress(OSError):
-            if _name(process) != "postgres" or _name(_PROC / _parent(process)) == "postgres":
-                continue
-            if not any(each in _NO_SERVER for each in (process / "cmdline").read_bytes().split(b"\0")):
-                directory = (process / "cwd").stat()
-                found.append((directory.st_dev, directory.st_ino))
-    return found
+    """Return the data directory of each server that runs now.
+
+    A scan takes a while, in which one server may end and the next one start, as in an image's first start. Those that
+    still run when the scan has ended all ran at that moment.
+    """
+    seen = {process: place for process in _PROC.glob("[0-9]*") if (place := _data(process)) is not None}
+    return [place for process, place in seen.items() if _data(process) == place]
+
+
+def _data(process: Path) -> tuple[int, int] | None:
+    """Return the data directory of a process that is a server."""
+    with suppress(OSError):
+        if _name(process) != "postgres" or _name(_PROC / _parent(process)) == "postgres":
+            return None
+        if not any(each in _NO_SERVER for each in (process / "cmdline").read_bytes().split(b"\0")):
+            directory = (process / "cwd").stat()
+            return directory.st_dev, directory.st_ino
+    return None
 
 
 def _name(process: Path) -> str:
