@@ -34,7 +34,8 @@ quickstart: venv ## Start a configured, migrated PostgreSQL from specs/quickstar
 test: venv ## Run every test that this machine can run
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-long: venv ## Run what takes minutes: many rounds, and the newest Docker and Podman of Debian in a cache (root)
+test-long: venv ## Run what takes minutes: laws on many examples, many rounds, the newest Docker and Podman of Debian (root)
+	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile long $(ARGS) tests/laws tests/tables/test_templates.py
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 test-pythons: venv ## Run the quick part of the suite on every other Python from 3.11 on that this machine has

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the package `support`: import mode importlib adds nothing
+import support.law  # noqa: F401  # its profile has to be there when the command line is read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Tell the seed, so that a failure can be had again."""
+    """Show the seed, so that a failure can be repeated."""
     return (
         f"chaos: --chaos-moments {config.getoption('--chaos-moments')} --chaos-seed {config.getoption('--chaos-seed')}"
     )

@@ -6,11 +6,11 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any
 
-import hypothesis
 import jinja2  # noqa: F401  # each rendering is a copy of this process, and finds it there
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from support.law import law
 
 from provision.cli import run
 
@@ -88,7 +88,7 @@ def test_no_spec_ends_in_a_traceback_or_a_container(
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
-    @hypothesis.settings(max_examples=300, deadline=None)
+    @law(75)
     @given(mutated(), st.sampled_from(["plan", "apply", "apply --check", "validate", "render --stdout"]))
     def never(text: str, words: str) -> None:
         (tmp_path / "spec.yml").write_text(text, encoding="utf-8", errors="surrogatepass")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fake import World
+from support.law import law
 
 from provision.errors import RefusedError
 from provision.model import UNKNOWN, Action, Secret
@@ -51,7 +51,6 @@ servers = st.fixed_dictionaries(
 )  # fmt: skip
 passwords = st.sampled_from(["first s3cr3t", "second s3cr3t $'\\"])
 faults = st.sampled_from(["none", "exited", "paused", "removed", "files lost", "restarting"])
-law = hypothesis.settings(max_examples=60, deadline=None)
 
 
 def spec(server: dict[str, Any]) -> Spec:
@@ -75,7 +74,7 @@ def damage(world: World, before: Spec, fault: str) -> None:
         world.become(before, fault)
 
 
-@law
+@law(20)
 @given(st.lists(st.tuples(servers, passwords, faults), min_size=1, max_size=3), st.booleans(), st.booleans())
 def test_apply_leaves_nothing_to_do(
     history: list[tuple[dict[str, Any], str, str]], local: bool, podman: bool  # noqa: FBT001
@@ -95,7 +94,7 @@ def test_apply_leaves_nothing_to_do(
         damage(world, declared, fault)
 
 
-@law
+@law(20)
 @given(servers, servers, passwords, faults, st.booleans())
 def test_a_plan_says_why_and_tells_no_secret(
     before: dict[str, Any], after: dict[str, Any], word: str, fault: str, local: bool  # noqa: FBT001
@@ -118,7 +117,7 @@ def test_a_plan_says_why_and_tells_no_secret(
         assert known or step.action in (Action.CREATE, Action.START, Action.UPDATE), step.address
 
 
-@law
+@law(20)
 @given(servers, servers)
 def test_data_is_destroyed_only_where_it_was_in_memory(before: dict[str, Any], after: dict[str, Any]) -> None:
     world = World(SHIPPED)

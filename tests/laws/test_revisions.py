@@ -13,8 +13,9 @@ import pytest
 from alembic.runtime.migration import HeadMaintainer, RevisionStep
 from alembic.script.revision import RangeNotAncestorError, RevisionMap
 from alembic.script.revision import Revision as AlembicRevision
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.law import law
 
 from provision.alembic.tree import Graph, Revision, moves
 from provision.errors import MigrationsError
@@ -121,7 +122,7 @@ def _upgrade(graph_map: RevisionMap, target: tuple[str, ...], rows: tuple[str, .
 
 
 @given(trees())
-@settings(max_examples=300)
+@law(75)
 def test_heads_are_alembics(tree: list[Revision]) -> None:
     graph, theirs = Graph(tree), alembic_map(tree)
     assert sorted(graph.heads) == sorted(theirs.heads)
@@ -129,7 +130,7 @@ def test_heads_are_alembics(tree: list[Revision]) -> None:
 
 
 @given(trees(dependencies=1), st.data())
-@settings(max_examples=400)
+@law(100)
 def test_an_upgrade_runs_the_same_revisions_in_the_same_order_and_leaves_the_same_rows(
     tree: list[Revision], data: st.DataObject
 ) -> None:
@@ -145,7 +146,7 @@ def test_an_upgrade_runs_the_same_revisions_in_the_same_order_and_leaves_the_sam
 
 
 @given(trees(dependencies=3), st.data())
-@settings(max_examples=300)
+@law(75)
 def test_what_runs_is_complete_and_nothing_runs_before_what_it_needs(tree: list[Revision], data: st.DataObject) -> None:
     """With several dependencies Alembic's order depends on its hash seed, so only the law itself can be tested."""
     graph, theirs = Graph(tree), alembic_map(tree)
@@ -160,7 +161,7 @@ def test_what_runs_is_complete_and_nothing_runs_before_what_it_needs(tree: list[
 
 
 @given(trees(dependencies=1))
-@settings(max_examples=300)
+@law(75)
 def test_a_downgrade_to_base_is_alembics(tree: list[Revision]) -> None:
     graph, theirs = Graph(tree), alembic_map(tree)
     rows = graph.resolve("heads")
@@ -171,7 +172,7 @@ def test_a_downgrade_to_base_is_alembics(tree: list[Revision]) -> None:
 
 
 @given(trees(dependencies=1), st.data())
-@settings(max_examples=300)
+@law(75)
 def test_a_downgrade_leaves_exactly_the_target(tree: list[Revision], data: st.DataObject) -> None:
     graph, theirs = Graph(tree), alembic_map(tree)
     rows = graph.resolve("heads")
@@ -182,7 +183,7 @@ def test_a_downgrade_leaves_exactly_the_target(tree: list[Revision], data: st.Da
 
 
 @given(trees(dependencies=1), st.data())
-@settings(max_examples=400)
+@law(100)
 def test_a_downgrade_that_was_typed_undoes_what_alembics_does(tree: list[Revision], data: st.DataObject) -> None:
     graph, theirs = Graph(tree), alembic_map(tree)
     names = [each.id for each in tree]
@@ -200,7 +201,7 @@ def test_a_downgrade_that_was_typed_undoes_what_alembics_does(tree: list[Revisio
 
 
 @given(trees(), st.data())
-@settings(max_examples=200)
+@law(50)
 def test_a_stamp_holds_what_was_asked_for_and_no_row_that_another_includes(
     tree: list[Revision], data: st.DataObject
 ) -> None:
@@ -217,7 +218,7 @@ def test_a_stamp_holds_what_was_asked_for_and_no_row_that_another_includes(
 
 
 @given(trees())
-@settings(max_examples=100)
+@law(40)
 def test_at_the_target_there_is_nothing_to_do(tree: list[Revision]) -> None:
     graph = Graph(tree)
     rows = graph.resolve("heads")

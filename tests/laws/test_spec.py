@@ -6,8 +6,9 @@ import traceback
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.law import law
 
 from provision.errors import SpecError, UsageError
 from provision.spec.load import load, read
@@ -118,19 +119,19 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=600, deadline=None)
+@law(150)
 @given(mutated())
 def test_a_mutated_spec_is_a_spec_or_has_problems(text: str) -> None:
     judge(text.encode("utf-8", errors="surrogatepass"))
 
 
-@settings(max_examples=300, deadline=None)
+@law(75)
 @given(st.binary(max_size=200))
 def test_any_bytes_have_problems(content: bytes) -> None:
     judge(content)
 
 
-@settings(max_examples=300, deadline=None)
+@law(75)
 @given(st.lists(st.sampled_from([*PIECES, "a", "server", "name", "password", "\n  "]), max_size=30).map("".join))
 def test_any_yaml_has_problems(text: str) -> None:
     judge(text.encode())
@@ -149,7 +150,7 @@ VALUES = st.recursive(
 LINES = [line for line in VALID.splitlines() if ":" in line and not line.startswith("#")]
 
 
-@settings(max_examples=400, deadline=None)
+@law(100)
 @given(st.sampled_from(LINES), VALUES)
 def test_any_value_of_any_key_is_judged(line: str, value: str) -> None:
     text = VALID.replace(line, f"{line[: line.index(':')]}: {value}")
@@ -169,7 +170,7 @@ def test_a_password_comes_through_as_it_is_and_stays_secret(password: str) -> No
     assert repr(spec) == repr(read(TABLE / "some.yml", content, {"PW": "another"}))
 
 
-@settings(max_examples=300, deadline=None)
+@law(75)
 @given(
     st.sampled_from([line for line in LINES if "password" not in line]),
     st.sampled_from(["pasword", "passwd", "PASSWORD", "db_password", "secret", "password"]),

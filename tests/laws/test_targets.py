@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.script.revision import Revision as AlembicRevision
 from alembic.script.revision import RevisionError, RevisionMap
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.law import law
 
 from provision.alembic.tree import Graph, Revision
 from provision.errors import MigrationsError
@@ -83,7 +84,7 @@ def targets(draw: st.DrawFn, names: Sequence[str]) -> str:
 
 
 @given(trees(), st.data())
-@settings(max_examples=500, deadline=None)
+@law(125)
 def test_a_target_is_alembics(tree: list[Revision], data: st.DataObject) -> None:
     graph = Graph(tree)
     target = data.draw(targets([each.id for each in tree]))

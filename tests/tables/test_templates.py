@@ -8,8 +8,9 @@ from typing import Any
 import jinja2  # noqa: F401  # each rendering is a copy of this process, and finds it there
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.law import law
 
 from provision.cli import run
 from provision.errors import ProvisionError
@@ -173,7 +174,7 @@ def compose_files(draw: st.DrawFn) -> str:
     return str(yaml.dump(document, allow_unicode=True))
 
 
-@settings(max_examples=300, deadline=None)
+@law(75)
 @given(compose_files())
 def test_a_compose_file_is_read_or_refused(text: str) -> None:
     try:
