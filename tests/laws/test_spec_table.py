@@ -20,7 +20,7 @@ from provision.spec.load import load
 DIRECTORY = Path(__file__).parent.parent / "tables" / "spec"
 SECRET = "s3cret-of-the-environment"
 ENVIRON = {
-    "HOME": "/home/somebody",
+    "HOME": "/home/me",
     "SHOP_PASSWORD": SECRET,
     "PORT": "not-a-port",
     "TIMEOUT": "1 fortnight",
