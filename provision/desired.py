@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from provision import __version__, rendering, runtimes
@@ -37,8 +38,9 @@ MEMO = "cache/rendered.json"
 class Inputs:
     """What a spec refers to outside itself, read from the world before anything is decided.
 
-    ``templates`` maps names to texts, ``graphs`` the names of the migrations to their revisions; ``rendered`` is what
-    the last run rendered (relative path → text) and ``memo`` from what, so that the same need not be rendered again.
+    ``templates`` maps names to texts, ``graphs`` the names of the migrations to their revisions. ``rendered`` are the
+    texts that the last run rendered, by the file's name, and ``memo`` tells from what, so that the same is not rendered
+    again.
     """
 
     runtime: str
@@ -50,11 +52,11 @@ class Inputs:
     memo: str | None
 
 
-def files(spec: Spec, inputs: Inputs, limited: Limited) -> tuple[WriteFile, ...]:
-    """Return every file of the environment's directory: what the runtime renders first, then the password.
+def files(spec: Spec, inputs: Inputs, limited: Limited) -> dict[str, WriteFile]:
+    """Return every file of the environment's directory by name: what the runtime renders first, then the password.
 
-    The password is written where it was generated, and where the runtime mounts it.
-    Templates are rendered within ``limited``, for they may be anybody's.
+    The password is written where it was generated, and where the runtime mounts it. Templates are rendered within
+    ``limited``, because a stranger may have written them.
 
     Raises:
         ProvisionError: a template is wrong.
@@ -62,26 +64,18 @@ def files(spec: Spec, inputs: Inputs, limited: Limited) -> tuple[WriteFile, ...]
     module, texts = runtimes.load(inputs.runtime), inputs.rendered
     is_last = spec.missing and texts.keys() >= module.FILES.keys() and all(texts.values())
     if not is_last and inputs.memo != memo(spec, inputs, texts):
-        home = spec.home
-
-        def render() -> dict[str, str]:
-            made = module.render(spec, inputs.templates, inputs.port)
-            return {str(each.path.relative_to(home)): str(each.content) for each in made}
-
         advice = "correct your templates, then: " + command("render")
-        texts = limited(render, what="the templates", next_step=advice) if module.TEMPLATES else {}
-    rendered = tuple(WriteFile(spec.home / name, text, module.FILES[name]) for name, text in texts.items())
-    is_kept = module.MOUNTS_PASSWORD or isinstance(spec.server.password, PasswordGenerated)
-    secret = (WriteFile(spec.password_file, inputs.password, 0o600),) if rendered and is_kept else ()
-    return (
-        *rendered,
-        *secret,
-        WriteFile(spec.home / ".gitignore", "*\n"),
-    )
+        work = partial(module.render, spec, inputs.templates, inputs.port)
+        texts = limited(work, what="the templates", next_step=advice) if module.TEMPLATES else {}
+    places = module.FILES
+    found = {name: WriteFile(spec.home / places[name][0], text, places[name][1]) for name, text in texts.items()}
+    if found and (module.MOUNTS_PASSWORD or isinstance(spec.server.password, PasswordGenerated)):
+        found["password"] = WriteFile(spec.password_file, inputs.password, 0o600)
+    return {**found, "gitignore": WriteFile(spec.home / ".gitignore", "*\n")}
 
 
 def memo(spec: Spec, inputs: Inputs, rendered: Mapping[str, str]) -> str:
-    """Return the note that ties rendered texts (relative path → text) to what they were rendered from."""
+    """Return the note that ties rendered texts to what they were rendered from."""
     outputs = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in rendered.items()}
     return json.dumps({"inputs": _digest(spec, inputs), "outputs": outputs}, indent=1) + "\n"
 
@@ -120,7 +114,7 @@ def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
         return normalise(known[name], value) if name in known else value
 
     if configuration is None:
-        return foreign_settings.desired(rendering.declared(spec), normalised)
+        return foreign_settings.desired({name: str(value) for name, value in spec.server.settings.items()}, normalised)
     try:
         raw = grammar.parse(configuration)
         named = {canonical_name(spec.server.major, name): value for name, value in raw.items()}
@@ -134,11 +128,11 @@ def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
         ) from error
 
 
-def of_files(spec: Spec, rendered: tuple[WriteFile, ...]) -> dict[Address, State]:
+def of_files(spec: Spec, written: Mapping[str, WriteFile]) -> dict[Address, State]:
     """Return the files as states, but for a password that was not read."""
-    return file.desired(known(rendered), spec.home)
+    return file.desired(known(written), spec.home)
 
 
-def known(rendered: tuple[WriteFile, ...]) -> tuple[WriteFile, ...]:
+def known(written: Mapping[str, WriteFile]) -> tuple[WriteFile, ...]:
     """Return the files without that of a password that was not read."""
-    return tuple(each for each in rendered if each.content is not UNREAD)
+    return tuple(each for each in written.values() if each.content is not UNREAD)

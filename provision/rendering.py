@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.errors import ProvisionError, command
 from provision.kinds.configuration import quote as quote_setting
-from provision.spec.model import Ephemeral
+from provision.spec.model import Ephemeral, PasswordGenerated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,26 +33,31 @@ _LIKE_INITDB = {
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
+def values(spec: Spec, port: int) -> dict[str, object]:
+    """Return what the templates of every runtime can name."""
+    server = {
+        **_data(replace(spec.server, password=PasswordGenerated())),
+        "max_connections": spec.server.max_connections,
+    }
+    return {
+        "name": spec.name,
+        "directory": str(spec.directory),
+        "server": server,
+        "port": port,
+        "settings": settings(spec),
+        "ephemeral": isinstance(spec.server.data, Ephemeral),
+    }
+
+
 def settings(spec: Spec) -> dict[str, object]:
     """Return the settings that the configuration file gets: what initdb would set, and on top what the spec says."""
-    server = spec.server
-    merged: dict[str, object] = dict(_LIKE_INITDB)
-    if isinstance(server.data, Ephemeral):
-        merged |= _NOT_DURABLE
-    merged |= {name.lower(): value for name, value in declared(spec).items()}
-    return merged
+    not_durable = _NOT_DURABLE if isinstance(spec.server.data, Ephemeral) else {}
+    return {**_LIKE_INITDB, **not_durable, **{name.lower(): value for name, value in spec.server.settings.items()}}
 
 
 def assumed(spec: Spec) -> frozenset[str]:
-    """Return the settings that nobody has declared and the file sets as initdb would, in lower case."""
+    """Return the settings, in lower case, that the spec does not have and the file sets as initdb would."""
     return frozenset(_LIKE_INITDB) - {name.lower() for name in spec.server.settings}
-
-
-def declared(spec: Spec) -> dict[str, str]:
-    """Return the settings that the spec says itself, under the names that ``pg_settings`` has."""
-    server = spec.server
-    number = {} if server.max_connections is None else {"max_connections": str(server.max_connections)}
-    return {**number, **{name: str(value) for name, value in server.settings.items()}}
 
 
 def render_template(name: str, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:
@@ -96,7 +101,7 @@ def _joined(parts: Iterable[str]) -> str:
             raise ValueError(message)
         found.append(part)
     text = "".join(found)
-    text.encode()  # what is no text at all, such as half of a surrogate pair, can be written nowhere
+    text.encode()  # half of a surrogate pair is an error here: it cannot be written to a file
     return text
 
 

@@ -299,7 +299,7 @@ def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | 
 
     It is kept from run to run: after a ``kill -9`` what stands in its place may be the one that does not work.
     """
-    wanted = next((each for each in world.files if _is_configuration(each.path.name)), None)
+    wanted = world.files.get("configuration")
     if wanted is None:
         return None, None
     new = file.File(wanted.path, wanted.content, wanted.mode)
@@ -308,10 +308,6 @@ def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | 
         return file.File(wanted.path, text, wanted.mode), new
     step = next((each for each in plan.steps if each.after == new), None)
     return (step.before if step is not None and isinstance(step.before, file.File) else None), new
-
-
-def _is_configuration(name: str) -> bool:
-    return name.endswith(".conf")
 
 
 def _as_before(effect: Effect, old: file.File, new: file.File) -> Effect:
@@ -354,7 +350,7 @@ def remember(world: World, *, proved: bool = False) -> None:
     ``proved``: the server was started with, or has read, all of the configuration.
     """
     remember_engine(world)
-    texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.spec.home / name))}
+    texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.files[name].path))}
     memo = desires.memo(world.spec, world.inputs, texts)
     if memo != world.inputs.memo:
         filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
@@ -366,7 +362,7 @@ def remember(world: World, *, proved: bool = False) -> None:
     name, path = world.spec.server.user, world.spec.home / SUPERUSER
     if world.site.is_ours and owned.text(path) != name:
         filesystem.write_atomically(path, name, 0o644)
-    wanted = next((each for each in world.files if _is_configuration(each.path.name)), None)
+    wanted = world.files.get("configuration")
     if proved and wanted is not None and owned.text(world.spec.home / GOOD) != wanted.content:
         filesystem.write_atomically(world.spec.home / GOOD, str(wanted.content), wanted.mode)
 

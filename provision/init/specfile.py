@@ -165,11 +165,7 @@ def _settings(
     directory: Directory, image: str, service: Service | None, remarks: list[str]
 ) -> Iterable[tuple[str, str]]:
     for key, value in service.settings if service else ():
-        where = (
-            f"max_connections: {_flow(value)}"
-            if key == "max_connections"
-            else f"settings: {{{_flow(key)}: {_flow(value)}}}"
-        )
+        where = f"settings: {{{_flow(key)}: {_flow(value)}}}"
         wrong = _wrong(directory, f"name: probe\nserver: {{image: {_flow(image)}, {where}}}", directory.environ)
         if wrong and service:
             advice = f" ({wrong[0].suggestion})" if wrong[0].suggestion else ""

@@ -63,7 +63,7 @@ class World:
     look: Look
     inputs: Inputs
     trees: Trees
-    files: tuple[WriteFile, ...]
+    files: Mapping[str, WriteFile]
     site: Site
 
     @property
@@ -144,7 +144,9 @@ def _seen(spec: Spec, look: Look, name: str, reason: str) -> World:
         port=module.port(spec, look),
         password=secrets.of(spec),
         graphs=trees,
-        rendered={each: files.read_text(spec.home / each) or "" for each in module.FILES} if is_trusted else {},
+        rendered={name: files.read_text(spec.home / path) or "" for name, (path, _) in module.FILES.items()}
+        if is_trusted
+        else {},
         memo=owned.text(spec.home / desires.MEMO) if is_trusted else None,
     )
     written = desires.files(spec, inputs, limited)
@@ -285,7 +287,7 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
     spec = replace(spec, migrations=tuple(each for each in spec.migrations if each.name not in unread))
     at = seen.site.endpoint(seen.inputs.password)
     _learn_settings(seen, at)
-    configuration = next((str(each.content) for each in seen.files if each.path.name == "postgresql.conf"), None)
+    configuration = str(seen.files["configuration"].content) if "configuration" in seen.files else None
     wanted = {
         **desires.of_files(spec, seen.files),
         **seen.site.desired,

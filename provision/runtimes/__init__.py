@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from provision.errors import RefusedError
@@ -178,8 +178,8 @@ class RuntimeModule(Protocol):
     TEMPLATES: tuple[str, ...]
     MOUNTS_PASSWORD: bool
     """Whether the server reads the password from a file of the environment's directory."""
-    FILES: Mapping[str, int]
-    """The rendered files, in the order of ``render``: path below the environment's directory → permission bits."""
+    FILES: Mapping[str, tuple[str, int]]
+    """The rendered files by name (``configuration``): the path below the environment's directory, permission bits."""
 
     def made(self, spec: Spec, look: Look, *, surely: bool = False) -> str | None:
         """Return where the environment was made in this runtime, in words, or None where it was not.
@@ -204,10 +204,10 @@ class RuntimeModule(Protocol):
     def identity(self, spec: Spec, look: Look) -> str:
         """Return what tells one build of the server's programs from another; empty where that is not known."""
 
-    def render(self, spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
-        """Render the templates; ``texts`` maps a template's name to its text."""
+    def render(self, spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
+        """Return the text of each of :data:`FILES`; ``texts`` maps a template's name to its text."""
 
-    def examine(self, spec: Spec, files: Sequence[WriteFile], look: Look) -> Site:
+    def examine(self, spec: Spec, files: Mapping[str, WriteFile], look: Look) -> Site:
         """Look at everything outside the server."""
 
     def upgrades(self, site: Any) -> Upgrader:

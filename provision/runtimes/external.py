@@ -18,7 +18,7 @@ from provision.runtimes import Trouble
 from provision.spec.model import PasswordGenerated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from provision.model import Effect, Secret, Unknown
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from provision.system.look import Look
 
 TEMPLATES: tuple[str, ...] = ()
-FILES: Mapping[str, int] = {}
+FILES: Mapping[str, tuple[str, int]] = {}
 MOUNTS_PASSWORD = False
 
 
@@ -77,13 +77,13 @@ def identity(spec: Spec, look: Look) -> str:
     return ""
 
 
-def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
+def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
     """Return nothing: its configuration is its operator's."""
     del spec, texts, port
-    return ()
+    return {}
 
 
-def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> ExternalSite:
+def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> ExternalSite:
     """Return the site; there is nothing to look at from outside.
 
     Raises:

@@ -14,7 +14,7 @@ from provision.model.effects import CompareOutput, HoldWrites, RunProgram
 from provision.runtimes.copying import Copying, passfile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from provision.model import Effect, Secret
@@ -88,7 +88,7 @@ class Upgrader(Protocol):
     def target(self) -> Spec:
         """Return the spec with its data where the copy will be."""
 
-    def upgrade(self, files: Sequence[WriteFile], old: Old, password: Secret) -> Upgrade:
+    def upgrade(self, files: Mapping[str, WriteFile], old: Old, password: Secret) -> Upgrade:
         """Return the upgrade; ``files`` are those of the new version."""
 
     def finish(self) -> tuple[Step, ...]:

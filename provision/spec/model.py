@@ -118,7 +118,6 @@ class Server:
     container_name: str
     host: str
     port: int | None
-    max_connections: int | None
     settings: Mapping[str, SettingValue]
     user: str
     password: PasswordSource
@@ -133,6 +132,12 @@ class Server:
     bin_dir: Path | None = None
     initdb: tuple[Path, ...] = ()
     layout: Layout | None = None
+
+    @property
+    def max_connections(self) -> int | None:
+        """The number of connections, where the spec gives it as digits."""
+        text = str(self.settings.get("max_connections", ""))
+        return int(text) if text.isdigit() else None
 
 
 @dataclass(frozen=True, slots=True)

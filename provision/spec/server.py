@@ -11,9 +11,10 @@ from provision.spec.external import EXTERNAL_KEYS, SSLMODE, check
 from provision.spec.image import image, major
 from provision.spec.initdb import initdb
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Resources, Server, Volume
+from provision.spec.parameters import MAJORS
 from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, name, path, port, size
 from provision.spec.reading import Key, Wrong, mapping, read_table
-from provision.spec.settings import check_max_connections, max_connections, read_settings
+from provision.spec.settings import read_settings
 
 if TYPE_CHECKING:
     from provision.spec.model import Data
@@ -94,7 +95,7 @@ SERVER_KEYS = {
     "container_name": Key(object_name, identifies=True),
     "host": Key(host, identifies=True),
     "port": Key(port, identifies=True),
-    "max_connections": Key(max_connections),
+    "max_connections": Key(lambda node, _: node),
     "settings": Key(lambda node, _: mapping(node, "`shared_buffers: 256MB` and the like below it")),
     "credentials": Key(credentials),
     "database": Key(database, identifies=True),
@@ -116,10 +117,10 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
     reference, said = values.get("image", ("", 0))
     number = values.get("major") or said or reading.major
     login = values.get("credentials", {})
-    declared = values.get("settings")
-    connections = values.get("max_connections")
+    # `max_connections` beside `settings` is one of them: it is the setting that most people look for.
+    declared = [entries.entries["max_connections"]] if "max_connections" in values else []
     if reference:
-        check_max_connections(connections, declared, number, reading)
+        declared += values["settings"].entries.values() if "settings" in values else []
     return Server(
         image=reference,
         major=number,
@@ -127,8 +128,7 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         container_name=values.get("container_name", environment),
         host=values.get("host", "127.0.0.1"),
         port=values.get("port", DEFAULT_PORT),
-        max_connections=connections.value if connections else None,
-        settings=read_settings(declared, number, reading) if declared and reference else {},
+        settings=read_settings(declared, number if reference else MAJORS[-1], reading),
         user=login.get("user", "postgres"),
         password=login.get("password", PasswordGenerated()),
         database=values.get("database", login.get("user", "postgres")),

@@ -1,13 +1,13 @@
-"""The section ``server.settings``, and ``max_connections`` beside it: PostgreSQL's parameters as the spec gives them.
+"""The section ``server.settings``: PostgreSQL's parameters as the spec gives them.
 
 A value is kept as the text that was written (``on`` stays ``on``, ``256MB`` stays ``256MB``); whether two texts mean
-the same is the business of :mod:`provision.spec.parameters`.
+the same is decided in :mod:`provision.spec.parameters`.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from provision.spec.masking import is_secret_key, may_hold_secret
 from provision.spec.parameters import canonical_name, check, check_name
@@ -15,10 +15,10 @@ from provision.spec.reading import Wrong, attempt, failed, scalar, shorten
 from provision.spec.yaml import Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping as MappingType
+    from collections.abc import Iterable
 
     from provision.spec.reading import Reading
-    from provision.spec.yaml import Mapping, Node, Scalar
+    from provision.spec.yaml import Node, Scalar
 
 # What provision sets itself, and the key that says it.
 OWNED = {
@@ -38,41 +38,14 @@ _ELSEWHERE = (
 )
 
 
-class Numbered(NamedTuple):
-    """The key ``max_connections``: its value, and where it stands."""
-
-    value: int
-    node: Scalar
-
-
-def max_connections(node: Node, reading: Reading) -> Numbered:
-    """Read the number of connections; whether it is in range is checked once the major version is known."""
-    found = scalar(node, "a number of connections")
-    value = reading.text(found)
-    if not (value.isascii() and value.isdigit() and len(value) <= 9):  # noqa: PLR2004  # more than the largest anyway
-        raise Wrong(f"{reading.show(found)} is not a number of connections", "write a whole number, like `200`")
-    return Numbered(int(value), found)
-
-
-def check_max_connections(number: Numbered | None, declared: Mapping | None, major: int, reading: Reading) -> None:
-    """Report a number that is out of range, and one that ``settings`` gives a second time."""
-    if number is None:
-        return
-    if wrong := check(major, "max_connections", str(number.value), shown=reading.show(number.node)):
-        reading.report(number.node.mark, f"`max_connections`: {wrong.message}", wrong.suggestion)
-    for name, (key, _) in (declared.entries if declared else {}).items():
-        if name.casefold() == "max_connections":
-            reading.report(key.mark, "`max_connections` is given twice", "keep the key `server.max_connections`")
-
-
-def read_settings(declared: Mapping, major: int, reading: Reading) -> MappingType[str, str]:
+def read_settings(declared: Iterable[tuple[Scalar, Node]], major: int, reading: Reading) -> dict[str, str]:
     """Return the settings that are right, under the names that ``pg_settings`` has; report the others."""
     settings: dict[str, str] = {}
     first: dict[str, Scalar] = {}
-    for written, (key, node) in declared.entries.items():
+    for key, node in declared:
         if reading.is_full:
             break
-        name = canonical_name(major, written)
+        name = canonical_name(major, key.text)
         if name in first:
             line = first[name].mark.line
             reading.report(key.mark, f"the same setting as in line {line}; case does not matter", "keep one of the two")
@@ -84,7 +57,7 @@ def read_settings(declared: Mapping, major: int, reading: Reading) -> MappingTyp
         if wrong := check_name(major, name):
             reading.report(key.mark, wrong.message, wrong.suggestion)
             continue
-        value = attempt(partial(_value, name=name, major=major), node, reading, key=written)
+        value = attempt(partial(_value, name=name, major=major), node, reading, key=key.text)
         if not failed(value):
             settings[name] = value
     return settings

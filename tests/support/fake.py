@@ -138,7 +138,7 @@ class World:
         inputs = desires.Inputs("docker", self._templates, module.port(spec, self), password, {}, {}, None)
         files = desires.files(spec, inputs, lambda work, **_: work())
         site = module.examine(spec, files, self)
-        conf = next(str(each.content) for each in files if each.path == spec.home / CONF)
+        conf = str(files["configuration"].content)
         wanted = {**desires.of_files(spec, files), **site.desired, **desires.inside(spec, inputs, conf)}
         found = {**file.observe(wanted, self.text, lambda path: self.files[path][1]), **site.observed}
         return planner.plan(spec, inputs, site, wanted, {**found, **self._inside(spec, password, wanted)})

@@ -10,14 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
-from provision.model.effects import WriteFile
 from provision.runtimes import LINK
-from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Volume
+from provision.spec.model import DataPath, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
+    from provision.model.effects import WriteFile
     from provision.runtimes.docker.site import DockerSite
     from provision.runtimes.docker.upgrader import DockerUpgrader
     from provision.spec.model import Spec
@@ -42,7 +41,7 @@ ENGINE = "engine"
 """The file that remembers at which socket the engine was found, where the user names none."""
 CONFIG = "config/postgresql.conf"
 SERVER = "config/postgres"
-FILES = {COMPOSE: 0o644, CONFIG: 0o644, SERVER: 0o755}
+FILES = {"compose": (COMPOSE, 0o644), "configuration": (CONFIG, 0o644), "entrypoint": (SERVER, 0o755)}
 MOUNTS_PASSWORD = True
 TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2", "postgres.sh.j2")
 
@@ -139,7 +138,7 @@ def identity(spec: Spec, look: Look) -> str:
     return str((look.image(spec.server.image) or {}).get("Id", ""))
 
 
-def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
+def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> DockerSite:
     """Look at everything in the engine that the compose file among ``files`` names.
 
     Raises:
@@ -150,21 +149,17 @@ def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
     return site.examine(spec, files, look)
 
 
-def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
+def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
     """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
-    from provision.rendering import render_template, settings
+    from provision.rendering import render_template
+    from provision.rendering import values as common
     from provision.runtimes.docker import compose, data_location, scripts, spec_label
 
     data = spec.server.data
     values = {
-        "name": spec.name,
-        "directory": str(spec.directory),
-        "server": replace(spec.server, password=PasswordGenerated()),
-        "port": port,
+        **common(spec, port),
         "publish": f"[{spec.server.host}]" if ":" in spec.server.host else spec.server.host,
-        "settings": settings(spec),
         "data_target": data_location.of_spec(spec).mount,
-        "ephemeral": isinstance(data, Ephemeral),
         "data_path": str(data.path) if isinstance(data, DataPath) else None,
         "volume": data.name if isinstance(data, Volume) else None,
         "scripts": scripts.targets(spec.server.initdb),
@@ -173,10 +168,9 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, 
         "listen_addresses": "*",
         "listen_port": None,
     }
-    path: Path = spec.home / COMPOSE
     composed = render_template("docker-compose.yml.j2", texts, values)
-    return (
-        WriteFile(path, compose.with_fingerprint(composed, path)),
-        WriteFile(spec.home / CONFIG, render_template("postgresql.conf.j2", texts, values)),
-        WriteFile(spec.home / SERVER, render_template("postgres.sh.j2", texts, values), FILES[SERVER]),
-    )
+    return {
+        "compose": compose.with_fingerprint(composed, spec.home / COMPOSE),
+        "configuration": render_template("postgresql.conf.j2", texts, values),
+        "entrypoint": render_template("postgres.sh.j2", texts, values),
+    }

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from provision.runtimes.docker import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from provision.model import Secret
     from provision.model.effects import WriteFile
 
 
 def without_host_files(
-    creation: compose.Creation, files: Sequence[WriteFile]
+    creation: compose.Creation, files: Mapping[str, WriteFile]
 ) -> tuple[compose.Creation, Mapping[str, tuple[str | Secret, int]]]:
     """Take the mounts of rendered files out of a creation call; return it and path → (content, mode) to copy.
 
@@ -24,7 +24,9 @@ def without_host_files(
     uploads: dict[str, tuple[str | Secret, int]] = {}
     kept = []
     for mount in creation.body["HostConfig"]["Mounts"]:
-        below = [each for each in files if mount["Type"] == "bind" and str(each.path).startswith(mount["Source"])]
+        below = [
+            each for each in files.values() if mount["Type"] == "bind" and str(each.path).startswith(mount["Source"])
+        ]
         for each in below:
             inside = mount["Target"] + str(each.path).removeprefix(mount["Source"])
             uploads[inside] = (each.content, each.mode)

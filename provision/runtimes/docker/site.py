@@ -46,13 +46,13 @@ _KEEPING = MappingProxyType({"volumes": False})
 """A container that is removed without the volumes that have no name."""
 
 
-def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> DockerSite:
+def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> DockerSite:
     """Read the compose file among ``files`` and look at everything in the engine that it names.
 
     Raises:
         RefusedError: it is somebody else's.
     """
-    creation = compose.read(str(files[0].content), files[0].path)
+    creation = compose.read(str(files["compose"].content), files["compose"].path)
     uploads: Mapping[str, tuple[str | Secret, int]] = {}
     container = containers.inspect(look, creation.container)
     if not checks.shares_files(container, look):

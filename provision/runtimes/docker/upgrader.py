@@ -15,7 +15,7 @@ from provision.runtimes.upgrading import Origin
 from provision.spec.model import DataPath, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from provision.model import Secret
     from provision.model.effects import WriteFile
@@ -105,7 +105,7 @@ class DockerUpgrader:
         """Return the spec with the volume that is filled."""
         return generations.moved(self.site.spec, self._copy)
 
-    def upgrade(self, files: Sequence[WriteFile], old: Old, password: Secret) -> Upgrade:
+    def upgrade(self, files: Mapping[str, WriteFile], old: Old, password: Secret) -> Upgrade:
         """Return the upgrade."""
         return Upgrade(self.site, self.major, files, old, password)
 

@@ -17,7 +17,7 @@ from provision.runtimes.upgrading import FILLING, Stages
 from provision.spec.model import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from provision.model import Effect, Secret
     from provision.model.effects import WriteFile
@@ -38,13 +38,13 @@ class Upgrade:
 
     site: DockerSite
     major: int
-    files: Sequence[WriteFile]
+    files: Mapping[str, WriteFile]
     old: Old
     password: Secret
 
     @property
     def _creation(self) -> compose.Creation:
-        return compose.read(str(self.files[0].content), self.files[0].path)
+        return compose.read(str(self.files["compose"].content), self.files["compose"].path)
 
     @property
     def copy(self) -> str:

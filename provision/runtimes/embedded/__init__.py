@@ -10,17 +10,16 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.model.effects import WriteFile
 from provision.runtimes.embedded import checks
 from provision.runtimes.embedded.command_line import environment, option
 from provision.runtimes.embedded.directories import CONFIG, running, settle
 from provision.runtimes.embedded.site import EmbeddedSite
-from provision.spec.model import Ephemeral, PasswordGenerated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from provision.model.effects import WriteFile
     from provision.runtimes.embedded.upgrader import EmbeddedUpgrader
     from provision.spec.model import Spec
     from provision.system.look import Look
@@ -40,7 +39,7 @@ __all__ = [
     "upgrades",
 ]
 
-FILES = {CONFIG: 0o644}
+FILES = {"configuration": (CONFIG, 0o644)}
 MOUNTS_PASSWORD = False
 TEMPLATES = ("postgresql.conf.j2",)
 _OF_THE_IMAGE = "/etc/postgresql/"
@@ -101,21 +100,12 @@ def located(spec: Spec, look: Look) -> Spec:
     return replace(spec, server=replace(spec.server, major=major))
 
 
-def render(spec: Spec, texts: Mapping[str, str], port: int) -> tuple[WriteFile, ...]:
+def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
     """Render the server's configuration; it listens on the spec's host and port itself."""
-    from provision.rendering import render_template, settings
+    from provision import rendering
 
-    values = {
-        "name": spec.name,
-        "directory": str(spec.directory),
-        "server": replace(spec.server, password=PasswordGenerated()),
-        "port": port,
-        "settings": settings(spec),
-        "ephemeral": isinstance(spec.server.data, Ephemeral),
-        "listen_addresses": spec.server.host,
-        "listen_port": port,
-    }
-    return (WriteFile(spec.home / CONFIG, render_template("postgresql.conf.j2", texts, values)),)
+    values = {**rendering.values(spec, port), "listen_addresses": spec.server.host, "listen_port": port}
+    return {"configuration": rendering.render_template("postgresql.conf.j2", texts, values)}
 
 
 def upgrades(site: EmbeddedSite) -> EmbeddedUpgrader:
@@ -133,16 +123,16 @@ def identity(spec: Spec, look: Look) -> str:
     return look.machine.build(chosen.programs / "postgres") if chosen is not None else ""
 
 
-def examine(spec: Spec, files: Sequence[WriteFile], look: Look) -> EmbeddedSite:
+def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> EmbeddedSite:
     """Look at the data directory, and for a server that runs on it or on another one of this environment."""
     places = settle(spec, look.machine)
     checks.check_owner(places, look)
-    configuration = next(each for each in files if each.path == places.rendered)
-    match = re.search(r"^port = (\d+)$", str(configuration.content), re.MULTILINE)
+    configuration = str(files["configuration"].content)
+    match = re.search(r"^port = (\d+)$", configuration, re.MULTILINE)
     return EmbeddedSite(
         spec=spec,
         places=places,
-        configuration=str(configuration.content),
+        configuration=configuration,
         port=spec.server.port or (int(match[1]) if match else 0),
         running=running(places, look.machine),
         made_by=look.machine.version(places.data),

@@ -16,7 +16,7 @@ from provision.runtimes.embedded.upgrading import Upgrade, start_old
 from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from provision.model import Secret
     from provision.model.effects import WriteFile
@@ -104,7 +104,7 @@ class EmbeddedUpgrader:
         """Return the spec: nothing that is rendered says where the data is."""
         return self.site.spec
 
-    def upgrade(self, files: Sequence[WriteFile], old: Old, password: Secret) -> Upgrade:
+    def upgrade(self, files: Mapping[str, WriteFile], old: Old, password: Secret) -> Upgrade:
         """Return the upgrade.
 
         Raises:

@@ -14,7 +14,7 @@ from provision.runtimes.embedded.command_line import initdb_argv, server_argv
 from provision.runtimes.upgrading import FILLING, Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from provision.model import Effect, Secret
@@ -34,7 +34,7 @@ class Upgrade:
 
     site: EmbeddedSite
     major: int
-    files: Sequence[WriteFile]
+    files: Mapping[str, WriteFile]
     old: Old
     password: Secret
     programs: Programs
@@ -70,7 +70,7 @@ class Upgrade:
         server = replace(site.spec.server, user=self.old.bootstrap)
         initdb = initdb_argv(self.programs.directory, replace(site.spec, server=server), durable=True)
         user, filled = places.user.name if places.user else None, places.generations.filled
-        configuration = next(each for each in self.files if each.path == places.rendered)
+        configuration = self.files["configuration"]
         begin: tuple[Effect, ...] = (
             *directories.discard(places),
             *self.programs.copies,
