@@ -20,7 +20,7 @@ from provision.spec.parameters import canonical_name, catalogue, normalise
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from provision.alembic.tree import Graph
+    from provision.alembic.tree.graph import Graph
     from provision.model import Address, Secret, State
     from provision.spec.model import Spec
 

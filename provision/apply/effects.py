@@ -19,7 +19,8 @@ from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
-    from provision.alembic.running.migrate import Migrated, MigrationEvent
+    from provision.alembic.running.events import MigrationEvent
+    from provision.alembic.running.migrate import Migrated
     from provision.alembic.running.process import Child
     from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe import World
@@ -272,13 +273,13 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.Migrate) -> None:
-        from provision.alembic.running import migrate as alembic_migrate
+        from provision.alembic.running.migrate import migrate
 
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
         child = self._children.pop(effect.name, None)
         try:
-            self.migrated = alembic_migrate.migrate(tree, place, self.endpoint, effect, self._tell, child)
+            self.migrated = migrate(tree, place, self.endpoint, effect, self._tell, child)
         except UnknownRevisionError as error:
             explain(error, self.world)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from provision.alembic.tree.urls import Ways
+from provision.alembic.tree.env import Ways
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

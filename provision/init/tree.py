@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree import Graph
-from provision.alembic.tree.urls import ways
+from provision.alembic.tree.env import ways
+from provision.alembic.tree.graph import Graph
 from provision.errors import MigrationsError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree import locate
+from provision.alembic.tree.location import locate
 from provision.errors import MigrationsError
 from provision.init import tree
 from provision.init.found import Tree

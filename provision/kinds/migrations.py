@@ -11,8 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree import check, ids, ledger, version_table
-from provision.alembic.tree.targets import scope
+from provision.alembic.tree.graph import unread_places
+from provision.alembic.tree.source import refuse_long_ids
+from provision.alembic.tree.targets import resolve, scope
+from provision.alembic.tree.version_table import (
+    Known,
+    compare_files,
+    edit_remarks,
+    existing_tables,
+    read_rows,
+    read_with_ledger,
+    rows_of_tables,
+    table_name,
+    version_num_width,
+)
 from provision.errors import MigrationsError, RefusedError, UnknownRevisionError, command
 from provision.model import UNKNOWN, Action, Address, State, Step, Unknown
 from provision.model.effects import Migrate
@@ -20,7 +32,7 @@ from provision.model.effects import Migrate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.alembic.tree import Graph
+    from provision.alembic.tree.graph import Graph
     from provision.model import Observed, Query
     from provision.spec.model import Migrations
 
@@ -43,7 +55,7 @@ class Revisions(State):
     rows: tuple[str, ...]
     stranded: tuple[str, ...] = ()
     width: int | None = field(default=None, compare=False)
-    known: ledger.Known | None = field(default=None, compare=False)
+    known: Known | None = field(default=None, compare=False)
     others: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False)
 
 
@@ -59,7 +71,7 @@ def desired(tree: Migrations, graph: Graph) -> dict[Address, State]:
         MigrationsError: the target is not one of this tree's.
     """
     try:
-        rows = graph.version_rows(graph.resolve(tree.target))
+        rows = graph.version_rows(resolve(graph, tree.target))
     except MigrationsError as error:
         if tree.target_place:
             error.evidence = (f"{tree.target_place}: target: {tree.target}", *error.evidence)
@@ -87,7 +99,7 @@ def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
     if seen.rows or not len(graph):
         return seen
     created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
-    collisions = version_table.existing(created, query)
+    collisions = existing_tables(created, query)
     if not collisions:
         return seen
     # Another run may have begun between the two questions: then the tables are its, and it has written down so.
@@ -96,12 +108,12 @@ def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
 
 
 def _applied(tree: Migrations, graph: Graph, query: Query) -> Revisions:
-    width = version_table.width(tree, query) if graph.long else None
+    width = version_num_width(tree, query) if graph.long else None
     if not tree.ledger:
-        return Revisions(version_table.read_rows(tree, query) or (), width=width)
-    found, entries, tables = version_table.read_with_ledger(tree, query)
-    others = tuple(version_table.rows_of(tables, query).items()) if tables else ()
-    return Revisions(found or (), width=width, known=ledger.compare(graph, found or (), entries), others=others)
+        return Revisions(read_rows(tree, query) or (), width=width)
+    found, entries, tables = read_with_ledger(tree, query)
+    others = tuple(rows_of_tables(tables, query).items()) if tables else ()
+    return Revisions(found or (), width=width, known=compare_files(graph, found or (), entries), others=others)
 
 
 def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
@@ -171,7 +183,7 @@ def partial(tree: Migrations, graph: Graph, seen: State | Unknown | None) -> tup
     others = seen.others if isinstance(seen, Revisions) else ()
     if tree.command or not (others or graph.runs_in_a_loop):
         return ()
-    tables = ", ".join([version_table.table_name(tree).replace('"', ""), *[table for table, _ in others]])
+    tables = ", ".join([table_name(tree).replace('"', ""), *[table for table, _ in others]])
     known = f"the version tables that it kept last are as declared ({tables})" if others else f"only {tables} is known"
     sentence = f"{address(tree)}: env.py migrates several schemas or version tables, and {known}; "
     return (sentence + "one that it has not made yet shows only when it runs: provision migrate upgrade",)
@@ -190,13 +202,13 @@ def refuse_long(graph: Graph, names: tuple[str, ...], before: State | None) -> s
         MigrationsError: an id is too long.
     """
     width = before.width if isinstance(before, Revisions) else None
-    return ids.refuse_long([graph[name] for name in names], width, widened=graph.widens_version_table)
+    return refuse_long_ids([graph[name] for name in names], width, widened=graph.widens_version_table)
 
 
 def remarks(observed: Observed) -> tuple[str, ...]:
     """Return a sentence for each revision that was edited after it was applied, and what to do."""
     known = [state.known for _, state in sorted(observed.items()) if isinstance(state, Revisions) and state.known]
-    return tuple([line for each in known for line in ledger.remarks(each.edits)])
+    return tuple([line for each in known for line in edit_remarks(each.edits)])
 
 
 def _files(graph: Graph, names: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
@@ -222,9 +234,9 @@ def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> Non
         RefusedError: they are, or do.
     """
     unknown = graph.unknown(rows)
-    table = version_table.table_name(tree)
+    table = table_name(tree)
     if unknown:
-        places, way = check.elsewhere(graph.unread)
+        places, way = unread_places(graph.unread)
         ends = ", ".join(graph.heads) or "nothing"
         evidence = (f"{table} holds {', '.join(rows)}", f"this tree ends at {ends}", *places)
         raise UnknownRevisionError(tree.name, unknown, evidence=evidence, way=way)
@@ -248,8 +260,8 @@ def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedErro
 
 def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> RefusedError:
     """Return the error for tables that are there although no revision is applied."""
-    table = version_table.table_name(tree)
-    target = " ".join(graph.resolve(tree.target))
+    table = table_name(tree)
+    target = " ".join(resolve(graph, tree.target))
     return RefusedError(
         f"{table} is missing or empty, but tables that these migrations create are there already",
         evidence=_some([f"table {each}" for each in tables]),

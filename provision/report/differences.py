@@ -14,7 +14,7 @@ from provision.report.words import seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.alembic.tree.ledger import Edit
+    from provision.alembic.tree.version_table import Edit
     from provision.errors import ProvisionError
     from provision.model import Address, Step
     from provision.report.console import Paint

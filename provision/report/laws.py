@@ -11,8 +11,8 @@ from provision.report.words import clean, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.alembic.verbs.law import Law
-    from provision.alembic.verbs.tree import Tree
+    from provision.alembic.trees import Tree
+    from provision.alembic.verbs.laws import Law
     from provision.report.console import Paint
     from provision.report.migration_documents import Document
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree.locks import consequences
+from provision.alembic.verbs.trace import consequences
 from provision.model.words import count, shown
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.alembic.tree.findings import Finding
-    from provision.alembic.tree.locks import Traced
-    from provision.alembic.verbs.lint import Linted
-    from provision.alembic.verbs.trace import Trace
-    from provision.alembic.verbs.tree import Tree
+    from provision.alembic.trees import Tree
+    from provision.alembic.verbs.lint import Finding, Linted
+    from provision.alembic.verbs.trace import Trace, Traced
     from provision.report.console import Paint
     from provision.report.migration_documents import Document
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provision.alembic.running.ask import Comparison, Written
-    from provision.alembic.tree import Graph
+    from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.listing import Entry
     from provision.alembic.verbs.sql import Script
     from provision.report.migrations import Moved

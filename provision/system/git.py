@@ -16,7 +16,8 @@ from provision.alembic.tree import origin
 from provision.system import processes
 
 if TYPE_CHECKING:
-    from provision.alembic.tree import Graph, Location
+    from provision.alembic.tree.graph import Graph
+    from provision.alembic.tree.location import Location
     from provision.errors import UnknownRevisionError
 
 _SECONDS = 5.0

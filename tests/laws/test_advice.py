@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provision.alembic.running.advice import addresses, after_env, is_connection, too_old
-from provision.alembic.running.errors import Truth
-from provision.alembic.tree import Graph, Location
+from provision.alembic.running.advice import Report, addresses, after_env, is_connection, too_old
+from provision.alembic.running.events import Truth
+from provision.alembic.tree.graph import Graph
+from provision.alembic.tree.location import Location
 from provision.model import Secret
 from provision.spec.model import Migrations
 
@@ -23,7 +24,7 @@ GIVES_PARTS = "env: {DB_USER: '{user}', DB_PASS: '{password}', DB_HOST: '{host}'
 SETTINGS = "class Settings(BaseSettings):\n    model_config = SettingsConfigDict(env_prefix='DB_')\n    dsn: str\n"
 
 
-def failure(kind: str, message: str = "", sqlstate: str | None = None, **more: Any) -> dict[str, Any]:
+def failure(kind: str, message: str = "", sqlstate: str | None = None, **more: Any) -> Any:
     return {"type": kind, "message": message, "sqlstate": sqlstate, "stage": "env", **more}
 
 
@@ -35,7 +36,7 @@ def advice(tmp_path: Path, event: dict[str, Any], env: str = PARTS, given: tuple
                       version_table="alembic_version", version_table_schema=None, timeout=60,
                       env=dict.fromkeys(given, Secret("x")))  # fmt: skip
     location = Location(tmp_path / "migrations", (tmp_path / "migrations" / "versions",), recursive=False, cwd=tmp_path)
-    return after_env(event, (tree, location), "python3")
+    return after_env(Report(event, tree, location, "python3", Truth(Graph([]), ())))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.law import law
 
-from provision.alembic.tree import Graph, Revision, moves
+from provision.alembic.tree.graph import Graph
+from provision.alembic.tree.source import Revision
+from provision.alembic.tree.targets import move_down, resolve, rows_after_stamp
 from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ def _upgrade(graph_map: RevisionMap, target: tuple[str, ...], rows: tuple[str, .
 def test_heads_are_alembics(tree: list[Revision]) -> None:
     graph, theirs = Graph(tree), alembic_map(tree)
     assert sorted(graph.heads) == sorted(theirs.heads)
-    assert sorted(graph.resolve("heads")) == sorted(theirs._real_heads)
+    assert sorted(resolve(graph, "heads")) == sorted(theirs._real_heads)
 
 
 @given(trees(dependencies=1), st.data())
@@ -164,7 +166,7 @@ def test_what_runs_is_complete_and_nothing_runs_before_what_it_needs(tree: list[
 @law(75)
 def test_a_downgrade_to_base_is_alembics(tree: list[Revision]) -> None:
     graph, theirs = Graph(tree), alembic_map(tree)
-    rows = graph.resolve("heads")
+    rows = resolve(graph, "heads")
     ours = graph.downgrades(rows, ())
     found: list[Any] = list(theirs.iterate_revisions(rows, "base", select_for_downgrade=True))
     assert ours == tuple(each.revision for each in found)
@@ -175,7 +177,7 @@ def test_a_downgrade_to_base_is_alembics(tree: list[Revision]) -> None:
 @law(75)
 def test_a_downgrade_leaves_exactly_the_target(tree: list[Revision], data: st.DataObject) -> None:
     graph, theirs = Graph(tree), alembic_map(tree)
-    rows = graph.resolve("heads")
+    rows = resolve(graph, "heads")
     target = graph.version_rows([data.draw(st.sampled_from([each.id for each in tree]))])
     ours = graph.downgrades(rows, target)
     assert graph.ancestors(rows) - set(ours) == graph.ancestors(target)
@@ -190,7 +192,7 @@ def test_a_downgrade_that_was_typed_undoes_what_alembics_does(tree: list[Revisio
     rows = graph.version_rows(data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2)))
     target = data.draw(st.sampled_from(sorted(graph.ancestors(rows))))
     try:
-        ours = moves.down(graph, rows, target)
+        ours = move_down(graph, rows, target)
     except MigrationsError:
         with pytest.raises(RangeNotAncestorError):
             list(theirs.iterate_revisions(rows, target, select_for_downgrade=True))
@@ -209,17 +211,17 @@ def test_a_stamp_holds_what_was_asked_for_and_no_row_that_another_includes(
     names = [each.id for each in tree]
     rows = graph.version_rows(data.draw(st.lists(st.sampled_from(names), max_size=3)))
     wanted = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2))
-    after = moves.stamp(graph, rows, wanted, purge=False)
+    after = rows_after_stamp(graph, rows, wanted, purge=False)
     assert graph.version_rows(after) == after
     assert set(wanted) <= graph.ancestors(after)
     assert set(after) <= {*rows, *wanted}
-    assert moves.stamp(graph, rows, wanted, purge=True) == graph.version_rows(wanted)
-    assert moves.stamp(graph, ("nowhere",), ["base"], purge=True) == ()
+    assert rows_after_stamp(graph, rows, wanted, purge=True) == graph.version_rows(wanted)
+    assert rows_after_stamp(graph, ("nowhere",), ["base"], purge=True) == ()
 
 
 @given(trees())
 @law(40)
 def test_at_the_target_there_is_nothing_to_do(tree: list[Revision]) -> None:
     graph = Graph(tree)
-    rows = graph.resolve("heads")
+    rows = resolve(graph, "heads")
     assert graph.pending(rows, rows) == graph.downgrades(rows, rows) == ()

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.law import law
 
-from provision.alembic.tree import Graph, Revision
+from provision.alembic.tree.graph import Graph
+from provision.alembic.tree.source import Revision
+from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def theirs(tree: Sequence[Revision], target: str, rows: tuple[str, ...]) -> Any:
 
 def ours(tree: Sequence[Revision], target: str, rows: tuple[str, ...]) -> Any:
     try:
-        return tuple(sorted(Graph(tree).resolve(target, rows)))
+        return tuple(sorted(resolve(Graph(tree), target, rows)))
     except MigrationsError:
         return REFUSED
 

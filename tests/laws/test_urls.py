@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provision.alembic.tree.urls import Ways, ways
-from provision.alembic.tree.variables import part
+from provision.alembic.tree.env import Ways, part, ways
 
 PARTS = {"H": "host", "U": "user", "PW": "password", "N": "database"}
 SETTINGS = """

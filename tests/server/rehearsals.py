@@ -6,9 +6,9 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from provision.alembic.running.files import load as read
-from provision.alembic.verbs import laws
-from provision.alembic.verbs.tree import Tree
+from provision.alembic.trees import Tree
+from provision.alembic.trees import load as read
+from provision.alembic.verbs.laws import Law, try_laws
 from provision.spec.load import load
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def tree_of(home: Path, declared: Migrations) -> Tree:
     return Tree(load(spec, {}), declared, graph, location)
 
 
-def tried(home: Path, database: Server, declared: Migrations) -> dict[str, laws.Law]:
+def tried(home: Path, database: Server, declared: Migrations) -> dict[str, Law]:
     """Try the laws, and see that no scratch database is left and that the declared one is as it was."""
-    found = laws.check(tree_of(home, declared), database.endpoint, lambda _law: None)
+    found = try_laws(tree_of(home, declared), database.endpoint, lambda _law: None)
     assert scratch_databases(database) == []
     assert database.execute("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == [(0,)]
     return {law.name: law for law in found}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trees
 
-from provision.alembic.running.files import load
-from provision.alembic.running.lock import CLASS_ID, OBJECT_ID
+from provision.alembic.running.server import CLASS_ID, OBJECT_ID
+from provision.alembic.trees import load
 from provision.errors import LockedError, MigrationsError, ProvisionError, StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trees
 
-from provision.alembic.running.files import load, remember
+from provision.alembic.trees import load, remember
 from provision.errors import MigrationsError, StepFailedError
 from provision.model import Secret
 
@@ -162,7 +162,7 @@ def test_a_tree_inside_a_package_that_only_the_interpreter_finds(tmp_path: Path)
     assert graph.heads == ("alpha",)
     assert location.script == elsewhere / "app_that_is_far" / "migrations"
     assert not cache.parent.exists()  # looking writes nothing
-    remember(graph, cache)
+    remember(cache.parent)
     python.write_text("#!/bin/sh\nexit 1\n")
     assert load(tree, cache)[1] == location
     (elsewhere / "another_one").touch()  # something was installed: it is asked again

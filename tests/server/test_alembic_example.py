@@ -10,8 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, create_engine
 
-from provision.alembic.running.files import load
 from provision.alembic.running.migrate import migrate
+from provision.alembic.trees import load
 from provision.model.effects import Migrate
 from provision.spec.model import Migrations
 

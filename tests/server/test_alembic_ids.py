@@ -8,11 +8,10 @@ import pytest
 import rehearsals
 import trees
 
-from provision.alembic.running.files import load
-from provision.alembic.tree import ids
-from provision.alembic.trees import refuse_ids
-from provision.alembic.verbs import writing
-from provision.alembic.verbs.database import asking
+from provision.alembic.tree.source import stated_id
+from provision.alembic.trees import load, refuse_ids
+from provision.alembic.verbs.scratch import asking
+from provision.alembic.verbs.writing import Wanted, revision
 from provision.errors import MigrationsError, SpecError, StepFailedError
 from provision.kinds import migrations as kind
 from provision.spec.load import load as load_spec
@@ -96,7 +95,7 @@ def test_an_empty_id_is_always_refused(tmp_path: Path) -> None:
 def test_a_new_revision_gets_no_id_that_does_not_fit(tmp_path: Path, name: str) -> None:
     tree = rehearsals.tree_of(tmp_path, trees.write(tmp_path, {"alpha": "pass"}))
     with pytest.raises(MigrationsError, match="empty" if not name else "33 characters"):
-        writing.revision(tree, writing.Wanted("new", rev_id=name))
+        revision(tree, Wanted("new", rev_id=name))
     assert [each.name for each in (tmp_path / "migrations/versions").iterdir()] == ["alpha.py"]
 
 
@@ -112,7 +111,7 @@ def test_a_new_revision_gets_no_id_that_does_not_fit(tmp_path: Path, name: str) 
     ],
 )
 def test_a_stated_id_is_read_without_running_the_file(source: bytes, found: tuple[str, int] | None) -> None:
-    assert ids.stated(source) == found
+    assert stated_id(source) == found
 
 
 ROLLS_BACK = {

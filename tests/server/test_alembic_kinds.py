@@ -11,7 +11,7 @@ import pytest
 import test_alembic_envs as envs
 import trees
 
-from provision.alembic.running.files import load
+from provision.alembic.trees import load
 from provision.errors import MigrationsError, ProvisionError, RefusedError, StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret

@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 import trees
 
-from provision.alembic.running.files import load
-from provision.alembic.tree import ledger
 from provision.alembic.tree.source import digest
+from provision.alembic.tree.version_table import LEDGER, Known
+from provision.alembic.trees import load
 from provision.errors import StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret
@@ -64,11 +64,11 @@ def edit(tree: Migrations, name: str, text: str = "# edited\n") -> str:
 
 
 def entries(database: Server, table: str = "public.alembic_version") -> dict[str, str]:
-    sql = f"SELECT revision, sha256 FROM {ledger.TABLE} WHERE version_table = '{table}'"  # noqa: S608
+    sql = f"SELECT revision, sha256 FROM {LEDGER} WHERE version_table = '{table}'"  # noqa: S608
     return dict(database.execute(sql))  # type: ignore[arg-type]  # rows of two
 
 
-def known(tree: Migrations, endpoint: Endpoint) -> ledger.Known:
+def known(tree: Migrations, endpoint: Endpoint) -> Known:
     with closing(ReadOnlyQuery(endpoint)) as query:  # type: ignore[type-var]
         state = kind.observe(tree, load(tree)[0], query)[kind.address(tree)]
     assert isinstance(state, kind.Revisions)
@@ -83,7 +83,7 @@ def edited(tree: Migrations, endpoint: Endpoint) -> list[str]:
 def test_each_revision_is_noted_with_what_was_in_its_file(tree: Migrations, database: Server) -> None:
     trees.run(tree, database.endpoint)
     assert entries(database) == {name: digest(path_of(tree, name).read_bytes()) for name in THREE}
-    assert known(tree, database.endpoint) == ledger.Known(3, 3)
+    assert known(tree, database.endpoint) == Known(3, 3)
 
 
 def test_an_edit_is_found_and_an_edit_that_is_taken_back_is_not(tree: Migrations, database: Server) -> None:
@@ -107,7 +107,7 @@ def test_what_is_undone_is_forgotten_and_noted_anew_when_it_is_done_again(tree: 
     assert list(entries(database)) == ["alpha"]
     edit(tree, "beta")
     trees.run(tree, database.endpoint)
-    assert known(tree, database.endpoint) == ledger.Known(3, 3)
+    assert known(tree, database.endpoint) == Known(3, 3)
 
 
 def test_what_was_applied_otherwise_is_not_known_and_no_error(tree: Migrations, database: Server) -> None:
@@ -115,7 +115,7 @@ def test_what_was_applied_otherwise_is_not_known_and_no_error(tree: Migrations, 
     assert database.execute(THERE) == [(0,)]
     trees.run(tree, database.endpoint)
     edit(tree, "alpha")
-    assert known(tree, database.endpoint) == ledger.Known(3, 1)
+    assert known(tree, database.endpoint) == Known(3, 1)
 
 
 def test_a_failure_leaves_what_was_applied_noted(tmp_path: Path, database: Server) -> None:
@@ -162,22 +162,22 @@ def test_a_role_that_may_not_make_a_schema_is_told_once_and_migrates(tree: Migra
     assert len(told) == 1
     assert "permission denied for database" in told[0]
     assert "ledger: false" in told[0]
-    assert known(tree, role) == ledger.Known(3, 0)
+    assert known(tree, role) == Known(3, 0)
 
 
 def test_a_ledger_of_somebody_else_is_not_known(tree: Migrations, database: Server, role: Endpoint) -> None:
     trees.run(tree, database.endpoint)
     database.execute(f"GRANT SELECT ON alembic_version TO {role.user}")
     edit(tree, "beta")
-    assert known(tree, role) == ledger.Known(3, 0)
+    assert known(tree, role) == Known(3, 0)
 
 
 def test_a_schema_of_that_name_with_something_else_in_it(tree: Migrations, database: Server) -> None:
-    database.execute("CREATE SCHEMA provision", f"CREATE TABLE {ledger.TABLE} (revision int)")
+    database.execute("CREATE SCHEMA provision", f"CREATE TABLE {LEDGER} (revision int)")
     events: list[MigrationEvent] = []
     trees.run(tree, database.endpoint, events=events)
     assert [each.what for each in events].count("unrecorded") == 1
-    assert known(tree, database.endpoint) == ledger.Known(3, 0)
+    assert known(tree, database.endpoint) == Known(3, 0)
 
 
 def test_trees_with_the_same_ids_have_each_their_own(tmp_path: Path, database: Server) -> None:
@@ -189,7 +189,7 @@ def test_trees_with_the_same_ids_have_each_their_own(tmp_path: Path, database: S
     edit(second, "1")
     assert edited(first, database.endpoint) == []
     assert edited(second, database.endpoint) == ["1"]
-    assert sorted(database.execute(f"SELECT version_table FROM {ledger.TABLE}")) == [  # noqa: S608
+    assert sorted(database.execute(f"SELECT version_table FROM {LEDGER}")) == [  # noqa: S608
         ('public."100%\'s"',),
         ("public.alembic_version",),
     ]
@@ -205,24 +205,24 @@ def test_a_ledger_that_is_locked_is_told_and_hinders_nothing(tree: Migrations, d
     trees.run(tree, database.endpoint, "alpha")
     events: list[MigrationEvent] = []
     with closing(database.connect()) as other, other.cursor() as cursor:
-        cursor.execute(f"BEGIN; LOCK TABLE {ledger.TABLE}")
+        cursor.execute(f"BEGIN; LOCK TABLE {LEDGER}")
         assert trees.run(tree, database.endpoint, events=events).after == ("gamma",)
     assert ["lock timeout" in each.subject for each in events if each.what == "unrecorded"] == [True]
-    assert known(tree, database.endpoint) == ledger.Known(3, 1)
+    assert known(tree, database.endpoint) == Known(3, 1)
 
 
 def test_a_kill_between_a_revision_and_its_row_leaves_it_unknown(tmp_path: Path, database: Server) -> None:
     bodies = {"alpha": trees.table("alpha"), "beta": "op.execute('SELECT pg_sleep(1)')", "gamma": "pass"}
     tree = replace(trees.write(tmp_path, bodies), ledger=True)
     trees.run(tree, database.endpoint, "alpha")
-    waiting = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{ledger.TABLE}'::regclass"  # noqa: S608
+    waiting = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{LEDGER}'::regclass"  # noqa: S608
     with (
         closing(database.connect()) as other,
         other.cursor() as cursor,
         trees.running(tree, database.endpoint) as process,
     ):
         wait_for(database, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ 'sleep.1'")
-        cursor.execute(f"BEGIN; LOCK TABLE {ledger.TABLE} IN SHARE MODE")  # it can be read, and not be written
+        cursor.execute(f"BEGIN; LOCK TABLE {LEDGER} IN SHARE MODE")  # it can be read, and not be written
         wait_for(database, waiting)
         process.kill()
         wait_for(database, waiting, count=0)

@@ -14,10 +14,11 @@ import pytest
 import trees
 from rehearsals import change, scratch_databases, tree_of, tried
 
-from provision.alembic.verbs import laws, reversal, scratch
-from provision.alembic.verbs.reversal import REVERSAL
+from provision.alembic.verbs.laws import HEADS, MODELS, REVERSAL, UPGRADE, reversal_law
+from provision.alembic.verbs.scratch import run_scratch
 from provision.errors import StepFailedError
 from provision.report import laws as report
+from provision.system import scratch
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -30,8 +31,8 @@ pytestmark = pytest.mark.server
 def test_a_tree_that_keeps_the_laws(tmp_path: Path, database: Server) -> None:
     declared = trees.write(tmp_path, {name: trees.table(name) for name in ("alpha", "beta", "gamma")})
     found = tried(tmp_path, database, declared)
-    assert [law for law in found.values() if law.outcome != "passed"] == [found[laws.MODELS]]
-    assert (found[laws.MODELS].outcome, found[laws.MODELS].text) == ("not checked", "env.py has no target_metadata")
+    assert [law for law in found.values() if law.outcome != "passed"] == [found[MODELS]]
+    assert (found[MODELS].outcome, found[MODELS].text) == ("not checked", "env.py has no target_metadata")
     assert found[REVERSAL].text == "3 revisions"
     document = report.document(tree_of(tmp_path, declared), tuple(found.values()), 1.5)
     jsonschema.validate(document, json.loads((ROOT / "docs/schema/laws.json").read_text()))
@@ -65,8 +66,8 @@ def test_a_database_that_is_dropped_is_no_downgrade_that_failed(tmp_path: Path, 
     told = f"import pathlib\nwith pathlib.Path({str(asks)!r}).open('a') as file: file.write('x')\n"
     change(tmp_path, "alpha", down=f"{told}op.execute('SELECT pg_sleep(600)')")
     tree, endpoint = tree_of(tmp_path, declared), database.endpoint
-    with scratch.empty(tree, endpoint) as place, ThreadPoolExecutor(1) as pool:
-        found = pool.submit(reversal.law, tree, endpoint, place)
+    with scratch.database(endpoint, tree.spec.name) as place, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(reversal_law, tree, endpoint, place)
         while not asks.exists():
             assert not found.done(), found.result()
             time.sleep(0.02)
@@ -109,13 +110,13 @@ def test_what_is_not_meant_to_go_back_is_excused(tmp_path: Path, database: Serve
 def test_the_revision_that_fails_from_empty_is_named(tmp_path: Path, database: Server) -> None:
     declared = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": "op.drop_table('nowhere')"})
     found = tried(tmp_path, database, declared)
-    assert (found[laws.UPGRADE].outcome, found[laws.UPGRADE].revision) == ("failed", "beta")
-    assert 'table "nowhere" does not exist' in found[laws.UPGRADE].evidence
-    assert found[laws.MODELS].outcome == "not checked"
+    assert (found[UPGRADE].outcome, found[UPGRADE].revision) == ("failed", "beta")
+    assert 'table "nowhere" does not exist' in found[UPGRADE].evidence
+    assert found[MODELS].outcome == "not checked"
     assert found[REVERSAL].text.startswith("the first upgrade() of revision beta")
 
 
-MODELS = """
+MODELS_TEXT = """
 import sqlalchemy as sa
 metadata = sa.MetaData()
 sa.Table("alpha", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("note", sa.Text))
@@ -124,7 +125,7 @@ sa.Table("alpha", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Co
 
 @pytest.mark.parametrize("differs", [False, True])
 def test_models_are_compared_with_the_head(differs: bool, tmp_path: Path, database: Server) -> None:  # noqa: FBT001
-    env = MODELS + trees.ENV.replace("connection=connection", "connection=connection, target_metadata=metadata")
+    env = MODELS_TEXT + trees.ENV.replace("connection=connection", "connection=connection, target_metadata=metadata")
     declared = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ""}, env=env)
     if differs:
         up, down = "op.create_index('i', 'alpha', ['id'])", "op.drop_index('i', 'alpha')"
@@ -133,8 +134,8 @@ def test_models_are_compared_with_the_head(differs: bool, tmp_path: Path, databa
     change(tmp_path, "beta", up=up, down=down)
     found = tried(tmp_path, database, declared)
     assert found[REVERSAL].outcome == "passed"
-    assert found[laws.MODELS].outcome == ("failed" if differs else "passed")
-    assert found[laws.MODELS].evidence == (("+ column alpha.note (TEXT)", "- index i on alpha") if differs else ())
+    assert found[MODELS].outcome == ("failed" if differs else "passed")
+    assert found[MODELS].evidence == (("+ column alpha.note (TEXT)", "- index i on alpha") if differs else ())
 
 
 def test_two_heads_break_the_first_law_unless_they_are_wanted(tmp_path: Path, database: Server) -> None:
@@ -143,9 +144,9 @@ def test_two_heads_break_the_first_law_unless_they_are_wanted(tmp_path: Path, da
     text = (path.parent / "beta.py").read_text().replace("beta", "other")
     path.write_text(text)
     found = tried(tmp_path, database, declared)
-    assert (found[laws.HEADS].outcome, found[laws.HEADS].text) == ("failed", "2 heads")
+    assert (found[HEADS].outcome, found[HEADS].text) == ("failed", "2 heads")
     assert found[REVERSAL].outcome == "passed"
-    assert tried(tmp_path, database, replace(declared, target="heads"))[laws.HEADS].outcome == "passed"
+    assert tried(tmp_path, database, replace(declared, target="heads"))[HEADS].outcome == "passed"
 
 
 ELSEWHERE = """
@@ -167,23 +168,23 @@ def test_nothing_but_the_scratch_database_is_reached(tmp_path: Path, database: S
     # A revision that opens the application's own engine, and an env.py that does not read the URL.
     change(tmp_path, "alpha", up=ELSEWHERE.replace("{url!r}", "__import__('url').URL"))
     found = tried(tmp_path, database, replace(tree, cwd=tmp_path))
-    for law in (found[laws.UPGRADE], found[REVERSAL]):
+    for law in (found[UPGRADE], found[REVERSAL]):
         assert law.outcome == "failed"
         assert "another database" in law.text
     env = trees.ENV.replace('context.config.get_main_option("sqlalchemy.url")', "__import__('url').URL")
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=env)
     found = tried(tmp_path, database, replace(tree, cwd=tmp_path))
-    assert "another database" in found[laws.UPGRADE].text
+    assert "another database" in found[UPGRADE].text
 
 
 def test_what_all_databases_share_is_not_changed(tmp_path: Path, database: Server) -> None:
     statement = "DO $$ BEGIN CREATE USER laws_role; END $$"
     tree = tree_of(tmp_path, trees.write(tmp_path, {"alpha": f"op.execute({statement!r})"}))
     with (
-        scratch.empty(tree, database.endpoint) as endpoint,
+        scratch.database(database.endpoint, tree.spec.name) as endpoint,
         pytest.raises(StepFailedError, match="changes what all databases of the server share") as caught,
     ):
-        scratch.upgrade(tree, endpoint, ("alpha",))
+        run_scratch(tree, endpoint, ("alpha",))
     assert "only the scratch database" in " ".join(caught.value.evidence)
     assert database.execute("SELECT 1 FROM pg_roles WHERE rolname = 'laws_role'") == []
 
@@ -192,5 +193,5 @@ def test_what_is_refused_breaks_no_law(tmp_path: Path, database: Server) -> None
     declared = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ""})
     change(tmp_path, "beta", up="op.execute('SELECT 1')", down="op.execute('DROP ROLE IF EXISTS laws_role')")
     found = tried(tmp_path, database, declared)
-    assert (found[laws.UPGRADE].outcome, found[REVERSAL].outcome) == ("passed", "not checked")
+    assert (found[UPGRADE].outcome, found[REVERSAL].outcome) == ("passed", "not checked")
     assert found[REVERSAL].text == "revision beta  make beta changes what all databases of the server share"

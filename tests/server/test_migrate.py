@@ -13,9 +13,9 @@ from alembic import command as alembic
 from alembic.config import Config
 from environments import ASYNC, BOTH, CONFIGURED, MODELS, ONLINE
 
-from provision.alembic.running import ask as alembic_ask
-from provision.alembic.running.files import load
+from provision.alembic.running.ask import ask_sql
 from provision.alembic.running.migrate import migrate
+from provision.alembic.trees import load
 from provision.errors import MigrationsError
 from provision.model import Secret
 from provision.model.effects import Migrate
@@ -98,7 +98,7 @@ HARD = {
 def render(tree: Migrations, first: tuple[str, ...] = (), *, upgrade: bool = True) -> Rendering:
     graph, location = load(tree)
     names = graph.pending(first, graph.heads) if upgrade else graph.downgrades(first, ())
-    return alembic_ask.render((tree, graph, location), upgrade=upgrade, rows=first, names=names)
+    return ask_sql((tree, graph, location), upgrade=upgrade, rows=first, names=names)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_rendering_connects_to_nothing_and_tells_no_password(tmp_path: Path, dat
     )
     tree = replace(tree, env={"TOKEN": Secret("top secret"), "DSN": Secret("{url}")})
     graph, location = load(tree)
-    done = alembic_ask.render((tree, graph, location), upgrade=True, rows=(), names=("alpha",), at=database.endpoint)
+    done = ask_sql((tree, graph, location), upgrade=True, rows=(), names=("alpha",), at=database.endpoint)
     assert done.revisions[0].sql == ""
     assert (
         done.revisions[0].reason

@@ -13,23 +13,22 @@ import rehearsals
 import trees
 from environments import ASYNC, BOTH, CONFIGURED, MAKO, MODELS, ONLINE
 
-from provision.alembic.running import ask as alembic_ask
-from provision.alembic.running.files import load
-from provision.alembic.verbs import models, writing
+from provision.alembic.running.ask import Written, ask_comparison, ask_revision
+from provision.alembic.trees import load
+from provision.alembic.verbs.writing import compare_models, refuse_pending
 from provision.errors import RefusedError, StepFailedError
 from provision.kinds.migrations import Revisions
 
 if TYPE_CHECKING:
     from conftest import Server
 
-    from provision.alembic.running.ask import Written
     from provision.spec.model import Migrations
 
 pytestmark = pytest.mark.server
 
 
 def compare(tree: Migrations, database: Server) -> tuple[str, ...]:
-    return alembic_ask.compare(tree, *load(tree), database.endpoint).differences
+    return ask_comparison(tree, *load(tree), database.endpoint).differences
 
 
 def write(tree: Migrations, database: Server | None = None, **given: object) -> Written | None:
@@ -37,7 +36,7 @@ def write(tree: Migrations, database: Server | None = None, **given: object) -> 
     asked = {"message": "new one", "autogenerate": False, "head": "head", "splice": False, **absent, **given}
     empty = bool(asked.pop("allow_empty", False))
     endpoint = database.endpoint if database else None
-    return alembic_ask.write((tree, *load(tree)), asked, allow_empty=empty, endpoint=endpoint)
+    return ask_revision((tree, *load(tree)), asked, allow_empty=empty, endpoint=endpoint)
 
 
 @pytest.mark.parametrize("env", [ONLINE, BOTH, ASYNC], ids=["online", "both", "async"])
@@ -58,8 +57,8 @@ def test_models_are_compared_without_our_own_schema_and_without_writing(
     assert compare(tree, database) == ()
     database.execute("CREATE TABLE their_versions (version_num text)")
     for schema in (None, "public"):
-        assert not alembic_ask.compare(tree, *load(tree), database.endpoint, [(schema, "their_versions")]).differences
-    assert alembic_ask.compare(tree, *load(tree), database.endpoint, [("other", "their_versions")]).differences
+        assert not ask_comparison(tree, *load(tree), database.endpoint, [(schema, "their_versions")]).differences
+    assert ask_comparison(tree, *load(tree), database.endpoint, [("other", "their_versions")]).differences
     database.execute("DROP TABLE their_versions")
     assert before[0][0] - database.execute("SELECT count(*) FROM pg_class")[0][0] == 4
     assert database.execute("SELECT to_regclass('provision.applied_revisions')::text") != [(None,)]
@@ -160,11 +159,11 @@ def test_models_without_tables_beside_files_with_tables_are_an_error(
     (tmp_path / "shop/__init__.py").touch()
     (tmp_path / "shop/base.py").write_text("from sqlalchemy.orm import declarative_base\nBase = declarative_base()\n")
     tree = rehearsals.tree_of(tmp_path, declared)
-    assert models.compare(tree, database.endpoint).tables == 0
+    assert compare_models(tree, database.endpoint).tables == 0
     (tmp_path / file).write_text(text)
     module = file.removesuffix(".py").replace("/", ".")
     with pytest.raises(StepFailedError, match="have no tables") as caught:
-        models.compare(tree, database.endpoint)
+        compare_models(tree, database.endpoint)
     assert f"the module {module} has tables" in caught.value.evidence
     assert f"import {module}" in str(caught.value.next_step)
 
@@ -257,7 +256,7 @@ def test_a_revision_holds_what_was_found_and_none_is_written_of_nothing(tmp_path
     trees.run(tree, database.endpoint)
     assert compare(tree, database) == ()
     files = sorted((tmp_path / "migrations/versions").glob("*.py"))
-    assert write(tree, database, autogenerate=True) == alembic_ask.Written((), ())
+    assert write(tree, database, autogenerate=True) == Written((), ())
     assert sorted((tmp_path / "migrations/versions").glob("*.py")) == files
     empty = write(tree, database, autogenerate=True, allow_empty=True, rev_id="gamma")
     assert empty is not None
@@ -318,10 +317,10 @@ def test_a_branch_target_is_compared_at_the_head_of_its_branch(tmp_path: Path) -
     for rows, refused in (((), True), (("alpha",), False), (("alpha", "other"), False), (("other",), True)):
         if refused:
             with pytest.raises(RefusedError) as caught:
-                writing.refuse_pending(chosen, Revisions(rows))
+                refuse_pending(chosen, Revisions(rows))
             assert caught.value.next_step == "provision migrate upgrade shop@head"
         else:
-            writing.refuse_pending(chosen, Revisions(rows))
+            refuse_pending(chosen, Revisions(rows))
     assert len(graph.heads) == 2
     with pytest.raises(RefusedError, match="not at heads"):
-        writing.refuse_pending(rehearsals.tree_of(tmp_path, tree), Revisions(("alpha",)))
+        refuse_pending(rehearsals.tree_of(tmp_path, tree), Revisions(("alpha",)))

@@ -13,8 +13,8 @@ import test_alembic_envs as envs
 import trees
 from rehearsals import tried
 
-from provision.alembic.running import ask
-from provision.alembic.running.files import load
+from provision.alembic.running.ask import ask_comparison, ask_sql
+from provision.alembic.trees import load
 from provision.errors import ProvisionError, StepFailedError
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def test_a_function_of_a_module_and_every_question(tmp_path: Path, database: Ser
     assert {law.outcome for law in laws.values()} == {"passed", "failed"}
     assert "table beta" in str(laws["models"].evidence)
     trees.run(tree, database.endpoint)
-    assert ask.compare(tree, graph, location, database.endpoint).differences == ("- table beta",)
-    rendered = ask.render((tree, graph, location), upgrade=True, rows=(), names=("alpha", "beta"))
+    assert ask_comparison(tree, graph, location, database.endpoint).differences == ("- table beta",)
+    rendered = ask_sql((tree, graph, location), upgrade=True, rows=(), names=("alpha", "beta"))
     assert [bool(each.sql) for each in rendered.revisions] == [True, True]
 
 
@@ -179,7 +179,7 @@ def flask_tree(home: Path, files: dict[str, str]) -> Migrations:
 def test_flask_migrate_needs_nothing_written_by_hand(name: str, tmp_path: Path, database: Server) -> None:
     tree = flask_tree(tmp_path, FLASKS[name])
     assert trees.run(tree, database.endpoint).after == ("basket",)
-    assert ask.compare(tree, *load(tree), database.endpoint).differences == ()
+    assert ask_comparison(tree, *load(tree), database.endpoint).differences == ()
     assert trees.undo(tree, database.endpoint, "base").after == ()
 
 

@@ -12,9 +12,8 @@ import pytest
 import trees
 from rehearsals import scratch_databases, tree_of
 
-from provision.alembic.tree.locks import consequences, strongest
 from provision.alembic.verbs.lint import Linted
-from provision.alembic.verbs.trace import trace
+from provision.alembic.verbs.trace import consequences, strongest, trace
 from provision.errors import StepFailedError
 from provision.report import lint as report
 

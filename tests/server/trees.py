@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.alembic.running.files import load
 from provision.alembic.running.migrate import migrate
+from provision.alembic.tree.targets import resolve
+from provision.alembic.trees import load
 from provision.model.effects import Migrate
 from provision.spec.model import Migrations
 
@@ -82,7 +83,7 @@ def run(
 ) -> Migrated:
     """Upgrade to a target."""
     files = load(tree)
-    rows = files[0].version_rows(files[0].resolve(target))
+    rows = files[0].version_rows(resolve(files[0], target))
     told = events if events is not None else []
     return migrate(tree, files, endpoint, Migrate(tree.name, rows), told.append)
 
@@ -90,7 +91,7 @@ def run(
 def undo(tree: Migrations, endpoint: Endpoint, target: str) -> Migrated:
     """Downgrade to a target."""
     files = load(tree)
-    effect = Migrate(tree.name, files[0].version_rows(files[0].resolve(target)), "downgrade")
+    effect = Migrate(tree.name, files[0].version_rows(resolve(files[0], target)), "downgrade")
     return migrate(replace(tree, allow_downgrade=True), files, endpoint, effect, lambda _event: None)
 
 

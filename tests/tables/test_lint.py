@@ -10,10 +10,10 @@ import pytest
 
 from provision.alembic.child.catalogue import differences
 from provision.alembic.child.rehearse import shared
-from provision.alembic.tree import notes
-from provision.alembic.tree.findings import COMMIT, Finding, Rendered, Script, findings, statements
-from provision.alembic.tree.locks import Lock, Table, Traced, consequences
-from provision.alembic.tree.reversal import Difference, sentences
+from provision.alembic.tree.source import read_notes
+from provision.alembic.verbs.laws import Difference, sentences
+from provision.alembic.verbs.lint import COMMIT, Finding, Script, Statement, findings, statements
+from provision.alembic.verbs.trace import Lock, Table, Traced, consequences
 
 FILE = Path("versions/b.py")
 SOURCE = textwrap.dedent(
@@ -59,17 +59,17 @@ SOURCE = textwrap.dedent(
     ],
 )
 def test_comments_count_where_they_stand(rule: str, line: int | None, ignored: bool) -> None:  # noqa: FBT001
-    assert notes.read(SOURCE.encode()).ignores(rule, line) is ignored
+    assert read_notes(SOURCE.encode()).ignores(rule, line) is ignored
 
 
 def test_other_comments_and_the_downgrade() -> None:
-    said = notes.read(SOURCE.encode())
+    said = read_notes(SOURCE.encode())
     assert said.unknown == ((15, "# provision: ingore renaming-table"), (20, "# provision: ignore"))
     assert (said.raises, said.is_irreversible) == (20, False)
-    assert notes.read(b"# provision: irreversible\nx = 1\n").is_irreversible
+    assert read_notes(b"# provision: irreversible\nx = 1\n").is_irreversible
     latin = '# -*- coding: latin-1 -*-\n# é\nx = "é"  # provision: ignore a-rule\n'.encode("latin-1")
-    assert notes.read(latin).ignores("a-rule", 3)
-    assert notes.read(b"def downgrade():\n    if x:\n        raise ValueError\n").raises is None
+    assert read_notes(latin).ignores("a-rule", 3)
+    assert read_notes(b"def downgrade():\n    if x:\n        raise ValueError\n").raises is None
 
 
 PIECES = (
@@ -88,18 +88,18 @@ def reported(line: int, rule: str, text: str = "Bad.", advice: str | None = None
 
 
 def test_rendered_sql_becomes_statements_with_their_operations() -> None:
-    assert statements(PIECES) == (Rendered("BEGIN"), Rendered("ALTER TABLE t\nDROP COLUMN a", 6), COMMIT)
+    assert statements(PIECES) == (Statement("BEGIN"), Statement("ALTER TABLE t\nDROP COLUMN a", 6), COMMIT)
     script = Script(statements(PIECES), (5.0, 900.0))
     assert script.text.splitlines() == [
         "SET lock_timeout = '5s';", "SET statement_timeout = '900s';", "BEGIN;", "ALTER TABLE t", "DROP COLUMN a;",
         "COMMIT;",
     ]  # fmt: skip
-    assert Script((Rendered("SELECT 1", 3),), (5.0, 9.0)).text.splitlines()[2:] == ["BEGIN;", "SELECT 1;", "COMMIT;"]
+    assert Script((Statement("SELECT 1", 3),), (5.0, 9.0)).text.splitlines()[2:] == ["BEGIN;", "SELECT 1;", "COMMIT;"]
 
 
 def test_what_squawk_reports_is_brought_back_to_the_operation() -> None:
     script = Script(statements(PIECES), (5.0, 900.0))
-    said = {"b": notes.read(b"def upgrade():\n  x = 1\n")}
+    said = {"b": read_notes(b"def upgrade():\n  x = 1\n")}
     told = [
         reported(4, "ban-drop-column", "Dropping a column may break clients.", "Wait."),
         reported(3, "adding-field"),
@@ -113,15 +113,15 @@ def test_what_squawk_reports_is_brought_back_to_the_operation() -> None:
         Finding("b", FILE, 6, "ban-drop-column", "warning", "Dropping a column may break clients", "Wait", sql),
     )
     assert ignored == 0
-    said = {"b": notes.read(SOURCE.encode())}
+    said = {"b": read_notes(SOURCE.encode())}
     found, ignored = findings(told, {"b": script}, {"b": FILE}, said)
     assert [each.rule for each in found] == ["adding-field"]
     assert ignored == 1
 
 
 def test_what_squawk_cannot_read_is_left_out_of_a_second_text() -> None:
-    wrong = Rendered("ALTER TABLE t FLY", 8)
-    script = Script((Rendered("DROP TABLE t", 7), wrong), (5.0, 900.0))
+    wrong = Statement("ALTER TABLE t FLY", 8)
+    script = Script((Statement("DROP TABLE t", 7), wrong), (5.0, 900.0))
     unread = script.unread([reported(4, "syntax-error"), reported(4, "syntax-error")])
     assert unread == (wrong,)
     again = Script(script.statements, script.limits, without=unread)

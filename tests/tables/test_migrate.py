@@ -15,12 +15,14 @@ from alembic.config import Config
 from alembic.operations import ops
 from click.testing import CliRunner
 
-from provision.alembic.child import operations
-from provision.alembic.running.files import load as load_tree
-from provision.alembic.tree import Graph, Revision, moves
+from provision.alembic.child.autogenerate import operation_lines
+from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.listing import entries, history
+from provision.alembic.tree.source import Revision
+from provision.alembic.tree.targets import move_down, move_up, rows_after_stamp
+from provision.alembic.trees import choose
+from provision.alembic.trees import load as load_tree
 from provision.alembic.verbs.moving import next_apply
-from provision.alembic.verbs.tree import choose
 from provision.alembic.verbs.writing import advice
 from provision.cli import verbs
 from provision.commands.migrate.shared import MigrateCommand, on_a_tree, split
@@ -228,7 +230,7 @@ def graph() -> Graph:
 )
 def test_a_downgrade(rows: str, target: str, names: str) -> None:
     tree = graph()
-    undone = moves.down(tree, tuple(rows.split()), target).names
+    undone = move_down(tree, tuple(rows.split()), target).names
     assert sorted(undone) == sorted(names.split())
     assert undone == tree.newest_first(set(undone), rows.split())
 
@@ -245,7 +247,7 @@ def test_a_downgrade(rows: str, target: str, names: str) -> None:
 )
 def test_a_downgrade_that_leads_nowhere(rows: str, target: str, told: str) -> None:
     with pytest.raises(MigrationsError) as caught:
-        moves.down(graph(), tuple(rows.split()), target)
+        move_down(graph(), tuple(rows.split()), target)
     assert told in caught.value.sentence
     assert caught.value.next_step
 
@@ -260,7 +262,7 @@ def test_a_downgrade_that_leads_nowhere(rows: str, target: str, told: str) -> No
 )
 def test_an_upgrade_that_leads_nowhere(rows: str, target: str, told: str) -> None:
     with pytest.raises(MigrationsError) as caught:
-        moves.up(graph(), tuple(rows.split()), target)
+        move_up(graph(), tuple(rows.split()), target)
     assert caught.value.sentence == told
     assert caught.value.next_step
 
@@ -280,17 +282,17 @@ def test_an_upgrade_that_leads_nowhere(rows: str, target: str, told: str) -> Non
     ],
 )
 def test_a_stamp(rows: str, wanted: str, after: str) -> None:
-    assert " ".join(moves.stamp(graph(), tuple(rows.split()), wanted.split(), purge=False)) == after
+    assert " ".join(rows_after_stamp(graph(), tuple(rows.split()), wanted.split(), purge=False)) == after
 
 
 @pytest.mark.parametrize(("rows", "told"), [("c2 o2", "ambiguous"), ("gone", "which this checkout does not have")])
 def test_a_stamp_that_is_refused(rows: str, told: str) -> None:
     with pytest.raises(MigrationsError, match=told):
-        moves.stamp(graph(), tuple(rows.split()), ["-1"], purge=False)
+        rows_after_stamp(graph(), tuple(rows.split()), ["-1"], purge=False)
 
 
 def test_a_stamp_purges_what_nobody_knows() -> None:
-    assert moves.stamp(graph(), ("gone", "o2"), ["b1"], purge=True) == ("b1",)
+    assert rows_after_stamp(graph(), ("gone", "o2"), ["b1"], purge=True) == ("b1",)
 
 
 # --- trees of a program ------------------------------------------------------------------------------------------
@@ -372,8 +374,8 @@ FOUND: dict[str, ops.MigrateOperation] = {
 
 @pytest.mark.parametrize("line", FOUND)
 def test_each_operation_is_a_line(line: str) -> None:
-    assert list(operations.lines(ops.UpgradeOps([ops.ModifyTableOps("t", [FOUND[line]])]))) == [line]
-    assert list(operations.lines(ops.UpgradeOps([FOUND[line]]))) == [line]
+    assert list(operation_lines(ops.UpgradeOps([ops.ModifyTableOps("t", [FOUND[line]])]))) == [line]
+    assert list(operation_lines(ops.UpgradeOps([FOUND[line]]))) == [line]
 
 
 @pytest.mark.parametrize(

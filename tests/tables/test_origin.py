@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from provision.alembic.tree import Graph, Location, origin
+from provision.alembic.tree import origin
+from provision.alembic.tree.graph import Graph
+from provision.alembic.tree.location import Location
 from provision.errors import UnknownRevisionError, with_spec
 from provision.system import git
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provision.alembic.tree import Graph, output
+from provision.alembic.running.command import ProgramFailure, read_output
+from provision.alembic.tree.graph import Graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,14 +24,14 @@ LINE 1: ALTER TABLE nowhere
 """
 STATEMENT, MESSAGE = "ALTER TABLE nowhere ADD x int", 'relation "nowhere" does not exist'
 OUTPUTS = {
-    "nothing": ("", output.Failure()),
-    "the whole": (LOG + TRACE + ERROR, output.Failure("beta", "{here}/beta.py:9", STATEMENT, MESSAGE)),
-    "a log alone": (LOG + "failed\n", output.Failure("beta")),
-    "a traceback alone": (TRACE + "KeyError: 'x'\n", output.Failure("beta", "{here}/beta.py:9", None, "KeyError: 'x'")),
-    "a revision that is applied": (LOG.replace("alpha -> beta", " -> alpha"), output.Failure()),
-    "a revision of another tree": (LOG.replace("beta,", "other,"), output.Failure()),
-    "a merge": (LOG.replace("alpha -> beta", "alpha, x -> beta"), output.Failure("beta")),
-    "what passes": ("FATAL:  the database system is starting up\n", output.Failure(passes=True)),
+    "nothing": ("", ProgramFailure()),
+    "the whole": (LOG + TRACE + ERROR, ProgramFailure("beta", "{here}/beta.py:9", STATEMENT, MESSAGE)),
+    "a log alone": (LOG + "failed\n", ProgramFailure("beta")),
+    "a traceback alone": (TRACE + "KeyError: 'x'\n", ProgramFailure("beta", "{here}/beta.py:9", None, "KeyError: 'x'")),
+    "a revision that is applied": (LOG.replace("alpha -> beta", " -> alpha"), ProgramFailure()),
+    "a revision of another tree": (LOG.replace("beta,", "other,"), ProgramFailure()),
+    "a merge": (LOG.replace("alpha -> beta", "alpha, x -> beta"), ProgramFailure("beta")),
+    "what passes": ("FATAL:  the database system is starting up\n", ProgramFailure(passes=True)),
 }
 
 
@@ -42,5 +43,5 @@ def test_what_an_output_tells(name: str, tmp_path: Path) -> None:
         tmp_path / "beta.py": b"revision = 'beta'\ndown_revision = 'alpha'\n",
     }
     place = told.place and told.place.format(here=tmp_path)
-    found = output.read(text.replace("{here}", str(tmp_path)), Graph.of(sources), {"alpha"})
-    assert found == output.Failure(told.revision, place, told.statement, told.message, told.passes)
+    found = read_output(text.replace("{here}", str(tmp_path)), Graph.of(sources), {"alpha"})
+    assert found == ProgramFailure(told.revision, place, told.statement, told.message, told.passes)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.alembic.tree import Graph, several
+from provision.alembic.tree.graph import Graph
+from provision.alembic.tree.location import runs_in_a_loop
 from provision.kinds import migrations as kind
 from provision.spec.model import Migrations
 
@@ -46,7 +47,7 @@ ENVS = {
 @pytest.mark.parametrize("name", ENVS)
 def test_whether_an_env_py_loops(name: str) -> None:
     env, told = ENVS[name]
-    assert several.runs_in_a_loop(env.encode()) is told
+    assert runs_in_a_loop(env.encode()) is told
 
 
 def tree(loops: bool = False) -> tuple[Migrations, Graph]:  # noqa: FBT001, FBT002

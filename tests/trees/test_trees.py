@@ -20,8 +20,9 @@ from installed import interpreter
 from support.order import Order
 
 from provision.alembic.child.fill import fill
-from provision.alembic.running.files import load
 from provision.alembic.running.migrate import migrate
+from provision.alembic.tree.targets import resolve
+from provision.alembic.trees import load
 from provision.kinds import migrations as kind
 from provision.spec.load import load as load_spec
 from provision.system.postgres import ReadOnlyQuery
@@ -185,7 +186,7 @@ def test_a_tree_reaches_the_same_as_with_plain_alembic(
 def test_a_tree_goes_on_from_where_plain_alembic_left_it(name: str, database: Any, other: Any) -> None:
     for tree in trees(name):
         graph, _ = load(tree)
-        line = graph.pending((), graph.resolve(tree.target))
+        line = graph.pending((), resolve(graph, tree.target))
         plain(tree, database, line[len(line) // 2])
         ours(tree, database)
         plain(tree, other)

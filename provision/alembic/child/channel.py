@@ -1,4 +1,4 @@
-"""The way back to the parent: events, the progress that they tell of, and errors without a secret in them."""
+"""The way back to the parent: events without a secret in them, and how far the work is that they are about."""
 
 from __future__ import annotations
 
@@ -9,69 +9,28 @@ import sys
 import threading
 import time
 import traceback
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .protocol import Event, Failure
 
-NAMES = frozenset({"revision", "path", "script", "place", "sql", "stage", "sqlstate", "kind", "phase"})
+NAMES = frozenset({"revision", "path", "script", "place", "sql", "event", "stage", "sqlstate", "kind", "phase"})
 """What the parent looks things up with, and SQL to be run as it is: a password like ``app`` can be a part of them, and
 must not change them. No SQL is said that :meth:`Channel.tells` of."""
 
 _SHORT = 6
 
 
-class ElsewhereError(Exception):
-    """``env.py`` is connected to another database than the one that shall be migrated."""
+class ReportedError(Exception):
+    """An error of our own; ``stage`` tells the parent what it is, ``place`` is the file that it is about."""
 
-
-class SharedError(Exception):
-    """A revision changes what all databases of the server share."""
-
-
-class IncompleteError(Exception):
-    """A revision file lacks a function; ``place`` is the file."""
-
-    def __init__(self, place: str, function: str) -> None:
-        super().__init__(function)
+    def __init__(self, stage: str, message: str = "", place: str | None = None) -> None:
+        super().__init__(message)
+        self.stage = stage
         self.place = place
-
-
-class RolledBackError(Exception):
-    """A revision rolled back its own transaction, and did nothing afterwards."""
-
-
-class AfterWritingError(Exception):
-    """A revision file was written, and what follows failed: a post-write hook, or loading it; ``place`` is the file."""
-
-    def __init__(self, place: str, error: BaseException) -> None:
-        steps = traceback.walk_tb(error.__traceback__)
-        in_hook = any(frame.f_globals.get("__name__") == "alembic.script.write_hooks" for frame, _ in steps)
-        what = "a post-write hook failed" if in_hook else "it cannot be loaded"
-        super().__init__(f"{what}: {type(error).__name__}: {error}")
-        self.place = place
-
-
-class OtherTableError(Exception):
-    """``env.py`` keeps its revisions in another table than the declared one; what to write is in the second line."""
-
-    def __init__(self, schema: str | None, table: str) -> None:
-        name = f"{schema}.{table}" if schema else table
-        way = f"version_table: {table}" + (f", version_table_schema: {schema}" if schema else "")
-        super().__init__(f"{name}\n{way}")
-
-
-_PLACED = (IncompleteError, AfterWritingError)
-_STAGES: dict[type[BaseException], str] = {
-    ElsewhereError: "elsewhere",
-    SharedError: "shared",
-    IncompleteError: "incomplete",
-    AfterWritingError: "written",
-    OtherTableError: "table",
-    RolledBackError: "rolled-back",
-}
 
 
 def masked_forms(secrets: Iterable[str]) -> list[str]:
@@ -109,11 +68,11 @@ class Channel:
             for form in self._masked
         )
 
-    def say(self, event: str, **values: Any) -> None:
+    def say(self, event: Event) -> None:
         """Send one event."""
-        masked = {key for key, value in values.items() if isinstance(value, str) and key not in NAMES}
-        shown = {key: self.mask(value) if key in masked else value for key, value in values.items()}
-        self._stream.write(json.dumps({"event": event, **shown}) + "\n")
+        masked = {key for key, value in event.items() if isinstance(value, str) and key not in NAMES}
+        shown = {key: self.mask(cast("str", value)) if key in masked else value for key, value in event.items()}
+        self._stream.write(json.dumps(shown) + "\n")
         self._stream.flush()
 
 
@@ -137,28 +96,25 @@ class Progress:
         self.own: list[str] = []
         """Directories whose files are the user's, wherever they are installed."""
 
-    def connected(self, pid: int, database: str, table: str) -> None:
-        """Say which version table ``env.py`` keeps on which connection."""
-        self.tables.append(table)
-        self.channel.say("connected", pid=pid, database=database, table=table)
-
     def start(self, step: Any) -> None:
         """Say that a revision starts."""
-        self.stage, self.revision, self.since, self.commits = "revision", step_id(step), time.monotonic(), 0
-        self.is_undone = False
-        self.channel.say("revision-start", revision=self.revision, message=first_line(step.doc), table=self.tables[-1])
+        self.stage, self.revision = "revision", str(step.revision.revision)
+        self.since, self.commits, self.is_undone = time.monotonic(), 0, False
+        message, table = first_line(step.doc), self.tables[-1]
+        self.channel.say({"event": "revision-start", "revision": self.revision, "message": message, "table": table})
 
     def done(self, step: Any) -> None:
         """Say that it has run, and is written down."""
-        seconds = round(time.monotonic() - self.since, 4)
-        told = {"message": first_line(step.doc), "table": self.tables[-1], "seconds": seconds}
-        self.channel.say("revision-done", revision=self.revision, **told)
+        self.channel.say(
+            {
+                "event": "revision-done",
+                "revision": str(step.revision.revision),
+                "message": first_line(step.doc),
+                "table": self.tables[-1],
+                "seconds": round(time.monotonic() - self.since, 4),
+            }
+        )
         self.stage, self.revision, self.commits = "env", None, 0
-
-
-def step_id(step: Any) -> str:
-    """Return the id of the revision that a step runs."""
-    return str(step.revision.revision)
 
 
 def first_line(text: str | None) -> str:
@@ -166,24 +122,32 @@ def first_line(text: str | None) -> str:
     return (text or "").strip().split("\n")[0].strip()
 
 
-def describe(error: BaseException, progress: Progress) -> dict[str, Any]:
-    """Return what a person needs to know about an error, without the parameters of a statement.
+def line_in(path: str | None) -> int | None:
+    """Return the line of a file that is being run, as far inside as it goes; None where none of it is."""
+    frame: Any = sys._getframe(1)  # noqa: SLF001  # what traceback and warnings look with
+    while frame is not None and path is not None:
+        if frame.f_code.co_filename == path:
+            return int(frame.f_lineno)
+        frame = frame.f_back
+    return None
 
-    ``clean`` says that nothing was committed since the running revision began, as far as SQLAlchemy can tell.
-    """
+
+def describe(error: BaseException, progress: Progress) -> Failure:
+    """Return what a person needs to know about an error."""
     original = getattr(error, "orig", None) or error
     message = re.sub(r"^<class '[^']*'>: ", "", str(original).strip())  # asyncpg's, through SQLAlchemy
     hidden = isinstance(getattr(error, "statement", None), str)
     if hidden:
         error.hide_parameters = True  # type: ignore[attr-defined]
     return {
+        "event": "error",
         "stage": _stage(error, progress),
         "revision": progress.revision,
         "type": type(original).__name__,
         "message": message or type(original).__name__,
         "sqlstate": getattr(original, "pgcode", None) or getattr(original, "sqlstate", None),
         "statement": error.statement if hidden else None,  # type: ignore[attr-defined]
-        "place": error.place if isinstance(error, _PLACED) else _place(error, progress.own),
+        "place": _place(error, progress.own),
         "clean": progress.commits == 0,
         "address": _address(error),
         "versions": {
@@ -210,11 +174,13 @@ def _stage(error: BaseException, progress: Progress) -> str:
         for frame, _ in traceback.walk_tb(error.__traceback__)
     ):
         return "load"
-    return _STAGES.get(type(error), progress.stage)
+    return error.stage if isinstance(error, ReportedError) else progress.stage
 
 
 def _place(error: BaseException, own: Sequence[str]) -> str | None:
     """Return ``file:line`` of the last line of the user's own code that the error went through."""
+    if isinstance(error, ReportedError) and error.place:
+        return error.place
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     ours = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120

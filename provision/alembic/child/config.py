@@ -16,8 +16,7 @@ from .fill import IN_URL, fill
 
 if TYPE_CHECKING:
     from .channel import Progress
-
-    Request = dict[str, Any]
+    from .protocol import Request
 
 DRIVERS = (("psycopg2", "psycopg2", 1), ("psycopg", "psycopg", 2), ("asyncpg", "asyncpg", 1), ("pg8000", "pg8000", 1))
 """Module, SQLAlchemy's name for it, and the first major version of SQLAlchemy that knows it, best first."""
@@ -100,10 +99,16 @@ def places(request: Request) -> dict[str, str]:
     """
     from sqlalchemy.engine import URL
 
-    names = ("host", "port", "user", "password", "database")
     _, _, written = URL.create("postgresql", database=request["database"]).render_as_string().partition(":///")
-    found = {name: str(request[name]) for name in names}
-    return {**found, "url": make_url(request), "database" + IN_URL: written}
+    return {
+        "url": make_url(request),
+        "host": request["host"],
+        "port": str(request["port"]),
+        "user": request["user"],
+        "password": request["password"],
+        "database": request["database"],
+        "database" + IN_URL: written,
+    }
 
 
 def make_url(request: Request) -> str:
@@ -112,8 +117,9 @@ def make_url(request: Request) -> str:
 
     name = request["url_driver"] or "postgresql+" + _driver(request)
     if name.endswith("+pg8000") and request["tls"]["PGSSLMODE"] not in ("disable", "allow", "prefer"):
-        message = "pg8000 does not read `sslmode`, and would connect without TLS; install psycopg2 or psycopg"
-        raise ModuleNotFoundError(message)
+        raise ModuleNotFoundError(
+            "pg8000 does not read `sslmode`, and would connect without TLS; install psycopg2 or psycopg"
+        )
     url = URL.create(
         name,
         username=request["user"],
@@ -130,8 +136,7 @@ def _driver(request: Request) -> str:
     asynchronous = not request["attributes"] and _USES_ASYNC.search(read_text(request["env_file"]))
     found = first_driver(*(_ASYNCHRONOUS if asynchronous else ())) or first_driver()
     if found is None:
-        message = "this interpreter has no PostgreSQL driver (psycopg2, psycopg, asyncpg or pg8000)"
-        raise ModuleNotFoundError(message)
+        raise ModuleNotFoundError("this interpreter has no PostgreSQL driver (psycopg2, psycopg, asyncpg or pg8000)")
     return found
 
 

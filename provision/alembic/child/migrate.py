@@ -4,42 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import guard, rehearse
-from .channel import ElsewhereError, IncompleteError
-from .committed import Committed
+from .channel import ReportedError
 from .config import Attributes, keep_logging, load_tree
-from .environment import bind
-from .trace import Trace
+from .connection import Committed, around_function, bind, environment, tell_sessions, watch
+from .rehearse import Trace, fence, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .channel import Progress
-    from .config import Request
+    from .protocol import Migrate
 
 
-def protect(request: Request) -> None:
+def protect(request: Migrate) -> None:
     """Keep a rehearsal in its own database."""
-    if request.get("scratch"):
-        rehearse.fence(request["lock"])
+    if request["rehearsal"] and request["lock"]:
+        fence(request["lock"])
 
 
-def serve(config: Any, request: Request, progress: Progress) -> None:
+def serve(config: Any, request: Migrate, progress: Progress) -> None:
     """Run ``env.py`` with the functions of Alembic wrapped, so that every revision is announced."""
-    from alembic.runtime.environment import EnvironmentContext
-
     script = load_tree(config, progress)
     keep_logging()
-    guard.tell_sessions(progress)
-    guard.watch(progress)
+    tell_sessions(progress)
+    watch(progress)
     Committed(progress).listen()
-    if request.get("trace"):
+    rehearsal = request["rehearsal"]
+    if rehearsal and rehearsal["trace"]:
         Trace(script, progress).listen()
     attributes = Attributes(request, config)
 
     def steps(heads: tuple[str, ...], context: Any) -> Iterator[Any]:
-        if request.get("walk"):
-            yield from rehearse.walk(script, request, progress, context)
+        if rehearsal and rehearsal["walk"]:
+            yield from walk(script, rehearsal, progress, context)
             return
         is_declared = progress.tables[-1] == request["declared_table"]
         if request["direction"] == "stamp":
@@ -48,28 +45,18 @@ def serve(config: Any, request: Request, progress: Progress) -> None:
         planned = _steps(script, request, heads, is_declared=is_declared)
         for number, step in enumerate(planned, 1):
             progress.start(step)
-            guard.around_function(step, progress, context.connection, is_last=number == len(planned))
+            around_function(step, progress, context.connection, is_last=number == len(planned))
             yield step  # Alembic runs it, writes its row, and commits
             progress.done(step)
 
-    environment = EnvironmentContext(
-        config,
-        script,
-        fn=steps,
-        as_sql=False,
-        starting_rev=None,
-        destination_rev=tuple(request["target"]) or "base",
-        tag=None,
-        version_table=request["version_table"],
-        version_table_schema=request["version_table_schema"],
-    )
-    bind(environment, request, progress)
-    with environment:
+    entered = environment(config, script, request, steps, destination_rev=tuple(request["target"]) or "base")
+    bind(entered, request, progress)
+    with entered:
         script.run_env()
         attributes.finish()
 
 
-def _steps(script: Any, request: Request, heads: tuple[str, ...], *, is_declared: bool) -> list[Any]:
+def _steps(script: Any, request: Migrate, heads: tuple[str, ...], *, is_declared: bool) -> list[Any]:
     """Return the steps that were planned, or Alembic's own where ``env.py`` keeps its rows in another place.
 
     In another version table than the declared one, a downgrade undoes what was planned as far as it is applied there.
@@ -82,7 +69,7 @@ def _steps(script: Any, request: Request, heads: tuple[str, ...], *, is_declared
         revisions = [script.get_revision(name) for name in request["revisions"]]
         for each in revisions:
             if not hasattr(each.module, request["direction"]):
-                raise IncompleteError(each.path, f"{request['direction']}()")
+                raise ReportedError("incomplete", f"{request['direction']}()", each.path)
         return [make(script.revision_map, each) for each in revisions]
     if upgrade:
         return list(script._upgrade_revs(tuple(request["target"]), heads))  # noqa: SLF001
@@ -93,8 +80,8 @@ def _steps(script: Any, request: Request, heads: tuple[str, ...], *, is_declared
     return [MigrationStep.downgrade_from_script(script.revision_map, each) for each in undone]
 
 
-def _stamps(script: Any, request: Request, heads: tuple[str, ...], *, is_declared: bool) -> Iterator[Any]:
-    """Yield what takes rows away that shall not be there, and what adds those that are missing; nothing runs."""
+def _stamps(script: Any, request: Migrate, heads: tuple[str, ...], *, is_declared: bool) -> Iterator[Any]:
+    """Yield what removes rows that do not belong there, and what adds those that are missing; nothing runs."""
     from alembic.runtime.migration import StampStep
 
     if is_declared and sorted(heads) != sorted(request["rows"]):
@@ -105,6 +92,6 @@ def _stamps(script: Any, request: Request, heads: tuple[str, ...], *, is_declare
         yield StampStep((), name, True, True, script.revision_map)
 
 
-def _other_rows(heads: tuple[str, ...], request: Request) -> ElsewhereError:
+def _other_rows(heads: tuple[str, ...], request: Migrate) -> ReportedError:
     found, known = (", ".join(rows) or "base" for rows in (heads, request["rows"]))
-    return ElsewhereError(f"env.py finds the database at {found}, not at {known}")
+    return ReportedError("elsewhere", f"env.py finds the database at {found}, not at {known}")

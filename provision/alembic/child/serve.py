@@ -1,4 +1,4 @@
-"""Serves one request. What can be asked for is a module each, imported when it is asked for."""
+"""Serves one request. What can be asked for is a function each, imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import prepare
-from .channel import Channel, Progress, describe
-from .config import add_import_root, first_driver, make_config, set_environment
+from .channel import Channel, Progress, describe, first_line
+from .config import add_import_root, first_driver, make_config, script_directory, set_environment
+from .prepare import around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .config import Request
+    from .protocol import Request, Resolve
 
-KINDS = ("migrate", "resolve", "render", "compare", "write")
-"""What can be asked for: the module, which has a function ``serve`` and perhaps one to ``protect`` databases first."""
+_SERVED_BY = {
+    "migrate": ("migrate", "serve"),
+    "render": ("render", "serve"),
+    "compare": ("autogenerate", "compare_models"),
+    "write": ("autogenerate", "write_revision"),
+    "resolve": ("serve", "resolve"),
+}
+"""What can be asked for: a module, which may have a function to ``protect`` databases first, and its function."""
 
 
 def main() -> int:
@@ -30,7 +36,8 @@ def main() -> int:
     os.dup2(2, 1)
     progress = Progress(channel)
     try:
-        channel.say("ready", **versions())
+        _import_alembic()
+        channel.say({"event": "ready"})
         gc.freeze()  # what is imported stays, so that no collection has to look through it
         gc.enable()
         line = sys.stdin.readline()
@@ -43,34 +50,24 @@ def main() -> int:
         progress.stage = "config"
         set_environment(request)
         config = make_config(request)
-        module = import_module("." + KINDS[KINDS.index(request["kind"])], __package__)
+        name, function = _SERVED_BY[request["kind"]]
+        module = import_module(f".{name}", __package__)
         if hasattr(module, "protect"):
             module.protect(request)
-        prepare.around(config, request, progress, lambda: module.serve(config, request, progress))
+        around(config, request, progress, lambda: getattr(module, function)(config, request, progress))
     except BaseException as error:  # noqa: BLE001  # SystemExit from env.py is an answer too
-        channel.say("error", **describe(error, progress))
+        channel.say(describe(error, progress))
         return 1
-    channel.say("finished")
+    channel.say({"event": "finished"})
     return 0
 
 
-def versions() -> dict[str, Any]:
-    """Import what a migration needs, and say what this interpreter has."""
-    import importlib
-
+def _import_alembic() -> None:
+    """Import what a migration needs while the server is still coming up."""
     with _without("pygments"):
-        import alembic
-        import sqlalchemy
-        import sqlalchemy.dialects.postgresql
-
         for module in ("config", "context", "op", "script", "runtime.environment"):
-            importlib.import_module(f"alembic.{module}")
-    return {
-        "python": ".".join(str(part) for part in sys.version_info[:3]),
-        "alembic": alembic.__version__,
-        "sqlalchemy": sqlalchemy.__version__,
-        "driver": first_driver(),
-    }
+            import_module(f"alembic.{module}")
+    first_driver()
 
 
 @contextlib.contextmanager
@@ -102,3 +99,42 @@ def _die_with_parent(progress: Progress) -> None:
         os._exit(130)
 
     threading.Thread(target=listen, daemon=True).start()
+
+
+def resolve(config: Any, request: Resolve, progress: Progress) -> None:
+    """Report where a package is, or what revision files state that only running can answer for."""
+    from alembic.util import to_list
+
+    package = request["package"]
+    if package is not None:
+        progress.channel.say({"event": "location", "script": _directory_of(package), "installed": sys.path})
+        return
+    script = script_directory(config)
+    progress.stage = "load"
+    for found in script.walk_revisions("base", "heads"):
+        progress.channel.say(
+            {
+                "event": "revision",
+                "path": found.path,
+                "revision": found.revision,
+                "down": list(to_list(found.down_revision) or []),
+                "depends_on": list(to_list(found.dependencies) or []),
+                "labels": sorted(to_list(getattr(found.module, "branch_labels", None)) or []),
+                "message": first_line(found.module.__doc__),
+            }
+        )
+
+
+def _directory_of(place: str) -> str:
+    """Return the directory that ``package:dir`` names."""
+    from importlib.util import find_spec
+
+    package, _, rest = place.partition(":")
+    found = find_spec(package)
+    for root in (found.submodule_search_locations or ()) if found else ():
+        path = os.path.join(root, *rest.split(":"))  # noqa: PTH118
+        if os.path.isdir(path):  # noqa: PTH112
+            return path
+    raise ModuleNotFoundError(
+        f"no directory {rest!r} in the package {package!r}" if found else f"No module named {package!r}"
+    )

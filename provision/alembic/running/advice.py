@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from provision.alembic.tree.hints import settings_module, wants_preparation, ways_in
-from provision.alembic.tree.urls import variables_of, ways
-from provision.alembic.tree.variables import part
+from provision.alembic.child.config import read_text
+from provision.alembic.tree.env import part, settings_module, variables_of, ways, ways_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from provision.alembic.running.errors import Truth
-    from provision.alembic.tree import Location
-    from provision.alembic.tree.output import Failure
+    from provision.alembic.child.protocol import Failure
+    from provision.alembic.running.events import Truth
+    from provision.alembic.tree.location import Location
     from provision.spec.model import Migrations
 
 _UNDEFINED_TABLE = "42P01"
 _UNPREPARED = {"RuntimeError", "KeyError", "LookupError", "ImproperlyConfigured", "AppRegistryNotReady", "SystemExit"}
 """What a revision raises that needs its application to be set up, or the environment that its program makes."""
+_UNPREPARED_ENV = {"SystemExit", "NoEventLoopError", "NoSuchOptError", "ConfigurationError"}
 _UNDEFINED_NAME = re.compile(r"name '(\w+)' is not defined")
 _IMPORTS = {
     "sa": "import sqlalchemy as sa",
@@ -45,19 +43,99 @@ _URL_WAY = (
 )
 
 
-def after_failure(event: Mapping[str, Any], truth: Truth) -> str:
+_LACKS_PACKAGE = {"ModuleNotFoundError", "ImportError"}
+_STATEMENT = 300
+_PRINTED = 5
+_AGAIN = "run the same command again"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A failure of the child, and what it takes to explain it. ``printed`` is what the user's code has printed."""
+
+    event: Failure
+    tree: Migrations
+    location: Location
+    python: str
+    truth: Truth
+    printed: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The class of the exception."""
+        return self.event["type"]
+
+    @property
+    def message(self) -> str:
+        """Its words; several lines."""
+        return self.event["message"]
+
+    @property
+    def first(self) -> str:
+        """The first line of the words."""
+        return (self.message.splitlines() or [self.kind])[0]
+
+    @property
+    def more(self) -> list[str]:
+        """The other lines."""
+        return self.message.splitlines()[1:]
+
+    @property
+    def what(self) -> str:
+        """The first line, with the error's class where it is not the server's."""
+        return self.first if self.event["sqlstate"] else f"{self.kind}: {self.first}"
+
+    @property
+    def place(self) -> list[str]:
+        """Where it happened, if that is known."""
+        return [f"at {self.event['place']}"] if self.event["place"] else []
+
+    @property
+    def statement(self) -> list[str]:
+        """The statement that failed, if there was one."""
+        text = " ".join((self.event["statement"] or "").split())
+        return [f"statement: {text if len(text) <= _STATEMENT else text[:_STATEMENT] + ' …'}"] if text else []
+
+    @property
+    def last_words(self) -> list[str]:
+        """What code that ended the process has printed: that is where it says why."""
+        return self.printed.splitlines()[-_PRINTED:] if self.kind == "SystemExit" else []
+
+    @property
+    def lacks_package(self) -> bool:
+        """Whether an import failed."""
+        return self.kind in _LACKS_PACKAGE
+
+    @property
+    def wants_preparation(self) -> bool:
+        """Whether code fails in this way where its program usually prepares something."""
+        return (
+            self.kind in _UNPREPARED_ENV
+            or self.message.startswith("Working outside of application context")
+            or (self.kind == "AttributeError" and self.message.startswith("'Config' object has no attribute"))
+        )
+
+    @property
+    def missing_import(self) -> str | None:
+        """The line that imports the name which a file uses and has not imported, where it is a usual one."""
+        found = _UNDEFINED_NAME.match(self.message) if self.kind == "NameError" else None
+        return _IMPORTS.get(found[1]) if found else None
+
+
+def after_failure(report: Report) -> str:
     """Say what to do after a revision has failed."""
+    event, truth = report.event, report.truth
     if event["sqlstate"] in ("55P03", "40P01"):
         return f"wait until the lock is free, or give it more time (`migrations.lock_timeout`); then {truth.next_step}"
-    if event["type"] == "AssertionError" and "autocommit_block" in str(event["traceback"]):
+    if report.kind == "AssertionError" and "autocommit_block" in event["traceback"]:
         return (
             "give Alembic a connection without a transaction in env.py, because autocommit_block() cannot leave one "
             "that is not Alembic's: `engine.connect()` in place of `engine.begin()`, and `connection.commit()` after "
             f"statements of its own; then {truth.next_step}"
         )
-    if line := missing_import(event):
-        return f"add `{line}` to the file; then {truth.next_step}"
-    unprepared = event["type"] in _UNPREPARED or wants_preparation(str(event["type"]), str(event["message"]))
+    if report.missing_import:
+        return f"add `{report.missing_import}` to the file; then {truth.next_step}"
+    unprepared = report.kind in _UNPREPARED or report.wants_preparation
     if (event["sqlstate"] == _UNDEFINED_TABLE or unprepared) and not truth.left:
         what = "make these tables" if event["sqlstate"] else "prepare something"
         program = f"have `migrations.prepare` {what} if the program of its application does so"
@@ -66,81 +144,71 @@ def after_failure(event: Mapping[str, Any], truth: Truth) -> str:
     return f"correct the revision; {truth.next_step}" if remains else f"correct the revision and {truth.next_step}"
 
 
-def after_program(failure: Failure, truth: Truth, *, ended: bool) -> str:
-    """Say what to do after a program of its own has failed; another run only helps against what passes by itself."""
-    if ended or failure.passes:
-        return truth.next_step
-    if "No module named" in (failure.message or ""):
-        return "install what is missing where the program runs; `url_driver` says which driver `{url}` names"
-    correct = "correct the revision" if failure.revision else "correct what it says"
-    return f"remove what was left behind, and {correct}" if truth.left else correct
-
-
 def after_writing(what: str) -> str:
     """Say what to do after a revision file was written, and what follows has failed."""
     if what.startswith("a post-write hook"):
         return "correct `post_write_hooks` in Alembic's configuration; the file is complete without the hook"
-    return "correct the file, or delete it and run the same command again"
+    return f"correct the file, or delete it and {_AGAIN}"
 
 
-def missing_import(event: Mapping[str, Any]) -> str | None:
-    """Return the line that imports the name which a file uses and has not imported, where it is a usual one."""
-    found = _UNDEFINED_NAME.match(str(event["message"])) if event["type"] == "NameError" else None
-    return _IMPORTS.get(found[1]) if found else None
+def after_loading(report: Report) -> str:
+    """Say what to do after a revision file could not be loaded."""
+    if report.missing_import:
+        return f"add `{report.missing_import}` to the file, and {_AGAIN}"
+    return "correct the file, or set `migrations.python` to the interpreter that has what it imports"
 
 
-def after_prepare(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> str:
+def after_prepare(report: Report) -> str:
     """Say what to do after what runs before ``env.py`` has failed."""
-    tree, location = files
-    kind, message = str(event["type"]), str(event["message"])
-    if kind == "NoAppError":
+    if report.kind == "NoAppError":
         return "name the application as `flask --app` would, under `migrations`: env: {FLASK_APP: NAME}"
-    if kind in {"ModuleNotFoundError", "ImportError"}:
-        return _interpreter_way(location, python)
-    if kind == "KeyError" and (variable := re.fullmatch(r"'([A-Z][A-Z0-9_]*)'", message)):
+    if report.lacks_package:
+        return _interpreter_way(report)
+    if report.kind == "KeyError" and (variable := re.fullmatch(r"'([A-Z][A-Z0-9_]*)'", report.message)):
         return f"if {variable[1]} is an environment variable, set it under `migrations`: env: {{{variable[1]}: …}}"
-    return f"correct {'what `prepare` runs' if tree.prepare else 'it'}, and run the same command again"
+    return f"correct {'what `prepare` runs' if report.tree.prepare else 'it'}, and {_AGAIN}"
 
 
-def _interpreter_way(location: Location, python: str) -> str:
+def _interpreter_way(report: Report) -> str:
     return (
         "set `migrations.python` to the interpreter that has what env.py imports, or install it for "
-        f"{python}; a module of the project is looked for in `migrations.cwd`, now {location.cwd}"
+        f"{report.python}; a module of the project is looked for in `migrations.cwd`, now {report.location.cwd}"
     )
 
 
-def after_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> str:
+def after_env(report: Report) -> str:
     """Say what to do after ``env.py`` has failed."""
-    tree, location = files
-    kind, message = str(event["type"]), str(event["message"])
-    if wants_preparation(kind, message) and not tree.prepare:
+    tree, kind, message = report.tree, report.kind, report.message
+    if report.wants_preparation and not tree.prepare:
         return (
             "this env.py needs what its program prepares; write that into a file, and name it under `migrations`: "
             "prepare: prepare.py   (docs/migrations.md shows how)"
         )
-    if line := missing_import(event):
-        return f"add `{line}` to env.py, and run the same command again"
+    if report.missing_import:
+        return f"add `{report.missing_import}` to env.py, and {_AGAIN}"
     if "requires an async driver" in message:
-        return f"install a driver that env.py's asynchronous engine can use: {python} -m pip install asyncpg"
-    if kind == "ModuleNotFoundError" and message == "No module named 'psycopg'" and _is_since(event, (2, 1)):
+        return f"install a driver that env.py's asynchronous engine can use: {report.python} -m pip install asyncpg"
+    sqlalchemy = _numbers((report.event.get("versions") or {}).get("sqlalchemy", ""))
+    if kind == "ModuleNotFoundError" and message == "No module named 'psycopg'" and sqlalchemy >= (2, 1):
         return (
             "SQLAlchemy 2.1 takes psycopg for a URL that names no driver: name one, as in `postgresql+psycopg2://`"
-            f" (`url_driver` for the URL that provision hands in), or: {python} -m pip install 'psycopg[binary]'"
+            f" (`url_driver` for the URL that provision hands in), or: {report.python} -m pip install 'psycopg[binary]'"
         )
-    if kind in {"ModuleNotFoundError", "ImportError"}:
-        return _interpreter_way(location, python)
-    if is_connection(event) or _lacks_url(kind, message):
-        return url_way(tree, location, fallback=_OPTION_WAY if (kind, message) == ("KeyError", "'url'") else _URL_WAY)
-    if kind == "KeyError" and (way := _variable_way(message.strip("'"), tree, location)):
+    if report.lacks_package:
+        return _interpreter_way(report)
+    if is_connection(report.event) or _lacks_url(kind, message):
+        fallback = _OPTION_WAY if (kind, message) == ("KeyError", "'url'") else _URL_WAY
+        return url_way(tree, report.location, fallback=fallback)
+    if kind == "KeyError" and (way := _variable_way(message.strip("'"), tree, report.location)):
         return way
-    if event["sqlstate"]:
-        return "correct the statement in env.py, and run the same command again"
-    return "correct env.py or what it needs, and run the same command again"
+    if report.event["sqlstate"]:
+        return f"correct the statement in env.py, and {_AGAIN}"
+    return f"correct env.py or what it needs, and {_AGAIN}"
 
 
 def _variable_way(name: str, tree: Migrations, location: Location) -> str | None:
     """Say how ``env.py`` gets an environment variable that it reads, and that is not set."""
-    if name in tree.env or name not in variables_of(_text(location.env), lambda each: _module(each, location)):
+    if name in tree.env or name not in variables_of(read_text(str(location.env)), lambda each: _module(each, location)):
         return None
     return (
         f'env.py reads the environment variable {name}; write under `migrations`: env: {{{name}: "{{url}}"}} if it is '
@@ -148,26 +216,26 @@ def _variable_way(name: str, tree: Migrations, location: Location) -> str | None
     )
 
 
-def is_connection(event: Mapping[str, Any]) -> bool:
+def is_connection(event: Failure) -> bool:
     """Tell whether a connection was not made, as psycopg, asyncpg and the system say it."""
     state = event["sqlstate"]
     return state[:2] in ("08", "28") or state == "3D000" if state else event["type"] in _NOT_CONNECTED
 
 
-def addresses(event: Mapping[str, Any], server: str) -> list[str]:
+def addresses(event: Failure, server: str) -> list[str]:
     """Return a line that compares where ``env.py`` wanted to connect with where the server is; none if they agree."""
     if not is_connection(event) or not server:
         return []
-    said = next((match for each in _ADDRESSES if (match := each.search(str(event["message"])))), None)
+    said = next((match for each in _ADDRESSES if (match := each.search(event["message"]))), None)
     tried = f"{said[1]}:{said[2]}" if said else event.get("address")
     return [f"env.py connects to {tried}, the declared server is {server}"] if tried and tried != server else []
 
 
-def too_old(event: Mapping[str, Any], python: str) -> tuple[str, str] | None:
+def too_old(event: Failure, python: str) -> tuple[str, str] | None:
     """Return the sentence on an Alembic or SQLAlchemy that is too old for what is asked of it, and what to install."""
     versions = event.get("versions") or {}
     for package, name, needed, matters in (
-        ("alembic", "Alembic", "1.16", "toml_file" in str(event["message"])),
+        ("alembic", "Alembic", "1.16", "toml_file" in event["message"]),
         ("sqlalchemy", "SQLAlchemy", "1.4", True),
     ):
         found = versions.get(package)
@@ -180,10 +248,6 @@ def too_old(event: Mapping[str, Any], python: str) -> tuple[str, str] | None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(each) for each in re.findall(r"\d+", version)[:2])
-
-
-def _is_since(event: Mapping[str, Any], version: tuple[int, ...]) -> bool:
-    return _numbers((event.get("versions") or {}).get("sqlalchemy", "")) >= version
 
 
 def _lacks_url(kind: str, message: str) -> bool:
@@ -200,7 +264,7 @@ def url_way(tree: Migrations, location: Location, *, fallback: str = "") -> str:
     """Say how this ``env.py`` can be told the URL: with the keys of the spec that fit what it reads."""
     if tree.command:
         return "give the program the URL under `env`, for example `env: {DATABASE_URL: '{url}'}`"
-    text = _text(location.env)
+    text = read_text(str(location.env))
     found = ways(text, lambda name: _module(name, location))
     lines = []
     for key, of in (("env", found.env), ("options", found.options), ("x", found.x)):
@@ -224,17 +288,10 @@ def _module(name: str, location: Location) -> tuple[str, str] | None:
     for root in (location.cwd, location.cwd / "src", *location.script.parents[:3]):
         for file, package in ((f"{path}.py", name.rpartition(".")[0]), (f"{path}/__init__.py", name)):
             if path and (root / file).is_file():
-                return package, _text(root / file)
+                return package, read_text(str(root / file))
     return None
 
 
 def _is_given(way: str, tree: Migrations) -> bool:
     key, _, name = way.partition(": {")
     return name.split(":")[0] in getattr(tree, key)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -1,26 +1,44 @@
-"""Questions to the child that change no table: the SQL of revisions, models against database, a new revision file."""
+"""Questions to the child that change no table: SQL, models against database, new files, and what only running tells."""
 
 from __future__ import annotations
 
 import time
-from contextlib import closing
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.running import errors as alembic_errors
-from provision.alembic.running.lock import LockConnection
-from provision.alembic.running.process import ASKING_NAME, Child, OutOfTimeError, secrets_of
-from provision.alembic.running.run import common
-from provision.alembic.tree import version_table
-from provision.model import Endpoint, Secret
+from provision.alembic.running.events import Truth
+from provision.alembic.running.process import ASKING_NAME, NOWHERE, Child, OutOfTimeError, common, masked
+from provision.alembic.running.server import LockConnection
+from provision.alembic.tree.version_table import table_key
+from provision.errors import MigrationsError
+from provision.model import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provision.alembic.tree import Graph, Location
+    from provision.alembic.child.protocol import (
+        Compare,
+        Database,
+        Event,
+        NewRevision,
+        Place,
+        Render,
+        Request,
+        Resolve,
+        Write,
+    )
+    from provision.alembic.tree.graph import Graph
+    from provision.alembic.tree.location import Location
+    from provision.alembic.tree.source import Fields, NotStaticError
+    from provision.model import Endpoint
     from provision.spec.model import Migrations
 
+    Files = tuple[Migrations, Graph, Location]
     Others = Sequence[tuple[str | None, str]]
+    """Version tables of other trees (schema or None, name), which belong to no model."""
 
 # Autogenerate would drop them: partitions belong to their parent, and an extension's tables to the extension.
 _UNMODELLED = """
@@ -29,8 +47,9 @@ WHERE relkind IN ('r', 'p', 'f') AND (relispartition OR EXISTS (
     SELECT FROM pg_depend WHERE deptype = 'e' AND (classid = 'pg_class'::regclass AND objid = c.oid
                                                    OR classid = 'pg_namespace'::regclass AND objid = n.oid)))
 """
-NOWHERE = Endpoint("localhost", 5432, "nobody", Secret("unused"), "nowhere")
-"""What ``env.py`` is told where no server is needed."""
+_NO_DATABASE: Database = {"lock": None, "declared_table": "", "others": []}
+_SECONDS = 120.0
+"""How long an interpreter may take to say where a package is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,51 +71,10 @@ class Rendered:
 class Rendering:
     """Revisions as SQL, in their order. ``without_env`` says why ``env.py`` could not be part of it."""
 
-    prologue: str
-    revisions: tuple[Rendered, ...]
-    epilogue: str
+    prologue: str = ""
+    revisions: tuple[Rendered, ...] = ()
+    epilogue: str = ""
     without_env: str | None = None
-
-
-def render(
-    files: tuple[Migrations, Graph, Location],
-    *,
-    upgrade: bool,
-    rows: tuple[str, ...],
-    names: tuple[str, ...],
-    at: Endpoint = NOWHERE,
-) -> Rendering:
-    """Return the statements of revisions; no database is connected to, and no password leaves this process.
-
-    Raises:
-        StepFailedError: the interpreter or the tree cannot be loaded.
-    """
-    tree, graph, location = files
-    place = Endpoint(at.host, at.port, at.user, NOWHERE.password, at.database)
-    asked = {
-        **common(tree, location, place),
-        "secrets": secrets_of(tree),
-        "kind": "render",
-        "direction": "upgrade" if upgrade else "downgrade",
-        "words": ["upgrade" if upgrade else "downgrade", (names or ("base",))[-1], "--sql"],
-        "rows": list(rows),
-        "revisions": list(names),
-        "attributes": {},
-    }
-    events = _ask(tree, graph, location, asked)
-    texts = {each["event"]: each["sql"] for each in events if each["event"] in {"prologue", "epilogue"}}
-    known = {
-        each["revision"]: Rendered(each["revision"], each["sql"], each["reason"], each.get("place"), _pieces(each))
-        for each in events
-        if each["event"] == "section"
-    }
-    why = next((each["reason"] for each in events if each["event"] == "without-env"), None)
-    missing = [Rendered(name, "", "it was not reached") for name in names if name not in known]
-    return Rendering(texts.get("prologue", ""), (*known.values(), *missing), texts.get("epilogue", ""), why)
-
-
-def _pieces(event: Mapping[str, Any]) -> tuple[tuple[str, int | None], ...]:
-    return tuple([(text, line) for text, line in event.get("pieces", ())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,48 +86,10 @@ class Comparison:
     """
 
     differences: tuple[str, ...]
-    tables: int
+    tables: int = 0
     compare_type: bool = True
     compare_server_default: bool = False
     include_schemas: bool = False
-
-
-def compare(
-    tree: Migrations,
-    graph: Graph,
-    location: Location,
-    endpoint: Endpoint,
-    others: Others = (),
-    *,
-    no_tables: bool = False,
-) -> Comparison:
-    """Compare the models of ``env.py`` with the database.
-
-    ``others`` are the version tables of other trees (schema or None, name), which are no model's. ``no_tables``: models
-    without a table are no error.
-
-    Raises:
-        NoModelsError: env.py names no models.
-        EmptyModelsError: the models of env.py have no tables.
-        StepFailedError: env.py failed, or went to another database.
-        UnavailableError: the server cannot be reached.
-    """
-    with closing(LockConnection(endpoint)) as lock:
-        asked = {
-            **common(tree, location, endpoint),
-            "kind": "compare",
-            "words": ["revision", "--autogenerate"],
-            "declared_table": version_table.key_of(tree, lock),
-            "lock": lock.mark(),
-            "others": [*others, *lock.rows(_UNMODELLED)],
-            "no_tables": no_tables,
-        }
-        events = _ask(tree, graph, location, asked)
-    models = next(each for each in events if each["event"] == "models")
-    return Comparison(
-        tuple([each["text"] for each in events if each["event"] == "operation"]),
-        **{each.name: models[each.name] for each in fields(Comparison) if each.name in models},
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +100,73 @@ class Written:
     operations: tuple[str, ...]
 
 
-def write(
-    files: tuple[Migrations, Graph, Location],
-    revision: Mapping[str, Any],
+def ask_sql(
+    files: Files, *, upgrade: bool, rows: tuple[str, ...], names: tuple[str, ...], at: Endpoint = NOWHERE
+) -> Rendering:
+    """Return the statements of revisions; no database is connected to, and no password leaves this process.
+
+    Raises:
+        StepFailedError: the interpreter or the tree cannot be loaded.
+    """
+    direction = "upgrade" if upgrade else "downgrade"
+    words = [direction, (names or ("base",))[-1], "--sql"]
+    asked: Render = {
+        **_common("render", words, files, replace(at, password=NOWHERE.password)),
+        "attributes": {},
+        "direction": "upgrade" if upgrade else "downgrade",
+        "rows": list(rows),
+        "revisions": list(names),
+    }
+    found, sections = Rendering(), {name: Rendered(name, "", "it was not reached") for name in names}
+    for event in _ask(files, asked):
+        if event["event"] == "prologue":
+            found = replace(found, prologue=event["sql"])
+        elif event["event"] == "epilogue":
+            found = replace(found, epilogue=event["sql"])
+        elif event["event"] == "without-env":
+            found = replace(found, without_env=event["reason"])
+        elif event["event"] == "section":
+            pieces = tuple([(text, line) for text, line in event["pieces"]])
+            name = event["revision"]
+            sections[name] = Rendered(name, event["sql"], event["reason"], event["place"], pieces)
+    return replace(found, revisions=tuple(sections.values()))
+
+
+def ask_comparison(
+    tree: Migrations,
+    graph: Graph,
+    location: Location,
+    endpoint: Endpoint,
+    others: Others = (),
+    *,
+    no_tables: bool = False,
+) -> Comparison:
+    """Compare the models of ``env.py`` with the database. ``no_tables``: models without a table are no error.
+
+    Raises:
+        NoModelsError: env.py names no models.
+        EmptyModelsError: the models of env.py have no tables.
+        StepFailedError: env.py failed, or went to another database.
+        UnavailableError: the server cannot be reached.
+    """
+    files = (tree, graph, location)
+    asked: Compare = {
+        **_common("compare", ["revision", "--autogenerate"], files, endpoint),
+        **_NO_DATABASE,
+        "no_tables": no_tables,
+    }
+    events = _ask_on_database(files, asked, endpoint, others)
+    found = Comparison(tuple([each["text"] for each in events if each["event"] == "operation"]))
+    for event in events:
+        if event["event"] == "models":
+            options = event["compare_type"], event["compare_server_default"], event["include_schemas"]
+            found = Comparison(found.differences, event["tables"], *options)
+    return found
+
+
+def ask_revision(
+    files: Files,
+    revision: NewRevision,
     *,
     allow_empty: bool,
     endpoint: Endpoint | None,
@@ -177,33 +181,15 @@ def write(
         StepFailedError: env.py failed, or the file cannot be written.
         UnavailableError: the server cannot be reached.
     """
-    tree, graph, location = files
-    asked = {
-        **common(tree, location, endpoint or NOWHERE),
-        "kind": "write",
-        "words": ["revision", *(["--autogenerate"] if revision["autogenerate"] else [])],
-        "revision": dict(revision),
-        "allow_empty": allow_empty,
-        "others": others,
+    words = ["revision", *(["--autogenerate"] if revision["autogenerate"] else [])]
+    asked: Write = {
+        **_common("write", words, files, endpoint or NOWHERE),
+        **_NO_DATABASE,
         "no_tables": no_tables,
-        "lock": None,
+        "revision": revision,
+        "allow_empty": allow_empty,
     }
-    if endpoint is None:
-        events = _ask(tree, graph, location, asked)
-    else:
-        with closing(LockConnection(endpoint)) as lock:
-            unmodelled = [*others, *lock.rows(_UNMODELLED)]
-            events = _ask(
-                tree,
-                graph,
-                location,
-                {
-                    **asked,
-                    "others": unmodelled,
-                    "declared_table": version_table.key_of(tree, lock),
-                    "lock": lock.mark(),
-                },
-            )
+    events = _ask_on_database(files, asked, endpoint, others) if endpoint else _ask(files, asked)
     if any(each["event"] == "needs-server" for each in events):
         return None
     return Written(
@@ -212,23 +198,94 @@ def write(
     )
 
 
-def _ask(tree: Migrations, graph: Graph, location: Location, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _common(kind: Literal["render", "compare", "write"], words: list[str], files: Files, at: Endpoint) -> Request:
+    tree, _, location = files
+    return common(kind, words, tree, at, (location.script, location.env, location.cwd))
+
+
+def _ask_on_database(files: Files, asked: Compare | Write, endpoint: Endpoint, others: Others) -> list[Event]:
+    """Have the child answer a request for which ``env.py`` connects to the database."""
+    with closing(LockConnection(endpoint)) as lock:
+        asked["lock"] = lock.mark()
+        asked["declared_table"] = table_key(files[0], lock)
+        asked["others"] = [*others, *lock.rows(_UNMODELLED)]
+        return _ask(files, asked)
+
+
+def _ask(files: Files, asked: Request) -> list[Event]:
     """Have the child answer one request, and return all that it said."""
-    truth = alembic_errors.Truth(graph, (), is_asked=False)
-    found: list[dict[str, Any]] = []
+    tree, graph, location = files
+    truth = Truth(graph, (), is_asked=False)
+    found: list[Event] = []
     with Child.start(tree, location.cwd, ASKING_NAME) as child:
         try:
             for event in child.events(time.monotonic() + tree.timeout):
                 if event["event"] == "ready":
                     child.ask(asked)
                 elif event["event"] == "error":
-                    event["printed"] = alembic_errors.masked(child.printed(), Secret(str(asked["password"])), tree)
-                    raise alembic_errors.failed(event, (tree, location), child.python, truth)
+                    printed = masked(child.printed(), Secret(asked["password"]), tree)
+                    raise alembic_errors.failed(event, printed, (tree, location), child.python, truth)
                 else:
                     found.append(event)
         except OutOfTimeError:
             raise alembic_errors.out_of_time(tree, None, truth) from None
         if not any(event["event"] == "finished" for event in found):
-            printed = alembic_errors.masked(child.printed(), Secret(str(asked["password"])), tree)
+            printed = masked(child.printed(), Secret(asked["password"]), tree)
             raise alembic_errors.died(child.close(now=False), printed, truth)
+    return found
+
+
+def place_of_package(tree: Migrations, cwd: Path, place: str) -> Place:
+    """Return where the interpreter of a tree finds ``package:dir``.
+
+    Raises:
+        MigrationsError: it has no such package, or there is no such directory in it.
+    """
+    events = _ask_interpreter(tree, (tree.script_location, None, cwd), place)
+    for event in events:
+        if event["event"] == "location":
+            return event
+    raise MigrationsError(
+        f"{tree.python or 'the interpreter'} does not find {place}",
+        evidence=[each["message"] for each in events if each["event"] == "error"],
+        next_step="correct the place, or `migrations.python`: the interpreter that has the package",
+    )
+
+
+def computed_revisions(tree: Migrations, location: Location, why: NotStaticError) -> Mapping[Path, Fields]:
+    """Return what the revision files of a tree state, by running them; ``why`` is the reason to.
+
+    Raises:
+        MigrationsError: they cannot be run.
+    """
+    script = location.script if tree.package is not None else tree.script_location
+    found: dict[Path, Fields] = {}
+    for event in _ask_interpreter(tree, (script, location.env, location.cwd), None):
+        if event["event"] == "error":
+            place = f"at {event['place']}" if event["place"] else ""
+            why.evidence = (*why.evidence, f"running it fails: {event['type']}: {event['message']}", place)
+            raise why
+        if event["event"] == "revision":
+            names = (event["revision"], event["down"], event["depends_on"], event["labels"], event["message"])
+            found[Path(event["path"])] = [*names, [], 1, 1]
+    return found
+
+
+def _ask_interpreter(
+    tree: Migrations, places: tuple[Path | None, Path | None, Path], package: str | None
+) -> list[Event]:
+    asked: Resolve = {
+        **common("resolve", ["heads"], tree, NOWHERE, places),
+        "attributes": {},
+        "prepare": None if package else tree.prepare,
+        "url_driver": tree.url_driver or "postgresql",
+        "package": package,
+    }
+    found: list[Event] = []
+    with Child.start(tree, places[2], ASKING_NAME) as child, suppress(OutOfTimeError):
+        for event in child.events(time.monotonic() + _SECONDS):
+            if event["event"] == "ready":
+                child.ask(asked)
+            else:
+                found.append(event)
     return found

@@ -1,36 +1,46 @@
-"""A tree that only its own program can run: the program is run under our lock, and what it did is proved afterwards.
+"""A tree with a ``command``: its own program runs under our lock, and the version table shows what it did.
 
-What it prints is passed on as it comes, what it applies is read from the version table while it runs.
+Its output is passed on line by line; what it applies is read from the version table while it runs. When it fails, its
+output tells the revision and the statement: Alembic logs ``Running upgrade 0001 -> 0002, message``, Python prints a
+traceback with the revision's file, and SQLAlchemy ends its message with ``[SQL: …]``.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provision.alembic.child.fill import fill
 from provision.alembic.running import errors as alembic_errors
-from provision.alembic.running.advice import after_program
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.process import environment
-from provision.alembic.running.standstill import SelfBlockedError, Standstill
-from provision.alembic.tree import output
+from provision.alembic.running.server import SelfBlockedError, Standstill
 from provision.errors import StepFailedError, UnavailableError
 from provision.system import processes
 from provision.system.lost import is_lost
 from provision.system.postgres import tls
 
 if TYPE_CHECKING:
-    from provision.alembic.running.run import Run
+    from collections.abc import Collection
 
-TARGET = "{target}"
-"""Stands in an argument for the revision that the program has to reach."""
+    from provision.alembic.running.migrate import Run
+    from provision.alembic.tree.graph import Graph
 
+
+_RUNNING = re.compile(r"Running upgrade .*?-> ([^\s,]+)")
+_FRAME = re.compile(r'(?m)^\s*File "([^"\n]+)", line (\d+)')
+_STATEMENT = re.compile(r"\[SQL: (.*?)\]\s*(?:$|\n)", re.DOTALL)
+_MESSAGE = re.compile(r"(?m)^(?:\w+\.)*\w+: \((?:\w+\.)+\w+\) (.+)$|^(?:\w+\.)*(\w*(?:Error|Exception|Exit)): (.+)$")
+_PASSING = re.compile(
+    r"lock timeout|LockNotAvailable|deadlock detected|server closed the connection|terminating connection"
+    r"|could not connect|Connection refused|connection .* failed|starting up|shutting down"
+)
 _LISTEN_EVERY = 0.2
 _LOOK_EVERY = 1.0
 _GRACE = 5.0
@@ -38,7 +48,7 @@ _TAIL = 65536
 _LINES = 12
 
 
-def serve(run: Run) -> None:
+def serve_program(run: Run) -> None:
     """Run the program of a tree to its end; whatever goes wrong, it and its statements are over afterwards.
 
     A program that lacks the driver which SQLAlchemy takes for a bare URL is run again with a URL that names the other.
@@ -94,7 +104,7 @@ def _start(run: Run, log: int) -> processes.Popen[bytes]:
     given = {name: fill(value.reveal(), values) for name, value in tree.env.items()}
     try:
         return processes.start(
-            [each.replace(TARGET, _target(run)) for each in tree.command],
+            [each.replace("{target}", _target(run)) for each in tree.command],
             stdin=processes.DEVNULL,
             stdout=log,
             stderr=log,
@@ -135,8 +145,8 @@ class _Heard:
         self._at += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in (*lines, self._rest) if rest else lines:
-            words = self._masked(line.decode(errors="replace")).strip()
-            name = output.running(words)
+            words = self._run.masked(line.decode(errors="replace")).strip()
+            name = revision_in(words)
             if name is not None and name in self._run.graph:
                 self._run.running = name
             if words:
@@ -161,10 +171,7 @@ class _Heard:
     def text(self) -> str:
         """Return the end of what was printed."""
         size = os.fstat(self._log).st_size
-        return self._masked(os.pread(self._log, _TAIL, max(0, size - _TAIL)).decode(errors="replace"))
-
-    def _masked(self, text: str) -> str:
-        return alembic_errors.masked(text, self._run.endpoint.password, self._run.tree)
+        return self._run.masked(os.pread(self._log, _TAIL, max(0, size - _TAIL)).decode(errors="replace"))
 
 
 def _wait(run: Run, process: processes.Popen[bytes], heard: _Heard) -> int | None:
@@ -189,21 +196,23 @@ def _failed(run: Run, status: int, text: str) -> StepFailedError:
     """Return the error for a program that failed: the revision and the statement, as far as its output tells them."""
     program, truth = run.tree.command[0], run.truth()
     applied = run.graph.ancestors([row for row in truth.rows or () if row in run.graph])
-    failure = output.read(text, run.graph, applied)
-    how = f"was ended by signal {-status}" if status < 0 else f"failed with exit code {status}"
-    sentence = f"{program} {how}"
+    failure = read_output(text, run.graph, applied)
+    sentence = f"{program} " + (f"was ended by signal {-status}" if status < 0 else f"failed with exit code {status}")
     if failure.revision is not None:
         sentence = f"revision {run.graph.describe(failure.revision)} failed: {sentence}"
-    told = (("", failure.message), ("statement: ", failure.statement), ("at ", failure.place))
-    evidence = [f"{before}{each}" for before, each in told if each] or text.splitlines()[-_LINES:]
+    found = (("", failure.message), ("statement: ", failure.statement), ("at ", failure.place))
+    evidence = [f"{before}{each}" for before, each in found if each] or text.splitlines()[-_LINES:]
     raised = [line for line in text.splitlines()[-_LINES:] if "Error" in line.partition(":")[0]]
     if any(is_lost(None, each) for each in (failure.message or "", *raised)):
         return alembic_errors.lost(f"the connection to the server was lost while {program} ran", evidence, truth)
-    return StepFailedError(
-        sentence,
-        evidence=[*evidence, *truth.lines],
-        next_step=after_program(failure, truth, ended=status < 0),
-    )
+    if status < 0 or failure.passes:  # another run only helps against what passes by itself
+        step = truth.next_step
+    elif "No module named" in (failure.message or ""):
+        step = "install what is missing where the program runs; `url_driver` says which driver `{url}` names"
+    else:
+        correct = "correct the revision" if failure.revision else "correct what it says"
+        step = f"remove what was left behind, and {correct}" if truth.left else correct
+    return StepFailedError(sentence, evidence=[*evidence, *truth.lines], next_step=step)
 
 
 def _other_driver(text: str) -> str | None:
@@ -225,3 +234,41 @@ def _end_all(run: Run, process: processes.Popen[bytes]) -> None:
     process.wait()
     with suppress(UnavailableError):  # what ended it is told
         run.lock.end_all(run.pids)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramFailure:
+    """What the output tells. ``place`` is ``file:line`` of the revision; ``passes``: another run can go better."""
+
+    revision: str | None = None
+    place: str | None = None
+    statement: str | None = None
+    message: str | None = None
+    passes: bool = False
+
+
+def revision_in(line: str) -> str | None:
+    """Return the revision that a line of Alembic's log says is being run."""
+    match = _RUNNING.search(line)
+    return match[1] if match else None
+
+
+def read_output(text: str, graph: Graph, applied: Collection[str]) -> ProgramFailure:
+    """Return what a program's output tells of its failure; a revision that is ``applied`` did not fail."""
+    places = {os.path.realpath(each.path): name for name, each in graph.revisions.items()}
+    revision = place = None
+    for match in _RUNNING.finditer(text):
+        revision = match[1] if match[1] in graph.revisions and match[1] not in applied else None
+    for file, line in _FRAME.findall(text):
+        name = places.get(os.path.realpath(file))
+        if name is not None and name not in applied and revision in {None, name}:
+            revision, place = name, f"{file}:{line}"
+    statements = _STATEMENT.findall(text)
+    messages = [database or f"{kind}: {words}" for database, kind, words in _MESSAGE.findall(text)]
+    return ProgramFailure(
+        revision,
+        place,
+        " ".join(statements[-1].split()) if statements else None,
+        messages[-1] if messages else None,
+        _PASSING.search(text) is not None,
+    )

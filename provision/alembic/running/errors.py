@@ -7,35 +7,35 @@ exception, which only ``-v`` shows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from provision.alembic.child.channel import masked_forms
 from provision.alembic.running.advice import (
+    Report,
     addresses,
     after_env,
     after_failure,
+    after_loading,
     after_prepare,
     after_writing,
-    missing_import,
     too_old,
     url_way,
 )
-from provision.alembic.running.process import secrets_of
-from provision.alembic.tree import check
+from provision.alembic.tree.graph import unread_places
 from provision.errors import ProvisionError, StepFailedError
-from provision.model import MASK
 from provision.system.lost import is_lost, is_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from provision.alembic.running.watch import Leftover
-    from provision.alembic.tree import Graph, Location
-    from provision.model import Secret
+    from provision.alembic.child.protocol import Failure
+    from provision.alembic.running.events import Truth
+    from provision.alembic.tree.graph import Graph
+    from provision.alembic.tree.location import Location
     from provision.spec.model import Migrations
 
-_STATEMENT = 300
+_ENDED = frozenset({"57P01", "57P02", "57P03"})
+"""Sessions are ended: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+_NOTHING = "nothing was migrated"
 
 
 class SharedChangeError(StepFailedError):
@@ -54,210 +54,156 @@ class EmptyModelsError(StepFailedError):
     """The ``target_metadata`` of ``env.py`` has no tables."""
 
 
-_PRINTED = 5
-_SHOWN = 5
-_ENDED = frozenset({"57P01", "57P02", "57P03"})
-"""Sessions are ended: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What is so on the server after a failure. ``rows`` is None where it cannot be read."""
-
-    graph: Graph
-    rows: Sequence[str] | None
-    left: Sequence[Leftover] = ()
-    waits: Sequence[str] = ()
-    is_asked: bool = True
-    """False where nothing was to be changed, so that it does not matter what is applied."""
-    committed: Sequence[tuple[str, str]] = ()
-    """Statements of revisions (the id first) that are not applied, committed in transactions of their own."""
-    server: str = ""
-    """The address of the declared server: ``host:port``."""
-    is_scratch: bool = False
-    """Whether it ran on a scratch database, of which nothing remains for the next run."""
-
-    @property
-    def lines(self) -> list[str]:
-        """What it waited for, what is applied, what was left behind, and how that is removed."""
-        if not self.is_asked:
-            return []
-        if self.rows is None:
-            return [*self.waits, "what is applied now cannot be read: the server is gone"]
-        applied = [f"applied now: {self.graph.describe(row)}" for row in self.rows] or ["applied now: nothing"]
-        left = [f"left behind, outside a transaction: {each}" for each in self.left]
-        clean_up = [f"clean up: {each.clean_up}" for each in self.left]
-        return [*self.waits, *applied, *self._committed(), *left, *clean_up]
-
-    def _committed(self) -> list[str]:
-        lines = [f"committed by {name} all the same: {statement}" for name, statement in self.committed[:_SHOWN]]
-        more = len(self.committed) - _SHOWN
-        return [*lines, f"… and {more} more statements"] if more > 0 else lines
-
-    @property
-    def next_step(self) -> str:
-        """What to do before the same command is run again."""
-        if self.is_scratch or not self.is_asked:
-            return "run the same command again"
-        again = "run the same command again: it continues from what is applied"
-        if self.left:
-            return f"remove what was left behind, or a second run collides with it; then {again}"
-        return f"undo what was committed, or a second run does it twice; then {again}" if self.committed else again
-
-
-def failed(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str, truth: Truth) -> ProvisionError:
-    """Return the error for a child that reported one."""
-    error = _gone(event, truth) or _before_env(event, files, python) or _in_env(event, files, python, truth)
+def failed(
+    event: Failure, printed: str, files: tuple[Migrations, Location], python: str, truth: Truth
+) -> ProvisionError:
+    """Return the error for a child that reported one; ``printed`` is what the user's code has printed."""
+    report = Report(event, *files, python, truth, printed)
+    error = _gone(report) or _before_env(report) or _about_models(report) or _in_revision(report) or _in_env(report)
     error.add_note(f"In the migration process ({python}):\n{event['traceback']}")
     return error
 
 
-def _gone(event: Mapping[str, Any], truth: Truth) -> ProvisionError | None:
+def _gone(report: Report) -> ProvisionError | None:
     """Return the error for a server that went away: neither the revision nor ``env.py`` is to blame for that.
 
     An address where nothing listens can also be one that ``env.py`` has made up; the server is gone if we miss it, too.
     """
+    event, truth = report.event, report.truth
     # What is raised in the end may only be that a transaction cannot be rolled back any more.
-    said = [str(event["message"]), *[line for line in str(event["traceback"]).splitlines() if line[:1].isalpha()]]
+    words = [event["message"], *[line for line in event["traceback"].splitlines() if line[:1].isalpha()]]
     is_missed = truth.is_asked and truth.rows is None
-    message = next((each for each in said if is_lost(event["sqlstate"], each)), None)
-    message = message or next((each for each in said if is_missed and is_refused(each)), None)
+    message = next((each for each in words if is_lost(event["sqlstate"], each)), None)
+    message = message or next((each for each in words if is_missed and is_refused(each)), None)
     if message is None:
         return None
-    revision = event["revision"]
-    doing = f"revision {truth.graph.describe(revision)} ran" if revision else "env.py ran"
-    return lost(f"the connection to the server was lost while {doing}", [message, *_statement(event)], truth)
+    doing = f"revision {truth.graph.describe(event['revision'])} ran" if event["revision"] else "env.py ran"
+    return lost(f"the connection to the server was lost while {doing}", [message, *report.statement], truth)
 
 
-def lost(sentence: str, said: Sequence[str], truth: Truth) -> StepFailedError:
+def lost(sentence: str, evidence: Sequence[str], truth: Truth) -> StepFailedError:
     """Return the error for a connection that was lost, with what is applied."""
-    error = StepFailedError(sentence, evidence=[*said, *truth.lines], next_step=truth.next_step)
+    error = StepFailedError(sentence, evidence=[*evidence, *truth.lines], next_step=truth.next_step)
     error.server_is_gone = True
     return error
 
 
-def _before_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str) -> ProvisionError | None:
-    tree, _ = files
-    first, more, what, place = _parts(event)
-    if event["stage"] in ("import", "config") and (old := too_old(event, python)):
+def _before_env(report: Report) -> ProvisionError | None:
+    stage, tree, python = report.event["stage"], report.tree, report.python
+    if stage in ("import", "config") and (old := too_old(report.event, python)):
         return StepFailedError(old[0], next_step=old[1])
-    match event["stage"]:
+    interpreter = "set `migrations.python` to the interpreter that has the project's packages, or install"
+    match stage:
         case "import":
             return StepFailedError(
-                f"{python} cannot load Alembic: {first}",
-                next_step="set `migrations.python` to the interpreter that has the project's packages, "
-                f"or install them there: {python} -m pip install alembic psycopg2-binary",
+                f"{python} cannot load Alembic: {report.first}",
+                next_step=f"{interpreter} them there: {python} -m pip install alembic psycopg2-binary",
             )
-        case "config" if event["type"] == "ModuleNotFoundError":
+        case "config" if report.kind == "ModuleNotFoundError":
             return StepFailedError(
-                f"{python} cannot connect: {first}",
-                next_step="set `migrations.python` to the interpreter that has the project's packages, "
-                f"or install one there: {python} -m pip install psycopg2-binary",
+                f"{python} cannot connect: {report.first}",
+                next_step=f"{interpreter} one there: {python} -m pip install psycopg2-binary",
             )
         case "config":
-            where = tree.config or tree.script_location
-            return StepFailedError(f"Alembic cannot use {where}: {what}", evidence=more, next_step="correct it")
+            sentence = f"Alembic cannot use {tree.config or tree.script_location}: {report.what}"
+            return StepFailedError(sentence, evidence=report.more, next_step="correct it")
         case "prepare":
             who = f"`prepare: {tree.prepare}` failed" if tree.prepare else "the Flask application cannot be made"
-            sentence = first if event["type"] == "NoAppError" else f"{who}: {what}"
-            evidence = [*more, *_statement(event), *place, *_words(event), "nothing was migrated"]
-            return StepFailedError(sentence, evidence=evidence, next_step=after_prepare(event, files, python))
+            sentence = report.first if report.kind == "NoAppError" else f"{who}: {report.what}"
+            evidence = [*report.more, *report.statement, *report.place, *report.last_words, _NOTHING]
+            return StepFailedError(sentence, evidence=evidence, next_step=after_prepare(report))
         case "load":
-            return StepFailedError(
-                f"a revision file cannot be loaded: {what}",
-                evidence=[*place, *more, "nothing was migrated"],
-                next_step=_after_loading(event),
-            )
-        case "incomplete":
-            return StepFailedError(
-                f"{event['place']} has no function `{first}`",
-                evidence=["nothing was migrated"],
-                next_step="write it into the file, and run the same command again",
-            )
-        case _:
-            return None
+            sentence = f"a revision file cannot be loaded: {report.what}"
+            evidence = [*report.place, *report.more, _NOTHING]
+            return StepFailedError(sentence, evidence=evidence, next_step=after_loading(report))
+    return None
 
 
-def _in_env(event: Mapping[str, Any], files: tuple[Migrations, Location], python: str, truth: Truth) -> ProvisionError:
-    tree, location = files
-    first, more, what, place = _parts(event)
-    match event["stage"]:
-        case "elsewhere":
-            error = StepFailedError(
-                f"the migrations would go to another database: {first}",
-                evidence=["nothing was migrated, here or there"],
-                next_step=url_way(tree, location),
-            )
-        case "table":
-            error = StepFailedError(
-                f"env.py keeps its revisions in the table {first}, and the spec says {tree.version_table}",
-                evidence=["nothing was migrated"],
-                next_step=f"write under `migrations`: {', '.join(more)}",
-            )
+def _about_models(report: Report) -> ProvisionError | None:
+    env, first = report.location.env, report.first
+    match report.event["stage"]:
         case "models":
-            error = NoModelsError(
+            return NoModelsError(
                 "env.py names no models, so there is nothing to compare the database with",
-                evidence=more,
-                next_step=f"in {location.env}: give context.configure() `target_metadata=Base.metadata`",
+                next_step=f"in {env}: give context.configure() `target_metadata=Base.metadata`",
             )
         case "no-tables":
-            error = EmptyModelsError(
+            return EmptyModelsError(
                 "the models of env.py have no tables, so there is nothing to compare the database with",
-                next_step=f"import the modules that have tables in {location.env}",
+                next_step=f"import the modules that have tables in {env}",
             )
         case "write":
-            error = StepFailedError(f"the revision file cannot be written: {first}", evidence=more)
-            error.next_step = "correct what it says, and run the same command again"
+            sentence = f"the revision file cannot be written: {first}"
+            step = "correct what it says, and run the same command again"
+            return StepFailedError(sentence, evidence=report.more, next_step=step)
         case "written":
-            error = StepFailedError(f"{event['place']} was written, and {first}", evidence=more)
-            error.next_step = after_writing(first)
+            sentence = f"{report.event['place']} was written, and {first}"
+            return StepFailedError(sentence, evidence=report.more, next_step=after_writing(first))
+    return None
+
+
+def _in_revision(report: Report) -> ProvisionError | None:
+    event, truth = report.event, report.truth
+    name = event["revision"] or ""
+    revision = f"revision {truth.graph.describe(name)}"
+    match event["stage"]:
+        case "incomplete":
+            return StepFailedError(
+                f"{event['place']} has no function `{report.first}`",
+                evidence=[_NOTHING],
+                next_step="write it into the file, and run the same command again",
+            )
         case "shared":
-            error = SharedChangeError(
-                f"revision {truth.graph.describe(event['revision'])} changes what all databases of the server share",
-                evidence=[f"{first} …", *place, "it was refused: only the scratch database may be changed"],
+            return SharedChangeError(
+                f"{revision} changes what all databases of the server share",
+                evidence=[
+                    f"{report.first} …",
+                    *report.place,
+                    "it was refused: only the scratch database may be changed",
+                ],
                 next_step="see whether it runs on a server of its own: `provision apply` "
                 "on a spec with `data: {ephemeral: true}`",
             )
         case "rolled-back":
-            error = RevisionFailedError(
-                f"revision {truth.graph.describe(event['revision'])} ends with a rollback of its own transaction",
+            return RevisionFailedError(
+                f"{revision} ends with a rollback of its own transaction",
                 evidence=["nothing of it is in the database, so it is not applied", *truth.lines],
-                next_step=f"take the rollback out of {truth.graph[event['revision']].path}, "
-                "and run the same command again",
+                next_step=f"take the rollback out of {truth.graph[name].path}, and run the same command again",
             )
         case "revision":
-            is_lost = truth.rows is None or event["sqlstate"] in _ENDED
-            error = (StepFailedError if is_lost else RevisionFailedError)(
-                f"revision {truth.graph.describe(event['revision'])} failed",
-                evidence=[what, *more, *_statement(event), *place, *truth.lines],
-                next_step=after_failure(event, truth),
+            is_ended = truth.rows is None or event["sqlstate"] in _ENDED
+            return (StepFailedError if is_ended else RevisionFailedError)(
+                f"{revision} failed",
+                evidence=[report.what, *report.more, *report.statement, *report.place, *truth.lines],
+                next_step=after_failure(report),
             )
-        case _:
-            evidence = [
-                *more,
-                *addresses(event, truth.server),
-                *_statement(event),
-                *place,
-                *_words(event),
-                *truth.lines,
-            ]
-            error = StepFailedError(
-                f"env.py failed: {what}", evidence=evidence, next_step=after_env(event, files, python)
+    return None
+
+
+def _in_env(report: Report) -> ProvisionError:
+    tree, truth = report.tree, report.truth
+    match report.event["stage"]:
+        case "elsewhere":
+            return StepFailedError(
+                f"the migrations would go to another database: {report.first}",
+                evidence=["nothing was migrated, here or there"],
+                next_step=url_way(tree, report.location),
             )
-    return error
-
-
-def _after_loading(event: Mapping[str, Any]) -> str:
-    if line := missing_import(event):
-        return f"add `{line}` to the file, and run the same command again"
-    return "correct the file, or set `migrations.python` to the interpreter that has what it imports"
-
-
-def _parts(event: Mapping[str, Any]) -> tuple[str, list[str], str, list[str]]:
-    """Return the first line of a message, the others, the first with the error's type, and the place."""
-    first, *more = str(event["message"]).splitlines() or [event["type"]]
-    what = first if event["sqlstate"] else f"{event['type']}: {first}"
-    return first, more, what, [f"at {event['place']}"] if event["place"] else []
+        case "table":
+            return StepFailedError(
+                f"env.py keeps its revisions in the table {report.first}, and the spec says {tree.version_table}",
+                evidence=[_NOTHING],
+                next_step=f"write under `migrations`: {', '.join(report.more)}",
+            )
+    evidence = [
+        *report.more,
+        *addresses(report.event, truth.server),
+        *report.statement,
+        *report.place,
+        *report.last_words,
+        *truth.lines,
+    ]
+    return StepFailedError(f"env.py failed: {report.what}", evidence=evidence, next_step=after_env(report))
 
 
 def died(status: int, printed: str, truth: Truth) -> ProvisionError:
@@ -295,7 +241,7 @@ def self_blocked(name: str, waiting: tuple[int, str], holding: tuple[int, str], 
     )
 
 
-def elsewhere(  # it tells of all of them
+def elsewhere(
     tree: Migrations,
     files: tuple[Graph, Location],
     table: str,
@@ -306,7 +252,7 @@ def elsewhere(  # it tells of all of them
     """Return the error for a migration that ended well and left our version table as it should not be."""
     who = tree.command[0] if tree.command else "env.py"
     graph, location = files
-    places, way = check.elsewhere(graph.unread if graph.unknown(found or ()) else ())
+    places, way = unread_places(graph.unread if graph.unknown(found or ()) else ())
     return StepFailedError(
         f"{who} ended without an error, but {table} does not hold what it should",
         evidence=(
@@ -327,22 +273,3 @@ def _target_way(tree: Migrations) -> str | None:
     if not tree.command or tree.target in {"head", "heads"} or any("{target}" in each for each in tree.command):
         return None
     return "write `{target}` as the argument of the program that says how far to go"
-
-
-def _words(event: Mapping[str, Any]) -> list[str]:
-    """Return what an ``env.py`` that ended the process has printed: that is where it says why."""
-    return str(event.get("printed", "")).splitlines()[-_PRINTED:] if event["type"] == "SystemExit" else []
-
-
-def masked(text: str, password: Secret, tree: Migrations) -> str:
-    """Return the text without the password and what the tree is given in secret, also as they look inside a URL."""
-    for form in masked_forms([password.reveal(), *secrets_of(tree)]):
-        text = text.replace(form, MASK)
-    return text
-
-
-def _statement(event: Mapping[str, Any]) -> list[str]:
-    text = " ".join((event["statement"] or "").split())
-    if not text:
-        return []
-    return [f"statement: {text if len(text) <= _STATEMENT else text[:_STATEMENT] + ' …'}"]

@@ -12,36 +12,46 @@ from typing import TYPE_CHECKING
 
 import provision
 from provision.alembic.running.events import MigrationEvent
-from provision.alembic.tree import ledger, version_table
 from provision.alembic.tree.source import digest
+from provision.alembic.tree.version_table import (
+    CREATE_LEDGER,
+    LEDGER,
+    LEDGER_IS_THERE,
+    OTHER_TABLE,
+    TABLE_KEY,
+    ledger_key,
+    read_rows,
+    table_name,
+)
 from provision.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provision.alembic.running.lock import LockConnection
-    from provision.alembic.tree import Graph, Revision
+    from provision.alembic.running.server import LockConnection
+    from provision.alembic.tree.graph import Graph
+    from provision.alembic.tree.source import Revision
     from provision.spec.model import Migrations
 
 _EVERY = 0.5
 
 _FORGET = f"""
-DELETE FROM {ledger.TABLE}
-WHERE version_table = {ledger.KEY} AND revision <> ALL (%(applied)s::text[]) AND sha256 <> '{ledger.OTHER_TABLE}'
+DELETE FROM {LEDGER}
+WHERE version_table = {TABLE_KEY} AND revision <> ALL (%(applied)s::text[]) AND sha256 <> '{OTHER_TABLE}'
 """  # noqa: S608
 _NOTE = f"""
 WITH gone AS ({_FORGET})
-INSERT INTO {ledger.TABLE} (version_table, revision, sha256, applied_at, provision_version)
-SELECT {ledger.KEY}, revision, sha256, clock_timestamp(), %(version)s
+INSERT INTO {LEDGER} (version_table, revision, sha256, applied_at, provision_version)
+SELECT {TABLE_KEY}, revision, sha256, clock_timestamp(), %(version)s
 FROM unnest(%(revisions)s::text[], %(hashes)s::text[]) AS t (revision, sha256)
 ON CONFLICT (version_table, revision) DO UPDATE
 SET sha256 = excluded.sha256, applied_at = excluded.applied_at, provision_version = excluded.provision_version
 """  # noqa: S608
 
 _NOTE_TABLES = f"""
-DELETE FROM {ledger.TABLE} WHERE version_table = {ledger.KEY} AND sha256 = '{ledger.OTHER_TABLE}' AND %(all)s;
-INSERT INTO {ledger.TABLE} (version_table, revision, sha256, applied_at, provision_version)
-SELECT {ledger.KEY}, name, '{ledger.OTHER_TABLE}', clock_timestamp(), %(version)s
+DELETE FROM {LEDGER} WHERE version_table = {TABLE_KEY} AND sha256 = '{OTHER_TABLE}' AND %(all)s;
+INSERT INTO {LEDGER} (version_table, revision, sha256, applied_at, provision_version)
+SELECT {TABLE_KEY}, name, '{OTHER_TABLE}', clock_timestamp(), %(version)s
 FROM unnest(%(tables)s::text[]) AS t (name)
 ON CONFLICT DO NOTHING
 """  # noqa: S608
@@ -78,10 +88,10 @@ class Ledger:
         if not self._tree.ledger:
             return
         self._before = self._graph.ancestors([row for row in rows if row in self._graph])
-        is_there = self._lock.rows(f"SELECT {ledger.IS_THERE}") == [(True,)]
+        is_there = self._lock.rows(f"SELECT {LEDGER_IS_THERE}") == [(True,)]
         if not is_there and not self._runs:
             return
-        self._is_open = (is_there or self._write(ledger.CREATE)) and self._write(_FORGET, applied=list(self._before))
+        self._is_open = (is_there or self._write(CREATE_LEDGER)) and self._write(_FORGET, applied=list(self._before))
 
     def note_now_and_then(self) -> None:
         """Do as :meth:`note`, but not for each of many quick revisions: that would take as long as they do."""
@@ -94,7 +104,7 @@ class Ledger:
             return
         self._noted_at = time.monotonic()
         with suppress(UnavailableError):
-            rows = version_table.read_rows(self._tree, self._lock) or ()
+            rows = read_rows(self._tree, self._lock) or ()
             applied = self._graph.ancestors([row for row in rows if row in self._graph])
             new = [self._graph[name] for name in sorted(applied - self._before - self._noted) if self._runs]
             if not new and self._before <= applied:
@@ -115,7 +125,7 @@ class Ledger:
             self._write(_NOTE_TABLES, tables=list(tables), all=ended, version=provision.__version__)
 
     def _write(self, sql: str, **values: object) -> bool:
-        key = ledger.key(self._tree, version_table.table_name(self._tree))
+        key = ledger_key(self._tree, table_name(self._tree))
         refusal = self._lock.write(sql, {**key, **values} if values else ())
         if refusal is not None:
             self._on_event(MigrationEvent("unrecorded", refusal))

@@ -1,41 +1,75 @@
-"""Brings one Alembic tree to its target: takes the lock, has the child run it, and looks at what is really there.
+"""Brings one Alembic tree to its target: takes the lock, has the child run it, and reads the result from the database.
 
-Nothing that happened before the lock was ours is believed: somebody else may have migrated while we waited. And
-nothing that the child says is believed either: the version table of our database is read again in the end.
+Nothing that was seen before we held the lock counts: another run may have migrated while we waited. And nothing that
+the child reports counts either: we read the version table of our database again at the end.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from provision.alembic.running import command as alembic_command
 from provision.alembic.running import errors as alembic_errors
-from provision.alembic.running import watch as alembic_watch
-from provision.alembic.running.events import MigrationEvent
+from provision.alembic.running.advice import url_way
+from provision.alembic.running.events import MigrationEvent, Truth
 from provision.alembic.running.ledger import Ledger
-from provision.alembic.running.lock import LockConnection
-from provision.alembic.running.process import Child
-from provision.alembic.running.run import NoLockError, Rehearsal, Run, request, serve
-from provision.alembic.tree import version_table
-from provision.errors import MigrationsError, ProvisionError, UnknownRevisionError
+from provision.alembic.running.process import Child, OutOfTimeError, common, masked
+from provision.alembic.running.server import (
+    CLASS_ID,
+    OBJECT_ID,
+    LockConnection,
+    SelfBlockedError,
+    Standstill,
+    invalid_indexes,
+    leftovers,
+    seen_before,
+    waits_of,
+)
+from provision.alembic.tree.graph import unread_places
+from provision.alembic.tree.version_table import read_rows, rows_of_tables, table_key, table_name
+from provision.errors import MigrationsError, ProvisionError, StepFailedError, UnavailableError, UnknownRevisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from provision.alembic.tree import Graph, Location
+    from provision.alembic.child import protocol
+    from provision.alembic.running.server import Before, Wait
+    from provision.alembic.tree.graph import Graph
+    from provision.alembic.tree.location import Location
     from provision.model import Endpoint
     from provision.model.effects import Migrate
     from provision.spec.model import Migrations
 
-__all__ = ["Migrated", "MigrationEvent", "migrate"]
+    OnEvent = Callable[[MigrationEvent], None]
 
+_LOOK_EVERY = 1.0
+_THREADS = 2
+"""Of a child: the one that runs the revisions, and the one that listens to us."""
+_NO_LOCK = frozenset({"55P03", "40P01"})
+"""``lock_not_available`` and ``deadlock_detected``: what passes by itself."""
 _FLUSH = "SELECT pg_logical_emit_message(true, 'provision', '')"
 """A commit that waits for the disk, and for all commits before it: a run that failed has not come to its last one."""
 _RETRIES = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+
+
+class NoLockError(Exception):
+    """A revision got no lock and was rolled back as a whole; ``error`` is what to say when it is not tried again."""
+
+    def __init__(self, revision: str, error: ProvisionError) -> None:
+        super().__init__(revision)
+        self.revision = revision
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a run on a scratch database asks for beyond a migration, and who hears what else the child reports."""
+
+    asks: protocol.Rehearsal
+    on_event: Callable[[Child, protocol.Event], None] = lambda _child, _event: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +78,129 @@ class Migrated:
 
     before: tuple[str, ...]
     after: tuple[str, ...]
-    revisions: tuple[tuple[str, float], ...]
+    revisions: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(slots=True)
+class Run:
+    """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached.
+
+    ``table`` is the declared version table with its schema, ``tables`` are those that ``env.py`` keeps.
+    ``committed`` are statements that a revision committed by itself before its row was written.
+    """
+
+    tree: Migrations
+    graph: Graph
+    location: Location
+    endpoint: Endpoint
+    lock: LockConnection
+    deadline: float
+    on_event: OnEvent
+    effect: Migrate
+    before: Before
+    rehearsal: Rehearsal | None = None
+    table: str = ""
+    pids: list[int] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    committed: list[tuple[str, str]] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    done: list[tuple[str, float]] = field(default_factory=list)
+    running: str | None = None
+    waits: dict[tuple[int, int], str] = field(default_factory=dict)
+    waits_for_itself: bool = False
+
+    def rows(self) -> tuple[str, ...] | None:
+        """Return the rows of the version table, or None where there is none."""
+        return read_rows(self.tree, self.lock)
+
+    def masked(self, text: str) -> str:
+        """Return a text without secrets."""
+        return masked(text, self.endpoint.password, self.tree)
+
+    def truth(self) -> Truth:
+        """Return what is so on the server now, for an error: a lost connection must not hide that error."""
+        waits, is_scratch = tuple(self.waits.values()), self.rehearsal is not None
+        server = f"{self.endpoint.host}:{self.endpoint.port}"
+        with suppress(UnavailableError):
+            upgrade = self.effect.direction == "upgrade"
+            left = leftovers(self.lock, self.tree, self.before) if upgrade else ()
+            rows = self.rows() or ()
+            applied = self.graph.ancestors([row for row in rows if row in self.graph])
+            committed = tuple([each for each in self.committed if (each[0] in applied) != upgrade])
+            return Truth(self.graph, rows, left, waits, committed=committed, server=server, is_scratch=is_scratch)
+        return Truth(self.graph, None, (), waits, server=server, is_scratch=is_scratch)
+
+    def fates(self) -> dict[str, str]:
+        """Return what became of each revision, by what the version table holds now; nothing where it cannot be read."""
+        with suppress(UnavailableError):
+            applied = self.graph.ancestors(self.rows() or ())
+            upgrade = self.effect.direction == "upgrade"
+            done = {name for name, _ in self.effect.revisions if (name in applied) == upgrade}
+            words = {True: "applied" if upgrade else "undone", False: "not reached"}
+            return {
+                name: "failed" if name == self.running and name not in done else words[name in done]
+                for name, _ in self.effect.revisions
+            }
+        return {}
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The version tables that env.py keeps besides the declared one."""
+        return tuple(dict.fromkeys([each for each in self.tables if each != self.table]))
+
+    def look(self, standstill: Standstill) -> None:
+        """Report each session that the migration waits for, once.
+
+        Raises:
+            SelfBlockedError: it waits for itself.
+        """
+        with suppress(UnavailableError):
+            found = waits_of(self.lock, self.pids)
+            self.waits_for_itself = any(wait.is_own for wait in found)
+            standstill.check(found)
+            for wait in found:
+                key = wait.waiter, wait.blocker
+                if key not in self.waits:
+                    own = "this migration's own other session, which waits for it in turn, " if wait.is_own else ""
+                    who = own + self.masked(wait.who)
+                    self.waits[key] = f"waiting for {who}"
+                    self.on_event(MigrationEvent("blocked", who, self.running or "env.py"))
+
+    def self_blocked(self, wait: Wait) -> ProvisionError:
+        """Return the error for a migration that waits for itself; its sessions have ended."""
+        self.waits.clear()
+        who = self.tree.command[0] if self.tree.command else "env.py"
+        name = f"revision {self.graph.describe(self.running)}" if self.running else who
+        return StepFailedError(
+            f"{name} was ended: it waits for a lock that it holds itself",
+            evidence=[
+                f"its session with pid {wait.waiter} waits: {self.masked(wait.statement)}",
+                f"its session with pid {wait.blocker} holds the lock, and is idle after: {self.masked(wait.last)}",
+                *self.truth().lines,
+            ],
+            next_step="run both statements on one connection, op.get_bind(), "
+            "or commit the first before the second begins",
+        )
+
+    def elsewhere(self, table: str, expected: Sequence[str], found: Sequence[str] | None) -> ProvisionError:
+        """Return the error for a migration that ended well and left a version table as it should not be."""
+        tree, command = self.tree, self.tree.command
+        places, way = unread_places(self.graph.unread if self.graph.unknown(found or ()) else ())
+        if command and tree.target not in {"head", "heads"} and not any("{target}" in each for each in command):
+            way = way or "write `{target}` as the argument of the program that says how far to go"
+        return StepFailedError(
+            f"{command[0] if command else 'env.py'} ended without an error, but {table} does not hold what it should",
+            evidence=(
+                f"expected: {', '.join(expected) or 'no rows'}",
+                "found: " + ("no such table" if found is None else ", ".join(found) or "no rows"),
+                *(f"env.py connected to {each}" for each in self.places),
+                *(() if self.places or command else ("env.py made no connection that migrations ran on",)),
+                *places,
+            ),
+            next_step=way
+            or f"{url_way(tree, self.location)}; "
+            "if it names its own version table, write `version_table` into the spec",
+        )
 
 
 def migrate(
@@ -52,7 +208,7 @@ def migrate(
     files: tuple[Graph, Location],
     endpoint: Endpoint,
     effect: Migrate,
-    on_event: Callable[[MigrationEvent], None],
+    on_event: OnEvent,
     child: Child | None = None,
     rehearsal: Rehearsal | None = None,
 ) -> Migrated:
@@ -61,7 +217,7 @@ def migrate(
     With a ``rehearsal``, the endpoint is that of a scratch database.
 
     Raises:
-        LockedError: somebody else was migrating all the time.
+        LockedError: another run was migrating all the time.
         UnknownRevisionError: the database is at a revision that the tree does not have.
         StepFailedError: the interpreter, env.py or a revision failed, or went to another database.
         UnavailableError: the server cannot be reached.
@@ -71,38 +227,43 @@ def migrate(
     try:
         with closing(LockConnection(endpoint)) as lock:
             lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
-            before = version_table.read_rows(tree, lock) or ()
-            _as_seen(before, effect)
+            before = read_rows(tree, lock) or ()
+            _refuse_moved(before, effect)
             names, expected = _work(graph, before, effect)
             is_there = before == expected or (not names and effect.direction != "stamp")
             if is_there and not effect.everywhere:
                 on_event(MigrationEvent("nothing"))
-                return Migrated(before, before, ())
+                return Migrated(before, before)
             ledger = Ledger(tree, graph, lock, on_event, runs=effect.direction != "stamp")
             ledger.open(before)
-            then = alembic_watch.before(lock)
-            told = _noting(ledger, on_event)
-            run = Run(tree, graph, location, endpoint, lock, deadline, told, effect, then, rehearsal)
-            run.table = version_table.key_of(tree, lock)
-            _carry_out(run, child, ledger)
-            _prove(run, expected)
-            if run.others or effect.everywhere:
-                ledger.note_tables(run.others, ended=effect.direction == "upgrade")
-            for index in alembic_watch.invalid_indexes(lock):
-                on_event(MigrationEvent("invalid", f"index {index}", f"REINDEX INDEX CONCURRENTLY {index};"))
+
+            def report(event: MigrationEvent) -> None:
+                if event.what == "done":  # a slow revision is in the ledger before it is reported
+                    ledger.note_now_and_then()
+                on_event(event)
+
+            run = Run(tree, graph, location, endpoint, lock, deadline, report, effect, seen_before(lock), rehearsal)
+            run.table = table_key(tree, lock)
+            _carry_out(run, child, ledger, expected)
             return Migrated(before, expected, tuple(run.done))
     finally:
         if child is not None:
             child.__exit__()
 
 
-def _carry_out(run: Run, child: Child | None, ledger: Ledger) -> None:
-    """Run the tree's program, or the child; whatever comes of it, the ledger holds what is applied then."""
+def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[str, ...]) -> None:
+    """Run the tree's program, or the child; whatever comes of it, the ledger holds what is applied then.
+
+    Raises:
+        StepFailedError: it failed, or a version table does not hold what it should: the migration went elsewhere.
+    """
     try:
         if run.tree.command:
-            alembic_command.serve(run)
+            from provision.alembic.running.command import serve_program
+
+            serve_program(run)
         else:
-            _serve(run, child)
+            _serve_with_retries(run, child)
     except BaseException as error:
         if isinstance(error, ProvisionError):
             error.revisions = run.fates()
@@ -110,47 +271,31 @@ def _carry_out(run: Run, child: Child | None, ledger: Ledger) -> None:
         raise
     finally:
         ledger.note()
+    after, target, is_upgrade = run.rows(), run.effect.target, run.effect.direction == "upgrade"
+    if (after or ()) != expected:
+        raise run.elsewhere(table_name(run.tree), expected, after)
+    for table, rows in rows_of_tables(run.others, run.lock).items() if run.others else ():
+        if is_upgrade and not run.graph.unknown(rows) and run.graph.pending(rows, target):
+            raise run.elsewhere(table, target, rows)
+    if run.others or run.effect.everywhere:
+        ledger.note_tables(run.others, ended=is_upgrade)
+    for index in invalid_indexes(run.lock):
+        run.on_event(MigrationEvent("invalid", f"index {index}", f"REINDEX INDEX CONCURRENTLY {index};"))
 
 
-def _prove(run: Run, expected: tuple[str, ...]) -> None:
-    """See that the version table of our database holds what it should, and the others that ``env.py`` keeps.
+def _serve_with_retries(run: Run, child: Child | None) -> None:
+    """Run what is pending; a revision that got no lock, and left nothing, is run again after a pause.
 
     Raises:
-        StepFailedError: it does not, so the migration went elsewhere.
+        ProvisionError: it failed, was tried often enough, or the time is over.
     """
-    files = (run.graph, run.location)
-    after = run.rows()
-    if (after or ()) != expected:
-        table = version_table.table_name(run.tree)
-        raise alembic_errors.elsewhere(run.tree, files, table, expected, after, run.places)
-    target = run.effect.target
-    for table, rows in version_table.rows_of(run.others, run.lock).items() if run.others else ():
-        is_behind = run.effect.direction == "upgrade" and run.graph.pending(rows, target)
-        if not run.graph.unknown(rows) and is_behind:
-            raise alembic_errors.elsewhere(run.tree, files, table, target, rows, run.places)
-
-
-def _noting(ledger: Ledger, on_event: Callable[[MigrationEvent], None]) -> Callable[[MigrationEvent], None]:
-    """Return who is told what happens: a revision that took its time is in the ledger before it is told to be done."""
-
-    def tell(event: MigrationEvent) -> None:
-        if event.what == "done":
-            ledger.note_now_and_then()
-        on_event(event)
-
-    return tell
-
-
-def _serve(run: Run, child: Child | None) -> None:
-    """Run what is pending; a revision that got no lock, and left nothing, is run again after a while."""
     failures: list[NoLockError] = []
     while True:
         rows = run.rows() or ()
-        names, _ = _work(run.graph, rows, run.effect)
         with child or Child.start(run.tree, run.location.cwd) as running:
             child = None
             try:
-                serve(run, running, request(run, rows, names))
+                serve(run, running, _request(run, rows, _work(run.graph, rows, run.effect)[0]))
             except NoLockError as failure:
                 if run.rehearsal is not None:  # nobody else is there: it would wait for itself again
                     raise failure.error from None
@@ -161,22 +306,13 @@ def _serve(run: Run, child: Child | None) -> None:
                 raise
             else:
                 return
-        _pause(run, failures)
-
-
-def _pause(run: Run, failures: list[NoLockError]) -> None:
-    """Wait before a revision is run again, longer each time.
-
-    Raises:
-        ProvisionError: it was tried often enough, or the time is over.
-    """
-    pause = min(_FIRST_PAUSE * 2.0 ** (len(failures) - 1), _LONGEST_PAUSE)
-    if len(failures) > _RETRIES or time.monotonic() + pause > run.deadline:
-        raise _tried(failures)
-    run.pids.clear()
-    run.running = None
-    run.on_event(MigrationEvent("retrying", run.graph.describe(failures[-1].revision), seconds=pause))
-    time.sleep(pause)
+        pause = min(_FIRST_PAUSE * 2.0 ** (len(failures) - 1), _LONGEST_PAUSE)
+        if len(failures) > _RETRIES or time.monotonic() + pause > run.deadline:
+            raise _tried(failures)
+        run.pids.clear()
+        run.running = None
+        run.on_event(MigrationEvent("retrying", run.graph.describe(failures[-1].revision), seconds=pause))
+        time.sleep(pause)
 
 
 def _tried(failures: list[NoLockError]) -> ProvisionError:
@@ -187,17 +323,17 @@ def _tried(failures: list[NoLockError]) -> ProvisionError:
     return error
 
 
-def _as_seen(rows: tuple[str, ...], effect: Migrate) -> None:
-    """See that the database is still where it was when this was decided.
+def _refuse_moved(rows: tuple[str, ...], effect: Migrate) -> None:
+    """Refuse a database that is not where it was when the move was decided.
 
     Raises:
-        MigrationsError: somebody else has migrated it meanwhile.
+        MigrationsError: another run has migrated it.
     """
     if effect.seen is not None and sorted(effect.seen) != sorted(rows):
         raise MigrationsError(
-            f"the database was at {', '.join(effect.seen) or 'base'}, and somebody has migrated it meanwhile",
+            f"the database was at {', '.join(effect.seen) or 'base'}, and another run has migrated it since",
             evidence=(f"it is at {', '.join(rows) or 'base'} now",),
-            next_step="run the same command again: it looks anew",
+            next_step="run the same command again: it looks at the database first",
         )
 
 
@@ -205,10 +341,108 @@ def _work(graph: Graph, rows: tuple[str, ...], effect: Migrate) -> tuple[tuple[s
     """Return the revisions to run from where the database really is, and the rows that must be there afterwards."""
     if effect.direction == "stamp":
         return (), effect.target
-    unknown = graph.unknown(rows)
-    if unknown:
+    if unknown := graph.unknown(rows):
         raise UnknownRevisionError(effect.name, unknown)
     if effect.direction == "upgrade":
         return graph.pending(rows, effect.target), graph.version_rows([*rows, *effect.target])
     names = graph.downgrades(rows, effect.target)
     return names, graph.version_rows(graph.ancestors(rows) - set(names))
+
+
+def _request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> protocol.Migrate:
+    """Return what the child is asked to do."""
+    direction, target, location = run.effect.direction, run.effect.target, run.location
+    words = [direction, (target or ("base",))[0]]
+    places = (location.script, location.env, location.cwd)
+    return {
+        **common("migrate", words, run.tree, run.endpoint, places),
+        "transaction_per_revision": run.tree.transaction_per_revision and direction != "stamp",
+        "others": [],
+        "rehearsal": run.rehearsal.asks if run.rehearsal else None,
+        "direction": direction,
+        "target": list(target),
+        "revisions": list(names),
+        "rows": list(rows),
+        "declared_table": run.table,
+        "lock": {"pid": run.lock.pid, "classid": CLASS_ID, "objid": OBJECT_ID},
+    }
+
+
+def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
+    """Have the child run a request to its end; whatever goes wrong, it and its statements are over afterwards.
+
+    Raises:
+        NoLockError: the failure is worth another try.
+        StepFailedError: any other.
+    """
+    try:
+        failure, finished = _listen(run, child, asked)
+    except BaseException as ended:
+        _cancel(run, child)
+        if isinstance(ended, OutOfTimeError):
+            raise alembic_errors.out_of_time(run.tree, run.running, run.truth()) from None
+        if isinstance(ended, SelfBlockedError):
+            raise run.self_blocked(ended.wait) from None
+        raise
+    status, printed = child.close(now=False), run.masked(child.printed())
+    if failure is not None:
+        error = alembic_errors.failed(failure, printed, (run.tree, run.location), child.python, run.truth())
+        passes = failure["sqlstate"] in _NO_LOCK and not run.waits_for_itself
+        if passes and failure["clean"] and failure["stage"] == "revision":
+            raise NoLockError(failure["revision"] or "", error)
+        raise error
+    if not finished:
+        _cancel(run, child)
+        raise alembic_errors.died(status, printed, run.truth())
+
+
+def _listen(run: Run, child: Child, asked: protocol.Migrate) -> tuple[protocol.Failure | None, bool]:
+    """Return the error that the child reported, if any, and whether it came to its end."""
+    standstill = Standstill(child.pid, _THREADS)
+    for event in child.events(run.deadline, every=min(_LOOK_EVERY, run.tree.lock_timeout / 2)):
+        if event["event"] == "ready":
+            child.ask(asked)
+        elif event["event"] == "quiet":
+            run.look(standstill)
+        elif event["event"] == "finished":
+            return None, True
+        elif event["event"] == "error":
+            return event, False
+        else:
+            _hear(run, child, event)
+    return None, False
+
+
+def _hear(run: Run, child: Child, event: protocol.Event) -> None:
+    """Note what the child reports on its way."""
+    if event["event"] == "session":
+        run.pids.append(event["pid"])
+    elif event["event"] == "connected":
+        run.pids.append(event["pid"])
+        run.tables.append(event["table"])
+        run.places.append(f"database {event['database']} (version table {event['table']})")
+    elif event["event"] == "committed":
+        run.committed.append((event["revision"] or "", event["statement"]))
+    elif event["event"] == "revision-start":
+        run.running = event["revision"]
+        run.on_event(MigrationEvent("started", event["revision"], _message(run, event)))
+    elif event["event"] == "revision-done":
+        run.running = None
+        run.waits.clear()
+        run.done.append((event["revision"], event["seconds"]))
+        run.on_event(MigrationEvent("done", event["revision"], _message(run, event), event["seconds"]))
+    elif run.rehearsal is not None:
+        run.rehearsal.on_event(child, event)
+
+
+def _message(run: Run, event: protocol.RevisionStart | protocol.RevisionDone) -> str:
+    """Return a revision's message, with the version table where it is not the declared one."""
+    other = "" if event["table"] == run.table else f"({event['table']})"
+    return "  ".join(filter(None, (event["message"], other)))
+
+
+def _cancel(run: Run, child: Child) -> None:
+    """End the child, and its statements on the server."""
+    child.close()
+    with suppress(UnavailableError):
+        run.lock.end_all(run.pids)

@@ -15,18 +15,21 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 import provision
-from provision.alembic.child.fill import PLACE
+from provision.alembic.child.channel import masked_forms
+from provision.alembic.running.secrets import secrets_of
 from provision.errors import StepFailedError
-from provision.spec.masking import is_secret_key
+from provision.model import MASK, Endpoint, Secret
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES, without
+from provision.system.postgres import tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from provision.alembic.child.protocol import Event, Request
     from provision.spec.model import Migrations
 
 PROGRAM = Path(provision.__file__).parent / "alembic" / "child" / "__main__.py"
@@ -35,10 +38,11 @@ CHILD_NAME = "provision migration"
 ASKING_NAME = "provision question"
 """The same for a child that migrates nothing. It holds no lock, and whoever migrates lets it be."""
 
+NOWHERE = Endpoint("localhost", 5432, "nobody", Secret("unused"), "nowhere")
+"""The server that ``env.py`` gets where none is needed."""
+
 _TAIL = 8192
 _GRACE = 5.0
-
-Event = dict[str, Any]
 
 
 class OutOfTimeError(Exception):
@@ -109,7 +113,7 @@ class Child:
             ) from None
         return cls(process, python, log)
 
-    def ask(self, request: Mapping[str, Any]) -> None:
+    def ask(self, request: Request) -> None:
         """Send the request; the pipe stays open, because the child ends when it closes."""
         with suppress(BrokenPipeError):  # a child that is gone says why among its events
             self._stdin.write(json.dumps(request).encode() + b"\n")
@@ -177,12 +181,50 @@ class Child:
         self._log.close()
 
 
-def secrets_of(tree: Migrations) -> list[str]:
-    """Return what a tree is given by variables or under names of secrets; all that its programs say is masked."""
-    values = [
-        value.reveal()
-        for given in (tree.options, tree.env, tree.x)
-        for name, value in given.items()
-        if is_secret_key(name)
-    ]
-    return [*(each for each in values if not PLACE.search(each)), *(each.reveal() for each in tree.masked)]
+def common(
+    kind: Literal["migrate", "render", "compare", "write", "resolve"],
+    words: list[str],
+    tree: Migrations,
+    endpoint: Endpoint,
+    places: tuple[Path | None, Path | None, Path],
+) -> Request:
+    """Return what every request holds; ``places`` are the script directory, its ``env.py``, and where they run."""
+    script, env, cwd = places
+    password = endpoint.password.reveal()
+    return {
+        "kind": kind,
+        "words": words,
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "user": endpoint.user,
+        "password": password,
+        "database": endpoint.database,
+        "secrets": [*([password] if endpoint.password is not NOWHERE.password else []), *secrets_of(tree)],
+        "tls": tls(endpoint),
+        "prepare": tree.prepare,
+        "url_driver": tree.url_driver,
+        "config": str(tree.config) if tree.config else None,
+        "section": tree.section,
+        "script_location": str(script) if script and not tree.config else None,
+        "env_file": str(env or ""),
+        "cwd": str(cwd),
+        "options": _revealed(tree.options),
+        "env": _revealed(tree.env),
+        "x": _revealed(tree.x),
+        "attributes": dict(tree.attributes),
+        "version_table": tree.version_table,
+        "version_table_schema": tree.version_table_schema,
+        "lock_timeout": tree.lock_timeout,
+        "transaction_per_revision": tree.transaction_per_revision,
+    }
+
+
+def _revealed(values: Mapping[str, Secret]) -> dict[str, str]:
+    return {name: value.reveal() for name, value in values.items()}
+
+
+def masked(text: str, password: Secret, tree: Migrations) -> str:
+    """Return the text without the password and what the tree is given in secret, also as they look inside a URL."""
+    for form in masked_forms([password.reveal(), *secrets_of(tree)]):
+        text = text.replace(form, MASK)
+    return text

@@ -5,9 +5,3 @@ Nearly everything that a plan needs stands in the revision files as literals, so
 :mod:`~provision.alembic.tree.source`, placed in a :class:`Graph`, and judged by Alembic's own rules. Alembic itself is
 loaded only when there is something to migrate.
 """
-
-from provision.alembic.tree.graph import Graph
-from provision.alembic.tree.location import Location, locate
-from provision.alembic.tree.source import NotStaticError, Revision, read
-
-__all__ = ["Graph", "Location", "NotStaticError", "Revision", "locate", "read"]

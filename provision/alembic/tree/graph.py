@@ -1,4 +1,4 @@
-"""The revisions of one tree, and the questions that a plan asks them.
+"""The revisions of one tree, in the order in which Alembic runs them, and what can be wrong with them together.
 
 ``down_revision`` says what a revision follows, ``depends_on`` what must be there before it. Both make ancestors, but
 only ``down_revision`` ends a branch: that is why a tree can have two heads while the version table of an up-to-date
@@ -7,16 +7,150 @@ database holds one row (one head depends on the other). The rules here are Alemb
 
 from __future__ import annotations
 
+from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree import check, targets
-from provision.alembic.tree.ids import WIDTH
-from provision.alembic.tree.order import newest_first
-from provision.alembic.tree.source import FIELDS, READER, Fields, NotStaticError, Revision, digest, read_fields, restore
+from provision.alembic.tree.location import is_in_repository
+from provision.alembic.tree.source import (
+    FIELDS,
+    READER,
+    VERSION_NUM_WIDTH,
+    Fields,
+    NotStaticError,
+    Revision,
+    digest,
+    read_fields,
+    restore,
+)
+from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
+
+    from provision.alembic.tree.source import Revision
+
+
+_ILLEGAL = frozenset("@-+:")  # Alembic's: they have a meaning in a target
+_SHOWN = 5
+
+
+def _by_id(revisions: Iterable[Revision]) -> dict[str, Revision]:
+    """Return the revisions by their id.
+
+    Raises:
+        MigrationsError: two files have the same id, or an id is empty or has a character that Alembic refuses.
+    """
+    found: dict[str, Revision] = {}
+    for each in revisions:
+        if not each.id:
+            raise MigrationsError(
+                f"{each.place} has an empty revision id",
+                next_step="give it an id, also in the `down_revision` of the revision that follows it",
+            )
+        if each.id in found:
+            raise MigrationsError(
+                f"two files are revision {each.id}",
+                evidence=(found[each.id].place, each.place),
+                next_step="give one of them an id of its own and correct the `down_revision` of what follows it",
+            )
+        if not _ILLEGAL.isdisjoint(each.id):
+            raise MigrationsError(
+                f"{each.place} has the id {each.id!r}, and Alembic allows none of @ - + : in an id",
+                next_step="rename the revision; in a database that has it, update the version table with it",
+            )
+        found[each.id] = each
+    return found
+
+
+def _labels(revisions: Mapping[str, Revision]) -> dict[str, str]:
+    """Return the revision that each branch label stands at.
+
+    Raises:
+        MigrationsError: a label is used twice, or is the id of a revision.
+    """
+    found: dict[str, str] = {}
+    for each in revisions.values():
+        for label in each.branch_labels:
+            other = revisions.get(found.get(label, label))
+            if other is not None:
+                raise MigrationsError(
+                    f"the branch label {label} is used twice",
+                    evidence=(other.place, each.place),
+                    next_step="rename one of them",
+                )
+            found[label] = each.id
+    return found
+
+
+def _require_referred(revisions: Mapping[str, Revision], known_labels: Mapping[str, str]) -> None:
+    """Check that every revision that is referred to is there.
+
+    Raises:
+        MigrationsError: one is not.
+    """
+    for each in revisions.values():
+        for name, word in [(n, "follows") for n in each.down] + [(n, "depends on") for n in each.depends_on]:
+            if name in revisions or (word == "depends on" and name in known_labels):
+                continue
+            search = f" (git log --all -S{quote(name)} finds it)" if is_in_repository(each.path) else ""
+            raise MigrationsError(
+                f"{each.path}:{each.down_line} {word} revision {name}, which no file has",
+                evidence=similar(name, revisions),
+                next_step=f"restore the file of revision {name}{search}, or correct the id",
+            )
+
+
+def _require_acyclic(revisions: Mapping[str, Revision], parents: Mapping[str, Sequence[str]]) -> None:
+    """Check that no revision is its own ancestor.
+
+    Raises:
+        MigrationsError: there is a cycle; its files are the evidence.
+    """
+    missing = {name: len(before) for name, before in parents.items()}
+    after: dict[str, list[str]] = {name: [] for name in parents}
+    for name, before in parents.items():
+        for each in before:
+            after[each].append(name)
+    ready = [name for name, count in missing.items() if count == 0]
+    while ready:
+        for name in after[ready.pop()]:
+            missing[name] -= 1
+            if missing[name] == 0:
+                ready.append(name)
+    stuck = [name for name, count in missing.items() if count]
+    if not stuck:
+        return
+    path = [stuck[0]]
+    while path.count(path[-1]) == 1:
+        path.append(next(each for each in parents[path[-1]] if missing[each]))
+    cycle = path[path.index(path[-1]) :]
+    raise MigrationsError(
+        f"the revisions go round in a circle: {' → '.join(cycle)}",
+        evidence=[f"{revisions[each].path}:{revisions[each].down_line}" for each in cycle[:-1]],
+        next_step="correct the `down_revision` or `depends_on` of one of these files",
+    )
+
+
+def unread_places(unread: Sequence[Path]) -> tuple[list[str], str]:
+    """Return where a revision that no file has may be, and what to write so that it is found there."""
+    if not unread:
+        return [], ""
+    shown = [f"not read: {each}" for each in unread[:_SHOWN]]
+    return (
+        shown,
+        "if a file in these directories has it, under `migrations`: options: {recursive_version_locations: 'true'}",
+    )
+
+
+def similar(name: str, revisions: Mapping[str, Revision]) -> tuple[str, ...]:
+    """Suggest the revisions whose ids are closest to one that is not there, a line each."""
+    import difflib
+
+    close = difflib.get_close_matches(name, revisions, n=_SHOWN)
+    return tuple([f"did you mean {revisions[each]}  ({revisions[each].path})?" for each in close])
 
 
 class Graph:
@@ -31,26 +165,24 @@ class Graph:
     """Whether ``env.py`` or a revision deals with the column of the version table, which may then hold longer ids."""
     runs_in_a_loop = False
     """Whether ``env.py`` runs migrations in a loop, and so may keep several version tables."""
-    is_recalled = False
-    """Whether every file was in the cache of an earlier graph, so that nothing of it had to be read."""
 
     def __init__(self, revisions: Iterable[Revision], *, cache: Mapping[str, Fields] | None = None) -> None:
-        self.revisions = check.by_id(revisions)
+        self.revisions = _by_id(revisions)
         self.cache: Mapping[str, Fields] = cache or {}
-        self.labels = labels = check.labels(self.revisions)
+        self.labels = labels = _labels(self.revisions)
         self._depends_on = {
             each.id: tuple([labels.get(name, name) for name in each.depends_on])
             for each in self.revisions.values()
             if each.depends_on
         }
-        check.complete(self.revisions, labels)
+        _require_referred(self.revisions, labels)
         self._parents = {
             name: (*each.down, *[other for other in self._depends_on[name] if other not in each.down])
             if name in self._depends_on
             else each.down
             for name, each in self.revisions.items()
         }
-        check.acyclic(self.revisions, self._parents)
+        _require_acyclic(self.revisions, self._parents)
         followed = {name for each in self.revisions.values() for name in each.down}
         self.heads: tuple[str, ...] = tuple([name for name in self.revisions if name not in followed])
 
@@ -60,11 +192,12 @@ class Graph:
         sources: Mapping[Path, bytes],
         cache: Mapping[str, Fields] | None = None,
         run: Callable[[NotStaticError], Mapping[Path, Fields]] | None = None,
+        mask: Callable[[str], str] | None = None,
     ) -> Graph:
         """Read a tree from the contents of its files; ``cache`` is the one of an earlier graph.
 
         ``run`` returns the fields of all files by running them; it is asked once, and only when a file computes what
-        it states.
+        it states. ``mask`` returns a docstring as it may be shown.
 
         Raises:
             MigrationsError: a file cannot be read, or the revisions do not make a tree.
@@ -88,15 +221,14 @@ class Graph:
                         raise
                     found = ran[path]
             kept[key] = found
-            revisions.append(restore(found, path, sha256))
-        graph = cls(revisions, cache=kept)
-        graph.is_recalled = all(known.get(key) is each for key, each in kept.items())
-        return graph
+            revision = restore(found, path, sha256)
+            revisions.append(replace(revision, message=mask(revision.message)) if mask else revision)
+        return cls(revisions, cache=kept)
 
     @property
     def long(self) -> tuple[str, ...]:
         """The ids that are longer than what the version table holds where Alembic makes it."""
-        return tuple([name for name in self.revisions if len(name) > WIDTH])
+        return tuple([name for name in self.revisions if len(name) > VERSION_NUM_WIDTH])
 
     def __contains__(self, name: str) -> bool:
         return name in self.revisions
@@ -153,14 +285,6 @@ class Graph:
             found.update(todo)
         return frozenset(found | self.followers((name,)))
 
-    def resolve(self, target: str, rows: Collection[str] | None = None) -> tuple[str, ...]:
-        """Return the revisions that a target stands for: see :mod:`provision.alembic.tree.targets`.
-
-        Raises:
-            MigrationsError: it stands for none, or it is not clear for which.
-        """
-        return targets.resolve(self, target, rows)
-
     def version_rows(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the rows of the version table once ``names`` and all their ancestors are applied, sorted.
 
@@ -189,7 +313,7 @@ class Graph:
             return ()
         needed = {name: self._needed(name) for name in self._depends_on}
         parents = {**self._parents, **needed}
-        return newest_first(revisions, heads, parents, lambda name: self._is_simple(name, needed), self.ancestors)
+        return _alembics_order(revisions, heads, parents, lambda name: self._is_simple(name, needed), self.ancestors)
 
     def _is_simple(self, name: str, needed: Mapping[str, tuple[str, ...]]) -> bool:
         down = self.revisions[name].down
@@ -220,3 +344,45 @@ def _reached(names: Iterable[str], further: Callable[[str], Iterable[str]]) -> s
             seen.add(name)
             todo += further(name)
     return seen
+
+
+def _alembics_order(
+    revisions: AbstractSet[str],
+    heads: Collection[str],
+    parents: Mapping[str, tuple[str, ...]],
+    simple: Callable[[str], bool],
+    ancestors: Callable[[Collection[str]], AbstractSet[str]],
+) -> tuple[str, ...]:
+    """Return ``revisions`` so that each stands before all that it builds on.
+
+    ``parents`` are the immediate predecessors in the order of the tree's files, ``simple`` tells a revision with
+    exactly one of them and no dependency, ``ancestors`` includes the revisions that it is asked about.
+    """
+    rank = {each: number for number, each in enumerate(parents)}
+    todo = set(revisions)
+    walk = sorted({head for head in heads if head in todo}, key=rank.__getitem__)
+    above = [set(ancestors((head,))) for head in walk]
+    output: list[str] = []
+    at = 0
+    while walk:
+        candidate = walk[at]
+        dependent = next((i for i, known in enumerate(above) if i != at and candidate in known), None)
+        if dependent is not None:
+            at = dependent
+            continue
+        if candidate in todo:
+            output.append(candidate)
+            todo.remove(candidate)
+        following = [each for each in parents[candidate] if each in todo and each not in walk]
+        if not following:
+            del walk[at], above[at]
+            at = max(at - 1, 0)
+        elif simple(candidate):
+            walk[at] = following[0]
+            above[at].discard(candidate)
+        else:
+            walk[at] = following[0]
+            walk += following[1:]
+            above[at] = set(ancestors(following[:1]))
+            above += [set(ancestors((each,))) for each in following[1:]]
+    return tuple(output)

@@ -1,11 +1,12 @@
-"""Where a tree lives: from the spec's ``script_location``, or from the text of an ini file or ``pyproject.toml``.
+"""Where a tree is: from the spec's ``script_location``, or from the text of an ini file or ``pyproject.toml``.
 
-Relative paths in a configuration are relative to Alembic's working directory, and that is the directory of the
-configuration file unless the spec says otherwise.
+Relative paths in a configuration start at Alembic's working directory: the directory of the configuration file, unless
+the spec names another.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from provision.spec.model import Migrations
+
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 _LOGGING = ("logger", "handler", "formatter", "post_write_hooks")
@@ -148,3 +150,41 @@ def _path(text: str, cwd: Path, config: Path, find: Callable[[str], Path] | None
         f"{config} names a place inside a Python package ({text}), which only an import could find",
         next_step="write the directory: `script_location = %(here)s/…`",
     )
+
+
+_LOOP = re.compile(rb"(?m)^\s*(?:async\s+)?(?:for|while)\b|\bfor\b.*\bin\b")
+_RUNS = "run_migrations"
+_LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.ListComp, ast.SetComp, ast.GeneratorExp)
+
+
+def runs_in_a_loop(env: bytes) -> bool:
+    """Tell whether an ``env.py`` runs migrations in a loop."""
+    if not _LOOP.search(env):
+        return False
+    try:
+        module = ast.parse(env)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    functions = {
+        node.name: set(_names(node))
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    running = {_RUNS}
+    while more := {name for name, names in functions.items() if names & running} - running:
+        running |= more
+    return any(set(_names(loop)) & running for loop in ast.walk(module) if isinstance(loop, _LOOPS))
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Yield the names that are used below a node: a function may also be handed on, to ``run_sync()`` for example."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            yield each.id
+        elif isinstance(each, ast.Attribute):
+            yield each.attr
+
+
+def is_in_repository(path: Path) -> bool:
+    """Tell whether a directory above a path has a ``.git``, which in a worktree is a file."""
+    return any((each / ".git").exists() for each in path.absolute().parents)

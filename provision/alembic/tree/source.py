@@ -1,14 +1,18 @@
-"""One revision file, read and not run.
+"""One revision file, read and not run: what it states, and what its comments say to us.
 
 Alembic executes a revision file to learn four names: ``revision``, ``down_revision``, ``depends_on`` and
-``branch_labels``. They are literals in practice, so the syntax tree is enough. Parsing is the slow part of it; what
-was found is therefore kept under the hash of the file's content, and a file that is new, changed or gone is seen at
-once, because its hash is.
+``branch_labels``. They are literals in practice, so the syntax tree is enough. Parsing is slow, so the result is cached
+under the hash of the file's content: a new, changed or deleted file shows at once.
+
+Comments begin with ``# provision:``. ``# provision: ignore RULE`` counts for the operation on its line, or below it;
+before the first line of code it counts for the whole file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,8 +20,9 @@ from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
 
 Fields = list[Any]
 """What is kept of one file, as JSON: the fields of a :class:`Revision` without its path, in their order."""
@@ -83,7 +88,7 @@ def restore(fields: Fields, path: Path, sha256: str) -> Revision:
     )
 
 
-def read(source: bytes, path: Path) -> Revision:
+def read_revision(source: bytes, path: Path) -> Revision:
     """Read one revision file.
 
     Raises:
@@ -207,3 +212,161 @@ def _syntax_error(error: SyntaxError | ValueError, path: Path) -> MigrationsErro
         evidence=(text,) if text else (),
         next_step="correct the file; nothing was migrated",
     )
+
+
+VERSION_NUM_WIDTH = 32
+"""Characters in ``version_num`` where Alembic makes the table."""
+_WIDENS = re.compile(rb"version_num|version_table_impl")
+_STATED = re.compile(rb"^revision\b[^=\n]*=[ \t]*([\"'])([^\"'\n]*)\1[ \t]*(?:#.*)?$", re.MULTILINE)
+_SHOWN = 5
+
+
+def names_version_num(source: bytes) -> bool:
+    """Tell whether an ``env.py`` or a revision deals with the column itself, so that it may become wider."""
+    return _WIDENS.search(source) is not None
+
+
+def stated_id(source: bytes) -> tuple[str, int] | None:
+    """Return the id that a revision file states as a plain text, and its line; None where it computes it."""
+    found = _STATED.search(source)
+    if found is None:
+        return None
+    return found[2].decode("utf-8", "replace"), source.count(b"\n", 0, found.start()) + 1
+
+
+def id_fault(name: str, width: int = VERSION_NUM_WIDTH) -> str | None:
+    """Return what is wrong with an id, in words; None: nothing."""
+    if not name:
+        return "the revision id is empty"
+    if len(name) > width:
+        return f"the revision id {name} has {len(name)} characters, and the version table holds {width}"
+    return None
+
+
+def refuse_long_ids(revisions: Iterable[Revision], width: int | None, *, widened: bool) -> str:
+    """Refuse revisions whose ids do not fit; ``width`` is that of the table, None where there is no table yet.
+
+    Returns:
+        A warning where ``widened`` says that the tree deals with the column itself, else an empty text.
+
+    Raises:
+        MigrationsError: an id does not fit, and nothing in the tree makes the column wider.
+    """
+    most = VERSION_NUM_WIDTH if width is None else width
+    long = [each for each in revisions if len(each.id) > most]
+    if not long:
+        return ""
+    first = id_fault(long[0].id, most) or ""
+    if widened:
+        return f"{first}, unless this migration makes it wider"
+    more = len(long) - _SHOWN
+    raise MigrationsError(
+        first,
+        evidence=[*[each.place for each in long[:_SHOWN]], *([f"and {more} more"] if more > 0 else [])],
+        next_step=f"give it an id of at most {most} characters, also in the `down_revision` of what follows it; "
+        "or widen the column first: ALTER TABLE alembic_version ALTER version_num TYPE varchar(255)",
+    )
+
+
+_NOTE = re.compile(r"#\s*provision:\s*(?P<word>[a-z-]+)\s*(?P<rest>[^#]*)")
+IRREVERSIBLE = "irreversible"
+_IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """The comments of one file. ``ignored`` maps a line (0: the whole file) to the rules that are ignored there.
+
+    ``unknown`` are comments that mean nothing, as (line, text). ``raises`` is the line on which ``downgrade`` does
+    nothing but raise.
+    """
+
+    ignored: dict[int, frozenset[str]]
+    is_irreversible: bool = False
+    unknown: tuple[tuple[int, str], ...] = ()
+    raises: int | None = None
+    statements: tuple[tuple[int, int], ...] = ()
+
+    def ignores(self, rule: str, line: int | None) -> bool:
+        """Tell whether a rule is ignored at a line of the file; None: it is not known at which."""
+        if rule in self.ignored.get(0, ()):
+            return True
+        if line is None:
+            return False
+        first, last = self.span(line)
+        return any(rule in self.ignored.get(each, ()) for each in range(first, last + 1))
+
+    def span(self, line: int) -> tuple[int, int]:
+        """Return the first and the last line of the statement that a line belongs to, comments above it included."""
+        around = [each for each in self.statements if each[0] <= line <= each[1]]
+        return min(around, key=lambda each: each[1] - each[0], default=(line, line))
+
+
+def read_notes(source: bytes) -> Notes:
+    """Read the comments of a revision file, which is valid Python."""
+    import ast
+
+    comments, blank = _comments(source)
+    module = ast.parse(source)
+    code = [each for each in module.body if not _is_docstring(each, module)]
+    begins = min((each.lineno for each in code), default=1 << 30)
+    ignored: dict[int, frozenset[str]] = {}
+    irreversible, unknown = False, []
+    for line, text in comments.items():
+        found = _NOTE.search(text)
+        if found is None:
+            continue
+        rules = frozenset(re.findall(r"[a-z][a-z0-9-]*", found["rest"]))
+        if found["word"] == _IGNORE and rules:
+            at = 0 if line < begins else line
+            ignored[at] = ignored.get(at, frozenset()) | rules
+        elif found["word"] == IRREVERSIBLE:
+            irreversible = True
+        else:
+            unknown.append((line, text.strip()))
+    return Notes(ignored, irreversible, tuple(unknown), _raises(module), tuple(_statements(module, blank)))
+
+
+def _comments(source: bytes) -> tuple[dict[int, str], set[int]]:
+    """Return the comments by their lines, and the lines that hold nothing else."""
+    import tokenize
+
+    found = {
+        token.start[0]: token
+        for token in tokenize.tokenize(io.BytesIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    alone = {line for line, token in found.items() if token.line.lstrip().startswith("#")}
+    return {line: token.string for line, token in found.items()}, alone
+
+
+def _statements(module: ast.Module, blank: set[int]) -> Iterator[tuple[int, int]]:
+    """Yield the lines of each statement, from the comments above it to its end; of a block, those of its head."""
+    import ast
+
+    for node in ast.walk(module):
+        if not isinstance(node, ast.stmt):
+            continue
+        body = getattr(node, "body", None)
+        last = body[0].lineno - 1 if body else node.end_lineno or node.lineno
+        first = node.lineno
+        while first - 1 in blank:
+            first -= 1
+        yield first, max(last, node.lineno)
+
+
+def _raises(module: ast.Module) -> int | None:
+    import ast
+
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
+            body = [each for each in node.body if not _is_docstring(each, node)]
+            if len(body) == 1 and isinstance(body[0], ast.Raise):
+                return body[0].lineno
+    return None
+
+
+def _is_docstring(node: ast.stmt, parent: ast.Module | ast.FunctionDef) -> bool:
+    import ast
+
+    return node is parent.body[0] and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

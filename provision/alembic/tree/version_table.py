@@ -1,20 +1,144 @@
-"""The version table: what Alembic wrote down in the database about what is applied; and our ledger beside it."""
+"""The version table, in which Alembic keeps what is applied, and the ledger beside it.
+
+Alembic knows a revision by its id alone, so it does not see that a file was edited after it ran: databases made before
+and after the edit differ for ever. The ledger holds the SHA-256 of each file that we applied. A revision that was
+applied in another way has no row there, and nothing is claimed about it.
+"""
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.alembic.tree import ledger
+from provision.alembic.tree.location import is_in_repository
 from provision.model.sql import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from provision.alembic.tree.graph import Graph
+    from provision.alembic.tree.source import Revision
     from provision.model import Query
     from provision.spec.model import Migrations
 
+
+_SCHEMA = "provision"
+_NAME = "applied_revisions"
+LEDGER = f"{_SCHEMA}.{_NAME}"
+_COLUMNS = ("version_table", "revision", "sha256", "applied_at", "provision_version")
+_SHOWN = 10
+
+CREATE_LEDGER = f"""
+CREATE SCHEMA IF NOT EXISTS {_SCHEMA};
+CREATE TABLE {LEDGER} (
+    version_table text, revision text, sha256 text NOT NULL, applied_at timestamptz NOT NULL,
+    provision_version text NOT NULL, PRIMARY KEY (version_table, revision)
+);
+COMMENT ON TABLE {LEDGER} IS 'what was in each revision file when provision applied it; can be dropped at any time'
+"""
+_FOUND = f"""
+FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS space ON space.oid = relnamespace
+WHERE nspname = '{_SCHEMA}' AND relname = '{_NAME}'
+"""
+LEDGER_IS_THERE = f"EXISTS (SELECT {_FOUND})"
+_LEDGER_IS_READABLE = f"""
+EXISTS (SELECT {_FOUND} AND has_schema_privilege(space.oid, 'USAGE') AND has_table_privilege(pg_class.oid, 'SELECT')
+        AND {len(_COLUMNS)} = (SELECT count(*) FROM pg_catalog.pg_attribute
+                              WHERE attrelid = pg_class.oid AND attname IN {_COLUMNS}))
+"""  # noqa: S608  # nothing in it comes from elsewhere
+TABLE_KEY = """
+coalesce((SELECT format('%%I.%%I', nspname, relname)
+          FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS space ON space.oid = relnamespace
+          WHERE pg_class.oid = to_regclass(%(table)s)),
+         format('%%I.%%I', coalesce(%(schema)s, current_schema()), %(name)s::text))
+"""
+"""The version table, by its schema and name, whether it is there or not: trees in one database share ids."""
+
+
+OTHER_TABLE = "version table"
+"""In place of a hash: the row names, as its revision, another version table that ``env.py`` kept in the same run."""
+
+
+def ledger_key(tree: Migrations, table: str) -> dict[str, object]:
+    """Return the parameters of :data:`KEY`; ``table`` is the version table as an identifier of SQL."""
+    return {"table": table, "schema": tree.version_table_schema, "name": tree.version_table}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What the ledger knows of one revision. ``applied_at`` is in UTC, to the second."""
+
+    sha256: str
+    applied_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A revision whose file is not what it was when it was applied."""
+
+    revision: Revision
+    entry: LedgerEntry
+
+    def __str__(self) -> str:
+        when = f"{self.entry.applied_at} UTC"
+        return f"revision {self.revision} was edited after it was applied ({when}): {self.revision.path}"
+
+    @property
+    def difference(self) -> str:
+        """The command that shows an edit that was not committed; with ``checkout`` for ``diff`` it is taken back."""
+        return self._git("diff", "HEAD")
+
+    @property
+    def history(self) -> str:
+        """The command that shows how the file was changed by commits."""
+        return self._git("log", "-p")
+
+    @property
+    def is_in_repository(self) -> bool:
+        """Whether Git can know the file."""
+        return is_in_repository(self.revision.path)
+
+    def _git(self, *words: str) -> str:
+        path = self.revision.path
+        return shlex.join(("git", "-C", str(path.parent), *words, "--", path.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger says about the revisions that are applied: of how many it knows, and which were edited."""
+
+    applied: int
+    recorded: int
+    edits: tuple[Edit, ...] = ()
+
+
+def compare_files(graph: Graph, rows: Iterable[str], entries: Mapping[str, LedgerEntry]) -> Known:
+    """Compare the files of what is applied with what they were; what this tree does not have cannot be compared."""
+    applied = graph.ancestors([row for row in rows if row in graph])
+    known = {name: entry for name, entry in entries.items() if name in applied}
+    edits = [Edit(graph[name], entry) for name, entry in known.items() if entry.sha256 != graph[name].sha256]
+    return Known(len(applied), len(known), tuple(sorted(edits, key=lambda each: str(each.revision.path))))
+
+
+def edit_remarks(edits: tuple[Edit, ...]) -> Iterator[str]:
+    """Yield each edit in a sentence, and once what that means and what to do."""
+    yield from (str(each) for each in edits[:_SHOWN])
+    if len(edits) > _SHOWN:
+        yield f"… and {len(edits) - _SHOWN} more edited revisions"
+    if edits:
+        first = edits[0]
+        if not first.is_in_repository:
+            yield "no edit reaches a database that has the revision: take it back, or write a new revision"
+            return
+        yield (
+            f"no edit reaches a database that has the revision: `{first.difference}` shows it (`checkout` for `diff` "
+            f"takes it back), or, once it is committed, `{first.history}`; or write a new revision"
+        )
+
+
 _THERE = "SELECT to_regclass(%s) IS NOT NULL"
-_BOTH_THERE = f"SELECT to_regclass(%s) IS NOT NULL, {ledger.IS_READABLE}"
+_BOTH_THERE = f"SELECT to_regclass(%s) IS NOT NULL, {_LEDGER_IS_READABLE}"
 _BOTH = """
 SELECT version_num::text, NULL, NULL FROM {table}
 UNION ALL
@@ -48,15 +172,15 @@ def read_rows(tree: Migrations, query: Query) -> tuple[str, ...] | None:
     return tuple(sorted(str(row[0]) for row in query.rows(f"SELECT version_num FROM {table}")))  # noqa: S608  # quoted
 
 
-class Found(NamedTuple):
+class Applied(NamedTuple):
     """The rows of the version table (None: there is no such table), what the ledger holds, and the other tables."""
 
     rows: tuple[str, ...] | None
-    entries: dict[str, ledger.Entry]
+    entries: dict[str, LedgerEntry]
     others: tuple[str, ...] = ()
 
 
-def read_with_ledger(tree: Migrations, query: Query) -> Found:
+def read_with_ledger(tree: Migrations, query: Query) -> Applied:
     """Return the rows as :func:`read_rows` does, and what the ledger holds: both in as many questions as the first.
 
     Where there is no ledger, or our role may not read it, nothing is known.
@@ -67,24 +191,24 @@ def read_with_ledger(tree: Migrations, query: Query) -> Found:
     table = table_name(tree)
     ((is_there, is_readable),) = query.rows(_BOTH_THERE, (table,))
     if not is_there:
-        return Found(None, {})
+        return Applied(None, {})
     if not is_readable:
-        return Found(tuple(sorted(str(row[0]) for row in query.rows(f"SELECT version_num FROM {table}"))), {})  # noqa: S608
-    sql = _BOTH.format(table=table.replace("%", "%%"), ledger=ledger.TABLE, key=ledger.KEY)
+        return Applied(tuple(sorted(str(row[0]) for row in query.rows(f"SELECT version_num FROM {table}"))), {})  # noqa: S608
+    sql = _BOTH.format(table=table.replace("%", "%%"), ledger=LEDGER, key=TABLE_KEY)
     rows: list[str] = []
     others: list[str] = []
-    entries: dict[str, ledger.Entry] = {}
-    for name, sha256, applied_at in query.rows(sql, ledger.key(tree, table)):
+    entries: dict[str, LedgerEntry] = {}
+    for name, sha256, applied_at in query.rows(sql, ledger_key(tree, table)):
         if sha256 is None:
             rows.append(name)
-        elif sha256 == ledger.OTHER_TABLE:
+        elif sha256 == OTHER_TABLE:
             others.append(name)
         else:
-            entries[name] = ledger.Entry(sha256, applied_at)
-    return Found(tuple(sorted(rows)), entries, tuple(sorted(others)))
+            entries[name] = LedgerEntry(sha256, applied_at)
+    return Applied(tuple(sorted(rows)), entries, tuple(sorted(others)))
 
 
-def rows_of(tables: Sequence[str], query: Query) -> dict[str, tuple[str, ...]]:
+def rows_of_tables(tables: Sequence[str], query: Query) -> dict[str, tuple[str, ...]]:
     """Return the rows of version tables, which are identifiers of SQL; one that is not there has none.
 
     Raises:
@@ -98,16 +222,16 @@ def rows_of(tables: Sequence[str], query: Query) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(rows)) for name, rows in found.items()}
 
 
-def key_of(tree: Migrations, query: Query) -> str:
+def table_key(tree: Migrations, query: Query) -> str:
     """Return the version table with its schema, as the ledger names it.
 
     Raises:
         provision.errors.UnavailableError: the server cannot be reached.
     """
-    return str(query.rows(f"SELECT {ledger.KEY}", ledger.key(tree, table_name(tree)))[0][0])
+    return str(query.rows(f"SELECT {TABLE_KEY}", ledger_key(tree, table_name(tree)))[0][0])
 
 
-def width(tree: Migrations, query: Query) -> int | None:
+def version_num_width(tree: Migrations, query: Query) -> int | None:
     """Return how many characters the version table holds; None where there is no such table.
 
     Raises:
@@ -117,7 +241,7 @@ def width(tree: Migrations, query: Query) -> int | None:
     return int(found[0][0]) if found else None
 
 
-def existing(tables: Iterable[tuple[str | None, str]], query: Query) -> tuple[str, ...]:
+def existing_tables(tables: Iterable[tuple[str | None, str]], query: Query) -> tuple[str, ...]:
     """Return those of ``tables`` (schema or None, name) that the database has.
 
     Raises:

@@ -10,26 +10,66 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from provision.alembic.running.errors import NoModelsError
-from provision.alembic.verbs import reversal, scratch
-from provision.alembic.verbs.law import Law, failed
-from provision.alembic.verbs.models import compare
-from provision.alembic.verbs.writing import advice
+from provision.alembic.running.errors import NoModelsError, RevisionFailedError, SharedChangeError
+from provision.alembic.tree.source import read_notes
+from provision.alembic.verbs.scratch import run_scratch
+from provision.alembic.verbs.writing import advice, compare_models
 from provision.errors import ProvisionError, command
+from provision.system import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provision.alembic.running.migrate import MigrationEvent
-    from provision.alembic.verbs.tree import Tree
+    from provision.alembic.child.protocol import Event
+    from provision.alembic.running.events import MigrationEvent
+    from provision.alembic.running.process import Child
+    from provision.alembic.trees import Tree
     from provision.model import Endpoint
+
+
+Outcome = Literal["passed", "failed", "not checked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """One law, and what became of it.
+
+    ``text`` is the result in a sentence, ``evidence`` what supports it, a line each; ``revision`` is the one that broke
+    it, ``path`` its file, and ``next_step`` what to do then.
+    """
+
+    name: str
+    outcome: Outcome
+    text: str
+    seconds: float = 0.0
+    evidence: tuple[str, ...] = ()
+    revision: str | None = None
+    path: str | None = None
+    next_step: str | None = None
+
+
+def failed(law: str, tree: Tree, error: ProvisionError, began: float, revision: str | None) -> Law:
+    """Return a law that an error broke, or kept from being tried: what was refused breaks none.
+
+    What is applied in the scratch database is nobody's business.
+    """
+    evidence = tuple(
+        [each for each in error.evidence if not each.startswith(("applied now:", "left behind", "committed by"))]
+    )
+    path = str(tree.graph[revision].path) if revision is not None and revision in tree.graph else None
+    refused = isinstance(error, SharedChangeError)
+    step = error.next_step if path is None or refused else f"correct {path}"
+    outcome: Outcome = "not checked" if refused else "failed"
+    return Law(law, outcome, error.sentence, time.monotonic() - began, evidence, revision, path, step)
+
 
 HEADS, UPGRADE, MODELS = "one head", "empty → head", "models"
 
 
-def check(tree: Tree, endpoint: Endpoint, tell: Callable[[Law], None]) -> tuple[Law, ...]:
+def try_laws(tree: Tree, endpoint: Endpoint, tell: Callable[[Law], None]) -> tuple[Law, ...]:
     """Try the four laws on a server, and tell each when it is known.
 
     Raises:
@@ -46,9 +86,9 @@ def check(tree: Tree, endpoint: Endpoint, tell: Callable[[Law], None]) -> tuple[
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(2))
         # Left in the other order: when we are interrupted, what still runs loses its database, and ends.
-        one, other = [stack.enter_context(scratch.empty(tree, endpoint)) for _ in range(2)]
+        one, other = [stack.enter_context(scratch.database(endpoint, tree.spec.name)) for _ in range(2)]
         upward = pool.submit(_upward, tree, one)
-        back = pool.submit(reversal.law, tree, endpoint, other)
+        back = pool.submit(reversal_law, tree, endpoint, other)
         reaches, models = upward.result()
         keep(reaches)
         keep(back.result())
@@ -88,7 +128,7 @@ def _upward(tree: Tree, endpoint: Endpoint) -> tuple[Law, Law]:
             running.append(event.subject)
 
     try:
-        scratch.upgrade(tree, endpoint, tree.graph.heads, tell)
+        run_scratch(tree, endpoint, tree.graph.heads, tell)
     except ProvisionError as error:
         models = Law(MODELS, "not checked", "there is no database at the head to compare them with")
         return failed(UPGRADE, tree, error, began, running[-1] if running else None), models
@@ -100,7 +140,7 @@ def _models(tree: Tree, endpoint: Endpoint) -> Law:
     """Try the fourth law, on a database that is at the head."""
     began = time.monotonic()
     try:
-        found = compare(tree, endpoint)
+        found = compare_models(tree, endpoint)
     except NoModelsError:
         return Law(MODELS, "not checked", "env.py has no target_metadata")
     except ProvisionError as error:
@@ -117,3 +157,213 @@ def _models(tree: Tree, endpoint: Endpoint) -> Law:
         lines,
         next_step=advice(lines, command("migrate revision", "--autogenerate -m '…'")),
     )
+
+
+REVERSAL = "up → down → up"
+_MOST_ERRORS = 5
+_FIRST_UPGRADE, _DOWNGRADE = 1, 2
+
+
+@dataclass(slots=True)
+class _Walk:
+    """How far it came: the revision that runs, in which round, and what was wrong with revisions so far."""
+
+    revision: str = ""
+    round: int = 0
+    differences: dict[str, list[Difference]] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
+
+    def tell(self, event: MigrationEvent) -> None:
+        """Take note of a revision that begins."""
+        if event.what == "started":
+            self.round = self.round + 1 if event.subject == self.revision else _FIRST_UPGRADE
+            self.revision = event.subject
+
+    def hear(self, _child: Child, event: Event) -> None:
+        """Take note of a difference, or of a revision without a downgrade."""
+        if event["event"] == "no-downgrade":
+            self.errors[event["revision"]] = ["the file has no function `downgrade`"]
+        if event["event"] == "difference":
+            objects = event["kind"], event["name"], event["wanted"], event["found"]
+            found = Difference(event["revision"], event["phase"], *objects)
+            self.differences.setdefault(found.revision, []).append(found)
+
+    def fail(self, law: Law) -> None:
+        """Take note of an error."""
+        first, *more = law.evidence or (law.text,)
+        which = "downgrade()" if self.round == _DOWNGRADE else "the second upgrade()"
+        self.errors[self.revision] = [f"{which} failed: {first}", *more]
+
+    def said(self, name: str) -> list[str]:
+        """Return what was wrong with a revision."""
+        return [*self.errors.get(name, ()), *sentences(self.differences.get(name, []))]
+
+
+def reversal_law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
+    """Try the law on a scratch database of a server; ``server`` leads to the declared one."""
+    began = time.monotonic()
+    excused = irreversible(tree)
+    steps = tuple([(name, name not in excused) for name in tree.graph.pending((), tree.graph.heads)])
+    walk, left = _Walk(), steps
+    try:
+        while left:
+            left = _go_on(tree, endpoint, left, walk, began)
+            if len(walk.errors) >= _MOST_ERRORS:
+                break
+            if left:
+                scratch.renew(server, endpoint)
+                done = tree.graph.version_rows([name for name, _ in steps[: len(steps) - len(left)]])
+                run_scratch(tree, endpoint, done)
+    except ProvisionError as error:
+        is_its_own = isinstance(error, RevisionFailedError | SharedChangeError)
+        return _ended(tree, walk, failed(REVERSAL, tree, error, began, walk.revision if is_its_own else None))
+    seconds = time.monotonic() - began
+    excuses = [f"{tree.graph.describe(name)}: not undone, {why}" for name, why in excused.items()]
+    broken = [name for name, _ in steps if walk.said(name)]
+    if not broken:
+        count = len(steps) - len(excused)
+        text = f"{count} of {len(steps)} revisions" if excused else f"{count} revision{'s' if count != 1 else ''}"
+        return Law(REVERSAL, "passed", text, seconds, tuple(excuses))
+    first = tree.graph[broken[0]]
+    untried = [f"{len(left)} later revision{'s were' if len(left) > 1 else ' was'} not tried"] if left else []
+    return Law(
+        REVERSAL,
+        "failed",
+        str(first) if len(broken) == 1 else f"{first}, and {len(broken) - 1} more",
+        seconds,
+        (*untried, *_wrong_lines(tree, walk, broken), *excuses),
+        first.id,
+        str(first.path),
+        f"correct downgrade() in {first.path}; if it is not meant to go back: `# provision: irreversible`",
+    )
+
+
+def _go_on(
+    tree: Tree, endpoint: Endpoint, left: tuple[tuple[str, bool], ...], walk: _Walk, began: float
+) -> tuple[tuple[str, bool], ...]:
+    """Walk, and return what is left behind a revision that could not be undone.
+
+    Raises:
+        ProvisionError: it goes no further, because a revision cannot even be run, or it was not the revision that
+            failed: the server is gone, or its database, which is dropped when the run is interrupted.
+    """
+    try:
+        run_scratch(tree, endpoint, tree.graph.heads, walk.tell, hear=walk.hear, walk=left)
+    except RevisionFailedError as error:
+        if walk.round <= _FIRST_UPGRADE:
+            raise
+        walk.fail(failed(REVERSAL, tree, error, began, walk.revision))
+        at = [name for name, _ in left].index(walk.revision)
+        return left[at + 1 :]
+    return ()
+
+
+def _ended(tree: Tree, walk: _Walk, broken: Law) -> Law:
+    """Return the law where a revision cannot be run, or was refused, with what was found before."""
+    is_broken = broken.outcome == "failed"
+    text = f"the first upgrade() of {broken.text}" if broken.revision and is_broken else broken.text
+    before = tuple(_wrong_lines(tree, walk, [name for name in tree.graph.revisions if walk.said(name)]))
+    return Law(
+        REVERSAL,
+        "failed" if is_broken or before else "not checked",
+        text,
+        broken.seconds,
+        (*broken.evidence, *before),
+        broken.revision,
+        broken.path,
+        broken.next_step,
+    )
+
+
+def _wrong_lines(tree: Tree, walk: _Walk, names: list[str]) -> list[str]:
+    """Return what is wrong, below each revision."""
+    lines = []
+    for name in names:
+        lines += [f"{tree.graph[name]}  ({tree.graph[name].path})", *[f"  {each}" for each in walk.said(name)]]
+    return lines
+
+
+def irreversible(tree: Tree) -> dict[str, str]:
+    """Return the revisions that are not meant to be undone, and where it says so."""
+    found = {}
+    for name, revision in tree.graph.revisions.items():
+        said = read_notes(revision.path.read_bytes())
+        if said.is_irreversible:
+            found[name] = "its file says `# provision: irreversible`"
+        elif said.raises is not None:
+            found[name] = f"its downgrade() raises ({revision.path.name}:{said.raises})"
+    return found
+
+
+_SHORT = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One object that differs. ``phase``: after the downgrade (``down``), or after the second upgrade (``again``).
+
+    ``wanted`` is its definition before that, ``found`` the one after it; None: it is not there.
+    """
+
+    revision: str
+    phase: Literal["down", "again"]
+    kind: str
+    name: str
+    wanted: str | None
+    found: str | None
+
+    def __str__(self) -> str:
+        what = f"{self.kind} {self.name}"
+        if self.phase == "down":
+            if self.wanted is None:
+                return f"downgrade() leaves {what} behind"
+            if self.found is None:
+                return f"downgrade() removes {what}, which was there before the revision"
+            return f"downgrade() does not bring back {what}: {_changed(self.wanted, self.found)}"
+        if self.wanted is None:
+            return f"the second upgrade() makes {what}, which the first did not"
+        if self.found is None:
+            return f"the second upgrade() does not make {what}, which the first did"
+        return f"the second upgrade() makes another {what}: {_changed(self.wanted, self.found)}"
+
+
+def sentences(found: list[Difference]) -> list[str]:
+    """Return what differs, a sentence each; columns go with their table, and an index with its constraint."""
+    gone: set[tuple[str, str]] = {
+        (each.phase, each.name)
+        for each in found
+        if each.kind.endswith(("table", "view")) and (each.wanted is None or each.found is None)
+    }
+    keys = {(each.phase, _index_of(each.name)) for each in found if each.kind == "constraint"}
+    return [
+        str(each)
+        for each in found
+        if not _is_part(each, gone) and not (each.kind == "index" and (each.phase, each.name) in keys)
+    ]
+
+
+def _index_of(constraint: str) -> str:
+    """Return the name of the index that a constraint may have: ``public.t_pkey`` for ``public.t.t_pkey``."""
+    table, _, name = constraint.rpartition(".")
+    return f"{table.rpartition('.')[0]}.{name}"
+
+
+def _is_part(each: Difference, gone: set[tuple[str, str]]) -> bool:
+    if each.kind in {"column", "constraint", "trigger", "policy", "rule"}:
+        return (each.phase, each.name.rpartition(".")[0]) in gone
+    definition = each.wanted or each.found or ""
+    if each.kind == "index":
+        return any(phase == each.phase and f" ON {name} " in definition for phase, name in gone)
+    if each.kind == "sequence":
+        plain = each.name.removesuffix(" as")
+        return any(phase == each.phase and plain.startswith(f"{name}_") for phase, name in gone)
+    return False
+
+
+def _changed(wanted: str, found: str) -> str:
+    return f"it was `{_short(wanted)}` and is `{_short(found)}`"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHORT else f"{line[: _SHORT - 2]} …"

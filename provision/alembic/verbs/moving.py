@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree import moves
-from provision.alembic.verbs.database import asking, refuse_foreign, running
+from provision.alembic.tree.targets import move_down, move_up, resolve, rows_after_stamp
+from provision.alembic.verbs.scratch import asking, refuse_foreign, running
 from provision.apply import carry
 from provision.errors import MigrationsError, NextStep, RefusedError, command
 from provision.kinds import migrations as kind
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from provision.alembic.running.migrate import Migrated
-    from provision.alembic.verbs.tree import Tree
+    from provision.alembic.trees import Tree
     from provision.model import Progress, Query
 
 
@@ -54,7 +54,7 @@ def upgrade(tree: Tree, target: str) -> Decided:
     with _database(tree) as query:
         before = kind.observed(tree.declared, tree.graph, query)
         refuse_foreign(tree, before.rows)
-        move = moves.up(tree.graph, before.rows, target)
+        move = move_up(tree.graph, before.rows, target)
         if move.names and before.stranded:
             raise kind.stranded(tree.declared, tree.graph, before.stranded)
     files = tuple([(name, tree.graph[name].path) for name in move.names])
@@ -76,7 +76,7 @@ def downgrade(tree: Tree, target: str) -> Decided:
     with _database(tree) as query:
         rows = kind.observed(tree.declared, tree.graph, query).rows
     refuse_foreign(tree, rows)
-    move = moves.down(tree.graph, rows, target)
+    move = move_down(tree.graph, rows, target)
     files = tuple([(name, tree.graph[name].path) for name in move.names])
     effect = Migrate(tree.name, move.rows, "downgrade", files, seen=rows)
     why = tuple([f"undo {tree.graph[name]}" for name in move.names])
@@ -93,7 +93,7 @@ def stamp(tree: Tree, targets: Sequence[str], *, purge: bool) -> Decided:
     _refuse_program(tree, "stamp")
     with _database(tree) as query:
         rows = kind.observed(tree.declared, tree.graph, query).rows
-    after = moves.stamp(tree.graph, rows, targets, purge=purge)
+    after = rows_after_stamp(tree.graph, rows, targets, purge=purge)
     effect = Migrate(tree.name, after, "stamp", seen=rows)
     plan = _plan(tree, rows, effect, ("no revision is run",)) if after != rows else Plan(())
     return Decided(tree, rows, plan)
@@ -121,7 +121,7 @@ def next_apply(tree: Tree, rows: tuple[str, ...]) -> str | None:
     A target that an apply refuses, because it is ambiguous, takes nothing back of a move that was made: it is a remark.
     """
     try:
-        wanted = tree.graph.version_rows(tree.graph.resolve(tree.declared.target))
+        wanted = tree.graph.version_rows(resolve(tree.graph, tree.declared.target))
     except MigrationsError as error:
         return f"note: {error.sentence}; before the next apply, " + (error.next_step or NextStep())
     if wanted == tuple(sorted(rows)):

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from provision.alembic.running import migrate as alembic_migrate
-from provision.alembic.running.run import Rehearsal
-from provision.alembic.tree import version_table
-from provision.alembic.verbs.database import running
-from provision.errors import RefusedError
+from provision.alembic.running.migrate import Rehearsal, migrate
+from provision.alembic.tree.version_table import read_rows, table_name
+from provision.errors import RefusedError, UnknownRevisionError
+from provision.kinds import migrations as kind
 from provision.model.effects import Migrate
+from provision.observe import endpoint_of, world
 from provision.system import scratch
 from provision.system.login_errors import diagnosed
-from provision.system.postgres import LoginError
+from provision.system.postgres import LoginError, ReadOnlyQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
 
-    from provision.alembic.running.migrate import MigrationEvent
-    from provision.alembic.running.process import Child, Event
-    from provision.alembic.verbs.tree import Tree
+    from provision.alembic.child.protocol import Event
+    from provision.alembic.running.events import MigrationEvent
+    from provision.alembic.running.process import Child
+    from provision.alembic.trees import Tree
     from provision.model import Endpoint
+    from provision.observe import World
 
     Hear = Callable[[Child, Event], None]
+
 
 ROUNDS = 3  # up, down and up again: each may take what the spec allows
 
 
-def server(tree: Tree) -> Endpoint:
+def scratch_server(tree: Tree) -> Endpoint:
     """Return where the environment's server is reached.
 
     Raises:
@@ -50,73 +53,81 @@ def server(tree: Tree) -> Endpoint:
     return endpoint
 
 
-def empty(tree: Tree, endpoint: Endpoint) -> AbstractContextManager[Endpoint]:
-    """Have an empty scratch database."""
-    return scratch.database(endpoint, tree.spec.name)
-
-
-def renew(server: Endpoint, endpoint: Endpoint) -> None:
-    """Make a scratch database empty again."""
-    scratch.renew(server, endpoint)
-
-
-def upgrade(
-    tree: Tree, endpoint: Endpoint, target: Sequence[str], tell: Callable[[MigrationEvent], None] = lambda _: None
-) -> None:
-    """Bring a scratch database to a target, and keep the process in it.
-
-    Raises:
-        ProvisionError: a revision fails, or would have gone elsewhere.
-    """
-    _run(tree, endpoint, target, {}, None, tell)
-
-
-def trace(tree: Tree, endpoint: Endpoint, target: Sequence[str], hear: Hear) -> None:
-    """Bring a scratch database to a target, and hear of each statement.
-
-    Raises:
-        ProvisionError: a revision fails, or would have gone elsewhere.
-    """
-    _run(tree, endpoint, target, {"trace": True}, hear)
-
-
-def walk(
-    tree: Tree,
-    endpoint: Endpoint,
-    steps: Sequence[tuple[str, bool]],
-    hear: Hear,
-    tell: Callable[[MigrationEvent], None],
-) -> None:
-    """Run each revision up, and where it ``goes back`` down and up again, and hear of what differs then.
-
-    Raises:
-        ProvisionError: a revision fails, or would have gone elsewhere.
-    """
-    asks = {
-        "walk": [list(each) for each in steps],
-        "quoted_table": version_table.table_name(tree.declared),
-        "transaction_per_revision": True,
-    }
-    declared = replace(tree.declared, timeout=tree.declared.timeout * ROUNDS)
-    _run(replace(tree, declared=declared), endpoint, tree.graph.heads, asks, hear, tell)
-
-
-def _run(  # what is asked for, and who hears of it
+def run_scratch(
     tree: Tree,
     endpoint: Endpoint,
     target: Sequence[str],
-    asks: Mapping[str, Any],
-    hear: Hear | None,
-    tell: Callable[[MigrationEvent], None] = lambda _: None,
+    report: Callable[[MigrationEvent], None] = lambda _event: None,
+    *,
+    hear: Hear = lambda _child, _event: None,
+    trace: bool = False,
+    walk: Sequence[tuple[str, bool]] = (),
 ) -> None:
-    given = {"scratch": True, **asks}
-    rehearsal = Rehearsal(given, hear) if hear is not None else Rehearsal(given)
+    """Bring a scratch database to a target, keep the process in it, and ``hear`` what the child reports beside.
+
+    With ``trace`` that is each statement. ``walk`` are revisions to run up, and those marked so down and up again.
+
+    Raises:
+        ProvisionError: a revision fails, or would have gone elsewhere.
+    """
+    # What is applied here is nothing to remember.
+    declared = replace(tree.declared, ledger=False)
+    if walk:
+        declared = replace(declared, timeout=declared.timeout * ROUNDS, transaction_per_revision=True)
+    table = table_name(declared)
+    rehearsal = Rehearsal({"trace": trace, "walk": list(walk), "quoted_table": table}, hear)
     effect = Migrate(tree.name, tree.graph.version_rows(target))
-    declared = replace(tree.declared, ledger=False)  # what is applied here is nothing to remember
-    alembic_migrate.migrate(declared, (tree.graph, tree.location), endpoint, effect, tell, rehearsal=rehearsal)
+    migrate(declared, (tree.graph, tree.location), endpoint, effect, report, rehearsal=rehearsal)
 
 
-def steps(tree: Tree, irreversible: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
-    """Yield every revision in the order of an upgrade, and whether it goes back."""
-    for name in tree.graph.pending((), tree.graph.heads):
-        yield name, name not in irreversible
+def running(tree: Tree) -> tuple[World, Endpoint]:
+    """Return the world of a tree's environment, and where its server is reached.
+
+    Raises:
+        UnavailableError: the server does not run; the next step starts it.
+        ProvisionError: its generated password was lost.
+    """
+    seen = world(tree.spec)
+    return seen, endpoint_of(seen)
+
+
+@contextmanager
+def asking(endpoint: Endpoint) -> Iterator[ReadOnlyQuery]:
+    """Ask the database, in read-only transactions.
+
+    Raises:
+        UnavailableError: the login fails; the error says why.
+    """
+    query = ReadOnlyQuery(endpoint)
+    try:
+        yield query
+    except LoginError as error:
+        raise diagnosed(error, endpoint) from error
+    finally:
+        query.close()
+
+
+def refuse_foreign(tree: Tree, rows: tuple[str, ...]) -> None:
+    """Refuse a database that this tree leads nowhere from; Git is asked where an unknown revision comes from.
+
+    Raises:
+        RefusedError: it is at a revision that the tree does not have, or its rows contradict each other.
+    """
+    try:
+        kind.refuse_foreign(tree.declared, tree.graph, rows)
+    except UnknownRevisionError as error:
+        from provision.system import git
+
+        git.explain(error, tree.graph, tree.location)
+        raise
+
+
+def applied_rows(tree: Tree) -> tuple[str, ...]:
+    """Return the rows of a tree's version table; none where there is no such table.
+
+    Raises:
+        UnavailableError: the server does not run, or refuses the login.
+    """
+    _, endpoint = running(tree)
+    with asking(endpoint) as query:
+        return read_rows(tree.declared, query) or ()

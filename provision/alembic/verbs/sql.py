@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.alembic.running import ask as alembic_ask
-from provision.alembic.tree import moves
-from provision.alembic.verbs.database import asking, refuse_foreign
-from provision.alembic.verbs.tree import Tree
+from provision.alembic.running.ask import ask_sql
+from provision.alembic.running.process import NOWHERE
+from provision.alembic.tree.targets import move_down, move_up, resolve
+from provision.alembic.trees import Tree
+from provision.alembic.verbs.scratch import asking, refuse_foreign
 from provision.errors import RefusedError, command
 from provision.kinds import migrations as kind
 from provision.model.effects import Migrate
@@ -52,7 +53,7 @@ def between(tree: Tree, span: str) -> Script:
             next_step=command("migrate history"),
         )
     first, colon, last = span.rpartition(":")
-    note, at = "", alembic_ask.NOWHERE
+    note, at = "", NOWHERE
     if colon:
         from provision.alembic.tree.targets import range_end
 
@@ -73,7 +74,7 @@ def of_plan(found: Survey) -> tuple[Script, ...]:
 
 
 def _of_plan(found: Survey) -> Iterator[Script]:
-    at = found.endpoint or alembic_ask.NOWHERE
+    at = found.endpoint or NOWHERE
     for step in found.plan.steps:
         if step.address.kind != kind.KIND:
             continue
@@ -99,12 +100,12 @@ def _of_plan(found: Survey) -> Iterator[Script]:
 
 def _render(tree: Tree, rows: tuple[str, ...], target: str, note: str, at: Endpoint) -> Script:
     """Render the way from rows to a target: up where it is ahead, down where it is behind."""
-    move = moves.up(tree.graph, rows, target)
+    move = move_up(tree.graph, rows, target)
     if move.names:
         return Script(tree, True, rows, _rendering(tree, rows, move.names, at, upgrade=True), note)
-    if sorted(move.rows) == sorted(rows) and tree.graph.resolve(target, rows) == tuple(rows):
+    if sorted(move.rows) == sorted(rows) and resolve(tree.graph, target, rows) == tuple(rows):
         return Script(tree, True, rows, None, note, unknown="nothing is to be done")
-    names = moves.down(tree.graph, rows, target).names
+    names = move_down(tree.graph, rows, target).names
     if not names:
         return Script(tree, True, rows, None, note, unknown="nothing is to be done")
     return Script(tree, False, rows, _rendering(tree, rows, names, at, upgrade=False), note)
@@ -112,7 +113,7 @@ def _render(tree: Tree, rows: tuple[str, ...], target: str, note: str, at: Endpo
 
 def _rendering(tree: Tree, rows: tuple[str, ...], names: tuple[str, ...], at: Endpoint, *, upgrade: bool) -> Rendering:
     files = (tree.declared, tree.graph, tree.location)
-    return alembic_ask.render(files, upgrade=upgrade, rows=rows, names=names, at=at)
+    return ask_sql(files, upgrade=upgrade, rows=rows, names=names, at=at)
 
 
 def _live(tree: Tree) -> tuple[tuple[str, ...], str, Endpoint]:
@@ -123,7 +124,7 @@ def _live(tree: Tree) -> tuple[tuple[str, ...], str, Endpoint]:
         with asking(endpoint) as query:
             return kind.observed(tree.declared, tree.graph, query).rows, "", endpoint
     if seen.site.is_fresh:
-        return (), "from base: there is no data yet", alembic_ask.NOWHERE
+        return (), "from base: there is no data yet", NOWHERE
     raise not_running(
         seen, "only its database knows where it is; FROM:TO says where to begin without it, like base:head"
     )

@@ -1,28 +1,35 @@
-"""Pending revisions on a scratch copy of the database: what each of their statements locks, and writes anew.
+"""Pending revisions on a scratch copy of the database: what each of their statements locks and rewrites.
 
-The copy is a clone where nobody is connected to the database and it is small; else the applied revisions are run on an
-empty one. The declared database is only asked for the sizes of its tables.
+The copy is a clone where the database is small and has no other sessions; else the applied revisions are run on an
+empty database. The declared database is only asked for the sizes of its tables.
+https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import re
+import time
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from provision.alembic.running import gate as alembic_gate
-from provision.alembic.tree.locks import Lock, Table, Traced
-from provision.alembic.verbs import scratch
-from provision.alembic.verbs.database import asking
-from provision.errors import ProvisionError
+from provision.alembic.child.rehearse import STRENGTH
+from provision.alembic.verbs.scratch import asking, run_scratch
+from provision.errors import ProvisionError, UnavailableError, command
 from provision.system import scratch as databases
+from provision.system.postgres import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from provision.alembic.running.process import Child, Event
-    from provision.alembic.verbs.tree import Tree
+    import psycopg2.extensions
+
+    from provision.alembic.child.protocol import Event, Statement
+    from provision.alembic.running.process import Child
+    from provision.alembic.trees import Tree
     from provision.model import Endpoint
+
 
 _SIZES = """
 SELECT format('%I.%I', nspname, relname), CASE WHEN reltuples >= 0 THEN reltuples::bigint END,
@@ -59,7 +66,7 @@ def trace(tree: Tree, endpoint: Endpoint, rows: Sequence[str], target: Sequence[
     with _copy(tree, endpoint, rows, clone=why is None) as copy:
         seen.endpoint = copy
         try:
-            scratch.trace(tree, copy, target, seen.hear)
+            run_scratch(tree, copy, target, hear=seen.hear, trace=True)
         except ProvisionError as error:
             raise _on_the_copy(error) from error
     held = _with_held(seen.statements, by_revision=tree.declared.transaction_per_revision)
@@ -71,7 +78,7 @@ def _copy(tree: Tree, endpoint: Endpoint, rows: Sequence[str], *, clone: bool) -
     with databases.database(endpoint, tree.spec.name, copied=clone) as copy:
         if not clone and rows:
             try:
-                scratch.upgrade(tree, copy, rows)
+                run_scratch(tree, copy, rows)
             except ProvisionError as error:
                 error.evidence = (
                     *error.evidence,
@@ -98,14 +105,14 @@ class _Seen:
 
     def hear(self, child: Child, event: Event) -> None:
         if event["event"] == "concurrently" and self.endpoint is not None:
-            self._waited = alembic_gate.locks_of(self.endpoint, event["pid"], child)
+            self._waited = locks_of(self.endpoint, event["pid"], child)
         elif event["event"] == "statement-failed":
             self._waited = None
         elif event["event"] == "statement":
             self.statements.append(self._traced(event))
             self._waited = None
 
-    def _traced(self, event: Event) -> Traced:
+    def _traced(self, event: Statement) -> Traced:
         locks = [Lock(table, mode, is_new) for table, mode, is_new in event["locks"]]
         locks += [Lock(table, mode, table in event["new"]) for table, mode in sorted(self._waited or ())]
         return Traced(
@@ -129,3 +136,170 @@ def _with_held(statements: Sequence[Traced], *, by_revision: bool) -> tuple[Trac
         through = 0.0 if later is None or each.concurrently or later.concurrently else later.held
         found.append(replace(each, held=each.seconds + through))
     return tuple(found[::-1])
+
+
+_WHO: Final = {
+    "ShareUpdateExclusiveLock": "nobody waits but VACUUM and other schema changes",
+    "ShareLock": "writers wait",
+    "ShareRowExclusiveLock": "writers wait",
+    "ExclusiveLock": "writers wait",
+    "AccessExclusiveLock": "readers and writers wait",
+}
+_KILO, _MEGA = 1 << 10, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the declared database: how many rows the statistics say (None: unknown), and its size in bytes."""
+
+    rows: int | None
+    size: int
+
+    def __str__(self) -> str:
+        if self.size >= _MEGA << 10:
+            size = f"{self.size / (_MEGA << 10):.1f} GB"
+        else:
+            size = f"{self.size / _MEGA:.1f} MB" if self.size >= _MEGA else f"{self.size // _KILO} kB"
+        return size if self.rows is None else f"about {self.rows:,} row{'' if self.rows == 1 else 's'}, {size}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that a statement took. ``is_new``: on a table that these revisions have made themselves."""
+
+    table: str
+    mode: str
+    is_new: bool
+
+    @property
+    def name(self) -> str:
+        """The mode as PostgreSQL's manual writes it: ``ACCESS EXCLUSIVE``."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.mode.removesuffix("Lock")).upper()
+
+    @property
+    def blocks(self) -> bool:
+        """Whether somebody who reads or writes rows has to wait."""
+        return STRENGTH.index(self.mode) >= STRENGTH.index("ShareLock")
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """One statement that a revision sent: how long it took, in seconds, its new locks, and the tables it wrote anew.
+
+    ``line`` is that of the operation in ``path``. ``held`` is how long its locks were held: until the revision was
+    committed. ``concurrently``: it commits in between, and holds its locks only while it runs.
+    """
+
+    revision: str
+    path: Path
+    line: int
+    statement: str
+    seconds: float
+    locks: tuple[Lock, ...]
+    rewritten: tuple[str, ...]
+    held: float = 0.0
+    concurrently: bool = False
+
+
+def strongest(locks: tuple[Lock, ...]) -> tuple[Lock, ...]:
+    """Return the strongest lock on each table, by the tables' names."""
+    found: dict[str, Lock] = {}
+    for each in locks:
+        known = found.get(each.table)
+        if known is None or STRENGTH.index(each.mode) > STRENGTH.index(known.mode):
+            found[each.table] = each
+    return tuple([found[name] for name in sorted(found)])
+
+
+def consequences(traced: Traced, tables: Mapping[str, Table]) -> Iterator[str]:
+    """Yield what others notice of a statement, a sentence each; nothing when they notice nothing."""
+    for lock in strongest(traced.locks):
+        if lock.is_new or lock.mode not in _WHO:
+            continue
+        size = f" ({tables[lock.table]})" if lock.table in tables else ""
+        until = "while it runs" if traced.concurrently else "until the commit"
+        yield f"{lock.name} on {lock.table}{size}: {_WHO[lock.mode]} {until}" + _took(traced, lock)
+    emptied = re.match(r"(?i)\s*truncate\b", traced.statement) is not None
+    for name in traced.rewritten:
+        size = f": {tables[name]} are copied" if name in tables else ""
+        yield f"{name} is emptied" if emptied else f"{name} is written anew, with its indexes{size}"
+
+
+def _took(traced: Traced, lock: Lock) -> str:
+    return f" ({traced.held:.2f} s here)" if lock.blocks else ""
+
+
+_PATIENCE = 30.0
+_POLL = 0.005
+_SHORT = "2s"
+
+_TABLES = """
+SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname !~ '^(pg_|information_schema$)'
+  AND has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(pg_class.oid, 'SELECT')
+"""
+_SEEN = """
+SELECT format('%%I.%%I', nspname, relname), mode FROM pg_locks
+JOIN pg_class ON pg_class.oid = relation JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE pid = %(pid)s AND granted AND locktype = 'relation' AND relkind IN ('r', 'p', 'm')
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND nspname !~ '^(pg_|information_schema$)'
+"""
+_WAITS = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE pid = %(pid)s AND NOT granted)"
+
+
+def locks_of(endpoint: Endpoint, pid: int, child: Child) -> set[tuple[str, str]]:
+    """Let a child go on that is about to run such a statement; return the tables that it locks, and the modes.
+
+    ``pid`` is the child's session on the server. The child speaks as soon as the statement has ended.
+
+    Raises:
+        UnavailableError: the server cannot be reached.
+    """
+    import psycopg2
+
+    with closing(connect(endpoint, read_only=False)) as gate, closing(connect(endpoint, read_only=True)) as eyes:
+        try:
+            _shut(gate)
+            child.go_on()
+            with eyes.cursor() as look:
+                return _watched(look, pid, child)
+        except psycopg2.Error as error:
+            raise UnavailableError(
+                "the server went away while a statement ran",
+                evidence=str(error).splitlines(),
+                next_step=command("status"),
+            ) from error
+
+
+def _shut(gate: psycopg2.extensions.connection) -> None:
+    """Read all tables that we may read; where one is locked by somebody else, the statement finds the gate open.
+
+    It may be locked by the migration itself, in another session, and then nobody would ever go on.
+    """
+    from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
+
+    gate.set_session(isolation_level="REPEATABLE READ", autocommit=False)
+    with gate.cursor() as cursor:
+        cursor.execute(_TABLES)
+        tables = ", ".join(name for (name,) in cursor.fetchall())
+        if tables:
+            cursor.execute(f"SET LOCAL lock_timeout = '{_SHORT}'")
+            try:
+                cursor.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
+            except (LockNotAvailable, InsufficientPrivilege):
+                gate.rollback()
+
+
+def _watched(look: psycopg2.extensions.cursor, pid: int, child: Child) -> set[tuple[str, str]]:
+    """Return what a session locks until it waits, or has ended its statement."""
+    seen: set[tuple[str, str]] = set()
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        look.execute(_WAITS, {"pid": pid})
+        (is_waiting,) = look.fetchone() or (False,)
+        look.execute(_SEEN, {"pid": pid})  # after it, so that nothing is missed when it waits
+        seen |= {(str(name), str(mode)) for name, mode in look.fetchall()}
+        if is_waiting or child.has_spoken(within=_POLL):
+            break
+    return seen

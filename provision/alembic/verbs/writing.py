@@ -1,25 +1,39 @@
-"""``check``, ``revision`` and ``merge``: the models against the database, and new revision files."""
+"""``check``, ``revision`` and ``merge``: the models against the database, and new revision files.
+
+Metadata without tables matches every database and would drop all of it. It is right in a project that has no models, so
+we search the project's files for some; we import none of them.
+"""
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.alembic.running import ask as alembic_ask
-from provision.alembic.tree import ids, version_table
-from provision.alembic.verbs import models
-from provision.alembic.verbs.database import asking, refuse_foreign, running
+from provision.alembic.running.ask import ask_comparison, ask_revision
+from provision.alembic.running.errors import EmptyModelsError
+from provision.alembic.tree import bases
+from provision.alembic.tree.bases import Models
+from provision.alembic.tree.source import VERSION_NUM_WIDTH, id_fault, names_version_num
+from provision.alembic.tree.targets import resolve
+from provision.alembic.tree.version_table import version_num_width
+from provision.alembic.verbs.scratch import asking, refuse_foreign, running
 from provision.errors import MigrationsError, ProvisionError, RefusedError, command
 from provision.kinds import migrations as kind
+from provision.system import project
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from typing import TypeVar
 
+    from provision.alembic.child.protocol import NewRevision
     from provision.alembic.running.ask import Comparison, Written
-    from provision.alembic.verbs.tree import Tree
+    from provision.alembic.trees import Tree
     from provision.model import Endpoint
+
+    Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +59,7 @@ def check(tree: Tree) -> Comparison:
         RefusedError: the database is not at head, so the difference would be what was not migrated yet.
         StepFailedError: env.py failed, or names no models or none with tables.
     """
-    return models.compare(tree, _at_head(tree))
+    return compare_models(tree, _at_head(tree))
 
 
 def advice(differences: Sequence[str], again: str) -> str:
@@ -76,8 +90,8 @@ def revision(tree: Tree, wanted: Wanted) -> Written:
             evidence=(tree.graph[wanted.rev_id].place,),
             next_step="write another --rev-id, or none",
         )
-    if (fault := _fault(tree, wanted.rev_id)) is not None:
-        raise MigrationsError(fault, next_step=f"write a --rev-id of 1 to {ids.WIDTH} characters, or none")
+    if (fault := _rev_id_fault(tree, wanted.rev_id)) is not None:
+        raise MigrationsError(fault, next_step=f"write a --rev-id of 1 to {VERSION_NUM_WIDTH} characters, or none")
     if wanted.head is None and len(tree.graph.heads) > 1:
         raise MigrationsError(
             f"the tree has {len(tree.graph.heads)} heads, so it is not clear what the new revision shall follow",
@@ -88,15 +102,15 @@ def revision(tree: Tree, wanted: Wanted) -> Written:
     return _write(tree, _given(wanted), wanted.allow_empty, endpoint)
 
 
-def _fault(tree: Tree, name: str | None) -> str | None:
+def _rev_id_fault(tree: Tree, name: str | None) -> str | None:
     """Return what is wrong with an id. The table of a server that does not run is taken for one of Alembic's."""
-    fault = None if name is None else ids.fault(name)
-    if not name or fault is None or ids.widens(tree.location.env.read_bytes()):
+    fault = None if name is None else id_fault(name)
+    if not name or fault is None or names_version_num(tree.location.env.read_bytes()):
         return fault if not name else None
     with suppress(ProvisionError):
         _, endpoint = running(tree)
         with asking(endpoint) as query:
-            return ids.fault(name, version_table.width(tree.declared, query) or ids.WIDTH)
+            return id_fault(name, version_num_width(tree.declared, query) or VERSION_NUM_WIDTH)
     return fault
 
 
@@ -108,7 +122,7 @@ def merge(tree: Tree, wanted: Wanted, names: Sequence[str]) -> Written:
         StepFailedError: the file cannot be written.
     """
     named = [name for name in names if name != "heads"]
-    heads = tuple(dict.fromkeys(head for name in named for head in tree.graph.resolve(name)))
+    heads = tuple(dict.fromkeys(head for name in named for head in resolve(tree.graph, name)))
     heads = heads if named else tree.graph.heads
     if len(heads) < 2:  # noqa: PLR2004  # a join has two sides
         raise MigrationsError(
@@ -119,7 +133,7 @@ def merge(tree: Tree, wanted: Wanted, names: Sequence[str]) -> Written:
     return _write(tree, {**_given(wanted), "head": list(heads)}, True, None)
 
 
-def _given(wanted: Wanted) -> dict[str, Any]:
+def _given(wanted: Wanted) -> NewRevision:
     return {
         "message": wanted.message,
         "autogenerate": wanted.autogenerate,
@@ -132,12 +146,12 @@ def _given(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _write(tree: Tree, given: dict[str, Any], allow_empty: bool, endpoint: Endpoint | None) -> Written:  # noqa: FBT001
+def _write(tree: Tree, given: NewRevision, allow_empty: bool, endpoint: Endpoint | None) -> Written:  # noqa: FBT001
     def write(at: Endpoint | None) -> Written | None:
         files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
-        return models.with_tables(
+        return with_tables(
             tree,
-            lambda none: alembic_ask.write(
+            lambda none: ask_revision(
                 files, given, allow_empty=allow_empty, endpoint=at, others=others, no_tables=none
             ),
         )
@@ -174,7 +188,7 @@ def refuse_pending(tree: Tree, found: kind.Revisions) -> None:
         RefusedError: with the revisions that are pending.
     """
     target, rows = _head_of(tree), found.rows
-    pending = tree.graph.pending(rows, tree.graph.resolve(target))
+    pending = tree.graph.pending(rows, resolve(tree.graph, target))
     if pending:
         kind.refuse_long(tree.graph, pending, found)
         raise RefusedError(
@@ -190,3 +204,53 @@ def _head_of(tree: Tree) -> str:
     if at:
         return f"{branch}@head"
     return "heads" if len(tree.graph.heads) > 1 else "head"
+
+
+_SHOWN = 5
+
+
+def compare_models(tree: Tree, endpoint: Endpoint) -> Comparison:
+    """Compare the models of ``env.py`` with a database.
+
+    Raises:
+        NoModelsError: env.py names no models.
+        EmptyModelsError: it names models without tables, and files of the project have some.
+        StepFailedError: env.py failed, or went to another database.
+        UnavailableError: the server cannot be reached.
+    """
+    files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
+    return with_tables(tree, lambda none: ask_comparison(*files, endpoint, others, no_tables=none))
+
+
+def with_tables(tree: Tree, ask: Callable[[bool], Answer]) -> Answer:
+    """Ask for models with tables, and again, with True, where none of the project's files has a table.
+
+    Raises:
+        EmptyModelsError: a file has; the evidence names it.
+    """
+    try:
+        return ask(False)
+    except EmptyModelsError as error:
+        models = _search(tree.location.cwd)
+        if not models.tables:
+            return ask(True)
+        _advise(error, models, os.path.relpath(tree.location.env))
+        raise
+
+
+def _search(root: Path) -> Models:
+    names = frozenset(project.names(root))
+    texts = {name: text for name in names if (text := project.text(root, name)) is not None}
+    with suppress(ProvisionError):  # a file with a base is not valid Python: what env.py imports is known to be
+        return bases.find(texts, names)[0]
+    return Models()
+
+
+def _advise(error: EmptyModelsError, models: Models, env: str) -> None:
+    modules = list(models.tables)
+    shown = [f"the module {each} has tables" for each in modules[:_SHOWN]]
+    more = [f"and {len(modules) - _SHOWN} more"] if len(modules) > _SHOWN else []
+    error.evidence = (*error.evidence, *shown, *more)
+    metadata = [f"{each.module}.{each.metadata}" for each in models.bases]
+    given = metadata[0] if len(metadata) == 1 else f"[{', '.join(metadata)}]"
+    error.next_step = f"in {env}: `import {', '.join(modules[:_SHOWN])}`, and `target_metadata={given}`"

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 def command(console: Console, words: tuple[str, ...], tree: str | None) -> None:
     """Show the rows of the version table, as `alembic current` does. Changes nothing."""
     from provision.alembic.tree.listing import entries
-    from provision.alembic.verbs.database import rows_of
+    from provision.alembic.verbs.scratch import applied_rows
     from provision.report import migrations
 
     given, rest = split(words)
     none(rest)
     chosen = open_tree(console, given, tree)
-    rows = rows_of(chosen)
+    rows = applied_rows(chosen)
     show_revisions(console, chosen, entries(chosen.graph, rows, rows), migrations.current)

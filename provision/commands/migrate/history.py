@@ -36,9 +36,9 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, indic
     chosen = open_tree(console, given, tree)
     rows = None
     if indicate_current or any(needs_rows(each) for each in between.split(":")):
-        from provision.alembic.verbs.database import rows_of
+        from provision.alembic.verbs.scratch import applied_rows
 
-        rows = rows_of(chosen)
+        rows = applied_rows(chosen)
     names = history(chosen.graph, between, rows or ())
     listed = entries(chosen.graph, names, rows if indicate_current else None)
     show_revisions(console, chosen, listed, migrations.history)

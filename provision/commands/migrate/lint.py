@@ -10,9 +10,9 @@ from provision.commands.migrate.shared import MigrateCommand, on_a_tree, one, op
 from provision.commands.options import json_option, pass_console, switches
 
 if TYPE_CHECKING:
+    from provision.alembic.trees import Tree
     from provision.alembic.verbs.lint import Linted
     from provision.alembic.verbs.trace import Trace
-    from provision.alembic.verbs.tree import Tree
     from provision.report.console import Console
 
 
@@ -53,13 +53,14 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, every
 
 
 def _trace(tree: Tree, found: Linted, span: str) -> Trace:
-    from provision.alembic.verbs import scratch
+    from provision.alembic.tree.targets import resolve
+    from provision.alembic.verbs.scratch import scratch_server
     from provision.alembic.verbs.trace import Trace, trace
 
     if not found.revisions:
         return Trace((), {}, is_clone=False, why="nothing is pending")
-    target = tree.graph.resolve(span or tree.declared.target, found.rows)
-    return trace(tree, scratch.server(tree), found.rows, target)
+    target = resolve(tree.graph, span or tree.declared.target, found.rows)
+    return trace(tree, scratch_server(tree), found.rows, target)
 
 
 def _findings(console: Console, found: Linted) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from provision.alembic.running.ask import Written
     from provision.alembic.tree.listing import Entry
+    from provision.alembic.trees import Tree
     from provision.alembic.verbs.moving import Decided
-    from provision.alembic.verbs.tree import Tree
     from provision.report.console import Console, Paint
 
 _RELATIVE: Final = re.compile(r"-\d+(:.*)?")
@@ -95,10 +95,10 @@ def open_tree(console: Console, given: Path | None, name: str | None) -> Tree:
     Raises:
         provision.errors.UsageError: there is no such file or tree, or it is not clear which tree is meant.
     """
-    from provision.alembic.verbs import tree
+    from provision.alembic.trees import choose
 
     spec = load_spec(console, given)
-    found = tree.choose(spec, name)
+    found = choose(spec, name)
     console.tree = found.name if len(spec.migrations) > 1 else ""
     return found
 

@@ -11,7 +11,7 @@ from provision.commands.migrate.shared import MigrateCommand, none, on_a_tree, o
 from provision.commands.options import json_option, pass_console, switches
 
 if TYPE_CHECKING:
-    from provision.alembic.verbs.law import Law
+    from provision.alembic.verbs.laws import Law
     from provision.report.console import Console
 
 
@@ -25,7 +25,8 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
 
     The declared database is only read. The scratch databases are dropped at the end. Exits with 1 when a law is broken.
     """
-    from provision.alembic.verbs import laws, scratch
+    from provision.alembic.verbs.laws import try_laws
+    from provision.alembic.verbs.scratch import scratch_server
     from provision.errors import EXIT_DONE, EXIT_FAILED, with_spec
     from provision.report import laws as report
     from provision.report.words import place
@@ -33,7 +34,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     given, rest = split(words)
     none(rest)
     chosen = open_tree(console, given, tree)
-    endpoint = scratch.server(chosen)
+    endpoint = scratch_server(chosen)
     paint = console.paint(console.talk)
     console.say(report.heading(chosen, place(endpoint), paint))
 
@@ -43,7 +44,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
         for line in report.lines(told, paint, every=console.verbose):
             put(line)
 
-    found = laws.check(chosen, endpoint, tell)
+    found = try_laws(chosen, endpoint, tell)
     if console.json:
         console.document(report.document(chosen, found, console.elapsed()))
     console.say(report.recap(found, chosen.spec.name, console.elapsed(), paint))

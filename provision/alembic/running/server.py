@@ -1,0 +1,385 @@
+"""What a migration needs of the server: the lock, who waits for whom, and what a failed revision left behind.
+
+The lock is an advisory lock, polled for, on a connection of its own. Polled, because a waiter that blocks in
+``pg_advisory_lock`` holds a snapshot, and the ``CREATE INDEX CONCURRENTLY`` of the lock's holder waits for that
+snapshot: a deadlock. A session lock, because revisions commit; on a connection that Alembic never sees, because taking
+it would begin a transaction there. It ends with our process. All questions go through the same connection, so that they
+are answered while the migration hangs. https://www.postgresql.org/docs/current/functions-info.html
+(``pg_blocking_pids``)
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.alembic.running.process import CHILD_NAME
+from provision.alembic.tree.version_table import read_rows, table_name
+from provision.errors import LockedError, UnavailableError, command
+from provision.system.lost import is_lost
+from provision.system.postgres import connect
+from provision.system.waiting import attempts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from provision.alembic.child.protocol import Lock
+    from provision.model import Endpoint, Query
+    from provision.spec.model import Migrations
+
+
+CLASS_ID, OBJECT_ID = 0x70726F76, 1  # "prov", and the purpose: migrations of this database
+MARK_ID = 2
+"""Another purpose: to be recognised."""
+_FIRST_POLL, _LONGEST_POLL = 0.05, 0.5
+
+_HOLDER = """
+SELECT activity.pid, application_name, usename, client_addr::text, to_char(backend_start, 'YYYY-MM-DD HH24:MI:SS TZ')
+FROM pg_locks LEFT JOIN pg_stat_activity AS activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND classid = %s AND objid = %s AND objsubid = 2
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+# Another role's session can have that name too; to end it is not ours, and asking for it would be an error.
+_LEFT_BEHIND = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = %s AND pg_has_role(usesysid, 'USAGE')
+"""
+
+
+class LockConnection:
+    """The connection that holds the lock, and asks what has to be asked meanwhile."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._database = endpoint.database
+        self._connection = connect(endpoint, read_only=False)
+        try:
+            self.pid = self._introduce()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _introduce(self) -> int:
+        name = f"provision migrate {socket.gethostname()}:{os.getpid()}"[:63]
+        self.rows("SELECT set_config('application_name', %s, false)", (name,))
+        # A lock held by a session that only waits must not be lost to a time-out for idle sessions.
+        self.rows("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
+        return int(self.rows("SELECT pg_backend_pid()")[0][0])
+
+    def rows(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement (a :class:`provision.model.Query`).
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        import psycopg2
+
+        if database not in {None, self._database}:
+            message = f"this connection leads to {self._database}, not to {database}"
+            raise ValueError(message)
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql, parameters or None)
+                return cursor.fetchall()
+        except psycopg2.Error as error:
+            failure = UnavailableError(
+                "the connection that holds the migration lock was lost",
+                evidence=str(error).splitlines(),
+                next_step=command("status"),
+            )
+            failure.server_is_gone = is_lost(error.pgcode, str(error))
+            raise failure from error
+
+    def write(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> str | None:
+        """Run statements in one transaction that hardly waits; return the server's words when it refuses them."""
+        import psycopg2
+
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '2s'; {sql}", parameters or None)
+        except psycopg2.Error as error:
+            return str(error).partition("\n")[0] or type(error).__name__
+        return None
+
+    def acquire(self, deadline: float, waiting: Callable[[str], None]) -> None:
+        """Take the lock; ``waiting`` is called once for every holder that is waited for.
+
+        Raises:
+            LockedError: another session held it until ``deadline``.
+        """
+        reported = ""
+        for _ in attempts(deadline - time.monotonic(), _FIRST_POLL, longest=_LONGEST_POLL):
+            if self.rows("SELECT pg_try_advisory_lock(%s, %s)", (CLASS_ID, OBJECT_ID)) == [(True,)]:
+                # Nobody else can be migrating now: such a session was left behind by a run that was killed.
+                self.end_all()
+                return
+            holder = self._holder()
+            if holder and holder != reported:
+                waiting(holder)
+                reported = holder
+        raise LockedError(
+            f"another migration of database {self._database} is running, and the time to wait is over",
+            evidence=(f"the lock is held by {reported or 'a session that has just ended'}",),
+            next_step="wait for it and run the same command again, or give it more time (`migrations.timeout`)",
+        )
+
+    def mark(self) -> Lock:
+        """Take a lock that keeps nobody out, by which a connection to the same database can be recognised.
+
+        Returns:
+            What the child looks for.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        self.rows("SELECT pg_advisory_lock_shared(%s, %s)", (CLASS_ID, MARK_ID))
+        return {"pid": self.pid, "classid": CLASS_ID, "objid": MARK_ID}
+
+    def end_all(self, pids: Sequence[int] = ()) -> None:
+        """End every session that a child has opened, those that we know of and those that bear its name.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        self.end(list({*pids, *[pid for (pid,) in self.rows(_LEFT_BEHIND, (CHILD_NAME,))]}))
+
+    def _holder(self) -> str:
+        for pid, application, user, client, since in self.rows(_HOLDER, (CLASS_ID, OBJECT_ID)):
+            if user is None:
+                return f"pid {pid}"
+            return f"pid {pid} ({application or 'no name'}, {user} from {client or 'a local socket'}, since {since})"
+        return ""
+
+    def end(self, pids: Sequence[int], seconds: float = 5.0) -> None:
+        """End sessions of a child that was killed: a server does not notice while it runs a statement.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        if not pids:
+            return
+        self.rows("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS t (pid)", (list(pids),))
+        for _ in attempts(seconds, _FIRST_POLL):
+            if self.rows("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)", (list(pids),)) == [(0,)]:
+                return
+
+    def close(self) -> None:
+        """Close the connection, and release the lock with it."""
+        self._connection.close()
+
+
+_SHORT = 80
+
+_WAITS = """
+WITH ours AS (SELECT pid FROM pg_stat_activity
+              WHERE datname = current_database() AND (pid = ANY(%s::int[]) OR application_name = %s))
+SELECT waiter.pid, other.pid, other.application_name, other.usename, other.client_addr::text, other.state,
+       to_char(coalesce(other.xact_start, other.state_change, other.backend_start), 'HH24:MI:SS'), other.query,
+       other.pid IN (SELECT pid FROM ours), waiter.query, other.state LIKE 'idle%%', other.state_change::text
+FROM pg_stat_activity AS waiter
+CROSS JOIN LATERAL unnest(pg_blocking_pids(waiter.pid)) AS blocking (pid)
+JOIN pg_stat_activity AS other ON other.pid = blocking.pid
+WHERE waiter.pid IN (SELECT pid FROM ours) AND waiter.wait_event_type = 'Lock'
+ORDER BY 1, 2
+"""
+
+_RELATIONS = """
+SELECT coalesce(array_agg(pg_class.oid::bigint), '{}'), pg_current_xact_id()::xid::text
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname !~ '^(pg_|information_schema$)'
+"""
+
+# An object is as old as the row that its creation wrote and nothing else usually writes: a table's is the one of its
+# row type. Version rows are as old as the last revision that was applied: what is younger is of the one that failed.
+_LEFT = """
+SELECT relkind::text, format('%%I.%%I', nspname, relname), coalesce(indisvalid, true)
+FROM pg_class
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+LEFT JOIN pg_index ON indexrelid = pg_class.oid
+LEFT JOIN pg_type ON pg_type.oid = reltype
+CROSS JOIN LATERAL (SELECT age(coalesce(pg_index.xmin, pg_type.xmin, pg_class.xmin)) AS age) AS own
+WHERE relkind IN ('r', 'p', 'v', 'm', 'i') AND relpersistence <> 't' AND nspname !~ '^(pg_|information_schema$)'
+  AND pg_class.oid <> ALL (%(before)s::oid[]) AND (indrelid IS NULL OR indrelid = ANY (%(before)s::oid[])
+       OR NOT indisvalid OR (SELECT age(row.xmin) FROM pg_class AS t JOIN pg_type AS row ON row.oid = t.reltype
+                             WHERE t.oid = indrelid) >= {since})
+  AND pg_class.oid IS DISTINCT FROM to_regclass(%(table)s) AND own.age < {since}
+ORDER BY relkind = 'i' DESC, 2
+"""
+
+_INVALID = """
+SELECT format('%I.%I', nspname, relname) FROM pg_index
+JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE NOT indisvalid AND relkind = 'i'
+  AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid = indexrelid)
+ORDER BY 1
+"""
+
+_WORDS = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "i": "INDEX"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One session of the migration that waits for another one. ``is_own``: for another one of the same migration.
+
+    ``statement`` is what waits, ``last`` what the other session sent last, ``changed`` when that began or ended.
+    """
+
+    waiter: int
+    blocker: int
+    who: str
+    is_own: bool
+    statement: str
+    last: str
+    is_idle: bool
+    changed: str
+
+
+def waits_of(query: Query, pids: Sequence[int]) -> tuple[Wait, ...]:
+    """Return what the sessions of a migration wait for.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    found = []
+    for waiter, pid, name, user, client, state, since, text, is_own, statement, idle, changed in query.rows(
+        _WAITS, (list(pids), CHILD_NAME)
+    ):
+        who = f"pid {pid} ({name or 'no name'}, {user} from {client or 'a local socket'}, {state} since {since})"
+        last = short(text)
+        found.append(Wait(waiter, pid, f"{who}: {last}", is_own, short(statement), last, bool(idle), str(changed)))
+    return tuple(found)
+
+
+def short(text: str) -> str:
+    """Return a statement in one short line."""
+    line = " ".join((text or "").split())
+    return line if len(line) <= _SHORT else line[: _SHORT - 2] + " …"
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The relations that were there before a migration began, and the transaction in which that was seen."""
+
+    relations: tuple[int, ...]
+    transaction: str
+
+
+def seen_before(query: Query) -> Before:
+    """Return what is there now.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    ((relations, transaction),) = query.rows(_RELATIONS)
+    return Before(tuple(relations), transaction)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something that a revision made and committed before it failed, and that a second run of it collides with."""
+
+    kind: str
+    name: str
+    is_valid: bool
+
+    def __str__(self) -> str:
+        what = f"{self.kind.lower()} {self.name}"
+        return what if self.is_valid else f"{what}, which is INVALID"
+
+    @property
+    def clean_up(self) -> str:
+        """The statement that removes it."""
+        return f"DROP {self.kind} {'CONCURRENTLY ' if self.kind == 'INDEX' else ''}{self.name};"
+
+
+def leftovers(query: Query, tree: Migrations, then: Before) -> tuple[Leftover, ...]:
+    """Return what is there since the last revision that the version table holds.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    table = table_name(tree)
+    since = "age(%(transaction)s::xid)"
+    if read_rows(tree, query):
+        since = f"least({since}, (SELECT min(age(xmin)) FROM {table}))"  # noqa: S608  # quoted
+    asked = {"before": list(then.relations), "transaction": then.transaction, "table": table}
+    found = query.rows(_LEFT.format(since=since), asked)
+    return tuple([Leftover(_WORDS[kind], name, is_valid) for kind, name, is_valid in found])
+
+
+def invalid_indexes(query: Query) -> tuple[str, ...]:
+    """Return the indexes that no query uses because they were not built to the end.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    return tuple([str(name) for (name,) in query.rows(_INVALID)])
+
+
+_SECONDS, _SECONDS_WITH_THREADS = 2.0, 15.0
+_TICKS = 5
+"""Clock ticks (a hundredth of a second each, usually) that count as nothing."""
+
+
+class SelfBlockedError(Exception):
+    """A session of the migration waits for another one of its own, and both stay as they are."""
+
+    def __init__(self, wait: Wait) -> None:
+        super().__init__(wait.statement)
+        self.wait = wait
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    changed: str
+    since: float
+    ticks: int
+
+
+class Standstill:
+    """What was seen of the waits in one run. ``leader`` leads the session of processes, ``threads`` are its own."""
+
+    def __init__(self, leader: int, threads: int) -> None:
+        self._leader = leader
+        self._threads = threads
+        self._seen: dict[tuple[int, int], _Seen] = {}
+
+    def check(self, waits: Iterable[Wait]) -> None:
+        """Compare what is waited for now with the looks before.
+
+        Raises:
+            SelfBlockedError: the migration waits for itself.
+        """
+        own = {(each.waiter, each.blocker): each for each in waits if each.is_own and each.is_idle}
+        if not own:
+            self._seen.clear()
+            return
+        processes = tuple(_processes(self._leader))
+        ticks, most = sum(each for each, _ in processes), max([threads for _, threads in processes], default=0)
+        needed = _SECONDS if 0 < most <= self._threads else _SECONDS_WITH_THREADS
+        now: dict[tuple[int, int], _Seen] = {}
+        for key, wait in own.items():
+            before = self._seen.get(key)
+            if before is None or before.changed != wait.changed or ticks - before.ticks > _TICKS:
+                before = _Seen(wait.changed, time.monotonic(), ticks)
+            elif time.monotonic() - before.since >= needed:
+                raise SelfBlockedError(wait)
+            now[key] = before
+        self._seen = now
+
+
+def _processes(leader: int) -> Iterator[tuple[int, int]]:
+    """Yield the CPU time in clock ticks and the number of threads of each process of a session (proc(5), Linux)."""
+    with suppress(OSError):
+        for path in Path("/proc").iterdir():
+            with suppress(OSError, IndexError, ValueError):
+                if path.name.isdigit():
+                    values = (path / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+                    if int(values[3]) == leader:
+                        yield int(values[11]) + int(values[12]), int(values[17])
