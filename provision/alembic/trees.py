@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import Location, locate, runs_in_a_loop
 from provision.alembic.tree.source import id_fault, names_version_num, stated_id
+from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError
 from provision.model import MASK
+from provision.spec.masking import ShownLines
+from provision.spec.yaml import parse
 from provision.system import owned
 from provision.system.files import write_atomically
 
@@ -341,10 +344,10 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
 
 
-def refuse_ids(spec: Spec) -> None:
-    """Refuse revision ids that no version table can hold, as far as the files state them; nothing is run.
+def check(spec: Spec) -> None:
+    """Refuse targets that are not in their tree, and revision ids that no version table can hold; nothing is run.
 
-    A tree that is not there, or not in order, is the business of what reads it.
+    A tree that is missing or broken, or that only a run can tell, is reported by what reads it.
 
     Raises:
         SpecError: with each of them, at its line.
@@ -354,8 +357,23 @@ def refuse_ids(spec: Spec) -> None:
         with suppress(MigrationsError):
             sources, widens = stated_sources(tree)
             found += [each for path, source in sources.items() if (each := _long_id(path, source, widens)) is not None]
+            found += _wrong_target(spec, tree, Graph.of(sources)) if sources else ()
     if found:
         raise SpecError(found)
+
+
+def _wrong_target(spec: Spec, tree: Migrations, graph: Graph) -> tuple[Problem, ...]:
+    try:
+        resolve(graph, tree.target)
+    except MigrationsError as error:
+        if not tree.target_place:
+            return ()
+        number = int(tree.target_place.rpartition(":")[2])
+        lines = ShownLines(parse(spec.path.read_bytes()))
+        column = lines.line(number, 1).find(tree.target) + 1 or 1
+        meant = next((each for each in error.evidence if each.startswith("did you mean")), error.next_step)
+        return (Problem(spec.path, number, column, lines.line(number, column), error.sentence, meant),)
+    return ()
 
 
 def _long_id(path: Path, source: bytes, widens: bool) -> Problem | None:  # noqa: FBT001

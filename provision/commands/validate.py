@@ -72,12 +72,12 @@ def _read(path: Path) -> tuple[Spec, bool]:
     """
     import os
 
-    from provision.alembic.trees import refuse_ids
+    from provision.alembic.trees import check
     from provision.spec.load import load
     from provision.spec.parameters import is_known
 
     spec = load(path, os.environ, needs_password_file=True)
-    refuse_ids(spec)
+    check(spec)
     if is_known(spec.server.major):
         return spec, True
     from provision.observe import checked

@@ -15,8 +15,9 @@ from provision.spec.yaml import Scalar, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.init.found import Directory, Interpreter, Machine, Options, Tree
+    from provision.init.found import Directory, Interpreter, Options, Tree
     from provision.spec.yaml import Mapping as Top
+    from provision.system.project import Machine
 
 TEMPLATES = ("alembic.ini.j2", "env.py.j2", "models.py.j2", "provision.yml.j2", "script.py.mako")
 _IGNORED = ".provision/"

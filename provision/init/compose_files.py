@@ -26,7 +26,8 @@ NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.ya
 _NAME = re.compile(r"(?:docker-)?compose(?P<variant>[.-][\w.-]+)?\.ya?ml")
 _OVERRIDE = re.compile(r"(?:docker-)?compose\.override\.ya?ml")
 _VARIANTS = ("dev", "local", "develop", "development", "db", "database", "postgres", "base", "yml")
-_LATER = re.compile(r"prod|stag|test|ci\b|e2e|bench|deploy")
+_BASE = re.compile(r"base|common|template|default|shared|abstract")
+LATER = re.compile(r"prod|stag|test|ci\b|e2e|bench|deploy")
 _ELSEWHERE = re.compile(r"(?:^|/)(?:tests?|examples?|docs?|samples?|e2e)/")
 _DEEPEST = 5
 
@@ -55,7 +56,7 @@ def candidates(directory: Directory) -> list[str]:
         folder, _, name = path.rpartition("/")
         variant = (_NAME.fullmatch(name) or {"variant": ""})["variant"] or ""
         known = next((at for at, word in enumerate(_VARIANTS) if word in variant), len(_VARIANTS))
-        is_later = _LATER.search(variant) is not None
+        is_later = LATER.search(variant) is not None
         order = NAMES.index(name) if name in NAMES else 0
         return (
             _ELSEWHERE.search(path) is not None,
@@ -91,7 +92,7 @@ class Files:
     def load(self, path: str) -> Mapping[str, Any]:
         """Return what a file has with its override; every service has all that it extends.
 
-        ``<bases>`` are the services that another one in the same file extends; they are left out.
+        ``<bases>`` are the services that are there only to be extended in the same file; they are left out.
 
         Raises:
             ComposeError: one is not YAML.
@@ -104,8 +105,7 @@ class Files:
             for name, each in mapping(content.get("services")).items()
             if isinstance(each, dict)
         }
-        named = (_base(each) for each in mapping(content.get("services")).values())
-        bases = {base for base, file in named if base and not file}
+        bases = _only_bases(mapping(content.get("services")))
         return {
             **content,
             "services": {name: each for name, each in services.items() if name not in bases},
@@ -191,6 +191,24 @@ def _base(service: Any) -> tuple[str, str]:
     if isinstance(extends, dict):
         return text(extends.get("service")), text(extends.get("file"))
     return text(extends), ""
+
+
+def _only_bases(services: Mapping[str, Any]) -> set[str]:
+    """Return the services that others extend and nothing connects to: by their names, or because only those have ports.
+
+    One that only a service for tests and the like extends is the one that people use.
+    """
+    extended: dict[str, list[str]] = {}
+    for name, each in services.items():
+        base, file = _base(each)
+        if base and not file:
+            extended.setdefault(base, []).append(name)
+    return {
+        base
+        for base, names in extended.items()
+        if _BASE.search(base)
+        or not (mapping(services.get(base)).get("ports") or all(LATER.search(name) for name in names))
+    }
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from provision.init import variables
-from provision.init.compose_files import assigned, inside, mapping, placed, text
+from provision.init.compose_files import LATER, assigned, inside, mapping, placed, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ PORT = 5432
 
 
 def databases(services: Mapping[str, Any], directory: Directory, path: str) -> list[str]:
-    """Return the services that run PostgreSQL, those behind profiles last.
+    """Return the services that run PostgreSQL; those for tests and the like, and those behind profiles, last.
 
     They have its image, or the variables and the port of its contract.
     """
@@ -33,7 +33,7 @@ def databases(services: Mapping[str, Any], directory: Directory, path: str) -> l
             environment and PORT in {n for a, b in inner for n in range(a, b + 1)}
         ):
             found.append(name)
-    return sorted(found, key=lambda name: bool(services[name].get("profiles")))
+    return sorted(found, key=lambda name: (bool(services[name].get("profiles")), LATER.search(name) is not None))
 
 
 def image_of(service: Mapping[str, Any], directory: Directory, path: str) -> tuple[str, str, bool]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from provision.alembic.tree.env import Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 SPECS = ("provision.yml", "provision.yaml")
@@ -46,25 +46,6 @@ class Directory:
             return "alembic" in each.packages, f"{config or ''}/".startswith(f"{place}/" if place else ""), len(place)
 
         return max(self.interpreters, key=fits, default=None)
-
-
-class Machine(Protocol):
-    """What only this machine can tell."""
-
-    def listener(self, port: int) -> str | None:
-        """Return who listens on a port of 127.0.0.1, in words; None where it is free."""
-
-    def exists(self, path: Path) -> bool:
-        """Tell whether there is a file at a path, which may be outside of the project."""
-
-    def compose(self, paths: Sequence[str]) -> Mapping[str, Any] | str:
-        """Return the Compose plugin's model of a compose file with its override, or why there is none, in words."""
-
-    def is_ignored(self, path: str) -> bool:
-        """Tell whether Git ignores a file of the project."""
-
-    def image(self) -> tuple[str, str | None]:
-        """Return the image to begin with, and what there is to say about that choice."""
 
 
 @dataclass(frozen=True, slots=True)

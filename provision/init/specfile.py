@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import chain, count
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,11 @@ from provision.spec.server import DEFAULT_PORT
 from provision.spec.variables import BESIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from provision.errors import Problem
-    from provision.init.found import Compose, Directory, Machine, Options, Service, Tree
+    from provision.init.found import Compose, Directory, Options, Service, Tree
+    from provision.system.project import Machine
 
 TEMPLATE = "provision.yml.j2"
 _LONGEST_NAME = 48
@@ -61,7 +63,7 @@ def write(
     """
     remarks: list[str] = []
     service = compose.service if compose else None
-    name = options.name or default_name(directory.path.name, compose)
+    name = _name(directory, options, machine, compose, remarks)
     if compose and name in _names(directory.path.name, compose):
         remarks.append(f"{compose.path} has the name {name} too, and `docker compose down` may take this server along")
     image = options.image or _image(directory, machine, service, remarks)
@@ -89,7 +91,7 @@ def write(
         "user": plain(user or "postgres"),
         "password": password,
         "password_remark": password_remark,
-        "database": plain(base or re.sub(r"\W", "_", default_name(directory.path.name, None)))
+        "database": plain(base or re.sub(r"\W", "_", next(valid_names(directory.path.name, None))))
         if base or not service
         else None,
         "trees": [list(_tree(tree, directory, several=len(trees) > 1)) for tree in trees if not tree.is_multiple],
@@ -100,15 +102,34 @@ def write(
     return Written(name, text, tuple(remarks), tuple(before))
 
 
-def default_name(folder: str, compose: Compose | None) -> str:
-    """Return a directory's name made valid; beside a compose file one that neither its project nor a container has.
+def _name(directory: Directory, options: Options, machine: Machine, compose: Compose | None, remarks: list[str]) -> str:
+    """Return the environment's name; unless it was asked for, one that no other directory has for its environment."""
+    names = valid_names(directory.path.name, compose)
+    name = options.name or next(names)
+    if (where := machine.directory_of(name)) is None:
+        return name
+    other = next(each for each in names if each != name and machine.directory_of(each) is None)
+    if options.name is None:
+        remarks.append(f"{name} is the environment of {where} already, so this one is {other}")
+        return other
+    remarks.append(
+        f"{name} is the environment of {where} already, and `provision apply` refuses to share its container: change "
+        f"`name`, for example to {other}"
+    )
+    return name
+
+
+def valid_names(folder: str, compose: Compose | None) -> Iterator[str]:
+    """Yield a directory's name made valid; beside a compose file those that neither its project nor a container has.
 
     Compose takes every container with its project's label for its own, and ``down`` would remove ours.
     """
     slug = re.sub(r"[^a-z0-9_-]+", "-", _ascii(folder)).strip("-_") or "app"
     taken = {slug, *_names(folder, compose)} if compose else set()
-    names = [slug[: _LONGEST_NAME - len(end)].rstrip("-_") + end for end in _SUFFIXES]
-    return next(name for name in [*names, f"{names[-1]}-2"] if len(name) > 1 and name not in taken)
+    for end in chain(_SUFFIXES, (f"-{number}" for number in count(2))):
+        name = slug[: _LONGEST_NAME - len(end)].rstrip("-_") + end
+        if len(name) > 1 and name not in taken:
+            yield name
 
 
 def _ascii(folder: str) -> str:

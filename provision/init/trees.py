@@ -19,7 +19,8 @@ from provision.spec.model import Migrations
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.init.found import Directory, Machine
+    from provision.init.found import Directory
+    from provision.system.project import Machine
 
 INI = "alembic.ini"
 _TOML = "pyproject.toml"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from provision.system.owned import open_own
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -18,14 +19,16 @@ _PAUSE = 0.2
 
 
 def lines(path: Path, *, follow: bool = False, tail: int | None = None) -> Iterator[str]:
-    """Yield the lines of a file, or only the last ``tail``; with ``follow`` also those that are still to come."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
+    """Yield the lines of a file, or only the last ``tail``; with ``follow`` also those that are still to come.
+
+    Raises:
+        RefusedError: the file is a link, or another user's: what it shows is not the log.
+    """
+    if not os.path.lexists(path):
         return
-    with file:
+    with os.fdopen(open_own(path, os.O_RDONLY, 0o600), "rb") as file:
         if tail is not None:
-            file.seek(_start_of_last(path, tail))
+            file.seek(_start_of_last(file, tail))
         rest = b""
         for _ in attempts(math.inf if follow else 0.0, _PAUSE):
             with suppress(OSError):
@@ -43,11 +46,15 @@ def lines(path: Path, *, follow: bool = False, tail: int | None = None) -> Itera
 def last(path: Path, count: int, *, since: int = 0) -> list[str]:
     """Return the last lines of what was written after byte ``since``."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(since, _start_of_last(path, count)))
+        with open(path, "rb", opener=_unfollowed) as file:  # Path.open takes no opener
+            file.seek(max(since, _start_of_last(file, count)))
             return file.read().decode(errors="replace").splitlines()[-count:]
     except OSError:
         return []
+
+
+def _unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def size(path: Path) -> int:
@@ -58,17 +65,16 @@ def size(path: Path) -> int:
         return 0
 
 
-def _start_of_last(path: Path, count: int) -> int:
+def _start_of_last(file: IO[bytes], count: int) -> int:
     """Return the byte at which the last ``count`` lines begin, reading backwards."""
-    with path.open("rb") as file:
-        at = file.seek(0, os.SEEK_END)
-        if count <= 0:
-            return at
-        wanted, text = count + 1, b""
-        while at > 0 and text.count(b"\n") < wanted:
-            step = min(_BLOCK, at)
-            at -= step
-            file.seek(at)
-            text = file.read(step) + text
+    at = file.seek(0, os.SEEK_END)
+    if count <= 0:
+        return at
+    wanted, text = count + 1, b""
+    while at > 0 and text.count(b"\n") < wanted:
+        step = min(_BLOCK, at)
+        at -= step
+        file.seek(at)
+        text = file.read(step) + text
     kept = b"".join(text.splitlines(keepends=True)[-count:])
     return at + len(text) - len(kept)

@@ -6,16 +6,23 @@ directories, virtual environments, packages of other languages) is passed over; 
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import sys
 from collections import deque
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from provision.errors import ProvisionError
+from provision import runtimes
+from provision.errors import ProvisionError, RefusedError, StepFailedError, UnavailableError
+from provision.spec.load import read
+from provision.spec.parameters import MAJORS
+from provision.system import compose_plugin, files, git
+from provision.system.look import Look
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
 MOST_FILES = 20_000
 _LARGEST = 512 * 1024
@@ -27,6 +34,8 @@ _OF_COMPOSE = (".yml", ".yaml", ".conf")
 _DEEPEST = 4
 _HIDDEN = {".devcontainer", ".docker", ".envs", ".local"}
 _ENVIRONMENTS = (".venv", "venv", "env")
+_IMAGE = "postgres:{}"
+_PREFERRED = 17
 
 
 def names(root: Path) -> Iterator[str]:
@@ -81,10 +90,23 @@ def text(root: Path, name: str) -> str | None:
 def interpreters(root: Path, place: str) -> Iterator[tuple[str, frozenset[str]]]:
     """Yield the Pythons of virtual environments in a directory, relative to the root, with their top-level packages."""
     for name in (f"{place}/{each}".lstrip("/") for each in _ENVIRONMENTS):
-        python = root / name / "bin" / "python"
-        if (root / name / "pyvenv.cfg").is_file() and python.is_file():
-            places = (root / name).glob("lib/python3*/site-packages/*")
-            yield f"{name}/bin/python", frozenset(each.name.removesuffix(".py") for each in places)
+        if (packages := _packages(root / name)) is not None:
+            yield f"{name}/bin/python", packages
+
+
+def active_interpreter(root: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the Python of the active virtual environment, where it is outside of a directory and not our own."""
+    place = environ.get("VIRTUAL_ENV", "")
+    is_inside = Path(place).is_relative_to(root) or os.path.realpath(place) == os.path.realpath(sys.prefix)
+    if place and not is_inside and (packages := _packages(Path(place))) is not None:
+        yield "${VIRTUAL_ENV}/bin/python", packages
+
+
+def _packages(environment: Path) -> frozenset[str] | None:
+    """Return the top-level packages of a virtual environment; None where there is none."""
+    if not (environment / "pyvenv.cfg").is_file() or not (environment / "bin" / "python").is_file():
+        return None
+    return frozenset(each.name.removesuffix(".py") for each in environment.glob("lib/python3*/site-packages/*"))
 
 
 def add(path: Path, content: str, *, append: bool) -> None:
@@ -107,3 +129,63 @@ def add(path: Path, content: str, *, append: bool) -> None:
         raise ProvisionError(
             f"{path} cannot be written", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
         ) from error
+
+
+class Machine:
+    """What only this machine can tell of a project."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._look = Look(os.environ)
+
+    def listener(self, port: int) -> str | None:
+        """Return who listens on a port of 127.0.0.1, in words; None where it is free."""
+        return self._look.listener("127.0.0.1", port)
+
+    def exists(self, path: Path) -> bool:
+        """Tell whether there is a file at a path, which may be outside of the project."""
+        return path.is_file()
+
+    def directory_of(self, name: str) -> str | None:
+        """Return the other directory whose environment has a name already, by the labels in the engine."""
+        from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
+
+        label = f"{ENVIRONMENT}={name}"
+        try:
+            containers = self._look.engine("/containers/json", all=1, filters=json.dumps({"label": [label]})) or ()
+            found = [each.get("Labels") or {} for each in (*containers, *self._look.volumes(label).values())]
+        except (UnavailableError, StepFailedError):
+            return None
+        directories = (labels.get(DIRECTORY) for labels in found)
+        return next((each for each in directories if each not in (None, str(self._root))), None)
+
+    def compose(self, paths: Sequence[str]) -> Mapping[str, Any] | str:
+        """Return the Compose plugin's model of a compose file with its override, or why there is none, in words."""
+        return compose_plugin.config([self._root / path for path in paths])
+
+    def is_ignored(self, path: str) -> bool:
+        """Tell whether Git ignores a file; where there is no repository yet, by the names in `.gitignore`."""
+        found = git.is_ignored(self._root, path)
+        if found is not None:
+            return found
+        lines = (files.read_text(self._root / ".gitignore") or "").splitlines()
+        return not {path, Path(path).name}.isdisjoint(line.strip().removeprefix("/") for line in lines)
+
+    def image(self) -> tuple[str, str | None]:
+        """Return an image that ``runtime: auto`` can run here; where it can run none, the preferred one."""
+        preferred = _IMAGE.format(_PREFERRED)
+        if self._works("docker", _PREFERRED):
+            return preferred, None
+        for major in (_PREFERRED, *reversed(MAJORS)):
+            if not self._look.engine_is_named and self._works("embedded", major):
+                why = f"no Docker engine answers, and the PostgreSQL of this machine is {major}: so the image is"
+                return _IMAGE.format(major), None if major == _PREFERRED else f"{why} {_IMAGE.format(major)}"
+        return preferred, None
+
+    def _works(self, runtime: str, major: int) -> bool:
+        spec = f"name: probe\nserver: {{image: {_IMAGE.format(major)}}}"
+        try:
+            runtimes.load(runtime).available(read(self._root / "provision.yml", spec.encode(), {}), self._look)
+        except (UnavailableError, RefusedError):
+            return False
+        return True

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from provision.init import compose
 from provision.init.found import Compose, Directory
-from provision.init.specfile import default_name, plain
+from provision.init.specfile import plain, valid_names
 from provision.spec.load import read
 
 TEXTS = st.text(
@@ -27,7 +27,7 @@ def test_a_text_is_read_back_as_it_was(text: str) -> None:
 @given(TEXTS, st.none() | st.frozensets(st.sampled_from(["shop-dev", "shop-db", "app-dev", "a-dev"])))
 def test_every_directory_has_a_valid_name_that_nobody_has(folder: str, taken: frozenset[str] | None) -> None:
     compose = None if taken is None else Compose("compose.yml", names=taken)
-    name = default_name(folder, compose)
+    name = next(valid_names(folder, compose))
     assert (
         read(Path("/x/provision.yml"), f"name: {plain(name)}\nserver: {{image: postgres:17}}".encode(), {}).name == name
     )

@@ -9,7 +9,7 @@ import rehearsals
 import trees
 
 from provision.alembic.tree.source import stated_id
-from provision.alembic.trees import load, refuse_ids
+from provision.alembic.trees import check, load
 from provision.alembic.verbs.scratch import asking
 from provision.alembic.verbs.writing import Wanted, revision
 from provision.errors import MigrationsError, SpecError, StepFailedError
@@ -69,18 +69,33 @@ def test_validate_reads_the_ids_and_runs_nothing(tmp_path: Path) -> None:
         "name: ids\nserver: {image: 'postgres:18'}\nmigrations: {script_location: ./migrations}\n"
     )
     spec = load_spec(tmp_path / "spec.yml", {})
-    refuse_ids(spec)
+    check(spec)
     path = tmp_path / "migrations/versions/alpha.py"
     text = path.read_text()
     for name, words in (("", "empty"), (LONG, "33 characters")):
         path.write_text(text.replace("'alpha'", repr(name)))
         with pytest.raises(SpecError) as caught:
-            refuse_ids(spec)
+            check(spec)
         (problem,) = caught.value.problems
         assert (problem.path, problem.line) == (path, 4)
         assert words in problem.message
     path.write_text(text.replace("'alpha'", "open('/nowhere').read()"))
-    refuse_ids(spec)
+    check(spec)
+
+
+@pytest.mark.parametrize(("target", "words"), [("haed", "did you mean `head`?"), ("alpah", "did you mean alpha")])
+def test_validate_knows_the_targets_and_runs_nothing(tmp_path: Path, target: str, words: str) -> None:
+    trees.write(tmp_path, {"alpha": "pass"})
+    lines = ["name: ids", "server: {image: 'postgres:18'}", "migrations:", "  script_location: ./migrations"]
+    (tmp_path / "spec.yml").write_text("\n".join([*lines, f"  target: {target}", ""]))
+    with pytest.raises(SpecError) as caught:
+        check(load_spec(tmp_path / "spec.yml", {}))
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.line, problem.column) == (tmp_path / "spec.yml", 5, 11)
+    assert words in (problem.suggestion or "")
+    path = tmp_path / "migrations/versions/alpha.py"
+    path.write_text(path.read_text().replace("'alpha'", "open('/nowhere').read()"))
+    check(load_spec(tmp_path / "spec.yml", {}))
 
 
 def test_an_empty_id_is_always_refused(tmp_path: Path) -> None:

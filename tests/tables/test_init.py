@@ -29,7 +29,7 @@ from provision.spec.load import load
 from provision.system import project
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from support.program import Ran
 
@@ -45,11 +45,16 @@ TOLD = re.compile(
 class Machine:
     """A machine where 5432 is free, or not."""
 
-    def __init__(self, *taken: int, who: str = "the process 'nginx'") -> None:
-        self.taken, self.who = taken, who
+    def __init__(
+        self, *taken: int, who: str = "the process 'nginx'", environments: Mapping[str, str] | None = None
+    ) -> None:
+        self.taken, self.who, self.environments = taken, who, environments or {}
 
     def listener(self, port: int) -> str | None:
         return self.who if port in self.taken else None
+
+    def directory_of(self, name: str) -> str | None:
+        return self.environments.get(name)
 
     def exists(self, path: Path) -> bool:
         return path.is_file()
@@ -85,7 +90,16 @@ def init(root: Path, options: Options | None = None, *taken: int) -> Beginning:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("SECRET", "DB_PASSWORD", "DB_USER", "DB_PORT", "POSTGRES_PASSWORD", "POSTGRES_DB", "WORK_MEM"):
+    for name in (
+        "VIRTUAL_ENV",
+        "SECRET",
+        "DB_PASSWORD",
+        "DB_USER",
+        "DB_PORT",
+        "POSTGRES_PASSWORD",
+        "POSTGRES_DB",
+        "WORK_MEM",
+    ):
         monkeypatch.delenv(name, raising=False)
     made = tmp_path / "the project"
     made.mkdir()
@@ -307,3 +321,29 @@ def test_no_env_py_is_made_where_a_directory_above_has_it(root: Path) -> None:
     assert [file.path for file in done.files] == [".gitignore", "provision.yml"]
     (tree,) = load(inner / "provision.yml", os.environ).migrations
     assert tree.cwd == root
+
+
+@pytest.mark.parametrize(
+    ("asked", "named", "words"),
+    [(None, "the-project-dev", "so this one is the-project-dev"), ("clay", "clay", "for example to the-project")],
+    ids=["by default", "asked for"],
+)
+def test_a_name_that_another_directory_has(asked: str | None, named: str, words: str, root: Path) -> None:
+    taken = Machine(environments={"the-project": "/elsewhere", "clay": "/elsewhere"})
+    done = begin(look(root), Options(name=asked), taken, SHIPPED)
+    assert done.name == named
+    (remark,) = [each for each in done.remarks if "/elsewhere" in each]
+    assert words in remark
+
+
+def test_the_active_environment_outside_of_the_project(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = root.parent / "environments" / "shop"
+    (environment / "lib/python3.11/site-packages/alembic").mkdir(parents=True)
+    (environment / "bin").mkdir()
+    for path in (environment / "pyvenv.cfg", environment / "bin" / "python"):
+        path.write_text("")
+    monkeypatch.setenv("VIRTUAL_ENV", str(environment))
+    init(root)
+    (tree,) = load(root / "provision.yml", os.environ).migrations
+    assert tree.python == environment / "bin" / "python"
+    assert "${VIRTUAL_ENV}/bin/python" in (root / "provision.yml").read_text()

@@ -9,7 +9,7 @@ import pytest
 
 from provision.errors import RefusedError
 from provision.spec.model import PasswordGenerated
-from provision.system import lock, owned, secrets
+from provision.system import lock, logfile, owned, secrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,3 +156,17 @@ def cached(tmp_path: Path) -> Path:
     path.write_text("kept\n")
     path.chmod(0o644)
     return path
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_log_that_is_a_link_is_not_shown(tmp_path: Path, *, follow: bool) -> None:
+    (tmp_path / "elsewhere").write_text("not for everybody\n")
+    path = tmp_path / "postgresql.log"
+    assert list(logfile.lines(path)) == []
+    path.symlink_to("elsewhere")
+    with pytest.raises(RefusedError, match="is a symbolic link"):
+        list(logfile.lines(path, follow=follow, tail=1))
+    assert logfile.last(path, 1) == []
+    path.unlink()
+    path.write_text("one\ntwo\n")
+    assert list(logfile.lines(path, tail=1)) == logfile.last(path, 1) == ["two"]
