@@ -20,7 +20,7 @@ from provision.commands.table import Verbs
 from provision.report.console import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PROGRAM: Final = "provision"
 _OBJECTS = 50_000
@@ -46,6 +46,18 @@ COMMANDS: Final = {
     "destroy": "Remove the server; its data only with --data.",
 }
 """Every verb and its one-line help, in the order of the help page."""
+_MODULES: Final = {
+    name: module
+    for module, names in {
+        "plan": "plan apply",
+        "server": "start stop restart destroy",
+        "status": "status verify",
+        "access": "url psql logs",
+        "project": "init validate render",
+    }.items()
+    for name in names.split()
+}
+"""The module of each command that shares one."""
 _WORDS: Final = {
     "up": "apply",
     "create": "apply",
@@ -89,6 +101,7 @@ _ANSWERS: Final = {
     PROGRAM,
     cls=Verbs,
     table=COMMANDS,
+    modules=_MODULES,
     package="provision.commands",
     usual="apply",
     words=_WORDS,
@@ -108,9 +121,9 @@ def verbs(ctx: click.Context) -> None:
         ctx.exit(64)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """Run one command line and return its exit code. This is the one place that catches everything."""
-    console = Console()
+    console = Console(environ=environ)
     try:
         with verbs.make_context(PROGRAM, list(arguments), obj=console) as ctx:
             code = verbs.invoke(ctx)
@@ -119,12 +132,12 @@ def run(arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the boundary
         import shlex
 
-        from provision.report.errors import tell
+        from provision.report.errors import report
 
         console.command = shlex.join((PROGRAM, *arguments))
         before_dashes = list(arguments)[: list(arguments).index("--")] if "--" in arguments else arguments
         console.json = console.json or "--json" in before_dashes
-        code = tell(error, console)
+        code = report(error, console)
     console.close()
     return int(code or 0)
 
@@ -134,4 +147,6 @@ def main() -> NoReturn:
     gc.set_threshold(_OBJECTS)
     if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
         verbs.main(prog_name=PROGRAM)
-    sys.exit(run(sys.argv[1:]))
+    from provision.environment import own_process
+
+    sys.exit(run(sys.argv[1:], own_process()))

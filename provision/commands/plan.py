@@ -1,4 +1,4 @@
-"""``provision plan``: what apply would do, and why."""
+"""``provision plan`` and ``provision apply``: what differs from the spec, shown or done."""
 
 from __future__ import annotations
 
@@ -7,124 +7,113 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.commands.options import (
-    allow_downgrade_option,
-    detailed_exitcode_option,
-    diff_option,
     json_option,
-    load_spec,
+    load_environment,
     no_commands_option,
     pass_console,
-    runtime_option,
+    planning_options,
     spec_argument,
-    sql_option,
     switches,
     trusted,
-    wishes_options,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.model import Wishes
+    from provision.environment import Environment
     from provision.observe import Survey
     from provision.report.console import Console
-    from provision.spec.model import Spec
 
 
 @click.command("plan", epilog="Example: provision plan --diff specs/dev.yml")
 @spec_argument
-@diff_option
-@sql_option
-@detailed_exitcode_option
-@runtime_option
-@allow_downgrade_option
-@wishes_options
+@planning_options
 @no_commands_option
 @json_option
 @switches
 @pass_console
-def command(  # noqa: PLR0913  # the options
-    console: Console,
-    spec: Path | None,
-    *,
-    diff: bool,
-    sql: bool,
-    detailed_exitcode: bool,
-    runtime: str | None,
-    no_restart: bool,
-    reset_overrides: bool,
-) -> int:
+def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
     """Show each step that apply would take, with the reason for it.
 
     Nothing is changed: the server is asked in read-only transactions, and the engine with GET requests only.
     """
-    from provision.model import Wishes
-
-    read, wishes = load_spec(console, spec), Wishes(no_restart, reset_overrides)
-    return show(console, read, diff=diff, sql=sql, detailed_exitcode=detailed_exitcode, runtime=runtime, wishes=wishes)
+    return _show(console, load_environment(console, spec), **options)
 
 
-def show(
-    console: Console,
-    spec: Spec,
-    *,
-    diff: bool,
-    sql: bool,
-    detailed_exitcode: bool,
-    runtime: str | None,
-    wishes: Wishes,
+@click.command("apply", epilog="Example: provision apply specs/dev.yml")
+@spec_argument
+@click.option("--check", is_flag=True, help="Only show what would be done: the same as plan. Changes nothing.")
+@click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another apply of the same environment.",
+)
+@planning_options
+@json_option
+@switches
+@pass_console
+def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: float, **options: Any) -> int:
+    """Start, configure and migrate the server that a spec describes.
+
+    Only what differs is done, with the least disruption that gets there, and data is never removed. Afterwards the
+    server is looked at once more. Where nothing differs, nothing is touched.
+    """
+    if check:
+        return _show(console, load_environment(console, spec), **options)
+    if options.pop("detailed_exitcode"):
+        raise click.UsageError("--detailed-exitcode goes with --check: an apply leaves no changes pending")
+    if options.pop("sql"):
+        raise click.UsageError("--sql goes with --check: it shows what would run, and runs nothing")
+    return _apply(console, load_environment(console, spec), lock_timeout=lock_timeout, **options)
+
+
+def _show(
+    console: Console, environment: Environment, *, diff: bool, sql: bool, detailed_exitcode: bool, **wishes: Any
 ) -> int:
-    """Look at the world, and show the plan as text or as a document."""
-    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE
-    from provision.observe import survey
+    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, UsageError, command
 
     if sql and console.no_commands:
-        from provision.errors import UsageError
-
         sentence = "`--sql` renders the migrations with the project's env.py, which `--no-commands` does not run"
-        raise UsageError(sentence, next_step=f"provision plan --no-commands {console.spec}")
-    found = survey(spec, runtime=runtime, wishes=wishes)
+        raise UsageError(sentence, next_step=command("plan --no-commands"))
+    seen = environment.survey(**wishes)
     if console.json:
         from provision.report import documents
-        from provision.report.diff import written
+        from provision.report.plan import content_of
 
-        files = [documents.difference(file, content_of) for file in written(found.plan)] if diff else None
-        console.document(documents.plan(found, files, _sql_documents(found) if sql else None))
+        scripts = environment.sql(seen) if sql else None
+        console.document(documents.plan(seen, read=content_of if diff else None, scripts=scripts))
     else:
-        _show_text(console, found, diff=diff, sql=sql)
-    return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE
+        _show_text(console, environment, seen, diff=diff, sql=sql)
+    return EXIT_CHANGES_PENDING if detailed_exitcode and seen.plan.differs else EXIT_DONE
 
 
-def _show_text(console: Console, found: Survey, *, diff: bool, sql: bool) -> None:
-    from provision.report import text
+def _show_text(console: Console, environment: Environment, seen: Survey, *, diff: bool, sql: bool) -> None:
+    from provision.report import plan as report
+    from provision.report import survey
 
     paint = console.paint(console.out)
-    is_empty = found.plan.is_empty and not found.plan.unknown
-    console.say(text.nothing_to_do(found, console.elapsed(), paint) if is_empty else text.heading(found, paint))
-    for line in text.variables(found.spec.variables, paint) if console.verbose else ():
-        console.say(line)
+    is_empty = seen.plan.is_empty and not seen.plan.unknown
+    console.say(survey.nothing_to_do(seen, console.elapsed(), paint) if is_empty else survey.heading(seen, paint))
+    console.lines(survey.variables(seen.spec.variables, paint) if console.verbose else ())
     if is_empty:
-        for line in text.left(found.plan, paint):
-            console.say(line)
+        console.lines(report.left(seen.plan, paint))
         return
-    for line in text.plan(found.plan, paint, verbose=console.verbose):
-        console.say(line)
+    console.lines(report.lines(seen.plan, paint, verbose=console.verbose))
     if diff:
-        from provision.report.diff import lines, written
-
-        for line in lines(written(found.plan), content_of, paint):
-            console.say(line, whole=True)
+        console.lines(report.diff(seen.plan, paint), whole=True)
     if sql:
-        _show_sql(console, found)
-    next_step = trusted(console.line("plan")) if found.plan.unknown else console.line("apply")
+        _show_sql(console, environment, seen)
+    next_step = trusted(console, console.line("plan")) if seen.plan.unknown else console.line("apply")
     console.say(f"{paint('cyan', 'next:')} {next_step}")
 
 
-def _show_sql(console: Console, found: Survey) -> None:
-    from provision.alembic.verbs.sql import of_plan
+def _show_sql(console: Console, environment: Environment, seen: Survey) -> None:
     from provision.report.sql import lines
 
-    for number, script in enumerate(of_plan(found)):
+    for number, script in enumerate(environment.sql(seen)):
         if number or not console.quiet:  # alone, it is a file for psql, which begins with its first line
             console.put("")
         for line in lines(script):
@@ -133,18 +122,31 @@ def _show_sql(console: Console, found: Survey) -> None:
         console.put("")
 
 
-def _sql_documents(found: Survey) -> list[dict[str, Any]]:
-    from provision.alembic.verbs.sql import of_plan
-    from provision.report.migration_documents import sql
+def _apply(console: Console, environment: Environment, *, diff: bool, lock_timeout: float, **wishes: Any) -> int:
+    from dataclasses import replace
 
-    return [sql(script) for script in of_plan(found)]
+    seen = environment.survey(**wishes)
+    if seen.plan.is_empty:
+        done = replace(environment.apply(seen), seconds=console.elapsed())
+    else:
+        from provision.report import plan as report
+        from provision.report import survey
+        from provision.report.progress import followed
 
+        paint = console.paint(console.talk)
+        console.say(survey.heading(seen, paint))
+        console.say(f"  {report.total(seen.plan)}")
+        if diff:
+            console.lines(report.diff(seen.plan, paint), whole=True)
+        with followed(console) as progress:
+            done = environment.apply(seen, progress=progress, lock_timeout=lock_timeout)
+        done = replace(done, seconds=console.elapsed())
+    if console.json:
+        from provision.report.documents import result
 
-def content_of(path: Path) -> str | None:
-    """Return the content of a rendered file as it is now; None when there is none to read, or a link in its place."""
-    try:
-        if path.is_symlink():
-            return None
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+        console.document(result(seen, done))
+    else:
+        from provision.report.survey import applied
+
+        console.lines(applied(seen, done, console))
+    return 0

@@ -1,4 +1,4 @@
-"""``provision status``: what runs, where, and at which revision."""
+"""``provision status`` and ``provision verify``: what runs, and whether it is as declared."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import click
 
 from provision.commands.options import (
     detailed_exitcode_option,
+    diff_option,
     json_option,
-    load_spec,
+    load_environment,
     no_commands_option,
     pass_console,
     spec_argument,
@@ -19,6 +20,7 @@ from provision.commands.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provision.observe import Survey
     from provision.report.console import Console
 
 
@@ -29,27 +31,62 @@ if TYPE_CHECKING:
 @json_option
 @switches
 @pass_console
-def command(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> int:
+def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> int:
     """Show the server, its version, its data, its revision, and what differs from the spec.
 
     Nothing is changed. Where no plan can be made, the error follows what is known. Exits with 69 when the engine or the
     server cannot be reached.
     """
-    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE
-    from provision.observe import overview
+    seen = load_environment(console, spec).overview()
+    if console.json and seen.refusal is None:
+        from provision.report import documents
 
-    found = overview(load_spec(console, spec, may_lack=True))
-    if console.json and found.refusal is None:
-        from provision.report.documents import status
-
-        console.document(status(found))
+        console.document(documents.status(seen))
     elif not console.json:
-        from provision.report import text
+        from provision.report import survey
 
-        for line in text.status(found, console.paint(console.out), verbose=console.verbose):
-            console.say(line)
-    if found.refusal is not None:
-        raise found.refusal
-    if found.status.server == "unreachable":
+        console.lines(survey.status(seen, console.paint(console.out), verbose=console.verbose))
+    if seen.refusal is not None:
+        raise seen.refusal
+    return _exit_code(seen, is_pending=detailed_exitcode and seen.plan.differs)
+
+
+@click.command("verify", epilog="Example: provision verify --detailed-exitcode specs/dev.yml")
+@spec_argument
+@diff_option
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when anything is not as declared.")
+@no_commands_option
+@json_option
+@switches
+@pass_console
+def verify(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode: bool) -> int:
+    """Compare everything that a spec declares with what is, field by field.
+
+    Whoever changed it: by `docker update`, in a rendered file, with ALTER SYSTEM, or by another checkout's migrations.
+    Nothing is changed. Exits with 69 when the engine or the server cannot be reached.
+    """
+    found = load_environment(console, spec).verify()
+    if console.json:
+        from provision.report import documents
+
+        console.document(documents.verification(found))
+    else:
+        from provision.errors import with_spec
+        from provision.report import survey
+        from provision.report.errors import next_lines
+        from provision.report.plan import diff as changes
+
+        paint = console.paint(console.out)
+        console.lines(survey.verification(found, console.elapsed(), paint))
+        if diff:
+            console.lines(changes(found.survey.plan, paint), whole=True)
+        console.lines(next_lines(with_spec(found.next_step or "", console.spec or ""), paint))
+    return _exit_code(found.survey, is_pending=detailed_exitcode and not found.is_clean)
+
+
+def _exit_code(seen: Survey, *, is_pending: bool) -> int:
+    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE
+
+    if seen.status.server == "unreachable":
         return EXIT_UNAVAILABLE
-    return EXIT_CHANGES_PENDING if detailed_exitcode and found.plan.differs else EXIT_DONE
+    return EXIT_CHANGES_PENDING if is_pending else EXIT_DONE

@@ -20,10 +20,11 @@ _ALIKE: Final = 0.6
 class Verbs(click.Group):
     """A group that knows its commands by a table, and loads one only to run it.
 
-    ``table`` maps each verb to its one-line help, in the order of the help page; ``package`` has a module for each,
-    and ``usual`` is the verb that was meant where a spec takes its place. ``words`` maps words of other programs to
-    what they are called here, ``answers`` words that are no verb of ours to a sentence and the line to type (``{}`` is
-    what follows the word), and ``inner`` is a verb whose own verbs may have been meant.
+    ``table`` maps each verb to its one-line help, in the order of the help page. ``package`` has a module for each,
+    with its ``command``; ``modules`` names those that have several, under their own names. ``usual`` is the verb that
+    was meant where a spec takes its place. ``words`` maps words of other programs to what they are called here,
+    ``answers`` words that are no verb of ours to a sentence and the line to type (``{}`` is what follows the word), and
+    ``inner`` is a verb whose own verbs may have been meant.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class Verbs(click.Group):
         usual: str,
         words: Mapping[str, str],
         answers: Mapping[str, tuple[str, str]],
+        modules: Mapping[str, str] | None = None,
         inner: str | None = None,
         **more: Any,
     ) -> None:
         super().__init__(*arguments, **more)
         self.table, self.package, self.usual, self.words, self.inner = table, package, usual, words, inner
-        self.answers = answers
+        self.answers, self.modules = answers, modules or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -51,7 +53,8 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in self.table:
             return None
-        return cast("click.Command", import_module(f"{self.package}.{cmd_name}").command)
+        module = import_module(f"{self.package}.{self.modules.get(cmd_name, cmd_name)}")
+        return cast("click.Command", getattr(module, cmd_name if cmd_name in self.modules else "command"))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, without loading a single verb."""

@@ -129,7 +129,7 @@ def _rollback(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
 
 def _confirm(console: Console, spec: Spec, plan: Plan, flag: str, *, yes: bool) -> None:
     """Show what would be done, and ask for the name of the environment."""
-    from provision.commands.confirm import confirm
+    from provision.commands.server import confirm
 
     if yes:
         return
@@ -145,26 +145,26 @@ def _show(console: Console, spec: Spec, plan: Plan) -> int:
 
         console.document(upgrade_plan(spec, plan))
         return 0
-    from provision.report import text
+    from provision.report import plan as report
 
     paint = console.paint(console.out)
     console.say(f"{paint('bold', spec.name)}: this would be done")
-    for line in text.plan(plan, paint, verbose=console.verbose):
+    for line in report.lines(plan, paint, verbose=console.verbose):
         console.say(line)
     return 0
 
 
 def _carry(console: Console, spec: Spec, carry: Callable[[Progress], Result]) -> int:
-    from provision.report.progress import told
+    from provision.report.progress import followed
 
-    with told(console) as progress:
+    with followed(console) as progress:
         done = carry(progress)
     if console.json:
         from provision.report.documents import upgrade_result
 
         console.document(upgrade_result(spec, done))
         return 0
-    from provision.report.text import recap
+    from provision.report.plan import recap
 
     for line in recap(spec.name, done, console.paint(console.out)):
         console.say(line)
@@ -183,7 +183,7 @@ def _nothing(console: Console, spec: Spec, what: str) -> int:
 
 
 def _suggest(console: Console, commands: dict[str, str]) -> None:
-    from provision.report.text import suggestions
+    from provision.report.survey import suggestions
 
     for line in suggestions(commands, console.paint(console.out)):
         console.say(line)

@@ -10,6 +10,7 @@ from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Directory, Interpreter, Options
 from provision.observe import shipped
 from provision.system import files, project
+from provision.system.variables import environ
 
 
 def initialise(place: Path, options: Options) -> Beginning:
@@ -36,5 +37,5 @@ def look(root: Path) -> Directory:
     texts = {name: text for name in names if (text := project.text(root, name)) is not None}
     places = {name.rpartition("/")[0] for name in names if name.endswith(("alembic.ini", "pyproject.toml"))}
     pythons = [each for place in sorted({"", *places}) for each in project.interpreters(root, place)]
-    found = tuple(Interpreter(*each) for each in (*pythons, *project.active_interpreter(root, os.environ)))
-    return Directory(root, texts, names, os.environ, found, complete=len(names) < project.MOST_FILES)
+    found = tuple(Interpreter(*each) for each in (*pythons, *project.active_interpreter(root, environ())))
+    return Directory(root, texts, names, environ(), found, complete=len(names) < project.MOST_FILES)

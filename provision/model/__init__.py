@@ -293,8 +293,8 @@ class Result:
     endpoint: Endpoint | None = None
 
 
-class Progress(Protocol):
-    """Who is told what happens while a plan is applied; :mod:`provision.report` implements it."""
+class Progress:
+    """Follows what happens while a plan is carried out. This one ignores it; a subclass shows what it wants."""
 
     def planned(self, plan: Plan) -> None:
         """A plan was made and its steps come next; called again when the inside of the server can be seen."""
@@ -326,6 +326,26 @@ class Endpoint:
     database: str
     sslmode: str = "prefer"
     sslrootcert: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """``127.0.0.1:5432``, or ``[::1]:5432``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def url(self, *, masked: bool = False, driver: str | None = None) -> str:
+        """Return the connection URL, percent-encoded, with its password or a mask in place of it.
+
+        https://docs.sqlalchemy.org/en/20/core/engines.html#postgresql shows what ``driver`` is for.
+        """
+        from urllib.parse import quote
+
+        user, database = quote(self.user, safe=""), quote(self.database, safe="")
+        password = str(self.password) if masked else quote(self.password.reveal(), safe="")
+        host = f"[{quote(self.host, safe=':')}]" if ":" in self.host else quote(self.host, safe="")
+        scheme = f"postgresql+{driver}" if driver else "postgresql"
+        root = f"&sslrootcert={quote(str(self.sslrootcert))}" if self.sslrootcert else ""
+        tls = f"?sslmode={self.sslmode}{root}" if self.sslmode != "prefer" else ""
+        return f"{scheme}://{user}:{password}@{host}:{self.port}/{database}{tls}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,10 @@ from provision.system import catalogue, files, lock, no_commands, owned, secrets
 from provision.system.limits import limited
 from provision.system.look import Look
 from provision.system.postgres import LoginError
+from provision.system.variables import environ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     from provision.desired import Inputs
     from provision.model import Address, Desired, Endpoint, Observed, State, Unknown
@@ -120,7 +120,7 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
         RefusedError: the environment lives in another runtime.
         ProvisionError: something that the spec refers to is missing or wrong.
     """
-    look = Look(os.environ, spec.home)
+    look = Look(environ(), spec.home)
     name, reason = choice.choose(spec, look, wanted=runtime, moving=moving)
     try:
         return _seen(spec, look, name, reason)
@@ -164,7 +164,7 @@ def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, look: Look)
     if major not in parameters.MAJORS and not parameters.is_known(major) and not no_commands.is_on():
         catalogue.recall(spec, module.identity(spec, look))
     if parameters.is_known(major) and (major != before.server.major or major not in parameters.MAJORS):
-        load(spec.path, os.environ, major=major, may_lack=bool(spec.missing))
+        load(spec.path, environ(), major=major, may_lack=bool(spec.missing))
 
 
 def _learn_settings(seen: World, at: Endpoint | None) -> None:
@@ -179,7 +179,7 @@ def _learn_settings(seen: World, at: Endpoint | None) -> None:
     for name in (seen.spec.server.database, MAINTENANCE):
         with suppress(LoginError):
             catalogue.ask(at, major, name)
-            load(seen.spec.path, os.environ, major=major, may_lack=bool(seen.spec.missing))
+            load(seen.spec.path, environ(), major=major, may_lack=bool(seen.spec.missing))
             return
 
 
@@ -238,7 +238,7 @@ def survey(
     return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
 
 
-def checked(spec: Spec, environ: Mapping[str, str]) -> bool:
+def checked(spec: Spec) -> bool:
     """Tell whether the settings of a spec could be checked; those of its image that were kept are used.
 
     Raises:
@@ -249,7 +249,7 @@ def checked(spec: Spec, environ: Mapping[str, str]) -> bool:
         return True
     if no_commands.is_on() or not catalogue.recall(spec, ""):
         return False
-    load(spec.path, environ, major=major or catalogue.kept_major(spec))
+    load(spec.path, environ(), major=major or catalogue.kept_major(spec))
     return True
 
 
@@ -340,7 +340,7 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
     Raises:
         UnavailableError: the port is ``auto`` and no engine answers.
     """
-    look = Look(os.environ, spec.home)
+    look = Look(environ(), spec.home)
     try:
         name, _ = choice.choose(spec, look)
     except UnavailableError:
@@ -359,16 +359,6 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
         memo=None,
     )
     return desires.known(desires.files(spec, inputs, limited))
-
-
-def untrusted() -> AbstractContextManager[None]:
-    """Run nothing that the spec names, and log in nowhere, within this context: ``--no-commands``."""
-    return no_commands.active()
-
-
-def unknown() -> tuple[str, ...]:
-    """Return what is not known because of that, a sentence each."""
-    return no_commands.unknown()
 
 
 def endpoint(spec: Spec) -> Endpoint:

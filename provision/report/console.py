@@ -9,12 +9,13 @@ document and nothing else) and *errors*. When the reader of a pipe goes away, th
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import TextIO
 
     from provision.model import Outcome, Step
@@ -28,6 +29,20 @@ CODES: Final = {
     "cyan": "36",
     "alarm": "1;31",
 }
+
+_NARROWEST: Final = 20
+_STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+_S: Final = r"(?:\x1b\[[0-9;]*m)*"
+_COMMAND: Final = (
+    rf"{_S}(?:provision|git|docker (?:compose|volume|image|network|logs|ps|rm|start|stop)|\S+ -m pip) [a-z-].*"
+)
+_PIECE: Final = re.compile(rf"( *)({_COMMAND}|(?:`[^`]*`|\S)+)")
+_WHOLE: Final = re.compile(rf"{_S}next:{_S} (?:read -rs |cd |{_COMMAND})")
+"""A line that is a command and nothing else."""
+_LABEL: Final = re.compile(r" *(?:error|next|note|line \d+): ")
+_COLUMN: Final = re.compile(r" *\S(?: ?\S)*  +(?=\S)")
+"""The first column of a table, with the space behind it."""
+_WIDEST_COLUMN: Final = 24
 
 
 class Paint:
@@ -58,7 +73,6 @@ class Console:
         self.began = time.monotonic()
         self.quiet = False
         self.verbose = False
-        self.allow_downgrade = False
         self.no_commands = False
         self.colourless = False
         self.json = False
@@ -110,11 +124,9 @@ class Console:
 
     def wrapped(self, stream: TextIO, text: str) -> str:
         """Return a line as a person reads it on a terminal: wrapped at words. In a pipe it stays one line."""
-        columns = _columns(stream)
+        columns = self.columns(stream)
         if len(text) <= columns or not columns or "\n" in text:
             return text
-        from provision.report.wrap import wrap
-
         return "\n".join(wrap(text, columns))
 
     def document(self, value: Mapping[str, Any]) -> None:
@@ -122,6 +134,22 @@ class Console:
         import json
 
         self.put(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def lines(self, texts: Iterable[str], *, whole: bool = False) -> None:
+        """Write lines of talk."""
+        for text in texts:
+            self.say(text, whole=whole)
+
+    def screen(self, text: str) -> None:
+        """Write to the terminal that shows the talk as it is, control characters included."""
+        self._write(self.talk, text)
+
+    def columns(self, stream: TextIO) -> int:
+        """Return the width of a terminal, 0 where it has none or the stream leads elsewhere."""
+        try:
+            return os.get_terminal_size(stream.fileno()).columns
+        except (OSError, ValueError):
+            return 0
 
     def close(self) -> None:
         """Flush both streams, so that nothing is left to fail when the interpreter ends."""
@@ -139,9 +167,31 @@ class Console:
             os.close(nowhere)
 
 
-def _columns(stream: TextIO) -> int:
-    """Return the width of a terminal, 0 where it has none or the stream leads elsewhere."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
-        return 0
+def wrap(line: str, width: int) -> list[str]:
+    """Return the lines that a line becomes on a terminal of ``width`` columns."""
+    if _width(line) <= width or width < _NARROWEST or _WHOLE.match(line):
+        return [line]
+    plain = _STYLE.sub("", line)
+    indent = " " * _hanging(plain)
+    found, begun = [""], False
+    for space, word in _PIECE.findall(line):
+        if begun and _width(found[-1] + space + word) > width:
+            found.append(indent + word)
+        else:
+            found[-1] += space + word
+        begun = bool(_STYLE.sub("", found[-1]).strip())
+    return found
+
+
+def _hanging(plain: str) -> int:
+    """Return where the continuation of a line begins: below its text, behind a label or the first column of a table."""
+    label, column = _LABEL.match(plain), _COLUMN.match(plain)
+    if label:
+        return label.end()
+    if column and column.end() <= _WIDEST_COLUMN:
+        return column.end()
+    return len(plain) - len(plain.lstrip(" "))
+
+
+def _width(text: str) -> int:
+    return len(_STYLE.sub("", text))

@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import SpecError
 from provision.model import NOT_KNOWN
+from provision.report.plan import file_lines, written
 from provision.report.words import is_foretold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from provision.alembic.verbs.sql import Script
     from provision.errors import Problem, ProvisionError
     from provision.model import Change, Endpoint, Outcome, Plan, Result, Step
-    from provision.model.effects import WriteFile
-    from provision.report.differences import Verification
-    from provision.report.facts import Survey
+    from provision.observe import Survey
     from provision.spec.model import Spec
+    from provision.verification import Verification
 
 Document = dict[str, Any]
 
 
-def plan(survey: Survey, files: Sequence[Document] | None = None, sql: Sequence[Document] | None = None) -> Document:
-    """Return the document of a plan; ``files`` are the differences of rendered files, when they were asked for.
-
-    ``sql`` are the statements of the migrations, when those were.
-    """
-    document = {
+def plan(
+    survey: Survey, *, read: Callable[[Path], str | None] | None = None, scripts: Sequence[Script] | None = None
+) -> Document:
+    """Return the document of a plan; where ``read`` returns files as they are now, also how they change."""
+    document: Document = {
         "schema": "provision/plan/1",
         **_environment(survey),
         "changes_pending": survey.plan.differs,
@@ -42,8 +42,13 @@ def plan(survey: Survey, files: Sequence[Document] | None = None, sql: Sequence[
         "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
         "clients": survey.status.clients,
     }
-    more = {"files": files, "sql": sql}
-    return {**document, **{name: list(each) for name, each in more.items() if each is not None}}
+    if read is not None:
+        document["files"] = [{"path": str(each.path), "diff": file_lines(each, read)} for each in written(survey.plan)]
+    if scripts is not None:
+        from provision.report.migration_documents import sql
+
+        document["sql"] = [sql(script) for script in scripts]
+    return document
 
 
 def result(survey: Survey, done: Result) -> Document:
@@ -85,9 +90,9 @@ def status(survey: Survey) -> Document:
     }
 
 
-def verification(survey: Survey, seen: Verification) -> Document:
+def verification(seen: Verification) -> Document:
     """Return the document of what is not as declared."""
-    refusal = seen.refusal
+    survey, refusal = seen.survey, seen.survey.refusal
     return {
         "schema": "provision/verification/1",
         **_environment(survey),
@@ -107,18 +112,14 @@ def verification(survey: Survey, seen: Verification) -> Document:
         "unseen": [address.key for address in seen.unseen],
         "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
         "notes": list(seen.notes),
-        "unknown": _unknown((*seen.unknown, *seen.partial)),
+        "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
     }
 
 
 def upgrade_plan(spec: Spec, plan: Plan) -> Document:
     """Return the document of an upgrade that was not carried out."""
     return {
-        "schema": "provision/upgrade/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
-        "changed": False,
-        "destroys_data": any(step.destroys for step in plan.steps),
+        **_upgrade(spec, plan.steps, changed=False),
         "seconds": 0,
         "steps": [_step(step) for step in plan.steps],
     }
@@ -126,14 +127,21 @@ def upgrade_plan(spec: Spec, plan: Plan) -> Document:
 
 def upgrade_result(spec: Spec, done: Result) -> Document:
     """Return the document of an upgrade, of its end or of its way back, as it was carried out."""
+    steps = [outcome.step for outcome in done.outcomes]
+    return {
+        **_upgrade(spec, steps, changed=bool(steps)),
+        "seconds": round(done.seconds, 3),
+        "steps": [_outcome(outcome) for outcome in done.outcomes],
+    }
+
+
+def _upgrade(spec: Spec, steps: Sequence[Step], *, changed: bool) -> Document:
     return {
         "schema": "provision/upgrade/1",
         "environment": spec.name,
         "spec": str(spec.path),
-        "changed": bool(done.outcomes),
-        "destroys_data": any(outcome.step.destroys for outcome in done.outcomes),
-        "seconds": round(done.seconds, 3),
-        "steps": [_outcome(outcome) for outcome in done.outcomes],
+        "changed": changed,
+        "destroys_data": any(step.destroys for step in steps),
     }
 
 
@@ -170,13 +178,6 @@ def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] =
         "problems": [_problem(each) for each in error.problems] if isinstance(error, SpecError) else [],
         "steps": [_outcome(outcome) for outcome in outcomes],
     }
-
-
-def difference(file: WriteFile, read: Callable[[Path], str | None]) -> Document:
-    """Return how one rendered file changes."""
-    from provision.report.diff import file_lines
-
-    return {"path": str(file.path), "diff": file_lines(file, read)}
 
 
 def _environment(survey: Survey) -> Document:

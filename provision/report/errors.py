@@ -8,13 +8,28 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import tempfile
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SPEC, EXIT_USAGE, ProvisionError, SpecError, with_spec
+from provision import __version__
+from provision.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_SPEC,
+    EXIT_USAGE,
+    ProvisionError,
+    SpecError,
+    UsageError,
+    command,
+    with_spec,
+)
 from provision.model.words import count, shown
-from provision.report.words import clean
+from provision.report.words import cells, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,27 +44,42 @@ MOST_EVIDENCE: Final = 20
 _CONTINUING: Final = {"apply", "upgrade", "destroy", "migrate upgrade", "migrate downgrade"}
 _OR: Final = re.compile(r"`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b))|(?P<comma>, )")
 """Where one alternative ends and the next begins; what is quoted or in parentheses is left alone, and so is a list."""
+_TAB: Final = 4
+_ALIKE: Final = 0.7
+"""So alike is an option that was mistyped, by difflib's measure; what is further off was not meant."""
+_ELSEWHERE: Final = {
+    "--dry-run": ("--check", "sql"),
+    "--force": ("--yes",),
+    "-f": ("--yes",),
+    "-y": ("--yes",),
+}
+"""What other programs call it, and ours: an option, or else a verb beside this one."""
 
 
-def tell(error: BaseException, console: Console) -> int:
-    """Show an error to whoever asked, and return the exit code that belongs to it."""
-    code, told = _judge(error, console.command)
-    told.next_step = told.next_step and told.next_step.line(console.spec or "", console.tree)
-    told.evidence = tuple([with_spec(each, console.spec or "", console.tree) for each in told.evidence])
+def report(error: BaseException, console: Console) -> int:
+    """Show an error on the console, and return the exit code that belongs to it."""
+    code, shown_error = _judge(error, console.command)
+    shown_error.next_step = shown_error.next_step and shown_error.next_step.line(console.spec or "", console.tree)
+    shown_error.evidence = tuple([with_spec(each, console.spec or "", console.tree) for each in shown_error.evidence])
     if code == EXIT_INTERRUPTED:
         console.complain("")  # ends the line on which the terminal wrote ^C
     if console.json:
         from provision.report.documents import failure
 
-        console.document(failure(told, code, console.outcomes))
+        console.document(failure(shown_error, code, console.outcomes))
     else:
         paint = console.paint(console.err)
         if console.planned:
-            from provision.report.text import unfinished
+            from provision.report.plan import unfinished
 
-            for text in unfinished(console.planned, console.outcomes, told.undone):
+            for text in unfinished(console.planned, console.outcomes, shown_error.undone):
                 console.complain(text)
-        for text in render(told, paint, width=_width(), every=console.verbose):
+        for text in render(
+            shown_error,
+            paint,
+            width=max(NARROWEST, min(WIDEST, console.columns(console.err) or WIDEST)),
+            every=console.verbose,
+        ):
             console.complain(text)
     if console.verbose and code not in {EXIT_USAGE, EXIT_SPEC, EXIT_INTERRUPTED}:
         from traceback import format_exception
@@ -58,26 +88,24 @@ def tell(error: BaseException, console: Console) -> int:
     return code
 
 
-def _judge(error: BaseException, command: str) -> tuple[int, ProvisionError]:
+def _judge(error: BaseException, line: str) -> tuple[int, ProvisionError]:
     if isinstance(error, ProvisionError):
         return error.exit_code, error
     if isinstance(error, click.ClickException):
-        from provision.report.usage import told
-
-        return EXIT_USAGE, told(error)
+        return EXIT_USAGE, _slip(error)
     if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
-        again = "   # it continues from what was done so far" if _continues(command) else ""
-        return EXIT_INTERRUPTED, ProvisionError("interrupted", next_step=f"{command or 'the same command'}{again}")
+        again = "   # it continues from what was done so far" if _continues(line) else ""
+        return EXIT_INTERRUPTED, ProvisionError("interrupted", next_step=f"{line or 'the same command'}{again}")
     return EXIT_BUG, _bug(error)
 
 
-def _continues(command: str) -> bool:
+def _continues(line: str) -> bool:
     """Tell whether a command, run again, continues where it was interrupted; the others begin again.
 
     >>> _continues("provision -v apply"), _continues("provision migrate test"), _continues("provision apply --check")
     (True, False, False)
     """
-    words = [word for word in command.split()[1:] if word.startswith("--check") or not word.startswith("-")]
+    words = [word for word in line.split()[1:] if word.startswith("--check") or not word.startswith("-")]
     verb = " ".join(words[: 2 if words[:1] == ["migrate"] else 1])
     return verb in _CONTINUING and "--check" not in words
 
@@ -129,8 +157,6 @@ def _sentence(error: ProvisionError) -> str:
 
 def problems(found: Sequence[Problem], paint: Paint, *, width: int) -> Iterator[str]:
     """Yield each problem of a file: where and what, the line with a caret, and what to write instead."""
-    from provision.report.source import excerpt
-
     for number, problem in enumerate(found):
         if number:
             yield ""
@@ -149,18 +175,126 @@ def clean_lines(text: str) -> list[str]:
     return [clean(line) for line in text.splitlines()]
 
 
-def _width() -> int:
-    try:
-        return max(NARROWEST, min(WIDEST, os.get_terminal_size(2).columns))
-    except OSError:
-        return WIDEST
-
-
 def _bug(error: BaseException) -> ProvisionError:
-    from provision.report.crash import record
-
     return ProvisionError(
         f"unexpected error, probably a bug in provision: {type(error).__name__}",
-        evidence=[f"the details are in {record(error)}"],
-        next_step="report it with that file, after a look at what is in it",
+        evidence=[f"the details are in {_record(error)}"],
+        next_step="look at what is in that file, then report it with the file",
     )
+
+
+def excerpt(line: str, column: int, width: int) -> tuple[str, str]:
+    """Return the line as it is shown in ``width`` shapes, and the caret line below it. ``column`` counts from 1."""
+    shapes = _shapes(clean(line))
+    position = min(max(column - 1, 0), len(shapes))
+    first, last = _window([size for _, size in shapes], position, width)
+    before = sum(size for _, size in shapes[first:position])
+    head = "…" if first else ""
+    tail = "…" if last < len(shapes) else ""
+    text = head + "".join(shape for shape, _ in shapes[first:last]) + tail
+    return text.rstrip(), " " * (len(head) + before) + "^"
+
+
+def _shapes(line: str) -> list[tuple[str, int]]:
+    shapes: list[tuple[str, int]] = []
+    used = 0
+    for character in line:
+        if character == "\t":
+            size = _TAB - used % _TAB
+            shapes.append((" " * size, size))
+        else:
+            size = cells(character)
+            shapes.append((character, size))
+        used += size
+    return shapes
+
+
+def _window(sizes: list[int], position: int, width: int) -> tuple[int, int]:
+    """Return the part of a line, as (first, last), that fits and holds the position."""
+    if sum(sizes) <= width:
+        return 0, len(sizes)
+    room = width - 2
+    first, used = position, 0
+    while first and used + sizes[first - 1] <= room // 2:
+        first -= 1
+        used += sizes[first]
+    last = position
+    while last < len(sizes) and used + sizes[last] <= room:
+        used += sizes[last]
+        last += 1
+    while first and used + sizes[first - 1] <= room:
+        first -= 1
+        used += sizes[first]
+    return first, last
+
+
+def _slip(error: click.ClickException) -> UsageError:
+    """Return a slip on the command line, which click has noticed, as an error of ours."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    path = ctx.command_path if ctx else "provision"
+    if isinstance(error, click.NoSuchOption):
+        return _no_such_option(error.option_name, path, _options(ctx))
+    message = error.format_message()
+    sentence = message[:1].lower() + message[1:].rstrip(".") if message[:2] != message[:2].upper() else message
+    return UsageError(sentence, next_step=f"{path} --help")
+
+
+def _no_such_option(name: str, path: str, known: list[str]) -> UsageError:
+    from difflib import get_close_matches
+
+    sentence = f"there is no option `{name}` here"
+    if name == "--no-commands":
+        why = f"`{path}` runs what the spec names; `plan`, `validate`, `render`, `status` and `verify` do without"
+        return UsageError(f"{sentence}: {why}", next_step=command("plan --no-commands"))
+    for ours in _ELSEWHERE.get(name, ()):
+        if ours in known:
+            return UsageError(f"{sentence}; did you mean `{ours}`?", next_step=f"{path} {ours}")
+        group, _, verb = path.rpartition(" ")
+        if ours == "sql" and group.endswith(" migrate") and verb in {"upgrade", "downgrade"}:
+            return UsageError(f"{sentence}; `{ours}` prints what would be run", next_step=f"{group} {ours}")
+    bare = {each.lstrip("-"): each for each in known if each.startswith("--")}
+    near = [bare[each] for each in get_close_matches(name.lstrip("-"), bare, n=1, cutoff=_ALIKE)]
+    return UsageError(f"{sentence}; did you mean `{near[0]}`?" if near else sentence, next_step=f"{path} --help")
+
+
+def _options(ctx: click.Context | None) -> list[str]:
+    if ctx is None:
+        return []
+    options = [each for each in ctx.command.get_params(ctx) if isinstance(each, click.Option)]
+    return [name for each in options for name in each.opts]
+
+
+def _record(error: BaseException) -> Path:
+    """Write the traceback of an error to a new file that only its owner can read, and return the path.
+
+    Neither the values of variables nor the arguments of the command line are written: either may hold a secret.
+    """
+    import platform
+    from traceback import format_exception
+
+    text = "\n".join(
+        (
+            f"provision {__version__}, Python {platform.python_version()}, {platform.platform()}",
+            f"verb: {next((word for word in sys.argv[1:] if word.isalpha()), 'none')}",
+            "",
+            "".join(format_exception(error)),
+        )
+    )
+    name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    for directory in (_log_directory(), Path(tempfile.gettempdir())):
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(directory / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except OSError:
+            continue
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        return directory / name
+    sys.stderr.write(text)
+    return Path("the lines above")
+
+
+def _log_directory() -> Path:
+    from platformdirs import user_log_dir
+
+    return Path(user_log_dir("provision", appauthor=False))

@@ -1,11 +1,12 @@
-"""Small pieces of text that every report uses: durations, URLs, and text from elsewhere."""
+"""Small pieces of text that every report uses: durations, and text from elsewhere as a terminal shows it."""
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from provision.model import Endpoint, Step
+    from provision.model import Step
 
 _MINUTE = 60
 _EXACT_BELOW = 10
@@ -30,34 +31,27 @@ def seconds(value: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def place(endpoint: Endpoint) -> str:
-    """Return ``127.0.0.1:5432``."""
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"{host}:{endpoint.port}"
-
-
-def url(endpoint: Endpoint, *, whole: bool = False, driver: str | None = None) -> str:
-    """Return the connection URL; the password is in it, percent-encoded, only when it shall be ``whole``.
-
-    https://docs.sqlalchemy.org/en/20/core/engines.html#postgresql shows what ``driver`` is for.
-    """
-    from urllib.parse import quote
-
-    user, database = quote(endpoint.user, safe=""), quote(endpoint.database, safe="")
-    password = quote(endpoint.password.reveal(), safe="") if whole else str(endpoint.password)
-    host = f"[{quote(endpoint.host, safe=':')}]" if ":" in endpoint.host else quote(endpoint.host, safe="")
-    scheme = f"postgresql+{driver}" if driver else "postgresql"
-    return f"{scheme}://{user}:{password}@{host}:{endpoint.port}/{database}{_tls(endpoint)}"
-
-
-def _tls(endpoint: Endpoint) -> str:
-    """Return what libpq would not do by itself, as the query of a URL."""
-    from urllib.parse import quote
-
-    root = f"&sslrootcert={quote(str(endpoint.sslrootcert))}" if endpoint.sslrootcert else ""
-    return f"?sslmode={endpoint.sslmode}{root}" if endpoint.sslmode != "prefer" else ""
-
-
 def is_foretold(step: Step) -> bool:
     """Tell whether a step only stands for what will be known once the server runs."""
     return not step.effects
+
+
+def cells(character: str) -> int:
+    """Return how many columns a character takes on a terminal."""
+    if character.isascii():
+        return 1
+    if unicodedata.combining(character) or unicodedata.category(character) in {"Cf", "Me", "Mn"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fitting(text: str, room: int) -> str:
+    """Return as much of a text as so many columns hold, with an ellipsis where something is cut off."""
+    if sum(map(cells, text)) <= room:
+        return text
+    used = 0
+    for at, character in enumerate(text):
+        used += cells(character)
+        if used > room - 1:
+            return f"{text[:at]}…"
+    return text

@@ -7,10 +7,10 @@ their defaults, and no variable of this shell gets into the answer. A remote ``i
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from provision.system import processes
+from provision.system.variables import environ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def config(files: Sequence[Path]) -> Mapping[str, Any] | str:
 def _run(*argv: str) -> processes.CompletedProcess[bytes]:
     kept = {
         key: value
-        for key, value in os.environ.items()
+        for key, value in environ().items()
         if not key.startswith(("COMPOSE_", "DOCKER_")) or key == "DOCKER_CONFIG"
     }
     return processes.run(argv, stdin=processes.DEVNULL, capture_output=True, env={**kept, **_FIXED}, timeout=_SECONDS)

@@ -162,7 +162,7 @@ def unreachable(address: EngineAddress, error: BaseException) -> UnavailableErro
         return UnavailableError(
             f"permission denied on {place}: join the group docker",
             evidence=reason,
-            next_step=f"sudo usermod -aG docker {os.environ.get('USER') or '$USER'}   (then log in again)",
+            next_step="sudo usermod -aG docker $USER   (then log in again)",
         )
     if podman:
         start = "systemctl --user enable --now podman.socket" if os.getuid() else "systemctl enable --now podman.socket"

@@ -6,7 +6,6 @@ Nothing is fetched, no lock is taken, and no program runs that a configuration n
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.tree import origin
 from provision.system import processes
+from provision.system.variables import without
 
 if TYPE_CHECKING:
     from provision.alembic.tree.graph import Graph
@@ -40,7 +40,7 @@ class _Git:
         self._directory, self._seconds = directory, seconds
         self._deadline = time.monotonic() + seconds
         self._environ = {
-            **{name: text for name, text in os.environ.items() if name not in _PLACES},
+            **without(_PLACES),
             "LC_ALL": "C",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_NO_LAZY_FETCH": "1",

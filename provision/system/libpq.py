@@ -1,23 +1,19 @@
-"""The one door to libpq: it reads variables of the environment, and those of the caller's shell are not meant for us.
+"""The one door to libpq, which reads variables of the environment: those of the caller's shell are not meant for us.
 
-What is not said in a connection's parameters, libpq takes from there: another address (PGHOSTADDR), settings of the
-session (PGOPTIONS), a demand that no server of ours meets (PGTARGETSESSIONATTRS, PGREQUIREPEER). A service (PGSERVICE)
-cannot even be overruled by parameters. So nothing of it is there while a connection is made, nor in what we start.
+What a connection's parameters leave out, libpq takes from there: another address (PGHOSTADDR), settings of the session
+(PGOPTIONS), a demand that no server of ours meets (PGTARGETSESSIONATTRS, PGREQUIREPEER). So every parameter is given.
+No parameter overrules PGSERVICE, PGDATESTYLE, PGTZ and PGGEQO; the command line takes them out of its own process.
 https://www.postgresql.org/docs/current/libpq-envars.html
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from provision.system import no_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg2.extensions
 
 _PLACE = """
@@ -33,11 +29,39 @@ PLACE = frozenset(_PLACE.split())
 VARIABLES = PLACE | frozenset(_SESSION.split())
 """All variables that libpq reads."""
 
-
-def without(variables: frozenset[str]) -> dict[str, str]:
-    """Return our environment without some variables, for a program that we start."""
-    with _lock:  # it must not change while it is copied
-        return {name: value for name, value in os.environ.items() if name not in variables}
+_DEFAULTS = {
+    "password": "",
+    "hostaddr": "",
+    "passfile": "",
+    "options": "",
+    "application_name": "",
+    "client_encoding": "",
+    "require_auth": "password,md5,gss,sspi,scram-sha-256,none",
+    "channel_binding": "prefer",
+    "requirepeer": "",
+    "sslmode": "prefer",
+    "sslnegotiation": "postgres",
+    "sslcompression": "0",
+    "sslcert": "",
+    "sslkey": "",
+    "sslcertmode": "allow",
+    "sslrootcert": "",
+    "sslcrl": "",
+    "sslcrldir": "",
+    "sslsni": "1",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "ssl_max_protocol_version": "",
+    "sslkeylogfile": "",
+    "gssencmode": "disable",
+    "gssdelegation": "0",
+    "gsslib": "",
+    "krbsrvname": "postgres",
+    "target_session_attrs": "any",
+    "load_balance_hosts": "disable",
+    "min_protocol_version": "3.0",
+    "max_protocol_version": "3.0",
+}
+"""What libpq does where neither parameters nor variables say anything, by the names of its parameters."""
 
 
 def connect(**parameters: Any) -> psycopg2.extensions.connection:
@@ -50,29 +74,23 @@ def connect(**parameters: Any) -> psycopg2.extensions.connection:
     import psycopg2
 
     no_commands.refuse("what the server says: provision did not log in")
-    with shielded():
-        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
+    given = {name: value for name, value in parameters.items() if value is not None}
+    connection: psycopg2.extensions.connection = psycopg2.connect(**{**_defaults(), **given})
     return connection
 
 
-_lock = threading.Lock()
-_taken: dict[str, str] = {}
-_connecting: list[object] = []
-"""Who is about to connect. The environment is that of all threads: the first takes the variables, the last returns."""
+@cache
+def _defaults() -> dict[str, str]:
+    """Return the defaults of the parameters that this version of libpq has."""
+    return {name: value for name, value in _DEFAULTS.items() if _is_known(name)}
 
 
-@contextmanager
-def shielded() -> Iterator[None]:
-    """Take the variables away for a moment: the spec may still ask for one, as in ``${PGPASSWORD}``."""
-    me = object()
-    with _lock:
-        _connecting.append(me)
-        _taken.update({name: os.environ.pop(name) for name in VARIABLES & os.environ.keys()})
+def _is_known(name: str) -> bool:
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import parse_dsn
+
     try:
-        yield
-    finally:
-        with _lock:
-            _connecting.remove(me)
-            if not _connecting:
-                os.environ.update(_taken)
-                _taken.clear()
+        parse_dsn(f"{name}=''")
+    except ProgrammingError:
+        return False
+    return True

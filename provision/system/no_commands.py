@@ -23,7 +23,8 @@ _notes: ContextVar[dict[str, None] | None] = ContextVar("no_commands", default=N
 @contextmanager
 def active() -> Iterator[None]:
     """Run nothing that a spec names, and log in nowhere, for as long as the block runs."""
-    token = _notes.set({})
+    notes = _notes.get()
+    token = _notes.set({} if notes is None else notes)
     try:
         yield
     finally:

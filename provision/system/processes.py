@@ -6,7 +6,7 @@ import subprocess
 from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, Popen, TimeoutExpired
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from provision.system import no_commands
+from provision.system import no_commands, variables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def run(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> CompletedP
         TimeoutExpired: it was given a time, which is over.
     """
     no_commands.refuse(unknown or _unknown(argv))
-    return subprocess.run(argv, check=False, **options)
+    return subprocess.run(argv, check=False, **{"env": variables.environ(), **options})
 
 
 def start(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> Popen[bytes]:
@@ -44,7 +44,7 @@ def start(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> Popen[by
         OSError: it cannot be run.
     """
     no_commands.refuse(unknown or _unknown(argv))
-    return Popen(argv, **options)
+    return Popen(argv, **{"env": variables.environ(), **options})
 
 
 def ps(*arguments: str) -> str:

@@ -20,6 +20,7 @@ from provision.spec.load import read
 from provision.spec.parameters import MAJORS
 from provision.system import compose_plugin, files, git
 from provision.system.look import Look
+from provision.system.variables import environ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -136,7 +137,7 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._look = Look(os.environ)
+        self._look = Look(environ())
 
     def listener(self, port: int) -> str | None:
         """Return who listens on a port of 127.0.0.1, in words; None where it is free."""

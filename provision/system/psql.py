@@ -11,8 +11,9 @@ from provision.errors import ProvisionError
 from provision.system import processes
 from provision.system.engine_address import PODMAN
 from provision.system.files import nameless
-from provision.system.libpq import PLACE, without
+from provision.system.libpq import PLACE
 from provision.system.postgres import tls
+from provision.system.variables import without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,6 +20,7 @@ from provision.system.files import make_directory, remember, sync_directory
 from provision.system.owned import check_there, open_own
 from provision.system.postgres import UNLOGGED
 from provision.system.users import as_user, lookup, owner
+from provision.system.variables import environ
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def perform(call: ServerCall, password: Secret) -> None:
 
 def environment() -> dict[str, str]:
     """Return what a server that outlives us may know of our environment: no secrets, no PGPORT, English messages."""
-    return {**{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}, "LC_ALL": "C"}
+    return {**{name: value for name, value in environ().items() if name in _KEPT_VARIABLES}, "LC_ALL": "C"}
 
 
 # --- a new data directory ---

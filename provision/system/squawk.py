@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.system import processes
+from provision.system.variables import environ, without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ def find() -> str:
         ProvisionError: it is not installed.
     """
     beside = str(Path(sys.executable).parent)
-    found = shutil.which(PROGRAM, path=os.pathsep.join((beside, os.environ.get("PATH", ""))))
+    found = shutil.which(PROGRAM, path=os.pathsep.join((beside, environ().get("PATH", ""))))
     if found is None:
         raise ProvisionError(
             "squawk, which looks for what is dangerous in SQL, is not installed",
@@ -62,11 +63,11 @@ def run(program: str, texts: Mapping[str, str], major: int, directory: Path) -> 
             path = Path(scratch) / f"{number}.sql"
             path.write_text(text, encoding="utf-8")
             paths[str(path)] = name
-        environ = {name: value for name, value in os.environ.items() if name != _PRINTS_ANNOTATIONS}
         argv = (program, "--reporter", "json", "--pg-version", f"{major}.0", *paths)
         try:
             done = processes.run(
-                argv, cwd=directory, env=environ, capture_output=True, text=True, stdin=processes.DEVNULL,
+                argv, cwd=directory,
+                env=without((_PRINTS_ANNOTATIONS,)), capture_output=True, text=True, stdin=processes.DEVNULL,
                 timeout=_TIMEOUT,
             )  # fmt: skip
         except (OSError, processes.TimeoutExpired) as error:

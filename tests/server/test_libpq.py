@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,9 @@ import pytest
 from support.embedded import Embedded, an_embedded_environment, an_open_directory
 from support.environment import PASSWORD
 
-from provision.system.libpq import VARIABLES, shielded
+from provision.model import Endpoint, Secret
+from provision.system.libpq import VARIABLES
+from provision.system.postgres import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +48,7 @@ HOSTILE = {
     "PGMINPROTOCOLVERSION": "9.9",
 }
 OF_THE_SESSION = {"PGOPTIONS": "-c nonsense=1", "PGCLIENTENCODING": "EUC_JP", "PGDATESTYLE": "x", "PGTZ": "nowhere"}
+NOT_OVERRULED = {"PGSERVICE", "PGSERVICEFILE", "PGDATESTYLE", "PGTZ"}  # no parameter of a connection does that
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +71,36 @@ def test_the_callers_variables_reach_no_connection(running: Embedded) -> None:
         running.apply(**everything)
 
 
-def test_the_variables_stay_away_until_the_last_of_two_threads_has_connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGHOSTADDR", "127.0.0.99")
-    one, other = shielded(), shielded()
-    one.__enter__()
-    other.__enter__()
-    one.__exit__(None, None, None)
-    assert "PGHOSTADDR" not in os.environ
-    other.__exit__(None, None, None)
-    assert os.environ["PGHOSTADDR"] == "127.0.0.99"
+def test_connections_in_threads_leave_the_callers_variables_where_they_are(
+    running: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {name: value for name, value in {**HOSTILE, **OF_THE_SESSION}.items() if name not in NOT_OVERRULED}
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    port = int(running.run("url").out.rsplit(":", 1)[1].partition("/")[0])
+    at = Endpoint("127.0.0.1", port, "postgres", Secret(PASSWORD), "shop")
+    before, seen, over = dict(os.environ), [], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            seen.append(dict(os.environ) == before)
+
+    def ask() -> list[tuple[object, ...]]:
+        with closing(connect(at, read_only=True)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT current_user, current_database(), current_setting('client_encoding')")
+            return cursor.fetchall()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = [each.result() for each in [pool.submit(ask) for _ in range(20)]]
+    finally:
+        over.set()
+        watcher.join()
+    assert answers == [[("postgres", "shop", "UTF8")]] * 20
+    assert seen
+    assert all(seen)
 
 
 def test_psql_goes_where_the_spec_says_and_keeps_the_callers_session(running: Embedded) -> None:

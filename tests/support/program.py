@@ -30,7 +30,7 @@ PROVISION = (sys.executable, "-m", "provision")
 TIMEOUT = 120
 _ELSEWHERE = ("provision.alembic.child", "provision.__main__")
 """What runs in processes of its own."""
-_DEPENDENCIES = ("docker", "jinja2.sandbox", "json", "platformdirs", "psycopg2.extras", "rich.live", "yaml")
+_DEPENDENCIES = ("docker", "jinja2.sandbox", "json", "platformdirs", "psycopg2.extras", "yaml")
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,7 @@ def test_help_loads_nothing_heavy_and_no_verb(words: str) -> None:
     loaded = set(done.stderr.splitlines()[-1].split())
     assert "click" in loaded
     assert not loaded & set(HEAVY)
-    shared = {f"provision.commands.{name}" for name in ("options", "table", "migrate")}
+    shared = {f"provision.commands.{name}" for name in ("options", "specfile", "table", "migrate")}
     assert not {name for name in loaded if name.startswith("provision.commands.")} - shared
 
 

@@ -1,7 +1,8 @@
-"""What each verb says, how it exits, and what it refuses; on a made-up world (``cli/fake_core.py``)."""
+"""What each command says, how it exits, and what it refuses; on a made-up environment (``support/made_up.py``)."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -9,13 +10,17 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
 import pytest
+from support.made_up import MadeUp
+
+from provision.cli import run
 
 ROOT = Path(__file__).parent.parent.parent
-CORE = Path(__file__).parent / "cli" / "fake_core.py"
+SCRIPT = ROOT / "tests/support/made_up.py"
 SPEC = "version: 1\nname: shop\nserver:\n  image: postgres:17\n  credentials: {password: '${PW:-x}'}\n"
 WHOLE_URL = "postgresql://postgres:p%40ss%2Fword@127.0.0.1:5432/shop"
 MASKED_URL = "postgresql://postgres:********@127.0.0.1:5432/shop"
@@ -33,15 +38,31 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def provision(scenario: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (sys.executable, CORE, scenario, *words),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Provision:
+    """Runs one command line in this process, on an environment of the named scenario."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capfd = monkeypatch, capfd
+
+    def __call__(self, scenario: str, *words: str) -> Done:
+        self._monkeypatch.setattr(MadeUp, "scenario", scenario)
+        self._monkeypatch.setattr("provision.environment.Environment", MadeUp)
+        self._monkeypatch.setattr("sys.stdin", io.StringIO())
+        code = run(words)
+        out, err = self._capfd.readouterr()
+        return Done(code, out, err)
+
+
+@pytest.fixture
+def provision(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Provision:
+    return Provision(monkeypatch, capfd)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +124,7 @@ def provision(scenario: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("nothing", "render --stdout dev.yml", 0, "# secrets/password (a secret, mode 0600: not printed)"),
     ],
 )
-def test_verb(scenario: str, words: str, code: int, told: str) -> None:
+def test_verb(provision: Provision, scenario: str, words: str, code: int, told: str) -> None:
     done = provision(scenario, *words.split())
     assert told in done.stdout + done.stderr
     assert done.returncode == code
@@ -113,13 +134,13 @@ def test_verb(scenario: str, words: str, code: int, told: str) -> None:
         assert "p%40ss" not in done.stdout + done.stderr
 
 
-def test_errors_leave_standard_output_alone() -> None:
+def test_errors_leave_standard_output_alone(provision: Provision) -> None:
     assert provision("no-engine", "apply", "dev.yml").stdout == ""
     assert provision("fresh", "destroy", "--data", "dev.yml").stdout == ""
 
 
 @pytest.mark.parametrize("words", ["plan", "apply", "apply --check", "stop", "destroy"])
-def test_quiet(words: str) -> None:
+def test_quiet(provision: Provision, words: str) -> None:
     done = provision("reload", *words.split(), "-q", "dev.yml")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -139,7 +160,7 @@ def test_quiet(words: str) -> None:
         ("refused", "verify", "verification", 0),
     ],
 )
-def test_json(scenario: str, words: str, name: str, code: int) -> None:
+def test_json(provision: Provision, scenario: str, words: str, name: str, code: int) -> None:
     done = provision(scenario, *words.split(), "--json", "dev.yml")
     document = json.loads(done.stdout)
     assert document["schema"] == f"provision/{name}/1"
@@ -148,12 +169,12 @@ def test_json(scenario: str, words: str, name: str, code: int) -> None:
     assert "p@ss" not in done.stdout + done.stderr
 
 
-def test_json_of_a_failed_apply_says_what_was_tried() -> None:
+def test_json_of_a_failed_apply_says_what_was_tried(provision: Provision) -> None:
     document = json.loads(provision("broken", "apply", "--json", "dev.yml").stdout)
     assert [(step["address"], step["error"]) for step in document["steps"]] == [("container/shop", "it broke")]
 
 
-def test_a_bug_names_its_log_file(project: Path) -> None:
+def test_a_bug_names_its_log_file(provision: Provision, project: Path) -> None:
     done = provision("bug", "plan", "dev.yml")
     assert done.returncode == 70
     (log,) = (project / "state").rglob("*.log")
@@ -166,7 +187,7 @@ def test_a_bug_names_its_log_file(project: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_an_apply_in_order(number: signal.Signals) -> None:
     with subprocess.Popen(
-        (sys.executable, CORE, "slow", "apply", "dev.yml"),
+        (sys.executable, SCRIPT, "slow", "apply", "dev.yml"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -194,7 +215,7 @@ def test_a_signal_ends_an_apply_in_order(number: signal.Signals) -> None:
 def test_destroying_data_asks_for_the_name(answer: str, code: int, told: str) -> None:
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        (sys.executable, CORE, "fresh", "destroy", "--data", "dev.yml"), stdin=theirs, stdout=theirs, stderr=theirs
+        (sys.executable, SCRIPT, "fresh", "destroy", "--data", "dev.yml"), stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
         seen, answered = "", False

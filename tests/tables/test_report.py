@@ -45,7 +45,8 @@ from provision.model.effects import (
     WaitReady,
     WriteFile,
 )
-from provision.report import diff, documents, text, words
+from provision.report import documents, survey, words
+from provision.report import plan as text
 from provision.report.console import PLAIN
 
 HERE = Path(__file__).parent
@@ -198,37 +199,35 @@ OLD_FILES = {COMPOSE.path: "services:\n  db:\n    image: postgres:16\n"}
 WRONG = SpecError([Problem(SHOP.path, 3, 5, "  pasword: x", "unknown key `pasword`", "did you mean `password`?")])
 
 TEXTS: dict[str, list[str]] = {
-    "plan-fresh": [text.heading(Survey(FRESH), PLAIN), *text.plan(FRESH, PLAIN)],
-    "plan-fresh-verbose": list(text.plan(FRESH, PLAIN, verbose=True)),
-    "plan-login": list(text.plan(LOGIN, PLAIN)),
+    "plan-fresh": [survey.heading(Survey(FRESH), PLAIN), *text.lines(FRESH, PLAIN)],
+    "plan-fresh-verbose": list(text.lines(FRESH, PLAIN, verbose=True)),
+    "plan-login": list(text.lines(LOGIN, PLAIN)),
     "unfinished": list(text.unfinished(FRESH.steps, FAILED.outcomes)),
     "unfinished-undone": list(text.unfinished(FRESH.steps, FAILED.outcomes, ("files/shop-dev",))),
-    "plan-restart": [text.heading(Survey(RESTART), PLAIN), *text.plan(RESTART, PLAIN)],
-    "plan-500-revisions": list(text.plan(MANY, PLAIN)),
-    "plan-destruction": list(text.plan(DESTRUCTION, PLAIN)),
-    "plan-every-effect": list(text.plan(EVERY_EFFECT, PLAIN, verbose=True)),
-    "plan-nothing": [text.nothing_to_do(Survey(), 0.2134, PLAIN)],
-    "plan-nothing-two-trees": [text.nothing_to_do(Survey(status=TWO_TREES), 0.2134, PLAIN)],
-    "diff": list(diff.lines(diff.written(FRESH), OLD_FILES.get, PLAIN)),
-    "plan-grouped": list(text.plan(GROUPED, PLAIN)),
-    "plan-grouped-verbose": list(text.plan(GROUPED, PLAIN, verbose=True)),
-    "heading-counted": [text.heading(Survey(GROUPED), PLAIN, counted=True)],
-    "status-absent-grouped": list(text.status(Survey(GROUPED, ABSENT, None), PLAIN)),
-    "status-behind": list(text.status(Survey(Plan(MOVES), BEHIND), PLAIN)),
+    "plan-restart": [survey.heading(Survey(RESTART), PLAIN), *text.lines(RESTART, PLAIN)],
+    "plan-500-revisions": list(text.lines(MANY, PLAIN)),
+    "plan-destruction": list(text.lines(DESTRUCTION, PLAIN)),
+    "plan-every-effect": list(text.lines(EVERY_EFFECT, PLAIN, verbose=True)),
+    "plan-nothing": [survey.nothing_to_do(Survey(), 0.2134, PLAIN)],
+    "plan-nothing-two-trees": [survey.nothing_to_do(Survey(status=TWO_TREES), 0.2134, PLAIN)],
+    "diff": list(text.diff(FRESH, PLAIN, OLD_FILES.get)),
+    "plan-grouped": list(text.lines(GROUPED, PLAIN)),
+    "plan-grouped-verbose": list(text.lines(GROUPED, PLAIN, verbose=True)),
+    "heading-counted": [survey.heading(Survey(GROUPED), PLAIN), f"  {text.total(GROUPED)}"],
+    "status-absent-grouped": list(survey.status(Survey(GROUPED, ABSENT, None), PLAIN)),
+    "status-behind": list(survey.status(Survey(Plan(MOVES), BEHIND), PLAIN)),
     "recap-grouped": list(text.recap("shop-dev", GROUPED_DONE, PLAIN)),
     "recap-done": list(text.recap("shop-dev", DONE, PLAIN)),
     "recap-failed": list(text.recap("shop-dev", FAILED, PLAIN)),
-    "status-running": list(text.status(Survey(), PLAIN)),
-    "status-two-trees": list(text.status(Survey(RESTART, TWO_TREES), PLAIN)),
-    "status-stopped": list(text.status(Survey(FRESH, DOWN), PLAIN)),
-    "status-absent": list(text.status(Survey(FRESH, ABSENT, None), PLAIN)),
+    "status-running": list(survey.status(Survey(), PLAIN)),
+    "status-two-trees": list(survey.status(Survey(RESTART, TWO_TREES), PLAIN)),
+    "status-stopped": list(survey.status(Survey(FRESH, DOWN), PLAIN)),
+    "status-absent": list(survey.status(Survey(FRESH, ABSENT, None), PLAIN)),
 }
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "plan": documents.plan(Survey(FRESH)),
     "plan-nothing": documents.plan(Survey()),
-    "plan-diff": documents.plan(
-        Survey(FRESH, endpoint=None), [documents.difference(file, OLD_FILES.get) for file in diff.written(FRESH)]
-    ),
+    "plan-diff": documents.plan(Survey(FRESH, endpoint=None), read=OLD_FILES.get),
     "plan-every-effect": documents.plan(Survey(EVERY_EFFECT)),
     "result-done": documents.result(Survey(), DONE),
     "result-failed": documents.result(Survey(), FAILED),
@@ -273,7 +272,7 @@ def test_document_is_as_expected_and_follows_its_schema(case: str) -> None:
 def test_no_report_holds_the_password(case: str) -> None:
     shown = "\n".join(TEXTS[case]) if case in TEXTS else json.dumps(DOCUMENTS[case], ensure_ascii=False)
     assert PASSWORD not in shown
-    assert words.url(ENDPOINT, whole=True).split(":")[2].split("@")[0] not in shown
+    assert ENDPOINT.url().split(":")[2].split("@")[0] not in shown
 
 
 def test_every_schema_and_every_field_is_documented() -> None:
@@ -292,7 +291,7 @@ def test_every_schema_and_every_field_is_documented() -> None:
     ],
 )
 def test_url_is_whole_and_percent_encoded(endpoint: Endpoint, expected: str) -> None:
-    assert words.url(endpoint, whole=True) == expected
+    assert endpoint.url() == expected
 
 
 @pytest.mark.parametrize(

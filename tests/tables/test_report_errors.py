@@ -25,8 +25,7 @@ from provision.errors import (
     with_spec,
 )
 from provision.report.console import PLAIN, Console, Paint
-from provision.report.errors import alternatives, render, tell
-from provision.report.source import excerpt
+from provision.report.errors import alternatives, excerpt, render, report
 
 ROOT = Path(__file__).parent.parent.parent
 EXPECTED = Path(__file__).parent / "report" / "expected"
@@ -105,7 +104,7 @@ def test_a_bug_is_logged_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.
     password = "hunter2"  # noqa: F841  # the value of a variable must not get into the log
     with pytest.raises(KeyError) as caught:
         _ = {}["key"]
-    assert tell(caught.value, Console(io.StringIO(), err, {})) == 70
+    assert report(caught.value, Console(io.StringIO(), err, {})) == 70
     assert "unexpected error, probably a bug in provision" in err.getvalue()
     (log,) = tmp_path.rglob("error-*.log")
     assert str(log) in err.getvalue()
@@ -126,7 +125,7 @@ def test_a_bug_is_logged_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.
     ],
 )
 def test_exit_codes(error: BaseException, code: int) -> None:
-    assert tell(error, Console(io.StringIO(), io.StringIO(), {})) == code
+    assert report(error, Console(io.StringIO(), io.StringIO(), {})) == code
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,7 @@ def test_exit_codes(error: BaseException, code: int) -> None:
 def test_what_an_interrupted_command_does_when_it_runs_again(command: str, *, continues: bool) -> None:
     console = Console(io.StringIO(), io.StringIO(), {})
     console.command = command
-    tell(KeyboardInterrupt(), console)
+    report(KeyboardInterrupt(), console)
     assert isinstance(console.err, io.StringIO)
     end = "   # it continues from what was done so far" if continues else ""
     assert console.err.getvalue().endswith(f"next: {command}{end}\n")
@@ -212,7 +211,7 @@ def test_the_spec_is_put_into_the_evidence_too() -> None:
         error = ProvisionError("x", evidence=["SPEC is a word", back])
         console = Console(io.StringIO(), err := io.StringIO(), {})
         console.spec = spec
-        tell(error, console)
+        report(error, console)
         return err.getvalue()
 
     assert "SPEC is a word\n    back: provision upgrade --rollback a.yml, or not" in told("a.yml")

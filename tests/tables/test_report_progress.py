@@ -17,8 +17,7 @@ from provision.kinds.file import File
 from provision.model import Action, Address, Outcome, Plan, Step
 from provision.model.effects import EngineCall, Migrate, WaitReady, WriteFile
 from provision.report.console import Console
-from provision.report.live import FRAMES
-from provision.report.plain import PAUSE, Plain
+from provision.report.progress import FRAMES, PAUSE, Plain
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = Path(__file__).parent / "report" / "live_steps.py"

@@ -10,8 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from provision.report.console import CODES, Console, Paint
-from provision.report.wrap import wrap
+from provision.report.console import CODES, Console, Paint, wrap
 
 WIDTH = 40
 

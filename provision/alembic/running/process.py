@@ -23,8 +23,9 @@ from provision.alembic.running.secrets import secrets_of
 from provision.errors import StepFailedError
 from provision.model import MASK, Endpoint, Secret
 from provision.system import no_commands, processes
-from provision.system.libpq import VARIABLES, without
+from provision.system.libpq import VARIABLES
 from provision.system.postgres import tls
+from provision.system.variables import without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -87,8 +88,8 @@ def try_laws(tree: Tree, endpoint: Endpoint, tell: Callable[[Law], None]) -> tup
         pool = stack.enter_context(ThreadPoolExecutor(2))
         # Left in the other order: when we are interrupted, what still runs loses its database, and ends.
         one, other = [stack.enter_context(scratch.database(endpoint, tree.spec.name)) for _ in range(2)]
-        upward = pool.submit(_upward, tree, one)
-        back = pool.submit(reversal_law, tree, endpoint, other)
+        upward = pool.submit(copy_context().run, _upward, tree, one)
+        back = pool.submit(copy_context().run, reversal_law, tree, endpoint, other)
         reaches, models = upward.result()
         keep(reaches)
         keep(back.result())

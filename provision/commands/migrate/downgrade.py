@@ -28,7 +28,7 @@ def command(console: Console, words: tuple[str, ...], tree: str | None, *, yes: 
     the environment's name.
     """
     from provision.alembic.verbs.moving import downgrade
-    from provision.commands.confirm import confirm
+    from provision.commands.server import confirm
 
     given, rest = split(words)
     target = one(rest, default=None, what="target")

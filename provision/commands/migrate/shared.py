@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from provision.commands.options import F, about_spec, load_spec
-from provision.report.silent import Silent
+from provision.report.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,12 +143,12 @@ def show_revisions(console: Console, tree: Tree, entries: Sequence[Entry], line:
 def carry_out(console: Console, decided: Decided, verb: str) -> int:
     """Make a move that was decided, tell what became of it, and where the next apply goes."""
     from provision.alembic.verbs.moving import move, next_apply
-    from provision.report.progress import told
+    from provision.report.progress import followed
 
     if decided.plan.is_empty:
         done = move(decided, progress=Silent(console))
     else:
-        with told(console) as progress:
+        with followed(console) as progress:
             done = move(decided, progress=progress)
     if console.json:
         from provision.report.migration_documents import moved

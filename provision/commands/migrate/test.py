@@ -29,14 +29,13 @@ def command(console: Console, words: tuple[str, ...], tree: str | None) -> int:
     from provision.alembic.verbs.scratch import scratch_server
     from provision.errors import EXIT_DONE, EXIT_FAILED, with_spec
     from provision.report import laws as report
-    from provision.report.words import place
 
     given, rest = split(words)
     none(rest)
     chosen = open_tree(console, given, tree)
     endpoint = scratch_server(chosen)
     paint = console.paint(console.talk)
-    console.say(report.heading(chosen, place(endpoint), paint))
+    console.say(report.heading(chosen, endpoint.address, paint))
 
     def tell(law: Law) -> None:
         put = console.complain if console.quiet and law.outcome == "failed" else console.say

@@ -9,7 +9,7 @@ from provision.errors import StepFailedError
 from provision.model import Action, Address, Change, Outcome, Plan, Step
 from provision.model.effects import Migrate
 from provision.report.console import Console
-from provision.report.progress import told
+from provision.report.progress import followed
 
 STEPS = (
     Step(Address("settings", "shop"), Action.RELOAD, None, None, (), (Change("work_mem", "4MB", "8MB"),)),
@@ -20,7 +20,7 @@ STEPS = (
 def main(words: list[str]) -> None:
     console = Console()
     console.quiet, console.verbose, console.json = "quiet" in words, "verbose" in words, "json" in words
-    with told(console) as progress:
+    with followed(console) as progress:
         progress.note("the server runs as postgres")
         progress.planned(Plan(STEPS))
         for step in STEPS:

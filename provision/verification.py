@@ -1,4 +1,4 @@
-"""A survey as differences: what is declared against what is, field by field, without the steps that would mend it."""
+"""What is declared against what is there, field by field, without the steps that would mend it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import command
 from provision.kinds.migrations import Revisions
-from provision.model import NOT_KNOWN, UNKNOWN, Change, State, changes
-from provision.model.words import count
-from provision.report.words import seconds
+from provision.model import UNKNOWN, Change, State, changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +15,7 @@ if TYPE_CHECKING:
     from provision.alembic.tree.version_table import Edit
     from provision.errors import ProvisionError
     from provision.model import Address, Step
-    from provision.report.console import Paint
-    from provision.report.facts import Comparison
+    from provision.observe import Survey
 
 _MISSING = "is missing"
 _STILL = "does not run"
@@ -37,26 +34,33 @@ class Difference:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verification:
-    """What was compared: the differences, the things that could not be seen, and how many could."""
+    """A survey as differences; ``unseen`` are the things that could not be looked at."""
 
+    survey: Survey
     differences: tuple[Difference, ...]
     unseen: tuple[Address, ...]
-    compared: int
-    refusal: ProvisionError | None
-    notes: tuple[str, ...]
     next_step: str | None = None
-    unknown: tuple[str, ...] = ()
-    partial: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> int:
+        """How many things could be compared."""
+        return len(self.survey.desired) - len(self.unseen)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What differs and is for others to change, a sentence each."""
+        return (*self.survey.plan.overrides, *self.survey.plan.notes)
 
     @property
     def is_clean(self) -> bool:
         """Whether everything is as declared."""
-        return not (self.differences or self.unseen or self.refusal or self.notes or self.unknown)
+        survey = self.survey
+        return not (self.differences or self.unseen or survey.refusal or self.notes or survey.plan.unknown)
 
 
-def verification(found: Comparison) -> Verification:
+def verification(found: Survey) -> Verification:
     """Compare what was declared with what was found."""
     unseen = tuple(address for address in found.desired if found.observed.get(address) is UNKNOWN)
     differing = _of_states(found) if found.refusal else _of_steps(found)
@@ -67,13 +71,9 @@ def verification(found: Comparison) -> Verification:
         if isinstance(state, Revisions) and state.known and state.known.edits
     }
     return Verification(
+        survey=found,
         differences=(*mendable, *[_edited(address, each) for address, some in edits.items() for each in some]),
         unseen=unseen,
-        compared=len(found.desired) - len(unseen),
-        refusal=found.refusal,
-        notes=(*found.plan.overrides, *found.plan.notes),
-        unknown=found.plan.unknown,
-        partial=found.plan.partial,
         next_step=_next_step(found.refusal, is_mendable=bool(mendable or unseen), edits=[*edits.values()]),
     )
 
@@ -101,7 +101,7 @@ def _next_step(refusal: ProvisionError | None, *, is_mendable: bool, edits: list
     return f"{edits[0][0].difference}   # checkout for diff takes it back; log -p for diff HEAD, once it is committed"
 
 
-def _of_steps(found: Comparison) -> Iterator[Difference]:
+def _of_steps(found: Survey) -> Iterator[Difference]:
     for step in found.plan.steps:
         yield from _of_step(step)
 
@@ -136,7 +136,7 @@ def _field(address: Address, change: Change) -> Difference:
     )
 
 
-def _of_states(found: Comparison) -> Iterator[Difference]:
+def _of_states(found: Survey) -> Iterator[Difference]:
     """Compare without a plan, because none can be made."""
     for address, after in found.desired.items():
         before = found.observed.get(address)
@@ -147,29 +147,3 @@ def _of_states(found: Comparison) -> Iterator[Difference]:
             yield from (_field(address, each) for each in fields if each.field != "fingerprint")
             if not fields:
                 yield Difference(address, None, None, None, _DIFFERS)
-
-
-def lines(found: Comparison, seen: Verification, elapsed: float, paint: Paint) -> Iterator[str]:
-    """Yield the verdict, then each thing that differs with its fields, and what could not be seen."""
-    name = paint("bold", found.spec.name)
-    if seen.is_clean:
-        word = "nothing known to differ" if seen.partial else "as declared"
-        yield f"{name}: {paint('green', word)} ({count(seen.compared, 'thing')} compared)  {seconds(elapsed)}"
-        yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in seen.partial)
-        return
-    things = dict.fromkeys(each.address for each in seen.differences)
-    verdict = f"{len(things)} of {count(seen.compared, 'thing')} not as declared" if things else "not as declared"
-    if seen.unknown and not (things or seen.notes or seen.refusal):
-        verdict = "not all of it could be compared"
-    yield f"{name}: {paint('yellow', verdict)}  {seconds(elapsed)}"
-    for address in things:
-        yield f"  {paint('yellow', '≠')} {paint('bold', str(address))}"
-        yield from (f"      {each.text}" for each in seen.differences if each.address == address)
-    if seen.unseen:
-        why = f" (the server is {found.status.server})" if found.status.server != "running" else ""
-        yield f"  {paint('dim', '?')} cannot be seen{why}: {', '.join(map(str, seen.unseen))}"
-    yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in (*seen.unknown, *seen.partial))
-    yield from (f"  {paint('yellow', '!')} {note}" for note in seen.notes)
-    if seen.refusal:
-        yield f"  {paint('red', '✗')} apply refuses: {seen.refusal.sentence}"
-        yield from (f"      {line}" for line in seen.refusal.evidence)

@@ -1,0 +1,108 @@
+"""``provision init``, ``validate`` and ``render``: the files of a project, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import (
+    about_spec,
+    json_option,
+    load_environment,
+    no_commands_option,
+    pass_console,
+    spec_argument,
+    switches,
+)
+from provision.commands.specfile import find_spec, shell_word
+
+if TYPE_CHECKING:
+    from provision.report.console import Console
+
+
+@click.command("init", epilog="Example: provision init --image postgres:16")
+@click.option("--directory", type=click.Path(path_type=Path), default=Path(), help="Where; the current directory.")
+@click.option("--name", metavar="NAME", help="The name of the environment; that of the directory.")
+@click.option("--image", metavar="IMAGE", help="The image of the server, with its major version: postgres:17.")
+@click.option("--port", metavar="PORT", help="The port on this host, or auto; 5432 where it is free.")
+@json_option
+@switches
+@pass_console
+def init(console: Console, *, directory: Path, name: str | None, image: str | None, port: str | None) -> None:
+    """Write a spec, an Alembic environment and models where they are missing.
+
+    What is there is found and used: Alembic's configuration, the PostgreSQL of a compose file, models, a virtual
+    environment. Nothing is overwritten, and nothing of the project is run. Needs neither Docker nor a server.
+    """
+    from provision.environment import initialise
+    from provision.report import init as report
+
+    done = initialise(directory, name=name, image=image, port=port)
+    if console.json:
+        console.document(report.document(done, directory))
+        return
+    there = shell_word(directory) if directory != Path() else None
+    console.lines(report.lines(done, there, console.paint(console.out)))
+
+
+@click.command("validate", epilog="Example: provision validate specs/*.yml")
+@click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
+@about_spec
+@no_commands_option
+@json_option
+@switches
+@pass_console
+def validate(console: Console, specs: tuple[Path, ...]) -> int:
+    """Check specs without starting or writing anything.
+
+    Every problem of a file is shown at once, at its line and column, with what to write instead. Exits with 65 when
+    a spec is wrong.
+    """
+    from provision.environment import Environment
+    from provision.errors import EXIT_DONE, SpecError
+    from provision.report import documents
+    from provision.report.errors import report
+
+    code, found = EXIT_DONE, []
+    for path in [find_spec(path, Path()) for path in specs] or [find_spec(None, Path())]:
+        try:
+            environment = Environment(path, environ=console.environ, commands=not console.no_commands)
+            checked, spec = environment.validate(), environment.made
+        except SpecError as error:
+            code = error.exit_code
+            found.append(documents.validated(str(path), None, error.problems))
+            if not console.json:
+                report(error, console)
+        else:
+            found.append(documents.validated(str(path), spec.name, checked=checked))
+            unchecked = "" if checked else "; settings not checked: `provision apply` reads them from the image"
+            if not console.json:
+                console.say(f"{path}: valid ({spec.name}, {spec.server.image}){unchecked}")
+    if console.json:
+        console.document(documents.validation(found))
+    return code
+
+
+@click.command("render", epilog="Example: provision render --stdout specs/dev.yml")
+@spec_argument
+@click.option("--stdout", "to_stdout", is_flag=True, help="Print the files (never a secret) and write nothing.")
+@no_commands_option
+@switches
+@pass_console
+def render(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
+    """Write docker-compose.yml and postgresql.conf, and touch nothing else.
+
+    They go to .provision/NAME/ beside the spec, and only a file that differs is written. Their paths are printed.
+    """
+    from provision.report import plan as report
+
+    done = load_environment(console, spec).render(write=not to_stdout)
+    if to_stdout:
+        for line in report.contents(done.files):
+            console.put(line)
+        for line in done.unknown:
+            console.put(f"# ? {line}")
+        return
+    console.lines(report.rendered(done, console.paint(console.out)))

@@ -1,0 +1,107 @@
+"""Which spec file is meant: the one that was named, the usual one, or what a mistyped path may stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+DEFAULT_NAMES = ("provision.yml", "provision.yaml")
+_SUFFIXES = {".yml", ".yaml"}
+_MOST_SHOWN = 8
+_ALIKE = 0.6
+
+
+def find_spec(given: Path | None, directory: Path) -> Path:
+    """Return the spec file that is meant: the given one, else ``provision.yml`` in this directory.
+
+    Raises:
+        provision.errors.UsageError: there is no such file; the error lists the files that could be meant.
+    """
+    if given is not None:
+        if not given.is_file():
+            _refuse(given)
+        return given
+    found = [Path(name) for name in DEFAULT_NAMES if (directory / name).is_file()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        _fail(f"which spec? Both {' and '.join(DEFAULT_NAMES)} are here", [str(path) for path in found])
+    candidates = _specs_near(directory) or _specs_above(directory)
+    sentence = f"which spec? No file was named, and there is no {DEFAULT_NAMES[0]} here"
+    _fail(sentence, candidates, next_step=None if candidates else "provision init")
+    return Path()
+
+
+def shell_word(path: Path) -> str:
+    """Return a path as one would type it into a shell."""
+    text = str(path)
+    if text.replace("/", "").replace(".", "").replace("-", "").replace("_", "").isalnum():
+        return text
+    from shlex import quote
+
+    return quote(text)
+
+
+def _refuse(given: Path) -> None:
+    """Raise the error for a path that is no file, with the file that may be meant."""
+    parent = given.parent
+    if given.is_dir():
+        inside = [*_usual_in(given), *[str(given / name) for name in _specs_near(given)]]
+        _fail(f"{given} is a directory; name the spec file in it", list(dict.fromkeys(inside)))
+    if given.exists():
+        what = "a named pipe" if given.is_fifo() else "a socket" if given.is_socket() else "a device"
+        near = _usual_in(parent) or _specs_near(parent)
+        _fail(f"{given} is {what}, and a spec is a regular file", near, shown=[])
+    if parent.is_dir():
+        what = f"{given} does not exist"
+        near = _alike(given.stem, {path.stem: str(path) for path in parent.iterdir() if path.suffix in _SUFFIXES})
+    else:
+        what = f"{given} does not exist: there is no directory {parent}"
+        near = _alike(str(given.with_suffix("")), {each.rpartition(".")[0]: each for each in _specs_near(Path())})
+    if near:
+        _fail(f"{what}; did you mean {near[0]}?", near, shown=[])
+    _fail(what, _usual_in(Path()), shown=_specs_near(Path()))
+
+
+def _fail(sentence: str, meant: list[str], *, shown: list[str] | None = None, next_step: str | None = None) -> None:
+    """Raise the error; the next step is the same command with the first of the specs that may be ``meant``."""
+    from provision.errors import UsageError
+
+    ctx = click.get_current_context(silent=True)
+    spec = shell_word(Path(meant[0])) if meant else "path/to/spec.yml"
+    again = f"{ctx.command_path if ctx else 'provision apply'} {spec}"
+    evidence = (meant if shown is None else shown)[:_MOST_SHOWN]
+    raise UsageError(sentence, evidence=evidence, next_step=next_step or again)
+
+
+def _specs_near(directory: Path) -> list[str]:
+    found = [
+        path.relative_to(directory)
+        for place in (directory, directory / "specs")
+        if place.is_dir()
+        for path in sorted(place.iterdir())
+        if path.suffix in _SUFFIXES and not path.name.startswith((".", "docker-compose", "compose"))
+    ]
+    return [str(path) for path in found]
+
+
+def _specs_above(directory: Path) -> list[str]:
+    """Return the spec of the project that a directory is in; what is above a repository is none of its business."""
+    up, place = directory, directory.absolute()
+    while not (place / ".git").exists() and place != place.parent:
+        up, place = up / "..", place.parent
+        if found := _usual_in(up):
+            return found
+    return []
+
+
+def _usual_in(directory: Path) -> list[str]:
+    return [str(directory / name) for name in DEFAULT_NAMES if (directory / name).is_file()]
+
+
+def _alike(name: str, paths: dict[str, str]) -> list[str]:
+    """Return the path that was mistyped, if one is that close; that all end in .yml makes none of them alike."""
+    from difflib import get_close_matches
+
+    return [paths[each] for each in get_close_matches(name, paths, n=1, cutoff=_ALIKE)]

@@ -1,0 +1,378 @@
+"""The public Python API: one environment, as its spec declares it. ``docs/python.md`` shows it with examples.
+
+Every method looks at the world anew. Nothing of the caller's process is changed: neither its variables nor its signal
+handlers nor its directory, so environments can be used in several threads, and within a running event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from provision.model import Plan, Progress, Result, Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from provision.alembic.trees import Tree
+    from provision.alembic.verbs.moving import Moved
+    from provision.alembic.verbs.sql import Script
+    from provision.init.found import Beginning
+    from provision.model import Endpoint, Status
+    from provision.model.effects import WriteFile
+    from provision.observe import Log, Survey
+    from provision.spec.model import Spec
+    from provision.verification import Verification
+
+LOCK_TIMEOUT = 60.0
+"""How long to wait for another run that changes the same environment, in seconds."""
+
+
+class Rendered(NamedTuple):
+    """The files that a spec stands for, the paths of those that were written, and what is not known of them."""
+
+    files: tuple[WriteFile, ...]
+    written: frozenset[Path]
+    unknown: tuple[str, ...]
+
+
+class Environment:
+    """The server, its settings and its migrations that one spec declares.
+
+    Errors are those of :mod:`provision.errors`.
+    """
+
+    def __init__(
+        self, spec: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None, commands: bool = True
+    ) -> None:
+        """Name the spec file, which is read when it is first needed.
+
+        ``environ`` are the variables that the spec may use and that programs receive, in place of those of this
+        process. Without ``commands``, nothing that the spec names is run and no login is tried (``--no-commands``).
+        """
+        self.path = Path(os.path.abspath(spec))  # noqa: PTH100  # Path.resolve() would follow links
+        self._environ = environ
+        self._commands = commands
+        self._text: bytes | None = None
+
+    @classmethod
+    def of(
+        cls,
+        spec: Mapping[str, Any],
+        *,
+        directory: str | os.PathLike[str],
+        environ: Mapping[str, str] | None = None,
+    ) -> Environment:
+        """Take the spec from a mapping with the keys of a spec file; its relative paths start at ``directory``."""
+        import yaml
+
+        made = cls(Path(directory) / "provision.yml", environ=environ)
+        made._text = yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True).encode()
+        return made
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec as values, read once.
+
+        Raises:
+            SpecError: it is wrong; all of its problems are in the error.
+        """
+        return self._read()
+
+    @cached_property
+    def made(self) -> Spec:
+        """The spec as far as a server that was made before needs it: variables of the password may be unset.
+
+        Raises:
+            SpecError: it is wrong.
+        """
+        return self._read(may_lack=True)
+
+    def validate(self) -> bool:
+        """Check the spec, what it refers to, and the ids of its revisions; nothing is run or written.
+
+        False: its settings cannot be checked before the image is there, because its PostgreSQL is newer than provision.
+
+        Raises:
+            SpecError: something is wrong.
+        """
+        from provision.alembic.trees import check
+        from provision.spec.parameters import is_known
+
+        with self.context():
+            spec = self._read(needs_password_file=True)
+            check(spec)
+            if is_known(spec.server.major):
+                return True
+            from provision.observe import checked
+
+            return checked(spec)
+
+    def survey(
+        self,
+        *,
+        runtime: str | None = None,
+        no_restart: bool = False,
+        reset_overrides: bool = False,
+        allow_downgrade: bool = False,
+    ) -> Survey:
+        """Look at everything and plan: what is declared, what is there, and the plan that leads there.
+
+        ``runtime`` takes the place of what the spec says; the other arguments are the options of ``provision plan``.
+
+        Raises:
+            UnavailableError: no engine answers.
+            RefusedError: the plan would cost data, or disturb what is not ours.
+        """
+        from provision.observe import survey
+
+        with self.context():
+            spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
+            return survey(spec, runtime=runtime, wishes=Wishes(no_restart, reset_overrides))
+
+    def plan(self, **options: Any) -> Plan:
+        """Say what :meth:`apply` would do, and why; ``options`` and errors are those of :meth:`survey`."""
+        return self.survey(**options).plan
+
+    def apply(
+        self,
+        survey: Survey | None = None,
+        *,
+        progress: Progress | None = None,
+        lock_timeout: float = LOCK_TIMEOUT,
+        **options: Any,
+    ) -> Result:
+        """Make the server what the spec says. A result without outcomes: there was nothing to do.
+
+        A ``survey`` that was made before saves the first look; else ``options`` are those of :meth:`survey`.
+
+        Raises:
+            ProvisionError: a step failed, was refused, or the world does not converge.
+            LockedError: another run holds the environment for longer than ``lock_timeout`` seconds.
+        """
+        began = time.monotonic()
+        first = survey or self.survey(**options)
+        with self.context():
+            if first.plan.is_empty:
+                return _nothing_done(first, began)
+            from provision.apply import converge
+
+            return converge(first, progress=progress or Progress(), lock_timeout=lock_timeout)
+
+    def overview(self) -> Survey:
+        """Look at everything as far as it can be seen; why there is no plan is the survey's ``refusal``.
+
+        Raises:
+            UnavailableError: no engine answers.
+        """
+        from provision.observe import overview
+
+        with self.context():
+            return overview(self.made)
+
+    def status(self) -> Status:
+        """Say what runs, where, and at which revisions; errors as in :meth:`overview`."""
+        return self.overview().status
+
+    def verify(self) -> Verification:
+        """Compare everything that is declared with what is there, field by field.
+
+        Raises:
+            UnavailableError: no engine answers.
+        """
+        from provision.observe import survey
+        from provision.verification import verification
+
+        with self.context():
+            return verification(survey(self.spec, refusing=False))
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the server listens and how to log in; looked up at each use.
+
+        Raises:
+            UnavailableError: no server runs.
+            ProvisionError: its generated password was lost.
+        """
+        from provision.observe import endpoint
+
+        with self.context():
+            return endpoint(self.spec)
+
+    def url(self, *, driver: str | None = None) -> str:
+        """Return the connection URL with its password; ``driver`` is SQLAlchemy's, as in ``postgresql+asyncpg``."""
+        return self.endpoint.url(driver=driver)
+
+    def start(self, *, progress: Progress | None = None) -> Result:
+        """Start the server that was stopped.
+
+        Raises:
+            UnavailableError: there is none.
+        """
+        return self._move("start", progress, must_run=True)
+
+    def stop(self, *, progress: Progress | None = None) -> Result:
+        """Stop the server, and keep everything."""
+        return self._move("stop", progress)
+
+    def restart(self, *, progress: Progress | None = None) -> Result:
+        """Stop the server and start it again.
+
+        Raises:
+            UnavailableError: there is none.
+        """
+        return self._move("restart", progress, must_run=True)
+
+    def destruction(self, *, data: bool = False) -> Plan:
+        """Say what :meth:`destroy` would do."""
+        from provision.apply import destruction
+
+        with self.context():
+            return destruction(self.made, data=data)
+
+    def destroy(self, *, data: bool = False, progress: Progress | None = None) -> Result:
+        """Remove the server; its data only with ``data``. It asks no one."""
+        from provision.apply import destroy
+
+        with self.context():
+            return destroy(self.made, data=data, progress=progress or Progress())
+
+    def tree(self, name: str | None = None) -> Tree:
+        """Read the Alembic tree of this name; without a name, the only one.
+
+        Raises:
+            UsageError: there is no such tree, or it is not clear which one is meant.
+        """
+        from provision.alembic.trees import choose
+
+        with self.context():
+            return choose(self.spec, name)
+
+    def migrate(
+        self,
+        target: str | None = None,
+        *,
+        tree: str | None = None,
+        downgrade: bool = False,
+        progress: Progress | None = None,
+    ) -> Moved:
+        """Run the revisions up to ``target``; without one, up to the target of the spec.
+
+        With ``downgrade``, undo those beyond it: what they added goes away, with its data.
+
+        Raises:
+            MigrationsError: the target is not one of the tree's.
+            ProvisionError: a revision failed, or no server runs.
+        """
+        from provision.alembic.verbs import moving
+
+        with self.context():
+            chosen = self.tree(tree)
+            wanted = target or chosen.declared.target
+            decided = moving.downgrade(chosen, wanted) if downgrade else moving.upgrade(chosen, wanted)
+            return moving.move(decided, progress=progress or Progress())
+
+    def sql(self, survey: Survey) -> list[Script]:
+        """Return the SQL of the migrations that a survey plans, a script for each tree; nothing is run."""
+        from provision.alembic.verbs.sql import of_plan
+
+        with self.context():
+            return list(of_plan(survey))
+
+    def render(self, *, write: bool = True) -> Rendered:
+        """Render the files that the spec stands for, and write those that differ; nothing else is touched."""
+        from provision import apply, observe
+        from provision.system import no_commands
+
+        with self.context():
+            files = observe.rendered(self.spec)
+            written = apply.write(self.spec.home, files) if write else ()
+            return Rendered(files, frozenset(written), no_commands.unknown())
+
+    def logs(self, *, follow: bool = False, tail: int | None = None) -> Log:
+        """Return what the server has logged, oldest line first; with ``follow``, lines as they come.
+
+        Raises:
+            UnavailableError: there is no server yet.
+        """
+        from provision.observe import logs
+
+        with self.context():
+            return logs(self.made, follow=follow, tail=tail)
+
+    def psql(self, arguments: Sequence[str] = ()) -> int:
+        """Run psql on the declared database, on the terminal of this process, and return its exit code."""
+        from provision.apply import psql
+
+        with self.context():
+            return psql(self.spec, arguments)
+
+    @contextmanager
+    def context(self) -> Iterator[None]:
+        """Use the variables of this environment within the block, and run commands only where that is allowed."""
+        from provision.system import no_commands, variables
+
+        with variables.using(self._environ), nullcontext() if self._commands else no_commands.active():
+            yield
+
+    def _move(self, verb: str, progress: Progress | None, *, must_run: bool = False) -> Result:
+        from provision import apply, observe
+
+        with self.context():
+            done: Result = getattr(apply, verb)(self.made, progress=progress or Progress())
+            if must_run and not done.outcomes:
+                observe.require_running(observe.world(self.made))
+            return done
+
+    def _read(self, **options: bool) -> Spec:
+        from provision.spec import load
+
+        environ = os.environ if self._environ is None else self._environ
+        if self._text is not None:
+            return load.read(self.path, self._text, environ, **options)
+        return load.load(self.path, environ, **options)
+
+
+def initialise(
+    directory: str | os.PathLike[str], *, name: str | None = None, image: str | None = None, port: str | None = None
+) -> Beginning:
+    """Write a spec, an Alembic environment and models where a directory lacks them, and overwrite nothing."""
+    from provision.init import initialise as init
+    from provision.init.found import Options
+
+    return init.initialise(Path(directory), Options(name, image, port))
+
+
+def _nothing_done(seen: Survey, began: float) -> Result:
+    from provision.plan import insist
+
+    if seen.world.needs_upkeep:
+        from provision.apply import freshen
+
+        freshen(seen.world)
+    insist(seen.plan)
+    remarks = (*seen.plan.partial, *seen.plan.remarks)
+    return Result((), time.monotonic() - began, seen.plan.notes, remarks, seen.endpoint)
+
+
+def _allowing_downgrades(spec: Spec) -> Spec:
+    from dataclasses import replace
+
+    return replace(spec, migrations=tuple([replace(tree, allow_downgrade=True) for tree in spec.migrations]))
+
+
+def own_process() -> dict[str, str]:
+    """Return the variables of this process, and take those of libpq out of it.
+
+    It is for a program that is the only user of its process: libpq follows some of them whatever it is given.
+    """
+    from provision.system.libpq import VARIABLES
+
+    found = dict(os.environ)
+    for name in VARIABLES & found.keys():
+        del os.environ[name]
+    return found

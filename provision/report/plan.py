@@ -1,0 +1,314 @@
+"""A plan, and what became of its steps, as lines of text.
+
+The first words carry the message: what would happen, to what, and why. Everything that destroys data is said in
+capitals, so that it is seen without colours too.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from provision.kinds import file
+from provision.model import INTERRUPTED, NOT_KNOWN, Action, Plan, Secret
+from provision.model.effects import Migrate, WriteFile
+from provision.model.words import count, shown
+from provision.report.words import clean, is_foretold, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from provision.environment import Rendered
+    from provision.model import Change, Outcome, Result, Step
+    from provision.report.console import Paint
+
+SIGNS: Final = {Action.CREATE: "+", Action.REMOVE: "-", Action.RECREATE: "±"}
+STYLES: Final = {Action.CREATE: "green", Action.REMOVE: "red", Action.RECREATE: "yellow"}
+PAST: Final = {
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.RELOAD: "reloaded",
+    Action.START: "started",
+    Action.MIGRATE: "migrated",
+    Action.STOP: "stopped",
+    Action.RESTART: "restarted",
+    Action.RECREATE: "recreated",
+    Action.REMOVE: "removed",
+}
+ALARM: Final = "DESTROYS DATA"
+WORD_WIDTH: Final = max(len(action) for action in Action)
+MOST_REASONS: Final = 10
+LAST_REASONS: Final = 2
+_TRUSTED: Final = "it is planned without --no-commands"
+_DIFF_STYLES: Final = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def lines(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
+    """Yield the steps of a plan: sign, action and address, then why, what people will notice, and the alarm.
+
+    Files that are written one after the other share a line, and the last line is the sum of the steps.
+    """
+    certain = [step for step in value.steps if not is_foretold(step)]
+    foretold = [step for step in value.steps if is_foretold(step)]
+    for each in grouped(certain, every=verbose):
+        yield from _steps(each, paint, verbose=verbose)
+    if foretold:
+        condition = _TRUSTED if value.unknown else _condition(certain)
+        yield f"  known{' for certain' if certain else ''} once {condition}:"
+        for step in foretold:
+            yield from _steps((step,), paint, verbose=verbose)
+    yield from left(value, paint)
+    if value.steps:
+        yield f"  {paint('bold', total(value))}"
+
+
+def _steps(steps: Sequence[Step], paint: Paint, *, verbose: bool) -> Iterator[str]:
+    step = steps[0]
+    sign = "?" if is_foretold(step) else SIGNS.get(step.action, "~")
+    style = "dim" if is_foretold(step) else STYLES.get(step.action, "yellow")
+    alarm = f"  {paint('alarm', ALARM)}" if step.destroys else ""
+    yield f"  {paint(style, f'{sign} {step.action:<{WORD_WIDTH}}')}  {paint('bold', subject(steps))}{alarm}"
+    margin = " " * (WORD_WIDTH + 6)
+    for reason in reasons(reasons_of(steps), every=verbose):
+        yield f"{margin}{reason}"
+    if step.consequence:
+        yield margin + paint("alarm" if step.destroys else "yellow", step.consequence)
+    if verbose:
+        for line in [line for each in step.effects for line in each.lines]:
+            yield margin + paint("dim", f"· {line}")
+
+
+def _condition(certain: Sequence[Step]) -> str:
+    """Say what has to be so before the rest is known: a server that runs already may only refuse the login."""
+    kinds = {step.address.kind for step in certain}
+    return "the login works" if "login" in kinds and not kinds & {"container", "process"} else "the server runs"
+
+
+def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
+    """Yield what differs from the spec and stays, for others or another run to change; then what is worth knowing."""
+    for override in value.overrides if isinstance(value, Plan) else ():
+        yield f"  {paint('red', '!')} {override}"
+    for unknown in value.unknown if isinstance(value, Plan) else ():
+        yield f"  {paint('dim', NOT_KNOWN)} {unknown}"
+    for partial in value.partial if isinstance(value, Plan) else ():
+        yield f"  {paint('dim', NOT_KNOWN)} {partial}"
+    for note in value.notes:
+        yield f"  {paint('yellow', '!')} {note}"
+    for remark in value.remarks:
+        yield f"  {paint('dim', '·')} {remark}"
+
+
+def total(value: Plan) -> str:
+    """Return what a plan comes to: ``8 to create, 1 to start, 6 revisions``.
+
+    What only a running server can tell may turn out to be nothing, and is not counted.
+    """
+    certain = [step for step in value.steps if not is_foretold(step)]
+    counted = [*_tally(certain, {each: f"to {each}" for each in Action}), *moved(certain, "", " to undo")]
+    condition = _TRUSTED if value.unknown else _condition(certain)
+    later = [f"more may follow once {condition}"] if len(certain) < len(value.steps) else []
+    return "; ".join(([", ".join(counted)] if counted else []) + later)
+
+
+def _tally(steps: Sequence[Step], words: Mapping[Action, str]) -> Iterator[str]:
+    """Count the steps of each action, in the order of the plan; migrations whose revisions are known count those."""
+    found: dict[Action, int] = {}
+    for step in steps:
+        if not _migrations(step):
+            found[step.action] = found.get(step.action, 0) + 1
+    yield from (f"{number} {words[action]}" for action, number in found.items())
+
+
+def moved(steps: Sequence[Step], run: str, undone: str) -> Iterator[str]:
+    """Count the revisions that steps run, and those that they undo."""
+    for direction, word in (("downgrade", undone), ("upgrade", run)):
+        moved = sum(len(each.revisions) for step in steps for each in _migrations(step) if each.direction == direction)
+        if moved:
+            yield count(moved, "revision") + word
+
+
+def _migrations(step: Step) -> list[Migrate]:
+    """Return the migrations of a step of which it is known what they run."""
+    return [each for each in step.effects if isinstance(each, Migrate) and each.revisions]
+
+
+def is_file(step: Step) -> bool:
+    """Tell whether a step writes a file in the environment's directory."""
+    return step.address.kind == file.KIND and isinstance(step.after, file.File)
+
+
+def grouped(steps: Iterable[Step], *, every: bool) -> Iterator[tuple[Step, ...]]:
+    """Yield the steps that share a line; with ``every``, each step has its own."""
+
+    def key(numbered: tuple[int, Step]) -> object:
+        number, step = numbered
+        return step.action if is_file(step) and not every else number
+
+    for _, found in groupby(enumerate(steps), key):
+        yield tuple([step for _, step in found])
+
+
+def subject(steps: Sequence[Step]) -> str:
+    """Return what a line is about: an address, or ``4 files in .provision/shop``."""
+    after = steps[0].after
+    if len(steps) == 1 or not isinstance(after, file.File):
+        return str(steps[0].address)
+    home = after.path.parents[steps[0].address.name.count("/")]
+    return f"{count(len(steps), 'file')} in {shown(home)}"
+
+
+def reasons_of(steps: Sequence[Step]) -> tuple[Change | str, ...]:
+    """Return the reasons for a line; those of several files begin with their names."""
+    if len(steps) == 1:
+        return steps[0].why
+    return tuple([f"{step.address.name}: {why}" for step in steps for why in step.why])
+
+
+def reasons(why: Sequence[Change | str], *, every: bool) -> Iterator[str]:
+    """Yield the reasons of a step; the middle of a long list is left out unless ``every`` one is wanted."""
+    if every or len(why) <= MOST_REASONS:
+        yield from (str(reason) for reason in why)
+        return
+    first = MOST_REASONS - LAST_REASONS - 1
+    yield from (str(reason) for reason in why[:first])
+    yield f"… {len(why) - first - LAST_REASONS} more (-v shows them)"
+    yield from (str(reason) for reason in why[-LAST_REASONS:])
+
+
+def fates(outcome: Outcome, *, every: bool) -> Iterator[str]:
+    """Yield what became of each revision of a migration that failed; the middle of a long stretch is left out."""
+    step = outcome.step
+    names = [name for effect in step.effects if isinstance(effect, Migrate) for name, _ in effect.revisions]
+    told = [
+        (outcome.revisions[name], str(why))
+        for name, why in zip(names, step.why, strict=False)
+        if name in outcome.revisions
+    ]
+    width = max((len(fate) for fate, _ in told), default=0)
+    for fate, found in groupby(told, lambda each: each[0]):
+        lines = [f"{fate:<{width}}  {why}" for _, why in found]
+        more = len(lines) - 2 * LAST_REASONS
+        if not every and more > 1:
+            lines[LAST_REASONS:-LAST_REASONS] = [f"{fate:<{width}}  … {more} more (-v shows them)"]
+        yield from lines
+
+
+def below(outcomes: Sequence[Outcome], *, verbose: bool) -> Iterator[str]:
+    """Yield what stands below the line of steps that ended: why they were done, or how far a migration got."""
+    if outcomes[0].revisions:
+        yield from fates(outcomes[0], every=verbose)
+    elif tells_reasons(outcomes[0].step, verbose=verbose):
+        yield from reasons(reasons_of([each.step for each in outcomes]), every=verbose)
+
+
+def tells_reasons(step: Step, *, verbose: bool) -> bool:
+    """Tell whether a step that ended needs its reasons: a new thing has none, and verbose migrations told them."""
+    return step.action is not Action.CREATE and not (verbose and step.action is Action.MIGRATE)
+
+
+def finished(outcomes: Sequence[Outcome], paint: Paint) -> str:
+    """Return the line of steps that ended."""
+    outcome, about = outcomes[0], subject([each.step for each in outcomes])
+    step = outcome.step
+    took = paint("dim", seconds(sum(each.seconds for each in outcomes)))
+    if outcome.error is not None:
+        how = outcome.error if outcome.error == INTERRUPTED else "failed"
+        return f"  {paint('red', '✗')} {step.action:<{WORD_WIDTH}}  {about}  {paint('red', how)}  {took}"
+    return f"  {paint('green', '✓')} {step.action:<{WORD_WIDTH}}  {about}  {took}"
+
+
+def recap(name: str, result: Result, paint: Paint) -> Iterator[str]:
+    """Yield what an apply did, in all: what changed, how long it took, and where the server is now."""
+    failed = [outcome for outcome in result.outcomes if outcome.error is not None]
+    if failed:
+        what = f"{failed[0].step.action} {failed[0].step.address} failed: {failed[0].error}"
+        yield f"{paint('bold', name)}: {paint('red', what)}  {seconds(result.seconds)}"
+        return
+    yield f"{paint('bold', name)}: {paint('green', _deeds(result.outcomes))}  {seconds(result.seconds)}"
+    if result.endpoint is not None:
+        yield f"  {result.endpoint.url(masked=True)}"
+    yield from left(result, paint)
+
+
+def unfinished(steps: Sequence[Step], outcomes: Sequence[Outcome], undone: Sequence[str] = ()) -> Iterator[str]:
+    """Yield what a run that was broken off had done, and what it had not: the failed step and those after it.
+
+    ``undone`` are the addresses of what was taken back.
+    """
+    ended = [outcome for outcome in outcomes if outcome.error is None]
+    tried = [outcome.step for outcome in ended]
+    left = [f"{step.action} {step.address}" for step in steps if step not in tried]
+    back = [f"{step.action} {step.address}" for step in tried if str(step.address) in undone]
+    if done := [outcome for outcome in ended if str(outcome.step.address) not in undone]:
+        yield f"done: {_deeds(done)}"
+    if back:
+        yield f"undone: {', '.join(back)}"
+    if left:
+        yield f"not done: {', '.join(left)}"
+
+
+def _deeds(outcomes: Sequence[Outcome]) -> str:
+    if not outcomes:
+        return "nothing to do"
+    steps = [outcome.step for outcome in outcomes]
+    return ", ".join((*_tally(steps, PAST), *moved(steps, " applied", " undone")))
+
+
+def content_of(path: Path) -> str | None:
+    """Return the content of a rendered file as it is now; None when there is none to read, or a link in its place."""
+    try:
+        return None if path.is_symlink() else path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def written(plan: Plan) -> tuple[WriteFile, ...]:
+    """Return the files that a plan writes, each once, as they will be in the end."""
+    files = {effect.path: effect for step in plan.steps for effect in step.effects if isinstance(effect, WriteFile)}
+    return tuple(files.values())
+
+
+def file_lines(file: WriteFile, read: Callable[[Path], str | None] = content_of) -> list[str]:
+    """Return the unified difference between a file as it is and as it will be; empty when they are the same."""
+    name = shown(file.path)
+    if isinstance(file.content, Secret):
+        return [f"--- {name}", f"+++ {name}", "@@ a secret file: not shown @@"]
+    from difflib import unified_diff
+
+    old = read(file.path)
+    lines = unified_diff(
+        (old or "").splitlines(),
+        file.content.splitlines(),
+        "/dev/null" if old is None else name,
+        name,
+        lineterm="",
+    )
+    return [clean(line) for line in lines]
+
+
+def diff(value: Plan, paint: Paint, read: Callable[[Path], str | None] = content_of) -> Iterator[str]:
+    """Yield how the rendered files change, coloured as people know it."""
+    for each in written(value):
+        for line in file_lines(each, read):
+            style = "bold" if line.startswith(("---", "+++")) else _DIFF_STYLES.get(line[:1], "")
+            yield paint(style, line) if style else line
+
+
+def contents(files: Sequence[WriteFile]) -> Iterator[str]:
+    """Yield the rendered files one after the other; a secret one is only named."""
+    for number, each in enumerate(files):
+        if number:
+            yield ""
+        if isinstance(each.content, Secret):
+            yield f"# {shown(each.path)} (a secret, mode {each.mode:04o}: not printed)"
+        else:
+            yield f"# {shown(each.path)}"
+            yield each.content.removesuffix("\n")
+
+
+def rendered(done: Rendered, paint: Paint) -> Iterator[str]:
+    """Yield which files were written."""
+    for each in done.files:
+        yield f"{shown(each.path)}: {paint('green', 'written') if each.path in done.written else 'unchanged'}"
+    yield from (f"? {each}" for each in done.unknown)

@@ -1,0 +1,178 @@
+"""What was seen of an environment, as lines of text: its server, what differs, and what was done about it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from provision.kinds import migrations
+from provision.kinds.migrations import Revisions
+from provision.model import NOT_KNOWN, Action
+from provision.model.words import count
+from provision.report.plan import grouped, left, moved, recap, subject
+from provision.report.words import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from provision.model import Endpoint, Observed, Result, Status
+    from provision.observe import Survey
+    from provision.report.console import Console, Paint
+    from provision.verification import Verification
+
+SERVER_STYLES: Final = {"running": "green", "unreachable": "red"}
+
+
+def heading(survey: Survey, paint: Paint) -> str:
+    """Return the line above a plan: the environment, its runtime, and why it lives there."""
+    reason = f" {paint('dim', f'({survey.reason})')}" if survey.reason else ""
+    return f"{paint('bold', survey.spec.name)} on {survey.runtime}{reason}"
+
+
+def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:
+    """Return the one line that says that there is nothing to do, with what proves it."""
+    facts = ", ".join(_proof(survey.status, survey.endpoint))
+    what = f" ({facts})" if facts else ""
+    word = "nothing known to do" if survey.plan.partial else "nothing to do"
+    return f"{paint('bold', survey.spec.name)}: {paint('green', word)}{what}  {seconds(elapsed)}"
+
+
+def applied(survey: Survey, done: Result, console: Console) -> Iterator[str]:
+    """Yield what an apply did in all, what is left, and after a first one the commands worth knowing."""
+    paint = console.paint(console.out)
+    if not done.outcomes:
+        yield nothing_to_do(survey, done.seconds, paint)
+        yield from left(survey.plan, paint)
+        return
+    yield from recap(survey.spec.name, done, paint)
+    if any(outcome.step.action is Action.CREATE for outcome in done.outcomes):
+        commands = {
+            console.line("psql"): "open a session",
+            console.line("url"): "the URL with its password, for a program",
+            console.line("apply"): "again: there is nothing left to do",
+        }
+        yield from suggestions(commands, paint)
+
+
+def _proof(status: Status, endpoint: Endpoint | None) -> Iterator[str]:
+    if status.version and endpoint:
+        yield f"{status.version} on {endpoint.address}"
+    elif endpoint:
+        yield endpoint.address
+    several = len(status.revisions) > 1
+    for tree, rows in status.revisions.items():
+        yield f"{f'{tree} at ' if several else ''}{_at(rows)}"
+
+
+def _at(rows: Sequence[str]) -> str:
+    if not rows:
+        return "no revision"
+    return f"revision{'s' if len(rows) > 1 else ''} {' + '.join(rows)}"
+
+
+def _behind(survey: Survey, name: str) -> Iterator[str]:
+    """Say how far a tree is from its target, where the plan knows: ``3 revisions behind head``."""
+    target = next((each.target for each in survey.spec.migrations if each.name == name), "the target")
+    for step in survey.plan.steps:
+        if (step.address.kind, step.address.name) == (migrations.KIND, name):
+            yield from moved((step,), f" behind {target}", f" ahead of {target}")
+
+
+def variables(found: Sequence[tuple[str, Path]], paint: Paint) -> Iterator[str]:
+    """Yield which variables came from which file; values are never shown."""
+    for path in dict.fromkeys(path for _, path in found):
+        names = ", ".join(name for name, other in found if other == path)
+        yield f"  {paint('dim', '·')} from {os.path.relpath(path)}: {names}"
+
+
+def suggestions(commands: Mapping[str, str], paint: Paint) -> Iterator[str]:
+    """Yield commands worth trying next, each with what it is for."""
+    width = max(map(len, commands), default=0)
+    for command, purpose in commands.items():
+        yield f"  {paint('cyan', f'{command:<{width}}')}  {paint('dim', purpose)}"
+
+
+def status(survey: Survey, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
+    """Yield what runs, where, at which revision, and how it differs from the spec."""
+    state = survey.status
+    word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
+    pending = len(survey.plan.steps)
+    drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
+    if (survey.plan.unknown or survey.plan.partial) and not pending:
+        drift = "nothing known to differ"
+    drift = "not known how it differs" if survey.refusal else drift
+    if stays := len(survey.plan.notes) + len(survey.plan.overrides):
+        others = f"{count(stays, 'difference')} for others to change"
+        drift = f"{drift}, {others}" if pending else others
+    yield f"{paint('bold', survey.spec.name)}: {word}, {drift}"
+    if state.detail:
+        yield f"  {state.detail}"
+    facts = {
+        "runtime": f"{survey.runtime}, {survey.reason}" if survey.reason else survey.runtime,
+        "version": f"PostgreSQL {state.version}" if state.version else "",
+        "image": state.image,
+        "container": state.container,
+        "process": state.process,
+        "started": _moment(state.started),
+        "clients": f"{state.clients} connected" if state.clients else "",
+        "data": state.data,
+        "url": survey.endpoint.url(masked=True) if survey.endpoint else "",
+        **{
+            f"migrations {tree}" if len(state.revisions) > 1 else "migrations": ", ".join(
+                (_at(rows), *_behind(survey, tree))
+            )
+            for tree, rows in state.revisions.items()
+        },
+        **(_ledgers(survey.observed) if verbose else {}),
+    }
+    width = max(len(key) for key, fact in facts.items() if fact)
+    for key, fact in facts.items():
+        if fact:
+            yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
+    for each in grouped(survey.plan.steps, every=verbose):
+        yield f"  {paint('yellow', 'pending'.ljust(width))}  {each[0].action} {subject(each)}"
+    yield from left(survey.plan, paint)
+
+
+def _moment(iso: str | None) -> str | None:
+    """Return a moment to the second: the engine tells nanoseconds."""
+    return iso and f"{iso[:19].replace('T', ' ')} UTC" if iso and iso.endswith("Z") else iso
+
+
+def _ledgers(observed: Observed) -> dict[str, str]:
+    """Return of how many applied revisions the ledger knows what was in their files."""
+    found = {address.name: state.known for address, state in observed.items() if isinstance(state, Revisions)}
+    return {
+        f"ledger {tree}" if len(found) > 1 else "ledger": f"knows {known.recorded} of {known.applied} applied revisions"
+        for tree, known in found.items()
+        if known is not None
+    }
+
+
+def verification(seen: Verification, elapsed: float, paint: Paint) -> Iterator[str]:
+    """Yield the verdict, then each thing that differs with its fields, and what could not be seen."""
+    name = paint("bold", seen.survey.spec.name)
+    if seen.is_clean:
+        word = "nothing known to differ" if seen.survey.plan.partial else "as declared"
+        yield f"{name}: {paint('green', word)} ({count(seen.compared, 'thing')} compared)  {seconds(elapsed)}"
+        yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in seen.survey.plan.partial)
+        return
+    things = dict.fromkeys(each.address for each in seen.differences)
+    verdict = f"{len(things)} of {count(seen.compared, 'thing')} not as declared" if things else "not as declared"
+    if seen.survey.plan.unknown and not (things or seen.notes or seen.survey.refusal):
+        verdict = "not all of it could be compared"
+    yield f"{name}: {paint('yellow', verdict)}  {seconds(elapsed)}"
+    for address in things:
+        yield f"  {paint('yellow', '≠')} {paint('bold', str(address))}"
+        yield from (f"      {each.text}" for each in seen.differences if each.address == address)
+    if seen.unseen:
+        why = f" (the server is {seen.survey.status.server})" if seen.survey.status.server != "running" else ""
+        yield f"  {paint('dim', '?')} cannot be seen{why}: {', '.join(map(str, seen.unseen))}"
+    yield from (
+        f"  {paint('dim', NOT_KNOWN)} {each}" for each in (*seen.survey.plan.unknown, *seen.survey.plan.partial)
+    )
+    yield from (f"  {paint('yellow', '!')} {note}" for note in seen.notes)
+    if seen.survey.refusal:
+        yield f"  {paint('red', '✗')} apply refuses: {seen.survey.refusal.sentence}"
+        yield from (f"      {line}" for line in seen.survey.refusal.evidence)
