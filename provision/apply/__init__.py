@@ -21,8 +21,7 @@ from provision.errors import NotConvergedError, ProvisionError, UnavailableError
 from provision.kinds import configuration, database, file, login, settings
 from provision.model import INTERRUPTED, Outcome, Plan, Result
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
-from provision.runtimes import SUPERUSER
-from provision.runtimes.docker import ENGINE
+from provision.runtimes.names import ENGINE, SUPERUSER
 from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
 from provision.system import lock, owned

@@ -267,7 +267,7 @@ class Performer:
                 log_command=site.log_command,
             )
         except StepFailedError:
-            for each in site.calm():
+            for each in site.stop_restarts():
                 self.perform(each)
             raise
 
@@ -318,7 +318,7 @@ def explain_loss(failure: ProvisionError, world: World) -> None:
     if not failure.server_is_gone or not world.site.is_ours:
         return
     with suppress(ProvisionError):  # an engine that is gone, too, is told by the next look
-        found = world.site.fate()
+        found = world.site.explain_end()
         failure.evidence = (*failure.evidence, *found.evidence)
         failure.next_step = found.next_step or failure.next_step
 

@@ -13,17 +13,16 @@ from provision.commands.options import json_option, load_spec, pass_console, spe
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from provision.model import Plan, Progress, Result
+    from provision.model import Plan
     from provision.report.console import Console
     from provision.spec.model import Spec
+    from provision.upgrade import Survey, Verb
 
 _SPEC_LIKE: Final = re.compile(r"/|\.ya?ml$")
 
 
 class _Upgrade(click.Command):
-    """A command that many know from Alembic, about revisions: what cannot be a spec is answered with that one."""
+    """Alembic has a command of this name for revisions, so a revision in place of a spec gets an answer of its own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse a revision in place of a spec.
@@ -34,8 +33,8 @@ class _Upgrade(click.Command):
         for word in args:
             if not word.startswith("-") and not _SPEC_LIKE.search(word) and not Path(word).exists():
                 raise UsageError(
-                    f"`{word}` is no spec, and `provision upgrade` is about the major version of PostgreSQL",
-                    next_step=f"for revisions it is: provision migrate upgrade {join(args)}",
+                    f"`{word}` is not a spec file; `provision upgrade` upgrades PostgreSQL itself",
+                    next_step=f"for revisions: provision migrate upgrade {join(args)}",
                 )
         return super().parse_args(ctx, args)
 
@@ -45,97 +44,64 @@ class _Upgrade(click.Command):
 @click.option("--check", is_flag=True, help="Only show what would be done. Changes nothing.")
 @click.option("--finish", is_flag=True, help="Remove the old data, which an upgrade keeps.")
 @click.option("--rollback", is_flag=True, help="Go back to the old data; what was written since is lost.")
-@click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can answer.")
+@click.option("--yes", is_flag=True, help="Do not ask. Needed without a terminal.")
 @json_option
 @switches
 @pass_console
 def command(console: Console, spec: Path | None, *, check: bool, finish: bool, rollback: bool, yes: bool) -> int:
     """Copy the data to a new place of the newer version, compare it, and switch to it.
 
-    Whoever writes waits meanwhile, readers do not; at the switch connections are dropped for a moment. The old data is
-    kept until --finish, and --rollback goes back to it. Whatever fails, the old server goes on as it was.
+    Writers wait meanwhile, readers do not; at the switch connections are dropped for a moment. The old data is kept
+    until --finish, and --rollback goes back to it. If anything fails, the old server goes on as it was.
     """
+    from provision.upgrade import Verb, survey
+
     if finish and rollback:
         raise click.UsageError("--finish and --rollback exclude each other")
+    verb = Verb.FINISH if finish else Verb.ROLLBACK if rollback else Verb.UPGRADE
     read = load_spec(console, spec)
-    if finish:
-        return _finish(console, read, check=check, yes=yes)
-    if rollback:
-        return _rollback(console, read, check=check, yes=yes)
-    return _upgrade(console, read, check=check, yes=yes)
-
-
-def _upgrade(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
-    from provision import upgrade
-
-    found = upgrade.survey(spec)
-    major = found.world.spec.server.major
+    found = survey(read, verb)
     if found.plan.is_empty and not found.is_pending:
-        return _nothing(console, spec, f"nothing to upgrade (the data is of PostgreSQL {major})")
+        what = "nothing is kept"
+        if verb is Verb.UPGRADE:
+            what = f"nothing to upgrade (the data is of PostgreSQL {found.world.spec.server.major})"
+        return _nothing(console, read, what)
     if check:
-        return _show(console, spec, found.plan)
-    _confirm(console, spec, found.plan, "", yes=yes)
-
-    def carry(progress: Progress) -> Result:
-        return upgrade.upgrade(spec, progress=progress)
-
-    _carry(console, spec, carry)
-    if not console.json:
-        console.say(f"  PostgreSQL {found.major} → {major}; the old data is kept")
-        _suggest(
-            console,
-            {
-                console.line("upgrade --finish"): "remove the old data",
-                console.line("upgrade --rollback"): "go back to it",
-            },
-        )
-    return 0
-
-
-def _finish(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
-    from provision import upgrade
-
-    plan = upgrade.finishing(spec)
-    if plan.is_empty:
-        return _nothing(console, spec, "nothing is kept")
-    if check:
-        return _show(console, spec, plan)
-    _confirm(console, spec, plan, "--finish ", yes=yes)
-
-    def carry(progress: Progress) -> Result:
-        return upgrade.finish(spec, progress=progress)
-
-    return _carry(console, spec, carry)
-
-
-def _rollback(console: Console, spec: Spec, *, check: bool, yes: bool) -> int:
-    from provision import upgrade
-
-    plan, origin = upgrade.returning(spec)
-    if check:
-        return _show(console, spec, plan)
-    _confirm(console, spec, plan, "--rollback ", yes=yes)
-
-    def carry(progress: Progress) -> Result:
-        return upgrade.rollback(spec, progress=progress)
-
-    _carry(console, spec, carry)
-    if not console.json and origin.image != spec.server.image:
+        return _show(console, read, found.plan)
+    if not yes:
+        _confirm(console, read, found.plan, verb)
+    origin = found.upgrader.origin() if verb is Verb.ROLLBACK else None
+    _carry_out(console, read, verb)
+    if console.json:
+        return 0
+    if verb is Verb.UPGRADE:
+        _say_upgraded(console, found)
+    elif origin is not None and origin.image != read.server.image:
         programs = f", with the programs in {origin.bin_dir}" if origin.bin_dir is not None else ""
-        name = console.spec or spec.path.name
+        name = console.spec or read.path.name
         console.say(f"  the server runs {origin.image} again{programs}: write that image into {name}")
     return 0
 
 
-def _confirm(console: Console, spec: Spec, plan: Plan, flag: str, *, yes: bool) -> None:
+def _say_upgraded(console: Console, found: Survey) -> None:
+    from provision.report.survey import suggestions
+
+    console.say(f"  PostgreSQL {found.upgrader.major} → {found.world.spec.server.major}; the old data is kept")
+    commands = {
+        console.line("upgrade --finish"): "remove the old data",
+        console.line("upgrade --rollback"): "go back to it",
+    }
+    for line in suggestions(commands, console.paint(console.out)):
+        console.say(line)
+
+
+def _confirm(console: Console, spec: Spec, plan: Plan, verb: Verb) -> None:
     """Show what would be done, and ask for the name of the environment."""
     from provision.commands.server import confirm
 
-    if yes:
-        return
     is_final = any(step.destroys for step in plan.steps)
     what = "data would be removed for good" if is_final else "writers would wait"
-    again = console.line(f"upgrade {flag}--yes")
+    again = console.line(" ".join(filter(None, ("upgrade", verb.value, "--yes"))))
     confirm(console, spec.name, plan, what=what, again=again, is_final=is_final)
 
 
@@ -154,21 +120,20 @@ def _show(console: Console, spec: Spec, plan: Plan) -> int:
     return 0
 
 
-def _carry(console: Console, spec: Spec, carry: Callable[[Progress], Result]) -> int:
+def _carry_out(console: Console, spec: Spec, verb: Verb) -> None:
+    from provision.report.plan import recap
     from provision.report.progress import followed
+    from provision.upgrade import carry_out
 
     with followed(console) as progress:
-        done = carry(progress)
+        done = carry_out(spec, verb, progress=progress)
     if console.json:
         from provision.report.documents import upgrade_result
 
         console.document(upgrade_result(spec, done))
-        return 0
-    from provision.report.plan import recap
-
+        return
     for line in recap(spec.name, done, console.paint(console.out)):
         console.say(line)
-    return 0
 
 
 def _nothing(console: Console, spec: Spec, what: str) -> int:
@@ -180,10 +145,3 @@ def _nothing(console: Console, spec: Spec, what: str) -> int:
     else:
         console.say(f"{console.paint(console.out)('bold', spec.name)}: {what}")
     return 0
-
-
-def _suggest(console: Console, commands: dict[str, str]) -> None:
-    from provision.report.survey import suggestions
-
-    for line in suggestions(commands, console.paint(console.out)):
-        console.say(line)

@@ -9,7 +9,7 @@ from provision.errors import RefusedError
 from provision.kinds import collation, database, foreign_settings, login, migrations, server, settings
 from provision.model import NOT_KNOWN, UNKNOWN, UNREAD
 from provision.observe import external as foreign
-from provision.runtimes import SUPERUSER
+from provision.runtimes.names import SUPERUSER
 from provision.system import no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
@@ -141,7 +141,7 @@ def _refuse_another(seen: World, inside: State | Unknown | None, at: Endpoint) -
     theirs = inside.around.config_file if isinstance(inside, settings.Settings) else ""
     # The server of a checkout that was moved still runs with the path it was started with.
     started_with = {getattr(state, "config_file", "") for state in seen.site.observed.values()}
-    if not seen.site.is_told_by_file or theirs in {"", seen.site.config_file, *started_with}:
+    if not seen.site.uses_config_file or theirs in {"", seen.site.config_file, *started_with}:
         return
     raise RefusedError(
         f"another server answers at {at.host}:{at.port}, and not the one of the environment {seen.spec.name!r}",

@@ -2,7 +2,7 @@
 
 A runtime decides and describes, and does nothing itself. Its module offers ``TEMPLATES`` (the templates it renders),
 ``port``, ``render`` and ``examine``; the last one looks at the world once, through a ``Look`` that can only read,
-and returns a :class:`Site`: what shall be there, what is there, and the steps between the two.
+and returns a :class:`Site`: what is declared, what exists, and the steps between the two.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from provision.runtimes.names import SUPERUSER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from provision.kinds import Ground
     from provision.model import Desired, Effect, Endpoint, Observed, Secret, Status, Step
     from provision.model.effects import WriteFile
-    from provision.runtimes.upgrading import Upgrader
     from provision.spec.model import Spec
     from provision.system.look import Look
 
@@ -67,58 +68,99 @@ class Collision:
     refusal: RefusedError | None
 
 
-class Watch(Protocol):
-    """Looks at a server that should become ready."""
+class Watch:
+    """Looks at a server that should become ready. This one sees nothing: only a connection shows how the server is."""
 
     def __call__(self) -> Trouble | None:
         """Return why it will not, or None."""
+        return None
 
-    def said(self) -> str:
-        """Return the last line of its log; empty where there is none yet."""
+    def last_line(self) -> str:
+        """Return the last line of the server's log; empty where there is none yet."""
+        return ""
 
 
 class Site(Protocol):
-    """One environment's server, as it was seen once."""
+    """One environment's server, as it was seen once. What a runtime leaves out does nothing, or does not exist."""
 
-    is_ours: bool
+    is_ours: bool = True
     """Whether provision runs the server, and may start it, restart it and enter it."""
-    container_name: str | None
-    """The container, where the server lives in one."""
-    data_directory: Path | None
-    """The data directory of a server that is a process of this machine."""
-    config_file: str
-    """The path of the configuration file as the server sees it."""
-    desired: Desired
-    observed: Observed
-    is_fresh: bool
-    """Whether there is no data yet, so that what is inside the server is known to be absent."""
-    status: Status
-    programs: Path | None
-    """The directory of the server's own client programs, where this machine has it."""
-    log_command: str
-    """What to type to see the server's log."""
-    is_told_by_file: bool
-    """Whether the server was started with ``config_file``, so that one with another file is another server."""
-    remarks: tuple[str, ...]
-    """What is worth knowing about the server's container or process, and no difference."""
+
+    spec: Spec
+    """The spec, with the place where the data is."""
+
+    @property
+    def desired(self) -> Desired:
+        """What is declared outside the server."""
+
+    @property
+    def observed(self) -> Observed:
+        """What exists of it."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there is no data yet, so that what is inside the server is known to be absent."""
+        return False
+
+    @property
+    def status(self) -> Status:
+        """The server in a few words."""
+
+    @property
+    def container_name(self) -> str | None:
+        """The container, where the server lives in one."""
+        return None
+
+    @property
+    def data_directory(self) -> Path | None:
+        """The data directory of a server that is a process of this machine."""
+        return None
+
+    @property
+    def config_file(self) -> str:
+        """The path of the configuration file as the server sees it."""
+        return ""
+
+    @property
+    def uses_config_file(self) -> bool:
+        """Whether the server was started with ``config_file``, so that one with another file is another server."""
+        return False
+
+    @property
+    def programs(self) -> Path | None:
+        """The directory of the server's own client programs, where this machine has it."""
+        return None
+
+    @property
+    def log_command(self) -> str:
+        """What to type to see the server's log."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth knowing about the server's container or process, and no difference."""
+        return ()
 
     def watch(self) -> Watch:
         """Return what looks at the server while it should become ready."""
+        return Watch()
 
-    def calm(self) -> tuple[Effect, ...]:
+    def stop_restarts(self) -> tuple[Effect, ...]:
         """Return what keeps a server that has failed from being started again and again."""
+        return ()
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
         """Return the lines of the server's log, or None where there is no server yet."""
 
-    def fate(self) -> Trouble:
-        """Return what became of a server that went away while we worked on it; its sentence is empty."""
+    def explain_end(self) -> Trouble:
+        """Return why a server ended while we worked on it; the sentence is empty."""
+        return Trouble("", ())
 
     def collected_log(self) -> str:
         """Return the command that shows the log that the server writes into files of its own; empty: it does not.
 
         https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-LOGGING-COLLECTOR
         """
+        return ""
 
     def plan(self) -> tuple[Step, ...]:
         """Return the steps that lead to a running server.
@@ -126,19 +168,23 @@ class Site(Protocol):
         Raises:
             provision.errors.RefusedError: they would disturb what is not ours, or cost data.
         """
+        return ()
 
     def check_data(self, directory: str, version: str) -> None:
-        """Refuse to go on with a server of another version, or on another data directory than the one that is kept.
+        """Refuse a running server of another version, or on another data directory than the one that is kept.
 
         Raises:
             provision.errors.RefusedError: with how to bring the data there.
         """
+        del directory, version
 
     def claim(self, *, creating: bool) -> Claim | None:
-        """Return what to hold while the server is started; None where nobody else can use the data.
+        """Return what to hold while the server is started; None where nothing else can use the data.
 
         ``creating``: the server is created as declared; otherwise it starts as it was made.
         """
+        del creating
+        return None
 
     def look_again(self, *, creating: bool) -> None:
         """Look right before the server starts whether the data, the name and the port are still ours to use.
@@ -146,9 +192,11 @@ class Site(Protocol):
         Raises:
             provision.errors.RefusedError: another server has one of them; which, and whose.
         """
+        del creating
 
     def collision(self) -> Collision | None:
         """Look right after the server was started whether another one was started on the same data."""
+        return None
 
     def endpoint(self, password: Secret) -> Endpoint | None:
         """Return where the running server is reached, or None where none runs."""
@@ -210,23 +258,6 @@ class RuntimeModule(Protocol):
     def examine(self, spec: Spec, files: Mapping[str, WriteFile], look: Look) -> Site:
         """Look at everything outside the server."""
 
-    def upgrades(self, site: Any) -> Upgrader:
-        """Return what brings the data of a site of this runtime to a newer major version.
-
-        Raises:
-            provision.errors.RefusedError: this runtime does not; who does, and how.
-        """
-
-
-DATA_RECORD = "data-directory"
-"""The file that remembers that we made a ``data.path``: in it, or in ours where a container owns what is in it."""
-LINK = "server"
-"""The link to the data of an embedded server, below the environment's directory; without that data it leads nowhere."""
-CURRENT_LOGFILES = "current_logfiles"
-"""The file in a data directory in which a server says where its own log is."""
-SUPERUSER = "cache/superuser"
-"""Where the name of the superuser is kept, below the environment's directory."""
-
 
 def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:
     """Return the names that the superuser may have beside the declared one, the surest first."""
@@ -235,7 +266,7 @@ def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:
 
 
 def collected(listed: str | None, data: str) -> str:
-    """Return the path of the log that :data:`CURRENT_LOGFILES` names; empty where it names none.
+    """Return the path of the log that ``current_logfiles`` names; empty where it names none.
 
     >>> collected("stderr log/a b.log", "/data"), collected(None, "/data")
     ('/data/log/a b.log', '')

@@ -14,14 +14,14 @@ from provision.kinds import Ground
 from provision.model import Action, Address, Endpoint, State, Status, Step
 from provision.model.effects import RemovePath
 from provision.model.sql import identifier
-from provision.runtimes import Trouble
+from provision.runtimes import Site
 from provision.spec.model import PasswordGenerated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model import Effect, Secret, Unknown
+    from provision.model import Secret, Unknown
     from provision.model.effects import RunLocalSql, WriteFile
     from provision.spec.model import Spec
     from provision.system.look import Look
@@ -98,43 +98,15 @@ def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> ExternalS
     return ExternalSite(spec, look)
 
 
-def upgrades(site: ExternalSite) -> NoReturn:
-    """Refuse."""
-    raise RefusedError(
-        f"the server of {site.spec.name!r} is run by somebody else: provision never upgrades it",
-        evidence=["`runtime: external` in the spec"],
-        next_step="whoever runs the server upgrades it; then change the image in the spec",
-    )
-
-
-class Unwatched:
-    """Implements :class:`provision.runtimes.Watch` for a server of which only a connection shows how it is."""
-
-    def __call__(self) -> Trouble | None:
-        """See nothing."""
-        return None
-
-    def said(self) -> str:
-        """Read no log."""
-        return ""
-
-
 @dataclass(frozen=True)
-class ExternalSite:
-    """Implements :class:`provision.runtimes.Site` for a server of which only the address is known."""
+class ExternalSite(Site):
+    """A server of which only the address is known."""
 
     spec: Spec
     look: Look = field(repr=False)
 
     is_ours = False
-    container_name = None
-    data_directory = None
-    config_file = ""
-    is_fresh = False
-    programs = None
-    is_told_by_file = False
     log_command = "SHOW log_destination"
-    remarks = ()
 
     @property
     def desired(self) -> dict[Address, State]:
@@ -151,14 +123,6 @@ class ExternalSite:
         """The server as running, until a connection shows otherwise."""
         return Status("running")
 
-    def watch(self) -> Unwatched:
-        """Return what sees nothing: only a connection shows how the server is."""
-        return Unwatched()
-
-    def calm(self) -> tuple[Effect, ...]:
-        """Return nothing: it is not ours to stop."""
-        return ()
-
     def logs(self, *, follow: bool, tail: int | None) -> NoReturn:
         """Refuse."""
         del follow, tail
@@ -167,27 +131,6 @@ class ExternalSite:
             evidence=["`runtime: external`: provision sees only what a connection shows"],
             next_step="read it where the server is run; SHOW log_destination tells how it is written",
         )
-
-    def fate(self) -> Trouble:
-        """Return nothing: only its operator knows."""
-        return Trouble("", ())
-
-    def collected_log(self) -> str:
-        """Return nothing: where it logs is its operator's business."""
-        return ""
-
-    def plan(self) -> tuple[Step, ...]:
-        """Return nothing: the server is there, or somebody else starts it."""
-        return ()
-
-    def claim(self, *, creating: bool) -> None:
-        """Hold nothing: no server is started here."""
-
-    def look_again(self, *, creating: bool) -> None:
-        """See nothing: no server is started here."""
-
-    def collision(self) -> None:
-        """See nothing: no server is started here."""
 
     def endpoint(self, password: Secret) -> Endpoint:
         """Return the declared address."""
@@ -215,15 +158,15 @@ class ExternalSite:
 
         return Ground((), (), local_sql, starting)
 
-    def start(self) -> tuple[Step, ...]:
+    def start(self) -> NoReturn:
         """Refuse."""
         self._refuse("starts")
 
-    def stop(self) -> tuple[Step, ...]:
+    def stop(self) -> NoReturn:
         """Refuse."""
         self._refuse("stops")
 
-    def restart(self) -> tuple[Step, ...]:
+    def restart(self) -> NoReturn:
         """Refuse."""
         self._refuse("restarts")
 

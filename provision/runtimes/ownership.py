@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, command
-from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
+from provision.runtimes.names import DIRECTORY, ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from provision.system.look import Look
 
 _SERVERS = ("postgres", "postmaster")
+STARTED_FIRST = "it started first, so the server of this environment was killed"
 _WHY = "two servers on one data directory destroy it, and neither notices the other"
 
 
 @dataclass(frozen=True, slots=True)
-class Tenant:
+class DataUser:
     """A container that runs and could write to the data: in words where it has it, and its labels."""
 
     name: str
@@ -53,10 +54,12 @@ def holder(spec: Spec) -> str:
     return f"the environment {spec.name!r} of {spec.directory}"
 
 
-def whose(labels: Mapping[str, str]) -> str:
-    """Return the environment that a container was made for, in words to go after its name."""
-    environment = labels.get(ENVIRONMENT)
-    return "" if environment is None else f" of the environment {environment!r} of {labels.get(DIRECTORY)}"
+def is_ours(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
+    """Tell whether labels are those of this environment. An owner whose directory is gone has moved here."""
+    directory = labels.get(DIRECTORY)
+    if directory is None or labels.get(ENVIRONMENT) != spec.name:
+        return False
+    return directory == str(spec.directory) or not look.exists(Path(directory))
 
 
 def of_home(home: str) -> str:
@@ -65,7 +68,7 @@ def of_home(home: str) -> str:
     return f"the environment {place.name!r} of {place.parents[1]}" if len(place.parents) > 1 else home
 
 
-def container_on(look: Look, source: str, *, place: str, but: Collection[str] = ()) -> Tenant | None:
+def container_on(look: Look, source: str, *, place: str, but: Collection[str] = ()) -> DataUser | None:
     """Return a container, other than those named ``but``, that has a volume or directory ``source`` mounted.
 
     ``place`` is where that is on the engine's host. One that can only read it is no danger, and one that has a
@@ -80,7 +83,9 @@ def container_on(look: Look, source: str, *, place: str, but: Collection[str] = 
             is_same = mount.get("Name") == source or (theirs != "" and real(theirs, look) == real(place, look))
             if is_same or (_are_nested(theirs, place, look) and _runs_a_server(look, container["Id"])):
                 how = f"it was made from {container['Image']}, is {container['State']}, and has it at"
-                return Tenant(name, f"{how} {mount['Destination']}", container.get("Labels") or {}, look.engine_program)
+                return DataUser(
+                    name, f"{how} {mount['Destination']}", container.get("Labels") or {}, look.engine_program
+                )
     return None
 
 

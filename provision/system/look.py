@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
-from provision.runtimes.docker import COMPOSE, ENGINE
+from provision.runtimes.names import COMPOSE, ENGINE
 from provision.system import files, owned, ports
 from provision.system.engine import EngineReader
 from provision.system.engine_address import EngineAddress, locate
@@ -163,7 +163,7 @@ class Look:
         return container or process or "another process"
 
     def _container_on(self, port: int) -> str | None:
-        from provision.runtimes.ownership import whose
+        from provision.runtimes.names import whose
 
         try:
             found = self.engine("/containers/json") or ()  # Podman has no filter for ports

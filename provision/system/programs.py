@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
-from provision.runtimes.copying import PASSFILE
 from provision.system import processes
 from provision.system.files import nameless
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
     Engines = Callable[[], Engine]
 
+PASSFILE = "PROVISION_PASSFILE"
+"""The variable that names the open file with the passwords: :mod:`provision.upgrade.copying` reads it."""
 _LINES = 12
 
 

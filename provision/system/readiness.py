@@ -53,7 +53,7 @@ def wait(
         if waited - reported > _TELL_EVERY:
             reported = waited
             with suppress(ProvisionError):  # the next look at the server says what is wrong with it
-                tell(watch.said())
+                tell(watch.last_line())
     raise _too_late(last, timeout, log_command)
 
 

@@ -1,33 +1,35 @@
 """``provision upgrade``: the data of one major version becomes that of a newer one, and the old data is kept.
 
-The stages up to the switch are a plan of their own; the switch itself is what apply does when it sees the new volume,
-so an upgrade that was killed there is ended by the next apply. Before that, everything goes back to how it was.
+The stages up to the switch are a plan of their own; the switch itself is what apply does when it sees the new place of
+the data, so the next apply ends an upgrade that was killed there. Before that, a failure brings everything back.
 """
 
 from __future__ import annotations
 
+import importlib
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from provision import desired as desires
-from provision import observe, runtimes
+from provision import observe
 from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer, told
 from provision.errors import ProvisionError, RefusedError, command
 from provision.model import Plan, Result
-from provision.runtimes.upgrading import Old
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock
 from provision.system.limits import limited
 from provision.system.postgres import ReadOnlyQuery
+from provision.upgrade.stages import Source
 
 if TYPE_CHECKING:
-    from provision.model import Effect, Endpoint, Progress
+    from provision.model import Effect, Progress
     from provision.observe import World
-    from provision.runtimes.upgrading import Origin, Upgrader
     from provision.spec.model import Spec
+    from provision.upgrade.stages import Origin, Upgrader
 
 _DATABASES = """
 SELECT datname, pg_database_size(oid), datallowconn AND datconnlimit <> -2 FROM pg_database
@@ -45,137 +47,149 @@ WHERE rolname = current_user AND NOT rolsuper
 """
 
 
+class Verb(Enum):
+    """What to do, with the option that asks for it."""
+
+    UPGRADE = ""
+    FINISH = "--finish"
+    ROLLBACK = "--rollback"
+
+
 @dataclass(frozen=True)
-class Found:
-    """What an upgrade would do. ``is_pending`` tells that only the switch is left, which is the business of apply."""
+class Survey:
+    """What a verb would do. ``undo`` is empty where the old server has to be started first."""
 
     world: World
+    upgrader: Upgrader[Any]
     plan: Plan
     undo: tuple[Effect, ...] = ()
-    is_pending: bool = False
-    major: int = 0
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether only the switch is left, which is the task of apply."""
+        return self.plan.is_empty and self.upgrader.is_pending
 
 
-def survey(spec: Spec) -> Found:
+def survey(spec: Spec, verb: Verb = Verb.UPGRADE) -> Survey:
     """Look at the environment and its old server, and plan.
 
     Raises:
         RefusedError: this cannot be upgraded, or not here.
         UnavailableError: the old server cannot be read.
     """
-    seen, upgrader = _seen(spec)
+    world = observe.world(spec)
+    upgrader = _upgrader(world)
+    if verb is not Verb.UPGRADE:
+        return Survey(world, upgrader, Plan(upgrader.finish() if verb is Verb.FINISH else upgrader.rollback()))
     upgrader.check()
-    major = upgrader.major
-    if major == seen.spec.server.major:
-        return Found(seen, Plan(()), is_pending=upgrader.is_pending, major=major)
-    at = seen.site.endpoint(seen.inputs.password)
-    if at is None:
-        return Found(seen, Plan(upgrader.begin()), major=major)
-    old = _ask(at)
-    files = desires.files(upgrader.target(), replace(seen.inputs, memo=None), limited)
-    upgrade_ = upgrader.upgrade(files, old, seen.inputs.password)
-    return Found(seen, Plan(upgrade_.steps()), upgrade_.undo(), major=major)
+    if upgrader.major == world.spec.server.major:
+        return Survey(world, upgrader, Plan(()))
+    if world.site.endpoint(world.inputs.password) is None:
+        return Survey(world, upgrader, Plan(upgrader.begin()))
+    return Survey(world, upgrader, Plan(upgrader.steps(_ask(world, upgrader))), upgrader.undo())
 
 
-def upgrade(spec: Spec, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT) -> Result:
-    """Bring the data to the major version of the spec's image. A result without outcomes: there was nothing to do.
-
-    Raises:
-        ProvisionError: a stage failed; the old server has everything as it was.
-    """
-    started = time.monotonic()
-    with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
-        run, found = Run(progress), survey(spec)
-        run.restores = False  # the old server keeps its configuration anyway
-        if found.plan.is_empty and not found.is_pending:
-            return Result((), time.monotonic() - started)
-        if not found.plan.is_empty and not found.undo:
-            with closing(Performer(found.world, progress)) as beginner:
-                run.perform(found.plan, beginner)
-            found = survey(spec)
-        found = _prepared(run, found, spec, progress)
-        performer = Performer(found.world, progress)
-        try:
-            if not found.is_pending:
-                progress.planned(found.plan)
-                _stages(run, found, performer)
-            _switch(run, spec)
-        finally:
-            performer.close()
-        return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
-
-
-def _prepared(run: Run, found: Found, spec: Spec, progress: Progress) -> Found:
-    """Have the image, and what only it can tell, before anything is made from it."""
-    while found.plan.steps and found.plan.steps[0].reveals:
-        first = Plan(found.plan.steps[:1])
-        run.perform(first, Performer(found.world, progress))
-        found = survey(spec)
+def _upgrader(world: World) -> Upgrader[Any]:
+    if not world.site.is_ours:
+        raise RefusedError(
+            f"the server of {world.spec.name!r} is external: provision never upgrades it",
+            evidence=["`runtime: external` in the spec"],
+            next_step="whoever runs the server upgrades it; then change the image in the spec",
+        )
+    module = importlib.import_module(f"provision.upgrade.{world.runtime}")
+    found: Upgrader[Any] = module.UPGRADER(world.site)
     return found
 
 
-def _stages(run: Run, found: Found, performer: Performer) -> None:
+def _ask(world: World, upgrader: Upgrader[Any]) -> Source:
+    """Ask the old server what has to be copied.
+
+    Raises:
+        RefusedError: something in it cannot be copied.
+    """
+    password = world.inputs.password
+    at = observe.endpoint_of(world)
+    query = ReadOnlyQuery(at)
     try:
-        run.perform(found.plan, performer)
-    except BaseException as error:
-        performer.close()
-        for effect in found.undo:
-            with suppress(ProvisionError):
-                told(effect, performer)
-        if isinstance(error, ProvisionError):
-            error.evidence = (*error.evidence, "the old server goes on with all of its data; the copy was removed")
-            error.next_step = (error.next_step or command("upgrade")).instead("apply", "upgrade")
-        raise
+        if hindrances := [line for (line,) in query.rows(_HINDRANCES)]:
+            raise RefusedError("the old server cannot be copied as it is", evidence=hindrances)
+        ((sessions,),) = query.rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            " AND application_name <> 'provision'"
+        )
+        ((bootstrap,),) = query.rows("SELECT rolname FROM pg_roles WHERE oid = 10")
+        databases = tuple((name, int(size)) for name, size, _ in query.rows(_DATABASES))
+        extensions = {
+            name for each, _ in databases for (name,) in query.rows("SELECT extname FROM pg_extension", database=each)
+        }
+    finally:
+        query.close()
+    files = desires.files(upgrader.target(), replace(world.inputs, memo=None), limited)
+    return Source(files, password, bootstrap, databases, tuple(sorted(extensions)), int(sessions))
 
 
-def _switch(run: Run, spec: Spec) -> None:
+def carry_out(spec: Spec, verb: Verb, *, progress: Progress) -> Result:
+    """Do what :func:`survey` shows. A result without outcomes: there was nothing to do.
+
+    Raises:
+        ProvisionError: a stage failed; before the switch the old server has everything as it was.
+    """
+    started = time.monotonic()
+    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+        run, found = Run(progress), survey(spec, verb)
+        if verb is Verb.UPGRADE:
+            _upgrade(run, found, spec)
+        else:
+            before = _before(spec, found.upgrader.origin()) if verb is Verb.ROLLBACK else None
+            progress.planned(found.plan)
+            _perform(run, found)
+            if before is not None:
+                run.converge(lambda new: observe.survey(before, new=new))
+        return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
+
+
+def _upgrade(run: Run, found: Survey, spec: Spec) -> None:
+    run.restores = False  # the old server keeps its configuration anyway
+    if found.plan.is_empty and not found.is_pending:
+        return
+    if not found.plan.is_empty and not found.undo:
+        _perform(run, found)
+        found = survey(spec)
+    while found.plan.steps and found.plan.steps[0].reveals:  # an image, and what only it can show
+        _perform(run, replace(found, plan=Plan(found.plan.steps[:1])))
+        found = survey(spec)
+    if not found.is_pending:
+        run.progress.planned(found.plan)
+        _stages(run, found)
     run.restores = True
     try:
         run.converge(lambda new: observe.survey(spec, new=new))
     except ProvisionError as error:
         error.evidence = (
             *error.evidence,
-            "the data was copied and compared; what is left to do is the business of apply",
+            "the data was copied and compared; the next apply does what is left",
             "back to the old data: " + command("upgrade --rollback"),
         )
         raise
 
 
-def finishing(spec: Spec) -> Plan:
-    """Return what :func:`finish` would do."""
-    return Plan(_seen(spec)[1].finish())
+def _perform(run: Run, found: Survey) -> None:
+    with closing(Performer(found.world, run.progress)) as performer:
+        run.perform(found.plan, performer)
 
 
-def finish(spec: Spec, *, progress: Progress) -> Result:
-    """Remove the data that an upgrade has kept."""
-    started = time.monotonic()
-    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        seen, upgrader = _seen(spec)
-        run, plan = Run(progress), Plan(upgrader.finish())
-        progress.planned(plan)
-        with closing(Performer(seen, progress)) as performer:
-            run.perform(plan, performer)
-        return Result(tuple(run.outcomes), time.monotonic() - started)
-
-
-def returning(spec: Spec) -> tuple[Plan, Origin]:
-    """Return what :func:`rollback` would do, and what it goes back to."""
-    _, upgrader = _seen(spec)
-    return Plan(upgrader.rollback()), upgrader.origin()
-
-
-def rollback(spec: Spec, *, progress: Progress) -> Result:
-    """Go back to the data from before the upgrade, with the image it had."""
-    started = time.monotonic()
-    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        seen, upgrader = _seen(spec)
-        run, plan = Run(progress), Plan(upgrader.rollback())
-        before = _before(spec, upgrader.origin())
-        progress.planned(plan)
-        with closing(Performer(seen, progress)) as performer:
-            run.perform(plan, performer)
-        run.converge(lambda new: observe.survey(before, new=new))
-        return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
+def _stages(run: Run, found: Survey) -> None:
+    try:
+        _perform(run, found)
+    except BaseException as error:
+        with closing(Performer(found.world, run.progress)) as performer:
+            for effect in found.undo:
+                with suppress(ProvisionError):
+                    told(effect, performer)
+        if isinstance(error, ProvisionError):
+            error.evidence = (*error.evidence, "the old server goes on with all of its data; the copy was removed")
+            error.next_step = (error.next_step or command("upgrade")).instead("apply", "upgrade")
+        raise
 
 
 def _before(spec: Spec, origin: Origin) -> Spec:
@@ -191,32 +205,3 @@ def _before(spec: Spec, origin: Origin) -> Spec:
     }
     server = replace(spec.server, image=origin.image, major=major, settings=settings, bin_dir=origin.bin_dir)
     return replace(spec, server=server)
-
-
-def _seen(spec: Spec) -> tuple[World, Upgrader]:
-    seen = observe.world(spec)
-    return seen, runtimes.load(seen.runtime).upgrades(seen.site)
-
-
-def _ask(at: Endpoint) -> Old:
-    """Ask the old server what has to be copied.
-
-    Raises:
-        RefusedError: something in it stands against that.
-    """
-    query = ReadOnlyQuery(at)
-    try:
-        if hindrances := [line for (line,) in query.rows(_HINDRANCES)]:
-            raise RefusedError("the old server cannot be copied as it is", evidence=hindrances)
-        ((sessions,),) = query.rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-            " AND application_name <> 'provision'"
-        )
-        ((bootstrap,),) = query.rows("SELECT rolname FROM pg_roles WHERE oid = 10")
-        databases = tuple((name, int(size)) for name, size, _ in query.rows(_DATABASES))
-        extensions = {
-            name for each, _ in databases for (name,) in query.rows("SELECT extname FROM pg_extension", database=each)
-        }
-        return Old(bootstrap, databases, tuple(sorted(extensions)), int(sessions))
-    finally:
-        query.close()

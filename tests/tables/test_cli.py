@@ -79,9 +79,9 @@ def provision(project: Path, *words: str) -> Ran:
         ("env specs/dev.yml", 64, 'next: export DATABASE_URL="$(provision url specs/dev.yml)"\n'),
         ("ps", 64, "did you mean `status`?\nnext: provision status\n"),
         ("migrate up +1", 64, "did you mean `upgrade`?\nnext: provision migrate upgrade +1\n"),
-        ("upgrade head", 64, "`head` is no spec, and `provision upgrade` is about the major version of PostgreSQL\n"),
-        ("upgrade head", 64, "next: for revisions it is: provision migrate upgrade head\n"),
-        ("upgrade specs/dev.yml +1", 64, "next: for revisions it is: provision migrate upgrade specs/dev.yml +1\n"),
+        ("upgrade head", 64, "`head` is not a spec file; `provision upgrade` upgrades PostgreSQL itself\n"),
+        ("upgrade head", 64, "next: for revisions: provision migrate upgrade head\n"),
+        ("upgrade specs/dev.yml +1", 64, "next: for revisions: provision migrate upgrade specs/dev.yml +1\n"),
         ("upgrade specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
         (
             "migrate revision -m …",

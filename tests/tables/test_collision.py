@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from provision.errors import RefusedError
-from provision.runtimes.docker.checks import collision
-from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
-from provision.runtimes.ownership import Tenant
+from provision.runtimes.docker.ownership import collision
+from provision.runtimes.names import DIRECTORY, ENVIRONMENT
+from provision.runtimes.ownership import DataUser
 
 EARLIER, LATER = "2026-03-01T10:00:00.12Z", "2026-03-01T10:00:00.123456789Z"
 OURS, OTHER = {ENVIRONMENT: "b", DIRECTORY: "/b"}, {"com.example": "x"}
@@ -40,7 +40,7 @@ def test_the_second_one_is_ended(
 ) -> None:
     refusal = RefusedError("the volume 'v' is in use by the container 'b'")
     inspected = {"Name": "/a", "State": {"StartedAt": ours}}
-    found = collision(inspected, Tenant("b", "it has it", labels, "docker"), refusal, Engine(theirs))  # type: ignore[arg-type]
+    found = collision(inspected, DataUser("b", "it has it", labels, "docker"), refusal, Engine(theirs))  # type: ignore[arg-type]
     assert found is not None
     assert [(each.operation, each.target) for each in found.ending] == [("signal_container", each) for each in ended]  # type: ignore[union-attr]
     assert (found.refusal is refusal) == is_refused

@@ -47,7 +47,7 @@ class Starting:
     def __call__(self) -> None:
         return None
 
-    def said(self) -> str:
+    def last_line(self) -> str:
         self.reads += 1
         if self.reads == 1:
             raise UnavailableError("the engine did not answer")

@@ -10,7 +10,7 @@ import pytest
 
 from provision.runtimes import server_log
 from provision.runtimes.docker.watch import ContainerWatch
-from provision.runtimes.embedded.watch import ProcessWatch
+from provision.runtimes.embedded.inspection import ProcessWatch
 from provision.system.lost import is_lost, is_refused
 
 LOST = [

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
-from provision.runtimes import LINK
+from provision.runtimes.names import COMPOSE, DIRECTORY, ENVIRONMENT, LINK
 from provision.spec.model import DataPath, Volume
 
 if TYPE_CHECKING:
@@ -18,27 +18,9 @@ if TYPE_CHECKING:
 
     from provision.model.effects import WriteFile
     from provision.runtimes.docker.site import DockerSite
-    from provision.runtimes.docker.upgrader import DockerUpgrader
     from provision.spec.model import Spec
     from provision.system.look import Look
 
-__all__ = [
-    "FILES",
-    "MOUNTS_PASSWORD",
-    "TEMPLATES",
-    "available",
-    "examine",
-    "identity",
-    "located",
-    "made",
-    "port",
-    "render",
-    "upgrades",
-]
-
-COMPOSE = "docker-compose.yml"
-ENGINE = "engine"
-"""The file that remembers at which socket the engine was found, where the user names none."""
 CONFIG = "config/postgresql.conf"
 SERVER = "config/postgres"
 FILES = {"compose": (COMPOSE, 0o644), "configuration": (CONFIG, 0o644), "entrypoint": (SERVER, 0o755)}
@@ -61,14 +43,14 @@ def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
         return look.engine_name
     if look.exists(spec.home):
         return None
-    from provision.runtimes.docker import compose, containers
+    from provision.runtimes.docker import containers
 
     try:
         container = containers.inspect(look, spec.server.container_name)
     except UnavailableError:
         return None
     labels = container["Config"]["Labels"] if container is not None else {}
-    ours = labels.get(compose.DIRECTORY) == str(spec.directory) and labels.get(compose.ENVIRONMENT) == spec.name
+    ours = labels.get(DIRECTORY) == str(spec.directory) and labels.get(ENVIRONMENT) == spec.name
     return look.engine_name if ours else None
 
 
@@ -83,13 +65,6 @@ def available(spec: Spec, look: Look) -> str:
     return look.engine_name
 
 
-def upgrades(site: DockerSite) -> DockerUpgrader:
-    """Return what brings the data of a site to a newer major version."""
-    from provision.runtimes.docker.upgrader import DockerUpgrader
-
-    return DockerUpgrader(site)
-
-
 def port(spec: Spec, look: Look) -> int:
     """Return the declared port; for ``auto`` the one of the rendered file or the container, or one that is free."""
     if spec.server.port is not None:
@@ -97,10 +72,10 @@ def port(spec: Spec, look: Look) -> int:
     rendered = look.text(spec.home / COMPOSE)
     if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
         return int(match[1])
-    from provision.runtimes.docker import compose, containers
+    from provision.runtimes.docker import containers
 
     container = containers.inspect(look, spec.server.container_name)
-    if container is not None and container["Config"]["Labels"].get(compose.DIRECTORY) == str(spec.directory):
+    if container is not None and container["Config"]["Labels"].get(DIRECTORY) == str(spec.directory):
         for bindings in container["HostConfig"]["PortBindings"].values():
             return int(bindings[0]["HostPort"])
     return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, command
-from provision.runtimes.docker import networks, scripts
+from provision.runtimes.docker import scripts
 from provision.runtimes.docker.mounts import mount
 from provision.runtimes.docker.service import TRANSLATIONS
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from provision.model import Secret
+    from provision.model.effects import WriteFile
+
 FINGERPRINT = "provision.fingerprint"
 FINGERPRINT_PLACEHOLDER = "@fingerprint@"
-ENVIRONMENT = "provision.environment"
-DIRECTORY = "provision.directory"
 MAJOR = "provision.major"
 DECLARED = "provision.declared"
 CONFIG_HASH = "com.docker.compose.config-hash"
@@ -34,6 +35,21 @@ CONFIG_HASH = "com.docker.compose.config-hash"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _IMAGE = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9_.:/@\[\]-]*")
 _TOP_KEYS = {"name", "services", "secrets", "volumes", "networks", "version"}
+
+
+BRIDGE = "bridge"
+_NETWORK_KEYS = ("network_mode", "networks")
+PROJECT, _NETWORK = "com.docker.compose.project", "com.docker.compose.network"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that the compose file declares. ``external``: it exists already, and is never made or removed."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,7 @@ class Creation:
     container: str
     image: str
     body: Mapping[str, Any]
-    network: networks.Network | None
+    network: Network | None
     volumes: tuple[Named, ...]
     scripts: tuple[tuple[Path, str], ...] = ()
 
@@ -97,6 +113,28 @@ def relabelled(creation: Creation) -> Creation:
     return replace(creation, body={**creation.body, "Labels": labels})
 
 
+def without_host_files(
+    creation: Creation, files: Mapping[str, WriteFile]
+) -> tuple[Creation, Mapping[str, tuple[str | Secret, int]]]:
+    """Take the mounts of rendered files out of a creation call; return it and path → (content, mode) to copy.
+
+    An engine on another host cannot mount files of this one, so they are copied into the container. A mount of anything
+    else of this host stays, and the engine says what it thinks of it.
+    """
+    uploads: dict[str, tuple[str | Secret, int]] = {}
+    kept = []
+    for each in creation.body["HostConfig"]["Mounts"]:
+        below = [
+            file for file in files.values() if each["Type"] == "bind" and str(file.path).startswith(each["Source"])
+        ]
+        for file in below:
+            uploads[each["Target"] + str(file.path).removeprefix(each["Source"])] = (file.content, file.mode)
+        if not below:
+            kept.append(each)
+    host = {**creation.body["HostConfig"], "Mounts": kept}
+    return relabelled(replace(creation, body={**creation.body, "HostConfig": host})), uploads
+
+
 class _Reader:
     """Reads one file; knows its path for messages and relative paths."""
 
@@ -112,7 +150,7 @@ class _Reader:
         if len(services) != 1:
             raise self._error(f"{len(services)} services are declared; this tool runs exactly one")
         ((service_name, service),) = services.items()
-        self._only(service, {*TRANSLATIONS, *_HANDLED, *networks.KEYS}, f"service {service_name!r}")
+        self._only(service, {*TRANSLATIONS, *_HANDLED, *_NETWORK_KEYS}, f"service {service_name!r}")
         for key, pattern in (("image", _IMAGE), ("container_name", _NAME)):
             if not isinstance(service.get(key), str):
                 raise self._error(f"service {service_name!r} has no {key!r}")
@@ -120,7 +158,7 @@ class _Reader:
         self.project = str(document.get("name") or service["container_name"])
         volumes = self._volumes(document)
         try:
-            network = networks.declared(self.project, service, document)
+            network = _network(self.project, service, document)
         except (ValueError, TypeError, AttributeError) as error:
             raise self._error(f"service {service_name!r}, {error}") from error
         body = self._body(str(service_name), service, document, volumes, network)
@@ -176,9 +214,9 @@ class _Reader:
         service: Mapping[str, Any],
         document: Mapping[str, Any],
         volumes: Mapping[str, Named],
-        network: networks.Network | None,
+        network: Network | None,
     ) -> dict[str, Any]:
-        mode = networks.BRIDGE if network is None else network.name
+        mode = BRIDGE if network is None else network.name
         body: dict[str, Any] = {"Image": service["image"], "HostConfig": {"NetworkMode": mode}}
         for key, translate in TRANSLATIONS.items():
             if key in service:
@@ -243,6 +281,46 @@ class _Reader:
             evidence=[str(self.path)],
             next_step="correct your docker-compose.yml.j2, then: " + command("render"),
         )
+
+
+def _network(project: str, service: Mapping[str, Any], document: Mapping[str, Any]) -> Network | None:
+    """Return the network of a service as Compose chooses it; None for the engine's default bridge.
+
+    Raises:
+        ValueError, TypeError: it is not supported, and why.
+    """
+    if "network_mode" in service:
+        if service["network_mode"] != BRIDGE or service.get("networks"):
+            message = f"network_mode: only {BRIDGE!r}, without `networks`, is supported here"
+            raise ValueError(message)
+        return None
+    attached = service.get("networks") or {"default": None}
+    if not isinstance(attached, dict | list):
+        message = f"networks: {attached!r} is not supported here"
+        raise TypeError(message)
+    if len(attached) != 1:
+        message = f"networks: {len(attached)} are declared; one is supported here"
+        raise ValueError(message)
+    (key,) = attached
+    endpoint = (attached[key] if isinstance(attached, dict) else None) or {}
+    networks = document.get("networks") or {}
+    if key not in networks and key != "default":
+        message = f"networks: {key!r} is not declared under the file's `networks:`"
+        raise ValueError(message)
+    network = networks.get(key) or {}
+    if unknown := [*(set(endpoint) - {"aliases"}), *(set(network) - {"name", "labels", "external", "driver"})]:
+        message = f"networks: {', '.join(sorted(map(repr, unknown)))} of {key!r} is not supported here"
+        raise ValueError(message)
+    if network.get("driver") not in (None, BRIDGE):
+        message = f"networks: the driver {network['driver']!r} of {key!r} is not supported here"
+        raise ValueError(message)
+    labels = {str(name): str(value) for name, value in (network.get("labels") or {}).items()}
+    return Network(
+        str(network.get("name") or (key if network.get("external") else f"{project}_{key}")),
+        {**labels, PROJECT: project, _NETWORK: str(key)},
+        tuple(str(each) for each in endpoint.get("aliases") or ()),
+        external=bool(network.get("external")),
+    )
 
 
 _HANDLED = {"image", "container_name", "volumes", "secrets"}

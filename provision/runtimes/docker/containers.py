@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Effect
-    from provision.runtimes.docker import networks
     from provision.runtimes.docker.compose import Creation, Named
+    from provision.runtimes.docker.compose import Network as DeclaredNetwork
     from provision.system.look import Look
 
 _SUMS = (FINGERPRINT, DECLARED)
@@ -157,7 +157,7 @@ def observed_container(inspected: Mapping[str, Any], image: Mapping[str, Any], *
     )  # fmt: skip
 
 
-def labels_of(named: Named | networks.Network) -> dict[str, Any]:
+def labels_of(named: Named | DeclaredNetwork) -> dict[str, Any]:
     """Return the body of a creation call for a network or volume."""
     return {"labels": dict(named.labels)}
 

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING
 from provision.errors import ProvisionError, RefusedError
 from provision.model import Action, Address, Step
 from provision.model.effects import CheckData, EngineCall
-from provision.runtimes import DATA_RECORD, data_directory
-from provision.runtimes.docker import compose, containers
+from provision.runtimes import data_directory
+from provision.runtimes.docker import compose, containers, scripts
 from provision.runtimes.docker.checks import other_major
-from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
+from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.containers import IDLE, labels_of
-from provision.runtimes.docker.generations import is_ours
+from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT
+from provision.runtimes.ownership import is_ours
 from provision.spec.model import DataPath, Ephemeral, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from provision.runtimes.docker.seen import Seen
+    from provision.runtimes.docker.inspection import Inspection
     from provision.spec.model import Spec
     from provision.system.look import Look
 
@@ -38,7 +39,7 @@ _OLD_PLACES = (_VERSION, f"data/{_VERSION}")
 _MAJORS = range(14, 40)
 
 
-def check_old(seen: Seen) -> None:
+def check_old(seen: Inspection) -> None:
     """Look into the data of a container that is there, if the one that is declared would use it.
 
     Raises:
@@ -54,7 +55,7 @@ def check_old(seen: Seen) -> None:
     check_majors(seen.spec, f"the data of the container {name!r}", after.below, reader(seen.look, at))
 
 
-def check_new(seen: Seen, container: str) -> tuple[CheckData, ...]:
+def check_new(seen: Inspection, container: str) -> tuple[CheckData, ...]:
     """Return the look into data that only a container that was made, and not started, can show."""
     before, after = seen.current_place, seen.declared_place
     data = seen.spec.server.data
@@ -75,11 +76,11 @@ def check_new(seen: Seen, container: str) -> tuple[CheckData, ...]:
     return (CheckData(container, after.target, is_foreign, after.below, after.source),)
 
 
-def _never_ran(seen: Seen) -> bool:
+def _never_ran(seen: Inspection) -> bool:
     return seen.container is not None and str(seen.container["State"]["Status"]) == "created"
 
 
-def check_directory(seen: Seen) -> None:
+def check_directory(seen: Inspection) -> None:
     """Refuse a directory of this machine that holds other files, unless our container has it already.
 
     Raises:
@@ -93,7 +94,7 @@ def check_directory(seen: Seen) -> None:
         raise data_directory.occupied_directory(seen.spec, data.path, found)
 
 
-def _found(seen: Seen, path: Path, below: str) -> tuple[str, ...] | None:
+def _found(seen: Inspection, path: Path, below: str) -> tuple[str, ...] | None:
     """Return what else than data is in a directory; None where we may not look. What we made holds nothing else."""
     if not seen.look.engine_is_local or not seen.look.exists(path):
         return ()
@@ -177,7 +178,7 @@ _OPENED = re.compile(r"^host\s+all\s+all\s+all\s", re.MULTILINE)
 WHY = "its first initialisation was broken off before any server ran on it, so there is nothing in it"
 
 
-def unfinished_volume(seen: Seen) -> str | None:
+def unfinished_volume(seen: Inspection) -> str | None:
     """Return the volume whose first initialisation was broken off, if this environment's is one."""
     if seen.container is None or seen.container["State"]["Status"] not in _DOWN:
         return None
@@ -196,7 +197,7 @@ def unfinished_volume(seen: Seen) -> str | None:
     return None if _OPENED.search(read("pg_hba.conf") or "") else place.source
 
 
-def initialise_again(seen: Seen, name: str) -> Step:
+def initialise_again(seen: Inspection, name: str) -> Step:
     """Return the step that makes the volume anew; the container that used it goes first, and is made after it."""
     address = Address("volume", name)
     declared = next(each for each in seen.creation.volumes if each.name == name)
@@ -207,6 +208,24 @@ def initialise_again(seen: Seen, name: str) -> Step:
         EngineCall("create_volume", name, labels_of(declared)),
     )
     return Step(address, Action.RECREATE, seen.observed.get(address), seen.desired[address], effects, (WHY,))
+
+
+def check_finished(seen: Inspection) -> None:
+    """Refuse to start a container whose scripts did not come to their end: its data is incomplete.
+
+    Raises:
+        RefusedError: with the way to begin again.
+    """
+    if seen.container is None or seen.container["State"]["Status"] not in ("exited", "dead", "restarting"):
+        return
+    mark = f"{seen.current_directory}/{scripts.MARK}"
+    if seen.current_place is None or seen.look.container_file(seen.container_name, mark) is None:
+        return
+    raise RefusedError(
+        f"the scripts that initialise the data of {seen.container_name!r} did not finish, so the data is incomplete",
+        evidence=[f"{mark} is still there, which the last script removes"],
+        next_step=scripts.AGAIN,
+    )
 
 
 # --- a compose file that was rendered, and perhaps never applied

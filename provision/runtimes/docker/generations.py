@@ -10,13 +10,14 @@ rows then that the copy has not.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Action, Address, Step
 from provision.model.effects import EngineCall
 from provision.runtimes.docker import containers
-from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT, MAJOR
+from provision.runtimes.docker.compose import MAJOR
+from provision.runtimes.names import ENVIRONMENT
+from provision.runtimes.ownership import is_ours
 from provision.spec.model import Volume
 
 if TYPE_CHECKING:
@@ -152,14 +153,6 @@ def leftovers(found: Generations, container: str, look: Look) -> tuple[Step, ...
         effect = EngineCall("remove_volume", each)
         steps.append(Step(Address("volume", each), Action.REMOVE, None, None, (effect,), why))
     return tuple(steps)
-
-
-def is_ours(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
-    """Tell whether labels are those of this environment. An owner whose directory is gone has moved here."""
-    directory = labels.get(DIRECTORY)
-    if directory is None or labels.get(ENVIRONMENT) != spec.name:
-        return False
-    return directory == str(spec.directory) or not look.exists(Path(directory))
 
 
 def _generation(name: str, volume: Mapping[str, Any]) -> Generation:

@@ -1,28 +1,63 @@
-"""Who may use the data of a container, and what may be removed: only what was made for this environment."""
+"""Whose container, volumes and data these are: provision uses and removes only what it made for this environment."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, command
-from provision.runtimes import DATA_RECORD, Claim, ownership
-from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
-from provision.runtimes.docker.generations import is_ours, temporary_name
+from provision.model.effects import EngineCall
+from provision.runtimes import Claim, Collision, ownership
+from provision.runtimes.docker.generations import temporary_name
+from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, whose
+from provision.runtimes.ownership import is_ours
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from provision.runtimes.docker.data_location import Place
-    from provision.runtimes.docker.seen import Seen
-    from provision.runtimes.ownership import Tenant
+    from provision.runtimes.docker.inspection import Inspection
+    from provision.runtimes.ownership import DataUser
+    from provision.system.look import Look
 
 
-def check_alone(seen: Seen, *, as_it_is: bool = False) -> None:
-    """Refuse data that another container has mounted, or that a server of this machine works on.
+def check_owner(seen: Inspection) -> None:
+    """Refuse to have anything to do with a container or a volume that belongs to something else.
 
-    ``as_it_is``: the data is that of the container that is there, and not that of the declared one.
+    Raises:
+        RefusedError: with the owner and a way out.
+    """
+    name, program = seen.container_name, seen.look.engine_program
+    if seen.container is not None:
+        labels = seen.container["Config"].get("Labels") or {}
+        if ENVIRONMENT not in labels:
+            raise RefusedError(
+                f"a container named {name!r} is there already, and it was not made from a spec",
+                evidence=[f"it has no label {ENVIRONMENT!r}"],
+                next_step=f"set another `server.container_name`, or remove it: {program} rm -f {name}",
+            )
+        _check_labels(seen, f"the container {name!r}", labels, way_out="name")
+    for each, volume in seen.volumes.items():
+        _check_labels(seen, f"the volume {each!r}", (volume or {}).get("Labels") or {}, way_out="server.data.volume")
+
+
+def _check_labels(seen: Inspection, what: str, labels: Mapping[str, str], *, way_out: str) -> None:
+    spec, directory, name = seen.spec, labels.get(DIRECTORY), labels.get(ENVIRONMENT)
+    if directory is None or name is None or is_ours(spec, labels, seen.look):
+        return
+    raise RefusedError(
+        f"{what} belongs to the environment {name!r} of {directory}",
+        evidence=[f"this spec is the environment {spec.name!r} of {spec.directory}"],
+        next_step=f"give this spec another `{way_out}`",
+    )
+
+
+def check_alone(seen: Inspection, *, as_it_is: bool = False) -> None:
+    """Refuse data that another container has mounted, or that a server of this machine uses.
+
+    ``as_it_is``: the data is that of the existing container, and not that of the declared one.
 
     Raises:
         RefusedError: with who has it, and what to type.
@@ -37,18 +72,18 @@ def check_alone(seen: Seen, *, as_it_is: bool = False) -> None:
         ownership.check_processes(seen.look, path, path / found.below)
 
 
-def other_container(seen: Seen, *, as_it_is: bool) -> Tenant | None:
-    """Return a container of another environment, or of nobody's, that could write to the data."""
+def other_container(seen: Inspection, *, as_it_is: bool) -> DataUser | None:
+    """Return a container of another environment, or of none, that can write to the data."""
     found, name = _place(seen, as_it_is=as_it_is), seen.container_name
     if found is None:
         return None
-    volume = seen.volumes.get(found.source) or {}  # one that is not there yet, nobody has
-    ours = (name, f"{name}.new", temporary_name(name))
+    volume = seen.volumes.get(found.source) or {}  # nothing uses one that does not exist yet
+    ours = (name, seen.temporary, temporary_name(name))
     place = found.source if found.source.startswith("/") else str(volume.get("Mountpoint") or "")
     return ownership.container_on(seen.look, found.source, place=place, but=ours)
 
 
-def refusal(seen: Seen, source: str, other: Tenant) -> RefusedError:
+def refusal(seen: Inspection, source: str, other: DataUser) -> RefusedError:
     """Return the error for a container on the data, which may be ours under another name."""
     is_renamed = seen.container is None and is_ours(seen.spec, other.labels, seen.look)
     what = f"the directory {source}" if source.startswith("/") else f"the volume {source!r}"
@@ -57,7 +92,7 @@ def refusal(seen: Seen, source: str, other: Tenant) -> RefusedError:
     )
 
 
-def claim(seen: Seen, *, as_it_is: bool) -> Claim | None:
+def claim(seen: Inspection, *, as_it_is: bool) -> Claim | None:
     """Return what to hold before a server starts on the data.
 
     A volume with our labels needs no lock: its labels cannot be changed, and every other environment refuses it.
@@ -78,26 +113,49 @@ def claim(seen: Seen, *, as_it_is: bool) -> Claim | None:
     return Claim(holder, (), str(volume.get("Mountpoint") or found.source), image, volumes)
 
 
-def _place(seen: Seen, *, as_it_is: bool) -> Place | None:
+def _place(seen: Inspection, *, as_it_is: bool) -> Place | None:
     found = seen.current_place if as_it_is else seen.declared_place
     return None if isinstance(seen.spec.server.data, Ephemeral) else found
 
 
-def check_ours(seen: Seen) -> None:
+def collision(ours: Mapping[str, Any], other: DataUser, refusal: RefusedError, look: Look) -> Collision | None:
+    """Decide which of two containers on the same data started second, and what to do about it.
+
+    It is killed, not stopped: a server that shuts down writes to the data once more.
+    """
+    theirs = look.engine(f"/containers/{other.name}/json")
+    if theirs is None:
+        return None
+    kill = {"signal": "KILL"}
+    if _started(theirs) <= _started(ours):
+        refusal.evidence = (*refusal.evidence, ownership.STARTED_FIRST)
+        name = str(ours["Name"]).lstrip("/")
+        return Collision((EngineCall("signal_container", name, kill),), "", refusal)
+    if ENVIRONMENT not in other.labels:
+        return Collision((), "", refusal)
+    note = f"killed the container {other.name!r}{whose(other.labels)}: it started on the data of this server after it"
+    return Collision((EngineCall("signal_container", other.name, kill),), note, None)
+
+
+def _started(container: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(container["State"]["StartedAt"])
+
+
+def check_ours(seen: Inspection) -> None:
     """Refuse to remove volumes or a directory, where one of them was not made for this environment.
 
     Raises:
         RefusedError: with the commands that remove it by hand.
     """
-    there = [name for name, volume in seen.volumes.items() if volume is not None]
-    check_volumes(seen, [*there, *(each.name for each in seen.generations.kept)], first=command("destroy") + " && ")
+    existing = [name for name, volume in seen.volumes.items() if volume is not None]
+    check_volumes(seen, [*existing, *(each.name for each in seen.generations.kept)], first=command("destroy") + " && ")
     data = seen.spec.server.data
     if isinstance(data, DataPath) and seen.look.exists(data.path):
         ownership.check_made(seen.spec, data.path, seen.look, record=seen.spec.home / DATA_RECORD)
 
 
-def check_volumes(seen: Seen, names: Sequence[str], *, first: str = "") -> None:
-    """Refuse to remove volumes of which one was not made for this environment; their labels tell.
+def check_volumes(seen: Inspection, names: Sequence[str], *, first: str = "") -> None:
+    """Refuse to remove volumes of which one was not made for this environment, as their labels show.
 
     Raises:
         RefusedError: with the command that removes it by hand, after the command ``first``.
@@ -108,5 +166,5 @@ def check_volumes(seen: Seen, names: Sequence[str], *, first: str = "") -> None:
             raise RefusedError(
                 f"the volume {name!r} was not made for the environment {seen.spec.name!r}; nothing was removed",
                 evidence=[f"it lacks the labels of this environment, {ENVIRONMENT!r} and {DIRECTORY!r}"],
-                next_step=first + f"{seen.look.engine_program} volume rm {name}   (if nobody needs it)",
+                next_step=first + f"{seen.look.engine_program} volume rm {name}   (if nothing needs it)",
             )

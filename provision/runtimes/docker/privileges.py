@@ -16,7 +16,7 @@ from provision.errors import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from provision.runtimes.docker.seen import Seen
+    from provision.runtimes.docker.inspection import Inspection
 
 ROOT: Final = "root"
 SOCKET: Final = "engine_socket"
@@ -55,14 +55,14 @@ class Privilege:
     text: str
 
 
-def asked(seen: Seen) -> tuple[Privilege, ...]:
+def asked(seen: Inspection) -> tuple[Privilege, ...]:
     """Return what the rendered compose file asks for; an address that the spec itself publishes on is the spec's."""
     mounts = [_behind(each, seen) for each in seen.creation.body["HostConfig"]["Mounts"]]
     found = granted(seen.creation.body["HostConfig"], mounts, seen.look.engine_socket)
     return tuple(each for each in found if each.word != PUBLISH or not _is_every(seen.spec.server.host))
 
 
-def missing(seen: Seen) -> tuple[tuple[Privilege, ...], tuple[Privilege, ...]]:
+def missing(seen: Inspection) -> tuple[tuple[Privilege, ...], tuple[Privilege, ...]]:
     """Return what the spec does not allow: what the container would get, and what it has already."""
     container, new = seen.container, [each for each in asked(seen) if each.word not in seen.spec.templates_may]
     if container is None or not new:
@@ -75,7 +75,7 @@ def missing(seen: Seen) -> tuple[tuple[Privilege, ...], tuple[Privilege, ...]]:
     )
 
 
-def check(seen: Seen) -> None:
+def check(seen: Inspection) -> None:
     """Refuse what the spec does not allow.
 
     Raises:
@@ -90,18 +90,18 @@ def check(seen: Seen) -> None:
         )
 
 
-def words(seen: Seen) -> str:
+def words(seen: Inspection) -> str:
     """Say what the container gets, where that is anything."""
     return "; ".join(f"it {each.text} ({each.word})" for each in asked(seen))
 
 
-def remarks(seen: Seen) -> tuple[str, ...]:
+def remarks(seen: Inspection) -> tuple[str, ...]:
     """Return a warning for each thing that the container has although the spec does not allow it."""
     _, kept = missing(seen)
     return tuple(f"the container {each.text}; write {_key(seen, kept)} in the spec to keep it" for each in kept)
 
 
-def _key(seen: Seen, more: Iterable[Privilege]) -> str:
+def _key(seen: Inspection, more: Iterable[Privilege]) -> str:
     all_of_them = dict.fromkeys((*seen.spec.templates_may, *(each.word for each in more)))
     return f"`templates_may: [{', '.join(all_of_them)}]`"
 
@@ -172,7 +172,7 @@ def _normal(path: str) -> str:
     return re.sub(r"^/var/run(?=/|$)", "/run", found)
 
 
-def _behind(mount: Mapping[str, Any], seen: Seen) -> Mapping[str, Any]:
+def _behind(mount: Mapping[str, Any], seen: Inspection) -> Mapping[str, Any]:
     """Return a mount as the bind that it is: a volume can stand for a directory of the host.
 
     https://docs.docker.com/reference/cli/docker/volume/create/#opt

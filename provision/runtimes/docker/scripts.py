@@ -13,20 +13,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError, command
+from provision.errors import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from provision.runtimes.docker.seen import Seen
-
 DIRECTORY = "/docker-entrypoint-initdb.d"
 _PREFIX = f"{DIRECTORY}/zz-provision-"
 """After the scripts that an image brings itself, whose names begin with a number."""
-_MARK = "provision.initdb"
+MARK = "provision.initdb"
 _FIRST, _LAST = f"{DIRECTORY}/!provision-begin.sh", f"{DIRECTORY}/zzz-provision-end.sh"
-_BEGIN = f'if [ "$(ls {DIRECTORY} | wc -l)" -gt 2 ]; then touch "$PGDATA/{_MARK}"; fi\n'
-_END = f'rm -f "$PGDATA/{_MARK}"\n'
+_BEGIN = f'if [ "$(ls {DIRECTORY} | wc -l)" -gt 2 ]; then touch "$PGDATA/{MARK}"; fi\n'
+_END = f'rm -f "$PGDATA/{MARK}"\n'
 DATABASE = "POSTGRES_DB="
 """The variable with the database that the image makes, which matters at the initialisation only, too."""
 _OVER = "PostgreSQL init process complete"
@@ -66,21 +64,3 @@ def has_failed(lines: Iterable[str]) -> bool:
     for line in lines:
         running = (running or f": {DIRECTORY}/" in line or f"running {DIRECTORY}/" in line) and _OVER not in line
     return running
-
-
-def check_finished(seen: Seen) -> None:
-    """Refuse to start a container whose scripts did not come to their end: its data is incomplete.
-
-    Raises:
-        RefusedError: with the way to begin again.
-    """
-    if seen.container is None or seen.container["State"]["Status"] not in ("exited", "dead", "restarting"):
-        return
-    mark = f"{seen.current_directory}/{_MARK}"
-    if seen.current_place is None or seen.look.container_file(seen.container_name, mark) is None:
-        return
-    raise RefusedError(
-        f"the scripts that initialise the data of {seen.container_name!r} did not finish, so the data is incomplete",
-        evidence=[f"{mark} is still there, which the last script removes"],
-        next_step=AGAIN,
-    )

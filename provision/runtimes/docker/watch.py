@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from provision.runtimes import Trouble, server_log
+from provision.runtimes import Trouble, Watch, server_log
 from provision.runtimes.docker import containers, scripts
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def telling(lines: Sequence[str]) -> list[str]:
     return list(lines[first : first + _SHOWN])
 
 
-class ContainerWatch:
+class ContainerWatch(Watch):
     """Tells whether a container has ended, or ends again and again."""
 
     def __init__(self, look: Look, name: str) -> None:
@@ -52,7 +52,7 @@ class ContainerWatch:
         self._restarts: int | None = None
         self._stopped: float | None = None
 
-    def said(self) -> str:
+    def last_line(self) -> str:
         """Return the last line of the container's log."""
         return "".join(self._look.container_lines(self._name, 1))
 

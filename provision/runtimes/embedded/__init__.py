@@ -20,24 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model.effects import WriteFile
-    from provision.runtimes.embedded.upgrader import EmbeddedUpgrader
     from provision.spec.model import Spec
     from provision.system.look import Look
-
-__all__ = [
-    "FILES",
-    "MOUNTS_PASSWORD",
-    "TEMPLATES",
-    "EmbeddedSite",
-    "available",
-    "examine",
-    "identity",
-    "located",
-    "made",
-    "port",
-    "render",
-    "upgrades",
-]
 
 FILES = {"configuration": (CONFIG, 0o644)}
 MOUNTS_PASSWORD = False
@@ -106,13 +90,6 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
 
     values = {**rendering.values(spec, port), "listen_addresses": spec.server.host, "listen_port": port}
     return {"configuration": rendering.render_template("postgresql.conf.j2", texts, values)}
-
-
-def upgrades(site: EmbeddedSite) -> EmbeddedUpgrader:
-    """Return what brings the data of a site to a newer major version."""
-    from provision.runtimes.embedded.upgrader import EmbeddedUpgrader
-
-    return EmbeddedUpgrader(site)
 
 
 def identity(spec: Spec, look: Look) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.kinds import configuration
-from provision.runtimes import DATA_RECORD, data_directory, ownership
+from provision.runtimes import data_directory, ownership
 from provision.runtimes.data_directory import other_major
 from provision.runtimes.embedded.command_line import environment
+from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:

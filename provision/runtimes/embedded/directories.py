@@ -24,14 +24,13 @@ from typing import TYPE_CHECKING
 
 from provision.model import Action, Address, Step
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall
-from provision.runtimes import LINK
 from provision.runtimes.embedded.command_line import environment
+from provision.runtimes.names import LINK
 from provision.spec.image import OLDEST
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from provision.model import Effect
-    from provision.runtimes.upgrading import Origin
     from provision.spec.model import Spec
     from provision.system.look import Look
     from provision.system.machine import Machine
@@ -212,13 +211,10 @@ def origin_note(data: Path, major: int, programs: Path) -> str:
     return json.dumps({"data": str(data), "major": major, "programs": str(programs)}) + "\n"
 
 
-def origin(found: Generations, machine: Machine) -> Origin:
-    """Return what the current directory was made from."""
-    from provision.runtimes.upgrading import Origin
-
+def origin(found: Generations, machine: Machine) -> tuple[int, Path]:
+    """Return the major version that the current directory was made from, and the directory of its programs."""
     said = json.loads(machine.note(found.current, ORIGIN) or "{}")
-    major = int(said.get("major", 0))
-    return Origin(f"postgres:{major}", major, Path(said.get("programs", "")))
+    return int(said.get("major", 0)), Path(said.get("programs", ""))
 
 
 def removal(path: Path, found: Generations, *, if_there: bool = False) -> tuple[Effect, ...]:

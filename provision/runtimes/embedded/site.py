@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.kinds import Ground
@@ -16,20 +17,24 @@ from provision.model.effects import (
     ServerCall,
     WaitReady,
 )
-from provision.runtimes import DATA_RECORD, SUPERUSER, Claim, Collision, ownership, superusers
-from provision.runtimes.data_directory import reading_settings as reading
+from provision.runtimes import Claim, Collision, ownership, superusers
+from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.embedded import checks, directories
 from provision.runtimes.embedded.command_line import initdb_argv, scripts, server_argv
-from provision.runtimes.embedded.seen import Seen
+from provision.runtimes.embedded.inspection import Inspection
+from provision.runtimes.names import DATA_RECORD, SUPERUSER
 from provision.spec.model import DataPath
 from provision.spec.parameters import is_known
+
+if TYPE_CHECKING:
+    from provision.runtimes.embedded.command_line import Programs
 
 _GONE = "the data of an ephemeral server is gone when it stops"
 
 
 @dataclass(frozen=True)
-class EmbeddedSite(Seen):
-    """Implements :class:`provision.runtimes.Site`."""
+class EmbeddedSite(Inspection):
+    """One environment's server process."""
 
     # --- what kinds build on ---
 
@@ -65,20 +70,24 @@ class EmbeddedSite(Seen):
         places = self.places
         return () if places.config == places.rendered else (CopyPath(places.rendered, places.config),)
 
-    @property
-    def _start_it(self) -> tuple[Effect, ...]:
+    def starting(self, own: Programs, *before: Effect) -> tuple[Effect, ...]:
+        """Return what starts a server on the data with programs, after ``before``."""
         places = self.places
         start = ServerCall(
             "start",
             places.data,
-            server_argv(self.own_programs.directory, places),
+            server_argv(own.directory, places),
             user=places.user.name if places.user else None,
             log=places.log,
             sockets=places.sockets,
             link=places.link,
             timeout=self.spec.server.ready_timeout,
         )
-        return (*self.own_programs.copies, *self._publish, start)
+        return (*own.copies, *before, start)
+
+    @property
+    def _start_it(self) -> tuple[Effect, ...]:
+        return self.starting(self.own_programs, *self._publish)
 
     @property
     def stopping(self) -> ServerCall:
@@ -100,18 +109,18 @@ class EmbeddedSite(Seen):
         """
         checks.check_data(self.spec, self.places, self.look)
         checks.check_configuration(self.configuration, self.spec.server.host, self.port)
-        process = self._plan_process()
-        if not is_known(self.spec.server.major):
-            return (self._plan_settings(), *self._plan_data(), *process)
-        return (*directories.leftovers(self.places, self.look), *self._plan_data(), *process)
+        process, leftovers = self._plan_process(), directories.leftovers(self.places, self.look)
+        return (*self.plan_settings(), *leftovers, *self._plan_data(), *process)
 
-    def _plan_settings(self) -> Step:
+    def plan_settings(self) -> tuple[Step, ...]:
         """Read the settings of a major version that the program does not know from its own programs."""
+        if is_known(self.spec.server.major):
+            return ()
         user = self.places.user.name if self.places.user else None
         directory, major = self.own_programs.directory, self.spec.server.major
         identity = self.look.machine.build(self.programs / "postgres") if self.programs is not None else ""
-        step = reading(ReadSettings(major, identity, programs=directory, user=user))
-        return replace(step, effects=(*self.own_programs.copies, *step.effects))
+        step = reading_settings(ReadSettings(major, identity, programs=directory, user=user))
+        return (replace(step, effects=(*self.own_programs.copies, *step.effects)),)
 
     def _plan_data(self) -> tuple[Step, ...]:
         if self._data in self.observed:
@@ -181,7 +190,7 @@ class EmbeddedSite(Seen):
         try:
             checks.check_alone(self.places.data, self.look)
         except RefusedError as refusal:
-            refusal.evidence = (*refusal.evidence, "it started first, so the server of this environment was killed")
+            refusal.evidence = (*refusal.evidence, ownership.STARTED_FIRST)
             return Collision((replace(self.stopping, operation="kill", data=self.places.data),), "", refusal)
         return None
 

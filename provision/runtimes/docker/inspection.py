@@ -1,16 +1,17 @@
-"""One environment's container, network and volumes, as the engine showed them once."""
+"""One environment's container, network and volumes: what the spec declares, and what the engine showed once."""
 
 from __future__ import annotations
 
 import posixpath
 import shlex
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
 from provision.model.effects import EngineCall
-from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, server_log
+from provision.runtimes import Site, Trouble, collected, server_log
 from provision.runtimes.data_directory import kept_words
 from provision.runtimes.docker import compose, containers, data_location, spec_label
 from provision.runtimes.docker.containers import (
@@ -25,11 +26,13 @@ from provision.runtimes.docker.containers import (
 )
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.watch import ContainerWatch
+from provision.runtimes.names import CURRENT_LOGFILES
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from provision.model.effects import EngineOperation
     from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.data_location import Place
     from provision.spec.model import Spec
@@ -47,7 +50,7 @@ _LAST_LINES = 60
 
 
 @dataclass(frozen=True)
-class Seen:
+class Inspection(Site):
     """What is declared, and what the JSON of the engine says is there."""
 
     spec: Spec
@@ -61,9 +64,6 @@ class Seen:
     look: Look = field(repr=False)
     generations: Generations = field(default_factory=Generations)
 
-    is_ours = True
-    programs = None
-    data_directory = None
     config_file = "/etc/postgresql/postgresql.conf"
 
     # --- what is declared, what is there ---
@@ -82,9 +82,26 @@ class Seen:
         found |= {Address("volume", each.name): VolumeState(each.name) for each in self.creation.volumes}
         if isinstance(self.spec.server.data, DataPath):
             found[Address("directory", str(self.spec.server.data.path))] = Directory(self.spec.server.data.path)
-        wanted = self._kept_container or self._created_container
-        found[Address("container", self.container_name)] = wanted
-        return found
+        return {**found, self.address: self.desired_container}
+
+    @property
+    def address(self) -> Address:
+        """The container's address in plans."""
+        return Address("container", self.container_name)
+
+    @property
+    def temporary(self) -> str:
+        """The name under which a container is made that takes the place of another."""
+        return f"{self.container_name}.new"
+
+    def call(self, operation: EngineOperation) -> EngineCall:
+        """Return a call that stops the container, in the time that it has for that."""
+        return EngineCall(operation, self.container_name, {"timeout": round(self.spec.server.stop_timeout)})
+
+    @property
+    def desired_container(self) -> Container:
+        """The container as it is to run."""
+        return self._kept_container or self._created_container
 
     @property
     def _created_container(self) -> Container:
@@ -95,10 +112,8 @@ class Seen:
     @property
     def _kept_container(self) -> Container | None:
         """The running container with its data in memory, where only another version would create it differently."""
-        if self.container is None or not isinstance(self.spec.server.data, Ephemeral):
-            return None
-        before, after = self._observed_container(self.container), self._created_container
-        if before.fingerprint == after.fingerprint:
+        before, after = self.observed_container, self._created_container
+        if before is None or before.fingerprint == after.fingerprint:
             return None
         return spec_label.kept(self.spec, before, after, own_template=self.has_own_template)
 
@@ -110,20 +125,17 @@ class Seen:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What differs in a container that is kept as it is, and a password that SQL can read."""
-        found = () if self._kept_container is None else (self._kept_remark,)
-        names = {each.partition("=")[0] for each in self.creation.body.get("Env", ())}
+        """What differs in a container that is kept, limits that the engine ignores, and what SQL can read."""
+        found: list[str] = []
+        if self._kept_container is not None and self.observed_container is not None:
+            found.append(spec_label.remark(self.container_name, self.observed_container, self._created_container))
+        names = data_location.variables(self.creation.body)
         if self.container is not None and (lifted := containers.unlimited(self.container, self.creation)):
             keys = " and ".join(f"`resources.{containers.LIMITS[each]}`" for each in lifted)
-            found = (*found, f"the engine cannot limit what a container uses, so it ignores {keys}")
-        exported = names & {"POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"}
-        return (*found, _EXPORTED) if exported and "BASH_ENV" not in names else found
-
-    @property
-    def _kept_remark(self) -> str:
-        assert self.container is not None  # noqa: S101  # it is kept
-        before, after = self._observed_container(self.container), self._created_container
-        return spec_label.remark(self.container_name, before, after)
+            found.append(f"the engine cannot limit what a container uses, so it ignores {keys}")
+        if {"POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"} & {*names} and "BASH_ENV" not in names:
+            found.append(_EXPORTED)
+        return tuple(found)
 
     @property
     def observed(self) -> dict[Address, State | Unknown]:
@@ -139,13 +151,17 @@ class Seen:
         data = self.spec.server.data
         if isinstance(data, DataPath) and self.look.exists(data.path):
             found[Address("directory", str(data.path))] = Directory(data.path)
-        if self.container is not None:
-            found[Address("container", self.container_name)] = self._observed_container(self.container)
+        if (container := self.observed_container) is not None:
+            found[self.address] = container
         return found
 
-    def _observed_container(self, container: Mapping[str, Any]) -> Container:
+    @cached_property
+    def observed_container(self) -> Container | None:
+        """The container as a state."""
+        if self.container is None:
+            return None
         brought = (self.own_image or {}).get("Config") or {}
-        shown = containers.in_words_of(container, self.creation)
+        shown = containers.in_words_of(self.container, self.creation)
         same = shown["Config"]["Image"] == self.creation.image
         current = (self.image or {}).get("Id", "") if same else ""
         found = observed_container(shown, brought, current_image_id=current)
@@ -180,21 +196,22 @@ class Seen:
         return data_location.data_directory(config, data_location.major(config) or self.spec.server.major)
 
     @property
-    def _state(self) -> str:
+    def state(self) -> str:
+        """The engine's word for what the container does, or ``absent``."""
         return "absent" if self.container is None else str(self.container["State"]["Status"])
 
     @property
     def working(self) -> Mapping[str, Any] | None:
         """The container, where it runs or has ended without an error."""
-        ended_well = self._state == "exited" and self.container and not self.container["State"].get("ExitCode")
-        return self.container if self._state == "running" or ended_well else None
+        ended_well = self.state == "exited" and self.container and not self.container["State"].get("ExitCode")
+        return self.container if self.state == "running" or ended_well else None
 
     @property
     def is_fresh(self) -> bool:
         """Whether nothing has initialised the data yet."""
         data = self.spec.server.data
         if isinstance(data, Ephemeral):
-            return self._state == "absent" or self._state in IDLE
+            return self.state == "absent" or self.state in IDLE
         if isinstance(data, DataPath):
             return not self.look.exists(data.path)
         return all(seen is None for seen in self.volumes.values())
@@ -238,7 +255,7 @@ class Seen:
 
     def endpoint(self, password: Secret) -> Endpoint | None:
         """Return the published address of the running container, as the engine shows it."""
-        if self._state != "running" or self.container is None:
+        if self.state != "running" or self.container is None:
             return None
         return self._published(self.container["HostConfig"]["PortBindings"] or {}, password)
 
@@ -269,13 +286,6 @@ class Seen:
 
     # --- what a run asks while it works ---
 
-    def check_data(self, directory: str, version: str) -> None:
-        """Refuse to go on with a server of another version, or with data that would be gone with its container."""
-        from provision.runtimes.docker import checks, data_location
-
-        checks.check_version(self.spec, self.container, version)
-        data_location.check_reported(self, directory)
-
     @property
     def log_command(self) -> str:
         """The command that shows the log."""
@@ -285,14 +295,14 @@ class Seen:
         """Return what tells whether the container has ended."""
         return ContainerWatch(self.look, self.container_name)
 
-    def calm(self) -> tuple[Effect, ...]:
+    def stop_restarts(self) -> tuple[Effect, ...]:
         """Stop a container that starts and ends again and again; what it said stays in its log."""
         seen = containers.inspect(self.look, self.container_name)
         if seen is None or not (seen["State"]["Restarting"] or seen["RestartCount"]):
             return ()
         return (EngineCall("stop_container", self.container_name, {"timeout": 1}),)
 
-    def fate(self) -> Trouble:
+    def explain_end(self) -> Trouble:
         """Return what became of the container."""
         seen = containers.inspect(self.look, self.container_name)
         lines = self.look.container_lines(self.container_name, _LAST_LINES) if seen is not None else ()
@@ -306,7 +316,11 @@ class Seen:
             return ""  # to look into the data, the engine would have to mount it
         data = data_location.data_directory(self.container["Config"], self.spec.server.major)
         path = collected(self.look.container_file(self.container_name, f"{data}/{CURRENT_LOGFILES}"), data)
-        return shlex.join(("docker", "exec", self.container_name, "tail", "-n", "100", path)) if path else ""
+        return (
+            shlex.join((self.look.engine_program, "exec", self.container_name, "tail", "-n", "100", path))
+            if path
+            else ""
+        )
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
         """Return the lines of the container's log."""

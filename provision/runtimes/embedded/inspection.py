@@ -1,4 +1,4 @@
-"""One environment's data directory and server process, as they were seen once."""
+"""One environment's data directory and server process: what the spec declares, and what was there at one look."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
-from provision.runtimes import CURRENT_LOGFILES, Trouble, collected, server_log
+from provision.model import Address, Endpoint, Secret, State, Status, Unknown
+from provision.runtimes import Site, Trouble, Watch, collected, server_log
 from provision.runtimes.data_directory import kept_words
 from provision.runtimes.embedded import checks, command_line
 from provision.runtimes.embedded.command_line import programs
-from provision.runtimes.embedded.watch import ProcessWatch
+from provision.runtimes.names import CURRENT_LOGFILES
 from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:
@@ -24,13 +24,45 @@ if TYPE_CHECKING:
     from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
     from provision.system.look import Look
+    from provision.system.machine import Machine
     from provision.system.postmaster import Postmaster
 
 _REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104  # compared
 
 
+_LOG_LINES = 15
+
+
+class ProcessWatch(Watch):
+    """Looks at a process, again and again."""
+
+    def __init__(self, machine: Machine, places: Places) -> None:
+        self._machine = machine
+        self._places = places
+        self._pid: int | None = None
+
+    def last_line(self) -> str:
+        """Return the last line of the server's log."""
+        return "".join(self._machine.last_lines(self._places.log, 1))
+
+    def __call__(self) -> Trouble | None:
+        """Look once."""
+        found = self._machine.postmaster(self._places.data)
+        if found is not None:
+            self._pid = found.pid
+            return None
+        code = self._machine.exit_code(self._pid) if self._pid is not None else None
+        how = "ended" if code is None else f"ended with exit code {code}"
+        is_killed = code in (-9, server_log.KILLED)
+        if is_killed:
+            how = "was killed (signal 9), which the kernel does for lack of memory,"
+        advice = server_log.MORE_MEMORY if is_killed else ""
+        lines = self._machine.last_lines(self._places.log, _LOG_LINES)
+        return Trouble(f"the server process {how} while it should become ready", tuple(lines), next_step=advice)
+
+
 @dataclass(frozen=True)
-class Seen:
+class Inspection(Site):
     """What is declared, and what is there. ``running`` is a data directory with the server that runs on it."""
 
     spec: Spec
@@ -41,13 +73,7 @@ class Seen:
     made_by: str | None
     look: Look = field(repr=False)
 
-    is_ours = True
-    is_told_by_file = True
-    container_name = None
-    remarks = ()
-
-    def check_data(self, directory: str, version: str) -> None:
-        """Go on: the command line of the server says where its data is, and that was compared before."""
+    uses_config_file = True
 
     # --- what is declared, what is there ---
 
@@ -170,11 +196,7 @@ class Seen:
         """Return what tells whether the server has ended while it should become ready."""
         return ProcessWatch(self.look.machine, self.places)
 
-    def calm(self) -> tuple[Effect, ...]:
-        """Nothing starts the server again by itself."""
-        return ()
-
-    def fate(self) -> Trouble:
+    def explain_end(self) -> Trouble:
         """Return what the log tells of the server's end."""
         return server_log.end_of_server(self.look.machine.last_lines(self.places.log, 60), self.look.began)
 

@@ -1,0 +1,89 @@
+"""What the engine's host and this machine share: files and user ids, and what to do where they share neither.
+
+An engine that maps user ids (``dockerd --userns-remap``) cannot read a file that only we may read, so provision copies
+rendered files into the container, as for an engine on another host; and a directory for the data has to belong to the
+user that is root in containers. https://docs.docker.com/engine/security/userns-remap/
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import RefusedError
+from provision.model.effects import ChangeDirectory, RemovePath
+from provision.spec.model import DataPath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provision.model import Effect
+    from provision.runtimes.docker.inspection import Inspection
+    from provision.system.look import Look
+
+_MAPPED = re.compile(r"/(\d{4,})\.(\d{4,})(?:/containers/|$)")
+"""How Docker names its directory where it maps user ids: after those of its root."""
+_REMOVE = 'rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?*; chmod 0755 "$1"'
+
+
+def shares_files(container: Mapping[str, Any] | None, look: Look) -> bool:
+    """Tell whether a container reads files of this machine that only we may read."""
+    return look.engine_is_local and mapped_root(container, look) is None
+
+
+def mapped_root(container: Mapping[str, Any] | None, look: Look) -> tuple[int, int] | None:
+    """Return user and group id that the root of containers has on this machine, where the engine maps ids.
+
+    A container that has run tells by its own paths; else the engine is asked.
+    """
+    own = str((container or {}).get("ResolvConfPath") or "")
+    found = _MAPPED.search(own or str((look.engine("/info") or {}).get("DockerRootDir")))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def give_to_container(seen: Inspection, path: Path) -> tuple[Effect, ...]:
+    """Return what gives a directory that is made for the data to the root of containers, where that is another user."""
+    root = mapped_root(seen.container, seen.look) if seen.look.engine_is_local else None
+    if root is None:
+        return ()
+    script = f'chown {root[0]}:{root[1]} "$1"'
+    return (ChangeDirectory(path, script, seen.creation.image, _helper(seen), unmapped=True),)
+
+
+def remove_directory(seen: Inspection, path: Path) -> tuple[Effect, ...]:
+    """Return what removes a directory with data, which belongs to another user: the server's, or a mapped one."""
+    image = seen.image or seen.own_image
+    removal = RemovePath(path)
+    if image is None or not seen.look.engine_is_local or seen.look.machine.ourselves().uid == 0:
+        return (removal,)
+    return (ChangeDirectory(path, _REMOVE, image["Id"], _helper(seen)), removal)
+
+
+def _helper(seen: Inspection) -> str:
+    return f"{seen.container_name}.directory"
+
+
+def check_visible(seen: Inspection) -> None:
+    """Refuse to make a container whose files the engine does not see: it runs in a virtual machine, or is confined.
+
+    Raises:
+        RefusedError: with the directory, and how to share it.
+    """
+    if seen.container is not None or not seen.look.engine_is_local:
+        return
+    data = seen.spec.server.data
+    places = [seen.spec.directory, *([data.path] if isinstance(data, DataPath) else ())]
+    for place in dict.fromkeys(_existing(each, seen.look) for each in places):
+        if (why := seen.look.engine_misses(place)) is not None:
+            raise RefusedError(
+                f"{seen.look.engine_name} does not see the directory {place}; nothing was made",
+                evidence=[why],
+                next_step="share it with the engine (Colima: colima start --mount DIRECTORY:w; Docker Desktop: "
+                "Settings, Resources, File sharing), or name a directory that is shared, such as one in your home",
+            )
+
+
+def _existing(path: Path, look: Look) -> Path:
+    """Return a path, or the nearest directory above it that is there."""
+    return next((each for each in (path, *path.parents) if look.exists(each)), path)

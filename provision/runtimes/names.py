@@ -1,0 +1,29 @@
+"""The names of what provision keeps in ``.provision/<name>/``, and of the labels of what it makes in an engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMPOSE = "docker-compose.yml"
+ENGINE = "engine"
+"""The file that keeps the address of the engine that the environment was made with."""
+DATA_RECORD = "data-directory"
+"""The file that records that we made a ``data.path``: in it, or in ours where a container owns what is in it."""
+LINK = "server"
+"""The link to the data of an embedded server, below the environment's directory."""
+SUPERUSER = "cache/superuser"
+"""Where the name of the superuser is kept, below the environment's directory."""
+CURRENT_LOGFILES = "current_logfiles"
+"""The file in a data directory in which a server says where its own log is."""
+ENVIRONMENT = "provision.environment"
+DIRECTORY = "provision.directory"
+"""The labels that say whose a container or a volume is."""
+
+
+def whose(labels: Mapping[str, str]) -> str:
+    """Return the environment that a container was made for, in words to go after its name."""
+    environment = labels.get(ENVIRONMENT)
+    return "" if environment is None else f" of the environment {environment!r} of {labels.get(DIRECTORY)}"
