@@ -23,7 +23,7 @@ from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Options
 from provision.init.initialise import initialise, look
 from provision.observe import shipped
-from provision.report import beginning
+from provision.report import init as report
 from provision.report.console import PLAIN
 from provision.spec.load import load
 from provision.system import project
@@ -133,7 +133,7 @@ def test_files_in_files_out(case: Path, root: Path, monkeypatch: pytest.MonkeyPa
 
 def told(done: Beginning, after: dict[str, bytes]) -> list[str]:
     """Return what is said, the spec, and of other files the lines in which they can differ."""
-    lines = [*beginning.lines(done, None, PLAIN)]
+    lines = [*report.lines(done, None, PLAIN)]
     for file in done.files:
         text = after[file.path].decode()
         if file.path == done.spec:
