@@ -149,7 +149,7 @@ class Machine:
 
     def directory_of(self, name: str) -> str | None:
         """Return the other directory whose environment has a name already, by the labels in the engine."""
-        from provision.runtimes.docker.compose import DIRECTORY, ENVIRONMENT
+        from provision.runtimes.names import DIRECTORY, ENVIRONMENT
 
         label = f"{ENVIRONMENT}={name}"
         try:
