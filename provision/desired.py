@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from provision import __version__, rendering, runtimes
-from provision.errors import ProvisionError, command
-from provision.kinds import configuration as grammar
-from provision.kinds import database, file, foreign_settings, login, migrations, server, settings
+from provision import __version__, runtimes
+from provision.errors import command
+from provision.kinds import table
 from provision.model import UNREAD
 from provision.model.effects import WriteFile
 from provision.spec.model import PasswordGenerated
-from provision.spec.parameters import canonical_name, catalogue, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from provision.alembic.tree.graph import Graph
-    from provision.model import Address, Secret, State
+    from provision.kinds import Inputs
+    from provision.model import Address, Desired, State
     from provision.spec.model import Spec
 
     class Limited(Protocol):
@@ -32,24 +30,6 @@ if TYPE_CHECKING:
 
 
 MEMO = "cache/rendered.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What a spec refers to outside itself, read from the world before anything is decided.
-
-    ``templates`` maps names to texts, ``graphs`` the names of the migrations to their revisions. ``rendered`` are the
-    texts that the last run rendered, by the file's name, and ``memo`` tells from what, so that the same is not rendered
-    again.
-    """
-
-    runtime: str
-    templates: Mapping[str, str]
-    port: int
-    password: Secret
-    graphs: Mapping[str, Graph]
-    rendered: Mapping[str, str]
-    memo: str | None
 
 
 def files(spec: Spec, inputs: Inputs, limited: Limited) -> dict[str, WriteFile]:
@@ -88,49 +68,17 @@ def _digest(spec: Spec, inputs: Inputs) -> str:
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def inside(spec: Spec, inputs: Inputs, configuration: str | None) -> dict[Address, State]:
-    """Return what shall be in the server; ``configuration`` is the text of the rendered ``postgresql.conf``.
-
-    None: nothing is rendered, and the settings are those of the spec.
+def desired(spec: Spec, inputs: Inputs, files: Mapping[str, WriteFile], site: Desired) -> dict[Address, State]:
+    """Return everything that the spec asks for; ``site`` is what its runtime wants.
 
     Raises:
-        ProvisionError: the configuration cannot be read back, or a migration target does not exist.
+        ProvisionError: something that the spec refers to is wrong.
     """
-    found: dict[Address, State] = {
-        **server.desired(spec.name),
-        **login.desired(spec.server.user),
-        **_settings(spec, configuration),
-        **database.desired(spec.server.database),
-    }
-    for tree in spec.migrations:
-        found |= migrations.desired(tree, inputs.graphs[tree.name])
-    return found
-
-
-def _settings(spec: Spec, configuration: str | None) -> dict[Address, State]:
-    known = catalogue(spec.server.major)
-
-    def normalised(name: str, value: str) -> str:
-        return normalise(known[name], value) if name in known else value
-
-    if configuration is None:
-        return foreign_settings.desired({name: str(value) for name, value in spec.server.settings.items()}, normalised)
-    try:
-        raw = grammar.parse(configuration)
-        named = {canonical_name(spec.server.major, name): value for name, value in raw.items()}
-        assumed = frozenset(canonical_name(spec.server.major, name) for name in rendering.assumed(spec))
-        return settings.desired(named, normalised, assumed=assumed)
-    except ValueError as error:
-        raise ProvisionError(
-            f"the rendered postgresql.conf cannot be used: {error}",
-            evidence=[str(spec.home / "config" / "postgresql.conf")],
-            next_step="correct your postgresql.conf.j2, then: " + command("render"),
-        ) from error
-
-
-def of_files(spec: Spec, written: Mapping[str, WriteFile]) -> dict[Address, State]:
-    """Return the files as states, but for a password that was not read."""
-    return file.desired(known(written), spec.home)
+    before, inside = [
+        {address: state for kind in kinds for address, state in kind.wanted(spec, inputs, files).items()}
+        for kinds in (table.BEFORE, table.INSIDE)
+    ]
+    return {**before, **site, **inside}
 
 
 def known(written: Mapping[str, WriteFile]) -> tuple[WriteFile, ...]:

@@ -6,91 +6,62 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import NotConvergedError, command
-from provision.kinds import collation, database, file, foreign_settings, login, migrations, server, settings
-from provision.model import Action, Plan, Step, Wishes
+from provision.kinds import Scene, table
+from provision.model import Action, Plan, Step, Wishes, starts_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.desired import Inputs
-    from provision.model import Desired, Observed, State, Unknown
+    from provision.kinds import Inputs, Kind
+    from provision.model import Desired, Observed
     from provision.runtimes import Site
     from provision.spec.model import Spec
 
 _DISRUPTIVE = (Action.RESTART, Action.RECREATE)
+_BY_SYSTEM = "by ALTER SYSTEM"
 
 
 def plan(
-    spec: Spec, inputs: Inputs, site: Site, desired: Desired, observed: Observed, *, wishes: Wishes | None = None
+    spec: Spec,
+    inputs: Inputs,
+    site: Site,
+    desired: Desired,
+    observed: Observed,
+    *,
+    wishes: Wishes | None = None,
+    clients: int = 0,
 ) -> Plan:
-    """Return the steps from what is observed to what is desired.
+    """Return the steps from what is observed to what is desired; ``clients`` is how many are connected.
 
     Raises:
         RefusedError: a step would cost data, or disturb what is not ours.
     """
     wishes = wishes or Wishes()
     outside = site.plan()
-    held: tuple[Step, ...] = ()
-    if wishes.no_restart and site.status.server == "running" and any(each.action in _DISRUPTIVE for each in outside):
-        outside, held = (), outside
-    starting = any(
-        step.address.kind in ("container", "process") and step.action is not Action.UPDATE for step in outside
+    held = [step for step in outside if step.action in _DISRUPTIVE]
+    if not wishes.no_restart or site.status.server != "running":
+        held = []
+    elif held:
+        outside = ()
+    scene = Scene(spec, inputs, site.ground(starting=starts_server(outside)), wishes)
+    plans = (
+        *_of(table.BEFORE, desired, observed, scene),
+        Plan(outside, notes=tuple(map(_waiting, held)), remarks=site.remarks),
+        *_of(table.INSIDE, desired, observed, scene),
     )
-    ground = site.ground(starting=starting)
-    steps: list[Step] = []
-    addresses = {*desired, *observed}
-
-    def named(kind: str) -> list[tuple]:  # type: ignore[type-arg]  # (address, before, after)
-        return [(a, observed.get(a), desired.get(a)) for a in sorted(addresses) if a.kind == kind]
-
-    for address, before, after in named(file.KIND):
-        steps += file.plan(address, before, after)
-    # First, while the server runs as it is: a container that is made anew knows the old name of its superuser no more.
-    for address, before, after in named(login.KIND):
-        steps += login.plan(address, before, after, password=inputs.password, ground=ground)
-    steps += outside
-    for address, before, after in named(server.KIND):
-        steps += server.plan(address, before, after, starting=starting, timeout=spec.server.ready_timeout)
-    major, found = spec.server.major, settings.Told()
-    for address, before, after in named(settings.KIND):
-        config = site.config_file
-        steps += settings.plan(address, before, after, config_file=config, ground=ground, major=major, wishes=wishes)
-        altering = spec.server.settings_via == "alter_system"
-        steps += foreign_settings.plan(address, before, after, altering=altering, major=major)
-        found = _told(spec, site, before, after, wishes) if after is not None else found
-    for address, before, after in named(database.KIND):
-        steps += database.plan(address, before, after)
-    trees, partial = _migrations(spec, inputs, desired, observed)
-    steps += trees
-    notes = (*(_waiting(each) for each in held if each.action in _DISRUPTIVE), *found.notes, *collation.notes(observed))
-    remarks = (*site.remarks, *found.remarks, *migrations.remarks(observed))
-    return Plan(_with_clients(steps, observed), notes, found.overrides, remarks, partial=partial)
+    joined = Plan.joined(plans)
+    return replace(joined, steps=tuple(_with_clients(step, clients) for step in joined.steps))
 
 
-def _migrations(
-    spec: Spec, inputs: Inputs, desired: Desired, observed: Observed
-) -> tuple[tuple[Step, ...], tuple[str, ...]]:
-    """Return the steps of the trees, in the spec's order: one can need what another makes. And what is partial."""
-    steps: list[Step] = []
-    partial: list[str] = []
-    for tree in spec.migrations:
-        address, graph = migrations.address(tree), inputs.graphs[tree.name]
-        before, after = observed.get(address), desired.get(address)
-        found = migrations.plan(tree, graph, before, after)
-        steps += found
-        partial += migrations.partial(tree, graph, before) if after is not None and not found else ()
-    return tuple(steps), tuple(partial)
-
-
-def _told(spec: Spec, site: Site, before: State | Unknown | None, after: State | None, wishes: Wishes) -> settings.Told:
-    """Return what stays as it is in the settings, whoever runs the server."""
-    altering = spec.server.settings_via == "alter_system"
-    if others := foreign_settings.notes(before, after, altering=altering):
-        return settings.Told(notes=others)
-    login = (spec.server.user, spec.server.database)
-    return settings.told(
-        before, after, config_file=site.config_file, major=spec.server.major, wishes=wishes, login=login
-    )
+def _of(kinds: Sequence[Kind], desired: Desired, observed: Observed, scene: Scene) -> list[Plan]:
+    """Return the plans of all addresses of some kinds: what is declared in its order, then what is only there."""
+    addresses = dict.fromkeys((*desired, *observed))
+    return [
+        kind.steps(address, observed.get(address), desired.get(address), scene)
+        for kind in kinds
+        for address in addresses
+        if address.kind == kind.KIND
+    ]
 
 
 def _waiting(step: Step) -> str:
@@ -98,18 +69,12 @@ def _waiting(step: Step) -> str:
     return f"{step.action} {step.address} waits ({why}): not done with --no-restart"
 
 
-def _with_clients(steps: Sequence[Step], observed: Observed) -> tuple[Step, ...]:
-    """Say in steps that drop connections how many clients are connected."""
-    seen = next((each for each in observed.values() if isinstance(each, server.Server)), None)
-    if seen is None or not seen.clients:
-        return tuple(steps)
-    words = "a client is connected" if seen.clients == 1 else f"{seen.clients} clients are connected"
-    return tuple(
-        replace(step, clients=seen.clients, consequence=f"{step.consequence or 'connections are dropped'}; {words} now")
-        if step.action in _DISRUPTIVE
-        else step
-        for step in steps
-    )
+def _with_clients(step: Step, clients: int) -> Step:
+    """Say in a step that drops connections how many clients are connected."""
+    if not clients or step.action not in _DISRUPTIVE:
+        return step
+    words = "a client is connected" if clients == 1 else f"{clients} clients are connected"
+    return replace(step, clients=clients, consequence=f"{step.consequence or 'connections are dropped'}; {words} now")
 
 
 def insist(plan: Plan) -> None:
@@ -130,6 +95,3 @@ def insist(plan: Plan) -> None:
         if by_system
         else "take it out of there, then: " + command("apply"),
     )
-
-
-_BY_SYSTEM = "by ALTER SYSTEM"

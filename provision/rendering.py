@@ -12,6 +12,7 @@ from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.errors import ProvisionError, command
+from provision.kinds.configuration import content
 from provision.kinds.configuration import quote as quote_setting
 from provision.spec.model import Ephemeral, PasswordGenerated
 
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 4 * 1024 * 1024
 """Characters of one rendered file."""
-# What initdb would have written into the postgresql.conf that ours takes the place of.
-_LIKE_INITDB = {
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "datestyle": "iso, mdy",
-    "default_text_search_config": "pg_catalog.english",
-}
-# https://www.postgresql.org/docs/current/non-durability.html
-_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def values(spec: Spec, port: int) -> dict[str, object]:
@@ -44,20 +36,9 @@ def values(spec: Spec, port: int) -> dict[str, object]:
         "directory": str(spec.directory),
         "server": server,
         "port": port,
-        "settings": settings(spec),
+        "settings": content(spec),
         "ephemeral": isinstance(spec.server.data, Ephemeral),
     }
-
-
-def settings(spec: Spec) -> dict[str, object]:
-    """Return the settings that the configuration file gets: what initdb would set, and on top what the spec says."""
-    not_durable = _NOT_DURABLE if isinstance(spec.server.data, Ephemeral) else {}
-    return {**_LIKE_INITDB, **not_durable, **{name.lower(): value for name, value in spec.server.settings.items()}}
-
-
-def assumed(spec: Spec) -> frozenset[str]:
-    """Return the settings, in lower case, that the spec does not have and the file sets as initdb would."""
-    return frozenset(_LIKE_INITDB) - {name.lower() for name in spec.server.settings}
 
 
 def render_template(name: str, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:

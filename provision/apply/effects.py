@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from provision.apply.starting import TIMEOUT, Starting
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError, command
-from provision.kinds import login
-from provision.kinds.database import MAINTENANCE
+from provision.kinds import MAINTENANCE, login
 from provision.model import Action, Effect, effects
 from provision.observe import explain
 from provision.runtimes import server_log

@@ -1,19 +1,47 @@
-"""What can exist: one file a kind, each with its states and three pure functions.
+"""What can exist: one module a kind. :mod:`provision.kinds.table` lists them, and :class:`Kind` says what each offers.
 
-``desired`` says what the spec asks for, ``observe`` reads what is there (through a read-only query), and ``plan``
-returns the steps from one to the other. Only :mod:`provision.apply` performs them.
+A kind decides, and does nothing itself: what it may read comes in as a :class:`Look`, and what is to be done goes out
+as steps. Kinds that need the same rows share one question (:meth:`Look.once`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-    from provision.model import Effect, Secret
-    from provision.model.effects import RunLocalSql
+    from provision.alembic.tree.graph import Graph
+    from provision.model import Address, Desired, Effect, Observed, Plan, Secret, Session, State, Unknown, Wishes
+    from provision.model.effects import RunLocalSql, WriteFile
+    from provision.spec.model import Spec
+
+    Files = Mapping[str, WriteFile]
+    Before = State | Unknown | None
+
+T = TypeVar("T")
+MAINTENANCE = "postgres"
+"""The database to be in where the declared one does not matter or does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a spec refers to outside itself, read from the world before anything is decided.
+
+    ``templates`` maps names to texts, ``graphs`` the names of the migrations to their revisions. ``rendered`` are the
+    texts that the last run rendered, by the file's name, and ``memo`` tells from what, so that the same is not rendered
+    again.
+    """
+
+    runtime: str
+    templates: Mapping[str, str]
+    port: int
+    password: Secret
+    graphs: Mapping[str, Graph]
+    rendered: Mapping[str, str]
+    memo: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +50,8 @@ class Ground:
 
     ``publish`` brings a newly rendered configuration to where the server reads it (nothing to do where it is mounted);
     ``restart`` restarts the server in place; ``local_sql`` runs a script, with a verifier of a password in it, over the
-    server's own socket; ``starting`` is true when the plan (re)starts the server anyway, which then reads its settings
-    anew; ``restart_destroys`` is true when the data is in memory and goes with the server. ``superuser`` is the name
+    server's own socket; ``starting`` is true when the plan (re)starts the server anyway, which then reads its settings;
+    ``restart_destroys`` is true when the data is in memory and goes with the server. ``superuser`` is the name
     that the superuser was given, where that is known; ``admitting`` is the command that lets logins from here in again.
     """
 
@@ -34,3 +62,103 @@ class Ground:
     restart_destroys: bool = False
     superuser: str = ""
     admitting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a kind plans with, beside the two states."""
+
+    spec: Spec
+    inputs: Inputs
+    ground: Ground
+    wishes: Wishes
+
+
+class UnseenError(Exception):
+    """A kind asks the server, which cannot be asked now. What the kind wants is UNKNOWN then."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a kind may look at. It asks the server like a :class:`~provision.model.Session`.
+
+    ``text`` and ``mode`` read a file and its permission bits. ``login`` is what the declared login came to:
+    ``accepted``, or how the server refuses it; empty where none answers, None where nobody tried. ``has_database``
+    tells whether the server has the declared database: None where that is not known. ``session`` is None where nothing
+    can be asked. ``config_file`` is the path of the configuration as the server sees it.
+    """
+
+    spec: Spec
+    inputs: Inputs
+    wanted: Desired
+    config_file: str
+    text: Callable[[Path], str | None]
+    mode: Callable[[Path], int]
+    login: str | None = ""
+    has_database: bool | None = None
+    session: Session | None = None
+    _answers: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def database(self) -> str:
+        """The database that is asked: the declared one, or the maintenance database while that does not exist."""
+        return self.spec.server.database if self.has_database else MAINTENANCE
+
+    def once(self, question: Callable[[Look], T]) -> T:
+        """Return the answer to a question; kinds that ask the same one share it."""
+        if question not in self._answers:
+            self._answers[question] = question(self)
+        answer: T = self._answers[question]
+        return answer
+
+    def rows(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement.
+
+        Raises:
+            UnseenError: the server cannot be asked.
+        """
+        return self._session.rows(sql, parameters, database=database or self.database)
+
+    def reported(self, name: str, *, database: str | None = None) -> str:
+        """Return a parameter that the server reports at every login, without asking for it.
+
+        Raises:
+            UnseenError: the server cannot be asked.
+        """
+        return self._session.reported(name, database=database or self.database)
+
+    @property
+    def _session(self) -> Session:
+        if self.session is None:
+            raise UnseenError
+        return self.session
+
+
+class Kind(Protocol):
+    """What the module of a kind offers."""
+
+    KIND: str
+
+    def wanted(self, spec: Spec, inputs: Inputs, files: Files, /) -> Mapping[Address, State]:
+        """Return what the spec asks for, in the order of its steps; ``files`` are the rendered ones by name.
+
+        Raises:
+            ProvisionError: that cannot be said, because something that the spec refers to is wrong.
+        """
+
+    def seen(self, look: Look, /) -> Observed:
+        """Return what is there.
+
+        Raises:
+            UnseenError: the server cannot be asked.
+            ProvisionError: it answers with an error.
+        """
+
+    def steps(self, address: Address, before: Before, after: State | None, scene: Scene, /) -> Plan:
+        """Return the steps from one state to the other, and what is to be said about it.
+
+        Raises:
+            RefusedError: they would cost data, or need what the login may not do.
+        """

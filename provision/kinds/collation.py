@@ -11,13 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.model import Address, State
+from provision.model import Address, Plan, State
 from provision.model.sql import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.model import Observed, Session
+    from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.spec.model import Spec
 
 KIND = "collation"
 _FIRST_MAJOR_WITH_VERSIONS = 15
@@ -35,24 +34,27 @@ class Collation(State):
     actual: str
 
 
-def observe(query: Session, *, major: int, database: str) -> dict[Address, State]:
-    """Return the databases where the two differ; before an upgrade the server is older than the declared ``major``."""
-    running = re.match(r"\d+", query.reported("server_version", database=database))
-    if running is None or min(major, int(running[0])) < _FIRST_MAJOR_WITH_VERSIONS:
+def wanted(_spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
+    """Return nothing: what the server has is right until an update of its system shows otherwise."""
+    return {}
+
+
+def seen(look: Look) -> dict[Address, State]:
+    """Return the databases where the two differ; before an upgrade the server is older than the declared version."""
+    running = re.match(r"\d+", look.reported("server_version"))
+    if running is None or min(look.spec.server.major, int(running[0])) < _FIRST_MAJOR_WITH_VERSIONS:
         return {}
-    return {
-        Address(KIND, name): Collation(recorded, actual)
-        for name, recorded, actual in query.rows(_QUERY, database=database)
-    }
+    return {Address(KIND, name): Collation(recorded, actual) for name, recorded, actual in look.rows(_QUERY)}
 
 
-def notes(observed: Observed) -> Iterator[str]:
-    """Yield what differs, with the statements that mend it."""
-    for address, state in sorted(observed.items(), key=lambda each: each[0]):
-        if isinstance(state, Collation):
-            name = identifier(address.name)
-            yield (
-                f"database/{address.name}: its text was sorted by collation version {state.recorded}, and the server"
-                f" has {state.actual}, so indexes on text may be wrong; mend it in that database with:"
-                f" REINDEX DATABASE {name}; ALTER DATABASE {name} REFRESH COLLATION VERSION;"
-            )
+def steps(address: Address, before: Before, _after: State | None, _scene: Scene) -> Plan:
+    """Say what differs, with the statements that mend it."""
+    if not isinstance(before, Collation):
+        return Plan()
+    name = identifier(address.name)
+    note = (
+        f"database/{address.name}: its text was sorted by collation version {before.recorded}, and the server"
+        f" has {before.actual}, so indexes on text may be wrong; mend it in that database with:"
+        f" REINDEX DATABASE {name}; ALTER DATABASE {name} REFRESH COLLATION VERSION;"
+    )
+    return Plan(notes=(note,))

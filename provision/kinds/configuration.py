@@ -1,9 +1,38 @@
-"""The grammar of ``postgresql.conf``: lines read as the server reads them, and values written as it takes them.
+"""``postgresql.conf``: what it gets, and its grammar: lines as the server reads them, values as it takes them.
 
 https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-CONFIGURATION-FILE
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.spec.model import Ephemeral
+
+if TYPE_CHECKING:
+    from provision.spec.model import Spec
+
+
+# What initdb would have written into the postgresql.conf that ours takes the place of.
+_LIKE_INITDB = {
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "datestyle": "iso, mdy",
+    "default_text_search_config": "pg_catalog.english",
+}
+# https://www.postgresql.org/docs/current/non-durability.html
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def content(spec: Spec) -> dict[str, object]:
+    """Return the settings that the configuration file gets: what initdb would set, and on top what the spec says."""
+    not_durable = _NOT_DURABLE if isinstance(spec.server.data, Ephemeral) else {}
+    return {**_LIKE_INITDB, **not_durable, **{name.lower(): value for name, value in spec.server.settings.items()}}
+
+
+def assumed(spec: Spec) -> frozenset[str]:
+    """Return the settings, in lower case, that the spec does not have and the file sets as initdb would."""
+    return frozenset(_LIKE_INITDB) - {name.lower() for name in spec.server.settings}
 
 
 def parse(text: str) -> dict[str, str]:

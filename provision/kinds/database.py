@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from provision.model import Action, Address, State, Step, Unknown
+from provision.kinds import MAINTENANCE, UnseenError
+from provision.model import Action, Address, Plan, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier
 
+if TYPE_CHECKING:
+    from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.spec.model import Spec
+
 KIND = "database"
-MAINTENANCE = "postgres"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +24,23 @@ class Database(State):
     name: str
 
 
-def desired(name: str) -> dict[Address, State]:
+def wanted(spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
     """Return the declared database."""
+    name = spec.server.database
     return {Address(KIND, name): Database(name)}
 
 
-def plan(address: Address, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
+def seen(look: Look) -> dict[Address, State]:
+    """Return the declared database where the server has it."""
+    if look.has_database is None:
+        raise UnseenError
+    name = look.spec.server.database
+    return {Address(KIND, name): Database(name)} if look.has_database else {}
+
+
+def steps(address: Address, before: Before, after: State | None, _scene: Scene) -> Plan:
     """Create the database where it is missing."""
     if before is not None or not isinstance(after, Database):
-        return ()
+        return Plan()
     statement = f"CREATE DATABASE {identifier(after.name)}"
-    return (Step(address, Action.CREATE, None, after, (RunSql(MAINTENANCE, (statement,)),)),)
+    return Plan((Step(address, Action.CREATE, None, after, (RunSql(MAINTENANCE, (statement,)),)),))

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
+from provision.kinds import UnseenError
 from provision.kinds.scram import verifier
-from provision.model import Action, Address, Change, Secret, State, Step, Unknown
+from provision.model import Action, Address, Change, Plan, Secret, State, Step
 from provision.model.effects import VERIFIER
 from provision.model.sql import literal
 
 if TYPE_CHECKING:
-    from provision.kinds import Ground
+    from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.spec.model import Spec
 
 KIND = "login"
 
@@ -26,49 +28,42 @@ class Login(State):
     login: str
 
 
-def desired(user: str) -> dict[Address, State]:
+def wanted(spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
     """Return the superuser, whose login is accepted."""
-    return {Address(KIND, user): Login(user, "accepted")}
+    return {Address(KIND, spec.server.user): Login(spec.server.user, "accepted")}
 
 
-def observe(user: str, login: str) -> dict[Address, State]:
-    """Return what an attempt to log in has shown."""
-    return {Address(KIND, user): Login(user, login)}
+def seen(look: Look) -> dict[Address, State]:
+    """Return what the attempt to log in came to."""
+    if look.login is None:
+        raise UnseenError
+    user = look.spec.server.user
+    return {Address(KIND, user): Login(user, look.login)} if look.login else {}
 
 
-def plan(
-    address: Address, before: State | Unknown | None, after: State | None, *, password: Secret, ground: Ground
-) -> tuple[Step, ...]:
+def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
     """Give the superuser the declared name and password through the server's own socket when the login is refused.
 
     Raises:
         RefusedError: it is refused for where it comes from, so another password would not help.
     """
     if before == after or not isinstance(before, Login) or not isinstance(after, Login):
-        return ()
+        return Plan()
+    ground = scene.ground
     if "pg_hba.conf" in before.login:
         raise RefusedError(
             f"the server does not let {after.name!r} in from here: its pg_hba.conf says so",
             evidence=[before.login],
             next_step=ground.admitting or None,
         )
-    was = ground.superuser
-    renamed = (Change("superuser", was, after.name),) if was and was != after.name else ()
-    return (
-        Step(
-            address,
-            Action.UPDATE,
-            before,
-            after,
-            (ground.local_sql(converge_login(after.name), password),),
-            why=(
-                *renamed,
-                Change("login", before.login, after.login),
-                "the declared password is set through the local socket",
-            ),
-            reveals=True,
-        ),
+    is_renamed = ground.superuser not in ("", after.name)
+    why = (
+        *((Change("superuser", ground.superuser, after.name),) if is_renamed else ()),
+        Change("login", before.login, after.login),
+        "the declared password is set through the local socket",
     )
+    effects = (ground.local_sql(converge_login(after.name), scene.inputs.password),)
+    return Plan((Step(address, Action.UPDATE, before, after, effects, why, reveals=True),))
 
 
 def converge_login(user: str) -> str:

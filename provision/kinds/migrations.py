@@ -1,7 +1,7 @@
 """The revision of a database: which rows Alembic's version table shall hold, and what leads there.
 
 Desired and observed are the rows of that table. An empty table, a missing one and ``target: base`` are all the same:
-nothing is applied, and the address is absent. What must not be guessed is refused here, before anything is touched: a
+nothing is applied, and there are no rows. What must not be guessed is refused here, before anything is touched: a
 database that another checkout has migrated, one that is ahead of its target, and one whose version table is gone
 although its tables are there.
 """
@@ -25,16 +25,17 @@ from provision.alembic.tree.version_table import (
     table_name,
     version_num_width,
 )
-from provision.errors import MigrationsError, RefusedError, UnknownRevisionError, command
-from provision.model import UNKNOWN, Action, Address, State, Step, Unknown
+from provision.errors import MigrationsError, NotRunError, RefusedError, UnknownRevisionError, command
+from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import Migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic.tree.graph import Graph
-    from provision.model import Observed, Query
-    from provision.spec.model import Migrations
+    from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.model import Query
+    from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"
 _SHOWN = 10
@@ -64,33 +65,37 @@ def address(tree: Migrations) -> Address:
     return Address(KIND, tree.name)
 
 
-def desired(tree: Migrations, graph: Graph) -> dict[Address, State]:
-    """Return the rows that the target stands for.
+def wanted(spec: Spec, inputs: Inputs, _files: Files) -> dict[Address, State]:
+    """Return the rows that each target means, in the spec's order: one tree can need what another makes.
 
     Raises:
-        MigrationsError: the target is not one of this tree's.
+        MigrationsError: a target is not one of its tree's.
     """
+    return {address(tree): _target(tree, inputs) for tree in spec.migrations}
+
+
+def _target(tree: Migrations, inputs: Inputs) -> Revisions:
     try:
-        rows = graph.version_rows(resolve(graph, tree.target))
+        graph = inputs.graphs[tree.name]
+        return Revisions(graph.version_rows(resolve(graph, tree.target)))
+    except NotRunError:  # only a program could tell which revisions there are
+        return Revisions(())
     except MigrationsError as error:
         if tree.target_place:
             error.evidence = (f"{tree.target_place}: target: {tree.target}", *error.evidence)
         raise
-    return {address(tree): Revisions(rows)} if rows else {}
 
 
-def observe(tree: Migrations, graph: Graph, query: Query) -> dict[Address, State]:
-    """Read the version table; where it is missing or empty, look for tables that the tree would collide with.
-
-    Raises:
-        UnavailableError: the server cannot be reached.
-    """
-    state = observed(tree, graph, query)
-    return {address(tree): state} if state.rows or state.stranded else {}
+def seen(look: Look) -> dict[Address, State]:
+    """Read the version tables; where one is missing or empty, look for tables that its tree would collide with."""
+    trees = look.spec.migrations
+    if look.has_database is False:
+        return {address(tree): Revisions(()) for tree in trees}
+    return {address(tree): observed(tree, look.inputs.graphs[tree.name], look) for tree in trees}
 
 
 def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
-    """Return the same as a state, also where nothing is applied.
+    """Read the version table of one tree, and look for tables that the tree would collide with.
 
     Raises:
         UnavailableError: the server cannot be reached.
@@ -116,19 +121,30 @@ def _applied(tree: Migrations, graph: Graph, query: Query) -> Revisions:
     return Revisions(found or (), width=width, known=compare_files(graph, found or (), entries), others=others)
 
 
-def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: State | None) -> tuple[Step, ...]:
-    """Return the migration from one set of rows to the other, or nothing.
+def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
+    """Return the migration from one set of rows to the other, what was edited, and what was compared only in part.
 
     Raises:
         RefusedError: the database is somewhere that no upgrade of this tree leads from.
     """
-    target = after.rows if isinstance(after, Revisions) else ()
+    tree = next(each for each in scene.spec.migrations if each.name == address.name)
+    try:
+        graph = scene.inputs.graphs[tree.name]
+    except NotRunError:
+        why = ("to ?: which revisions it has is not known",)
+        return Plan((Step(address, Action.MIGRATE, UNKNOWN, None, (), why=why),))
     if before is UNKNOWN:
-        return (_later(tree, graph, after),) if after else ()
-    rows = before.rows if isinstance(before, Revisions) else ()
+        return Plan(_later(tree, graph, after))
+    seen = before if isinstance(before, Revisions) else Revisions(())
+    step = _step(tree, graph, seen, after if isinstance(after, Revisions) else Revisions(()))
+    remarks = tuple(edit_remarks(seen.known.edits)) if seen.known else ()
+    return Plan(step, remarks=remarks, partial=() if step else partial(tree, graph, seen))
+
+
+def _step(tree: Migrations, graph: Graph, before: Revisions, after: Revisions) -> tuple[Step, ...]:
+    rows, target = before.rows, after.rows
     if rows == target:
-        behind = _behind(graph, before, target)
-        return (_everywhere(tree, graph, behind, before, after),) if behind else ()
+        return _everywhere(tree, graph, before, after)
     refuse_foreign(tree, graph, rows)
     about = scope(graph, tree.target)
     undo, run = graph.downgrades(rows, target), graph.pending(rows, target)
@@ -138,49 +154,31 @@ def plan(tree: Migrations, graph: Graph, before: State | Unknown | None, after: 
         return ()
     if undo and not tree.allow_downgrade:
         raise _ahead(tree, graph, undo)
-    if isinstance(before, Revisions) and before.stranded:
+    if before.stranded:
         raise stranded(tree, graph, before.stranded)
     warning = refuse_long(graph, run, before)
-    effects = (
-        *([Migrate(tree.name, _kept(graph, rows, target, undo), "downgrade", _files(graph, undo))] if undo else []),
-        *([Migrate(tree.name, target, "upgrade", _files(graph, run))] if run else []),
-    )
+    down = Migrate(tree.name, _kept(graph, rows, target, undo), "downgrade", _files(graph, undo))
+    up = Migrate(tree.name, target, "upgrade", _files(graph, run))
     why = (*[f"undo {graph[each]}" for each in undo], *[str(graph[each]) for each in run])
-    return (
-        Step(
-            address(tree),
-            Action.MIGRATE,
-            before,
-            after,
-            effects,
-            why=why,
-            consequence="what these revisions added, and the data in it, goes away" if undo else warning,
-            destroys=bool(undo),
-        ),
-    )
+    text = "what these revisions added, and the data in it, goes away" if undo else warning
+    effects = (*([down] if undo else []), *([up] if run else []))
+    return (Step(address(tree), Action.MIGRATE, before, after, effects, why, text, destroys=bool(undo)),)
 
 
-def _behind(graph: Graph, before: State | None, target: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return what is pending in each of the other version tables that ``env.py`` keeps."""
-    others = before.others if isinstance(before, Revisions) else ()
-    pending = {table: graph.pending(rows, target) for table, rows in others if not graph.unknown(rows)}
-    return {table: names for table, names in pending.items() if names}
+def _everywhere(tree: Migrations, graph: Graph, before: Revisions, after: Revisions) -> tuple[Step, ...]:
+    """Return the step that runs ``env.py`` for what is pending in the other version tables that it keeps."""
+    pending = {table: graph.pending(rows, after.rows) for table, rows in before.others if not graph.unknown(rows)}
+    names = tuple(dict.fromkeys([name for each in pending.values() for name in each]))
+    if not names:
+        return ()
+    why = tuple([f"{graph[name]}  ({table})" for table, each in pending.items() for name in each])
+    effect = Migrate(tree.name, after.rows, "upgrade", _files(graph, names), everywhere=True)
+    return (Step(address(tree), Action.MIGRATE, before, after, (effect,), why=why),)
 
 
-def _everywhere(
-    tree: Migrations, graph: Graph, behind: dict[str, tuple[str, ...]], before: State | None, after: State | None
-) -> Step:
-    """Return the step that runs ``env.py`` for the other version tables that it keeps."""
-    target = after.rows if isinstance(after, Revisions) else ()
-    names = tuple(dict.fromkeys([name for each in behind.values() for name in each]))
-    why = tuple([f"{graph[name]}  ({table})" for table, each in behind.items() for name in each])
-    effect = Migrate(tree.name, target, "upgrade", _files(graph, names), everywhere=True)
-    return Step(address(tree), Action.MIGRATE, before, after, (effect,), why=why)
-
-
-def partial(tree: Migrations, graph: Graph, seen: State | Unknown | None) -> tuple[str, ...]:
+def partial(tree: Migrations, graph: Graph, seen: Revisions) -> tuple[str, ...]:
     """Say what was not looked at, where ``env.py`` may keep more version tables than are known."""
-    others = seen.others if isinstance(seen, Revisions) else ()
+    others = seen.others
     if tree.command or not (others or graph.runs_in_a_loop):
         return ()
     tables = ", ".join([table_name(tree).replace('"', ""), *[table for table, _ in others]])
@@ -189,26 +187,13 @@ def partial(tree: Migrations, graph: Graph, seen: State | Unknown | None) -> tup
     return (sentence + "one that it has not made yet shows only when it runs: provision migrate upgrade",)
 
 
-def unread(tree: Migrations) -> Step:
-    """Return the step that stands for what a tree may bring whose revisions are not known."""
-    why = ("to ?: which revisions it has is not known",)
-    return Step(address(tree), Action.MIGRATE, UNKNOWN, None, (), why=why)
-
-
-def refuse_long(graph: Graph, names: tuple[str, ...], before: State | None) -> str:
+def refuse_long(graph: Graph, names: tuple[str, ...], before: Revisions) -> str:
     """Refuse revisions whose ids the version table cannot hold; return a warning where the tree may make it wider.
 
     Raises:
         MigrationsError: an id is too long.
     """
-    width = before.width if isinstance(before, Revisions) else None
-    return refuse_long_ids([graph[name] for name in names], width, widened=graph.widens_version_table)
-
-
-def remarks(observed: Observed) -> tuple[str, ...]:
-    """Return a sentence for each revision that was edited after it was applied, and what to do."""
-    known = [state.known for _, state in sorted(observed.items()) if isinstance(state, Revisions) and state.known]
-    return tuple([line for each in known for line in edit_remarks(each.edits)])
+    return refuse_long_ids([graph[name] for name in names], before.width, widened=graph.widens_version_table)
 
 
 def _files(graph: Graph, names: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
@@ -221,10 +206,13 @@ def _kept(graph: Graph, rows: tuple[str, ...], target: tuple[str, ...], undo: tu
     return graph.version_rows([*target, *others]) if others else target
 
 
-def _later(tree: Migrations, graph: Graph, after: State | None) -> Step:
-    names = ", ".join(str(graph[row]) for row in after.rows) if isinstance(after, Revisions) else "base"
+def _later(tree: Migrations, graph: Graph, after: State | None) -> tuple[Step, ...]:
+    """Return the step for what will be known once the server runs."""
+    if not isinstance(after, Revisions) or not after.rows:
+        return ()
+    names = ", ".join(str(graph[row]) for row in after.rows)
     why = (f"to {names}; only the server knows what is pending",)
-    return Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why)
+    return (Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why),)
 
 
 def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> None:

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from provision.model import UNKNOWN, Action, Address, State, Step, Unknown
+from provision.kinds import UnseenError
+from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import WaitReady
+
+if TYPE_CHECKING:
+    from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.spec.model import Spec
 
 KIND = "server"
 
 
 @dataclass(frozen=True, slots=True)
 class Server(State):
-    """A server that answers; it may refuse a login, but it is the final one and speaks for itself.
+    """A server that answers; it may refuse a login, but it is the final one and speaks for itself."""
 
-    ``clients`` is how many others are connected to it.
-    """
-
-    answers: bool
-    clients: int = field(default=0, compare=False)
+    answers: bool = True
 
 
-def desired(name: str) -> dict[Address, State]:
+def wanted(spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
     """Return the server, answering."""
-    return {Address(KIND, name): Server(answers=True)}
+    return {Address(KIND, spec.name): Server()}
 
 
-def observe(name: str, *, clients: int) -> dict[Address, State]:
-    """Return the server, answering, with others connected to it."""
-    return {Address(KIND, name): Server(answers=True, clients=clients)}
+def seen(look: Look) -> dict[Address, State]:
+    """Return the server where the attempt to log in was answered."""
+    if look.login is None:
+        raise UnseenError
+    return {Address(KIND, look.spec.name): Server()} if look.login else {}
 
 
-def plan(
-    address: Address, before: State | Unknown | None, after: State | None, *, starting: bool, timeout: float
-) -> tuple[Step, ...]:
-    """Wait for a server that is being started, or that does not answer; ``timeout`` is in seconds."""
+def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
+    """Wait for a server that is being started, or that does not answer."""
+    starting = scene.ground.starting
     if not starting and (before == after or before is UNKNOWN):
-        return ()
+        return Plan()
     why = () if starting else ("it runs, but does not answer",)
-    return (Step(address, Action.START, before, after, (WaitReady(timeout),), why=why, reveals=True),)
+    effects = (WaitReady(scene.spec.server.ready_timeout),)
+    return Plan((Step(address, Action.START, before, after, effects, why=why, reveals=True),))

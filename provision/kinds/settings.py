@@ -1,124 +1,100 @@
-"""Server settings: what the rendered ``postgresql.conf`` says against what ``pg_settings`` shows.
+"""Server settings: what is declared against what ``pg_settings`` shows.
 
-The file is the truth about what is wanted, so a template of one's own may set more than the spec. Values are compared
-in the form in which the server shows them, so ``256MB``, ``262144kB`` and ``32768`` are one value. Contexts:
-https://www.postgresql.org/docs/current/view-pg-settings.html
+On a server of ours the rendered ``postgresql.conf`` is the truth about what is wanted, so a template of one's own may
+set more than the spec. Values are compared in the form in which the server shows them, so ``256MB``, ``262144kB`` and
+``32768`` are one value. What another place sets is named, and taken back where that is asked for. On a server that
+somebody else runs there is no file: see :mod:`provision.kinds.alter_system`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.kinds import overrides
-from provision.kinds.overrides import Around
-from provision.model import Action, Address, Change, State, Step, Unknown, Wishes
+from provision.errors import ProvisionError, command
+from provision.kinds import MAINTENANCE, alter_system, configuration, pg_settings
+from provision.kinds.pg_settings import Line, Settings, is_same
+from provision.model import Action, Address, Change, Plan, State, Step
 from provision.model.effects import ReloadSettings, RunSql
-from provision.spec.parameters import catalogue, normalise, shows
+from provision.model.sql import identifier
+from provision.spec.parameters import canonical_name, catalogue, normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from provision.kinds import Ground
-    from provision.model import Query
+    from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.kinds.pg_settings import Row
+    from provision.spec.model import Spec
 
 KIND = "settings"
-ADDRESS = Address(KIND, "postgresql.conf")
-_MAINTENANCE = "postgres"
-
-_QUERY = """
-SELECT name, setting, current_setting(name), context, source, sourcefile, sourceline, pending_restart
-FROM pg_settings
-WHERE name = ANY(%(names)s) OR %(file)s <> '' AND (sourcefile IS NOT NULL OR pending_restart)
-UNION ALL
-SELECT name, current_setting(name, true), current_setting(name, true), 'user', 'configuration file', %(file)s, 0, false
-FROM unnest(%(custom)s::text[]) AS custom (name)
-WHERE current_setting(name, true) IS NOT NULL AND name NOT IN (SELECT name FROM pg_settings)
-"""
-OVERRIDES = {
-    "command line": "the server's command line",
-    "environment variable": "the server's environment",
-    "global": "ALTER ROLE ALL SET",
-    "database": "ALTER DATABASE … SET",
-    "user": "ALTER ROLE … SET",
-    "database user": "ALTER ROLE … IN DATABASE … SET",
+_FIXED = {
+    "command line": "the server's command line; take it out of there (with Docker: `command` of the compose template)",
+    "environment variable": "the environment of the server's process; take it out of there",
 }
-# The server replaces "choose for me" by what it chose and says so with the source `override`.
-_AUTOMATIC = ("-1", "0")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What ``pg_settings`` says about one setting besides its value; ``shown`` is the value with its unit."""
+def wanted(spec: Spec, _inputs: Inputs, files: Files) -> dict[Address, State]:
+    """Return the settings of the rendered configuration file; where none is rendered, those of the spec, if any.
 
-    shown: str
-    context: str
-    source: str
-    file: str
-    line: int
-    pending_restart: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Settings(State):
-    """Settings by name, each in the form that the server shows; ``raw`` is as the file has it.
-
-    ``waiting`` are settings with the right value for which the server waits for a restart all the same: they were
-    changed, and changed back. ``assumed`` are those that nobody has declared and the file sets as initdb would.
+    Raises:
+        ProvisionError: the configuration cannot be read back.
     """
+    if "configuration" not in files:
+        raw = {name: str(value) for name, value in spec.server.settings.items()}
+        state = Settings(_normalised(spec, raw), raw, via=spec.server.settings_via or "nothing")
+        return {Address(KIND, "server"): state} if raw else {}
 
-    values: Mapping[str, str]
-    raw: Mapping[str, str] = field(default_factory=dict, compare=False)
-    rows: Mapping[str, Row] = field(default_factory=dict, compare=False)
-    waiting: tuple[str, ...] = ()
-    around: Around = field(default_factory=Around, compare=False)
-    assumed: frozenset[str] = field(default_factory=frozenset, compare=False)
+    def named(name: str) -> str:
+        return canonical_name(spec.server.major, name)
 
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What stays as it is, a sentence each.
-
-    ``overrides``: it is declared, and another place keeps it from being in force. ``notes``: it differs, and is for
-    others, or for another run, to change. ``remarks``: it is set for other roles or databases than the declared ones.
-    """
-
-    overrides: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-
-
-def desired(
-    raw: Mapping[str, str], normalised: Callable[[str, str], str], *, assumed: frozenset[str] = frozenset()
-) -> dict[Address, State]:
-    """Return the settings of a configuration file; ``normalised(name, value)`` gives the server's form of a value."""
-    values = {name: normalised(name, value) for name, value in raw.items()}
-    return {ADDRESS: Settings(values, raw=raw, assumed=assumed)}
+    try:
+        raw = {named(name): value for name, value in configuration.parse(str(files["configuration"].content)).items()}
+        values = _normalised(spec, raw)
+    except ValueError as error:
+        raise ProvisionError(
+            f"the rendered postgresql.conf cannot be used: {error}",
+            evidence=[str(spec.home / "config" / "postgresql.conf")],
+            next_step="correct your postgresql.conf.j2, then: " + command("render"),
+        ) from error
+    assumed = frozenset(named(name) for name in configuration.assumed(spec))
+    return {Address(KIND, "postgresql.conf"): Settings(values, raw, assumed=assumed)}
 
 
-def observe(want: State | None, query: Query, *, major: int, config_file: str, database: str) -> dict[Address, State]:
+def _normalised(spec: Spec, raw: Mapping[str, str]) -> dict[str, str]:
+    known = catalogue(spec.server.major)
+    return {name: normalise(known[name], value) if name in known else value for name, value in raw.items()}
+
+
+def seen(look: Look) -> dict[Address, State]:
     """Read the declared settings, those that a file has set and the spec does not declare, and what else sets some."""
-    if not isinstance(want, Settings):
-        return {}
-    # In this order: to read pg_file_settings makes a session forget which settings wait for a restart.
-    values, rows = read(want.values, query, major=major, config_file=config_file, database=database)
-    around = overrides.observe(query, major=major, database=database)
-    altered = overrides.altered(around, config_file)
+    declared = ((address, state) for address, state in look.wanted.items() if isinstance(state, Settings))
+    return {
+        address: _in_files(look, want) if want.via == "file" else alter_system.seen(look, want)
+        for address, want in declared
+    }
+
+
+def _in_files(look: Look, want: Settings) -> Settings:
+    major, config_file = look.spec.server.major, look.config_file
+    values, rows = pg_settings.in_force(look, want.values, config_file)
+    around = look.once(pg_settings.around)
+    last = {each.name: each for each in around.lines}
+    altered = {each.name: each for each in around.lines if each.file != config_file}
     for name, row in rows.items():
-        if row.source in overrides.MASKED and name in want.values:
-            values[name] = _behind(name, want.values[name], around, major)
+        if row.source in pg_settings.OF_SESSION and name in want.values:
+            values[name] = _for_others(name, want.values[name], last.get(name), major)
         elif name not in want.values and (name in altered or not row.file or _is_default(name, values, row, major)):
             del values[name]
     for line in around.lines:
         if line.file == config_file and line.name not in want.values and line.name not in rows:
             values[line.name] = line.value
-            rows[line.name] = Row(line.value, "user", "configuration file", line.file, line.number, False)
+            rows[line.name] = pg_settings.Row(line.value, "user", "configuration file", line.file, line.number, False)
     waiting = (
         name
         for name, row in rows.items()
         if row.pending_restart and name not in altered and name in want.values and values[name] == want.values[name]
     )
-    return {ADDRESS: Settings(values, rows=rows, waiting=tuple(sorted(waiting)), around=around)}
+    return Settings(values, rows=rows, waiting=tuple(sorted(waiting)), altered=altered, rules=around.rules)
 
 
 def _is_default(name: str, values: Mapping[str, str], row: Row, major: int) -> bool:
@@ -127,72 +103,78 @@ def _is_default(name: str, values: Mapping[str, str], row: Row, major: int) -> b
     return row.context == "postmaster" and known is not None and values[name] == known.boot
 
 
-def _behind(name: str, want: str, around: Around, major: int) -> str:
-    """Return the server's value of a setting of which our session has its own: what its files say, or the default."""
-    known, line = catalogue(major).get(name), around.last(name)
+def _for_others(name: str, want: str, line: Line | None, major: int) -> str:
+    """Return the server-wide value of a setting that our session overrides: what its files say, or the default."""
+    known = catalogue(major).get(name)
     if line is None or known is None:
         return (known.boot if known else None) or ""
-    return want if overrides.is_same(major, name, want, line.value) else normalise(known, line.value)
+    return want if is_same(major, name, want, line.value) else normalise(known, line.value)
 
 
-def read(
-    wanted: Mapping[str, str], query: Query, *, major: int, config_file: str, database: str
-) -> tuple[dict[str, str], dict[str, Row]]:
-    """Return the effective values and what else is known, for the wanted settings and those of a file.
+def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
+    """Reload, or restart where a differing setting demands it; what is set elsewhere is left alone, and said.
 
-    A custom setting (``myapp.note``) that no extension has claimed stands in no view, and is asked for by its name.
+    Raises:
+        RefusedError: on a server of somebody else, our role lacks a privilege.
     """
-    values, rows, known = {}, {}, catalogue(major)
-    asked = {"names": list(wanted), "file": config_file, "custom": [name for name in wanted if "." in name]}
-    for name, setting, shown, context, source, file, line, pending in query.rows(_QUERY, asked, database=database):
-        want = wanted.get(name)
-        chosen = source == "override" and want in _AUTOMATIC
-        same = want is not None and name in known and shows(known[name], want, setting)
-        values[name] = want if want is not None and (chosen or same) else setting
-        rows[name] = Row(shown, context, source, file or "", line or 0, pending)
-    return values, rows
+    if not isinstance(before, Settings) or not isinstance(after, Settings):
+        return Plan()
+    if after.via != "file":
+        return alter_system.steps(address, before, after, scene)
+    verdict = _judge(before, after, scene)
+    waits = before.changes(verdict.held, after)
+    notes, remarks = _of_rules(before, after, scene.spec)
+    undeclared = [f"{text} (--reset-overrides takes it back)" for text in verdict.undeclared]
+    held = [f"{each} waits for a restart (--no-restart)" for each in waits]
+    step = _step(address, before, after, scene, verdict)
+    return Plan((step,) if step else (), (*undeclared, *notes, *held), verdict.overrides, remarks)
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     """What is to be done: the settings that differ, of these the ones that need a restart, and what is to be reset.
 
-    ``held`` are those that would need a restart where none is wanted; ``overridden`` maps names to sentences.
+    ``held`` are those that would need a restart where none is wanted. ``overrides`` and ``undeclared`` are sentences
+    on what another place sets: against what is declared, and where nothing is.
     """
 
     differing: tuple[str, ...]
     restarting: tuple[str, ...]
     held: tuple[str, ...]
     resets: tuple[str, ...]
-    overridden: Mapping[str, str]
+    overrides: tuple[str, ...]
+    undeclared: tuple[str, ...]
 
 
-def _judge(before: Settings, after: Settings, *, config_file: str, major: int, wishes: Wishes) -> _Verdict:
-    altered = overrides.altered(before.around, config_file)
+def _judge(before: Settings, after: Settings, scene: Scene) -> _Verdict:
+    major, altered = scene.spec.server.major, before.altered
     differing = {n for n in {*before.values, *after.values} if before.values.get(n) != after.values.get(n)}
-    found: dict[str, str] = {}
+    elsewhere: dict[str, str] = {}
     for name in sorted(differing):
-        row, wanted = before.rows.get(name), after.raw.get(name)
-        if row is not None and (text := overrides.fixed(name, row.source, row.shown, wanted)):
-            found[name] = text
+        row = before.rows.get(name)
+        if row is not None and row.source in _FIXED:
+            declared = _declared(after.raw.get(name))
+            elsewhere[name] = f"{name} is {row.shown!r}, and {declared}: it comes from {_FIXED[row.source]}"
+    overriding = {
+        name: line for name, line in altered.items() if not is_same(major, name, after.raw.get(name), line.value)
+    }
     resets: tuple[str, ...] = ()
-    if wishes.reset_overrides:
+    if scene.wishes.reset_overrides:
         resets = tuple(sorted(altered))
-        differing |= {n for n in resets if not overrides.is_same(major, n, after.raw.get(n), altered[n].value)}
+        differing |= {*overriding}
     else:
-        for name, line in altered.items():
-            if not overrides.is_same(major, name, after.raw.get(name), line.value):
-                found[name] = overrides.alteration(line, after.raw.get(name), coming=not _is_in_force(before, line))
-    differing -= {*found}
+        elsewhere |= {name: _alteration(line, before, after) for name, line in overriding.items()}
+    differing -= {*elsewhere}
     restarting = tuple(sorted(name for name in differing if _needs_restart(name, before, after)))
-    held = restarting if wishes.no_restart else ()
-    doing = tuple(sorted(differing - {*held}))
-    return _Verdict(doing, () if held else restarting, held, resets, found)
-
-
-def _is_in_force(seen: Settings, line: overrides.Line) -> bool:
-    row = seen.rows.get(line.name)
-    return row is not None and row.file == line.file and not row.pending_restart
+    held = restarting if scene.wishes.no_restart else ()
+    return _Verdict(
+        differing=tuple(sorted(differing - {*held})),
+        restarting=() if held else restarting,
+        held=held,
+        resets=resets,
+        overrides=tuple(text for name, text in elsewhere.items() if name in after.raw),
+        undeclared=tuple(text for name, text in elsewhere.items() if name not in after.raw),
+    )
 
 
 def _needs_restart(name: str, before: Settings, after: Settings) -> bool:
@@ -204,74 +186,54 @@ def _needs_restart(name: str, before: Settings, after: Settings) -> bool:
     return bool(row.file)
 
 
-def plan(
-    address: Address,
-    before: State | Unknown | None,
-    after: State | None,
-    *,
-    config_file: str,
-    ground: Ground,
-    major: int,
-    wishes: Wishes,
-) -> tuple[Step, ...]:
-    """Reload, or restart where a differing setting demands it; what is set elsewhere is left alone (:func:`told`)."""
-    if not isinstance(after, Settings) or not isinstance(before, Settings):
-        return ()
-    found = _judge(before, after, config_file=config_file, major=major, wishes=wishes)
-    why: tuple[Change | str, ...] = _why(found.differing, before, after)
+def _step(address: Address, before: Settings, after: Settings, scene: Scene, verdict: _Verdict) -> Step | None:
+    ground, restarting = scene.ground, verdict.restarting
+    why: tuple[Change | str, ...] = before.changes(verdict.differing, after)
     if ground.starting:
         text = "read when the server starts"
-        return (Step(address, Action.UPDATE, before, after, (), why=why, consequence=text),) if why else ()
-    unread = [name for name in found.held if not before.rows[name].pending_restart]
-    if not (found.differing or found.resets or unread or before.waiting):
-        return ()
-    resets = tuple(overrides.resetting(name) for name in found.resets)
-    why = why or _why(tuple(unread), before, after) or _unrestarted(before.waiting, resets)
-    effects = (*ground.publish, ReloadSettings(after.raw))
-    if resets:
-        effects = (RunSql(_MAINTENANCE, resets), *effects)
-    if not found.restarting:
+        return Step(address, Action.UPDATE, before, after, (), why=why, consequence=text) if why else None
+    unread = [name for name in verdict.held if not before.rows[name].pending_restart]
+    if not (verdict.differing or verdict.resets or unread or before.waiting):
+        return None
+    resets = tuple(f"ALTER SYSTEM RESET {identifier(*name.split('.'))}" for name in verdict.resets)
+    back = f"{', '.join(before.waiting)}: changed and changed back, and the server still waits for a restart"
+    why = why or before.changes(unread, after) or resets or (back,)
+    effects = (*([RunSql(MAINTENANCE, resets)] if resets else []), *ground.publish, ReloadSettings(after.raw))
+    if not restarting:
         text = "reload: nobody is disturbed"
-        return (Step(address, Action.RELOAD, before, after, effects, why=why, consequence=text),)
-    names = ", ".join(found.restarting)
+        return Step(address, Action.RELOAD, before, after, effects, why=why, consequence=text)
     text = (
-        f"restart, because {names} can only be set when the server starts: connections are dropped for about a second"
+        f"restart, because {', '.join(restarting)} can only be set when the server starts: "
+        "connections are dropped for about a second"
     )
     if ground.restart_destroys:
         text += ", and the data in memory is gone"
-    destroys = ground.restart_destroys
-    effects = (*effects, *ground.restart)
-    return (Step(address, Action.RESTART, before, after, effects, why, text, destroys=destroys, reveals=True),)
+    effects, destroys = (*effects, *ground.restart), ground.restart_destroys
+    return Step(address, Action.RESTART, before, after, effects, why, text, destroys=destroys, reveals=True)
 
 
-def _why(names: tuple[str, ...], before: Settings, after: Settings) -> tuple[Change, ...]:
-    shown = {name: before.rows[name].shown if name in before.rows else None for name in names}
-    return tuple(Change(name, shown[name], after.raw.get(name)) for name in names)
+def _alteration(line: Line, before: Settings, after: Settings) -> str:
+    """Return the sentence for what ALTER SYSTEM has set; it may not be in force yet."""
+    row = before.rows.get(line.name)
+    is_in_force = row is not None and row.file == line.file and not row.pending_restart
+    verb, when = ("is", "") if is_in_force else ("will be", " from the next reload or restart on")
+    where = f"ALTER SYSTEM ({line.file}:{line.number})"
+    return f"{line.name} {verb} {line.value!r}{when} by {where}, and {_declared(after.raw.get(line.name))}"
 
 
-def _unrestarted(waiting: tuple[str, ...], resets: tuple[str, ...]) -> tuple[str, ...]:
-    back = f"{', '.join(waiting)}: changed and changed back, and the server still waits for a restart"
-    return resets or (back,)
+def _of_rules(before: Settings, after: Settings, spec: Spec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the sentences for rules that differ from what is declared: those that hit the login, and the others."""
+    ours: list[str] = []
+    others: list[str] = []
+    declared = {name: value for name, value in after.raw.items() if name not in after.assumed}
+    for each in before.rules:
+        if each.name not in declared or is_same(spec.server.major, each.name, declared[each.name], each.value):
+            continue
+        text = f"{each.name} is {each.value!r} {each.whom}, and {_declared(declared[each.name])}: {each.undoing}"
+        hits = each.role in ("", spec.server.user) and each.database in ("", spec.server.database)
+        (ours if hits else others).append(text)
+    return tuple(ours), tuple(others)
 
 
-def told(
-    before: State | Unknown | None,
-    after: State | None,
-    *,
-    config_file: str,
-    major: int,
-    wishes: Wishes,
-    login: tuple[str, str],
-) -> Told:
-    """Return what stays as it is; ``login`` is the declared role and database."""
-    if not isinstance(after, Settings) or not isinstance(before, Settings):
-        return Told()
-    found = _judge(before, after, config_file=config_file, major=major, wishes=wishes)
-    wanted = {name: value for name, value in after.raw.items() if name not in after.assumed}
-    notes, remarks = overrides.rules(before.around, wanted, major=major, login=login)
-    declared = tuple(text for name, text in found.overridden.items() if name in after.raw)
-    others = tuple(
-        f"{text} (--reset-overrides takes it back)" for name, text in found.overridden.items() if name not in after.raw
-    )
-    held = tuple(f"{each} waits for a restart (--no-restart)" for each in _why(found.held, before, after))
-    return Told(declared, (*others, *notes, *held), remarks)
+def _declared(wanted: str | None) -> str:
+    return "the spec does not set it" if wanted is None else f"{wanted!r} is declared"

@@ -12,11 +12,12 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 MASK = "********"
@@ -118,7 +119,7 @@ class Change:
     def shown(self) -> tuple[str | None, str | None]:
         """Both values as people read them."""
         before, after = [size(int(each)) if self.size and each else each for each in (self.before, self.after)]
-        return before, after
+        return "''" if before == "" else before, "''" if after == "" else after
 
     def __str__(self) -> str:
         before, after = self.shown
@@ -243,12 +244,17 @@ class Plan:
     tells it. ``partial`` says what was compared only in part, because nothing but a run shows the rest.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     partial: tuple[str, ...] = ()
+
+    @classmethod
+    def joined(cls, parts: Sequence[Plan]) -> Plan:
+        """Return what several plans have, one after the other."""
+        return cls(*[tuple(chain.from_iterable(getattr(part, each.name) for part in parts)) for each in fields(cls)])
 
     @property
     def is_empty(self) -> bool:
@@ -259,6 +265,11 @@ class Plan:
     def differs(self) -> bool:
         """Whether the world is not as the spec says, or may not be, whoever can change that."""
         return bool(self.steps or self.notes or self.overrides or self.unknown)
+
+
+def starts_server(steps: Iterable[Step]) -> bool:
+    """Tell whether steps of a runtime start its server, also by replacing or restarting it."""
+    return any(step.address.kind in ("container", "process") and step.action is not Action.UPDATE for step in steps)
 
 
 INTERRUPTED = "interrupted"

@@ -15,7 +15,6 @@ from provision import runtimes
 from provision.alembic.trees import Trees
 from provision.errors import (
     MigrationsError,
-    NotRunError,
     ProvisionError,
     RefusedError,
     SpecError,
@@ -23,10 +22,9 @@ from provision.errors import (
     UnknownRevisionError,
     command,
 )
-from provision.kinds import file, migrations
-from provision.kinds.database import MAINTENANCE
-from provision.model import UNKNOWN, Plan, Status, Wishes
-from provision.observe import server as inside
+from provision.kinds import MAINTENANCE, Inputs
+from provision.model import Plan, Status, Wishes
+from provision.observe import server
 from provision.runtimes import choice
 from provision.spec import parameters
 from provision.spec.load import load
@@ -40,11 +38,10 @@ from provision.system.variables import environ
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.desired import Inputs
-    from provision.model import Address, Desired, Endpoint, Observed, State, Unknown
+    from provision.model import Desired, Endpoint, Observed
     from provision.model.effects import WriteFile
     from provision.runtimes import RuntimeModule, Site
-    from provision.spec.model import Migrations, Spec
+    from provision.spec.model import Spec
 
 __all__ = ["Status", "Survey", "World", "endpoint", "logs", "rendered", "survey", "world"]
 
@@ -138,7 +135,7 @@ def _seen(spec: Spec, look: Look, name: str, reason: str) -> World:
     # What an untrusted checkout brings in .provision/ is not taken for what an earlier run of ours has kept there.
     is_trusted = not no_commands.is_on()
     trees = Trees(spec, cached=is_trusted)
-    inputs = desires.Inputs(
+    inputs = Inputs(
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),
         port=module.port(spec, look),
@@ -282,48 +279,25 @@ def _overview(spec: Spec) -> Survey:
 
 def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, new: bool) -> Survey:
     seen = world(spec, runtime=runtime, moving=True)
+    # Only the version comes from the world: where the data is now is the runtime's business.
     spec = replace(spec, server=replace(spec.server, major=seen.spec.server.major))
-    unread = _unread(seen)
-    spec = replace(spec, migrations=tuple(each for each in spec.migrations if each.name not in unread))
     at = seen.site.endpoint(seen.inputs.password)
     _learn_settings(seen, at)
-    configuration = str(seen.files["configuration"].content) if "configuration" in seen.files else None
-    wanted = {
-        **desires.of_files(spec, seen.files),
-        **seen.site.desired,
-        **desires.inside(spec, seen.inputs, configuration),
-    }
-    found: dict[Address, State | Unknown] = {
-        **file.observe(wanted, files.own_text if no_commands.is_on() else files.read_text, files.mode_of),
-        **seen.site.observed,
-    }
-    wanted |= {migrations.address(each): migrations.Revisions(()) for each in unread.values()}
-    found |= {migrations.address(each): UNKNOWN for each in unread.values()}
-    found_inside, status = inside.look(seen, wanted, at, new=new)
-    found |= found_inside
+    wanted = desires.desired(spec, seen.inputs, seen.files, seen.site.desired)
+    inside, status, data_directory = server.look(seen, wanted, at, new=new)
+    found = {**seen.site.observed, **inside}
+    survey = Survey(seen, wanted, found, Plan(unknown=no_commands.unknown()), at, status, wishes=wishes)
     try:
-        inside.check_data(seen, found, status)
-        plan = planner.plan(spec, seen.inputs, seen.site, wanted, found, wishes=wishes)
+        if data_directory:
+            seen.site.check_data(data_directory, status.version or "")
+        plan = planner.plan(spec, seen.inputs, seen.site, wanted, found, wishes=wishes, clients=status.clients or 0)
     except RefusedError as error:
         if isinstance(error, UnknownRevisionError):
             explain(error, seen)
         if refusing:
             raise
-        return Survey(seen, wanted, found, Plan((), unknown=no_commands.unknown()), at, status, error)
-    steps = (*plan.steps, *map(migrations.unread, unread.values()))
-    plan = replace(plan, steps=steps, unknown=no_commands.unknown())
-    return Survey(seen, wanted, found, plan, at, status, wishes=wishes)
-
-
-def _unread(seen: World) -> dict[str, Migrations]:
-    """Return the trees whose revisions only a program can tell that may not be run."""
-    found = {}
-    for tree in seen.spec.migrations if no_commands.is_on() else ():
-        try:
-            seen.trees[tree.name]
-        except NotRunError:
-            found[tree.name] = tree
-    return found
+        return replace(survey, refusal=error)
+    return replace(survey, plan=replace(plan, unknown=no_commands.unknown()))
 
 
 def explain(error: UnknownRevisionError, seen: World) -> None:
@@ -349,7 +323,7 @@ def rendered(spec: Spec) -> tuple[WriteFile, ...]:
     with suppress(UnavailableError):  # nothing answers, so nothing tells
         spec = module.located(spec, look)
     port = spec.server.port if spec.server.port is not None else module.port(spec, look)
-    inputs = desires.Inputs(
+    inputs = Inputs(
         runtime=name,
         templates=_templates(spec, module.TEMPLATES),
         port=port,

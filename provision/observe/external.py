@@ -1,4 +1,4 @@
-"""What has to hold for a server that somebody else runs, before anything is planned for it."""
+"""What has to hold for a server that provision does not run, before anything is planned for it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import LoginError
 
 if TYPE_CHECKING:
-    from provision.model import Endpoint, Query, Status
-    from provision.spec.model import Spec
+    from provision.kinds import Look
+    from provision.model import Endpoint, Status
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'), current_user,
@@ -43,18 +43,18 @@ def standby(endpoint: Endpoint, *, is_ours: bool) -> RefusedError:
     )
 
 
-def check(spec: Spec, query: Query, *, database: str, creating: bool) -> None:
-    """Compare the server with what the spec builds on; ``creating``: the declared database is missing.
+def check(look: Look) -> None:
+    """Compare the server with what the spec builds on.
 
     Raises:
         RefusedError: it is of another major version, or our role may not create the database.
     """
-    server = spec.server
+    server = look.spec.server
     try:
-        ((major, version, role, may_create),) = query.rows(_FACTS, database=database)
+        ((major, version, role, may_create),) = look.rows(_FACTS)
     except LoginError as error:
         raise RefusedError(
-            f"the database {server.database!r} does not exist, and {database!r}, from which it would be created, "
+            f"the database {server.database!r} does not exist, and {look.database!r}, from which it would be created, "
             "cannot be entered",
             evidence=error.evidence,
             next_step=f"as an administrator: CREATE DATABASE {identifier(server.database)} "
@@ -67,7 +67,7 @@ def check(spec: Spec, query: Query, *, database: str, creating: bool) -> None:
             evidence=[f"its version is {version}"],
             next_step=f"write `image: postgres:{major}`, or correct `server.host` and `server.port`",
         )
-    if creating and not may_create:
+    if not (look.has_database or may_create):
         raise RefusedError(
             f"the database {server.database!r} does not exist, and the role {role!r} may not create databases",
             evidence=["the privilege that is missing: CREATEDB"],

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError
-from provision.kinds import collation, database, foreign_settings, login, migrations, server, settings
+from provision.kinds import MAINTENANCE, Look, UnseenError, pg_settings, table
+from provision.kinds.migrations import Revisions
 from provision.model import NOT_KNOWN, UNKNOWN, UNREAD
-from provision.observe import external as foreign
+from provision.observe import external
 from provision.runtimes.names import SUPERUSER
-from provision.system import no_commands
+from provision.system import files, no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 from provision.system.secrets import Password
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provision.model import Address, Desired, Endpoint, Observed, State, Status, Unknown
     from provision.observe import World
-    from provision.spec.model import Spec
 
 _HAS_DATABASE = "SELECT 1 FROM pg_database WHERE datname = %s"
 _CONNECTIONS = 100  # PostgreSQL's default of max_connections
+_ACCEPTED = "accepted"
 
 
-def look(
-    seen: World, wanted: Desired, at: Endpoint | None, *, new: bool = False
-) -> tuple[dict[Address, State | Unknown], Status]:
-    """Return what is inside of the server at an address (None: none runs), and the server's status with what it said.
+class Seen(NamedTuple):
+    """What is there, and the server in a few words; ``data_directory`` is where it says that its data is."""
+
+    observed: Observed
+    status: Status
+    data_directory: str = ""
+
+
+def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = False) -> Seen:
+    """Return what is there, also in the server at an address (None: none runs).
 
     One that is ``new`` may have no database yet: its catalog is asked first, so that its log has no failed login.
 
@@ -37,67 +42,78 @@ def look(
         UnavailableError: it is there, and lets nobody in for a reason that passes by nobody's doing.
         RefusedError: another server answers there, or it is not what the spec builds on.
     """
-    spec, status = seen.spec, seen.site.status
-    unknown: dict[Address, State | Unknown] = {
-        address: UNKNOWN for address in wanted if address.kind in (settings.KIND, database.KIND, migrations.KIND)
-    }
+    text = files.own_text if no_commands.is_on() else files.read_text
+    unasked = Look(world.spec, world.inputs, wanted, world.site.config_file, text, files.mode_of)
     if at is None:
-        return ({} if seen.site.is_fresh else unknown), status
+        return Seen(observed(unasked, is_fresh=world.site.is_fresh), world.site.status)
     if at.password is UNREAD:
-        return _unseen(
-            seen, {**dict.fromkeys((*server.desired(spec.name), *login.desired(spec.server.user)), UNKNOWN), **unknown}
-        )
-    query = ReadOnlyQuery(at, told=seen.site.is_ours)
+        return _without_login(world, replace(unasked, login=None))
+    query = ReadOnlyQuery(at, told=world.site.is_ours)
     try:
-        found: dict[Address, State | Unknown] = dict(server.desired(spec.name))
-        found |= login.desired(spec.server.user)
-        try:
-            is_there = _enter(query, spec.server.database, new=new or _was_never_proved(seen))
-        except LoginError as error:
-            return _locked_out(seen, error, at, unknown, found)
-        place = spec.server.database if is_there else database.MAINTENANCE
-        if is_there:
-            superuser = query.reported("is_superuser")
-            if query.reported("in_hot_standby") == "on":
-                raise foreign.standby(at, is_ours=seen.site.is_ours)
-            found |= database.desired(place)
-            if seen.site.is_ours and superuser != "on":
-                weak = login.observe(spec.server.user, "accepted, but it is no superuser")
-                return {**unknown, **found, **weak}, replace(status, detail="the declared login is no superuser's")
-        config = seen.site.config_file
-        major = spec.server.major
-        if not seen.site.is_ours:
-            foreign.check(spec, query, database=place, creating=place != spec.server.database)
-        found |= settings.observe(wanted.get(settings.ADDRESS), query, major=major, config_file=config, database=place)
-        found, status = _with_clients(found, status, spec)
-        _refuse_another(seen, found.get(settings.ADDRESS), at)
-        found |= foreign_settings.observe(wanted.get(foreign_settings.ADDRESS), query, major=major, database=place)
-        found |= collation.observe(query, major=major, database=place)
-        for tree in spec.migrations if place == spec.server.database else ():
-            found |= migrations.observe(tree, seen.inputs.graphs[tree.name], query)
-        return found, _with_details(status, found, query, place)
+        asked, status = _log_in(world, replace(unasked, session=query), at, new=new)
+        found = Seen(observed(asked), status)
+        return found if asked.session is None else _with_details(world, asked, found, at)
     finally:
         query.close()
 
 
-def _unseen(seen: World, unknown: dict[Address, State | Unknown]) -> tuple[dict[Address, State | Unknown], Status]:
+def observed(look: Look, *, is_fresh: bool = False) -> dict[Address, State | Unknown]:
+    """Return what each kind sees; what it wants is UNKNOWN where it cannot see, but absent from a ``fresh`` server."""
+    found: dict[Address, State | Unknown] = {}
+    for kind in (*table.BEFORE, *table.INSIDE):
+        try:
+            found |= kind.seen(look)
+        except UnseenError:
+            found |= {each: UNKNOWN for each in look.wanted if each.kind == kind.KIND and not is_fresh}
+    return found
+
+
+def _without_login(world: World, look: Look) -> Seen:
     """Return what is known of a server that runs without a login: that it is there, where it is ours."""
-    no_commands.leaves_out(f"{', '.join(map(str, unknown))}: provision did not log in")
-    revisions = {tree.name: (NOT_KNOWN,) for tree in seen.spec.migrations}
-    status = replace(seen.site.status, version=NOT_KNOWN, revisions=revisions)
-    return unknown, status if seen.site.is_ours else replace(status, server=NOT_KNOWN)
+    found = observed(look)
+    unknown = ", ".join(str(address) for address, state in found.items() if state is UNKNOWN)
+    no_commands.leaves_out(f"{unknown}: provision did not log in")
+    revisions = {tree.name: (NOT_KNOWN,) for tree in world.spec.migrations}
+    status = replace(world.site.status, version=NOT_KNOWN, revisions=revisions)
+    return Seen(found, status if world.site.is_ours else replace(status, server=NOT_KNOWN))
 
 
-def _enter(query: ReadOnlyQuery, name: str, *, new: bool) -> bool:
+def _log_in(world: World, look: Look, at: Endpoint, *, new: bool) -> tuple[Look, Status]:
+    """Return what can be looked at with the declared login; without a session where that does not let us in.
+
+    Raises:
+        UnavailableError: it is there, and nothing that we could do or wait for would help.
+        RefusedError: it is not what the spec builds on.
+    """
+    spec, site, status = world.spec, world.site, world.site.status
+    asked = replace(look, login=_ACCEPTED)
+    try:
+        asked = replace(asked, has_database=_enter(asked, spec.server.database, new=new or _was_never_proved(world)))
+    except LoginError as error:
+        login, status = _locked_out(world, error, at)
+        return replace(look, login=login, session=None), status
+    if asked.has_database:
+        superuser = asked.reported("is_superuser")
+        if asked.reported("in_hot_standby") == "on":
+            raise external.standby(at, is_ours=site.is_ours)
+        if site.is_ours and superuser != "on":
+            weak = replace(asked, login="accepted, but it is no superuser", session=None)
+            return weak, replace(status, detail="the declared login is no superuser's")
+    if not site.is_ours:
+        external.check(asked)
+    return asked, status
+
+
+def _enter(look: Look, name: str, *, new: bool) -> bool:
     """Log in to the declared database; False where the server does not have it.
 
     Raises:
         LoginError: the login fails for another reason.
     """
-    if new and not query.rows(_HAS_DATABASE, (name,), database=database.MAINTENANCE):
+    if new and not look.rows(_HAS_DATABASE, (name,), database=MAINTENANCE):
         return False
     try:
-        query.reported("is_superuser")
+        look.reported("is_superuser", database=name)
     except LoginError as error:
         if error.login is Login.NO_DATABASE:
             return False
@@ -105,75 +121,55 @@ def _enter(query: ReadOnlyQuery, name: str, *, new: bool) -> bool:
     return True
 
 
-def _was_never_proved(seen: World) -> bool:
+def _was_never_proved(world: World) -> bool:
     """Tell whether no apply has come to its end, after which the superuser's name is kept."""
-    return seen.site.is_ours and seen.look.kept(seen.spec.home / SUPERUSER) is None
+    return world.site.is_ours and world.look.kept(world.spec.home / SUPERUSER) is None
 
 
-def _locked_out(
-    seen: World,
-    error: LoginError,
-    at: Endpoint,
-    unknown: dict[Address, State | Unknown],
-    found: dict[Address, State | Unknown],
-) -> tuple[dict[Address, State | Unknown], Status]:
-    """Return what is known of a server that did not let us in: it may be on its way, or refuse what is declared.
+def _locked_out(world: World, error: LoginError, at: Endpoint) -> tuple[str, Status]:
+    """Return how a server refuses the declared login, empty where it only is on its way; and its status.
 
     Raises:
         UnavailableError: it is there, and nothing that we could do or wait for would help.
     """
-    spec, status = seen.spec, seen.site.status
-    if not seen.site.is_ours:
-        return unknown, foreign.unreachable(error, at, status)
+    spec, status = world.spec, world.site.status
+    if not world.site.is_ours:
+        return "", external.unreachable(error, at, status)
     if error.login in (Login.FULL, Login.CLOSED):
         number = spec.server.max_connections or _CONNECTIONS
         raise diagnosed(error, at, is_ours=True, connections=number) from error
     if error.login is Login.REFUSED:
         if isinstance(at.password, Password):
             at.password.forget()
-        refused = login.observe(spec.server.user, error.words)
-        return {**unknown, **found, **refused}, replace(status, detail="it refuses the declared login")
-    return unknown, replace(status, detail=error.words if error.login is Login.STARTING else error.login.value)
+        return error.words, replace(status, detail="it refuses the declared login")
+    return "", replace(status, detail=error.words if error.login is Login.STARTING else error.login.value)
 
 
-def _refuse_another(seen: World, inside: State | Unknown | None, at: Endpoint) -> None:
-    """Refuse a server that took our login and is not the one that we have started."""
-    theirs = inside.around.config_file if isinstance(inside, settings.Settings) else ""
-    # The server of a checkout that was moved still runs with the path it was started with.
-    started_with = {getattr(state, "config_file", "") for state in seen.site.observed.values()}
-    if not seen.site.uses_config_file or theirs in {"", seen.site.config_file, *started_with}:
-        return
-    raise RefusedError(
-        f"another server answers at {at.host}:{at.port}, and not the one of the environment {seen.spec.name!r}",
-        evidence=[f"it reads its settings from {theirs}", f"the one that was started reads {seen.site.config_file}"],
-        next_step="stop the other one, or set another `server.port`",
-    )
-
-
-def check_data(seen: World, found: Observed, status: Status) -> None:
-    """Refuse to go on with a server of ours that is of another version, or keeps its data outside of the mounts.
+def _with_details(world: World, look: Look, seen: Seen, at: Endpoint) -> Seen:
+    """Add what the server says of itself.
 
     Raises:
-        RefusedError: with how to bring the data there.
+        RefusedError: it is not the one that we have started.
     """
-    inside = found.get(settings.ADDRESS)
-    if seen.site.is_ours and isinstance(inside, settings.Settings):
-        seen.site.check_data(inside.around.data_directory, status.version or "")
+    version = look.reported("server_version").split()[0]
+    revisions = {address.name: each.rows for address, each in seen.observed.items() if isinstance(each, Revisions)}
+    status = replace(seen.status, version=version, revisions=revisions)
+    if not world.site.is_ours:
+        return Seen(seen.observed, status)
+    around = look.once(pg_settings.around)
+    _refuse_another(world, around.config_file, at)
+    return Seen(seen.observed, replace(status, clients=around.clients), around.data_directory)
 
 
-def _with_clients(
-    found: dict[Address, State | Unknown], status: Status, spec: Spec
-) -> tuple[dict[Address, State | Unknown], Status]:
-    seen = found.get(settings.ADDRESS)
-    if not isinstance(seen, settings.Settings):
-        return found, status
-    clients = seen.around.clients
-    return found | server.observe(spec.name, clients=clients), replace(status, clients=clients)
-
-
-def _with_details(
-    status: Status, found: Mapping[Address, State | Unknown], query: ReadOnlyQuery, database_: str
-) -> Status:
-    version = query.reported("server_version", database=database_)
-    rows = {address.name: state.rows for address, state in found.items() if isinstance(state, migrations.Revisions)}
-    return replace(status, version=version.split()[0], revisions=rows)
+def _refuse_another(world: World, theirs: str, at: Endpoint) -> None:
+    """Refuse a server that took our login and is not the one that we have started."""
+    site = world.site
+    # The server of a checkout that was moved still runs with the path it was started with.
+    started_with = {getattr(state, "config_file", "") for state in site.observed.values()}
+    if not site.uses_config_file or theirs in {"", site.config_file, *started_with}:
+        return
+    raise RefusedError(
+        f"another server answers at {at.host}:{at.port}, and not the one of the environment {world.spec.name!r}",
+        evidence=[f"it reads its settings from {theirs}", f"the one that was started reads {site.config_file}"],
+        next_step="stop the other one, or set another `server.port`",
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provision.kinds.foreign_settings import statement
+from provision.kinds.alter_system import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,7 @@ from provision import desired as desires
 from provision import plan as planner
 from provision import runtimes
 from provision.errors import RefusedError
-from provision.kinds import configuration, database, file, login, server, settings
-from provision.model import UNKNOWN, Effect, Plan, Secret
+from provision.kinds import Inputs, Look, configuration, pg_settings
 from provision.model.effects import (
     CheckData,
     EngineCall,
@@ -28,6 +28,7 @@ from provision.model.effects import (
     WaitReady,
     WriteFile,
 )
+from provision.observe.server import observed
 from provision.runtimes.docker.site import DockerSite
 from provision.spec.parameters import canonical_name, catalogue, normalise
 from provision.system.users import SystemUser
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model import Address, State, Unknown
+    from provision.model import Effect, Plan, Secret
     from provision.spec.model import Spec
 
 CONF = "config/postgresql.conf"
@@ -57,6 +58,31 @@ class Machine:
 
     def postmaster(self, _data: Path) -> None:
         return None
+
+
+class Server:
+    """The session of a login that the server has accepted."""
+
+    def __init__(self, world: World, major: int) -> None:
+        self._world, self._major = world, major
+
+    def rows(self, sql: str, parameters: Any = (), *, database: str | None = None) -> list[tuple[Any, ...]]:
+        assert database
+        if sql == pg_settings._AROUND:
+            return [("server", 0, DockerSite.config_file, "/var/lib/postgresql/data", "", "")]
+        if sql != pg_settings._SETTINGS:
+            return []
+        known, in_force = catalogue(self._major), self._world.in_force
+        shown = {**{name: known[name].boot or "" for name in parameters["names"]}, **in_force}
+        files = dict.fromkeys(in_force, ("configuration file", DockerSite.config_file))
+        return [
+            (name, value, value, known[name].context, *files.get(name, ("default", None)), 0, False)
+            for name, value in shown.items()
+        ]
+
+    def reported(self, _name: str, *, database: str | None = None) -> str:
+        assert database
+        return f"{self._major}.0"
 
 
 class World:
@@ -135,37 +161,22 @@ class World:
 
     def plan(self, spec: Spec, password: Secret) -> Plan:
         module = runtimes.load("docker")
-        inputs = desires.Inputs("docker", self._templates, module.port(spec, self), password, {}, {}, None)
+        inputs = Inputs("docker", self._templates, module.port(spec, self), password, {}, {}, None)
         files = desires.files(spec, inputs, lambda work, **_: work())
         site = module.examine(spec, files, self)
-        conf = str(files["configuration"].content)
-        wanted = {**desires.of_files(spec, files), **site.desired, **desires.inside(spec, inputs, conf)}
-        found = {**file.observe(wanted, self.text, lambda path: self.files[path][1]), **site.observed}
-        return planner.plan(spec, inputs, site, wanted, {**found, **self._inside(spec, password, wanted)})
+        wanted = desires.desired(spec, inputs, files, site.desired)
+        look = Look(spec, inputs, wanted, site.config_file, self.text, lambda path: self.files[path][1])
+        found = {**site.observed, **observed(self._logged_in(look, spec, password), is_fresh=self.password is None)}
+        return planner.plan(spec, inputs, site, wanted, found)
 
-    def _inside(
-        self, spec: Spec, password: Secret, wanted: Mapping[Address, State]
-    ) -> Mapping[Address, State | Unknown]:
+    def _logged_in(self, look: Look, spec: Spec, password: Secret) -> Look:
         container = self.objects.get(f"containers/{spec.server.container_name}")
         if container is None or container["State"]["Status"] != "running":
-            fresh = self.password is None
-            return {} if fresh else {each: UNKNOWN for each in wanted if each.kind in ("settings", "database")}
+            return look
         if self.password != password.reveal():
-            refused = {**server.desired(spec.name), **login.observe(spec.server.user, "refused")}
-            return {**refused, **{each: UNKNOWN for each in wanted if each.kind in ("settings", "database")}}
-        known = catalogue(spec.server.major)
-        declared = wanted[settings.ADDRESS]
-        assert isinstance(declared, settings.Settings)
-        shown = {**{name: known[name].boot or "" for name in declared.values}, **self.in_force}
-        rows = {name: settings.Row(value, known[name].context, *self._origin(name), 0, pending_restart=False)
-                for name, value in shown.items()}  # fmt: skip
-        there = database.desired(spec.server.database) if spec.server.database in self.databases else {}
-        seen = {settings.ADDRESS: settings.Settings(shown, rows=rows)}
-        return {**server.desired(spec.name), **login.desired(spec.server.user), **there, **seen}
-
-    def _origin(self, name: str) -> tuple[str, str]:
-        """Return the source and the file of a setting, as ``pg_settings`` has them."""
-        return ("configuration file", DockerSite.config_file) if name in self.in_force else ("default", "")
+            return replace(look, login="refused")
+        there = spec.server.database in self.databases
+        return replace(look, login="accepted", has_database=there, session=Server(self, spec.server.major))
 
     def converge(self, spec: Spec, password: Secret) -> list[Plan]:
         """Do what apply does, and return the plans of its rounds; the last one is empty if all went well."""

@@ -1,32 +1,27 @@
 """Settings of a server that somebody else runs: compared with the spec, and changed only where that was asked for.
 
 There is no rendered file here: what is declared comes from the spec itself. With ``settings_via: alter_system`` a
-difference is removed by ``ALTER SYSTEM`` and a reload; what is in nobody's power here (a restart, the server's command
-line) is a note of the plan and no step, so that an apply that did what it can ends well.
+difference is removed by ``ALTER SYSTEM`` and a reload. A restart and the server's command line are out of reach: what
+they hold back is a note of the plan and no step, so that an apply that did what it can ends well.
 https://www.postgresql.org/docs/current/sql-altersystem.html
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.kinds import overrides
-from provision.kinds.database import MAINTENANCE
-from provision.kinds.settings import KIND, OVERRIDES, Row, read
-from provision.model import Action, Address, Change, State, Step, Unknown
+from provision.kinds import MAINTENANCE
+from provision.kinds.pg_settings import Powers, Settings, in_force, is_same
+from provision.model import Action, Address, Plan, Step
 from provision.model.effects import ReloadSettings, RunSql
 from provision.model.sql import identifier, literal
 from provision.spec.parameters import catalogue
 from provision.spec.texts import list_items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from provision.model import Query
-
-ADDRESS = Address(KIND, "server")
+    from provision.kinds import Look, Scene
 
 # GUC_LIST_QUOTE: each item is an argument of its own (variable_is_guc_list_quote in pg_dump's dumputils.c).
 _QUOTED_LISTS = frozenset(
@@ -39,6 +34,15 @@ _QUOTED_LISTS = frozenset(
         "unix_socket_directories",
     }
 )
+# Sources that win over ALTER SYSTEM, and where each is.
+_STRONGER = {
+    "command line": "the server's command line",
+    "environment variable": "the server's environment",
+    "global": "ALTER ROLE ALL SET",
+    "database": "ALTER DATABASE … SET",
+    "user": "ALTER ROLE … SET",
+    "database user": "ALTER ROLE … IN DATABASE … SET",
+}
 _WAITS = "setting could not be applied"  # pg_file_settings.error of what needs a restart
 _FIRST_MAJOR_WITH_GRANTS = 15
 _AUTO_CONF = "postgresql.auto.conf"
@@ -55,88 +59,47 @@ _MAY_ALTER = "SELECT name FROM unnest(%s) AS t (name) WHERE has_parameter_privil
 _WAITING = "SELECT name, setting FROM pg_file_settings WHERE NOT applied AND error = %s ORDER BY seqno"
 
 
-@dataclass(frozen=True, slots=True)
-class Powers:
-    """What our role may do; ``alter`` are the settings that it may change with ALTER SYSTEM.
-
-    ``allowed`` is the server's ``allow_alter_system``, which exists from 17 on.
-    """
-
-    role: str
-    allowed: bool
-    reload: bool
-    file: bool
-    read: bool
-    alter: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignSettings(State):
-    """Settings by name, each in the form that the server shows; ``raw`` is as the spec has it.
-
-    ``waiting`` are values that were set and come into force with a restart. ``powers`` is None where nothing differs.
-    """
-
-    values: Mapping[str, str]
-    raw: Mapping[str, str] = field(default_factory=dict, compare=False)
-    rows: Mapping[str, Row] = field(default_factory=dict, compare=False)
-    waiting: Mapping[str, str] = field(default_factory=dict, compare=False)
-    powers: Powers | None = field(default=None, compare=False)
-
-
-def desired(raw: Mapping[str, str], normalised: Callable[[str, str], str]) -> dict[Address, State]:
-    """Return the declared settings, if any; ``normalised(name, value)`` gives the server's form of a value."""
-    values = {name: normalised(name, value) for name, value in raw.items()}
-    return {ADDRESS: ForeignSettings(values, raw)} if raw else {}
-
-
-def observe(want: State | None, query: Query, *, major: int, database: str) -> dict[Address, State]:
-    """Read the declared settings; where one differs, also what waits for a restart and what we may do about it."""
-    if not isinstance(want, ForeignSettings):
-        return {}
-    values, rows = read(want.values, query, major=major, config_file="", database=database)
+def seen(look: Look, want: Settings) -> Settings:
+    """Read the declared settings; where one differs, also what our role may do about it."""
+    major = look.spec.server.major
+    values, rows = in_force(look, want.values, "")
     waits = any(row.pending_restart for row in rows.values())
+    found = replace(want, values=values, raw={}, rows=rows)
     if values == want.values and not waits:
-        return {ADDRESS: ForeignSettings(values, rows=rows)}
-    powers = _powers(want, query, major, database)
-    waiting = {}
+        return found
+    powers, coming = _powers(look, want), {}
     if powers.file and waits:
-        for name, value in query.rows(_WAITING, (_WAITS,), database=database):
-            waiting[name] = want.values[name] if overrides.is_same(major, name, want.values.get(name), value) else value
-    return {ADDRESS: ForeignSettings(values, rows=rows, waiting=waiting, powers=powers)}
+        for name, value in look.rows(_WAITING, (_WAITS,)):
+            coming[name] = want.values[name] if is_same(major, name, want.values.get(name), value) else value
+    return replace(found, coming=coming, powers=powers)
 
 
-def _powers(want: ForeignSettings, query: Query, major: int, database: str) -> Powers:
-    ((role, allowed, reload, file, everything, superuser),) = query.rows(_POWERS, database=database)
-    names = list(want.values)
-    if superuser:
-        alter = names
-    elif major >= _FIRST_MAJOR_WITH_GRANTS:
-        alter = [name for (name,) in query.rows(_MAY_ALTER, (names,), database=database)]
-    else:
-        alter = []
+def _powers(look: Look, want: Settings) -> Powers:
+    ((role, allowed, reload, file, everything, superuser),) = look.rows(_POWERS)
+    alter = list(want.values)
+    if not superuser:
+        has_grants = look.spec.server.major >= _FIRST_MAJOR_WITH_GRANTS
+        alter = [name for (name,) in look.rows(_MAY_ALTER, (alter,))] if has_grants else []
     return Powers(role, allowed, reload, file, everything, frozenset(alter))
 
 
-def plan(
-    address: Address, before: State | Unknown | None, after: State | None, *, altering: bool, major: int
-) -> tuple[Step, ...]:
-    """Return the ALTER SYSTEM and the reload that remove the differences which can be removed from here.
+def steps(address: Address, before: Settings, after: Settings, scene: Scene) -> Plan:
+    """Return the ALTER SYSTEM and the reload for the differences that can be removed from here, and name the others.
 
     Raises:
         RefusedError: our role lacks a privilege, to read or to change.
     """
-    if not isinstance(before, ForeignSettings) or not isinstance(after, ForeignSettings):
-        return ()
+    major = scene.spec.server.major
     _refuse_blindness(before, after, major)
-    names = _alterable(before, after) if altering else ()
-    if not names:
-        return ()
-    _refuse_impotence(before, names, major)
-    why = tuple(
-        Change(name, (before.rows[name].shown or "''") if name in before.rows else None, after.raw[name] or "''")
-        for name in names
+    names = _alterable(before, after) if after.via == "alter_system" else ()
+    notes = tuple(
+        f"{name} is {_shown(before, name)}, and {after.raw[name]!r} is declared: {_whose(before, after, name)}"
+        for name in sorted(after.values)
+        if before.values.get(name) != after.values[name] and name not in names
     )
+    if not names:
+        return Plan(notes=notes)
+    _refuse_impotence(before, names, major)
     restarting = [name for name in names if name in before.rows and before.rows[name].context == "postmaster"]
     text = "reload: nobody is disturbed"
     if restarting:
@@ -148,50 +111,33 @@ def plan(
         *(statement(name, after.raw[name]) for name in names),
     )
     effects = (RunSql(MAINTENANCE, statements), ReloadSettings(None))
-    return (Step(address, Action.RELOAD, before, after, effects, why=why, consequence=text),)
+    why = before.changes(names, after)
+    return Plan((Step(address, Action.RELOAD, before, after, effects, why=why, consequence=text),), notes)
 
 
-def notes(before: State | Unknown | None, after: State | None, *, altering: bool) -> tuple[str, ...]:
-    """Return what differs and is not for us to change, one sentence a setting."""
-    if not isinstance(before, ForeignSettings) or not isinstance(after, ForeignSettings):
-        return ()
-    ours = _alterable(before, after) if altering else ()
-    found = []
-    for name in _differing(before, after):
-        if name in ours:
-            continue
-        what = f"{name} is {_shown(before, name)}, and {after.raw[name]!r} is declared"
-        found.append(f"{what}: {_whose(before, after, name, altering=altering)}")
-    return tuple(found)
-
-
-def _whose(before: ForeignSettings, after: ForeignSettings, name: str, *, altering: bool) -> str:
+def _whose(before: Settings, after: Settings, name: str) -> str:
     """Say who can remove a difference."""
-    if not altering:
+    if after.via != "alter_system":
         return "settings of this server are only compared (`settings_via: alter_system` would change them)"
-    if before.waiting.get(name) == after.values[name]:
+    if before.coming.get(name) == after.values[name]:
         return "it is set, and waits for a restart of the server; restart it yourself"
     row = before.rows.get(name)
-    if row is not None and row.source in OVERRIDES:
-        return f"it comes from {OVERRIDES[row.source]}, which ALTER SYSTEM cannot override; change it there"
+    if row is not None and row.source in _STRONGER:
+        return f"it comes from {_STRONGER[row.source]}, which ALTER SYSTEM cannot override; change it there"
     return "ALTER SYSTEM cannot make a list empty; change it in the server's configuration file"
 
 
-def _shown(before: ForeignSettings, name: str) -> str:
+def _shown(before: Settings, name: str) -> str:
     return repr(before.rows[name].shown) if name in before.rows else "not set"
 
 
-def _differing(before: ForeignSettings, after: ForeignSettings) -> tuple[str, ...]:
-    return tuple(name for name in sorted(after.values) if before.values.get(name) != after.values[name])
-
-
-def _alterable(before: ForeignSettings, after: ForeignSettings) -> tuple[str, ...]:
+def _alterable(before: Settings, after: Settings) -> tuple[str, ...]:
     """Return the settings that ALTER SYSTEM has to set: they differ now, or will with the next restart."""
     found = []
     for name, value in sorted(after.values.items()):
         row = before.rows.get(name)
-        coming = before.waiting.get(name, before.values.get(name))
-        overridden = row is not None and row.source in OVERRIDES
+        coming = before.coming.get(name, before.values.get(name))
+        overridden = row is not None and row.source in _STRONGER
         emptied = name in _QUOTED_LISTS and not after.raw[name].strip()
         foreign = emptied and not (row is not None and row.file.endswith(_AUTO_CONF))
         if coming != value and not overridden and not foreign:
@@ -217,7 +163,7 @@ def statement(name: str, raw: str, verb: str = "ALTER SYSTEM SET") -> str:
     return f"{verb} {quoted} TO {', '.join(literal(each) for each in items)}"
 
 
-def _refuse_blindness(before: ForeignSettings, after: ForeignSettings, major: int) -> None:
+def _refuse_blindness(before: Settings, after: Settings, major: int) -> None:
     hidden = [name for name in sorted(after.values) if name not in before.rows and name in catalogue(major)]
     if not hidden or before.powers is None:
         return
@@ -236,7 +182,7 @@ def _refuse_blindness(before: ForeignSettings, after: ForeignSettings, major: in
     )
 
 
-def _refuse_impotence(before: ForeignSettings, names: tuple[str, ...], major: int) -> None:
+def _refuse_impotence(before: Settings, names: tuple[str, ...], major: int) -> None:
     powers = before.powers
     if powers is None:
         return

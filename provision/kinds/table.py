@@ -1,0 +1,19 @@
+"""The kinds, in the order of their steps.
+
+A new kind is its module, a row here, and its keys in :mod:`provision.spec`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.kinds import collation, database, file, login, migrations, server, settings
+
+if TYPE_CHECKING:
+    from provision.kinds import Kind
+
+# The login is mended while the server runs as it is: a container that is replaced forgets the superuser's old name.
+BEFORE: tuple[Kind, ...] = (file, login)
+"""Their steps come before those of the runtime, which start or replace the server."""
+INSIDE: tuple[Kind, ...] = (server, settings, database, collation, migrations)
+"""Their steps come once the server runs."""
