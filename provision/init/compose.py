@@ -15,8 +15,8 @@ from provision.init.compose_files import assigned, inside, items, mapping, place
 from provision.init.compose_model import completed
 from provision.init.compose_services import PORT, databases, ends_of, image_of, inner_ports, port_pair
 from provision.init.found import Compose, Service
-from provision.spec import dotenv
 from provision.spec.masking import is_secret_key
+from provision.spec.variables import variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,7 +149,7 @@ class _Reading:
     def _environment(self, service: Mapping[str, Any], files: list[str]) -> Iterator[tuple[str, str]]:
         """Yield the variables of the container; one without a value is handed through from outside."""
         for path in files:
-            for key, value in dotenv.read(self._directory.texts.get(path, "")).items():
+            for key, value in variables_of(self._directory.texts.get(path, "")).items():
                 # It is in clear in that file; the spec reads it from a variable of the same name.
                 is_secret = is_secret_key(key) and not key.endswith("_FILE")
                 yield key, f"${{{key}}}" if is_secret else value.replace("$", "$$")

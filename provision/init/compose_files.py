@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from provision.init import variables
-from provision.spec import dotenv, plainyaml
 from provision.spec.masking import mask_text
+from provision.spec.variables import variables_of
+from provision.spec.yaml import check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,7 +88,7 @@ class Files:
 
     def known(self, path: str) -> Mapping[str, str]:
         """Return the variables of the ``.env`` file that Compose reads for a file."""
-        return dotenv.read(self._directory.texts.get(inside(path, ".env"), ""))
+        return variables_of(self._directory.texts.get(inside(path, ".env"), ""))
 
     def load(self, path: str) -> Mapping[str, Any]:
         """Return what a file has with its override; every service has all that it extends.
@@ -123,7 +124,7 @@ class Files:
         text = self._directory.texts[path]
         self.unfollowed.update(dict.fromkeys(sorted(re.findall(r"!(?:reset|override)\b", text))))
         try:
-            plainyaml.check(text)
+            check_size(text)
             content = mapping(yaml.load(text, Loader=_Loader))  # noqa: S506  # a safe one
         except (yaml.YAMLError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             mark = getattr(error, "problem_mark", None)

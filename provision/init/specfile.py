@@ -15,10 +15,9 @@ import yaml
 from provision.errors import SpecError, UsageError
 from provision.init.found import SPECS
 from provision.rendering import render_template
-from provision.spec import dotenv
 from provision.spec.load import read
 from provision.spec.server import DEFAULT_PORT
-from provision.spec.variables import BESIDE
+from provision.spec.variables import BESIDE, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -250,7 +249,7 @@ def _variable(directory: Directory, service: Service | None) -> tuple[list[str],
     known = {*(service.env_files if service else ()), *(each for each in directory.texts if each.endswith(".env"))}
     files = sorted(known, key=lambda each: (each != BESIDE, each))
     for path in files:
-        if name in dotenv.read(directory.texts[path]):
+        if name in variables_of(directory.texts[path]):
             return [] if path == BESIDE else [*files[: files[0] == BESIDE], path], None
     return [], None if match[2] else f"read -rs {name} && export {name}"
 
@@ -259,7 +258,7 @@ def _unignored(machine: Machine, directory: Directory, service: Service | None, 
     """Yield a remark where a file has the password's variable, and Git would take that file into a commit."""
     match = _VARIABLE.fullmatch(service.password) if service and service.password else None
     path = files[-1] if files else BESIDE
-    if match is None or match[1] not in dotenv.read(directory.texts.get(path, "")):
+    if match is None or match[1] not in variables_of(directory.texts.get(path, "")):
         return
     if not machine.is_ignored(path):
         yield f"{path} has the password, and git does not ignore it: add {path} to .gitignore before you commit"

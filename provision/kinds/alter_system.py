@@ -18,7 +18,7 @@ from provision.model import Action, Address, Plan, Step
 from provision.model.effects import ReloadSettings, RunSql
 from provision.model.sql import identifier, literal
 from provision.spec.parameters import catalogue
-from provision.spec.texts import list_items
+from provision.spec.setting_values import list_items
 
 if TYPE_CHECKING:
     from provision.kinds import Look, Scene

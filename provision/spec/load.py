@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import SpecError, UsageError
-from provision.spec.env_file import env_files
 from provision.spec.reading import Reading, nearest
-from provision.spec.sections import HOMES, spec
+from provision.spec.sections import HOMES, env_files, spec
 from provision.spec.variables import Variables
 from provision.spec.yaml import MAXIMUM_BYTES, parse
 

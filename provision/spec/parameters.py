@@ -14,8 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from provision.spec.numbers import LARGEST_INT, NotANumberError, parse_real, parse_whole
-from provision.spec.texts import comparable, normalise_text
+from provision.spec.setting_values import (
+    LARGEST_INT,
+    NotANumberError,
+    comparable,
+    normalise_text,
+    parse_real,
+    parse_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -102,7 +102,7 @@ def choice(*words: str) -> Callable[[Node, Reading], str]:
     return read
 
 
-def name(
+def named(
     kind: str, pattern: str, rule: str, longest: int = 63, *, verbatim: bool = False
 ) -> Callable[[Node, Reading], str]:
     """Return a reader of a name that fits ``pattern``, which people know as ``rule``."""

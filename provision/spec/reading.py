@@ -89,7 +89,7 @@ class Reading:
     faulty: set[Mark] = field(default_factory=set)
     """Where the text is not what a spec may hold: what follows from that is not reported."""
     given: set[str] = field(default_factory=set)
-    """What variables put into values that are masked: see :mod:`provision.spec.given`."""
+    """What variables put into values that are masked: see :mod:`provision.spec.sections`."""
     lines: ShownLines = field(init=False)
 
     def __post_init__(self) -> None:

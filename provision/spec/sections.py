@@ -6,25 +6,108 @@ None is known and comes with a later version.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from provision.alembic.tree.location import LOCATING
+from provision.model import Secret
+from provision.spec import variables
 from provision.spec.credentials import CREDENTIALS_KEYS
-from provision.spec.env_file import env_file
-from provision.spec.given import masked
+from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
 from provision.spec.model import Spec
-from provision.spec.readers import choice, existing, name
+from provision.spec.readers import choice, existing, named
 from provision.spec.reading import LATER, Key, Wrong, attempt, failed, listed, read_table, scalar
 from provision.spec.server import RESOURCES_KEYS, SERVER_KEYS, server
-from provision.spec.yaml import Sequence
+from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from provision.spec.reading import Reading
-    from provision.spec.yaml import Mapping, Node
+    from provision.spec.yaml import Node
+
+
+# The key ``env_file``: the files of variables, in place of the ``.env`` beside the spec.
+
+
+def env_file(node: Node, reading: Reading) -> tuple[Path, ...]:
+    """Read the files of variables; a list, in which later files are preferred, may be empty."""
+    nodes = node.items if isinstance(node, Sequence) else (node,)
+    found = [attempt(_variables, each, reading) for each in nodes]
+    return tuple(each for each in found if not failed(each))
+
+
+def _variables(node: Node, reading: Reading) -> Path:
+    path = existing("`env_file`", directory=False)(node, reading)
+    try:
+        variables.read_file(path, {})
+    except variables.UnreadableError as error:
+        shown = reading.show(scalar(node, "a path"))
+        raise Wrong(
+            f"{shown} cannot be read: {error}", "write it as Compose reads it: a NAME=value in each line"
+        ) from None
+    return path
+
+
+def env_files(top: Node | None, reading: Reading) -> tuple[Path, ...]:
+    """Return the files of variables, before anything else is read; what is wrong with them is reported later."""
+    if not isinstance(top, Mapping) or "env_file" not in top.entries:
+        return (reading.path.parent / variables.BESIDE,)
+    declared = top.entries["env_file"][1]
+    found = []
+    for each in declared.items if isinstance(declared, Sequence) else (declared,):
+        with suppress(Wrong):
+            found.append(_variables(each, reading))
+    return tuple(found)
+
+
+# What variables put into the values that migrations are given: it is masked wherever it appears.
+#
+# What also stands in the spec in clear is shown, or fills a value that plans and errors show anyway: a name, an
+# image, a host, a path. A value of a few characters would be found everywhere, and a switch is no secret.
+
+
+_SHORTEST = 5
+_SWITCH = re.compile(r"(?i)true|false")
+_GIVEN = ("env", "options", "x", "command")
+_BETWEEN = "\0"
+"""Stands for a variable in a text that is shown without it."""
+
+
+def masked(reading: Reading) -> tuple[Secret, ...]:
+    """Return the values to mask, and each line of those that have several."""
+    if not reading.given:
+        return ()
+    values = {text.strip() for value in reading.given for text in (value, *value.splitlines())}
+    clear = [str(reading.path), *(_clear(reading.document.top, reading) if reading.document.top else ())]
+    return tuple(
+        Secret(value)
+        for value in sorted(values)
+        if len(value) >= _SHORTEST and not _SWITCH.fullmatch(value) and not any(value in text for text in clear)
+    )
+
+
+def _clear(node: Node, reading: Reading, *, given: bool = False, hidden: bool = False) -> Iterator[str]:
+    """Yield the texts of the spec that may be shown; where values are ``given``, without what variables put in."""
+    if isinstance(node, Scalar):
+        if not hidden:
+            yield reading.filled(node, _BETWEEN if given else None)
+    elif isinstance(node, Mapping):
+        for key, value in node.entries.values():
+            below = (hidden or is_secret_key(key.text)) and not is_public_key(key.text)
+            is_given = (given or key.text in _GIVEN) and key.text not in LOCATING
+            yield from _clear(value, reading, given=is_given, hidden=below)
+    else:
+        for item in node.items:
+            yield from _clear(item, reading, given=given, hidden=hidden)
+
 
 _LONGEST_NAME = 48  # with `-data` and the like behind it still a host name
-environment_name = name(
+environment_name = named(
     "a name for an environment",
     r"[a-z0-9][a-z0-9_-]+",
     "it names a container, a volume and a project of Compose, so it has at least two characters, which are "

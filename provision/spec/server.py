@@ -3,23 +3,216 @@
 from __future__ import annotations
 
 import os.path
+import re
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from provision.spec.credentials import credentials
-from provision.spec.external import EXTERNAL_KEYS, SSLMODE, check
-from provision.spec.image import image, major
-from provision.spec.initdb import initdb
 from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
-from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, name, path, port, size
-from provision.spec.reading import Key, Wrong, mapping, read_table
+from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, named, path, port, size
+from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar
 from provision.spec.settings import read_settings
+from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping as MappingType
+
     from provision.spec.model import Data
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
+
+
+# The keys of a server that somebody else runs (``runtime: external``), and what such a server cannot have.
+#
+# TLS modes: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
+
+
+SSLMODE: Final = "prefer"  # libpq's own default
+VERIFYING: Final = ("verify-ca", "verify-full")
+NEVER: Final = ("container_name", "data", "initdb", "resources", "stop_timeout")
+"""Keys of a server that provision makes, starts and stops."""
+
+EXTERNAL_KEYS: Final = {
+    "sslmode": Key(choice("disable", "allow", "prefer", "require", *VERIFYING), identifies=True),
+    "sslrootcert": Key(existing("`sslrootcert`", directory=False), identifies=True),
+    "settings_via": Key(choice("alter_system")),
+}
+
+
+def check_runtime(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
+    """Report keys that have no meaning with the declared runtime, and what an external server lacks."""
+    if "bin_dir" in server.entries and values.get("runtime") in ("docker", "external"):
+        key, _ = server.entries["bin_dir"]
+        reading.report(key.mark, "`bin_dir` has a meaning only with `runtime: embedded`", "remove it")
+    if values.get("runtime") == "external":
+        _check_external(server, values, reading)
+        return
+    for name in EXTERNAL_KEYS:
+        if name in server.entries:
+            key, _ = server.entries[name]
+            reading.report(key.mark, f"`{name}` has a meaning only with `runtime: external`", "remove it")
+
+
+def _check_external(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
+    for name in NEVER:
+        if name in server.entries:
+            key, _ = server.entries[name]
+            reading.report(key.mark, f"`{name}` has no meaning with `runtime: external`", "remove it")
+    if not values.get("major") and "image" in values and not values["image"][1]:
+        _, node = server.entries["image"]
+        message = "the image does not say which major version the server is, and no image of it is here"
+        reading.report(node.mark, message, "write `major: 17` beside it")
+    if "port" in values and values["port"] is None:
+        _, node = server.entries["port"]
+        reading.report(node.mark, "`auto` has no meaning with `runtime: external`", "write the port of the server")
+    if values.get("sslrootcert") and values.get("sslmode") not in VERIFYING:
+        key, _ = server.entries["sslrootcert"]
+        advice = f"write `sslmode: verify-full` beside it (it is used with {listed(VERIFYING)})"
+        reading.report(key.mark, "no certificate is checked with this `sslmode`", advice)
+    _check_password(server, reading)
+
+
+def _check_password(server: Mapping, reading: Reading) -> None:
+    """Report a password that would be generated: this server has its own already."""
+    advice = "write `password: ${NAME}`, `{file: …}` or `{command: […]}`"
+    if "credentials" not in server.entries:
+        message = "`runtime: external` needs `credentials` with the password of its login"
+        reading.report(server.mark, message, 'write `credentials: {user: …, password: "${NAME}"}`')
+        return
+    key, login = server.entries["credentials"]
+    if not isinstance(login, Mapping) or "password" not in login.entries:
+        reading.report(key.mark, "`runtime: external` needs the password of its login", advice)
+        return
+    at, password = login.entries["password"]
+    source = password.entries if isinstance(password, Mapping) else {}
+    if "generate" in source and isinstance(source["generate"][1], Scalar):
+        reading.report(at.mark, "a generated password has no meaning with `runtime: external`", advice)
+
+
+# ``server.initdb``: the scripts that run once, when a data directory is made.
+#
+# The kinds of file are those that the official image runs:
+# https://github.com/docker-library/docs/blob/master/postgres/README.md#initialization-scripts
+
+
+SUFFIXES = (".sql", ".sql.gz", ".sql.xz", ".sql.zst", ".sh")
+
+
+def initdb(node: Node, reading: Reading) -> tuple[Path, ...]:
+    """Read a file or directory, or a list of them; return the scripts in the order in which they run.
+
+    The scripts of a directory run in the order of their names; its other files are left out, as the image does.
+    """
+    if not isinstance(node, Sequence):
+        return _scripts(node, reading)
+    found = [attempt(_scripts, each, reading, key="initdb") for each in node.items]
+    return tuple(dict.fromkeys(chain.from_iterable(each for each in found if not failed(each))))
+
+
+def _scripts(node: Node, reading: Reading) -> tuple[Path, ...]:
+    place = path(node, reading)
+    shown = reading.show(scalar(node, "a path"))
+    try:
+        if place.is_dir():
+            return tuple(sorted(each for each in place.iterdir() if each.name.endswith(SUFFIXES) and each.is_file()))
+        if not place.is_file():
+            raise Wrong(
+                f"there is no file or directory {shown}",
+                f"relative paths start in the directory of the spec, {reading.path.parent}",
+            )
+    except OSError as error:
+        raise Wrong(f"{shown} cannot be read: {error.strerror}") from None
+    if not place.name.endswith(SUFFIXES):
+        raise Wrong(f"{shown} is not a script for a new database", f"end its name with one of {listed(SUFFIXES)}")
+    return (place,)
+
+
+# The image: what its name says about the major version of PostgreSQL, and the key that says it in its place.
+#
+# The grammar of a reference is https://github.com/distribution/reference/blob/main/reference.go; tags that name
+# several versions follow the habits of the images that exist: ``17.2-bookworm``, ``16-3.4`` (postgis), ``0.8.0-pg17``
+# (pgvector), ``latest-pg17`` (timescaledb), ``19beta1``. A tag that says none leaves it to the image, which has
+# ``PG_MAJOR`` in its environment.
+
+
+OLDEST = 14
+
+_REFERENCE = (
+    r"(?P<name>(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"
+    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
+    r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
+)
+_MAJOR = (
+    r"(?:^|[-_.])pg(?:sql)?-?(?P<major>[0-9]{1,2})(?![0-9])",
+    r"^v?(?P<major>[0-9]{1,2})(?=[-_.]|alpha|beta|rc|$)",
+)
+_OFFICIAL = r"(?:.*/)?postgres"
+"""The name of the official image, wherever it is: its tags begin with its major version, however old that is."""
+_LONGEST_REFERENCE = 512
+
+
+def image(node: Node, reading: Reading) -> tuple[str, int]:
+    """Read an image, and the major version that its tag says; 0 where it says none.
+
+    Raises:
+        Wrong: it is not the name of an image, or it is an official one of a version that is too old.
+    """
+    found = scalar(node, "an image like `postgres:17`")
+    if not found.quoted and re.fullmatch(r"[0-9][0-9_]*(\.[0-9]*)?", found.text):
+        raise Wrong(f"{reading.show(found)} is a number, not an image", f"write `postgres:{found.text.rstrip('.')}`")
+    value = reading.text(found)
+    match = re.fullmatch(_REFERENCE, value) if len(value) <= _LONGEST_REFERENCE else None
+    if match is None:
+        raise Wrong(f"{reading.show(found)} is not the name of an image", _advice_on_name(found.text))
+    number = _number(match["tag"] or "")
+    if number is not None and number < OLDEST and re.fullmatch(_OFFICIAL, match["name"]):
+        raise Wrong(f"{reading.show(found)} is PostgreSQL {number}, which is not supported", _SUPPORTED)
+    return value, major_of(value)
+
+
+_SUPPORTED = f"use a major version from {OLDEST} on"
+
+
+def major(node: Node, reading: Reading) -> int:
+    """Read the major version that the image is said to have.
+
+    Raises:
+        Wrong: it is none that is supported.
+    """
+    found = scalar(node, "a major version like `17`")
+    value = reading.text(found)
+    if not re.fullmatch(r"[1-9][0-9]?", value) or int(value) < OLDEST:
+        raise Wrong(f"{reading.show(found)} is not a supported major version of PostgreSQL", _SUPPORTED)
+    return int(value)
+
+
+def major_of(reference: str) -> int:
+    """Return the major version that the tag of a reference says, or 0.
+
+    A number below the oldest supported version is the image's own (``paradedb:v0.13.1``), and a digest says nothing.
+    """
+    match = re.fullmatch(_REFERENCE, reference)
+    number = _number(match["tag"] or "") if match is not None and match["name"] != "sha256" else None
+    return number if number is not None and number >= OLDEST else 0
+
+
+def _number(tag: str) -> int | None:
+    for pattern in _MAJOR:
+        if match := re.search(pattern, tag):
+            return int(match["major"])
+    return None
+
+
+def _advice_on_name(text: str) -> str:
+    if re.search(r"\s", text):
+        return "leave out the white space"
+    if text.lower() != text and "$" not in text:
+        return "the name of an image is in lower-case letters"
+    return "write it like `postgres:17`"
+
 
 MEBIBYTE = 1024 * 1024
 DEFAULT_PORT = 5432
@@ -27,7 +220,7 @@ READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 120.0
 
 # https://github.com/moby/moby/blob/master/daemon/names/names.go
-object_name = name(
+object_name = named(
     "a name for an object of the engine",
     r"[A-Za-z0-9][A-Za-z0-9_.-]+",
     "it has at least two characters, which are letters, digits, `-`, `_` and `.`, and begins with a letter or a digit",
@@ -113,7 +306,7 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
     """Read the section ``server``; ``environment`` is the name that its defaults are made of."""
     entries = mapping(node, "`image: postgres:17` and the like below it")
     values = read_table(entries, SERVER_KEYS, reading, "`server`")
-    check(entries, values, reading)
+    check_runtime(entries, values, reading)
     reference, said = values.get("image", ("", 0))
     number = values.get("major") or said or reading.major
     login = values.get("credentials", {})

@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 from support.embedded import Embedded, an_open_directory
 
-from provision.spec import dotenv
+from provision.spec import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Project(Embedded):
             (self.directory / name).parent.mkdir(parents=True, exist_ok=True)
             (self.directory / name).write_text(text)
         if ".env" in files:
-            self.environ |= dotenv.read((self.directory / ".env").read_text())
+            self.environ |= variables.variables_of((self.directory / ".env").read_text())
 
     def begin(self) -> str:
         said = self.run("init", "--name", self.name, "--image", "postgres:18", "--port", "auto", spec=False).all

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import SpecError
-from provision.spec import dotenv
+from provision.spec import variables
 from provision.spec.load import load
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ SPEC = 'name: shop\nserver: {image: "postgres:${MAJOR:-16}", port: 28838, databa
 
 @pytest.mark.parametrize("text", READ, ids=ascii)
 def test_a_file_is_read(text: str) -> None:
-    found = dotenv.parse(text, KNOWN)["A"]
+    found = variables.parse(text, KNOWN)["A"]
     assert found == READ[text]
 
 
 @pytest.mark.parametrize("text", REFUSED, ids=ascii)
 def test_a_file_that_compose_refuses(text: str) -> None:
-    with pytest.raises(dotenv.MalformedError, match=r"^line \d+: ") as refused:
-        dotenv.parse(text, KNOWN)
+    with pytest.raises(variables.MalformedError, match=r"^line \d+: ") as refused:
+        variables.parse(text, KNOWN)
     assert REFUSED[text] in str(refused.value)
 
 

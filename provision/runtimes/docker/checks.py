@@ -8,9 +8,9 @@ from provision.errors import RefusedError
 from provision.runtimes import data_directory
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import MAJOR
-from provision.spec.image import OLDEST, major_of
 from provision.spec.model import Ephemeral, Volume
 from provision.spec.parameters import MAJORS
+from provision.spec.server import OLDEST, major_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

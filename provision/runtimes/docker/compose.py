@@ -169,10 +169,10 @@ class _Reader:
     def _parse(self, text: str) -> dict[str, Any]:
         import yaml
 
-        from provision.spec import plainyaml
+        from provision.spec.yaml import load_data
 
         try:
-            document = plainyaml.load(text)
+            document = load_data(text)
         except yaml.YAMLError as error:
             raise self._error(f"it is not YAML: {error}") from error
         return self._mapping(document, "the file")
