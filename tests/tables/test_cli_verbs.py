@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,6 +202,12 @@ def test_a_signal_ends_an_apply_in_order(number: signal.Signals) -> None:
         assert process.wait() == 130
 
 
+def wait_until_it_reads(pid: int) -> None:
+    """Wait until a process sleeps: between its prompt and its `read` a signal is noted, and ends no `read`."""
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.005)
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "told"),
     [
@@ -226,6 +233,7 @@ def test_destroying_data_asks_for_the_name(answer: str, code: int, told: str) ->
                 break
             if not answered and "Type shop to go on: " in seen:
                 if answer == "\x03":  # this terminal is not the process's own, so it would not send the signal
+                    wait_until_it_reads(process.pid)
                     process.send_signal(signal.SIGINT)
                 else:
                     os.write(ours, answer.encode())
