@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from provision import __version__
 from provision.commands.options import switches
 from provision.commands.table import Verbs
 from provision.report.console import Console
+from provision.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,12 +8,13 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from provision import __version__, runtimes
+from provision import runtimes
 from provision.errors import command
 from provision.kinds import table
 from provision.model import UNREAD
 from provision.model.effects import WriteFile
 from provision.spec.model import PasswordGenerated
+from provision.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

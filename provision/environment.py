@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,23 +75,23 @@ class Environment:
         made._text = yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True).encode()
         return made
 
-    @cached_property
+    @property
     def spec(self) -> Spec:
-        """The spec as values, read once.
+        """The spec as values. The file is read once; what it refers to, such as a password, is fetched at each use.
 
         Raises:
             SpecError: it is wrong; all of its problems are in the error.
         """
-        return self._read()
+        return replace(self._strict, fetched={})
 
-    @cached_property
+    @property
     def made(self) -> Spec:
-        """The spec as far as a server that was made before needs it: variables of the password may be unset.
+        """The spec as far as a server that was made before needs it: variables may be unset.
 
         Raises:
             SpecError: it is wrong.
         """
-        return self._read(may_lack=True)
+        return replace(self._lenient, fetched={})
 
     def validate(self) -> bool:
         """Check the spec, what it refers to, and the ids of its revisions; nothing is run or written.
@@ -201,7 +202,9 @@ class Environment:
         from provision.observe import endpoint
 
         with self.context():
-            return endpoint(self.spec)
+            found = endpoint(self.spec)
+            found.password.reveal()  # here, where the variables are those of the environment
+            return found
 
     def url(self, *, driver: str | None = None) -> str:
         """Return the connection URL with its password; ``driver`` is SQLAlchemy's, as in ``postgresql+asyncpg``."""
@@ -328,13 +331,21 @@ class Environment:
                 observe.require_running(observe.world(self.made))
             return done
 
+    @cached_property
+    def _strict(self) -> Spec:
+        return self._read()
+
+    @cached_property
+    def _lenient(self) -> Spec:
+        return self._read(may_lack=True)
+
     def _read(self, **options: bool) -> Spec:
         from provision.spec import load
 
         environ = os.environ if self._environ is None else self._environ
-        if self._text is not None:
-            return load.read(self.path, self._text, environ, **options)
-        return load.load(self.path, environ, **options)
+        if self._text is None:
+            return load.load(self.path, environ, **options)
+        return replace(load.read(self.path, self._text, environ, **options), text=self._text)
 
 
 def initialise(
@@ -360,8 +371,6 @@ def _nothing_done(seen: Survey, began: float) -> Result:
 
 
 def _allowing_downgrades(spec: Spec) -> Spec:
-    from dataclasses import replace
-
     return replace(spec, migrations=tuple([replace(tree, allow_downgrade=True) for tree in spec.migrations]))
 
 

@@ -369,7 +369,7 @@ def _wrong_target(spec: Spec, tree: Migrations, graph: Graph) -> tuple[Problem, 
         if not tree.target_place:
             return ()
         number = int(tree.target_place.rpartition(":")[2])
-        lines = ShownLines(parse(spec.path.read_bytes()))
+        lines = ShownLines(parse(spec.path.read_bytes() if spec.text is None else spec.text))
         column = lines.line(number, 1).find(tree.target) + 1 or 1
         meant = next((each for each in error.evidence if each.startswith("did you mean")), error.next_step)
         return (Problem(spec.path, number, column, lines.line(number, column), error.sentence, meant),)

@@ -27,7 +27,7 @@ from provision.model import Plan, Status, Wishes
 from provision.observe import server
 from provision.runtimes import choice
 from provision.spec import parameters
-from provision.spec.load import load
+from provision.spec.load import again
 from provision.spec.model import PasswordGenerated
 from provision.system import catalogue, files, lock, no_commands, owned, secrets
 from provision.system.limits import limited
@@ -161,7 +161,7 @@ def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, look: Look)
     if major not in parameters.MAJORS and not parameters.is_known(major) and not no_commands.is_on():
         catalogue.recall(spec, module.identity(spec, look))
     if parameters.is_known(major) and (major != before.server.major or major not in parameters.MAJORS):
-        load(spec.path, environ(), major=major, may_lack=bool(spec.missing))
+        again(spec, environ(), major=major)
 
 
 def _learn_settings(seen: World, at: Endpoint | None) -> None:
@@ -176,7 +176,7 @@ def _learn_settings(seen: World, at: Endpoint | None) -> None:
     for name in (seen.spec.server.database, MAINTENANCE):
         with suppress(LoginError):
             catalogue.ask(at, major, name)
-            load(seen.spec.path, environ(), major=major, may_lack=bool(seen.spec.missing))
+            again(seen.spec, environ(), major=major)
             return
 
 
@@ -246,7 +246,7 @@ def checked(spec: Spec) -> bool:
         return True
     if no_commands.is_on() or not catalogue.recall(spec, ""):
         return False
-    load(spec.path, environ(), major=major or catalogue.kept_major(spec))
+    again(spec, environ(), major=major or catalogue.kept_major(spec))
     return True
 
 

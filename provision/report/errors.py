@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision import __version__
 from provision.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -30,6 +29,7 @@ from provision.errors import (
 )
 from provision.model.words import count, shown
 from provision.report.words import cells, clean
+from provision.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -42,6 +42,16 @@ def load(
     return read(path, _content(path), environ, major=major, needs_password_file=needs_password_file, may_lack=may_lack)
 
 
+def again(spec: Spec, environ: Mapping[str, str], *, major: int) -> Spec:
+    """Read a spec once more, now that the major version of its server is known.
+
+    Raises:
+        SpecError: it is wrong for that version.
+    """
+    content = _content(spec.path) if spec.text is None else spec.text
+    return read(spec.path, content, environ, major=major, may_lack=bool(spec.missing))
+
+
 def read(
     path: Path,
     content: bytes,

@@ -187,6 +187,7 @@ class Spec:
     ``templates_may`` names the powers that a template may give a container: see
     :mod:`provision.runtimes.docker.privileges`. ``variables`` are those that came from a file, and from which.
     ``missing`` are the variables that are not set, in a spec that was read without them: what they fill is left out.
+    ``text`` is what a caller of the Python API gives in place of a file.
     ``fetched`` keeps what was fetched for this spec, so that it is fetched once.
     """
 
@@ -198,6 +199,7 @@ class Spec:
     templates_may: tuple[str, ...] = ()
     variables: tuple[tuple[str, Path], ...] = ()
     missing: tuple[Problem, ...] = ()
+    text: bytes | None = field(default=None, repr=False, compare=False)
     fetched: dict[str, Secret] = field(default_factory=dict, compare=False, repr=False)
 
     @property

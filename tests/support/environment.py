@@ -72,7 +72,7 @@ class Environment:
         """Have a line of revisions ``r1``, ``r2`` …, each of which makes a table."""
         versions = self.directory / "migrations" / "versions"
         versions.mkdir(parents=True, exist_ok=True)
-        (versions.parent / "env.py").write_text(_ENV)
+        (versions.parent / "env.py").write_text(ENV)
         for number, table in enumerate(tables, 1):
             before = f"r{number - 1}" if number > 1 else None
             text = _REVISION.format(table=table, number=number, before=before)
@@ -223,7 +223,7 @@ _SERVER: dict[str, Any] = {
     "ready_timeout": "60s",
 }
 
-_ENV = textwrap.dedent(
+ENV = textwrap.dedent(
     """
     from alembic import context
     from sqlalchemy import create_engine, pool

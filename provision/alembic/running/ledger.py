@@ -10,7 +10,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import provision
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.tree.source import digest
 from provision.alembic.tree.version_table import (
@@ -24,6 +23,7 @@ from provision.alembic.tree.version_table import (
     table_name,
 )
 from provision.errors import UnavailableError
+from provision.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,14 +115,14 @@ class Ledger:
                 applied=list(applied),
                 revisions=[each.id for each in seen],
                 hashes=[each.sha256 for each in seen],
-                version=provision.__version__,
+                version=__version__,
             )
             self._noted |= {each.id for each in new}
 
     def note_tables(self, tables: Sequence[str], *, ended: bool) -> None:
         """Note the other version tables that ``env.py`` kept; a run that ``ended`` well has shown all of them."""
         if self._is_open:
-            self._write(_NOTE_TABLES, tables=list(tables), all=ended, version=provision.__version__)
+            self._write(_NOTE_TABLES, tables=list(tables), all=ended, version=__version__)
 
     def _write(self, sql: str, **values: object) -> bool:
         key = ledger_key(self._tree, table_name(self._tree))

@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
-import provision
 from provision.alembic.child.channel import masked_forms
 from provision.alembic.running.secrets import secrets_of
 from provision.errors import StepFailedError
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from provision.alembic.child.protocol import Event, Request
     from provision.spec.model import Migrations
 
-PROGRAM = Path(provision.__file__).parent / "alembic" / "child" / "__main__.py"
+PROGRAM = Path(__file__).parents[1] / "child" / "__main__.py"
 CHILD_NAME = "provision migration"
 """What the sessions of a child are called on the server (libpq reads PGAPPNAME)."""
 ASKING_NAME = "provision question"
