@@ -367,7 +367,10 @@ def remember(world: World, *, proved: bool = False) -> None:
 
 
 def remember_engine(world: World) -> None:
-    """Keep at which socket the engine was found; one that the user names is named the next time too."""
-    address, path = world.look.address, world.spec.home / ENGINE
-    if world.runtime == "docker" and not address.is_named and owned.text(path) != address.url:
-        filesystem.write_atomically(path, address.url, 0o644)
+    """Keep the address of the engine, so that the next run finds it; one that the user names changes no address."""
+    if world.runtime != "docker" or (url := world.look.address_to_keep) is None:
+        return
+    path = world.spec.home / ENGINE
+    kept = owned.text(path)
+    if kept is None or (kept != url and not world.look.address.is_named):
+        filesystem.write_atomically(path, url, 0o644)

@@ -10,7 +10,7 @@ from provision.kinds.migrations import Revisions
 from provision.model import NOT_KNOWN, Action
 from provision.model.words import count
 from provision.report.plan import grouped, left, moved, recap, subject
-from provision.report.words import seconds
+from provision.report.words import is_foretold, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -97,14 +97,17 @@ def status(survey: Survey, paint: Paint, *, verbose: bool = False) -> Iterator[s
     """Yield what runs, where, at which revision, and how it differs from the spec."""
     state = survey.status
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
-    pending = len(survey.plan.steps)
-    drift = f"{count(pending, 'change')} pending" if pending else "as the spec says"
-    if (survey.plan.unknown or survey.plan.partial) and not pending:
+    steps = survey.plan.steps
+    pending = sum(not is_foretold(step) for step in steps)  # only a running server shows the others, as in a plan
+    drift = f"{count(pending, 'change')} pending" if steps else "as the spec says"
+    if pending < len(steps):
+        drift = f"{drift}; more may follow"
+    if (survey.plan.unknown or survey.plan.partial) and not steps:
         drift = "nothing known to differ"
     drift = "not known how it differs" if survey.refusal else drift
     if stays := len(survey.plan.notes) + len(survey.plan.overrides):
         others = f"{count(stays, 'difference')} for others to change"
-        drift = f"{drift}, {others}" if pending else others
+        drift = f"{drift}, {others}" if steps else others
     yield f"{paint('bold', survey.spec.name)}: {word}, {drift}"
     if state.detail:
         yield f"  {state.detail}"
@@ -130,8 +133,9 @@ def status(survey: Survey, paint: Paint, *, verbose: bool = False) -> Iterator[s
     for key, fact in facts.items():
         if fact:
             yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
-    for each in grouped(survey.plan.steps, every=verbose):
-        yield f"  {paint('yellow', 'pending'.ljust(width))}  {each[0].action} {subject(each)}"
+    for each in grouped(steps, every=verbose):
+        word = "perhaps" if is_foretold(each[0]) else "pending"
+        yield f"  {paint('yellow', word.ljust(width))}  {each[0].action} {subject(each)}"
     yield from left(survey.plan, paint)
 
 

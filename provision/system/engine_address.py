@@ -1,7 +1,8 @@
 """Where the engine is: as the ``docker`` command finds it, else at a socket of Docker, Podman, Colima, Rancher Desktop.
 
-An environment stays with the engine whose socket was found first: a file in its directory remembers which. So it does
-not move to another engine, without its data, because that one is started, or its own is not.
+An environment stays with the engine that its first apply used: a file in its directory keeps the address of that one,
+where a later run can find it without DOCKER_HOST. So the environment does not move to another engine, without its data,
+because that one is started, or its own is not.
 """
 
 from __future__ import annotations
@@ -83,6 +84,15 @@ def locate(environ: Mapping[str, str], *, kept: str | None = None, is_old: bool 
             raise _elsewhere(kept)
         return EngineAddress(kept, "", is_named=False)
     return EngineAddress(f"unix://{chosen(of_docker if is_old else (*of_docker, *of_others))}", "", is_named=False)
+
+
+def address_to_keep(address: EngineAddress, environ: Mapping[str, str]) -> str | None:
+    """Return the address to keep for the next run: that of a standard socket, also where the user names it."""
+    path = address.socket_path
+    if path is None or not address.is_named:
+        return None if path is None else address.url
+    standard = (each for places in sockets(environ) for each in places)
+    return next((f"unix://{each}" for each in standard if os.path.realpath(each) == os.path.realpath(path)), None)
 
 
 def chosen(places: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from provision.errors import UnavailableError
 from provision.runtimes.names import COMPOSE, ENGINE
 from provision.system import files, owned, ports
 from provision.system.engine import EngineReader
-from provision.system.engine_address import EngineAddress, locate
+from provision.system.engine_address import EngineAddress, address_to_keep, locate
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class Look:
         kept = owned.text(self._home / ENGINE) if self._home is not None else None
         is_old = kept is None and self._home is not None and files.exists(self._home / COMPOSE)
         return locate(self._environ, kept=kept.strip() if kept else None, is_old=is_old)
+
+    @property
+    def address_to_keep(self) -> str | None:
+        """The address of the engine that the environment's directory keeps."""
+        return address_to_keep(self.address, self._environ)
 
     @cached_property
     def reader(self) -> EngineReader:

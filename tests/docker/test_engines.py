@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from provision.system.engine_address import address_to_keep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +39,7 @@ def test_a_working_day(environment: Environment, place: str) -> None:
     environment.server(data=PLACES[place] or None).migrations("userdata").apply()
     quiet(environment)
     address, kept = environment.engine.address, environment.home / "engine"
-    assert (kept.read_text() if kept.exists() else None) == (None if address.is_named else address.url)
+    assert (kept.read_text() if kept.exists() else None) == address_to_keep(address, os.environ)
     environment.query("INSERT INTO userdata (name) VALUES ('Zoë')")
 
     before = environment.container["Id"], environment.started()

@@ -90,7 +90,7 @@ def test_the_plan_changes_nothing(environment: Environment) -> None:
     document = environment.run("upgrade", "--check", "--json").json()
     assert document["schema"] == "provision/upgrade/1"
     assert document["steps"][0]["address"] == f"volume/{environment.name}-data-17"
-    assert "nobody is here to confirm it" in environment.run("upgrade", code=64).err
+    assert "nothing was done" in environment.run("upgrade", code=64).err
     assert events.seen() == []
     assert environment.files() == files
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from support.fake import World
 
+from provision.errors import RefusedError
 from provision.model import Action, Secret
 from provision.runtimes.docker.spec_label import OTHER_VERSION
 from provision.spec.load import read
@@ -57,7 +58,7 @@ def test_data_in_memory_stays_where_only_the_version_changed(template: str, stat
     plan = world.plan(spec(MEMORY), PASSWORD)
     assert [each.action for each in container(plan)] == ([] if state == "running" else [Action.START])
     (remark,) = plan.remarks
-    assert "the container 'shop' stays as another version of provision created it" in remark
+    assert "another version of provision created it" in remark
     assert "environment OLD: x → default; healthcheck Retries: 4 → 5" in remark
     assert world.converge(spec(MEMORY), PASSWORD)[-1].remarks == (remark,)
 
@@ -119,3 +120,47 @@ def test_a_template_of_ones_own_is_the_spec() -> None:
     declared = spec(MEMORY)
     (step,) = container(world.plan(replace(declared, templates=place), PASSWORD))
     assert (step.action, step.destroys) == (Action.RECREATE, True)
+
+
+def moved(world: World, server: dict[str, Any]) -> Spec:
+    """Move the project with all of its files, and return its spec."""
+    world.files = {Path("/elsewhere", *path.parts[2:]): each for path, each in world.files.items()}
+    return replace(spec(server), path=Path("/elsewhere/spec.yml"))
+
+
+def test_a_project_that_was_moved_is_the_reason_and_not_the_version() -> None:
+    world = made(VOLUME, SHIPPED[COMPOSE])
+    (step,) = container(world.plan(moved(world, VOLUME), PASSWORD))
+    assert (step.action, step.why[0]) == (Action.RECREATE, "the project's directory was /nowhere and is /elsewhere")
+    assert OTHER_VERSION not in step.why
+
+
+def test_data_in_memory_stays_where_the_project_was_moved() -> None:
+    world = made(MEMORY, SHIPPED[COMPOSE])
+    plan = world.plan(moved(world, MEMORY), PASSWORD)
+    assert container(plan) == []
+    assert "its data is in memory: the project's directory was /nowhere and is /elsewhere" in plan.remarks[0]
+
+
+WAL = SHIPPED[COMPOSE].replace("environment:\n", "environment:\n      POSTGRES_INITDB_WALDIR: /wal\n")
+MOUNTED = WAL.replace(
+    "    volumes:\n", "    volumes:\n      - type: bind\n        source: ./wal\n        target: /wal\n"
+)
+
+
+def test_a_template_that_moves_the_log_to_no_mount_is_refused_before_there_is_data() -> None:
+    world = World({**SHIPPED, COMPOSE: WAL})
+    with pytest.raises(RefusedError, match=r"its WAL is in /wal \(POSTGRES_INITDB_WALDIR\), and nothing is mounted"):
+        world.converge(spec(VOLUME), PASSWORD)
+    assert world.objects == {}
+    World({**SHIPPED, COMPOSE: MOUNTED}).converge(spec(VOLUME), PASSWORD)
+
+
+def test_a_container_whose_log_is_on_no_mount_goes_on_and_is_not_recreated() -> None:
+    world = World({**SHIPPED, COMPOSE: MOUNTED})
+    world.converge(spec(VOLUME), PASSWORD)
+    seen = world.objects["containers/shop"]
+    seen["Mounts"] = [each for each in seen["Mounts"] if each["Destination"] != "/wal"]
+    world._templates = {**SHIPPED, COMPOSE: WAL}
+    with pytest.raises(RefusedError, match="the write-ahead log of 'shop' is in /wal of the container 'shop'"):
+        world.plan(spec(VOLUME), PASSWORD)

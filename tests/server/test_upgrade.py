@@ -98,7 +98,7 @@ def test_everything_comes_along_and_goes_back(environment: Embedded, bin_dir: Pa
     for each in ("data-18", "database/shop", "writers wait", "PostgreSQL 17 → 18"):
         assert each in told
     assert environment.run("upgrade", "--check", "--json").json()["schema"] == "provision/upgrade/1"
-    assert "nobody is here to confirm it" in environment.run("upgrade", code=64).err
+    assert "nothing was done" in environment.run("upgrade", code=64).err
     assert directories(environment) == ["data"]
     assert "the new server has no pgcrypto" in environment.run("upgrade", "--yes", code=1).err
     assert directories(environment) == ["data"]

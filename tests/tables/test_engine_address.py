@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import UnavailableError
-from provision.system.engine_address import EngineAddress, chosen, locate, sockets, unreachable
+from provision.system.engine_address import EngineAddress, address_to_keep, chosen, locate, sockets, unreachable
 from provision.system.look import Look
 
 if TYPE_CHECKING:
@@ -71,6 +71,25 @@ def test_an_environment_stays_with_the_engine_that_it_was_made_with(tmp_path: Pa
         locate(environ, kept="unix:///run/user/4242/podman/podman.sock")
     assert caught.value.next_step is not None
     assert "DOCKER_HOST=unix:///run/user/4242/podman/podman.sock" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("unix:///run/user/1000/podman/podman.sock", "unix:///run/user/1000/podman/podman.sock"),
+        ("unix:///run/user/1000//podman/podman.sock", "unix:///run/user/1000/podman/podman.sock"),
+        ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
+        ("unix:///run/user/4242/podman/podman.sock", None),
+        ("tcp://db.example:2375", None),
+        ("ssh://db.example", None),
+    ],
+)
+def test_an_engine_that_is_named_at_a_standard_place_is_found_the_next_time(url: str, kept: str | None) -> None:
+    environ = {"HOME": "/home/ada", "XDG_RUNTIME_DIR": "/run/user/1000", "DOCKER_HOST": url}
+    assert address_to_keep(locate(environ), environ) == kept
+    if kept is not None:
+        del environ["DOCKER_HOST"]
+        assert locate(environ, kept=kept).url == kept
 
 
 def test_its_directory_remembers_that(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision.model import changes
 from provision.runtimes.docker.compose import DECLARED
+from provision.runtimes.names import DIRECTORY
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
@@ -92,11 +93,18 @@ def differs_by_version(before: Container, after: Container, *, own_template: boo
     return bool(created) and is_same(before, after, own_template=own_template)
 
 
+def moved(before: Container, after: Container) -> str | None:
+    """Return in words that the project's directory was moved since the container was created; None: it was not."""
+    old, new = before.labels.get(DIRECTORY), after.labels.get(DIRECTORY)
+    return f"the project's directory was {old} and is {new}" if old and new and old != new else None
+
+
 def remark(name: str, before: Container, after: Container) -> str:
     """Return what to say about a container that is kept and would be created differently today."""
+    why = moved(before, after) or "another version of provision created it"
     differing = "; ".join(str(each) for each in changes(before, after) if each.field not in ("fingerprint", "status"))
     return (
-        f"the container {name!r} stays as another version of provision created it, because its data is in memory"
+        f"the container {name!r} stays as it was created, because its data is in memory: {why}"
         f" ({differing or 'only the labels differ'}); `provision stop` and `provision apply` recreate it, without data"
     )
 

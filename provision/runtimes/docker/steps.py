@@ -162,6 +162,8 @@ def _recreate(seen: Inspection, before: Container, after: Container) -> Step:
 def _reasons(seen: Inspection, before: Container, after: Container) -> tuple[Change | str, ...]:
     # An older build prints the same reference twice, and the fingerprint only says that something differs.
     why = tuple(each for each in changes(before, after) if each.field not in ("fingerprint", "status"))
+    if (moved := spec_label.moved(before, after)) is not None:
+        return (moved, *why)
     if spec_label.differs_by_version(before, after, own_template=seen.has_own_template):
         return (spec_label.OTHER_VERSION, *why)
     return why or ("it was created with other arguments than the compose file has now",)

@@ -6,6 +6,7 @@ with data, and asks the server after each start.
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,11 @@ def check_declared(seen: Inspection) -> None:
     """
     if isinstance(seen.spec.server.data, Ephemeral):
         return
-    config = (seen.image or seen.own_image or {}).get("Config") or {}
+    config = brought = (seen.image or seen.own_image or {}).get("Config") or {}
     directory, mounts = seen.declared_directory, _declared_mounts(seen)
     environment = data_location.variables(config) | data_location.variables(seen.creation.body)
+    if _wal_directory(seen.working) is None:  # it counts at the initialisation only
+        config = {**config, "Env": [f"{name}={value}" for name, value in environment.items()]}
     why: str | None
     works = data_location.variables((seen.working or {}).get("Config") or {}).get("PGDATA") == ""
     if environment.get("PGDATA") == "" and not works:
@@ -44,7 +47,7 @@ def check_declared(seen: Inspection) -> None:
     raise RefusedError(
         f"the data of {seen.creation.image!r} cannot be kept: its data directory is {directory}, and {why}",
         evidence=[
-            f"PGDATA is {data_location.variables(config).get('PGDATA', 'not set') or 'empty'} in the image",
+            f"PGDATA is {data_location.variables(brought).get('PGDATA', 'not set') or 'empty'} in the image",
             *(f"the image has VOLUME {each}" for each in sorted(config.get("Volumes") or ())),
             *(
                 f"docker-compose.yml has a {each['Type']} at {each['Target']}"
@@ -118,8 +121,31 @@ def check_removal(seen: Inspection) -> None:
     if not _has_data(seen):
         return
     check_current(seen)
+    _check_wal(seen)
     if (found := _search(seen)) is not None:
         raise _misplaced(seen, found)
+
+
+def _wal_directory(container: Mapping[str, Any] | None) -> str | None:
+    """Return where a container keeps its write-ahead log, if that is not in the data directory."""
+    return data_location.variables((container or {}).get("Config") or {}).get("POSTGRES_INITDB_WALDIR")
+
+
+def _check_wal(seen: Inspection) -> None:
+    wal = _wal_directory(seen.container)
+    if not wal or not _is_lost(_mount_of(seen, posixpath.normpath(wal))):
+        return
+    raise RefusedError(
+        f"the write-ahead log of {seen.spec.name!r} is in {wal} of the container {seen.container_name!r}, on no volume",
+        evidence=[
+            "POSTGRES_INITDB_WALDIR moved it there when the data was initialised",
+            "it would be gone with the container, and without it the data cannot be used; so nothing was changed",
+        ],
+        next_step=f"save the rows with pg_dump; then mount {wal} in your docker-compose.yml.j2, and begin again: "
+        + command("destroy --data")
+        + " && "
+        + command("apply"),
+    )
 
 
 def _has_data(seen: Inspection) -> bool:
