@@ -19,9 +19,7 @@ from provision.model import Plan, Progress, Result, Wishes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.alembic.trees import Tree
-    from provision.alembic.verbs.moving import Moved
-    from provision.alembic.verbs.sql import Script
+    from provision.alembic import Decided, Migrated, Script, Tree
     from provision.init.found import Beginning
     from provision.model import Endpoint, Status
     from provision.model.effects import WriteFile
@@ -101,12 +99,12 @@ class Environment:
         Raises:
             SpecError: something is wrong.
         """
-        from provision.alembic.trees import check
+        from provision.alembic import check_trees
         from provision.spec.parameters import is_known
 
         with self.context():
             spec = self._read(needs_password_file=True)
-            check(spec)
+            check_trees(spec)
             if is_known(spec.server.major):
                 return True
             from provision.observe import checked
@@ -250,7 +248,7 @@ class Environment:
         Raises:
             UsageError: there is no such tree, or it is not clear which one is meant.
         """
-        from provision.alembic.trees import choose
+        from provision.alembic import choose
 
         with self.context():
             return choose(self.spec, name)
@@ -262,7 +260,7 @@ class Environment:
         tree: str | None = None,
         downgrade: bool = False,
         progress: Progress | None = None,
-    ) -> Moved:
+    ) -> Migrated:
         """Run the revisions up to ``target``; without one, up to the target of the spec.
 
         With ``downgrade``, undo those beyond it: what they added goes away, with its data.
@@ -271,20 +269,48 @@ class Environment:
             MigrationsError: the target is not one of the tree's.
             ProvisionError: a revision failed, or no server runs.
         """
-        from provision.alembic.verbs import moving
+        from provision import alembic
 
         with self.context():
             chosen = self.tree(tree)
-            wanted = target or chosen.declared.target
-            decided = moving.downgrade(chosen, wanted) if downgrade else moving.upgrade(chosen, wanted)
-            return moving.move(decided, progress=progress or Progress())
+            move = alembic.downgrade if downgrade else alembic.upgrade
+            return self.move(move(chosen, lambda: self.endpoint, target or chosen.declared.target), progress)
+
+    def move(self, decided: Decided, progress: Progress | None = None) -> Migrated:
+        """Carry out an upgrade, a downgrade or a stamp that was decided.
+
+        Raises:
+            LockedError: another run holds the environment, or another migration the database.
+            ProvisionError: it failed, or another run has migrated in between.
+        """
+        from provision.alembic import Migrated
+
+        done = None
+        if not decided.plan.is_empty:
+            from provision.apply import carry
+
+            with self.context():
+                done = carry(decided.tree.spec, decided.plan, progress=progress or Progress())
+        return done or Migrated(decided.rows, decided.rows)
+
+    def endpoint_unless_new(self, *evidence: str) -> Endpoint | None:
+        """Return where the server is reached; None where there is no data yet.
+
+        Raises:
+            UnavailableError: there is data, and no server runs; ``evidence`` says why one is needed.
+        """
+        from provision.observe import endpoint_unless_new
+
+        with self.context():
+            return endpoint_unless_new(self.spec, *evidence)
 
     def sql(self, survey: Survey) -> list[Script]:
         """Return the SQL of the migrations that a survey plans, a script for each tree; nothing is run."""
-        from provision.alembic.verbs.sql import of_plan
+        from provision.alembic import of_plan
 
+        seen = survey.world
         with self.context():
-            return list(of_plan(survey))
+            return list(of_plan(survey.spec, seen.trees, survey.plan, survey.endpoint, is_fresh=seen.site.is_fresh))
 
     def render(self, *, write: bool = True) -> Rendered:
         """Render the files that the spec stands for, and write those that differ; nothing else is touched."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.alembic import Revisions
 from provision.errors import command
-from provision.kinds.migrations import Revisions
 from provision.model import UNKNOWN, Change, State, changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.alembic.tree.version_table import Edit
+    from provision.alembic import Edit
     from provision.errors import ProvisionError
     from provision.model import Address, Step
     from provision.observe import Survey

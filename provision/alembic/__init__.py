@@ -1,1 +1,72 @@
-"""Everything that is Alembic's: its trees, the process that runs it, its verbs and its checks."""
+"""Alembic: the trees of a spec, what is applied of them, running them, and the verbs of ``provision migrate``.
+
+The rest of the program imports from here alone, and gets a module loaded when it first uses a name of it: most runs
+need nothing but the revision files. Below it,
+
+- ``tree/`` knows a tree without running it, and is pure,
+- ``trees``, ``state`` and ``origin`` find its files, where a database is in it, and where an unknown revision is from,
+- ``running/`` brings a database to a target in a child process, whose code is in ``child/``,
+- ``verbs/`` decides what a verb does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from provision.alembic.origin import explain
+    from provision.alembic.running.ask import Comparison, Rendered, Written
+    from provision.alembic.running.events import MigrationEvent
+    from provision.alembic.running.migrate import Migrated, migrate
+    from provision.alembic.running.process import Child
+    from provision.alembic.state import (
+        KIND,
+        Revisions,
+        address,
+        observed,
+        partial,
+        refuse_foreign,
+        refuse_long,
+        stranded,
+    )
+    from provision.alembic.tree.graph import Graph
+    from provision.alembic.tree.listing import Entry, entries, history
+    from provision.alembic.tree.targets import needs_rows, resolve, scope
+    from provision.alembic.tree.version_table import Edit, edit_remarks
+    from provision.alembic.trees import Tree, Trees, check_trees, choose
+    from provision.alembic.verbs.database import applied_rows, scratch_server
+    from provision.alembic.verbs.laws import Law, try_laws
+    from provision.alembic.verbs.lint import Finding, Linted, lint
+    from provision.alembic.verbs.moving import Decided, downgrade, next_apply, stamp, upgrade
+    from provision.alembic.verbs.sql import Script, between, of_plan
+    from provision.alembic.verbs.trace import Trace, Traced, consequences, trace
+    from provision.alembic.verbs.writing import advice, check, merge, revision
+
+_HOMES = {
+    "origin": "explain",
+    "running.ask": "Comparison Rendered Written",
+    "running.events": "MigrationEvent",
+    "running.migrate": "Migrated migrate",
+    "running.process": "Child",
+    "state": "KIND Revisions address observed partial refuse_foreign refuse_long stranded",
+    "tree.graph": "Graph",
+    "tree.listing": "Entry entries history",
+    "tree.targets": "needs_rows resolve scope",
+    "tree.version_table": "Edit edit_remarks",
+    "trees": "Tree Trees check_trees choose",
+    "verbs.database": "applied_rows scratch_server",
+    "verbs.laws": "Law try_laws",
+    "verbs.lint": "Finding Linted lint",
+    "verbs.moving": "Decided downgrade next_apply stamp upgrade",
+    "verbs.sql": "Script between of_plan",
+    "verbs.trace": "Trace Traced consequences trace",
+    "verbs.writing": "advice check merge revision",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

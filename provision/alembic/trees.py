@@ -344,7 +344,7 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
 
 
-def check(spec: Spec) -> None:
+def check_trees(spec: Spec) -> None:
     """Refuse targets that are not in their tree, and revision ids that no version table can hold; nothing is run.
 
     A tree that is missing or broken, or that only a run can tell, is reported by what reads it.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from provision.alembic.running.migrate import Migrated
+    from provision.alembic import Migrated
     from provision.model import Effect, Endpoint, Progress, Step
     from provision.observe import Survey, World
     from provision.spec.model import Spec

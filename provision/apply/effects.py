@@ -18,9 +18,7 @@ from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
-    from provision.alembic.running.events import MigrationEvent
-    from provision.alembic.running.migrate import Migrated
-    from provision.alembic.running.process import Child
+    from provision.alembic import Child, Migrated, MigrationEvent
     from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe import World
     from provision.system.engine_calls import Engine
@@ -59,7 +57,7 @@ class Performer:
 
     def start_children(self, plan: Plan) -> None:
         """Start what takes long to load and will be needed: while the server comes up, Alembic is imported."""
-        from provision.alembic.running.process import Child
+        from provision.alembic import Child
 
         for step in plan.steps:
             for effect in step.effects:
@@ -272,7 +270,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.Migrate) -> None:
-        from provision.alembic.running.migrate import migrate
+        from provision.alembic import migrate
 
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))

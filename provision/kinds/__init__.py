@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from provision.alembic.tree.graph import Graph
+    from provision.alembic import Graph
     from provision.model import Address, Desired, Effect, Observed, Plan, Secret, Session, State, Unknown, Wishes
     from provision.model.effects import RunLocalSql, WriteFile
     from provision.spec.model import Spec

@@ -8,61 +8,33 @@ although its tables are there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree.graph import unread_places
-from provision.alembic.tree.source import refuse_long_ids
-from provision.alembic.tree.targets import resolve, scope
-from provision.alembic.tree.version_table import (
-    Known,
-    compare_files,
+from provision.alembic import (
+    Revisions,
+    address,
     edit_remarks,
-    existing_tables,
-    read_rows,
-    read_with_ledger,
-    rows_of_tables,
-    table_name,
-    version_num_width,
+    observed,
+    partial,
+    refuse_foreign,
+    refuse_long,
+    resolve,
+    scope,
+    stranded,
 )
-from provision.errors import MigrationsError, NotRunError, RefusedError, UnknownRevisionError, command
+from provision.errors import MigrationsError, NotRunError, RefusedError, command
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import Migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.alembic.tree.graph import Graph
+    from provision.alembic import Graph
     from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.model import Query
     from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"
 _SHOWN = 10
-_UNNAMED = "alembic"  # what the only tree of a spec is called
-
-
-@dataclass(frozen=True, slots=True)
-class Revisions(State):
-    """The rows of the version table, sorted.
-
-    ``stranded`` are tables that the tree would create and that exist although no row says so. ``known`` is what the
-    ledger says about the files of what is applied; None: there is none. ``width`` is how many characters the version
-    table holds, asked only for a tree with long ids. ``others`` are the rows of the other version tables that
-    ``env.py`` kept when it ran last. None of these three makes a state another one: a database is what it is, whatever
-    became of the files.
-    """
-
-    rows: tuple[str, ...]
-    stranded: tuple[str, ...] = ()
-    width: int | None = field(default=None, compare=False)
-    known: Known | None = field(default=None, compare=False)
-    others: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False)
-
-
-def address(tree: Migrations) -> Address:
-    """Return the address of a tree."""
-    return Address(KIND, tree.name)
 
 
 def wanted(spec: Spec, inputs: Inputs, _files: Files) -> dict[Address, State]:
@@ -92,33 +64,6 @@ def seen(look: Look) -> dict[Address, State]:
     if look.has_database is False:
         return {address(tree): Revisions(()) for tree in trees}
     return {address(tree): observed(tree, look.inputs.graphs[tree.name], look) for tree in trees}
-
-
-def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
-    """Read the version table of one tree, and look for tables that the tree would collide with.
-
-    Raises:
-        UnavailableError: the server cannot be reached.
-    """
-    seen = _applied(tree, graph, query)
-    if seen.rows or not len(graph):
-        return seen
-    created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
-    collisions = existing_tables(created, query)
-    if not collisions:
-        return seen
-    # Another run may have begun between the two questions: then the tables are its, and it has written down so.
-    again = _applied(tree, graph, query)
-    return again if again.rows else replace(again, stranded=collisions)
-
-
-def _applied(tree: Migrations, graph: Graph, query: Query) -> Revisions:
-    width = version_num_width(tree, query) if graph.long else None
-    if not tree.ledger:
-        return Revisions(read_rows(tree, query) or (), width=width)
-    found, entries, tables = read_with_ledger(tree, query)
-    others = tuple(rows_of_tables(tables, query).items()) if tables else ()
-    return Revisions(found or (), width=width, known=compare_files(graph, found or (), entries), others=others)
 
 
 def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
@@ -176,26 +121,6 @@ def _everywhere(tree: Migrations, graph: Graph, before: Revisions, after: Revisi
     return (Step(address(tree), Action.MIGRATE, before, after, (effect,), why=why),)
 
 
-def partial(tree: Migrations, graph: Graph, seen: Revisions) -> tuple[str, ...]:
-    """Say what was not looked at, where ``env.py`` may keep more version tables than are known."""
-    others = seen.others
-    if tree.command or not (others or graph.runs_in_a_loop):
-        return ()
-    tables = ", ".join([table_name(tree).replace('"', ""), *[table for table, _ in others]])
-    known = f"the version tables that it kept last are as declared ({tables})" if others else f"only {tables} is known"
-    sentence = f"{address(tree)}: env.py migrates several schemas or version tables, and {known}; "
-    return (sentence + "one that it has not made yet shows only when it runs: provision migrate upgrade",)
-
-
-def refuse_long(graph: Graph, names: tuple[str, ...], before: Revisions) -> str:
-    """Refuse revisions whose ids the version table cannot hold; return a warning where the tree may make it wider.
-
-    Raises:
-        MigrationsError: an id is too long.
-    """
-    return refuse_long_ids([graph[name] for name in names], before.width, widened=graph.widens_version_table)
-
-
 def _files(graph: Graph, names: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
     return tuple([(name, graph[name].path) for name in names])
 
@@ -215,28 +140,6 @@ def _later(tree: Migrations, graph: Graph, after: State | None) -> tuple[Step, .
     return (Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why),)
 
 
-def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> None:
-    """Refuse a database whose rows are not of this tree, or contradict each other.
-
-    Raises:
-        RefusedError: they are, or do.
-    """
-    unknown = graph.unknown(rows)
-    table = table_name(tree)
-    if unknown:
-        places, way = unread_places(graph.unread)
-        ends = ", ".join(graph.heads) or "nothing"
-        evidence = (f"{table} holds {', '.join(rows)}", f"this tree ends at {ends}", *places)
-        raise UnknownRevisionError(tree.name, unknown, evidence=evidence, way=way)
-    if graph.version_rows(rows) != rows:
-        raise RefusedError(
-            f"the rows of {table} contradict each other: one revision includes the other",
-            evidence=[str(graph[row]) for row in rows],
-            next_step="write down what is really applied: "
-            + command("migrate stamp", f"{_named(tree)}--purge {' '.join(graph.version_rows(rows))}"),
-        )
-
-
 def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedError:
     count = "a revision" if len(undo) == 1 else f"{len(undo)} revisions"
     return RefusedError(
@@ -244,24 +147,6 @@ def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedErro
         evidence=_some([str(graph[each]) for each in undo]),
         next_step="write `target: head`, or, if they shall be undone: " + command("apply --allow-downgrade"),
     )
-
-
-def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> RefusedError:
-    """Return the error for tables that are there although no revision is applied."""
-    table = table_name(tree)
-    target = " ".join(resolve(graph, tree.target))
-    return RefusedError(
-        f"{table} is missing or empty, but tables that these migrations create are there already",
-        evidence=_some([f"table {each}" for each in tables]),
-        next_step="if they are what the migrations made, say so: "
-        + command("migrate stamp", f"{_named(tree)}{target}")
-        + " (or the revision that they are really at); if not, rename or drop them",
-    )
-
-
-def _named(tree: Migrations) -> str:
-    """Return the option that says which tree is meant, where it has a name of its own."""
-    return "" if tree.name == _UNNAMED else f"--tree {tree.name} "
 
 
 def _some(lines: list[str]) -> list[str]:

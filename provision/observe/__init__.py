@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision import desired as desires
 from provision import plan as planner
 from provision import runtimes
-from provision.alembic.trees import Trees
+from provision.alembic import Trees
 from provision.errors import (
     MigrationsError,
     ProvisionError,
@@ -302,10 +302,10 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
 
 def explain(error: UnknownRevisionError, seen: World) -> None:
     """Complete an error with what Git says about a revision that this checkout does not have."""
-    from provision.system import git
+    from provision.alembic import explain as explain_origin
 
     place = seen.trees[error.tree], seen.trees.location(error.tree)
-    git.explain(error, *place)
+    explain_origin(error, *place)
 
 
 def rendered(spec: Spec) -> tuple[WriteFile, ...]:
@@ -343,6 +343,21 @@ def endpoint(spec: Spec) -> Endpoint:
         ProvisionError: its generated password was lost.
     """
     return endpoint_of(world(spec))
+
+
+def endpoint_unless_new(spec: Spec, *evidence: str) -> Endpoint | None:
+    """Return where the environment's server is reached; None where there is no data yet.
+
+    Raises:
+        UnavailableError: there is data, and no server runs; ``evidence`` says why one is needed.
+        ProvisionError: its generated password was lost.
+    """
+    seen = world(spec)
+    if seen.site.endpoint(seen.inputs.password) is not None:
+        return endpoint_of(seen)
+    if seen.site.is_fresh:
+        return None
+    raise not_running(seen, *evidence)
 
 
 def endpoint_of(seen: World) -> Endpoint:

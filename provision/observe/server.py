@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from provision.alembic import Revisions
 from provision.errors import RefusedError
 from provision.kinds import MAINTENANCE, Look, UnseenError, pg_settings, table
-from provision.kinds.migrations import Revisions
 from provision.model import NOT_KNOWN, UNKNOWN, UNREAD
 from provision.observe import external
 from provision.runtimes.names import SUPERUSER

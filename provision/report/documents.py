@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from provision.alembic.verbs.sql import Script
+    from provision.alembic import Script
     from provision.errors import Problem, ProvisionError
     from provision.model import Change, Endpoint, Outcome, Plan, Result, Step
     from provision.observe import Survey
@@ -45,7 +45,7 @@ def plan(
     if read is not None:
         document["files"] = [{"path": str(each.path), "diff": file_lines(each, read)} for each in written(survey.plan)]
     if scripts is not None:
-        from provision.report.migration_documents import sql
+        from provision.report.sql import document as sql
 
         document["sql"] = [sql(script) for script in scripts]
     return document

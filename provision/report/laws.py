@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from provision.model.words import count
 from provision.report.errors import next_lines
+from provision.report.migrations import of
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.alembic.trees import Tree
-    from provision.alembic.verbs.laws import Law
+    from provision.alembic import Law, Tree
     from provision.report.console import Paint
-    from provision.report.migration_documents import Document
+    from provision.report.migrations import Document
 
 _SIGNS: Final = {"passed": ("green", "✓"), "failed": ("red", "✗"), "not checked": ("yellow", "·")}
 _WIDTH: Final = 14
@@ -22,7 +22,7 @@ _MOST: Final = 24
 _MOST_BELOW: Final = 3
 
 
-def lines(law: Law, paint: Paint, *, every: bool = False) -> Iterator[str]:
+def lines(law: Law, next_step: str | None, paint: Paint, *, every: bool = False) -> Iterator[str]:
     """Yield one law: its sign, its name, the result and its time; below it the evidence, and what to do."""
     style, sign = _SIGNS[law.outcome]
     text = f"not checked: {law.text}" if law.outcome == "not checked" else law.text
@@ -33,7 +33,7 @@ def lines(law: Law, paint: Paint, *, every: bool = False) -> Iterator[str]:
     yield from (f"      {line}" for line in shown)
     if len(shown) < len(evidence):
         yield f"      … {len(evidence) - len(shown)} more (-v shows them)"
-    yield from (f"      {line}" for line in next_lines(law.next_step, paint))
+    yield from (f"      {line}" for line in next_lines(next_step, paint))
 
 
 def _first_of_each(evidence: Sequence[str]) -> Iterator[str]:
@@ -63,24 +63,18 @@ def heading(tree: Tree, place: str, paint: Paint) -> str:
 
 def document(tree: Tree, found: Sequence[Law], took: float) -> Document:
     """Return the document."""
-    return {
-        "schema": "provision/laws/1",
-        "environment": tree.spec.name,
-        "spec": str(tree.spec.path),
-        "tree": tree.name,
-        "passed": not any(law.outcome == "failed" for law in found),
-        "seconds": round(took, 3),
-        "laws": [
-            {
-                "name": law.name,
-                "outcome": law.outcome,
-                "text": law.text,
-                "evidence": list(law.evidence),
-                "revision": law.revision,
-                "path": law.path,
-                "next": law.next_step,
-                "seconds": round(law.seconds, 3),
-            }
-            for law in found
-        ],
-    }
+    laws = [
+        {
+            "name": law.name,
+            "outcome": law.outcome,
+            "text": law.text,
+            "evidence": list(law.evidence),
+            "revision": law.revision,
+            "path": law.path,
+            "next": law.next_step,
+            "seconds": round(law.seconds, 3),
+        }
+        for law in found
+    ]
+    passed = not any(law.outcome == "failed" for law in found)
+    return {**of(tree, "laws"), "passed": passed, "seconds": round(took, 3), "laws": laws}

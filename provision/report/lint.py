@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from provision.alembic.verbs.trace import consequences
+from provision.alembic import consequences
 from provision.model.words import count, shown
+from provision.report.migrations import of
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.alembic.trees import Tree
-    from provision.alembic.verbs.lint import Finding, Linted
-    from provision.alembic.verbs.trace import Trace, Traced
+    from provision.alembic import Finding, Linted, Trace, Tree
     from provision.report.console import Paint
-    from provision.report.migration_documents import Document
+    from provision.report.migrations import Document
 
 ADVICE = "correct the revisions; what is meant: `# provision: ignore RULE` on a line of the operation"
 _WIDEST = 110
@@ -96,50 +96,26 @@ def traced(tree: Tree, found: Trace, paint: Paint, *, every: bool = False) -> It
 def document(tree: Tree, found: Linted, trace: Trace | None, took: float) -> Document:
     """Return the document; ``trace`` is null where none was asked for."""
     return {
-        "schema": "provision/lint/1",
-        "environment": tree.spec.name,
-        "spec": str(tree.spec.path),
-        "tree": tree.name,
+        **of(tree, "lint"),
         "clean": not found.findings,
         "from": list(found.rows),
         "revisions": list(found.revisions),
         "ignored": found.ignored,
         "seconds": round(took, 3),
-        "findings": [
-            {
-                "revision": each.revision,
-                "path": str(each.path),
-                "line": each.line,
-                "rule": each.rule,
-                "level": each.level,
-                "message": each.message,
-                "advice": each.advice,
-                "statement": each.statement,
-            }
-            for each in found.findings
-        ],
-        "trace": _trace(trace) if trace is not None else None,
+        "findings": [{**asdict(each), "path": str(each.path)} for each in found.findings],
+        "trace": trace and {"clone": trace.is_clone, "reason": trace.why, "statements": _statements(trace)},
     }
 
 
-def _trace(found: Trace) -> Document:
-    return {
-        "clone": found.is_clone,
-        "reason": found.why,
-        "statements": [_traced(each, found) for each in found.statements],
-    }
-
-
-def _traced(each: Traced, found: Trace) -> Document:
-    return {
-        "revision": each.revision,
-        "path": str(each.path),
-        "line": each.line,
-        "statement": each.statement,
-        "seconds": each.seconds,
-        "held": round(each.held, 4),
-        "concurrently": each.concurrently,
-        "locks": [{"table": lock.table, "mode": lock.name, "new_table": lock.is_new} for lock in each.locks],
-        "rewritten": list(each.rewritten),
-        "consequences": list(consequences(each, found.tables)),
-    }
+def _statements(found: Trace) -> list[Document]:
+    return [
+        {
+            **asdict(each),
+            "path": str(each.path),
+            "held": round(each.held, 4),
+            "locks": [{"table": lock.table, "mode": lock.name, "new_table": lock.is_new} for lock in each.locks],
+            "rewritten": list(each.rewritten),
+            "consequences": list(consequences(each, found.tables)),
+        }
+        for each in found.statements
+    ]

@@ -1,9 +1,9 @@
-"""What ``provision migrate`` shows, as text: the lists of revisions in Alembic's own words."""
+"""What ``provision migrate`` shows: as text, the lists of revisions in Alembic's own words, and as documents."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from provision.model.words import count, shown
 from provision.report.errors import next_lines
@@ -12,31 +12,37 @@ from provision.report.words import clean, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.alembic.running.ask import Comparison, Written
-    from provision.alembic.tree.listing import Entry
+    from provision.alembic import Comparison, Entry, Migrated, Tree, Written
     from provision.report.console import Paint
 
 STYLES: Final = {"+": "green", "-": "red"}
 
 
-class Moved(Protocol):
-    """What became of a move: see :class:`provision.alembic.verbs.moving.Moved`."""
+Document = dict[str, Any]
 
-    @property
-    def before(self) -> tuple[str, ...]:
-        """The rows of the version table before it."""
 
-    @property
-    def after(self) -> tuple[str, ...]:
-        """The rows after it."""
+def of(tree: Tree, schema: str) -> Document:
+    """Return what every document of a tree begins with; they are described in ``docs/json.md``."""
+    spec = tree.spec
+    return {"schema": f"provision/{schema}/1", "environment": spec.name, "spec": str(spec.path), "tree": tree.name}
 
-    @property
-    def revisions(self) -> tuple[tuple[str, float], ...]:
-        """The revisions that ran, in their order, and their seconds."""
 
-    @property
-    def seconds(self) -> float:
-        """How long all of it took."""
+def revisions(tree: Tree, entries: Sequence[Entry]) -> Document:
+    """Return the document of a list of revisions."""
+    listed = [
+        {
+            "revision": entry.id,
+            "message": entry.message,
+            "down_revision": list(entry.down),
+            "depends_on": list(entry.depends_on),
+            "branch_labels": list(entry.branch_labels),
+            "is_head": entry.is_head or entry.is_effective_head,
+            "is_current": entry.is_current,
+            "path": str(entry.path) if entry.path else None,
+        }
+        for entry in entries
+    ]
+    return {**of(tree, "revisions"), "revisions": listed}
 
 
 def history(entry: Entry, paint: Paint) -> str:
@@ -65,15 +71,32 @@ def current(entry: Entry, paint: Paint) -> str:
     )
 
 
-def moved(name: str, done: Moved, paint: Paint) -> str:
+def moved(name: str, done: Migrated, took: float, paint: Paint) -> str:
     """Return the line that says where a move has led from and to."""
     before, after = at(done.before), at(done.after)
     if done.before == done.after and done.revisions:
         ran = paint("green", count(len(done.revisions), "revision"))
-        return f"{paint('bold', name)}: at {before}, {ran} in other version tables  {seconds(done.seconds)}"
+        return f"{paint('bold', name)}: at {before}, {ran} in other version tables  {seconds(took)}"
     if done.before == done.after:
-        return f"{paint('bold', name)}: {paint('green', 'nothing to do')} (at {before})  {seconds(done.seconds)}"
-    return f"{paint('bold', name)}: {before} → {paint('green', after)}  {seconds(done.seconds)}"
+        return f"{paint('bold', name)}: {paint('green', 'nothing to do')} (at {before})  {seconds(took)}"
+    return f"{paint('bold', name)}: {before} → {paint('green', after)}  {seconds(took)}"
+
+
+def moved_document(tree: Tree, verb: str, done: Migrated, took: float) -> Document:
+    """Return the document of an upgrade, a downgrade or a stamp that was carried out, or had nothing to do."""
+    ran = [
+        {"revision": name, "message": tree.graph[name].message, "seconds": round(each, 3)}
+        for name, each in done.revisions
+    ]
+    return {
+        **of(tree, "migration"),
+        "verb": verb,
+        "changed": done.before != done.after,
+        "before": list(done.before),
+        "after": list(done.after),
+        "revisions": ran,
+        "seconds": round(took, 3),
+    }
 
 
 def compared(name: str, found: Comparison, next_step: str, paint: Paint) -> Iterator[str]:
@@ -92,6 +115,22 @@ def compared(name: str, found: Comparison, next_step: str, paint: Paint) -> Iter
     yield f"  Alembic itself does not compare {', '.join(not_compared(found))}"
     if found.differences:
         yield from next_lines(next_step, paint)
+
+
+def compared_document(tree: Tree, found: Comparison) -> Document:
+    """Return the document of ``provision migrate check``."""
+    return {
+        **of(tree, "model-check"),
+        "clean": not found.differences,
+        "differences": [_operation(each) for each in found.differences],
+        "tables": found.tables,
+        "not_compared": list(not_compared(found)),
+    }
+
+
+def _operation(line: str) -> Document:
+    sign, _, text = line.partition(" ")
+    return {"sign": sign, "text": text}
 
 
 def not_compared(found: Comparison) -> tuple[str, ...]:
@@ -117,6 +156,16 @@ def written(name: str, done: Written, again: str) -> Iterator[str]:
     for each in done.operations:
         yield f"  {clean(each)}"
     yield f"next: look at it, and then: {again}"
+
+
+def written_document(tree: Tree, done: Written) -> Document:
+    """Return the document of a revision file that was written, or was not because there was nothing to write."""
+    return {
+        **of(tree, "revision-file"),
+        "changed": bool(done.files),
+        "files": [{"revision": name, "path": path} for name, path in done.files],
+        "operations": [_operation(each) for each in done.operations],
+    }
 
 
 def at(rows: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The SQL of revisions as one script: what it is for, and what is missing from it, stands in its comments."""
+"""The SQL of revisions as one script, whose comments say what it is for and what is missing, and as a document."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from provision.report.words import clean
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.alembic.running.ask import Rendered
-    from provision.alembic.verbs.sql import Script
+    from provision.alembic import Rendered, Script
+    from provision.report.migrations import Document
 
 
 def lines(script: Script) -> Iterator[str]:
@@ -51,3 +51,28 @@ def _block(sql: str) -> Iterator[str]:
     if text:
         yield ""
         yield from text.splitlines()
+
+
+def document(script: Script) -> Document:
+    """Return the part of a document that holds the SQL of one direction of one tree."""
+    rendering = script.rendering
+    return {
+        "tree": script.tree.name,
+        "direction": "upgrade" if script.upgrade else "downgrade",
+        "from": list(script.rows),
+        "complete": rendering is not None and not script.missing,
+        "note": script.note or script.unknown or None,
+        "without_env": rendering.without_env if rendering else None,
+        "before": rendering.prologue if rendering else "",
+        "revisions": [
+            {
+                "revision": each.revision,
+                "message": script.tree.graph[each.revision].message,
+                "path": str(script.tree.graph[each.revision].path),
+                "sql": None if each.reason else each.sql,
+                "reason": each.reason,
+            }
+            for each in (rendering.revisions if rendering else ())
+        ],
+        "after": rendering.epilogue if rendering else "",
+    }

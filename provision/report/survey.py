@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from provision.alembic import Revisions
 from provision.kinds import migrations
-from provision.kinds.migrations import Revisions
 from provision.model import NOT_KNOWN, Action
 from provision.model.words import count
 from provision.report.plan import grouped, left, moved, recap, subject

@@ -9,11 +9,13 @@ import rehearsals
 import trees
 
 from provision.alembic.tree.source import stated_id
-from provision.alembic.trees import check, load
-from provision.alembic.verbs.scratch import asking
-from provision.alembic.verbs.writing import Wanted, revision
+from provision.alembic.trees import check_trees as check
+from provision.alembic.trees import load
+from provision.alembic.verbs.database import asking
+from provision.alembic.verbs.writing import revision
 from provision.errors import MigrationsError, SpecError, StepFailedError
 from provision.kinds import migrations as kind
+from provision.observe import endpoint
 from provision.spec.load import load as load_spec
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def test_an_empty_id_is_always_refused(tmp_path: Path) -> None:
 def test_a_new_revision_gets_no_id_that_does_not_fit(tmp_path: Path, name: str) -> None:
     tree = rehearsals.tree_of(tmp_path, trees.write(tmp_path, {"alpha": "pass"}))
     with pytest.raises(MigrationsError, match="empty" if not name else "33 characters"):
-        revision(tree, Wanted("new", rev_id=name))
+        revision(tree, {"message": "new", "rev_id": name}, lambda: endpoint(tree.spec))
     assert [each.name for each in (tmp_path / "migrations/versions").iterdir()] == ["alpha.py"]
 
 

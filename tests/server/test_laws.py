@@ -14,8 +14,8 @@ import pytest
 import trees
 from rehearsals import change, scratch_databases, tree_of, tried
 
+from provision.alembic.verbs.database import run_scratch
 from provision.alembic.verbs.laws import HEADS, MODELS, REVERSAL, UPGRADE, reversal_law
-from provision.alembic.verbs.scratch import run_scratch
 from provision.errors import StepFailedError
 from provision.report import laws as report
 from provision.system import scratch

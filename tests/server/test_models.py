@@ -13,11 +13,11 @@ import rehearsals
 import trees
 from environments import ASYNC, BOTH, CONFIGURED, MAKO, MODELS, ONLINE
 
+from provision.alembic import Revisions
 from provision.alembic.running.ask import Written, ask_comparison, ask_revision
 from provision.alembic.trees import load
 from provision.alembic.verbs.writing import compare_models, refuse_pending
 from provision.errors import RefusedError, StepFailedError
-from provision.kinds.migrations import Revisions
 
 if TYPE_CHECKING:
     from conftest import Server

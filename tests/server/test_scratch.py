@@ -102,13 +102,13 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 import trees
-from provision.alembic.verbs import laws
+from provision.alembic.verbs.laws import try_laws
 from provision.model import Endpoint, Secret
 from rehearsals import tree_of
 home = Path({home!r})
 declared = trees.write(home, {{"alpha": "op.execute('SELECT pg_sleep(100)')"}})
 endpoint = Endpoint({host!r}, {port!r}, {user!r}, Secret({password!r}), {database!r})
-laws.check(tree_of(home, declared), endpoint, print)
+try_laws(tree_of(home, declared), endpoint, print)
 """
 
 

@@ -25,7 +25,7 @@ from provision.alembic.trees import load as load_tree
 from provision.alembic.verbs.moving import next_apply
 from provision.alembic.verbs.writing import advice
 from provision.cli import verbs
-from provision.commands.migrate.shared import MigrateCommand, on_a_tree, split
+from provision.commands.migrate import MigrateCommand, on_a_tree, split
 from provision.errors import MigrationsError, ProvisionError, UsageError, command, with_spec
 from provision.kinds import migrations as kind
 from provision.report import migrations as report

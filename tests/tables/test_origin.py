@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from provision.alembic.tree import origin
+from provision.alembic import origin
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import Location
 from provision.errors import UnknownRevisionError, with_spec
-from provision.system import git
 
 CASES: dict[str, list[dict[str, Any]]] = yaml.safe_load(
     Path(__file__).with_suffix("").with_name("origin.yml").read_text()
@@ -33,7 +32,7 @@ def test_what_is_told(case: dict[str, Any]) -> None:
     said["refs"] = tuple(origin.Ref(name, worktree, "m/c.py") for name in said.get("refs", ()))
     said["commit"] = COMMIT if said.get("commit") else None
     said["git"] = tuple(said.get("git", ["git"]))
-    lines, next_step = origin.explain(origin.Origin("c", **said))
+    lines, next_step = origin.advise(origin.Origin("c", **said))
     assert ([with_spec(each, "specs/dev.yml") for each in lines], next_step) == (case["lines"], case["next"])
 
 
@@ -43,7 +42,7 @@ def test_the_last_revision_in_common(case: dict[str, Any]) -> None:
     tree = Graph.of(
         {Path("a.py"): b"revision = 'a'\ndown_revision = None", Path("b.py"): b"revision = 'b'\ndown_revision = 'a'"}
     )
-    assert origin.back("c", origin.below(printed), tree) == case["back"]
+    assert origin.back("c", origin.below(origin.stated(printed).get("HEAD", {})), tree) == case["back"]
 
 
 @pytest.mark.parametrize("case", CASES["patterns"], ids=lambda case: case["id"])
@@ -83,14 +82,14 @@ class Repository:
 
     def find(self, name: str = "c") -> origin.Origin:
         sources = {path: path.read_bytes() for path in sorted(self.location.versions[0].glob("*.py"))}
-        return git.find(name, Graph.of(sources), self.location)
+        return origin.find(name, Graph.of(sources), self.location)
 
     def has(self, name: str = "c") -> bool:
         return (self.location.versions[0] / f"{name}.py").is_file()
 
     def follow(self, found: origin.Origin) -> None:
         """Type the command that is told."""
-        _, command = origin.explain(found)
+        _, command = origin.advise(found)
         subprocess.run(command, shell=True, cwd=self.top, check=True, capture_output=True)  # noqa: S602
 
 
@@ -147,7 +146,7 @@ def test_a_remote_and_what_this_branch_follows(repository: Repository) -> None:
     clone("fetch", "-q")
     found = clone.find()
     assert names(found) == ["refs/remotes/origin/main", "refs/remotes/origin/orders"]
-    assert "merge origin/main" in origin.explain(found)[1]
+    assert "merge origin/main" in origin.advise(found)[1]
     clone.follow(found)
     assert clone.has()
 
@@ -207,7 +206,7 @@ def test_the_same_id_in_another_tree_is_another_revision(repository: Repository)
     repository("switch", "-q", "main")
     assert repository.find("d").commit is None
     recursive = replace(repository.location, recursive=True)
-    assert names(git.find("d", Graph([]), recursive)) == ["refs/heads/others"]
+    assert names(origin.find("d", Graph([]), recursive)) == ["refs/heads/others"]
 
 
 def test_a_shallow_clone(repository: Repository) -> None:
@@ -248,12 +247,12 @@ def test_a_git_that_does_not_answer(repository: Repository, monkeypatch: pytest.
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}{os.pathsep}{os.environ['PATH']}")
-    found = git.find("c", Graph([]), repository.location, seconds=0.2)
+    found = origin.find("c", Graph([]), repository.location, seconds=0.2)
     assert found.trouble == "it has not answered within 0.2 s"
 
 
 def test_an_error_is_completed(repository: Repository) -> None:
     error = UnknownRevisionError("app", ["c"], evidence=["alembic_version holds c"])
-    git.explain(error, Graph([]), repository.location)
+    origin.explain(error, Graph([]), repository.location)
     assert error.evidence[:2] == ("alembic_version holds c", "branch orders has it: m/versions/c.py")
     assert "switch orders" in (error.next_step or "")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.alembic.state import partial
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import runs_in_a_loop
 from provision.kinds import migrations as kind
@@ -84,5 +85,5 @@ def test_another_version_table_that_is_not_behind_is_none(rows: tuple[str, ...])
     ],
 )
 def test_what_only_a_run_shows_is_said(loops: bool, others: tuple, told: str | None) -> None:  # type: ignore[type-arg]  # noqa: FBT001
-    found = kind.partial(*tree(loops), kind.Revisions(("b",), others=others))
+    found = partial(*tree(loops), kind.Revisions(("b",), others=others))
     assert (told is None and found == ()) or (told is not None and told in found[0])

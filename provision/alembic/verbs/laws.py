@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.running.errors import NoModelsError, RevisionFailedError, SharedChangeError
 from provision.alembic.tree.source import read_notes
-from provision.alembic.verbs.scratch import run_scratch
+from provision.alembic.verbs.database import run_scratch
 from provision.alembic.verbs.writing import advice, compare_models
 from provision.errors import ProvisionError, command
 from provision.system import scratch

@@ -16,12 +16,13 @@ from provision.errors import UnavailableError
 from provision.system import squawk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from provision.alembic.tree.source import Notes
     from provision.alembic.trees import Tree
     from provision.alembic.verbs.sql import Script as Rendering
+    from provision.model import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,10 @@ class Linted:
     unknown: tuple[tuple[Path, int, str], ...] = ()
 
 
-def lint(tree: Tree, span: str) -> Linted:
+def lint(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Linted:
     """Lint ``FROM:TO``, or from where the database is to ``TO``; an empty one is what is pending.
+
+    ``server`` is as in :func:`~provision.alembic.verbs.sql.between`.
 
     Raises:
         ProvisionError: squawk is not installed, or does not do its work.
@@ -50,7 +53,7 @@ def lint(tree: Tree, span: str) -> Linted:
     """
     program = squawk.find()
     try:
-        script = between(tree, span)
+        script = between(tree, span, server)
     except UnavailableError as error:
         error.evidence = ("what needs no server: --all, or a range FROM:TO",)
         raise

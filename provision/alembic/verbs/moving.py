@@ -1,36 +1,26 @@
-"""``upgrade``, ``downgrade`` and ``stamp``: decided here, and carried out as in an apply, under both locks."""
+"""``upgrade``, ``downgrade`` and ``stamp``: decided here, as a plan of one step that an apply carries out."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.alembic.state import Revisions, address, observed, partial, stranded
 from provision.alembic.tree.targets import move_down, move_up, resolve, rows_after_stamp
-from provision.alembic.verbs.scratch import asking, refuse_foreign, running
-from provision.apply import carry
+from provision.alembic.verbs.database import asking, refuse_rows
 from provision.errors import MigrationsError, NextStep, RefusedError, command
-from provision.kinds import migrations as kind
 from provision.model import Action, Plan, Step
 from provision.model.effects import Migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from provision.alembic.running.migrate import Migrated
     from provision.alembic.trees import Tree
-    from provision.model import Progress, Query
+    from provision.model import Endpoint
 
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What became of a move: the rows before and after, the revisions that ran with their seconds, and all seconds."""
-
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    revisions: tuple[tuple[str, float], ...]
-    seconds: float
+    Server = Callable[[], Endpoint]
+    """Where the server is reached; an error where it does not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +32,7 @@ class Decided:
     plan: Plan
 
 
-def upgrade(tree: Tree, target: str) -> Decided:
+def upgrade(tree: Tree, server: Server, target: str) -> Decided:
     """Decide what an upgrade to ``target`` runs.
 
     Raises:
@@ -51,20 +41,20 @@ def upgrade(tree: Tree, target: str) -> Decided:
         RefusedError: the database is somewhere that no upgrade of this tree leads from.
     """
     _refuse_program(tree, "upgrade", target)
-    with _database(tree) as query:
-        before = kind.observed(tree.declared, tree.graph, query)
-        refuse_foreign(tree, before.rows)
-        move = move_up(tree.graph, before.rows, target)
-        if move.names and before.stranded:
-            raise kind.stranded(tree.declared, tree.graph, before.stranded)
-    files = tuple([(name, tree.graph[name].path) for name in move.names])
-    is_partial = bool(kind.partial(tree.declared, tree.graph, before))
-    effect = Migrate(tree.name, move.rows, "upgrade", files, everywhere=is_partial)
-    why = tuple([str(tree.graph[name]) for name in move.names]) or ("only env.py shows which version tables it keeps",)
-    return Decided(tree, before.rows, _plan(tree, before.rows, effect, why) if move.names or is_partial else Plan(()))
+    before = _observed(tree, server())
+    refuse_rows(tree, before.rows)
+    move = move_up(tree.graph, before.rows, target)
+    if move.names and before.stranded:
+        raise stranded(tree.declared, tree.graph, before.stranded)
+    is_partial = bool(partial(tree.declared, tree.graph, before))
+    if not move.names and not is_partial:
+        return Decided(tree, before.rows, Plan(()))
+    effect = Migrate(tree.name, move.rows, "upgrade", _files(tree, move.names), everywhere=is_partial)
+    why = [str(tree.graph[name]) for name in move.names] or ["only env.py shows which version tables it keeps"]
+    return _decided(tree, before.rows, effect, why)
 
 
-def downgrade(tree: Tree, target: str) -> Decided:
+def downgrade(tree: Tree, server: Server, target: str) -> Decided:
     """Decide what a downgrade to ``target`` undoes.
 
     Raises:
@@ -73,46 +63,28 @@ def downgrade(tree: Tree, target: str) -> Decided:
         RefusedError: the database is somewhere that no downgrade of this tree leads from.
     """
     _refuse_program(tree, "downgrade")
-    with _database(tree) as query:
-        rows = kind.observed(tree.declared, tree.graph, query).rows
-    refuse_foreign(tree, rows)
+    rows = _observed(tree, server()).rows
+    refuse_rows(tree, rows)
     move = move_down(tree.graph, rows, target)
-    files = tuple([(name, tree.graph[name].path) for name in move.names])
-    effect = Migrate(tree.name, move.rows, "downgrade", files, seen=rows)
-    why = tuple([f"undo {tree.graph[name]}" for name in move.names])
-    return Decided(tree, rows, _plan(tree, rows, effect, why) if move.names else Plan(()))
+    if not move.names:
+        return Decided(tree, rows, Plan(()))
+    effect = Migrate(tree.name, move.rows, "downgrade", _files(tree, move.names), seen=rows)
+    return _decided(tree, rows, effect, [f"undo {tree.graph[name]}" for name in move.names])
 
 
-def stamp(tree: Tree, targets: Sequence[str], *, purge: bool) -> Decided:
-    """Decide which rows the version table shall hold.
+def stamp(tree: Tree, server: Server, targets: Sequence[str], *, purge: bool) -> Decided:
+    """Decide which rows the version table is to hold.
 
     Raises:
         UnavailableError: the server does not run.
         MigrationsError: a target, or a row that is not purged, is not one of this tree's.
     """
     _refuse_program(tree, "stamp")
-    with _database(tree) as query:
-        rows = kind.observed(tree.declared, tree.graph, query).rows
+    rows = _observed(tree, server()).rows
     after = rows_after_stamp(tree.graph, rows, targets, purge=purge)
-    effect = Migrate(tree.name, after, "stamp", seen=rows)
-    plan = _plan(tree, rows, effect, ("no revision is run",)) if after != rows else Plan(())
-    return Decided(tree, rows, plan)
-
-
-def move(decided: Decided, *, progress: Progress) -> Moved:
-    """Make a move that was decided.
-
-    Raises:
-        LockedError: another run holds the environment, or another migration the database.
-        ProvisionError: it failed, or somebody else has migrated meanwhile.
-    """
-    began = time.monotonic()
-    done: Migrated | None = None
-    if not decided.plan.is_empty:
-        done = carry(decided.tree.spec, decided.plan, progress=progress)
-    if done is None:
-        return Moved(decided.rows, decided.rows, (), time.monotonic() - began)
-    return Moved(done.before, done.after, done.revisions, time.monotonic() - began)
+    if after == rows:
+        return Decided(tree, rows, Plan(()))
+    return _decided(tree, rows, Migrate(tree.name, after, "stamp", seen=rows), ["no revision is run"])
 
 
 def next_apply(tree: Tree, rows: tuple[str, ...]) -> str | None:
@@ -129,24 +101,28 @@ def next_apply(tree: Tree, rows: tuple[str, ...]) -> str | None:
     return f"the spec says `target: {tree.declared.target}`: the next apply goes to {' + '.join(wanted) or 'base'}"
 
 
-def _database(tree: Tree) -> AbstractContextManager[Query]:
-    _, endpoint = running(tree)
-    return asking(endpoint)
+def _observed(tree: Tree, endpoint: Endpoint) -> Revisions:
+    with asking(endpoint) as query:
+        return observed(tree.declared, tree.graph, query)
 
 
-def _plan(tree: Tree, rows: tuple[str, ...], effect: Migrate, why: tuple[str, ...]) -> Plan:
+def _files(tree: Tree, names: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
+    return tuple([(name, tree.graph[name].path) for name in names])
+
+
+def _decided(tree: Tree, rows: tuple[str, ...], effect: Migrate, why: list[str]) -> Decided:
     undoes = effect.direction == "downgrade"
     step = Step(
-        kind.address(tree.declared),
+        address(tree.declared),
         Action.MIGRATE,
-        kind.Revisions(rows),
-        kind.Revisions(effect.target),
+        Revisions(rows),
+        Revisions(effect.target),
         (effect,),
-        why=why,
+        why=tuple(why),
         consequence="what these revisions added, and the data in it, goes away" if undoes else "",
         destroys=undoes,
     )
-    return Plan((step,))
+    return Decided(tree, rows, Plan((step,)))
 
 
 def _refuse_program(tree: Tree, verb: str, target: str | None = None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from provision.alembic.child.rehearse import STRENGTH
-from provision.alembic.verbs.scratch import asking, run_scratch
+from provision.alembic.verbs.database import asking, run_scratch
 from provision.errors import ProvisionError, UnavailableError, command
 from provision.system import scratch as databases
 from provision.system.postgres import connect

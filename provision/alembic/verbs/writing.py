@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from provision.alembic.running.ask import ask_comparison, ask_revision
 from provision.alembic.running.errors import EmptyModelsError
+from provision.alembic.state import Revisions, observed, refuse_long
 from provision.alembic.tree import bases
-from provision.alembic.tree.bases import Models
 from provision.alembic.tree.source import VERSION_NUM_WIDTH, id_fault, names_version_num
 from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import version_num_width
-from provision.alembic.verbs.scratch import asking, refuse_foreign, running
+from provision.alembic.verbs.database import asking, refuse_rows
 from provision.errors import MigrationsError, ProvisionError, RefusedError, command
-from provision.kinds import migrations as kind
 from provision.system import project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeVar
 
     from provision.alembic.child.protocol import NewRevision
@@ -34,24 +31,24 @@ if TYPE_CHECKING:
     from provision.model import Endpoint
 
     Answer = TypeVar("Answer")
+    Server = Callable[[], Endpoint]
+    """Where the server is reached; an error where it does not run."""
+
+_DEFAULTS: NewRevision = {
+    "message": "",
+    "autogenerate": False,
+    "head": "head",
+    "splice": False,
+    "branch_label": None,
+    "version_path": None,
+    "rev_id": None,
+    "depends_on": None,
+}
+"""The options of ``alembic revision`` as they are where they are not given."""
+_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A revision file that somebody asks for; the fields are the options of ``alembic revision``."""
-
-    message: str
-    autogenerate: bool = False
-    allow_empty: bool = False
-    head: str | None = None
-    splice: bool = False
-    branch_label: str | None = None
-    version_path: str | None = None
-    rev_id: str | None = None
-    depends_on: tuple[str, ...] = ()
-
-
-def check(tree: Tree) -> Comparison:
+def check(tree: Tree, server: Server) -> Comparison:
     """Compare the models with the database.
 
     Raises:
@@ -59,7 +56,7 @@ def check(tree: Tree) -> Comparison:
         RefusedError: the database is not at head, so the difference would be what was not migrated yet.
         StepFailedError: env.py failed, or names no models or none with tables.
     """
-    return compare_models(tree, _at_head(tree))
+    return compare_models(tree, _at_head(tree, server))
 
 
 def advice(differences: Sequence[str], again: str) -> str:
@@ -75,46 +72,50 @@ def _has_data(text: str) -> bool:
     return text.startswith(("table ", "column "))
 
 
-def revision(tree: Tree, wanted: Wanted) -> Written:
+def revision(tree: Tree, options: Mapping[str, Any], server: Server, *, allow_empty: bool = False) -> Written:
     """Write a revision file; without any file in the answer: nothing was found that would be in it.
 
+    ``options`` are those of ``alembic revision`` that are given. ``server`` is asked only if need be.
+
     Raises:
-        MigrationsError: it is not clear what it shall follow, or its id is taken.
+        MigrationsError: it is not clear what it is to follow, or its id is taken.
         UnavailableError: autogenerate needs the server, and it does not run.
         RefusedError: the database is not at head.
         StepFailedError: env.py failed, or the file cannot be written.
     """
-    if wanted.rev_id is not None and wanted.rev_id in tree.graph:
+    given = _given(options)
+    name = given["rev_id"]
+    if name is not None and name in tree.graph:
         raise MigrationsError(
-            f"there is a revision {wanted.rev_id} already",
-            evidence=(tree.graph[wanted.rev_id].place,),
+            f"there is a revision {name} already",
+            evidence=(tree.graph[name].place,),
             next_step="write another --rev-id, or none",
         )
-    if (fault := _rev_id_fault(tree, wanted.rev_id)) is not None:
+    if name is not None and (fault := _rev_id_fault(tree, name, server)) is not None:
         raise MigrationsError(fault, next_step=f"write a --rev-id of 1 to {VERSION_NUM_WIDTH} characters, or none")
-    if wanted.head is None and len(tree.graph.heads) > 1:
+    if given["head"] == "head" and len(tree.graph.heads) > 1:
         raise MigrationsError(
-            f"the tree has {len(tree.graph.heads)} heads, so it is not clear what the new revision shall follow",
-            evidence=[f"{tree.graph[name]}  ({tree.graph[name].path})" for name in tree.graph.heads],
+            f"the tree has {len(tree.graph.heads)} heads, so it is not clear what the new revision is to follow",
+            evidence=[f"{tree.graph[each]}  ({tree.graph[each].path})" for each in tree.graph.heads],
             next_step="say which with --head, or join them first: " + command("migrate merge", "-m 'merge' heads"),
         )
-    endpoint = _at_head(tree) if wanted.autogenerate else None
-    return _write(tree, _given(wanted), wanted.allow_empty, endpoint)
+    endpoint = _at_head(tree, server) if given["autogenerate"] else None
+    return _write(tree, given, server, allow_empty=allow_empty, endpoint=endpoint)
 
 
-def _rev_id_fault(tree: Tree, name: str | None) -> str | None:
+def _rev_id_fault(tree: Tree, name: str, server: Server) -> str | None:
     """Return what is wrong with an id. The table of a server that does not run is taken for one of Alembic's."""
-    fault = None if name is None else id_fault(name)
-    if not name or fault is None or names_version_num(tree.location.env.read_bytes()):
-        return fault if not name else None
-    with suppress(ProvisionError):
-        _, endpoint = running(tree)
-        with asking(endpoint) as query:
-            return id_fault(name, version_num_width(tree.declared, query) or VERSION_NUM_WIDTH)
+    fault = id_fault(name)
+    if not name or fault is None:
+        return fault
+    if names_version_num(tree.location.env.read_bytes()):
+        return None
+    with suppress(ProvisionError), asking(server()) as query:
+        return id_fault(name, version_num_width(tree.declared, query) or VERSION_NUM_WIDTH)
     return fault
 
 
-def merge(tree: Tree, wanted: Wanted, names: Sequence[str]) -> Written:
+def merge(tree: Tree, options: Mapping[str, Any], names: Sequence[str], server: Server) -> Written:
     """Write a revision that follows several heads.
 
     Raises:
@@ -130,25 +131,19 @@ def merge(tree: Tree, wanted: Wanted, names: Sequence[str]) -> Written:
             evidence=[str(tree.graph[name]) for name in tree.graph.heads],
             next_step=command("migrate history"),
         )
-    return _write(tree, {**_given(wanted), "head": list(heads)}, True, None)
+    return _write(tree, _given({**options, "head": list(heads)}), server, allow_empty=True)
 
 
-def _given(wanted: Wanted) -> NewRevision:
-    return {
-        "message": wanted.message,
-        "autogenerate": wanted.autogenerate,
-        "head": wanted.head or "head",
-        "splice": wanted.splice,
-        "branch_label": wanted.branch_label,
-        "version_path": wanted.version_path,
-        "rev_id": wanted.rev_id,
-        "depends_on": list(wanted.depends_on) or None,
-    }
+def _given(options: Mapping[str, Any]) -> NewRevision:
+    return cast("NewRevision", {**_DEFAULTS, **options})
 
 
-def _write(tree: Tree, given: NewRevision, allow_empty: bool, endpoint: Endpoint | None) -> Written:  # noqa: FBT001
+def _write(
+    tree: Tree, given: NewRevision, server: Server, *, allow_empty: bool, endpoint: Endpoint | None = None
+) -> Written:
+    files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
+
     def write(at: Endpoint | None) -> Written | None:
-        files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
         return with_tables(
             tree,
             lambda none: ask_revision(
@@ -156,57 +151,46 @@ def _write(tree: Tree, given: NewRevision, allow_empty: bool, endpoint: Endpoint
             ),
         )
 
-    done = write(endpoint)
-    if done is None:  # env.py is run for every new file, because the configuration says `revision_environment = true`
-        done = write(running(tree)[1])
+    # env.py is run for every new file where the configuration says `revision_environment = true`
+    done = write(endpoint) or write(server())
     if done is None:
-        message = "the child asked for a server twice"
-        raise TypeError(message)
+        raise TypeError("the child asked for a server twice")
     return done
 
 
-def _at_head(tree: Tree) -> Endpoint:
-    """Check that the database is at the head that the models belong to, and return where it is reached."""
-    if tree.declared.command:
+def _at_head(tree: Tree, server: Server) -> Endpoint:
+    """Return where the server is reached whose database is at the head that the models belong to."""
+    program = tree.declared.command
+    if program:
         raise RefusedError(
-            f"{tree.name} is migrated by its own program, {tree.declared.command[0]}: only that can reach its models",
+            f"{tree.name} is migrated by its own program, {program[0]}: only that can reach its models",
             next_step=command("migrate revision", "-m '…'") + "   # without --autogenerate",
         )
-    _, endpoint = running(tree)
+    endpoint = server()
     with asking(endpoint) as query:
-        found = kind.observed(tree.declared, tree.graph, query)
-    refuse_foreign(tree, found.rows)
+        found = observed(tree.declared, tree.graph, query)
+    refuse_rows(tree, found.rows)
     refuse_pending(tree, found)
     return endpoint
 
 
-def refuse_pending(tree: Tree, found: kind.Revisions) -> None:
+def refuse_pending(tree: Tree, found: Revisions) -> None:
     """Refuse to compare models with a database that is not at the head that they belong to.
 
     Raises:
         MigrationsError: the version table cannot hold the id of a pending revision.
         RefusedError: with the revisions that are pending.
     """
-    target, rows = _head_of(tree), found.rows
+    rows, (branch, at, _) = found.rows, tree.declared.target.partition("@")
+    target = f"{branch}@head" if at else "heads" if len(tree.graph.heads) > 1 else "head"
     pending = tree.graph.pending(rows, resolve(tree.graph, target))
     if pending:
-        kind.refuse_long(tree.graph, pending, found)
+        refuse_long(tree.graph, pending, found)
         raise RefusedError(
             f"the database is not at {target}, so what is not migrated yet would count as a difference",
             evidence=[f"it is at {' + '.join(rows) or 'base'}", *[f"pending: {tree.graph[name]}" for name in pending]],
             next_step=command("migrate upgrade", target),
         )
-
-
-def _head_of(tree: Tree) -> str:
-    """Return the target that the models belong to: the head of the spec's branch, else all heads."""
-    branch, at, _ = tree.declared.target.partition("@")
-    if at:
-        return f"{branch}@head"
-    return "heads" if len(tree.graph.heads) > 1 else "head"
-
-
-_SHOWN = 5
 
 
 def compare_models(tree: Tree, endpoint: Endpoint) -> Comparison:
@@ -231,26 +215,23 @@ def with_tables(tree: Tree, ask: Callable[[bool], Answer]) -> Answer:
     try:
         return ask(False)
     except EmptyModelsError as error:
-        models = _search(tree.location.cwd)
+        models = _models(tree)
         if not models.tables:
             return ask(True)
-        _advise(error, models, os.path.relpath(tree.location.env))
+        more = [f"and {len(models.tables) - _SHOWN} more"] if len(models.tables) > _SHOWN else []
+        shown = models.tables[:_SHOWN]
+        error.evidence = (*error.evidence, *[f"the module {each} has tables" for each in shown], *more)
+        metadata = [f"{each.module}.{each.metadata}" for each in models.bases]
+        given = metadata[0] if len(metadata) == 1 else f"[{', '.join(metadata)}]"
+        env = os.path.relpath(tree.location.env)
+        error.next_step = f"in {env}: `import {', '.join(shown)}`, and `target_metadata={given}`"
         raise
 
 
-def _search(root: Path) -> Models:
+def _models(tree: Tree) -> bases.Models:
+    root = tree.location.cwd
     names = frozenset(project.names(root))
     texts = {name: text for name in names if (text := project.text(root, name)) is not None}
     with suppress(ProvisionError):  # a file with a base is not valid Python: what env.py imports is known to be
         return bases.find(texts, names)[0]
-    return Models()
-
-
-def _advise(error: EmptyModelsError, models: Models, env: str) -> None:
-    modules = list(models.tables)
-    shown = [f"the module {each} has tables" for each in modules[:_SHOWN]]
-    more = [f"and {len(modules) - _SHOWN} more"] if len(modules) > _SHOWN else []
-    error.evidence = (*error.evidence, *shown, *more)
-    metadata = [f"{each.module}.{each.metadata}" for each in models.bases]
-    given = metadata[0] if len(metadata) == 1 else f"[{', '.join(metadata)}]"
-    error.next_step = f"in {env}: `import {', '.join(modules[:_SHOWN])}`, and `target_metadata={given}`"
+    return bases.Models()

@@ -1,25 +1,32 @@
-"""Where a revision comes from that the database has and this checkout has not: what Git printed, and what to do.
+"""Where a revision comes from that the database has and this checkout has not: what Git knows, and what to do.
 
-Git is asked by :mod:`provision.system.git`; here it is only decided what its answers mean. Nothing is ever stamped: the
-database is at that revision, and only the code that brought it there can take it back.
+Git is asked only for an error, and quickly. Whatever goes wrong (no Git, no repository, ``safe.directory``, a history
+that takes too long) is part of the answer. Nothing is fetched, no lock is taken, and no program runs that a
+configuration names. Nothing is ever stamped: the database is at that revision, and only the code that brought it there
+can take it back.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from shlex import join, quote
 from typing import TYPE_CHECKING
 
 from provision.errors import command
+from provision.system.git import NOT_FOUND, OUTSIDE, SECONDS, Git, GitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
+    from provision.errors import UnknownRevisionError
 
+_MOST_COMMITS, _MOST_REFS = 5, 30
+_LOG = ("log", "--all", "--no-renames", "--no-textconv", "--no-ext-diff", "--no-show-signature", "--pickaxe-regex")
+_GREP = ("grep", "-z", "--full-name", "--no-line-number", "--no-column", "--no-color", "-E")
 REFS = "%(refname)%00%(HEAD)%00%(worktreepath)"
 COMMIT = "%H%x00%h%x00%cs%x00%an%x00%s"
 LINES = "^(down_)?revision[^=]*="
@@ -27,7 +34,6 @@ LINES = "^(down_)?revision[^=]*="
 _STATES = re.compile(r"(?P<what>(?:down_)?revision)\b[^=]*=\s*(?:[\"'](?P<id>[^\"']+)[\"']|(?P<none>None))\s*(?:#.*)?")
 _SPECIAL = re.compile(r"[][\\.^$*+?(){}|]")
 _OTHERS = 3
-OUTSIDE = "this tree is in none of its repositories"
 _RANKS = ("refs/heads/", "refs/remotes/", "refs/tags/")
 _CHECKED_OUT = "HEAD"
 
@@ -87,6 +93,50 @@ class Origin:
     git: tuple[str, ...] = ("git",)
 
 
+def explain(error: UnknownRevisionError, graph: Graph, location: Location) -> None:
+    """Complete an error with where its revision comes from, and what to do."""
+    lines, step = advise(find(error.unknown[0], graph, location))
+    error.lead(step, *lines)
+
+
+def find(revision: str, graph: Graph, location: Location, *, seconds: float = SECONDS) -> Origin:
+    """Return which branch, tag or commit has the file of a revision that a tree does not have."""
+    found = Origin(revision)
+    place = next((each for each in (*location.versions, location.script) if each.is_dir()), Path.cwd())
+    try:
+        return _look(found, graph, location, Git(place, seconds))
+    except GitError as error:
+        return replace(found, trouble=str(error))
+
+
+def _look(found: Origin, graph: Graph, location: Location, git: Git) -> Origin:
+    shallow, _, top = git("rev-parse", "--is-shallow-repository", "--show-toplevel").rstrip("\n").partition("\n")
+    if not Path.cwd().is_relative_to(top):
+        found = replace(found, git=("git", "-C", top))
+    found = replace(found, is_shallow=shallow == "true")
+    where = pathspecs(location, Path(top))
+    if not where:
+        raise GitError(f"the revisions are outside of the repository {top}")
+    states = f"-S{pattern(found.revision)}"
+    history = commits(git(*_LOG, f"-n{_MOST_COMMITS}", f"--format={COMMIT}", states, "--", *where))
+    if not history:
+        return found
+    upstream = git("rev-parse", "--verify", "--quiet", "--symbolic-full-name", "@{upstream}", fine=(0, 1, 128)).strip()
+    containing = [word for each in history for word in ("--contains", each.id)]
+    refs = git("for-each-ref", "--sort=-committerdate", f"--format={REFS}", f"--count={_MOST_REFS}", *containing)
+    near = candidates(refs, upstream)
+    lines = stated(git(*_GREP, "-e", LINES, *[each.name for each in near], "--", *where, fine=(0, NOT_FOUND)))
+    paths = {name: {each.get("revision"): path for path, each in files.items()} for name, files in lines.items()}
+    having = [ref for ref in near if found.revision in paths.get(ref.name, {})]
+    found = replace(
+        found,
+        commit=history[-1],
+        upstream=upstream,
+        refs=tuple([replace(ref, path=paths[ref.name][found.revision]) for ref in having]),
+    )
+    return replace(found, back=back(found.revision, below(lines[having[0].name]), graph)) if having else found
+
+
 def pattern(revision: str) -> str:
     """Return the extended regular expression of the line in which a file states this id."""
     name = _SPECIAL.sub(r"\\\g<0>", revision)
@@ -123,24 +173,21 @@ def candidates(printed: str, upstream: str) -> tuple[Ref, ...]:
     return (Ref(_CHECKED_OUT), *sorted(others, key=rank))
 
 
-def having(printed: str, refs: Iterable[Ref]) -> tuple[Ref, ...]:
-    """Return those of ``refs`` that have a file that ``git grep -l`` has printed (``ref:path``), in their order."""
-    places = dict(reversed([line.partition(":")[::2] for line in printed.split("\0") if ":" in line]))
-    return tuple([replace(ref, path=places[ref.name]) for ref in refs if ref.name in places])
-
-
-def below(printed: str) -> dict[str, str]:
-    """Return what each revision follows, from the :data:`LINES` that ``git grep -z`` has printed; of a merge, nothing.
-
-    The first revisions follow ``base``.
-    """
-    stated: dict[str, dict[str, str]] = {}
+def stated(printed: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Return what files state by :data:`LINES`, as ``git grep -z`` has printed them: by ref, path and name."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
     for line in printed.splitlines():
-        path, _, text = line.partition("\0")
+        place, _, text = line.partition("\0")
+        name, _, path = place.partition(":")
         if match := _STATES.fullmatch(text.strip()):
-            stated.setdefault(path, {})[match["what"]] = match["id"] or "base"
-    found = [(each.get("revision"), each.get("down_revision")) for each in stated.values()]
-    return {name: down for name, down in found if name and down}
+            found.setdefault(name, {}).setdefault(path, {})[match["what"]] = match["id"] or "base"
+    return found
+
+
+def below(files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return what each revision follows by what files state; of a merge, nothing. The first follow ``base``."""
+    pairs = [(each.get("revision"), each.get("down_revision")) for each in files.values()]
+    return {name: down for name, down in pairs if name and down}
 
 
 def back(revision: str, down: Mapping[str, str], graph: Graph) -> str | None:
@@ -155,7 +202,7 @@ def back(revision: str, down: Mapping[str, str], graph: Graph) -> str | None:
     return at
 
 
-def explain(found: Origin) -> tuple[tuple[str, ...], str]:
+def advise(found: Origin) -> tuple[tuple[str, ...], str]:
     """Return the evidence, one line each, and the command to type next."""
     if found.trouble == OUTSIDE:
         return (f"Git cannot say where its file is: {found.trouble}",), (

@@ -1,4 +1,4 @@
-"""Scratch databases for trying revisions, on the environment's own server; nothing else there is written to."""
+"""The databases that verbs use: the declared one, which is only read, and scratch ones for trying revisions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.alembic.running.migrate import Rehearsal, migrate
+from provision.alembic.state import refuse_foreign
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import RefusedError, UnknownRevisionError
-from provision.kinds import migrations as kind
 from provision.model.effects import Migrate
-from provision.observe import endpoint_of, world
 from provision.system import scratch
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import LoginError, ReadOnlyQuery
@@ -24,71 +23,8 @@ if TYPE_CHECKING:
     from provision.alembic.running.process import Child
     from provision.alembic.trees import Tree
     from provision.model import Endpoint
-    from provision.observe import World
 
-    Hear = Callable[[Child, Event], None]
-
-
-ROUNDS = 3  # up, down and up again: each may take what the spec allows
-
-
-def scratch_server(tree: Tree) -> Endpoint:
-    """Return where the environment's server is reached.
-
-    Raises:
-        RefusedError: the tree's own program migrates it, and only Alembic can be led to another database.
-        UnavailableError: the server does not run, or refuses the login.
-    """
-    if tree.declared.command:
-        raise RefusedError(
-            f"the migrations {tree.name!r} have a program of their own, and nothing keeps that in a scratch database",
-            evidence=[f"command: {' '.join(tree.declared.command)}"],
-            next_step="write `script_location` or `config` without `command` into the spec, if Alembic can run them",
-        )
-    _, endpoint = running(tree)
-    try:
-        scratch.source(endpoint)
-    except LoginError as error:
-        raise diagnosed(error, endpoint) from error
-    return endpoint
-
-
-def run_scratch(
-    tree: Tree,
-    endpoint: Endpoint,
-    target: Sequence[str],
-    report: Callable[[MigrationEvent], None] = lambda _event: None,
-    *,
-    hear: Hear = lambda _child, _event: None,
-    trace: bool = False,
-    walk: Sequence[tuple[str, bool]] = (),
-) -> None:
-    """Bring a scratch database to a target, keep the process in it, and ``hear`` what the child reports beside.
-
-    With ``trace`` that is each statement. ``walk`` are revisions to run up, and those marked so down and up again.
-
-    Raises:
-        ProvisionError: a revision fails, or would have gone elsewhere.
-    """
-    # What is applied here is nothing to remember.
-    declared = replace(tree.declared, ledger=False)
-    if walk:
-        declared = replace(declared, timeout=declared.timeout * ROUNDS, transaction_per_revision=True)
-    table = table_name(declared)
-    rehearsal = Rehearsal({"trace": trace, "walk": list(walk), "quoted_table": table}, hear)
-    effect = Migrate(tree.name, tree.graph.version_rows(target))
-    migrate(declared, (tree.graph, tree.location), endpoint, effect, report, rehearsal=rehearsal)
-
-
-def running(tree: Tree) -> tuple[World, Endpoint]:
-    """Return the world of a tree's environment, and where its server is reached.
-
-    Raises:
-        UnavailableError: the server does not run; the next step starts it.
-        ProvisionError: its generated password was lost.
-    """
-    seen = world(tree.spec)
-    return seen, endpoint_of(seen)
+_ROUNDS = 3  # up, down and up again: each may take what the spec allows
 
 
 @contextmanager
@@ -107,27 +43,74 @@ def asking(endpoint: Endpoint) -> Iterator[ReadOnlyQuery]:
         query.close()
 
 
-def refuse_foreign(tree: Tree, rows: tuple[str, ...]) -> None:
+def applied_rows(tree: Tree, endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the rows of a tree's version table; none where there is no such table.
+
+    Raises:
+        UnavailableError: the server refuses the login.
+    """
+    with asking(endpoint) as query:
+        return read_rows(tree.declared, query) or ()
+
+
+def refuse_rows(tree: Tree, rows: tuple[str, ...]) -> None:
     """Refuse a database that this tree leads nowhere from; Git is asked where an unknown revision comes from.
 
     Raises:
         RefusedError: it is at a revision that the tree does not have, or its rows contradict each other.
     """
     try:
-        kind.refuse_foreign(tree.declared, tree.graph, rows)
+        refuse_foreign(tree.declared, tree.graph, rows)
     except UnknownRevisionError as error:
-        from provision.system import git
+        from provision.alembic.origin import explain
 
-        git.explain(error, tree.graph, tree.location)
+        explain(error, tree.graph, tree.location)
         raise
 
 
-def applied_rows(tree: Tree) -> tuple[str, ...]:
-    """Return the rows of a tree's version table; none where there is no such table.
+def scratch_server(tree: Tree, server: Callable[[], Endpoint]) -> Endpoint:
+    """Return where the environment's server is reached, on which a tree is to be tried.
 
     Raises:
+        RefusedError: the tree's own program migrates it, and only Alembic can be led to another database.
         UnavailableError: the server does not run, or refuses the login.
     """
-    _, endpoint = running(tree)
-    with asking(endpoint) as query:
-        return read_rows(tree.declared, query) or ()
+    if tree.declared.command:
+        raise RefusedError(
+            f"the migrations {tree.name!r} have a program of their own, and nothing keeps that in a scratch database",
+            evidence=[f"command: {' '.join(tree.declared.command)}"],
+            next_step="write `script_location` or `config` without `command` into the spec, if Alembic can run them",
+        )
+    endpoint = server()
+    try:
+        scratch.source(endpoint)
+    except LoginError as error:
+        raise diagnosed(error, endpoint) from error
+    return endpoint
+
+
+def run_scratch(
+    tree: Tree,
+    endpoint: Endpoint,
+    target: Sequence[str],
+    report: Callable[[MigrationEvent], None] = lambda _event: None,
+    *,
+    hear: Callable[[Child, Event], None] = lambda _child, _event: None,
+    trace: bool = False,
+    walk: Sequence[tuple[str, bool]] = (),
+) -> None:
+    """Bring a scratch database to a target, keep the process in it, and ``hear`` what the child reports beside.
+
+    With ``trace`` that is each statement. ``walk`` are revisions to run up, and those marked so down and up again.
+
+    Raises:
+        ProvisionError: a revision fails, or would have gone elsewhere.
+    """
+    # What is applied here is nothing to remember.
+    declared = replace(tree.declared, ledger=False)
+    if walk:
+        declared = replace(declared, timeout=declared.timeout * _ROUNDS, transaction_per_revision=True)
+    table = table_name(declared)
+    rehearsal = Rehearsal({"trace": trace, "walk": list(walk), "quoted_table": table}, hear)
+    effect = Migrate(tree.name, tree.graph.version_rows(target))
+    migrate(declared, (tree.graph, tree.location), endpoint, effect, report, rehearsal=rehearsal)

@@ -1,0 +1,523 @@
+"""``provision migrate``: Alembic's own verbs on the trees of a spec."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from provision.commands.options import about_spec, json_option, load_environment, pass_console, switches
+from provision.commands.table import Verbs
+from provision.errors import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from provision.alembic import Decided, Entry, Law, Linted, Trace, Tree, Written
+    from provision.environment import Environment
+    from provision.model import Endpoint
+    from provision.report.console import Console, Paint
+
+    Words = tuple[str, ...]
+
+COMMANDS: Final = {
+    "current": "Show the revision of the database.",
+    "history": "List the revisions, newest first. Needs no server.",
+    "heads": "List the revisions that nothing follows. Needs no server.",
+    "upgrade": "Run the revisions up to a target.",
+    "downgrade": "Undo the revisions down to a target; their data goes away.",
+    "stamp": "Write a revision into the version table, and run nothing.",
+    "sql": "Print the SQL of the revisions, and run nothing.",
+    "check": "Compare the models with the database. Changes nothing.",
+    "revision": "Write a new revision file.",
+    "merge": "Write a revision that joins several heads. Needs no server.",
+    "lint": "Look for what is dangerous in pending revisions; --trace runs them on a copy.",
+    "test": "Try four laws on scratch databases: one head, empty to head, up-down-up, models.",
+}
+"""Every verb and its one-line help, in the order of the help page."""
+_WORDS: Final = {
+    "up": "upgrade",
+    "apply": "upgrade",
+    "down": "downgrade",
+    "status": "current",
+    "show": "history",
+    "log": "history",
+    "diff": "check",
+    "new": "revision",
+    "create": "revision",
+    "generate": "revision",
+}
+"""What other programs call it."""
+_RELATIVE: Final = re.compile(r"-\d+(:.*)?")
+_MARK: Final = "\0"
+_VERBS: Final[dict[str, click.Command]] = {}
+
+
+class _Group(Verbs):
+    """The verbs of this module."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a verb."""
+        del ctx
+        return _VERBS.get(cmd_name)
+
+
+@click.group(
+    "migrate",
+    cls=_Group,
+    table=COMMANDS,
+    package=__name__,
+    usual="current",
+    words=_WORDS,
+    answers={"help": ("help is an option", "provision migrate {} --help")},
+    invoke_without_command=True,
+    subcommand_metavar="VERB [OPTIONS] [SPEC] [ARGUMENTS]...",
+    options_metavar="",
+    epilog="Example: provision migrate history specs/dev.yml",
+)
+@switches
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Alembic's verbs, with the connection, the interpreter and the options that apply uses.
+
+    They start no server. An argument that ends in .yml or .yaml is the spec, wherever it stands; without one it is
+    provision.yml of the current directory. Everything else is Alembic's: a revision, head, +1, -1, FROM:TO.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(64)
+
+
+class MigrateCommand(click.Command):
+    """A command whose arguments may be so many steps down: ``-1`` is a target and no option.
+
+    ``arguments`` says on the usage line what it takes beside the spec.
+    """
+
+    def __init__(self, *words: Any, arguments: str = "", **more: Any) -> None:
+        super().__init__(*words, **more)
+        self._arguments = arguments
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let ``-1`` be an argument; the word after an option that takes a value belongs to it."""
+        valued = {
+            name
+            for each in self.params
+            if isinstance(each, click.Option) and not each.is_flag
+            for name in (*each.opts, *each.secondary_opts)
+        }
+        before = ["", *args]
+        marked = [
+            _MARK + word if _RELATIVE.fullmatch(word) and last not in valued else word
+            for last, word in zip(before, args, strict=False)
+        ]
+        return super().parse_args(ctx, marked)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the pieces of the usage line."""
+        del ctx
+        return ["[OPTIONS]", "[SPEC]", *([self._arguments] if self._arguments else [])]
+
+
+def split(words: Words) -> tuple[Path | None, Words]:
+    """Tell the spec from what is Alembic's: it ends in ``.yml`` or ``.yaml``, or has a slash in it.
+
+    Raises:
+        click.UsageError: there are two specs.
+    """
+    plain = [word.removeprefix(_MARK) for word in words]
+    specs = [word for word in plain if word.endswith((".yml", ".yaml")) or "/" in word]
+    if len(specs) > 1:
+        raise click.UsageError(f"one spec at a time: {specs[0]} and {specs[1]} were named")
+    return (Path(specs[0]) if specs else None), tuple([word for word in plain if word not in specs])
+
+
+def on_a_tree(function: Any) -> Any:
+    """Add what every verb takes: its words, and which tree they are about."""
+    words = click.argument("words", nargs=-1, metavar="[SPEC] [ARGUMENTS]...")
+    tree = click.option("--tree", metavar="NAME", help="Which of several trees is meant: its name in the spec.")
+    return about_spec(words(tree(function)))
+
+
+def _none(words: Words, **_: Any) -> None:
+    if words:
+        raise click.UsageError(f"unexpected argument {words[0]!r}; the spec ends in .yml or .yaml")
+
+
+def _one(words: Words, *, what: str, default: str | None = None, **_: Any) -> str:
+    if len(words) > 1:
+        raise click.UsageError(f"one {what} at a time: {' and '.join(words)} were given")
+    if not words and default is None:
+        raise click.UsageError(f"which {what}?")
+    return words[0] if words else default or ""
+
+
+def _some(words: Words, **_: Any) -> Words:
+    if not words:
+        raise click.UsageError("which revision? Write the one that the database is really at, heads, or base")
+    return words
+
+
+def _pending(words: Words, *, everything: bool, trace: bool) -> str:
+    span = _one(words, default="", what="target")
+    if everything and span:
+        raise click.UsageError(f"--all and {span} exclude each other")
+    if trace and (everything or ":" in span):
+        raise click.UsageError("--trace runs what is pending in the database, so it goes without --all and FROM:TO")
+    return span
+
+
+def _verb(
+    example: str, *options: Any, takes: Callable[..., Any] = _none, arguments: str = ""
+) -> Callable[[Callable[..., int | None]], None]:
+    """Make a verb of a function of the console, the tree and what ``takes`` makes of the words and the options."""
+
+    def make(function: Callable[..., int | None]) -> None:
+        name = function.__name__
+
+        def run(console: Console, /, words: Words, tree: str | None, **given: Any) -> int | None:
+            spec, rest = split(words)
+            # Of the options, only those of lint matter to what its words may be.
+            what = takes(rest, **given) if takes is _pending else takes(rest)
+            environment = load_environment(console, spec)
+            found = environment.tree(tree)
+            console.tree = found.name if len(environment.spec.migrations) > 1 else ""
+            return function(console, environment, found, what, **given)
+
+        run.__doc__ = function.__doc__
+        decorated: Any = json_option(switches(pass_console(run)))
+        for option in reversed(options):
+            decorated = option(decorated)
+        epilog = f"Example: provision migrate {name} {example}"
+        make_command = click.command(name, cls=MigrateCommand, arguments=arguments, epilog=epilog)
+        _VERBS[name] = make_command(on_a_tree(decorated))
+
+    return make
+
+
+def _again(console: Console, verb: str, *rest: str) -> str:
+    """Return a command of ``migrate`` about the same tree."""
+    return console.line(f"migrate {verb}{f' --tree {console.tree}' if console.tree else ''}", *rest)
+
+
+def _server_unless_new(environment: Environment) -> Callable[[], Endpoint | None]:
+    why = "only its database knows where it is; FROM:TO says where to begin without it, like base:head"
+    return lambda: environment.endpoint_unless_new(why)
+
+
+@_verb("specs/dev.yml")
+def current(console: Console, environment: Environment, tree: Tree, _: None) -> None:
+    """Show the rows of the version table, as `alembic current` does. Changes nothing."""
+    from provision.alembic import applied_rows, entries
+    from provision.report import migrations
+
+    rows = applied_rows(tree, environment.endpoint)
+    _list(console, tree, entries(tree.graph, rows, rows), migrations.current)
+
+
+@_verb(
+    "specs/dev.yml -3:",
+    click.option("-i", "--indicate-current", is_flag=True, help="Mark where the database is; this asks the server."),
+    takes=partial(_one, default=":", what="range"),
+    arguments="[FROM:TO]",
+)
+def history(console: Console, environment: Environment, tree: Tree, between: str, *, indicate_current: bool) -> None:
+    """List the revisions, newest first, as `alembic history` does. The files are read, and nothing is run.
+
+    FROM:TO lists a part of them, both ends included: base:0004, 0002:, :head. An end that counts from where the
+    database is (current, -2, +1) asks the server.
+    """
+    from provision import alembic
+    from provision.report import migrations
+
+    rows = None
+    if indicate_current or any(alembic.needs_rows(each) for each in between.split(":")):
+        rows = alembic.applied_rows(tree, environment.endpoint)
+    names = alembic.history(tree.graph, between, rows or ())
+    listed = alembic.entries(tree.graph, names, rows if indicate_current else None)
+    _list(console, tree, listed, migrations.history)
+
+
+@_verb("specs/dev.yml")
+def heads(console: Console, _environment: Environment, tree: Tree, _: None) -> None:
+    """List the revisions that nothing follows, as `alembic heads` does. The files are read, and nothing is run."""
+    from provision.alembic import entries
+    from provision.report import migrations
+
+    _list(console, tree, entries(tree.graph, tree.graph.heads), migrations.head)
+
+
+def _list(console: Console, tree: Tree, found: Sequence[Entry], line: Callable[[Entry, Paint], str]) -> None:
+    if console.json:
+        from provision.report.migrations import revisions
+
+        console.document(revisions(tree, found))
+        return
+    paint = console.paint(console.out)
+    for each in found:
+        console.put(line(each, paint), prose=True)
+
+
+@_verb("specs/dev.yml +1", takes=partial(_one, default="", what="target"), arguments="[TARGET]")
+def upgrade(console: Console, environment: Environment, tree: Tree, target: str) -> int:
+    """Run the revisions up to TARGET, as an apply does: under the lock, with retries, and proved afterwards.
+
+    TARGET is a revision or the beginning of one, head, heads, branch@head, or steps like +1; without it, the target of
+    the spec. What is beyond it stays.
+    """
+    from provision import alembic
+
+    return _carry_out(
+        console,
+        environment,
+        alembic.upgrade(tree, lambda: environment.endpoint, target or tree.declared.target),
+        "upgrade",
+    )
+
+
+@_verb(
+    "specs/dev.yml -1",
+    click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can answer."),
+    takes=partial(_one, what="target"),
+    arguments="TARGET",
+)
+def downgrade(console: Console, environment: Environment, tree: Tree, target: str, *, yes: bool) -> int:
+    """Undo the revisions that follow TARGET, and what depends on them. What they added goes away, with its data.
+
+    TARGET is a revision that is applied, steps like -1 or branch@-1, or base. Shows the revisions first, and asks for
+    the environment's name.
+    """
+    from provision import alembic
+    from provision.commands.server import confirm
+
+    decided = alembic.downgrade(tree, lambda: environment.endpoint, target)
+    if not yes and not decided.plan.is_empty:
+        again = _again(console, "downgrade --yes", target)
+        confirm(console, tree.spec.name, decided.plan, what="data would go away", again=again)
+    return _carry_out(console, environment, decided, "downgrade")
+
+
+@_verb(
+    "specs/dev.yml 0004",
+    click.option("--purge", is_flag=True, help="Forget every row that is there, also of revisions that nothing has."),
+    takes=_some,
+    arguments="TARGET...",
+)
+def stamp(console: Console, environment: Environment, tree: Tree, targets: Words, *, purge: bool) -> int:
+    """Write into the version table that TARGET is applied. No revision is run, and no other table is touched.
+
+    Several targets are several heads. Rows on other branches stay, unless --purge takes them away.
+    """
+    from provision import alembic
+
+    return _carry_out(
+        console, environment, alembic.stamp(tree, lambda: environment.endpoint, targets, purge=purge), "stamp"
+    )
+
+
+def _carry_out(console: Console, environment: Environment, decided: Decided, verb: str) -> int:
+    """Make a move that was decided, and say what became of it, and where the next apply goes."""
+    from provision.alembic import next_apply
+    from provision.errors import with_spec
+    from provision.report import migrations
+    from provision.report.progress import followed
+
+    tree = decided.tree
+    if decided.plan.is_empty:
+        done = environment.move(decided)
+    else:
+        with followed(console) as progress:
+            done = environment.move(decided, progress)
+    if console.json:
+        console.document(migrations.moved_document(tree, verb, done, console.elapsed()))
+        return EXIT_DONE
+    console.say(migrations.moved(tree.spec.name, done, console.elapsed(), console.paint(console.out)))
+    if remark := next_apply(tree, done.after):
+        console.say(f"  {with_spec(remark, console.spec or '', console.tree)}")
+    return EXIT_DONE
+
+
+@_verb("specs/dev.yml > next.sql", takes=partial(_one, default="", what="target"), arguments="[TARGET|FROM:TO]")
+def sql(console: Console, environment: Environment, tree: Tree, span: str) -> int:
+    """Print the SQL from where the database is to TARGET, or to the target of the spec. Nothing is run.
+
+    FROM:TO needs no server. A revision that reads from the database cannot be rendered: it is named, with the reason,
+    and the exit code is 1 then.
+    """
+    from provision.alembic import between
+    from provision.report import migrations
+    from provision.report import sql as report
+
+    script = between(tree, span, _server_unless_new(environment))
+    if console.json:
+        console.document({**migrations.of(tree, "migration-sql"), **report.document(script)})
+    else:
+        for line in report.lines(script):
+            console.put(line)
+    return EXIT_FAILED if script.missing else EXIT_DONE
+
+
+@_verb("specs/dev.yml")
+def check(console: Console, environment: Environment, tree: Tree, _: None) -> int:
+    """Compare the models of env.py with the database. Nothing is changed: the session may only read.
+
+    Exits with 1 where they differ, as `alembic check` fails.
+    """
+    from provision import alembic
+    from provision.report import migrations
+
+    found = alembic.check(tree, lambda: environment.endpoint)
+    if console.json:
+        console.document(migrations.compared_document(tree, found))
+    else:
+        advice = alembic.advice(found.differences, _again(console, "revision --autogenerate -m '…'"))
+        for line in migrations.compared(tree.spec.name, found, advice, console.paint(console.out)):
+            console.say(line)
+    return EXIT_FAILED if found.differences else EXIT_DONE
+
+
+def _telling(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not re.search(r"\w", value):
+        raise click.UsageError(
+            f"-m {value!r} says nothing: it becomes the file's name, which needs a letter or a digit"
+        )
+    return value
+
+
+_MESSAGE = click.option(
+    "-m", "--message", required=True, metavar="TEXT", callback=_telling, help="What it does, in a few words."
+)
+_BRANCH_LABEL = click.option("--branch-label", metavar="LABEL", help="A label for the branch that begins with it.")
+_REV_ID = click.option("--rev-id", metavar="ID", help="Its id, in place of one that is made up.")
+
+
+@_verb(
+    "--autogenerate -m 'add email' specs/dev.yml",
+    _MESSAGE,
+    click.option("--autogenerate", is_flag=True, help="Fill it with what differs between models and database."),
+    click.option("--allow-empty", is_flag=True, help="With --autogenerate: write it even when nothing differs."),
+    click.option("--head", metavar="REVISION", help="What it is to follow, where the tree has several heads."),
+    click.option("--splice", is_flag=True, help="With --head: it may follow a revision that is no head."),
+    _BRANCH_LABEL,
+    click.option("--version-path", metavar="PATH", help="Its directory, where the tree has several."),
+    _REV_ID,
+    click.option(
+        "--depends-on", multiple=True, metavar="REVISION", help="What must be applied before it, beside that."
+    ),
+)
+def revision(
+    console: Console, environment: Environment, tree: Tree, _: None, *, allow_empty: bool, **given: Any
+) -> None:
+    """Write a new revision file from the template of the tree.
+
+    With --autogenerate it holds what differs between the models of env.py and the database, which has to be at head;
+    that needs the server. When nothing differs, no file is written.
+    """
+    from provision import alembic
+
+    given |= {"head": given["head"] or "head", "depends_on": list(given["depends_on"]) or None}
+    _show_written(console, tree, alembic.revision(tree, given, lambda: environment.endpoint, allow_empty=allow_empty))
+
+
+@_verb(
+    "-m 'join the branches' specs/dev.yml",
+    _MESSAGE,
+    _BRANCH_LABEL,
+    _REV_ID,
+    takes=tuple,
+    arguments="[REVISION...]",
+)
+def merge(console: Console, environment: Environment, tree: Tree, names: Words, **given: Any) -> None:
+    """Write a revision that follows several heads: those that are named, or all of them."""
+    from provision import alembic
+
+    _show_written(console, tree, alembic.merge(tree, given, names, lambda: environment.endpoint))
+
+
+def _show_written(console: Console, tree: Tree, done: Written) -> None:
+    from provision.report import migrations
+
+    if console.json:
+        console.document(migrations.written_document(tree, done))
+        return
+    for line in migrations.written(tree.spec.name, done, _again(console, "upgrade")):
+        console.say(line)
+
+
+@_verb(
+    "--trace specs/dev.yml",
+    click.option(
+        "--all",
+        "everything",
+        is_flag=True,
+        help="Every revision, also those that are applied. Needs no server.",
+    ),
+    click.option("--trace", is_flag=True, help="Run them on a scratch copy too, and show what they lock and rewrite."),
+    takes=_pending,
+    arguments="[TARGET|FROM:TO]",
+)
+def lint(console: Console, environment: Environment, tree: Tree, span: str, *, everything: bool, trace: bool) -> int:
+    """Look at the SQL of pending revisions with squawk. Nothing is run, unless --trace is given.
+
+    FROM:TO and --all need no server. Exits with 1 when something is found; `# provision: ignore RULE` in the revision
+    file, on the line of the operation or at the top, says that it is meant.
+    """
+    from provision import alembic
+    from provision.report import lint as report
+
+    paint = console.paint(console.out)
+    found = alembic.lint(tree, "base:heads" if everything else span, _server_unless_new(environment))
+    if not console.json:  # first: a revision that fails on the copy ends this
+        for line in report.lines(found, paint, every=console.verbose):
+            console.put(line, prose=True)
+    seen = _traced(environment, tree, found, span) if trace else None
+    if console.json:
+        console.document(report.document(tree, found, seen, console.elapsed()))
+        return EXIT_FAILED if found.findings else EXIT_DONE
+    if seen is not None and found.revisions:
+        for line in report.traced(tree, seen, paint, every=console.verbose):
+            console.say(line)
+    console.say(report.recap(tree, found, console.elapsed(), paint))
+    if found.findings:
+        console.say(f"{paint('cyan', 'next:')} {report.ADVICE}")
+    return EXIT_FAILED if found.findings else EXIT_DONE
+
+
+def _traced(environment: Environment, tree: Tree, found: Linted, span: str) -> Trace:
+    from provision import alembic
+
+    if not found.revisions:
+        return alembic.Trace((), {}, is_clone=False, why="nothing is pending")
+    target = alembic.resolve(tree.graph, span or tree.declared.target, found.rows)
+    endpoint = alembic.scratch_server(tree, lambda: environment.endpoint)
+    return alembic.trace(tree, endpoint, found.rows, target)
+
+
+@_verb("specs/dev.yml")
+def test(console: Console, environment: Environment, tree: Tree, _: None) -> int:
+    """Try four laws on scratch databases: one head, empty to head, up-down-up, and models.
+
+    The declared database is only read. The scratch databases are dropped at the end. Exits with 1 when a law is broken.
+    """
+    from provision.alembic import scratch_server, try_laws
+    from provision.errors import with_spec
+    from provision.report import laws as report
+
+    endpoint = scratch_server(tree, lambda: environment.endpoint)
+    paint = console.paint(console.talk)
+    console.say(report.heading(tree, endpoint.address, paint))
+
+    def show(law: Law) -> None:
+        put = console.complain if console.quiet and law.outcome == "failed" else console.say
+        step = with_spec(law.next_step or "", console.spec or "", console.tree)
+        for line in report.lines(law, step, paint, every=console.verbose):
+            put(line)
+
+    found = try_laws(tree, endpoint, show)
+    if console.json:
+        console.document(report.document(tree, found, console.elapsed()))
+    console.say(report.recap(found, tree.spec.name, console.elapsed(), paint))
+    return EXIT_FAILED if any(law.outcome == "failed" for law in found) else EXIT_DONE
