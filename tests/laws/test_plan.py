@@ -13,7 +13,7 @@ from support.fake import World
 from support.law import law
 
 from provision.errors import RefusedError
-from provision.model import UNKNOWN, Action, Secret
+from provision.model import UNKNOWN, Action, Change, Secret, Wishes
 from provision.runtimes.docker import compose
 from provision.runtimes.docker.service import TRANSLATIONS
 from provision.spec.load import read
@@ -132,6 +132,67 @@ def test_data_is_destroyed_only_where_it_was_in_memory(before: dict[str, Any], a
         assert not step.destroys or in_memory
         for effect in step.effects:
             assert getattr(effect, "operation", "") not in ("remove_volume", "remove_network")
+
+
+DISRUPTIVE = (Action.RESTART, Action.RECREATE)
+
+
+def running(server: dict[str, Any]) -> World:
+    """Have a server that is as declared."""
+    world = World(SHIPPED)
+    assert world.converge(spec(server), Secret("x"))[-1].is_empty
+    return world
+
+
+@law(20)
+@given(servers, servers)
+def test_without_a_restart_what_disconnects_waits_and_is_named(before: dict[str, Any], after: dict[str, Any]) -> None:
+    world, declared = running(before), spec(after)
+    try:
+        whole = world.plan(declared, Secret("x"))
+    except RefusedError as refused:
+        _about_the_major(refused)
+        return
+    patient = world.plan(declared, Secret("x"), wishes=Wishes(no_restart=True))
+    waiting = [step for step in whole.steps if step.action in DISRUPTIVE]
+    assert not [step for step in patient.steps if step.action in DISRUPTIVE]
+    assert any("waits" in note for note in patient.notes) == bool(waiting)
+    assert not [note for note in whole.notes if "waits" in note]
+    if not waiting:
+        assert patient.steps == whole.steps
+
+
+@pytest.mark.parametrize(
+    ("setting", "action"),
+    [
+        ({"max_locks_per_transaction": 128}, Action.RESTART),
+        ({"shared_preload_libraries": "a"}, Action.RESTART),
+        ({"wal_level": "logical"}, Action.RESTART),
+        ({"work_mem": "8MB"}, Action.RELOAD),
+        ({"log_statement": "all"}, Action.RELOAD),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else str(each),
+)
+def test_a_setting_is_given_and_taken_away_as_its_context_demands(setting: dict[str, Any], action: Action) -> None:
+    without, settings = {"image": "postgres:17"}, {"image": "postgres:17", "settings": setting}
+    (name,) = setting
+    for before, after in ((without, settings), (settings, without)):
+        world = running(before)
+        (step,) = [each for each in world.plan(spec(after), Secret("x")).steps if each.address.kind == "settings"]
+        assert step.action is action
+        assert [each.field for each in step.why if isinstance(each, Change)] == [name]
+        assert (f"restart, because {name} can only be set" in step.consequence) == (action is Action.RESTART)
+        assert world.converge(spec(after), Secret("x"))[-1].is_empty
+        patient = running(before).plan(spec(after), Secret("x"), wishes=Wishes(no_restart=True))
+        assert any(f"{name}: " in note for note in patient.notes) == (action is Action.RESTART)
+
+
+@pytest.mark.parametrize(("clients", "words"), [(1, "a client is connected now"), (7, "7 clients are connected now")])
+def test_a_step_that_disconnects_counts_the_clients(clients: int, words: str) -> None:
+    world, declared = running({"image": "postgres:17"}), spec({"image": "postgres:17", "max_connections": 50})
+    steps = world.plan(declared, Secret("x"), clients=clients).steps
+    assert [step.consequence.endswith(f"; {words}") for step in steps] == [step.action in DISRUPTIVE for step in steps]
+    assert [step.clients for step in steps] == [clients if step.action in DISRUPTIVE else 0 for step in steps]
 
 
 OPTIONS: dict[str, tuple[Any, Any]] = {

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model import Effect, Plan, Secret
+    from provision.model import Effect, Plan, Secret, Wishes
     from provision.spec.model import Spec
 
 CONF = "config/postgresql.conf"
@@ -159,7 +159,7 @@ class World:
 
     # --- the flow ---
 
-    def plan(self, spec: Spec, password: Secret) -> Plan:
+    def plan(self, spec: Spec, password: Secret, *, wishes: Wishes | None = None, clients: int = 0) -> Plan:
         module = runtimes.load("docker")
         inputs = Inputs("docker", self._templates, module.port(spec, self), password, {}, {}, None)
         files = desires.files(spec, inputs, lambda work, **_: work())
@@ -167,7 +167,7 @@ class World:
         wanted = desires.desired(spec, inputs, files, site.desired)
         look = Look(spec, inputs, wanted, site.config_file, self.text, lambda path: self.files[path][1])
         found = {**site.observed, **observed(self._logged_in(look, spec, password), is_fresh=self.password is None)}
-        return planner.plan(spec, inputs, site, wanted, found)
+        return planner.plan(spec, inputs, site, wanted, found, wishes=wishes, clients=clients)
 
     def _logged_in(self, look: Look, spec: Spec, password: Secret) -> Look:
         container = self.objects.get(f"containers/{spec.server.container_name}")
@@ -255,8 +255,7 @@ class World:
 
     def become(self, spec: Spec, status: str) -> None:
         """Bring the container into a state."""
-        running = status in ("running", "paused")
-        self.objects[f"containers/{spec.server.container_name}"]["State"] = {"Status": status, "Running": running}
+        self.objects[f"containers/{spec.server.container_name}"]["State"] = state(status)
 
     def _read_settings(self, spec: Spec, *, starting: bool) -> None:
         known, major = catalogue(spec.server.major), spec.server.major
@@ -266,6 +265,12 @@ class World:
         kept = {} if starting else {n: v for n, v in self.in_force.items() if known[n].context == "postmaster"}
         new = {n: v for n, v in read.items() if starting or known[n].context != "postmaster"}
         self.in_force = {**kept, **new}
+
+
+def state(status: str) -> dict[str, Any]:
+    """Return what the engine shows of a container's process."""
+    running = status in ("running", "paused")
+    return {"Status": status, "Running": running, "ExitCode": 0, "StartedAt": "2026-01-02T03:04:05Z"}
 
 
 def inspected(body: Mapping[str, Any], major: int) -> dict[str, Any]:
@@ -282,7 +287,7 @@ def inspected(body: Mapping[str, Any], major: int) -> dict[str, Any]:
     return {
         "Id": "0" * 64,
         "Image": image(major)["Id"],
-        "State": {"Status": "created", "Running": False},
+        "State": state("created"),
         "RestartCount": 0,
         "Config": config,
         "HostConfig": body["HostConfig"],
