@@ -10,7 +10,7 @@ from __future__ import annotations
 import os.path
 import time
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from provision import desired as desires
 from provision import observe, runtimes
@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from provision.observe import Survey, World
     from provision.spec.model import Spec
 
+    class Looking(Protocol):
+        """Looks at everything, and plans; ``new``: the server was started a moment ago on new data."""
+
+        def __call__(self, *, new: bool) -> Survey:
+            """Return what was seen."""
+
+
 _MOST_ROUNDS = 8
+_CURRENT = 10.0
+"""How old a look may be that is acted on, in seconds."""
 _LOGS = command("logs")
 GOOD = "cache/postgresql.conf"
 """The last configuration that the server was proved to run with, below the environment's directory."""
@@ -43,26 +52,26 @@ LOCK_TIMEOUT = TIMEOUT
 
 
 def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT) -> Result:
-    """Bring the world to what the spec of a first survey says. A result without outcomes: there was nothing to do.
+    """Bring the world to what the spec of a first survey says.
 
-    A run with nothing to do takes no lock and writes nothing.
+    The survey counts where no other run held the environment since it began; else everything is looked at again.
 
     Raises:
         ProvisionError: a step failed, was refused, or the world does not converge.
         LockedError: another run holds the environment for longer than ``lock_timeout`` seconds.
     """
     started = time.monotonic()
-    if first.plan.is_empty:
-        freshen(first.world)
-        planner.insist(first.plan)
-        return Result((), time.monotonic() - started, first.plan.notes, first.plan.remarks, first.endpoint)
-    spec, run = first.spec, Run(progress, lock_timeout=lock_timeout)
+    spec, run, began = first.spec, Run(progress, lock_timeout=lock_timeout), first.world.look.began
+
+    def look(*, new: bool) -> Survey:
+        return observe.survey(spec, runtime=first.runtime, wishes=first.wishes, new=new)
+
     with closing(run.performer(first.world)) as performer:
-        performer.start_children(first.plan)  # they load while the lock is taken and everything is seen once more
-        with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note):
-            run.converge(
-                lambda new: observe.survey(spec, runtime=first.runtime, wishes=first.wishes, new=new), performer
-            )
+        performer.start_children(first.plan)  # they load while the lock is taken
+        with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note, since=began) as is_calm:
+            # Somebody may have thought about an older look before this run went on.
+            is_current = is_calm and time.time() - began < _CURRENT
+            run.converge(look, performer, first if is_current else None)
         taken = time.monotonic() - started
         return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint)
 
@@ -169,12 +178,12 @@ class Run:
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
 
-    def converge(self, look: Callable[[bool], Survey], performer: Performer | None = None) -> None:
-        """Observe, plan and act until there is nothing left to do; ``look`` is given whether the server is new."""
+    def converge(self, look: Looking, performer: Performer | None = None, first: Survey | None = None) -> None:
+        """Observe, plan and act until there is nothing left to do; a ``first`` look saves one."""
         before, is_new = Plan(()), False
         try:
-            for _ in range(_MOST_ROUNDS):
-                survey = look(is_new)
+            for number in range(_MOST_ROUNDS):
+                survey = first if first and not number else look(new=is_new)
                 is_new = survey.world.site.is_fresh
                 self._count_made(before, survey)
                 before = survey.plan

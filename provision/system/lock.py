@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL = 0.1
+_CLOCKS = 0.1
+"""How much the clock of a file system may lag behind, in seconds."""
 _ENVIRONMENT = "another run works on this environment"
 DATA = "another run is about to start a server on this data"
 
@@ -32,7 +34,7 @@ class Wait:
         self._attempts = attempts(timeout, _POLL)
         next(self._attempts)
         self._waiting = waiting
-        self._is_announced = False
+        self.has_waited = False
 
     def pause(self, what: str, holder: str) -> None:
         """Wait a moment for ``holder``; ``what`` is the sentence if the time is over.
@@ -46,16 +48,16 @@ class Wait:
                 evidence=[f"the lock is held by {holder}"],
                 next_step="wait for it, or give a longer --lock-timeout",
             )
-        if not self._is_announced:
+        if not self.has_waited:
             self._waiting(f"waiting for {holder}")
-            self._is_announced = True
+            self.has_waited = True
 
 
 @contextmanager
-def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Iterator[None]:
+def hold(path: Path, *, timeout: float, waiting: Callable[[str], None], since: float = 0) -> Iterator[bool]:
     """Hold the lock file of an environment for the length of the block; wait up to ``timeout`` seconds for it.
 
-    ``waiting`` is told once who holds it.
+    ``waiting`` receives once who holds it. The block gets whether no other run held it after the moment ``since``.
 
     Raises:
         LockedError: it is still held after that time.
@@ -64,11 +66,16 @@ def hold(path: Path, *, timeout: float, waiting: Callable[[str], None]) -> Itera
     """
     make_directory(path.parent, 0o755)
     keep(path.parent)
-    descriptor = _acquire(path, Wait(timeout, waiting), _ENVIRONMENT)
+    is_new = not os.path.lexists(path)
+    wait = Wait(timeout, waiting)
+    descriptor = _acquire(path, wait, _ENVIRONMENT)
     try:
+        left = os.fstat(descriptor)
+        # A run that ended well left the file empty, and its time is that of the end.
+        is_calm = not wait.has_waited and left.st_size == 0 and (is_new or left.st_mtime < since - _CLOCKS)
         with told(f"{path} cannot be written", path):
             _sign(descriptor, "")
-        yield
+        yield is_calm
     finally:
         os.ftruncate(descriptor, 0)
         os.close(descriptor)

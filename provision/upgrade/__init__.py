@@ -11,6 +11,7 @@ import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provision import desired as desires
@@ -144,7 +145,7 @@ def carry_out(spec: Spec, verb: Verb, *, progress: Progress) -> Result:
             progress.planned(found.plan)
             _perform(run, found)
             if before is not None:
-                run.converge(lambda new: observe.survey(before, new=new))
+                run.converge(partial(observe.survey, before))
         return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
 
 
@@ -163,7 +164,7 @@ def _upgrade(run: Run, found: Survey, spec: Spec) -> None:
         _stages(run, found)
     run.restores = True
     try:
-        run.converge(lambda new: observe.survey(spec, new=new))
+        run.converge(partial(observe.survey, spec))
     except ProvisionError as error:
         error.evidence = (
             *error.evidence,
