@@ -22,10 +22,10 @@ PACKAGE = ROOT / "provision"
 MODULES = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
 LONGEST_FUNCTION = 40
-LONGER = {"serve", "walk", "_render", "write", "_in_env", "migrate", "plan", "look"}
+LONGER = {"migrate", "status", "walk", "write"}
 """Functions that are still longer; the list only gets shorter."""
 
-MOST_LINES = 25_500
+MOST_LINES = 24_852
 """Of the whole package. It follows the code down; the aim is 17,500."""
 
 CYCLES = 6
