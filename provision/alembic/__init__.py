@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         refuse_foreign,
         refuse_long,
         stranded,
+        unread_directories,
     )
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.listing import Entry, entries, history
@@ -49,7 +50,7 @@ _HOMES = {
     "running.events": "MigrationEvent",
     "running.migrate": "Migrated migrate",
     "running.process": "Child",
-    "state": "KIND Revisions address observed partial refuse_foreign refuse_long stranded",
+    "state": "KIND Revisions address observed partial refuse_foreign refuse_long stranded unread_directories",
     "tree.graph": "Graph",
     "tree.listing": "Entry entries history",
     "tree.targets": "needs_rows resolve scope",

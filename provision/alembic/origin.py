@@ -31,7 +31,9 @@ REFS = "%(refname)%00%(HEAD)%00%(worktreepath)"
 COMMIT = "%H%x00%h%x00%cs%x00%an%x00%s"
 LINES = "^(down_)?revision[^=]*="
 """The lines in which a file states its own id and the one before it, as an extended regular expression."""
-_STATES = re.compile(r"(?P<what>(?:down_)?revision)\b[^=]*=\s*(?:[\"'](?P<id>[^\"']+)[\"']|(?P<none>None))\s*(?:#.*)?")
+_STATES = re.compile(
+    r"(?P<what>(?:down_)?revision)\b[^=]*=\s*(?:[\"'](?P<id>[^\"']+)[\"']|(?P<none>None))\s*(?:[,#].*)?"
+)
 _SPECIAL = re.compile(r"[][\\.^$*+?(){}|]")
 _OTHERS = 3
 _RANKS = ("refs/heads/", "refs/remotes/", "refs/tags/")

@@ -97,6 +97,16 @@ def partial(tree: Migrations, graph: Graph, seen: Revisions) -> tuple[str, ...]:
     return (sentence + "one that it has not made yet shows only when it runs: provision migrate upgrade",)
 
 
+def unread_directories(tree: Migrations, graph: Graph) -> tuple[str, ...]:
+    """Say that ``env.py`` adds directories of revisions, which no plan knows."""
+    if tree.command or graph.added is None:
+        return ()
+    line, texts = graph.added
+    names = f" ({', '.join(texts)})" if texts else ""
+    sentence = f"{address(tree)}: env.py adds directories of revisions in line {line}{names}, which no plan knows; "
+    return (sentence + "name all directories under `migrations`: options: {version_locations: …}",)
+
+
 def refuse_long(graph: Graph, names: tuple[str, ...], before: Revisions) -> str:
     """Refuse revisions whose ids the version table cannot hold; return a warning where the tree may make it wider.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.tree.graph import Graph
-from provision.alembic.tree.location import Location, locate, runs_in_a_loop
+from provision.alembic.tree.location import Location, adds_directories, locate, runs_in_a_loop
 from provision.alembic.tree.source import id_fault, names_version_num, stated_id
 from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError
@@ -168,6 +168,7 @@ def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
     if location.env.is_file():
         env = _read(location.env)
         graph.runs_in_a_loop = runs_in_a_loop(env)
+        graph.added = None if "version_locations" in tree.options else adds_directories(env)
         files = (env, *sources.values()) if graph.long else ()
         graph.widens_version_table = any(names_version_num(each) for each in files)
     return graph, location

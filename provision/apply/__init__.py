@@ -196,6 +196,7 @@ class Run:
                 self._refuse_to_repeat(survey.plan)
                 self.progress.planned(survey.plan)
                 remember_engine(survey.world)
+                survey.world.trees.remember()  # a run that fails keeps what it has learned
                 performer.prepare(survey.plan)
                 self.perform(survey.plan, performer)
             raise _not_converged(survey.plan)

@@ -21,6 +21,7 @@ from provision.alembic import (
     resolve,
     scope,
     stranded,
+    unread_directories,
 )
 from provision.errors import MigrationsError, NotRunError, RefusedError, command
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
@@ -78,12 +79,13 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     except NotRunError:
         why = ("to ?: which revisions it has is not known",)
         return Plan((Step(address, Action.MIGRATE, UNKNOWN, None, (), why=why),))
+    notes = unread_directories(tree, graph)
     if before is UNKNOWN:
-        return Plan(_later(tree, graph, after))
+        return Plan(_later(tree, graph, after), remarks=notes)
     seen = before if isinstance(before, Revisions) else Revisions(())
     step = _step(tree, graph, seen, after if isinstance(after, Revisions) else Revisions(()))
     remarks = tuple(edit_remarks(seen.known.edits)) if seen.known else ()
-    return Plan(step, remarks=remarks, partial=() if step else partial(tree, graph, seen))
+    return Plan(step, remarks=(*remarks, *notes), partial=() if step else partial(tree, graph, seen))
 
 
 def _step(tree: Migrations, graph: Graph, before: Revisions, after: Revisions) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trees
 
-from provision.alembic.trees import load, remember
+from provision.alembic.trees import _unwritten, load, remember
+from provision.environment import Environment
 from provision.errors import MigrationsError, StepFailedError
 from provision.model import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Server
@@ -179,6 +182,53 @@ def test_revisions_that_only_running_tells(tmp_path: Path, database: Server) -> 
     with pytest.raises(MigrationsError, match="computes `revision`") as caught:
         load(tree)
     assert any("surely_not_defined" in each for each in caught.value.evidence)
+
+
+def counted(directory: Path, home: Path) -> tuple[Path, Callable[[], int]]:
+    """Return an interpreter that counts how often it is started, and that number; ``home`` is on its path."""
+    log = directory / "started"
+    python = directory / "python"
+    python.write_text(f'#!/bin/sh\necho >> {log}\nPYTHONPATH={home} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python, lambda: len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_the_interpreter_is_asked_once_a_run_and_a_run_that_failed_keeps_the_answers(
+    tmp_path: Path, database: Server
+) -> None:
+    home = tmp_path / "installed"
+    bodies = {"alpha": trees.table("alpha"), "beta": "raise RuntimeError('not yet')"}
+    trees.write(home / "app_far", bodies)
+    (home / "app_far" / "__init__.py").touch()
+    path = home / "app_far" / "migrations" / "versions" / "beta.py"
+    path.write_text(path.read_text().replace("revision = 'beta'\n", "revision = 'be' + str(len('ta'))\n"))
+    python, starts = counted(tmp_path, home)
+    at = database.endpoint
+    spec = tmp_path / "spec.yml"
+    spec.write_text(
+        f"name: test-asked\nserver: {{runtime: external, image: 'postgres:18', host: {at.host}, port: {at.port}, "
+        f"database: '{at.database}', credentials: {{user: postgres, password: '${{PW}}'}}}}\n"
+        f"migrations: {{script_location: 'app_far:migrations', python: {python}}}\n"
+    )
+    environ = {**os.environ, "PW": at.password.reveal()}
+    assert Environment(spec, environ=environ).plan().steps
+    assert starts() == 2  # where the package is, and what its revisions state
+    assert not (tmp_path / ".provision" / "test-asked" / "cache").exists()
+    with pytest.raises(StepFailedError, match=r"be2 .*failed"):
+        Environment(spec, environ=environ).apply()
+    assert starts() == 3  # the migration alone: what the plan has learned counts for the process
+    assert len(list((tmp_path / ".provision" / "test-asked" / "cache").iterdir())) == 2
+    _unwritten.clear()  # as in another process
+    assert Environment(spec, environ=environ).plan().steps
+    assert starts() == 3
+
+
+def test_a_docstring_is_shown_without_the_value_of_a_variable(tmp_path: Path) -> None:
+    tree = trees.write(tmp_path, {"alpha": "pass"})
+    path = tmp_path / "migrations" / "versions" / "alpha.py"
+    path.write_text('"""for acme-4711, and an abc"""\n' + path.read_text().partition("\n")[2])
+    graph, _ = load(replace(tree, masked=(Secret("acme-4711"), Secret("ab"))))
+    assert graph["alpha"].message == "for ********, and an abc"
 
 
 # --- An env.py that goes elsewhere, and how to tell it ----------------------------------------------------------

@@ -217,15 +217,16 @@ def test_a_migration_that_waits_for_its_own_other_session_is_ended(tmp_path: Pat
 
 
 def test_a_lock_timeout_against_its_own_session_is_not_tried_again(tmp_path: Path, database: Server) -> None:
-    limit = "    connection.exec_driver_sql(\"SET lock_timeout = '900ms'\")\n"
-    limited = SECOND.replace("    connection.execute(", limit + "    connection.execute(")
+    # With a thread more, the wait is taken for a standstill only after 15 s; until then it is looked at many times.
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    limit = "    connection.exec_driver_sql(\"SET lock_timeout = '4s'\")\n"
+    limited = thread + SECOND.replace("    connection.execute(", limit + "    connection.execute(")
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ADD + limited})
     trees.run(tree, database.endpoint, "alpha")
     events: list[MigrationEvent] = []
     error = failure(replace(tree, lock_timeout=0.5), database, events)
     assert "retrying" not in [each.what for each in events]
-    # Whichever is quicker: the statement's own limit, or our look at who waits for whom.
-    assert "holds itself" in error.sentence or any("lock timeout" in each for each in error.evidence)
+    assert any("lock timeout" in each for each in error.evidence)
 
 
 def test_a_second_session_of_an_asynchronous_driver_is_known(tmp_path: Path, database: Server) -> None:

@@ -149,6 +149,25 @@ def test_a_branch_label_can_be_depended_on() -> None:
     assert resolve(Graph([first, second]), "heads") == ("b",)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'revision, down_revision = "a", None',
+        '(revision, down_revision) = ["a", None]',
+        "revision = id = 'a'\ndown_revision = None",
+    ],
+)
+def test_names_that_one_line_assigns(line: str) -> None:
+    found = read_revision(f"x, = 1,\n{line}\n".encode(), Path("a.py"))
+    assert (found.id, found.down, found.line) == ("a", (), 2)
+
+
+def test_a_docstring_is_shown_without_what_is_given_in_secret() -> None:
+    source = {Path("a.py"): b'"""make secret-of-42 for it"""\nrevision = "a"\ndown_revision = None'}
+    graph = Graph.of(source, mask=lambda text: text.replace("secret-of-42", "********"))
+    assert str(graph["a"]) == "a  make ******** for it"
+
+
 def test_a_changed_a_new_and_a_deleted_file_are_seen_through_the_cache() -> None:
     sources = {Path(f"{name}.py"): f"revision = {name!r}\ndown_revision = None".encode() for name in "ab"}
     cache = Graph.of(sources).cache

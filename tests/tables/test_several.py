@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from provision.alembic.state import partial
+from provision.alembic.state import partial, unread_directories
 from provision.alembic.tree.graph import Graph
-from provision.alembic.tree.location import runs_in_a_loop
+from provision.alembic.tree.location import adds_directories, runs_in_a_loop
 from provision.kinds import migrations as kind
 from provision.spec.model import Migrations
 
@@ -87,3 +88,28 @@ def test_another_version_table_that_is_not_behind_is_none(rows: tuple[str, ...])
 def test_what_only_a_run_shows_is_said(loops: bool, others: tuple, told: str | None) -> None:  # type: ignore[type-arg]  # noqa: FBT001
     found = partial(*tree(loops), kind.Revisions(("b",), others=others))
     assert (told is None and found == ()) or (told is not None and told in found[0])
+
+
+@pytest.mark.parametrize(
+    ("env", "found"),
+    [
+        ('config.set_main_option("version_locations", "a/versions b/versions")', (1, ("a/versions b/versions",))),
+        ('import x\nscript.version_locations.append("more/versions")', (2, ("more/versions",))),
+        ("script._version_locations += places()", (1, ())),
+        ("context.script.version_locations = [here + '/x']", (1, ("/x",))),
+        ('config.get_main_option("version_locations")', None),
+        ("x = 1", None),
+        ("version_locations = (", None),
+    ],
+)
+def test_directories_that_env_py_adds(env: str, found: tuple[int, tuple[str, ...]] | None) -> None:
+    assert adds_directories(env.encode()) == found
+
+
+def test_directories_that_env_py_adds_are_named_in_the_plan() -> None:
+    declared, graph = tree(False)
+    graph.added = (3, ("more/versions",))
+    (said,) = unread_directories(declared, graph)
+    assert "migrations/" in said
+    assert "in line 3 (more/versions)" in said
+    assert unread_directories(replace(declared, command=("x",)), graph) == ()

@@ -163,6 +163,8 @@ class Graph:
     unread: Sequence[Path] = ()
     widens_version_table = False
     """Whether ``env.py`` or a revision deals with the column of the version table, which may then hold longer ids."""
+    added: tuple[int, tuple[str, ...]] | None = None
+    """Where ``env.py`` adds directories of revisions, which are not read, and what it names there."""
     runs_in_a_loop = False
     """Whether ``env.py`` runs migrations in a loop, and so may keep several version tables."""
 

@@ -188,3 +188,35 @@ def _names(node: ast.AST) -> Iterator[str]:
 def is_in_repository(path: Path) -> bool:
     """Tell whether a directory above a path has a ``.git``, which in a worktree is a file."""
     return any((each / ".git").exists() for each in path.absolute().parents)
+
+
+def adds_directories(env: bytes) -> tuple[int, tuple[str, ...]] | None:
+    """Return where an ``env.py`` sets directories of revisions, and the texts that it names there; None: nowhere.
+
+    It is the line of ``set_main_option("version_locations", …)``, or of what is put into ``script.version_locations``.
+    """
+    if b"version_locations" not in env:
+        return None
+    try:
+        module = ast.parse(env)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    for node in ast.walk(module):
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            is_setter = any(_is_locations(each) for each in targets)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            named = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            is_setter = (node.func.attr.startswith("set_") and "version_locations" in named) or (
+                node.func.attr in {"append", "extend", "insert"} and _is_locations(node.func.value)
+            )
+        else:
+            continue
+        if is_setter:
+            texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+            return node.lineno, tuple([each for each in texts if isinstance(each, str) and "/" in each])
+    return None
+
+
+def _is_locations(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr.lstrip("_") == "version_locations"

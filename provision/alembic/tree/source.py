@@ -140,10 +140,23 @@ def _assignments(module: ast.Module) -> dict[str, ast.expr]:
     found: dict[str, ast.expr] = {}
     for statement in module.body:
         if isinstance(statement, ast.Assign):
-            found |= {each.id: statement.value for each in statement.targets if isinstance(each, ast.Name)}
+            for target in statement.targets:
+                found |= _bound(target, statement.value)
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
             found[statement.target.id] = statement.value
     return found
+
+
+def _bound(target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:
+    """Return the names that a target binds, with their values: ``revision, down_revision = "a", None`` binds two."""
+    import ast
+
+    if isinstance(target, ast.Name):
+        return {target.id: value}
+    if not isinstance(target, ast.Tuple | ast.List) or not isinstance(value, ast.Tuple | ast.List):
+        return {}
+    pairs = zip(target.elts, value.elts, strict=False) if len(target.elts) == len(value.elts) else ()
+    return {name: each for left, right in pairs for name, each in _bound(left, right).items()}
 
 
 def _strings(name: str, assigned: Mapping[str, ast.expr], path: Path) -> list[str]:
@@ -217,7 +230,7 @@ def _syntax_error(error: SyntaxError | ValueError, path: Path) -> MigrationsErro
 VERSION_NUM_WIDTH = 32
 """Characters in ``version_num`` where Alembic makes the table."""
 _WIDENS = re.compile(rb"version_num|version_table_impl")
-_STATED = re.compile(rb"^revision\b[^=\n]*=[ \t]*([\"'])([^\"'\n]*)\1[ \t]*(?:#.*)?$", re.MULTILINE)
+_STATED = re.compile(rb"^revision\b[^=\n]*=[ \t]*([\"'])([^\"'\n]*)\1[ \t]*(?:[,#].*)?$", re.MULTILINE)
 _SHOWN = 5
 
 
