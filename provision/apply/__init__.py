@@ -156,14 +156,14 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
         UnavailableError: no server runs.
         ProvisionError: there is no psql.
     """
-    from provision.system.psql import run
+    from provision.system.programs import run_psql
 
     seen = observe.world(spec)
     site = seen.site
     at = observe.endpoint_of(seen)
     engine = seen.look.reader if site.container_name is not None else None
     major = seen.spec.server.major
-    return run(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)
+    return run_psql(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)
 
 
 class Run:

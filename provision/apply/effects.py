@@ -242,7 +242,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.ReloadSettings) -> None:
-        from provision.system.reload import reload
+        from provision.system.readiness import reload
 
         reload(self.endpoint, MAINTENANCE, effect.expected)
 

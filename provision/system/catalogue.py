@@ -19,8 +19,8 @@ from provision.errors import StepFailedError
 from provision.spec import parameters
 from provision.system import files, owned, processes
 from provision.system.engine_calls import unless_gone
+from provision.system.machine import as_user, lookup
 from provision.system.postgres import ReadOnlyQuery
-from provision.system.users import as_user, lookup
 
 if TYPE_CHECKING:
     from docker import APIClient

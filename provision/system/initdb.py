@@ -17,7 +17,7 @@ from provision.errors import StepFailedError, command
 from provision.model import Secret
 from provision.model.sql import identifier
 from provision.system import processes, servers
-from provision.system.users import as_user
+from provision.system.machine import as_user
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.runtimes.names import COMPOSE, ENGINE
-from provision.system import files, owned, ports
+from provision.system import files, machine, owned
 from provision.system.engine import EngineReader
 from provision.system.engine_address import EngineAddress, address_to_keep, locate
 from provision.system.waiting import attempts
@@ -159,10 +159,10 @@ class Look:
 
     def listener(self, host: str, port: int) -> str | None:
         """Return who listens on a port, in words; None where the port is free."""
-        if ports.is_free(host, port):
+        if machine.is_port_free(host, port):
             return None
         for _ in attempts(_PATIENCE, _POLL):  # the engine listens for a container before it shows it as running
-            container, process = self._container_on(port), ports.process_on(port)
+            container, process = self._container_on(port), machine.process_on(port)
             if container or not (process or "").startswith(_PROXY):
                 break
         return container or process or "another process"
@@ -181,4 +181,4 @@ class Look:
 
     def free_port(self, host: str, name: str) -> int:
         """Return a port that nobody listens on, nor another run is about to."""
-        return ports.free(host or "127.0.0.1", name)
+        return machine.free_port(host or "127.0.0.1", name)

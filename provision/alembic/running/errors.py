@@ -22,7 +22,7 @@ from provision.alembic.running.advice import (
 )
 from provision.alembic.tree.graph import unread_places
 from provision.errors import ProvisionError, StepFailedError
-from provision.system.lost import is_lost, is_refused
+from provision.system.postgres import is_lost, is_refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 from provision.alembic.running.process import CHILD_NAME
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import LockedError, UnavailableError, command
-from provision.system.lost import is_lost
-from provision.system.postgres import connect
+from provision.system.postgres import connect, is_lost
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:

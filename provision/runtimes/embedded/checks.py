@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
-    from provision.system.installations import Installation
     from provision.system.look import Look
+    from provision.system.machine import Installation
 
 
 def check_owner(places: Places, look: Look) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from provision.model import Effect
     from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
-    from provision.system.installations import Installation
     from provision.system.look import Look
+    from provision.system.machine import Installation
     from provision.system.postmaster import Postmaster
 
 CONFIG_FILE = "config_file="

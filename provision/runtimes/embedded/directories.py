@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from provision.model import Effect
     from provision.spec.model import Spec
     from provision.system.look import Look
-    from provision.system.machine import Machine
+    from provision.system.machine import Machine, SystemUser
     from provision.system.postmaster import Postmaster
-    from provision.system.users import SystemUser
 
 CONFIG = "config/postgresql.conf"
 SHARED = Path("/var/lib/provision")
