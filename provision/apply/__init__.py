@@ -153,14 +153,21 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
     """Run psql on the declared database and return its exit code.
 
     Raises:
-        UnavailableError: no server runs.
+        UnavailableError: no server runs, or it refuses the declared login.
         ProvisionError: there is no psql.
     """
+    from provision.system.login_errors import diagnosed
+    from provision.system.postgres import Login, LoginError, connect
     from provision.system.programs import run_psql
 
     seen = observe.world(spec)
     site = seen.site
     at = observe.endpoint_of(seen)
+    try:
+        connect(at, read_only=True).close()  # in a container, psql would need no password
+    except LoginError as error:
+        if error.login is Login.REFUSED:
+            raise diagnosed(error, at) from error
     engine = seen.look.reader if site.container_name is not None else None
     major = seen.spec.server.major
     return run_psql(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)

@@ -443,7 +443,9 @@ def _show_written(console: Console, tree: Tree, done: Written) -> None:
     if console.json:
         console.document(migrations.written_document(tree, done))
         return
-    for line in migrations.written(tree.spec.name, done, _again(console, "upgrade")):
+    is_next = tree.declared.target in ("head", "heads")
+    again = console.line("apply") if is_next else _again(console, "upgrade", *(each for each, _ in done.files))
+    for line in migrations.written(tree.spec.name, done, again):
         console.say(line)
 
 

@@ -328,6 +328,7 @@ class Endpoint:
     """Where the server listens and how to log in; ``database`` is the declared one.
 
     ``sslmode`` and ``sslrootcert`` are libpq's: https://www.postgresql.org/docs/current/libpq-ssl.html
+    ``is_ours``: provision runs the server, and can change how to log in.
     """
 
     host: str
@@ -337,6 +338,7 @@ class Endpoint:
     database: str
     sslmode: str = "prefer"
     sslrootcert: Path | None = None
+    is_ours: bool = True
 
     @property
     def address(self) -> str:

@@ -137,7 +137,7 @@ def _locked_out(world: World, error: LoginError, at: Endpoint) -> tuple[str, Sta
         return "", external.unreachable(error, at, status)
     if error.login in (Login.FULL, Login.CLOSED):
         number = spec.server.max_connections or _CONNECTIONS
-        raise diagnosed(error, at, is_ours=True, connections=number) from error
+        raise diagnosed(error, at, connections=number) from error
     if error.login is Login.REFUSED:
         if isinstance(at.password, Password):
             at.password.forget()

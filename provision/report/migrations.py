@@ -155,7 +155,7 @@ def written(name: str, done: Written, again: str) -> Iterator[str]:
         yield f"{shown(Path(path))}: written"
     for each in done.operations:
         yield f"  {clean(each)}"
-    yield f"next: look at it, and then: {again}"
+    yield f"next: read it, then: {again}"
 
 
 def written_document(tree: Tree, done: Written) -> Document:

@@ -147,6 +147,7 @@ class ExternalSite(Site):
             server.database,
             server.sslmode,
             server.sslrootcert,
+            is_ours=False,
         )
 
     def ground(self, *, starting: bool) -> Ground:

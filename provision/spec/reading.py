@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ALMOST = 0.85
+"""So alike is the name of a variable that was mistyped; `SHOP_PASSWORD` and `DB_PASSWORD` are two names."""
 _LONGEST_SHOWN = 60
 _LONGEST_MASKED = 10_000
 MOST_PROBLEMS = 100
@@ -166,9 +168,12 @@ class Reading:
     def _advice(self, name: str) -> str:
         if self.environ.faults:
             return "; ".join(self.environ.faults)
+        meant = nearest(name, self.environ.names(), cutoff=_ALMOST)
+        guess = f"did you mean `{meant}`? If not, " if meant else ""
         if self.secret:
-            return f"`read -rs {name} && export {name}` asks for it; or write it into the `.env` beside the spec"
-        return f"set it in your shell or in the `.env` beside the spec, or write a default: `${{{name}:-default}}`"
+            return f"{guess}`read -rs {name} && export {name}` asks for it; or write it into the `.env` beside the spec"
+        write = f"or write a default: `${{{name}:-default}}`"
+        return f"{guess}set it in your shell or in the `.env` beside the spec, {write}"
 
 
 def shorten(text: str) -> str:
@@ -179,12 +184,12 @@ def shorten(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def nearest(word: str, words: Iterable[str]) -> str | None:
+def nearest(word: str, words: Iterable[str], cutoff: float = 0.7) -> str | None:
     """Return the one of ``words`` that ``word`` was probably meant to be."""
     from difflib import get_close_matches
 
     folded = {each.casefold(): each for each in words}
-    found = get_close_matches(word.casefold()[:200], folded, n=1, cutoff=0.7)
+    found = get_close_matches(word.casefold()[:200], folded, n=1, cutoff=cutoff)
     return folded[found[0]] if found else None
 
 

@@ -207,6 +207,10 @@ class Variables:
             self.used[name] = path
         return value
 
+    def names(self) -> set[str]:
+        """Return the names of all variables."""
+        return {*self._environ, *self._of_files}
+
     @cached_property
     def _of_files(self) -> Mapping[str, tuple[str, Path]]:
         """The variables of all files; later files are preferred."""

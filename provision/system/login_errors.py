@@ -29,7 +29,8 @@ class _Cause(NamedTuple):
     ours: str = ""
 
 
-_PSQL = "`" + command("url") + "` shows what is used"
+_USED = "`" + command("url") + "` shows what is used"
+_APPLY = command("apply") + "   (it sets the declared login; the data stays)"
 _HBA = (
     "add a line to its pg_hba.conf, and reload it: {kind} {database} {user} YOUR-ADDRESS scram-sha-256 "
     "(a cloud service calls this allowed networks)"
@@ -79,12 +80,14 @@ _CAUSES = (
     _Cause(
         r"password authentication failed|no password supplied|authentication failed",
         "the server at {host}:{port} refuses the password of {user!r}",
-        "correct `server.credentials`; " + _PSQL,
+        "correct `server.credentials`; " + _USED,
+        _APPLY,
     ),
     _Cause(
         r'role ".*" (does not exist|is not permitted to log in)',
         "there is no role {user!r} that may log in to the server at {host}:{port}",
         "correct `server.credentials`, or as an administrator: CREATE ROLE {quoted} LOGIN PASSWORD '…'",
+        _APPLY,
     ),
     _Cause(
         r"permission denied for database",
@@ -121,12 +124,10 @@ def is_worth_waiting(error: LoginError) -> bool:
     )
 
 
-def diagnosed(
-    error: LoginError, endpoint: Endpoint, *, is_ours: bool = False, connections: int | None = None
-) -> UnavailableError:
-    """Return the error to tell: the cause as a sentence, the words of libpq and the server, and what to do.
+def diagnosed(error: LoginError, endpoint: Endpoint, *, connections: int | None = None) -> UnavailableError:
+    """Return the cause as a sentence, with the words of libpq and the server, and what to do.
 
-    ``is_ours``: the server is run by us; ``connections`` is how many it may have.
+    ``connections`` is how many the server may have.
     """
     text = "\n".join(error.evidence)
     cause = _cause(text)
@@ -144,7 +145,7 @@ def diagnosed(
         "place": identifier(endpoint.database),
         "number": f": all {connections} are taken" if connections else "",
     }
-    advice = (cause.ours if is_ours else "") or cause.next_step
+    advice = (cause.ours if endpoint.is_ours else "") or cause.next_step
     return UnavailableError(
         cause.sentence.format(**words),
         evidence=error.evidence,

@@ -111,6 +111,17 @@ def test_psql_goes_where_the_spec_says_and_keeps_the_callers_session(running: Em
     assert running.run(*again, spec=False).out.splitlines()[-1] == "postgres"
 
 
+def test_a_wrong_password_leads_to_the_same_advice_everywhere(running: Embedded) -> None:
+    running.environ["PW"] = "another"
+    try:
+        for verb in ("psql", "migrate current"):
+            refused = running.run(*verb.split(), code=69).err
+            assert "refuses the password of 'postgres'" in refused
+            assert "next: provision apply spec.yml   (it sets the declared login; the data stays)" in refused
+    finally:
+        running.environ["PW"] = PASSWORD
+
+
 def test_a_psql_that_is_killed_leaves_nothing_behind(running: Embedded, tmp_path: Path) -> None:
     argv = (sys.executable, "-m", "provision", "psql", "spec.yml", "--", "-c", "SELECT pg_sleep(600)")
     process = subprocess.Popen(argv, cwd=running.directory, env={**running.environ, "TMPDIR": str(tmp_path)})

@@ -170,3 +170,17 @@ def test_what_is_advised_sets_no_password_when_it_is_pasted(tmp_path: Path) -> N
 def test_a_variable_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     text = 'name: shop\nserver: {image: "postgres:17", credentials: {password: "${PW}"}}\n'
     assert "the variable `PW` is not UTF-8" in told(tmp_path, text, PW="bad\udcff")
+
+
+@pytest.mark.parametrize(
+    ("known", "meant"), [("SHOP_PASSWORD", "did you mean `SHOP_PASSWORD`? If not, "), ("DB_PASSWORD", "`read -rs")]
+)
+def test_a_mistyped_variable_is_suggested(tmp_path: Path, known: str, meant: str) -> None:
+    path = tmp_path / "spec.yml"
+    path.write_text(
+        "name: a\nserver:\n  image: postgres:17\n  credentials: {password: '${SHOP_PASWORD}'}\n", encoding="utf-8"
+    )
+    with pytest.raises(SpecError) as caught:
+        load(path, {known: "x"})
+    (problem,) = caught.value.problems
+    assert (problem.suggestion or "").startswith(meant)
