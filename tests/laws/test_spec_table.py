@@ -40,7 +40,7 @@ def values(value: Any, name: str = "") -> list[str]:
     if dataclasses.is_dataclass(value):
         kind = type(value).__name__
         lines = [f"{name}: {kind}"] if name else []
-        for field in dataclasses.fields(value):
+        for field in (each for each in dataclasses.fields(value) if each.repr):
             lines += values(getattr(value, field.name), f"{name}.{field.name}" if name else field.name)
         return lines
     if isinstance(value, dict):
