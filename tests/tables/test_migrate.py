@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -199,7 +200,7 @@ def test_a_target_that_is_none_is_told_at_its_line(tmp_path: Path) -> None:
     (tmp_path / "dev.yml").write_text(text + "  script_location: ./migrations\n  target: haeds\n")
     tree = choose(load(tmp_path / "dev.yml", {}))
     with pytest.raises(MigrationsError) as caught:
-        kind.desired(tree.declared, tree.graph)
+        kind.wanted(tree.spec, SimpleNamespace(graphs={tree.name: tree.graph}), ())  # type: ignore[arg-type]
     assert caught.value.evidence == (f"{tmp_path}/dev.yml:6: target: haeds", "did you mean `heads`?")
 
 
