@@ -10,9 +10,8 @@ import re
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from provision.init import compose_files, server_command, variables
-from provision.init.compose_files import assigned, inside, items, mapping, placed, text
-from provision.init.compose_model import completed
+from provision.init import compose_files, compose_services
+from provision.init.compose_files import assigned, completed, inside, items, mapping, placed, text
 from provision.init.compose_services import PORT, databases, ends_of, image_of, inner_ports, port_pair
 from provision.init.found import Compose, Service
 from provision.spec.masking import is_secret_key
@@ -138,7 +137,7 @@ class _Reading:
         for place, each in placed(service, "env_file", self._path):
             is_required = text(mapping(each).get("required")) != "false"
             try:
-                path = inside(place, variables.plain(text(mapping(each).get("path") or each), self._known))
+                path = inside(place, compose_files.plain(text(mapping(each).get("path") or each), self._known))
             except LookupError:
                 continue
             yield path
@@ -182,7 +181,7 @@ class _Reading:
         if not value:
             return None
         try:
-            return variables.for_spec(value, self._known, self._directory.environ)
+            return compose_files.for_spec(value, self._known, self._directory.environ)
         except LookupError as error:
             self._remarks.append(f"{self._path}: {what} of {name} was not taken: {error.args[0]}")
             return None
@@ -192,15 +191,17 @@ class _Reading:
     ) -> tuple[str | None, str | None]:
         """Return the variable that holds the password, with its default, or the file."""
         value = environment.get("POSTGRES_PASSWORD", "")
-        if match := variables.VARIABLE.fullmatch(value):
-            return variables.expression(match), None
+        if match := compose_files.VARIABLE.fullmatch(value):
+            return compose_files.expression(match), None
         if path := environment.get("POSTGRES_PASSWORD_FILE", ""):
             declared = self._secret(path, service, content)
             if name := text(declared.get("environment")):
                 return f"${{{name}}}", None
             if file := text(declared.get("file")):
                 try:
-                    return None, inside(text(declared.get("<path>")) or self._path, variables.plain(file, self._known))
+                    return None, inside(
+                        text(declared.get("<path>")) or self._path, compose_files.plain(file, self._known)
+                    )
                 except LookupError as error:
                     self._remarks.append(f"{self._path}: the secret with the password was not taken: {error.args[0]}")
             else:
@@ -229,11 +230,11 @@ class _Reading:
                 source, target = text(each.get("source")), text(each.get("target"))
                 is_path = each.get("type") == "bind"
             else:
-                source, _, target = variables.split_port(re.sub(r":(?:[a-zA-Z,]+)$", "", text(each)))
+                source, _, target = compose_files.split_port(re.sub(r":(?:[a-zA-Z,]+)$", "", text(each)))
                 is_path = source.startswith((".", "/", "~", "$"))
             if is_path:
                 try:
-                    source = inside(place, variables.plain(source, {"PWD": ".", **self._known}))
+                    source = inside(place, compose_files.plain(source, {"PWD": ".", **self._known}))
                 except LookupError:
                     source = ""
             yield (f"./{source}" if is_path and not source.startswith(("/", "~", "..")) else source), target.rstrip("/")
@@ -263,7 +264,7 @@ class _Reading:
     def _settings(
         self, name: str, service: Mapping[str, Any], environment: Mapping[str, str], mounts: list[tuple[str, str]]
     ) -> Iterator[tuple[str, str]]:
-        command = server_command.read(service.get("command"))
+        command = compose_services.settings_of_command(service.get("command"))
         if command is None:
             self._remarks.append(f"{self._path}: the command of {name} cannot be read, and was not taken")
             command = {}
@@ -275,7 +276,7 @@ class _Reading:
                 found |= self._file(source, target, command)
         found |= command
         for key, value in found.items():
-            if server_command.may_hold_password(key, value):
+            if compose_services.may_hold_password(key, value):
                 self._remarks.append(f"{self._path}: {key} was not taken: there may be a password in it")
             elif (taken := self._value(name, key, value)) is not None:
                 yield key, taken
@@ -295,7 +296,7 @@ class _Reading:
         if content is None:
             self._remarks.append(f"{self._path}: {path}, the server's configuration, is not there, and was not taken")
             return {}
-        found, wrong = server_command.configuration(content)
+        found, wrong = compose_services.settings_of_file(content)
         self._remarks += [f"{path}: {each}, and was not taken" for each in wrong]
         return {key: value.replace("$", "$$") for key, value in found.items()}
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from provision.init import variables
-from provision.spec.masking import mask_text
+from provision.spec.masking import is_secret_key, mask_text
 from provision.spec.variables import variables_of
 from provision.spec.yaml import check_size
 
@@ -21,6 +20,78 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from provision.init.found import Directory
+
+
+# Variables of Compose → those of a spec: docs.docker.com/reference/compose-file/interpolation has the rules.
+
+
+VARIABLE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\})")
+
+
+def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """Return a text of Compose as one of a spec.
+
+    ``known`` are the variables of ``.env``; they become defaults, unless their names are those of secrets.
+
+    Raises:
+        LookupError: it has a variable that cannot be had there, with the reason.
+    """
+    return "".join(_pieces(text, known, environ))
+
+
+def plain(text: str, known: Mapping[str, str]) -> str:
+    """Return a text of Compose as Compose reads it: with the variables of ``.env``, and their defaults.
+
+    Raises:
+        LookupError: it has a variable without a value.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        key, word = match["name"] or match["bare"], match["word"] if (match["how"] or "")[-1:] == "-" else None
+        found = known.get(key) or word
+        if found is None:
+            raise LookupError(f"the variable {key} is not set")
+        return found
+
+    return VARIABLE.sub(value, text)
+
+
+def expression(match: re.Match[str]) -> str:
+    """Return one variable as a spec writes it, with the default that the compose file has."""
+    key, is_default = match["name"] or match["bare"], (match["how"] or "").endswith("-")
+    word = match["word"] if is_default and not set("${}") & set(match["word"] or "") else ""
+    return f"${{{key}:-{word}}}" if word else f"${{{key}}}"
+
+
+def _pieces(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
+    at = 0
+    for match in VARIABLE.finditer(text):
+        yield text[at : match.start()].replace("$", "$$")
+        at = match.end()
+        if match[0] == "$$":
+            yield "$$"
+            continue
+        key, how = match["name"] or match["bare"], (match["how"] or "")[-1:]
+        word = "" if is_secret_key(key) else known.get(key, (match["word"] or "") if how == "-" else "")
+        if how == "+" or any(char in word for char in "${}"):
+            raise LookupError(f"a spec cannot say {match[0]}")
+        if not word and key not in environ:
+            raise LookupError(f"the variable {key} is not set")
+        yield f"${{{key}:-{word}}}" if word else f"${{{key}}}"
+    yield text[at:].replace("$", "$$")
+
+
+def split_port(text: str) -> tuple[str, str, str]:
+    """Split at the last ``:`` that is not part of a ``${NAME:-default}``."""
+    depth = 0
+    for at in range(len(text) - 1, -1, -1):
+        depth += (text[at] == "}") - (text[at] == "{")
+        if text[at] == ":" and depth == 0:
+            return text[:at], ":", text[at + 1 :]
+    return "", "", text
+
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 """In Compose's own order."""
@@ -176,7 +247,7 @@ class Files:
 
     def _place(self, path: str, name: str) -> str:
         try:
-            return inside(path, variables.plain(name, self.known(path)))
+            return inside(path, plain(name, self.known(path)))
         except LookupError:
             return name
 
@@ -263,3 +334,37 @@ def mapping(value: Any) -> Mapping[str, Any]:
 def text(value: Any) -> str:
     """Return a text, an empty one for anything else; the Compose plugin has some as booleans."""
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else ""
+
+
+# What the Compose plugin says of a compose file, completed from the file's own text.
+#
+# The plugin sorts by name, names each project, and keeps the services that exist only to be extended. Without
+# interpolation it splits ``${NAME:-./data}:/target`` at the first colon (Compose 2.26).
+
+
+def completed(model: Mapping[str, Any], read: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the plugin's ``model`` with what only the text says, ``read`` by :class:`Files`.
+
+    Paths of the model are relative to the directory of the compose file, also those of files that it includes.
+    """
+    own = mapping(read.get("services"))
+    found = {
+        name: mapping(each) for name, each in mapping(model.get("services")).items() if name not in read["<bases>"]
+    }
+    services = {name: _service(each, mapping(own.get(name))) for name, each in _ordered(found, own).items()}
+    return {**model, "name": read.get("name"), "services": services}
+
+
+def _service(found: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    said = {key: value for key, value in found.items() if value is not None or key in own}
+    if "environment" in said:
+        said["environment"] = _ordered(assigned(said["environment"]), assigned(own.get("environment")))
+    if any("$" in text(mapping(each).get("source")) for each in items(said.get("volumes"))) and own.get("volumes"):
+        said["volumes"] = placed(own, "volumes", "")
+    return _ordered(said, own)
+
+
+def _ordered(found: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping in the order of the text."""
+    first = [key for key in own if key in found]
+    return {key: found[key] for key in (*first, *(key for key in found if key not in own))}

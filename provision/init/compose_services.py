@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
-from provision.init import variables
+from provision.init import compose_files
 from provision.init.compose_files import LATER, assigned, inside, mapping, placed, text
+from provision.kinds.configuration import parse
+from provision.spec.masking import is_secret_key, may_hold_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from provision.init.found import Directory
 
@@ -61,7 +64,7 @@ def image_of(service: Mapping[str, Any], directory: Directory, path: str) -> tup
 def ends_of(value: str) -> tuple[int, int] | None:
     """Return the first and last port of ``5432`` or ``5432-5440``; a variable counts with its default."""
     try:
-        first, _, last = variables.plain(value, {}).partition("-")
+        first, _, last = compose_files.plain(value, {}).partition("-")
         return int(first), int(last or first)
     except (LookupError, ValueError):
         return None
@@ -73,8 +76,8 @@ def port_pair(port: Any) -> tuple[str, str]:
         if text(port.get("protocol")) == "udp":
             return "", ""
         return text(port.get("published")), text(port.get("target"))
-    head, _, target = variables.split_port(text(port).removesuffix("/tcp"))
-    return variables.split_port(head)[2], target
+    head, _, target = compose_files.split_port(text(port).removesuffix("/tcp"))
+    return compose_files.split_port(head)[2], target
 
 
 def inner_ports(port: Any) -> tuple[int, int] | None:
@@ -84,5 +87,63 @@ def inner_ports(port: Any) -> tuple[int, int] | None:
 
 def _repository(image: str) -> str:
     """Return the last word of an image's name, without tag and digest; of a variable, its default."""
-    whole = variables.VARIABLE.sub(lambda match: match["word"] or "", image)
+    whole = compose_files.VARIABLE.sub(lambda match: match["word"] or "", image)
     return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+# The settings that a compose file gives PostgreSQL: on its command line, and in a ``postgresql.conf``.
+
+
+_SHELLS = re.compile(r"(?:.*/)?(?:ba|da|a)?sh")
+_SHORT = {"-N": "max_connections", "-B": "shared_buffers"}
+
+
+def settings_of_command(command: Any) -> dict[str, str] | None:
+    """Return the settings of a command, also of one that a shell runs; None where it cannot be read."""
+    try:
+        words = [text(each) for each in command] if isinstance(command, list) else shlex.split(text(command))
+        if words and _SHELLS.fullmatch(words[0]) and len(words) > 1:
+            words = shlex.split(words[-1].replace(";", " ; "))
+            at = next(
+                (at for at, word in enumerate(words) if word.rpartition("/")[2] in ("postgres", "postgresql")), None
+            )
+            words = words[at:] if at is not None else []
+    except ValueError:
+        return None
+    return dict(_options(words))
+
+
+def _options(words: list[str]) -> Iterator[tuple[str, str]]:
+    rest = iter(words)
+    for word in rest:
+        if word in (";", "&&", "||", "|", "&"):
+            return
+        if word in ("-c", "--config"):
+            option = next(rest, "")
+        elif word in _SHORT:
+            option = f"{_SHORT[word]}={next(rest, '')}"
+        elif word.startswith(("-c", "--")):
+            option = word[2:]
+        else:
+            continue
+        key, sign, value = option.partition("=")
+        if sign:
+            yield key.strip().replace("-", "_"), value
+
+
+def settings_of_file(content: str) -> tuple[dict[str, str], list[str]]:
+    """Return the settings of a configuration file, and what is wrong with its other lines."""
+    found: dict[str, str] = {}
+    wrong = []
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            found |= parse(line)
+        except ValueError as error:
+            wrong.append(str(error).replace("line 1 ", f"line {number} "))
+    return found, wrong
+
+
+def may_hold_password(key: str, value: str) -> bool:
+    """Tell whether a setting may have a secret in it."""
+    names = [match["name"] or match["bare"] or "" for match in compose_files.VARIABLE.finditer(value)]
+    return any(is_secret_key(each.casefold()) for each in names) or may_hold_secret(key, value)
