@@ -52,7 +52,7 @@ def command(console: Console, spec: Path | None, *, check: bool, finish: bool, r
     """Copy the data to a new place of the newer version, compare it, and switch to it.
 
     Writers wait meanwhile, readers do not; at the switch connections are dropped for a moment. The old data is kept
-    until --finish, and --rollback goes back to it. If anything fails, the old server goes on as it was.
+    until --finish, and --rollback goes back to it. If anything fails, the old server keeps running as it was.
     """
     from provision.upgrade import Verb, survey
 

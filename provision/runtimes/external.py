@@ -1,4 +1,4 @@
-"""The server that somebody else runs: a cloud service, a CI service container, a server on the network.
+"""An external server, which provision does not run: a cloud service, a CI service container, a server on the network.
 
 It is configured and migrated from outside, and never started, stopped or restarted. All that is ours are the caches in
 ``.provision/<name>/``.
@@ -59,7 +59,7 @@ def port(spec: Spec, look: Look) -> int:
     del look
     if spec.server.port is None:
         raise ProvisionError(
-            "`port: auto` has no meaning for a server that somebody else runs",
+            "`port: auto` has no meaning for an external server",
             next_step="write the port of the server as `server.port`",
         )
     return spec.server.port
@@ -92,7 +92,7 @@ def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> ExternalS
     del files
     if isinstance(spec.server.password, PasswordGenerated):
         raise ProvisionError(
-            "a server that somebody else runs has its password already, and the spec does not say it",
+            "an external server has its password already, and the spec does not say it",
             next_step="write `server.credentials.password`, for example `${PGPASSWORD}`",
         )
     return ExternalSite(spec, look)
@@ -127,7 +127,7 @@ class ExternalSite(Site):
         """Refuse."""
         del follow, tail
         raise RefusedError(
-            f"the server of {self.spec.name!r} is run by somebody else, and so is its log",
+            f"the server of {self.spec.name!r} is external: provision cannot read its log",
             evidence=["`runtime: external`: provision sees only what a connection shows"],
             next_step="read it where the server is run; SHOW log_destination tells how it is written",
         )
@@ -173,7 +173,7 @@ class ExternalSite(Site):
 
     def _refuse(self, verb: str) -> NoReturn:
         raise RefusedError(
-            f"the server of {self.spec.name!r} is run by somebody else: provision never {verb} it",
+            f"the server of {self.spec.name!r} is external: provision never {verb} it",
             evidence=["`runtime: external` in the spec"],
             next_step="do it where the server is run",
         )
@@ -182,11 +182,11 @@ class ExternalSite(Site):
         """Remove what provision keeps here.
 
         Raises:
-            RefusedError: the data shall go too, which is not ours.
+            RefusedError: the data is to be removed too, which is not ours.
         """
         if data:
             raise RefusedError(
-                f"the data of {self.spec.name!r} is on a server that somebody else runs: provision never removes it",
+                f"the data of {self.spec.name!r} is on an external server: provision never removes it",
                 evidence=[f"the server is {self.spec.server.host}:{self.spec.server.port}"],
                 next_step=f"to drop the database yourself: DROP DATABASE {identifier(self.spec.server.database)}; "
                 "without --data, destroy forgets the environment",

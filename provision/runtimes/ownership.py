@@ -121,13 +121,13 @@ def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: boo
         return
     shown, place = os.path.relpath(record), shlex.quote(str(path))
     rest = command("destroy") + "   (the directory stays" if is_used else f"ls -la {place}   (it stays"
-    why, more = f"{shown} tells of another directory, so it was there before, or made anew by somebody", ""
+    why, more = f"{shown} tells of another directory, so this one was there before, or was created again", ""
     if not look.exists(record):
         why = f"there is no {shown}: the directory was there before, or that file was deleted"
-        more = f"; if it was made here and nobody needs it: mv {place} {place}.old"
+        more = f"; if it was made here and is not needed: mv {place} {place}.old"
     raise RefusedError(
         f"the directory {path} was not made for the environment {spec.name!r}; nothing was removed",
-        evidence=[why, "what is in it may be somebody else's, so provision never removes it"],
+        evidence=[why, "its contents may belong to others, so provision never removes it"],
         next_step=rest + f"{more})",
     )
 

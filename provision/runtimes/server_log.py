@@ -21,7 +21,7 @@ _KILLED = re.compile(r"terminated by signal 9\b")
 KILLED = 137
 """The exit code of a container whose first process was ended by SIGKILL: 128 + 9."""
 MORE_MEMORY = "give the server more memory (`server.resources.memory`, or the machine), then: " + command("apply")
-_AGAIN = command("status") + "   # whether it runs; then the same command again, it goes on from what was done"
+_AGAIN = command("status") + "   # whether it runs; then repeat the same command, which continues where this one ended"
 
 
 def end_of_server(lines: Sequence[str], since: float) -> Trouble:

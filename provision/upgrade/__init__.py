@@ -188,7 +188,10 @@ def _stages(run: Run, found: Survey) -> None:
                 with suppress(ProvisionError):
                     told(effect, performer)
         if isinstance(error, ProvisionError):
-            error.evidence = (*error.evidence, "the old server goes on with all of its data; the copy was removed")
+            error.evidence = (
+                *error.evidence,
+                "the old server keeps running with all of its data; the copy was removed",
+            )
             error.next_step = (error.next_step or command("upgrade")).instead("apply", "upgrade")
         raise
 

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
     from provision.upgrade.copying import Copying
 
-FILLING = {
-    "synchronous_commit": "off",
-    "autovacuum": "off",
-    "archive_mode": "off",
-    "max_wal_size": "4GB",
-}
+FILLING = {"synchronous_commit": "off", "autovacuum": "off", "archive_mode": "off", "max_wal_size": "4GB"}
 """Settings that make filling quicker and cost nothing: a server that is stopped properly has everything on the disk."""
 STOP_TIMEOUT = 600
 """Seconds for the new server to write everything to the disk."""

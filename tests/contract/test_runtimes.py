@@ -203,4 +203,4 @@ def test_a_server_of_somebody_else_is_migrated_and_nothing_more(engine: Any, tmp
         environment.apply()
         environment.settled()
         for verb in ("start", "stop", "restart"):
-            assert "run by somebody else" in environment.run(verb, code=1).all
+            assert "is external: provision" in environment.run(verb, code=1).all

@@ -70,7 +70,7 @@ def test_a_copy_that_differs_is_refused(running: Environment) -> None:
     assert process.returncode == 1
     assert "before: 'shop': rows of public.userdata:" in said
     assert "after:  'shop': rows of public.userdata:" in said
-    assert "the old server goes on with all of its data" in said
+    assert "the old server keeps running with all of its data" in said
     usable(running, "after a wrong copy", 17)
 
 

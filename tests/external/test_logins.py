@@ -92,13 +92,16 @@ def test_a_server_that_is_on_its_way_is_waited_for(engine: Engine, environment: 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
 def test_it_is_never_started_stopped_or_restarted(foreign: Foreign, environment: Environment, verb: str) -> None:
     refused = foreign.declare(environment).run(verb, code=1)
-    assert f"is run by somebody else: provision never {verb}s it" in refused.err
+    assert f"is external: provision never {verb}s it" in refused.err
 
 
 def test_destroy_forgets_the_environment_and_touches_nothing_else(foreign: Foreign, environment: Environment) -> None:
     foreign.declare(environment).migrations("customers").apply()
     assert not (environment.home / "secrets").exists()
-    assert "is on a server that somebody else runs" in environment.run("destroy", "--data", "--yes", code=1).err
+    assert (
+        "is on an external server: provision never removes it"
+        in environment.run("destroy", "--data", "--yes", code=1).err
+    )
     gone = environment.run("destroy")
     assert "brings the server back" not in gone.out
     assert not environment.home.exists()
@@ -107,7 +110,7 @@ def test_destroy_forgets_the_environment_and_touches_nothing_else(foreign: Forei
 
 
 def test_logs_are_where_the_server_is(foreign: Foreign, environment: Environment) -> None:
-    assert "is run by somebody else, and so is its log" in foreign.declare(environment).run("logs", code=1).err
+    assert "is external: provision cannot read its log" in foreign.declare(environment).run("logs", code=1).err
 
 
 def test_psql_and_url_lead_there(foreign: Foreign, environment: Environment) -> None:

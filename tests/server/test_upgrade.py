@@ -246,7 +246,7 @@ def test_a_new_server_that_does_not_start_leaves_the_old_one_alone(running: Embe
     running.server(settings={"shared_preload_libraries": "nothing"})
     said = running.run("upgrade", "--yes", code=1).err
     assert 'could not access file "nothing"' in said
-    assert "the old server goes on with all of its data" in said
+    assert "the old server keeps running with all of its data" in said
     running.server(settings=None)
     assert running.started() == started
     usable(running, "after a server that does not start", OLD)

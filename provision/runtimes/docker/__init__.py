@@ -117,7 +117,7 @@ def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> DockerSit
     """Look at everything in the engine that the compose file among ``files`` names.
 
     Raises:
-        RefusedError: it is somebody else's.
+        RefusedError: it belongs to something else.
     """
     from provision.runtimes.docker import site
 

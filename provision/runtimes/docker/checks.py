@@ -148,7 +148,7 @@ def other_major(
 
 
 def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Look) -> None:
-    """Refuse a published port that somebody else listens on.
+    """Refuse a published port on which another process listens.
 
     Raises:
         RefusedError: with the owner and a free port.

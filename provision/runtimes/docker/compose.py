@@ -262,12 +262,7 @@ class _Reader:
             source = str((self.directory / declared["file"]).resolve())
         except (OSError, RuntimeError, ValueError) as error:
             raise self._error(f"secret {name!r}: {error}") from error
-        return {
-            "Type": "bind",
-            "Source": source,
-            "Target": f"/run/secrets/{name}",
-            "ReadOnly": True,
-        }
+        return {"Type": "bind", "Source": source, "Target": f"/run/secrets/{name}", "ReadOnly": True}
 
     def _only(self, mapping: object, known: set[str], where: str) -> None:
         if unknown := sorted(
@@ -291,29 +286,23 @@ def _network(project: str, service: Mapping[str, Any], document: Mapping[str, An
     """
     if "network_mode" in service:
         if service["network_mode"] != BRIDGE or service.get("networks"):
-            message = f"network_mode: only {BRIDGE!r}, without `networks`, is supported here"
-            raise ValueError(message)
+            raise ValueError(f"network_mode: only {BRIDGE!r}, without `networks`, is supported here")
         return None
     attached = service.get("networks") or {"default": None}
     if not isinstance(attached, dict | list):
-        message = f"networks: {attached!r} is not supported here"
-        raise TypeError(message)
+        raise TypeError(f"networks: {attached!r} is not supported here")
     if len(attached) != 1:
-        message = f"networks: {len(attached)} are declared; one is supported here"
-        raise ValueError(message)
+        raise ValueError(f"networks: {len(attached)} are declared; one is supported here")
     (key,) = attached
     endpoint = (attached[key] if isinstance(attached, dict) else None) or {}
     networks = document.get("networks") or {}
     if key not in networks and key != "default":
-        message = f"networks: {key!r} is not declared under the file's `networks:`"
-        raise ValueError(message)
+        raise ValueError(f"networks: {key!r} is not declared under the file's `networks:`")
     network = networks.get(key) or {}
     if unknown := [*(set(endpoint) - {"aliases"}), *(set(network) - {"name", "labels", "external", "driver"})]:
-        message = f"networks: {', '.join(sorted(map(repr, unknown)))} of {key!r} is not supported here"
-        raise ValueError(message)
+        raise ValueError(f"networks: {', '.join(sorted(map(repr, unknown)))} of {key!r} is not supported here")
     if network.get("driver") not in (None, BRIDGE):
-        message = f"networks: the driver {network['driver']!r} of {key!r} is not supported here"
-        raise ValueError(message)
+        raise ValueError(f"networks: the driver {network['driver']!r} of {key!r} is not supported here")
     labels = {str(name): str(value) for name, value in (network.get("labels") or {}).items()}
     return Network(
         str(network.get("name") or (key if network.get("external") else f"{project}_{key}")),
@@ -329,7 +318,7 @@ _VARIABLE = re.compile(r"\$(\$|\{[^}]*\}?|[A-Za-z_]\w*)?")
 
 
 def unescape(value: Any, path: Path) -> Any:
-    """Do what Compose does to a ``$``: ``$$`` is one; a variable is refused, for a rendered file stands for itself."""
+    """Do what Compose does to a ``$``: ``$$`` is one; a variable is refused, because a rendered file must be complete."""
     if isinstance(value, dict):
         return {key: unescape(each, path) for key, each in value.items()}
     if isinstance(value, list):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from provision.model import Size, State, changes
 from provision.model.effects import EngineCall
 from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
-from provision.runtimes.docker.data_location import is_anonymous
+from provision.runtimes.docker.data_location import is_anonymous, variables
 from provision.runtimes.docker.scripts import DATABASE
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class Container(State):
     cpus: float
     shm_size: Size
     fingerprint: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    declared: str = field(default="", compare=False)
+    """What the spec said, as JSON; empty where another version of provision created the container."""
 
 
 IDLE = ("created", "exited", "dead")
@@ -94,25 +95,14 @@ IDLE = ("created", "exited", "dead")
 def desired_container(creation: Creation, image: Mapping[str, Any]) -> Container:
     """Return what a creation call makes, running; ``image`` is the image's configuration."""
     body, host = creation.body, creation.body["HostConfig"]
-    return Container(
-        image=creation.image,
+    taken_over = {key: image.get(key) for key in ("Cmd", "Entrypoint", "Healthcheck", "StopSignal")}
+    return _container(
+        {**taken_over, **{key: value for key, value in body.items() if value}, "Image": creation.image},
+        {**host, "ShmSize": host.get("ShmSize") or 64 << 20},
+        image,
         status="running",
-        command=tuple(body.get("Cmd") or image.get("Cmd") or ()),
-        entrypoint=tuple(body.get("Entrypoint") or image.get("Entrypoint") or ()),
-        environment=_without(_environment(body.get("Env", ())), _environment(image.get("Env") or ())),
-        labels=_own_labels(body["Labels"], image.get("Labels") or {}),
         mounts=_mounts([*host["Mounts"], *({"Type": "tmpfs", "Target": each} for each in host.get("Tmpfs") or ())]),
-        ports=_ports(host.get("PortBindings", {})),
         networks=(host["NetworkMode"],),
-        healthcheck=_healthcheck(body.get("Healthcheck") or image.get("Healthcheck")),
-        stop_signal=signal_name(body.get("StopSignal") or image.get("StopSignal") or "SIGTERM"),
-        stop_timeout=int(body.get("StopTimeout") or 10),
-        restart=_restart(host.get("RestartPolicy")),
-        memory=Size(host.get("Memory") or 0),
-        cpus=(host.get("NanoCpus") or 0) / 10**9,
-        shm_size=Size(host.get("ShmSize") or 64 << 20),
-        fingerprint=creation.fingerprint,
-        facts={"labels": body["Labels"]},
     )
 
 
@@ -121,49 +111,50 @@ def observed_container(inspected: Mapping[str, Any], image: Mapping[str, Any], *
 
     ``image`` is the configuration of the image it was made from; ``current_image_id`` what its reference means now.
     """
-    config, host = inspected["Config"], inspected["HostConfig"]
-    reference = config["Image"]
+    config = inspected["Config"]
     if current_image_id and inspected["Image"] != current_image_id:
-        reference += f" (an older build, {inspected['Image'].removeprefix('sha256:')[:12]})"
-    return Container(
-        image=reference,
+        build = inspected["Image"].removeprefix("sha256:")[:12]
+        config = {**config, "Image": f"{config['Image']} (an older build, {build})"}
+    named = (each for each in inspected["Mounts"] if not is_anonymous(each["Type"], each.get("Name") or ""))
+    return _container(
+        config,
+        inspected["HostConfig"],
+        image,
         status=inspected["State"]["Status"],
-        command=tuple(config.get("Cmd") or ()),
-        entrypoint=tuple(config.get("Entrypoint") or ()),
-        environment=_without(_environment(config.get("Env") or ()), _environment(image.get("Env") or ())),
-        labels=_own_labels(config.get("Labels") or {}, image.get("Labels") or {}),
         mounts=_mounts(
             {**each, "Source": each.get("Name") or each.get("Source"), "Target": each["Destination"],
              "ReadOnly": not each["RW"]}
-            for each in inspected["Mounts"]
-            if not is_anonymous(each["Type"], each.get("Name") or "")
+            for each in named
         ),
-        ports=_ports(host.get("PortBindings") or {}),
         networks=tuple(sorted(inspected["NetworkSettings"]["Networks"])),
+    )  # fmt: skip
+
+
+def _container(config: Mapping[str, Any], host: Mapping[str, Any], image: Mapping[str, Any], **own: Any) -> Container:
+    labels = config.get("Labels") or {}
+    return Container(
+        **own,
+        image=config["Image"],
+        command=tuple(config.get("Cmd") or ()),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        environment=_without(variables(config), variables(image)),
+        labels=_own_labels(labels, image.get("Labels") or {}),
+        ports=_ports(host.get("PortBindings") or {}),
         healthcheck=_healthcheck(config.get("Healthcheck")),
-        stop_signal=config.get("StopSignal") or "SIGTERM",
+        stop_signal=signal_name(config.get("StopSignal") or "SIGTERM"),
         stop_timeout=int(config.get("StopTimeout") or 10),
         restart=_restart(host.get("RestartPolicy")),
         memory=Size(host.get("Memory") or 0),
         cpus=(host.get("NanoCpus") or 0) / 10**9,
         shm_size=Size(host.get("ShmSize") or 0),
-        fingerprint=(config.get("Labels") or {}).get(FINGERPRINT, ""),
-        facts={
-            "id": inspected["Id"],
-            "state": inspected["State"],
-            "labels": config.get("Labels") or {},
-            "major": _environment(config.get("Env") or ()).get("PG_MAJOR"),
-        },
-    )  # fmt: skip
+        fingerprint=labels.get(FINGERPRINT, ""),
+        declared=labels.get(DECLARED, ""),
+    )
 
 
 def labels_of(named: Named | DeclaredNetwork) -> dict[str, Any]:
     """Return the body of a creation call for a network or volume."""
     return {"labels": dict(named.labels)}
-
-
-def _environment(pairs: Iterable[str]) -> dict[str, str]:
-    return dict(pair.partition("=")[::2] for pair in pairs)
 
 
 def _without(pairs: Mapping[str, str], brought: Mapping[str, str]) -> dict[str, str]:
@@ -280,7 +271,7 @@ def in_words_of(seen: Mapping[str, Any], creation: Creation) -> dict[str, Any]:
 def unlimited(seen: Mapping[str, Any], creation: Creation) -> tuple[str, ...]:
     """Return the limits that the very call was asked for that created a container, and that it does not have.
 
-    Nobody can lift a limit later, so the engine has left it out: one of an ordinary user without delegated cgroups.
+    A limit cannot be lifted later, so the engine has left it out: one of an ordinary user without delegated cgroups.
     https://docs.docker.com/engine/security/rootless/tips/#limiting-resources
     """
     if seen["Config"]["Labels"].get(FINGERPRINT) != creation.fingerprint:

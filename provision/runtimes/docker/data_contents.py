@@ -198,7 +198,7 @@ def unfinished_volume(seen: Inspection) -> str | None:
 
 
 def initialise_again(seen: Inspection, name: str) -> Step:
-    """Return the step that makes the volume anew; the container that used it goes first, and is made after it."""
+    """Return the step that replaces the volume; the container that used it is removed before, and created after."""
     address = Address("volume", name)
     declared = next(each for each in seen.creation.volumes if each.name == name)
     effects = (

@@ -48,7 +48,7 @@ class Generation:
 class Generations:
     """The volumes of one environment.
 
-    ``kept`` are the older ones, which nobody uses any more; ``unfinished`` is what an interrupted upgrade has left:
+    ``kept`` are the older ones, not in use; ``unfinished`` is what an interrupted upgrade has left:
     copies that do not count, and the marks of those that counted once.
     """
 
@@ -61,11 +61,6 @@ class Generations:
     def is_upgraded(self) -> bool:
         """Whether the data is in a volume that an upgrade has filled."""
         return self.current is not None and BASE in self.current.labels
-
-    @property
-    def others(self) -> tuple[str, ...]:
-        """Every volume but the current one."""
-        return (*(each.name for each in self.kept), *self.unfinished, *self.marks)
 
 
 def copy_name(declared: str, major: int) -> str:
@@ -140,7 +135,7 @@ def moved(spec: Spec, name: str) -> Spec:
 
 
 def leftovers(found: Generations, container: str, look: Look) -> tuple[Step, ...]:
-    """Remove what an upgrade that was interrupted has left: a copy that nobody ever used."""
+    """Remove what an interrupted upgrade has left: a copy that was never used."""
     if not found.unfinished:
         return ()
     why = ("an interrupted upgrade has left it; the data is where it was",)

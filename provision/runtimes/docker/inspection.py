@@ -47,6 +47,7 @@ _EXPORTED = (
 _COLLECTED = "Future log output will appear in directory"
 """What a server says last on its own output before logging_collector takes over."""
 _LAST_LINES = 60
+_REACHED = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Inspection(Site):
         if found.fingerprint == compose.fingerprint(self.creation, whole=True):
             found = replace(found, fingerprint=self.creation.fingerprint)
         declared = (self.creation.body["HostConfig"]["NetworkMode"],)
-        # One that somebody attached besides is theirs: what is not declared is left alone.
+        # What is attached besides belongs to others, and is left alone.
         return replace(found, networks=declared) if set(declared) <= set(found.networks) else found
 
     @property
@@ -274,15 +275,12 @@ class Inspection(Site):
         return found
 
     def _published(self, bindings: Mapping[str, Any], password: Secret) -> Endpoint | None:
-        for each in bindings.values():
-            server, host = self.spec.server, self._reachable(each[0]["HostIp"])
-            return Endpoint(host, int(each[0]["HostPort"]), server.user, password, server.database)
-        return None
-
-    def _reachable(self, published: str) -> str:
-        if not self.look.engine_is_local:
-            return self.look.engine_host
-        return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(published, published)  # noqa: S104  # compared
+        server, published = self.spec.server, next(iter(bindings.values()), None)
+        if published is None:
+            return None
+        host = published[0]["HostIp"]
+        host = _REACHED.get(host, host) if self.look.engine_is_local else self.look.engine_host
+        return Endpoint(host, int(published[0]["HostPort"]), server.user, password, server.database)
 
     # --- what a run asks while it works ---
 
@@ -316,11 +314,8 @@ class Inspection(Site):
             return ""  # to look into the data, the engine would have to mount it
         data = data_location.data_directory(self.container["Config"], self.spec.server.major)
         path = collected(self.look.container_file(self.container_name, f"{data}/{CURRENT_LOGFILES}"), data)
-        return (
-            shlex.join((self.look.engine_program, "exec", self.container_name, "tail", "-n", "100", path))
-            if path
-            else ""
-        )
+        argv = (self.look.engine_program, "exec", self.container_name, "tail", "-n", "100", path)
+        return shlex.join(argv) if path else ""
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
         """Return the lines of the container's log."""

@@ -33,26 +33,22 @@ def mount(declared: object, directory: Path, volumes: Mapping[str, str]) -> dict
     """
     entry, label = _short(declared) if isinstance(declared, str) else (declared, None)
     if not isinstance(entry, dict) or set(entry) - _KEYS or entry.get("type") not in _TYPES:
-        message = "it is not supported here"
-        raise ValueError(message)
+        raise ValueError("it is not supported here")
     if not isinstance(entry.get("target"), str):
-        message = "it has no `target`, the path in the container"
-        raise TypeError(message)
+        raise TypeError("it has no `target`, the path in the container")
     translated: dict[str, Any] = {"Type": entry["type"], "Target": entry["target"]}
     if entry["type"] == "bind":
         translated["Source"] = str((directory / entry["source"]).resolve())
     elif entry["type"] == "volume":
         if entry.get("source") not in volumes:
-            message = f"{entry.get('source')!r} is not declared under `volumes:`"
-            raise ValueError(message)
+            raise ValueError(f"{entry.get('source')!r} is not declared under `volumes:`")
         translated["Source"] = volumes[entry["source"]]
     if entry.get("read_only"):
         translated["ReadOnly"] = True
     options = dict(entry.get(entry["type"]) or {})
     label = _one_of("selinux", options.pop("selinux", label), _LABELS)
     if label and ":" in translated["Source"]:
-        message = "the engine takes no path with `:` together with an SELinux label"
-        raise ValueError(message)
+        raise ValueError("the engine takes no path with `:` together with an SELinux label")
     return translated | _options(entry["type"], options) | ({LABEL: label} if label else {})
 
 
@@ -63,8 +59,7 @@ def _options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: one of them is not supported.
     """
     if unknown := sorted(set(options) - _TYPES[kind]):
-        message = f"{', '.join(map(repr, unknown))} of {kind!r} is not supported here"
-        raise ValueError(message)
+        raise ValueError(f"{', '.join(map(repr, unknown))} of {kind!r} is not supported here")
     if kind == "tmpfs":
         sizes = {"SizeBytes": int(options.get("size") or 0), "Mode": int(options.get("mode") or 0)}
         return {"TmpfsOptions": {key: value for key, value in sizes.items() if value}} if any(sizes.values()) else {}
@@ -81,8 +76,7 @@ def _options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _one_of(key: str, value: Any, values: Sequence[str]) -> str | None:
     if value is not None and value not in values:
-        message = f"{key} {value!r} is none of {', '.join(values)}"
-        raise ValueError(message)
+        raise ValueError(f"{key} {value!r} is not one of {', '.join(values)}")
     return value  # type: ignore[no-any-return]
 
 
@@ -91,8 +85,7 @@ def _short(text: str) -> tuple[dict[str, Any], str | None]:
     source, _, rest = text.partition(":")
     target, _, modes = rest.partition(":")
     if not target:
-        message = "it has no target"
-        raise ValueError(message)
+        raise ValueError("it has no target")
     kind = "bind" if source.startswith((".", "/", "~")) else "volume"
     entry: dict[str, Any] = {"type": kind, "source": source, "target": target, kind: {}}
     label = None
@@ -106,8 +99,7 @@ def _short(text: str) -> tuple[dict[str, Any], str | None]:
         elif mode == "nocopy" and kind == "volume":
             entry[kind]["nocopy"] = True
         elif mode not in _CONSISTENCIES:
-            message = f"the option {mode!r} of a {kind} is not supported here"
-            raise ValueError(message)
+            raise ValueError(f"the option {mode!r} of a {kind} is not supported here")
     return entry, label
 
 

@@ -69,10 +69,7 @@ def missing(seen: Inspection) -> tuple[tuple[Privilege, ...], tuple[Privilege, .
         return tuple(new), ()
     had = granted(container["HostConfig"], container["Mounts"], seen.look.engine_socket)
     kept = {each.word for each in had}
-    return (
-        tuple(each for each in new if each.word not in kept),
-        tuple(each for each in new if each.word in kept),
-    )
+    return (tuple(each for each in new if each.word not in kept), tuple(each for each in new if each.word in kept))
 
 
 def check(seen: Inspection) -> None:

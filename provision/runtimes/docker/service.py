@@ -12,6 +12,7 @@ import posixpath
 import re
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmg]?)b?", re.IGNORECASE)
@@ -30,8 +31,7 @@ def size_bytes(value: object) -> int:
     """
     match = _SIZE.fullmatch(str(value).strip())
     if match is None:
-        message = f"{value!r} is not a size such as 256m"
-        raise ValueError(message)
+        raise ValueError(f"{value!r} is not a size such as 256m")
     return int(_bounded(float(match[1]) * 1024 ** "bkmg".index((match[2] or "b").lower()), value))
 
 
@@ -44,8 +44,7 @@ def duration_ns(value: object) -> int:
     text = str(value).strip()
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        message = f"{value!r} is not a duration such as 10s"
-        raise ValueError(message)
+        raise ValueError(f"{value!r} is not a duration such as 10s")
     return round(
         _bounded(sum(round(_bounded(float(number) * _NANOSECONDS[unit], value)) for number, unit in parts), value)
     )
@@ -54,8 +53,7 @@ def duration_ns(value: object) -> int:
 def _bounded(number: float, value: object) -> float:
     """Return a number that the engine can read."""
     if number > _LARGEST:
-        message = f"{value!r} is larger than the engine can read"
-        raise ValueError(message)
+        raise ValueError(f"{value!r} is larger than the engine can read")
     return number
 
 
@@ -70,8 +68,7 @@ def cpus_nano(value: object) -> int:
     except (TypeError, ValueError):
         number = math.nan
     if not (number == 0 or number >= _LEAST_CPUS):
-        message = f"{value!r} is not a number of processors such as 0.5"
-        raise ValueError(message)
+        raise ValueError(f"{value!r} is not a number of processors such as 0.5")
     return round(_bounded(number * 10**9, value))
 
 
@@ -86,8 +83,7 @@ def whole(value: object, least: int = 0) -> int:
     except (OverflowError, TypeError, ValueError):
         number = None
     if number is None or not least <= number <= _LARGEST:
-        message = f"{value!r} is not a whole number from {least} to {_LARGEST}"
-        raise ValueError(message)
+        raise ValueError(f"{value!r} is not a whole number from {least} to {_LARGEST}")
     return number
 
 
@@ -100,16 +96,11 @@ _SHORTEST = 10**6
 """Nanoseconds: the engine refuses a time of a health check that is shorter."""
 
 
-def _config(field: str, convert: Callable[[Any], Any]) -> Translation:
+def _to(field: str, convert: Callable[[Any], Any], *, of_host: bool = False) -> Translation:
+    """Return what sets a field of the call, or of its ``HostConfig``."""
+
     def translate(body: dict[str, Any], value: Any) -> None:
-        body[field] = convert(value)
-
-    return translate
-
-
-def _host(field: str, convert: Callable[[Any], Any]) -> Translation:
-    def translate(body: dict[str, Any], value: Any) -> None:
-        body["HostConfig"][field] = convert(value)
+        (body["HostConfig"] if of_host else body)[field] = convert(value)
 
     return translate
 
@@ -123,8 +114,7 @@ def _words(value: Any) -> list[str]:
 def _scalars(value: Any) -> list[Any]:
     """Return a list of texts and numbers; the engine would be asked for anything else in Python's words."""
     if not isinstance(value, list):
-        message = f"{value!r} is not a list"
-        raise TypeError(message)
+        raise TypeError(f"{value!r} is not a list")
     for each in value:
         _scalar(each)
     return value
@@ -139,24 +129,17 @@ def _pairs(value: Any) -> dict[str, str]:
 
 def _scalar(value: Any) -> str:
     if value is None:
-        message = "a value is missing"
-        raise ValueError(message)
+        raise ValueError("a value is missing")
     if isinstance(value, list | dict):
-        message = f"{value!r} is neither a text nor a number"
-        raise TypeError(message)
+        raise TypeError(f"{value!r} is neither a text nor a number")
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _environment(value: Any) -> list[str]:
-    return [f"{name}={text}" for name, text in sorted(_pairs(value).items())]
 
 
 def _sysctls(value: Any) -> dict[str, str]:
     pairs = _pairs(value)
     for name, text in pairs.items():
         if not text or not re.fullmatch(r"[a-z]\w*([./][\w*:-]+)+", name):
-            message = f"{name + '=' + text!r} is not a kernel parameter such as net.core.somaxconn=1024"
-            raise ValueError(message)
+            raise ValueError(f"{name + '=' + text!r} is not a kernel parameter such as net.core.somaxconn=1024")
     return pairs
 
 
@@ -165,27 +148,23 @@ def _hosts(value: Any) -> list[str]:
     for line in lines:
         name, _, address = line.partition(":")
         if not name or not (address == _GATEWAY or _is_address(address)):
-            message = f"{line!r} is not written as 'name:address'"
-            raise ValueError(message)
+            raise ValueError(f"{line!r} is not written as 'name:address'")
     return lines
 
 
 def _is_address(text: str) -> bool:
     import ipaddress
 
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(text))
+    return False
 
 
 def _signal(value: Any) -> str:
     name = str(value).upper().removeprefix("SIG")
     known = {each.name.removeprefix("SIG") for each in signal.Signals} | {str(each) for each in range(1, 65)}
     if name.partition("+")[0].partition("-")[0] not in known:
-        message = f"{value!r} is not a signal such as SIGINT"
-        raise ValueError(message)
+        raise ValueError(f"{value!r} is not a signal such as SIGINT")
     return str(value)
 
 
@@ -194,8 +173,7 @@ def _ports(body: dict[str, Any], value: Any) -> None:
     for each in value:
         match = re.fullmatch(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d+):(\d+)(?:/(tcp|udp))?", str(each))
         if match is None:
-            message = f"{each!r} is not written as 'address:port:container port'"
-            raise ValueError(message)
+            raise ValueError(f"{each!r} is not written as 'address:port:container port'")
         address, outside, inside, protocol = match.groups()
         target = bindings.setdefault(f"{inside}/{protocol or 'tcp'}", [])
         target.append({"HostIp": (address or "").strip("[]"), "HostPort": outside})
@@ -205,18 +183,15 @@ def _ports(body: dict[str, Any], value: Any) -> None:
 
 def _healthcheck(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        message = f"{value!r} is not a mapping"
-        raise TypeError(message)
+        raise TypeError(f"{value!r} is not a mapping")
     if value.get("disable"):
         return {"Test": ["NONE"]}
     test = value.get("test")
     if not isinstance(test, str) and (not isinstance(test, list) or not test or test[0] not in _TESTS):
-        message = f"test: {test!r} is neither a text nor a list that begins with CMD or CMD-SHELL"
-        raise ValueError(message)
+        raise ValueError(f"test: {test!r} is neither a text nor a list that begins with CMD or CMD-SHELL")
     known = {"test", "interval", "timeout", "retries", "start_period"}
     if unknown := set(value) - known:
-        message = f"{', '.join(sorted(unknown))} is not supported here"
-        raise ValueError(message)
+        raise ValueError(f"{', '.join(sorted(unknown))} is not supported here")
     translated: dict[str, Any] = {
         "Test": ["CMD-SHELL", test] if isinstance(test, str) else [str(t) for t in _scalars(test)]
     }
@@ -224,8 +199,7 @@ def _healthcheck(value: Any) -> dict[str, Any]:
     translated |= {times[key]: duration_ns(value[key]) for key in times if key in value}
     for key, field in times.items():
         if 0 < translated.get(field, 0) < _SHORTEST:
-            message = f"{key}: {value[key]!r} is shorter than a millisecond"
-            raise ValueError(message)
+            raise ValueError(f"{key}: {value[key]!r} is shorter than a millisecond")
     if "retries" in value:
         translated["Retries"] = whole(value["retries"])
     return translated
@@ -234,11 +208,9 @@ def _healthcheck(value: Any) -> dict[str, Any]:
 def _restart(value: Any) -> dict[str, Any]:
     name, _, count = str(value).partition(":")
     if name not in ("no", "always", "on-failure", "unless-stopped"):
-        message = f"{value!r} is not a restart policy (a plain `no` needs quotes)"
-        raise ValueError(message)
+        raise ValueError(f"{value!r} is not a restart policy (a plain `no` needs quotes)")
     if count and name != "on-failure":
-        message = f"{value!r}: only `on-failure` takes a number"
-        raise ValueError(message)
+        raise ValueError(f"{value!r}: only `on-failure` takes a number")
     return {"Name": name, "MaximumRetryCount": whole(count or 0)}
 
 
@@ -247,45 +219,41 @@ def _tmpfs(value: Any) -> dict[str, str]:
     found = {path: options for path, _, options in (str(each).partition(":") for each in _scalars(entries))}
     for path in found:
         if not path.startswith("/") or not posixpath.normpath(path).strip("/"):
-            message = f"{path!r} is not a directory in the container such as /run"
-            raise ValueError(message)
+            raise ValueError(f"{path!r} is not a directory in the container such as /run")
     return found
-
-
-def _ulimits(value: Any) -> list[dict[str, Any]]:
-    return [_ulimit(str(name), limit) for name, limit in sorted(value.items())]
 
 
 def _ulimit(name: str, limit: Any) -> dict[str, Any]:
     soft, hard = (limit.get("soft"), limit.get("hard")) if isinstance(limit, Mapping) else (limit, limit)
     least, most = whole(soft, least=-1), whole(hard, least=-1)
     if most != -1 and not 0 <= least <= most:
-        message = f"{name}: the soft limit {soft!r} is higher than the hard limit {hard!r}"
-        raise ValueError(message)
+        raise ValueError(f"{name}: the soft limit {soft!r} is higher than the hard limit {hard!r}")
     return {"Name": name, "Soft": least, "Hard": most}
 
 
 TRANSLATIONS: dict[str, Translation] = {
-    "command": _config("Cmd", _words),
-    "entrypoint": _config("Entrypoint", _words),
-    "environment": _config("Env", _environment),
-    "labels": _config("Labels", _pairs),
-    "healthcheck": _config("Healthcheck", _healthcheck),
-    "hostname": _config("Hostname", str),
-    "user": _config("User", str),
-    "stop_signal": _config("StopSignal", _signal),
-    "stop_grace_period": _config("StopTimeout", lambda value: -(-duration_ns(value) // 10**9)),
+    "command": _to("Cmd", _words),
+    "entrypoint": _to("Entrypoint", _words),
+    "environment": _to("Env", lambda value: [f"{name}={text}" for name, text in sorted(_pairs(value).items())]),
+    "labels": _to("Labels", _pairs),
+    "healthcheck": _to("Healthcheck", _healthcheck),
+    "hostname": _to("Hostname", str),
+    "user": _to("User", str),
+    "stop_signal": _to("StopSignal", _signal),
+    "stop_grace_period": _to("StopTimeout", lambda value: -(-duration_ns(value) // 10**9)),
     "ports": _ports,
-    "restart": _host("RestartPolicy", _restart),
-    "shm_size": _host("ShmSize", size_bytes),
-    "mem_limit": _host("Memory", size_bytes),
-    "cpus": _host("NanoCpus", cpus_nano),
-    "tmpfs": _host("Tmpfs", _tmpfs),
-    "ulimits": _host("Ulimits", _ulimits),
-    "init": _host("Init", bool),
-    "cap_add": _host("CapAdd", _words),
-    "cap_drop": _host("CapDrop", _words),
-    "security_opt": _host("SecurityOpt", _words),
-    "extra_hosts": _host("ExtraHosts", _hosts),
-    "sysctls": _host("Sysctls", _sysctls),
+    "restart": _to("RestartPolicy", _restart, of_host=True),
+    "shm_size": _to("ShmSize", size_bytes, of_host=True),
+    "mem_limit": _to("Memory", size_bytes, of_host=True),
+    "cpus": _to("NanoCpus", cpus_nano, of_host=True),
+    "tmpfs": _to("Tmpfs", _tmpfs, of_host=True),
+    "ulimits": _to(
+        "Ulimits", lambda value: [_ulimit(str(name), limit) for name, limit in sorted(value.items())], of_host=True
+    ),
+    "init": _to("Init", bool, of_host=True),
+    "cap_add": _to("CapAdd", _words, of_host=True),
+    "cap_drop": _to("CapDrop", _words, of_host=True),
+    "security_opt": _to("SecurityOpt", _words, of_host=True),
+    "extra_hosts": _to("ExtraHosts", _hosts, of_host=True),
+    "sysctls": _to("Sysctls", _sysctls, of_host=True),
 }

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.model import changes
-from provision.runtimes.docker.compose import DECLARED
 from provision.runtimes.names import DIRECTORY
 from provision.spec.model import DataPath, Ephemeral
 
@@ -118,7 +117,7 @@ def _data(spec: Spec) -> str:
 
 def _read(container: Container) -> Mapping[str, object]:
     try:
-        found = json.loads(container.facts["labels"].get(DECLARED, "{}"))
+        found = json.loads(container.declared or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -25,8 +25,8 @@ _EARLIER_LIFE = re.compile(r"database system is shut down|Skipping initializatio
 # initialised, and is not.
 _HALF_MADE = "could not find the database system"
 _ADVICE = (
-    "the data is incomplete; if no server ever ran on it, the next provision apply makes it anew;"
-    " else it has to come from a backup, and provision destroy --data removes what is left"
+    "the data is incomplete; if no server ever ran on it, the next provision apply initialises it again;"
+    " otherwise restore a backup: provision destroy --data removes what is left"
 )
 
 

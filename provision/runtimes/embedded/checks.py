@@ -1,4 +1,4 @@
-"""What is refused before anything is touched: data of somebody else or of another major, and what cannot work here."""
+"""What provision refuses before it touches anything: data of others or of another major, and what cannot work here."""
 
 from __future__ import annotations
 
@@ -151,11 +151,8 @@ def check_configuration(text: str, host: str, port: int) -> None:
     try:
         found = configuration.parse(text)
     except ValueError:
-        return  # told where the settings are read
-    for name, wanted, variable in (
-        ("listen_addresses", host, "listen_addresses"),
-        ("port", str(port), "listen_port"),
-    ):
+        return  # reported where the settings are read
+    for name, wanted, variable in (("listen_addresses", host, "listen_addresses"), ("port", str(port), "listen_port")):
         if found.get(name) != wanted:
             raise RefusedError(
                 f"the rendered postgresql.conf sets {name} to {found.get(name)!r}, and the spec says {wanted!r}",
@@ -165,7 +162,7 @@ def check_configuration(text: str, host: str, port: int) -> None:
 
 
 def check_port(host: str, port: int, name: str, look: Look) -> None:
-    """Refuse a port that somebody else listens on.
+    """Refuse a port on which another process listens.
 
     Raises:
         RefusedError: with the owner and a free port.
@@ -181,7 +178,7 @@ def choose(major: int, bin_dir: Path | None, found: Sequence[Installation]) -> I
     """Return the installation of a major version.
 
     Raises:
-        RefusedError: there is none; which ones there are, and how to get the other.
+        RefusedError: with the installations that were found, and how to get the missing one.
     """
     fitting = next((each for each in found if major in (0, each.major)), None)
     if fitting is not None:

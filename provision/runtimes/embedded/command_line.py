@@ -107,7 +107,7 @@ def programs(found: Installation, places: Places, look: Look) -> Programs:
 def initdb_argv(directory: Path, spec: Spec, *, durable: bool) -> tuple[str, ...]:
     """Return the arguments that make a data directory, but for its place and the password.
 
-    Over the socket nobody is asked for a password, because only the server's owner can open it; over TCP everybody is.
+    Over the socket the server asks for no password, because only its owner can open that; over TCP it always asks.
     Text is UTF-8 and sorts by code point, the same on every machine: from 17 on by PostgreSQL's own rules.
     https://www.postgresql.org/docs/current/app-initdb.html
     """

@@ -165,7 +165,7 @@ ORIGIN = "provision.upgraded"
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """The directories of one environment: ``first`` is that of the spec, ``kept`` are those that nobody uses any more.
+    """The directories of one environment: ``first`` is that of the spec, ``kept`` are older ones, not in use.
 
     The newest is the first of ``kept``.
     """
@@ -226,7 +226,7 @@ def removal(path: Path, found: Generations, *, if_there: bool = False) -> tuple[
 
 
 def leftovers(places: Places, look: Look) -> tuple[Step, ...]:
-    """Remove what an interrupted run has left: a copy that nobody ever used, or the rest of what was given up."""
+    """Remove what an interrupted run has left: a copy that was never used, or the rest of a removed one."""
     if not look.exists(places.generations.hidden):
         return ()
     why = ("an interrupted run has left it; the data is where it was",)

@@ -138,11 +138,7 @@ class Inspection(Site):
         orphaned = "its data directory was deleted" if found.is_orphaned else ""
         detail = "; ".join(filter(None, (orphaned, self._kept)))
         return Status(
-            "running",
-            detail=detail,
-            process=f"{found.pid}{user}",
-            started=found.started or None,
-            data=self._data_place,
+            "running", detail=detail, process=f"{found.pid}{user}", started=found.started or None, data=self._data_place
         )
 
     @property
@@ -207,7 +203,7 @@ class Inspection(Site):
         return shlex.join(("tail", "-n", "100", path)) if path else ""
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:
-        """Return the lines of the log, or None while there is none."""
+        """Return the lines of the log, or None before the first line."""
         if not self.look.exists(self.places.log):
             if self.running is None:
                 return None
