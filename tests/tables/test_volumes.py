@@ -52,7 +52,10 @@ def test_an_option_reaches_the_engine(declared: object, asked: dict[str, Any]) -
         ("./x:/x:U", "the option 'U' of a bind"),
         ("data:/x:shared", "the option 'shared' of a volume"),
         ({"type": "bind", "source": "./x", "target": "/x", "bind": {"selinux": "y"}}, "selinux 'y' is not one of z, Z"),
-        ({"type": "bind", "source": "./x", "target": "/x", "bind": {"propagation": "no"}}, "propagation 'no' is none"),
+        (
+            {"type": "bind", "source": "./x", "target": "/x", "bind": {"propagation": "no"}},
+            "propagation 'no' is not one",
+        ),
         ({"type": "bind", "source": "./x", "target": "/x", "bind": {"uid": 1}}, "'uid' of 'bind'"),
         ({"type": "volume", "source": "data", "target": "/x", "volume": {"driver": 1}}, "'driver' of 'volume'"),
         ({"type": "bind", "source": "./a:b", "target": "/x", "bind": {"selinux": "z"}}, "no path with `:`"),

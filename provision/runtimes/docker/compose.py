@@ -318,7 +318,7 @@ _VARIABLE = re.compile(r"\$(\$|\{[^}]*\}?|[A-Za-z_]\w*)?")
 
 
 def unescape(value: Any, path: Path) -> Any:
-    """Do what Compose does to a ``$``: ``$$`` is one; a variable is refused, because a rendered file must be complete."""
+    """Do what Compose does to a ``$``: ``$$`` is one; a variable is refused: a rendered file must be complete."""
     if isinstance(value, dict):
         return {key: unescape(each, path) for key, each in value.items()}
     if isinstance(value, list):

@@ -58,7 +58,7 @@ def available(spec: Spec, look: Look) -> str:
 
 
 def port(spec: Spec, look: Look) -> int:
-    """Return the declared port; for ``auto`` the one of the last run unless another process has it now, or a free one."""
+    """Return the declared port; for ``auto`` that of the last run unless another process has it now, or a free one."""
     if spec.server.port is not None:
         return spec.server.port
     places = settle(spec, look.machine)
