@@ -18,6 +18,12 @@ DEV, WHOLE = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
+def test_a_first_apply_is_on_the_first_screens() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 200
+    assert lines.index("$ provision apply specs/dev.yml") < lines.index("```", 40) <= 60
+
+
 def test_the_first_spec_is_the_one_in_the_repository() -> None:
     assert yaml.safe_load(DEV) == yaml.safe_load((ROOT / "specs" / "dev.yml").read_text(encoding="utf-8"))
 
