@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from provision.apply.starting import TIMEOUT, Starting
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError, command
-from provision.kinds import MAINTENANCE, login
-from provision.model import Action, Effect, effects
+from provision.kinds import login
+from provision.model import MAINTENANCE, Action, Effect, effects
 from provision.observe import explain
 from provision.runtimes import server_log
 from provision.system import files, postgres

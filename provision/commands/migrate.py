@@ -280,7 +280,7 @@ def upgrade(console: Console, environment: Environment, tree: Tree, target: str)
 
 @_verb(
     "specs/dev.yml -1",
-    click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can answer."),
+    click.option("--yes", is_flag=True, help="Do not ask. Needed without a terminal."),
     takes=partial(_one, what="target"),
     arguments="TARGET",
 )

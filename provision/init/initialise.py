@@ -9,7 +9,7 @@ from provision.errors import UsageError
 from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Directory, Interpreter, Options
 from provision.observe import shipped
-from provision.system import files, project
+from provision.system import files, listing, project
 from provision.system.variables import environ
 
 
@@ -33,9 +33,9 @@ def initialise(place: Path, options: Options) -> Beginning:
 
 def look(root: Path) -> Directory:
     """Read a directory; one that is not there is empty."""
-    names = frozenset(project.names(root)) if root.exists() else frozenset()
-    texts = {name: text for name in names if (text := project.text(root, name)) is not None}
+    names = frozenset(listing.names(root)) if root.exists() else frozenset()
+    texts = {name: text for name in names if (text := listing.text(root, name)) is not None}
     places = {name.rpartition("/")[0] for name in names if name.endswith(("alembic.ini", "pyproject.toml"))}
     pythons = [each for place in sorted({"", *places}) for each in project.interpreters(root, place)]
     found = tuple(Interpreter(*each) for each in (*pythons, *project.active_interpreter(root, environ())))
-    return Directory(root, texts, names, environ(), found, complete=len(names) < project.MOST_FILES)
+    return Directory(root, texts, names, environ(), found, complete=len(names) < listing.MOST_FILES)

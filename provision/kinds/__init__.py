@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from provision.model import MAINTENANCE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     Before = State | Unknown | None
 
 T = TypeVar("T")
-MAINTENANCE = "postgres"
-"""The database to be in where the declared one does not matter or does not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.kinds import MAINTENANCE
 from provision.kinds.pg_settings import Powers, Settings, in_force, is_same
-from provision.model import Action, Address, Plan, Step
+from provision.model import MAINTENANCE, Action, Address, Plan, Step
 from provision.model.effects import ReloadSettings, RunSql
 from provision.model.sql import identifier, literal
 from provision.spec.parameters import catalogue

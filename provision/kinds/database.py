@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.kinds import MAINTENANCE, UnseenError
-from provision.model import Action, Address, Plan, State, Step
+from provision.kinds import UnseenError
+from provision.model import MAINTENANCE, Action, Address, Plan, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier
 

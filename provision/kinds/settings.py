@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, command
-from provision.kinds import MAINTENANCE, alter_system, configuration, pg_settings
+from provision.kinds import alter_system, configuration, pg_settings
 from provision.kinds.pg_settings import Line, Settings, is_same
-from provision.model import Action, Address, Change, Plan, State, Step
+from provision.model import MAINTENANCE, Action, Address, Change, Plan, State, Step
 from provision.model.effects import ReloadSettings, RunSql
 from provision.model.sql import identifier
 from provision.spec.parameters import canonical_name, catalogue, normalise

@@ -95,6 +95,8 @@ class Unknown(Enum):
 UNKNOWN = Unknown.UNKNOWN
 """What cannot be seen yet. It is not the same as absent."""
 
+MAINTENANCE = "postgres"
+"""The database to be in where the declared one does not matter or does not exist."""
 NOT_KNOWN = "?"
 """What stands in text and documents for what was not looked at."""
 

@@ -22,8 +22,8 @@ from provision.errors import (
     UnknownRevisionError,
     command,
 )
-from provision.kinds import MAINTENANCE, Inputs
-from provision.model import Plan, Status, Wishes
+from provision.kinds import Inputs
+from provision.model import MAINTENANCE, Plan, Status, Wishes
 from provision.observe import server
 from provision.runtimes import choice
 from provision.spec import parameters

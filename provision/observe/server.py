@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.alembic import Revisions
 from provision.errors import RefusedError
-from provision.kinds import MAINTENANCE, Look, UnseenError, pg_settings, table
-from provision.model import NOT_KNOWN, UNKNOWN, UNREAD
+from provision.kinds import Look, UnseenError, pg_settings, table
+from provision.model import MAINTENANCE, NOT_KNOWN, UNKNOWN, UNREAD
 from provision.observe import external
 from provision.runtimes.names import SUPERUSER
 from provision.system import files, no_commands

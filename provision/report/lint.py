@@ -90,7 +90,7 @@ def traced(tree: Tree, found: Trace, paint: Paint, *, every: bool = False) -> It
         yield f"    {shown(each.path)}:{each.line}: {_short(each.statement)}  {paint('dim', seconds(each.seconds))}"
         yield from (f"      {clean(line)}" for line in told)
     if revision is None:
-        yield "  nobody waits, and no table is written anew"
+        yield "  no session waits, and no table is rewritten"
 
 
 def document(tree: Tree, found: Linted, trace: Trace | None, took: float) -> Document:

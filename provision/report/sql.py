@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.model.words import count, shown
 from provision.report.words import clean
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provision.alembic import Rendered, Script
-    from provision.report.migrations import Document
 
 
 def lines(script: Script) -> Iterator[str]:
@@ -53,7 +52,7 @@ def _block(sql: str) -> Iterator[str]:
         yield from text.splitlines()
 
 
-def document(script: Script) -> Document:
+def document(script: Script) -> dict[str, Any]:
     """Return the part of a document that holds the SQL of one direction of one tree."""
     rendering = script.rendering
     return {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command
-from provision.kinds import MAINTENANCE
+from provision.model import MAINTENANCE
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:

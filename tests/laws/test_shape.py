@@ -22,13 +22,13 @@ PACKAGE = ROOT / "provision"
 MODULES = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
 LONGEST_FUNCTION = 40
-LONGER = {"migrate", "status", "walk", "write"}
+LONGER = {"status", "write"}
 """Functions that are still longer; the list only gets shorter."""
 
 MOST_LINES = 24_852
 """Of the whole package. It follows the code down; the aim is 17,500."""
 
-CYCLES = 6
+CYCLES = 3
 """Pairs or groups of modules that import each other, imports for types included; the aim is none."""
 
 AVOIDED = re.compile(r"\b(somebody|nobody|told|anew|shall|stands|goes on|is none)\b", re.IGNORECASE)

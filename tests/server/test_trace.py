@@ -68,11 +68,11 @@ def test_locks_and_rewrites_are_seen(connected: bool, tmp_path: Path, database: 
     assert retyped[0].rewritten == ("public.alpha",)
     assert retyped[1][0].startswith(f"ACCESS EXCLUSIVE on {size}")
     assert "readers and writers wait" in retyped[1][0]
-    assert retyped[1][1].startswith("public.alpha is written anew, with its indexes: about 100 rows")
+    assert retyped[1][1].startswith("public.alpha is rewritten, with its indexes: about 100 rows")
     assert [each.table for each in strongest(made[0].locks) if not each.is_new] == []  # held already
     assert read[1] == []
     assert concurrently[0].concurrently
-    assert "nobody waits but VACUUM and other schema changes while it runs" in concurrently[1][0]
+    assert "only VACUUM and other schema changes wait while it runs" in concurrently[1][0]
     assert index[0].held >= index[0].seconds + retyped[0].seconds
     assert scratch_databases(database) == []
     assert database.execute("SELECT version_num FROM alembic_version") == [("alpha",)]

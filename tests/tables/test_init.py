@@ -157,7 +157,7 @@ def compare(path: Path, found: str) -> None:
         ({"alembic.ini": "[alembic"}, Options(), "alembic.ini is not a configuration that Alembic can read", "line: 1"),
         ({"alembic.ini": "[alembic]\n"}, Options(), "does not say where the migrations are", ""),
         ({"pyproject.toml": "[tool.alembic]\nx = ["}, Options(), "is not valid TOML", ""),
-        ({"a.py": "DeclarativeBase (\n"}, Options(), "whether there are models cannot be told", "a.py:1:17: not valid"),
+        ({"a.py": "DeclarativeBase (\n"}, Options(), "cannot look for models", "a.py:1:17: not valid"),
         ({}, Options(name="Not A Name"), "no valid spec comes of this", "`Not A Name` is not a name"),
         ({}, Options(image="postgres:13"), "no valid spec comes of this", "is PostgreSQL 13, which is not supported"),
         ({}, Options(port="high"), "no valid spec comes of this", "`high`"),

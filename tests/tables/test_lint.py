@@ -150,11 +150,11 @@ TABLES = {"public.t": Table(1234567, 3 << 30), "public.new": Table(None, 8192)}
         (traced(Lock("public.x", "ShareRowExclusiveLock", is_new=False)),
          ["SHARE ROW EXCLUSIVE on public.x: writers wait until the commit (1.25 s here)"]),
         (traced(Lock("public.x", "ShareUpdateExclusiveLock", is_new=False), concurrently=True),
-         ["SHARE UPDATE EXCLUSIVE on public.x: nobody waits but VACUUM and other schema changes while it runs"]),
+         ["SHARE UPDATE EXCLUSIVE on public.x: only VACUUM and other schema changes wait while it runs"]),
         (traced(Lock("public.x", "RowExclusiveLock", is_new=False)), []),
         (traced(Lock("public.t", "AccessExclusiveLock", is_new=True)), []),
         (traced(rewritten=("public.t",)),
-         ["public.t is written anew, with its indexes: about 1,234,567 rows, 3.0 GB are copied"]),
+         ["public.t is rewritten, with its indexes: about 1,234,567 rows, 3.0 GB are copied"]),
         (traced(statement="TRUNCATE t", rewritten=("public.t",)), ["public.t is emptied"]),
     ],
 )  # fmt: skip

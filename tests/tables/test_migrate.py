@@ -307,9 +307,9 @@ def test_a_tree_of_a_program_says_what_it_cannot_do(tmp_path: Path) -> None:
     )
     for words, told in (
         ("sql", "only that knows its SQL"),
-        ("downgrade --yes -1", "which cannot be told to downgrade"),
-        ("upgrade +1", "which cannot be told to upgrade"),
-        ("stamp a1", "which cannot be told to stamp"),
+        ("downgrade --yes -1", "which cannot downgrade"),
+        ("upgrade +1", "which cannot upgrade"),
+        ("stamp a1", "which cannot stamp"),
         ("check", "only that can reach its models"),
         ("revision --autogenerate -m x --head o2", "only that can reach its models"),
     ):
@@ -384,10 +384,10 @@ def test_each_operation_is_a_line(line: str) -> None:
     [
         ("+ table a", "COMMAND; or correct the models"),
         ("~ column t.n: NULL → NOT NULL|- index ix on t", "COMMAND; or correct the models"),
-        ("- table a", "correct the models, if table a shall stay; what would DROP it, with the data: COMMAND"),
+        ("- table a", "correct the models to keep table a; what would DROP it, with the data: COMMAND"),
         (
             "+ column t.b (INTEGER)|- column t.a|- table u",
-            "correct the models, if column t.a and 1 more shall stay; what would DROP them, with the data: COMMAND",
+            "correct the models to keep column t.a and 1 more; what would DROP them, with the data: COMMAND",
         ),
     ],
 )

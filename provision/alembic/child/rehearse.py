@@ -88,20 +88,6 @@ def walk(script: Any, request: Rehearsal, progress: Progress, context: Any) -> I
         yield made
         progress.done(made)
 
-    def compare(name: str, phase: Literal["down", "again"], old: catalogue.Catalogue, new: catalogue.Catalogue) -> None:
-        for kind, what, wanted, found in catalogue.differences(old, new):
-            progress.channel.say(
-                {
-                    "event": "difference",
-                    "revision": name,
-                    "phase": phase,
-                    "kind": kind,
-                    "name": what,
-                    "wanted": wanted,
-                    "found": found,
-                }
-            )
-
     before = read()
     for name, goes_back in request["walk"]:
         yield from step(name, MigrationStep.upgrade_from_script)
@@ -110,11 +96,26 @@ def walk(script: Any, request: Rehearsal, progress: Progress, context: Any) -> I
             progress.channel.say({"event": "no-downgrade", "revision": name})
         elif goes_back:
             yield from step(name, MigrationStep.downgrade_from_script)
-            compare(name, "down", before, read())
+            _report(progress, name, "down", before, read())
             yield from step(name, MigrationStep.upgrade_from_script)
-            compare(name, "again", after, again := read())
+            _report(progress, name, "again", after, again := read())
             after = again
         before = after
+
+
+def _report(progress: Progress, revision: str, phase: Literal["down", "again"], *seen: catalogue.Catalogue) -> None:
+    for kind, name, wanted, found in catalogue.differences(*seen):
+        progress.channel.say(
+            {
+                "event": "difference",
+                "revision": revision,
+                "phase": phase,
+                "kind": kind,
+                "name": name,
+                "wanted": wanted,
+                "found": found,
+            }
+        )
 
 
 CONCURRENTLY = re.compile(

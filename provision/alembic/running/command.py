@@ -28,7 +28,7 @@ from provision.system.postgres import is_lost, tls
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from provision.alembic.running.migrate import Run
+    from provision.alembic.running.run import Run
     from provision.alembic.tree.graph import Graph
 
 

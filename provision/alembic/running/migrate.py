@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.alembic.running import errors as alembic_errors
-from provision.alembic.running.advice import url_way
-from provision.alembic.running.events import MigrationEvent, Truth
+from provision.alembic.running.command import serve_program
+from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.ledger import Ledger
-from provision.alembic.running.process import Child, OutOfTimeError, common, masked
+from provision.alembic.running.process import Child, OutOfTimeError, common
+from provision.alembic.running.run import Run
 from provision.alembic.running.server import (
     CLASS_ID,
     OBJECT_ID,
@@ -23,19 +24,16 @@ from provision.alembic.running.server import (
     SelfBlockedError,
     Standstill,
     invalid_indexes,
-    leftovers,
     seen_before,
-    waits_of,
 )
-from provision.alembic.tree.graph import unread_places
-from provision.alembic.tree.version_table import read_rows, rows_of_tables, table_key, table_name
-from provision.errors import MigrationsError, ProvisionError, StepFailedError, UnavailableError, UnknownRevisionError
+from provision.alembic.tree.version_table import rows_of_tables, table_key, table_name
+from provision.errors import MigrationsError, ProvisionError, UnavailableError, UnknownRevisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from provision.alembic.child import protocol
-    from provision.alembic.running.server import Before, Wait
+    from provision.alembic.running.run import Rehearsal
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
     from provision.model import Endpoint
@@ -65,142 +63,12 @@ class NoLockError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What a run on a scratch database asks for beyond a migration, and who hears what else the child reports."""
-
-    asks: protocol.Rehearsal
-    on_event: Callable[[Child, protocol.Event], None] = lambda _child, _event: None
-
-
-@dataclass(frozen=True, slots=True)
 class Migrated:
     """The rows of the version table before and after, and the revisions that ran with their seconds, in order."""
 
     before: tuple[str, ...]
     after: tuple[str, ...]
     revisions: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(slots=True)
-class Run:
-    """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached.
-
-    ``table`` is the declared version table with its schema, ``tables`` are those that ``env.py`` keeps.
-    ``committed`` are statements that a revision committed by itself before its row was written.
-    """
-
-    tree: Migrations
-    graph: Graph
-    location: Location
-    endpoint: Endpoint
-    lock: LockConnection
-    deadline: float
-    on_event: OnEvent
-    effect: Migrate
-    before: Before
-    rehearsal: Rehearsal | None = None
-    table: str = ""
-    pids: list[int] = field(default_factory=list)
-    tables: list[str] = field(default_factory=list)
-    committed: list[tuple[str, str]] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
-    done: list[tuple[str, float]] = field(default_factory=list)
-    running: str | None = None
-    waits: dict[tuple[int, int], str] = field(default_factory=dict)
-    waits_for_itself: bool = False
-
-    def rows(self) -> tuple[str, ...] | None:
-        """Return the rows of the version table, or None where there is none."""
-        return read_rows(self.tree, self.lock)
-
-    def masked(self, text: str) -> str:
-        """Return a text without secrets."""
-        return masked(text, self.endpoint.password, self.tree)
-
-    def truth(self) -> Truth:
-        """Return what is so on the server now, for an error: a lost connection must not hide that error."""
-        waits, is_scratch = tuple(self.waits.values()), self.rehearsal is not None
-        server = f"{self.endpoint.host}:{self.endpoint.port}"
-        with suppress(UnavailableError):
-            upgrade = self.effect.direction == "upgrade"
-            left = leftovers(self.lock, self.tree, self.before) if upgrade else ()
-            rows = self.rows() or ()
-            applied = self.graph.ancestors([row for row in rows if row in self.graph])
-            committed = tuple([each for each in self.committed if (each[0] in applied) != upgrade])
-            return Truth(self.graph, rows, left, waits, committed=committed, server=server, is_scratch=is_scratch)
-        return Truth(self.graph, None, (), waits, server=server, is_scratch=is_scratch)
-
-    def fates(self) -> dict[str, str]:
-        """Return what became of each revision, by what the version table holds now; nothing where it cannot be read."""
-        with suppress(UnavailableError):
-            applied = self.graph.ancestors(self.rows() or ())
-            upgrade = self.effect.direction == "upgrade"
-            done = {name for name, _ in self.effect.revisions if (name in applied) == upgrade}
-            words = {True: "applied" if upgrade else "undone", False: "not reached"}
-            return {
-                name: "failed" if name == self.running and name not in done else words[name in done]
-                for name, _ in self.effect.revisions
-            }
-        return {}
-
-    @property
-    def others(self) -> tuple[str, ...]:
-        """The version tables that env.py keeps besides the declared one."""
-        return tuple(dict.fromkeys([each for each in self.tables if each != self.table]))
-
-    def look(self, standstill: Standstill) -> None:
-        """Report each session that the migration waits for, once.
-
-        Raises:
-            SelfBlockedError: it waits for itself.
-        """
-        with suppress(UnavailableError):
-            found = waits_of(self.lock, self.pids)
-            self.waits_for_itself = any(wait.is_own for wait in found)
-            standstill.check(found)
-            for wait in found:
-                key = wait.waiter, wait.blocker
-                if key not in self.waits:
-                    own = "this migration's own other session, which waits for it in turn, " if wait.is_own else ""
-                    who = own + self.masked(wait.who)
-                    self.waits[key] = f"waiting for {who}"
-                    self.on_event(MigrationEvent("blocked", who, self.running or "env.py"))
-
-    def self_blocked(self, wait: Wait) -> ProvisionError:
-        """Return the error for a migration that waits for itself; its sessions have ended."""
-        self.waits.clear()
-        who = self.tree.command[0] if self.tree.command else "env.py"
-        name = f"revision {self.graph.describe(self.running)}" if self.running else who
-        return StepFailedError(
-            f"{name} was ended: it waits for a lock that it holds itself",
-            evidence=[
-                f"its session with pid {wait.waiter} waits: {self.masked(wait.statement)}",
-                f"its session with pid {wait.blocker} holds the lock, and is idle after: {self.masked(wait.last)}",
-                *self.truth().lines,
-            ],
-            next_step="run both statements on one connection, op.get_bind(), "
-            "or commit the first before the second begins",
-        )
-
-    def elsewhere(self, table: str, expected: Sequence[str], found: Sequence[str] | None) -> ProvisionError:
-        """Return the error for a migration that ended well and left a version table as it should not be."""
-        tree, command = self.tree, self.tree.command
-        places, way = unread_places(self.graph.unread if self.graph.unknown(found or ()) else ())
-        if command and tree.target not in {"head", "heads"} and not any("{target}" in each for each in command):
-            way = way or "write `{target}` as the argument of the program that says how far to go"
-        return StepFailedError(
-            f"{command[0] if command else 'env.py'} ended without an error, but {table} does not hold what it should",
-            evidence=(
-                f"expected: {', '.join(expected) or 'no rows'}",
-                "found: " + ("no such table" if found is None else ", ".join(found) or "no rows"),
-                *(f"env.py connected to {each}" for each in self.places),
-                *(() if self.places or command else ("env.py made no connection that migrations ran on",)),
-                *places,
-            ),
-            next_step=way
-            or f"{url_way(tree, self.location)}; "
-            "if it names its own version table, write `version_table` into the spec",
-        )
 
 
 def migrate(
@@ -222,33 +90,37 @@ def migrate(
         StepFailedError: the interpreter, env.py or a revision failed, or went to another database.
         UnavailableError: the server cannot be reached.
     """
-    graph, location = files
     deadline = time.monotonic() + tree.timeout
     try:
         with closing(LockConnection(endpoint)) as lock:
             lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
-            before = read_rows(tree, lock) or ()
-            _refuse_moved(before, effect)
-            names, expected = _work(graph, before, effect)
-            is_there = before == expected or (not names and effect.direction != "stamp")
-            if is_there and not effect.everywhere:
-                on_event(MigrationEvent("nothing"))
-                return Migrated(before, before)
-            ledger = Ledger(tree, graph, lock, on_event, runs=effect.direction != "stamp")
-            ledger.open(before)
-
-            def report(event: MigrationEvent) -> None:
-                if event.what == "done":  # a slow revision is in the ledger before it is reported
-                    ledger.note_now_and_then()
-                on_event(event)
-
-            run = Run(tree, graph, location, endpoint, lock, deadline, report, effect, seen_before(lock), rehearsal)
-            run.table = table_key(tree, lock)
-            _carry_out(run, child, ledger, expected)
-            return Migrated(before, expected, tuple(run.done))
+            run = Run(tree, *files, endpoint, lock, deadline, on_event, effect, rehearsal=rehearsal)
+            return _migrate(run, child)
     finally:
         if child is not None:
             child.__exit__()
+
+
+def _migrate(run: Run, child: Child | None) -> Migrated:
+    """Do what is to be done under the lock."""
+    before, effect, on_event = run.rows() or (), run.effect, run.on_event
+    _refuse_moved(before, effect)
+    names, expected = _work(run.graph, before, effect)
+    is_there = before == expected or (not names and effect.direction != "stamp")
+    if is_there and not effect.everywhere:
+        on_event(MigrationEvent("nothing"))
+        return Migrated(before, before)
+    ledger = Ledger(run.tree, run.graph, run.lock, on_event, runs=effect.direction != "stamp")
+    ledger.open(before)
+
+    def report(event: MigrationEvent) -> None:
+        if event.what == "done":  # a slow revision is in the ledger before it is reported
+            ledger.note_now_and_then()
+        on_event(event)
+
+    run.on_event, run.before, run.table = report, seen_before(run.lock), table_key(run.tree, run.lock)
+    _carry_out(run, child, ledger, expected)
+    return Migrated(before, expected, tuple(run.done))
 
 
 def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[str, ...]) -> None:
@@ -259,8 +131,6 @@ def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[st
     """
     try:
         if run.tree.command:
-            from provision.alembic.running.command import serve_program
-
             serve_program(run)
         else:
             _serve_with_retries(run, child)

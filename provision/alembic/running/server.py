@@ -269,6 +269,9 @@ class Before:
     transaction: str
 
 
+NOT_SEEN = Before((), "0")
+
+
 def seen_before(query: Query) -> Before:
     """Return what is there now.
 

@@ -84,7 +84,7 @@ def find(contents: Mapping[str, str], names: Collection[str]) -> tuple[Models, l
     bases = list(_bases(seen, names))
     if not bases and (suspects := [place for path, place in broken.items() if _HAS_BASE.search(texts[path])]):
         raise ProvisionError(
-            "whether there are models cannot be told: a file that names a declarative base is not valid Python",
+            "cannot look for models: a file that names a declarative base is not valid Python",
             evidence=suspects,
             next_step="correct it, then: provision init",
         )

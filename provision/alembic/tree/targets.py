@@ -47,7 +47,7 @@ def resolve(graph: Graph, target: str, rows: Collection[str] | None = None) -> t
         if rows is None:
             raise MigrationsError(
                 f"`target: {target}` counts from where the database is, so each apply would go further",
-                next_step="write where it shall stand: head, a revision, or a revision and steps like 1975ea+2",
+                next_step="write where it is to be: head, a revision, or a revision and steps like 1975ea+2",
             )
         found = _start(graph, target, branch, rows, up=steps > 0)
     else:
@@ -225,7 +225,7 @@ def move_down(graph: Graph, rows: Collection[str], target: str) -> Move:
         raise MigrationsError(
             f"nothing that follows revision {graph[found[0]]} is applied, so there is nothing to undo",
             evidence=[f"applied, and only depending on it: {graph[row]}" for row in rows],
-            next_step="write the revision, on the branch that shall go back, after which everything is to be undone",
+            next_step="write the revision after which everything is to be undone, on the branch that is to go back",
         )
     return Move(graph.newest_first(gone, rows), graph.version_rows(applied - gone))
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.alembic.running.migrate import Rehearsal, migrate
+from provision.alembic.running.migrate import migrate
+from provision.alembic.running.run import Rehearsal
 from provision.alembic.state import refuse_foreign
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import RefusedError, UnknownRevisionError

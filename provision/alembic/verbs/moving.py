@@ -131,7 +131,7 @@ def _refuse_program(tree: Tree, verb: str, target: str | None = None) -> None:
     if not program or (target and (target == tree.declared.target or any("{target}" in each for each in program))):
         return
     raise RefusedError(
-        f"{tree.name} is migrated by its own program, {program[0]}, which cannot be told to {verb}",
+        f"{tree.name} is migrated by its own program, {program[0]}, which cannot {verb}",
         evidence=(
             "what works with `migrations.command`: current, history, heads, upgrade to the spec's target",
             "with an argument `{target}`, upgrade to any revision",

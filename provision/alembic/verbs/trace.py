@@ -84,7 +84,7 @@ def _copy(tree: Tree, endpoint: Endpoint, rows: Sequence[str], *, clone: bool) -
                     *error.evidence,
                     "this was on an empty scratch database, to make a copy of the schema",
                 )
-                error.next_step = "try again when nobody is connected to the database: then it is cloned"
+                error.next_step = "try again when no other session is in the database: then it is cloned"
                 raise
         yield copy
 
@@ -139,7 +139,7 @@ def _with_held(statements: Sequence[Traced], *, by_revision: bool) -> tuple[Trac
 
 
 _WHO: Final = {
-    "ShareUpdateExclusiveLock": "nobody waits but VACUUM and other schema changes",
+    "ShareUpdateExclusiveLock": "only VACUUM and other schema changes wait",
     "ShareLock": "writers wait",
     "ShareRowExclusiveLock": "writers wait",
     "ExclusiveLock": "writers wait",
@@ -222,7 +222,7 @@ def consequences(traced: Traced, tables: Mapping[str, Table]) -> Iterator[str]:
     emptied = re.match(r"(?i)\s*truncate\b", traced.statement) is not None
     for name in traced.rewritten:
         size = f": {tables[name]} are copied" if name in tables else ""
-        yield f"{name} is emptied" if emptied else f"{name} is written anew, with its indexes{size}"
+        yield f"{name} is emptied" if emptied else f"{name} is rewritten, with its indexes{size}"
 
 
 def _took(traced: Traced, lock: Lock) -> str:

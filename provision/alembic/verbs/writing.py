@@ -19,7 +19,7 @@ from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import version_num_width
 from provision.alembic.verbs.database import asking, refuse_rows
 from provision.errors import MigrationsError, ProvisionError, RefusedError, command
-from provision.system import project
+from provision.system import listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +65,7 @@ def advice(differences: Sequence[str], again: str) -> str:
     if not lost:
         return again + "; or correct the models"
     names, them = (lost[0], "it") if len(lost) == 1 else (f"{lost[0]} and {len(lost) - 1} more", "them")
-    return f"correct the models, if {names} shall stay; what would DROP {them}, with the data: " + again
+    return f"correct the models to keep {names}; what would DROP {them}, with the data: " + again
 
 
 def _has_data(text: str) -> bool:
@@ -230,8 +230,8 @@ def with_tables(tree: Tree, ask: Callable[[bool], Answer]) -> Answer:
 
 def _models(tree: Tree) -> bases.Models:
     root = tree.location.cwd
-    names = frozenset(project.names(root))
-    texts = {name: text for name in names if (text := project.text(root, name)) is not None}
+    names = frozenset(listing.names(root))
+    texts = {name: text for name in names if (text := listing.text(root, name)) is not None}
     with suppress(ProvisionError):  # a file with a base is not valid Python: what env.py imports is known to be
         return bases.find(texts, names)[0]
     return bases.Models()
