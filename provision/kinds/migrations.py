@@ -24,6 +24,7 @@ from provision.alembic import (
     unread_directories,
 )
 from provision.errors import MigrationsError, NotRunError, RefusedError, command
+from provision.kinds import UnseenError
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import Migrate
 
@@ -61,8 +62,10 @@ def _target(tree: Migrations, inputs: Inputs) -> Revisions:
 
 def seen(look: Look) -> dict[Address, State]:
     """Read the version tables; where one is missing or empty, look for tables that its tree would collide with."""
+    if look.session is None:
+        raise UnseenError
     trees = look.spec.migrations
-    if look.has_database is False:
+    if not look.has_database:
         return {address(tree): Revisions(()) for tree in trees}
     return {address(tree): observed(tree, look.inputs.graphs[tree.name], look) for tree in trees}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import rehearsals
 import trees
+from support.planning import migration
 
 from provision.alembic.tree.source import stated_id
 from provision.alembic.trees import check_trees as check
@@ -34,7 +35,7 @@ def planned(tree: Migrations, database: Server) -> str:
     graph, _ = load(tree)
     with asking(database.endpoint) as query:
         before = kind.observed(tree, graph, query)
-    (step,) = kind.plan(tree, graph, before, kind.desired(tree, graph)[kind.address(tree)])
+    (step,) = migration(tree, graph, before)
     return step.consequence
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import test_alembic_envs as envs
 import trees
+from support.planning import migration
 
 from provision.alembic.trees import load
 from provision.errors import MigrationsError, ProvisionError, RefusedError, StepFailedError
@@ -91,7 +92,7 @@ def test_a_program_that_reads_more_directories_than_were_declared(tmp_path: Path
     assert "options: {recursive_version_locations: 'true'}" in str(error.next_step)
     graph, _ = load(tree)
     with pytest.raises(RefusedError, match="which this checkout does not have") as caught:
-        kind.plan(tree, graph, kind.Revisions(("beta",)), kind.Revisions(("alpha",)))
+        migration(tree, graph, kind.Revisions(("beta",)))
     assert "options: {recursive_version_locations: 'true'}" in str(caught.value.next_step)
     assert f"not read: {versions}/2026" in caught.value.evidence
 

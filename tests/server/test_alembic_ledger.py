@@ -70,8 +70,7 @@ def entries(database: Server, table: str = "public.alembic_version") -> dict[str
 
 def known(tree: Migrations, endpoint: Endpoint) -> Known:
     with closing(ReadOnlyQuery(endpoint)) as query:  # type: ignore[type-var]
-        state = kind.observe(tree, load(tree)[0], query)[kind.address(tree)]
-    assert isinstance(state, kind.Revisions)
+        state = kind.observed(tree, load(tree)[0], query)
     assert state.known is not None
     return state.known
 

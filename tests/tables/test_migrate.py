@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +14,7 @@ from alembic import command as alembic
 from alembic.config import Config
 from alembic.operations import ops
 from click.testing import CliRunner
+from support import planning
 
 from provision.alembic.child.autogenerate import operation_lines
 from provision.alembic.tree.graph import Graph
@@ -28,7 +28,6 @@ from provision.alembic.verbs.writing import advice
 from provision.cli import verbs
 from provision.commands.migrate import MigrateCommand, on_a_tree, split
 from provision.errors import MigrationsError, ProvisionError, UsageError, command, with_spec
-from provision.kinds import migrations as kind
 from provision.report import migrations as report
 from provision.report.console import PLAIN, Console
 from provision.spec.load import load
@@ -200,7 +199,7 @@ def test_a_target_that_is_none_is_told_at_its_line(tmp_path: Path) -> None:
     (tmp_path / "dev.yml").write_text(text + "  script_location: ./migrations\n  target: haeds\n")
     tree = choose(load(tmp_path / "dev.yml", {}))
     with pytest.raises(MigrationsError) as caught:
-        kind.wanted(tree.spec, SimpleNamespace(graphs={tree.name: tree.graph}), ())  # type: ignore[arg-type]
+        planning.target(tree.declared, tree.graph)
     assert caught.value.evidence == (f"{tmp_path}/dev.yml:6: target: haeds", "did you mean `heads`?")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support import planning
 
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import locate
@@ -49,7 +50,7 @@ def observed(rows: str) -> State | Unknown | None:
         return UNKNOWN
     if rows.startswith("stranded "):
         return kind.Revisions((), tuple(rows.split()[1:]))
-    return kind.Revisions(tuple(sorted(rows.split()))) if rows else None
+    return kind.Revisions(tuple(sorted(rows.split())))
 
 
 def check(error: ProvisionError, case: Case) -> None:
@@ -63,16 +64,16 @@ def check(error: ProvisionError, case: Case) -> None:
 def test_plan(case: Case) -> None:
     tree, revisions = tree_of(case), graph(case)
     address = kind.address(tree)
-    after = kind.desired(tree, revisions).get(address)
+    after = planning.target(tree, revisions)
     before = observed(case["rows"])
     if "refused" in case:
         with pytest.raises(RefusedError) as caught:
-            kind.plan(tree, revisions, before, after)
+            planning.migration(tree, revisions, before)
         assert caught.value.sentence.startswith(case["refused"])
         assert caught.value.evidence
         assert caught.value.next_step
         return
-    steps = kind.plan(tree, revisions, before, after)
+    steps = planning.migration(tree, revisions, before)
     assert [line for step in steps for line in step.why] == case.get("why", [])
     for step in steps:
         target, kept = tuple(case["after"].split()), tuple(case.get("kept", case["after"]).split())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.planning import migration
 
 from provision.alembic.state import partial, unread_directories
 from provision.alembic.tree.graph import Graph
@@ -63,7 +64,7 @@ def tree(loops: bool = False) -> tuple[Migrations, Graph]:  # noqa: FBT001, FBT0
 def test_another_version_table_that_is_behind_is_a_step() -> None:
     declared, graph = tree()
     before = kind.Revisions(("b",), others=(("x.alembic_version", ("b",)), ("y.alembic_version", ("a",))))
-    (step,) = kind.plan(declared, graph, before, kind.Revisions(("b",)))
+    (step,) = migration(declared, graph, before)
     assert step.why == ("b  (y.alembic_version)",)
     (effect,) = step.effects
     assert effect.everywhere
@@ -74,7 +75,7 @@ def test_another_version_table_that_is_behind_is_a_step() -> None:
 def test_another_version_table_that_is_not_behind_is_none(rows: tuple[str, ...]) -> None:
     declared, graph = tree()
     before = kind.Revisions(("b",), others=(("x.alembic_version", rows),))
-    assert kind.plan(declared, graph, before, kind.Revisions(("b",))) == ()
+    assert migration(declared, graph, before) == ()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 from installed import interpreter
 from support.order import Order
+from support.planning import migration
 
 from provision.alembic.child.fill import fill
 from provision.alembic.running.migrate import migrate
@@ -89,8 +90,8 @@ def trees(name: str) -> tuple[Migrations, ...]:
 def plan(tree: Migrations, database: Any) -> tuple[Step, ...]:
     graph, _ = load(tree)
     with closing(ReadOnlyQuery(database.endpoint)) as query:
-        before = kind.observe(tree, graph, query).get(kind.address(tree))
-    return kind.plan(tree, graph, before, kind.desired(tree, graph).get(kind.address(tree)))
+        before = kind.observed(tree, graph, query)
+    return migration(tree, graph, before)
 
 
 def ours(tree: Migrations, database: Any, target: str | None = None) -> None:
