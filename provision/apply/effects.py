@@ -275,6 +275,7 @@ class Performer:
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
         child = self._children.pop(effect.name, None)
+        self._progress.detail("running the program" if tree.command else "loading env.py")
         try:
             self.migrated = migrate(tree, place, self.endpoint, effect, self._tell, child)
         except UnknownRevisionError as error:

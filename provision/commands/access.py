@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from provision.commands.options import load_environment, pass_console, spec_argument, switches
+from provision.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +70,6 @@ def psql(ctx: click.Context, console: Console, spec: Path | None) -> int:
 @pass_console
 def logs(console: Console, spec: Path | None, *, follow: bool, tail: int | None) -> int:
     """Print the server's log, oldest line first."""
-    from provision.errors import EXIT_DONE, EXIT_INTERRUPTED
-
     try:
         found = load_environment(console, spec).logs(follow=follow, tail=tail)
         if found.elsewhere:

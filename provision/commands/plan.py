@@ -16,6 +16,7 @@ from provision.commands.options import (
     switches,
     trusted,
 )
+from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, UsageError, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +74,6 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
 def _show(
     console: Console, environment: Environment, *, diff: bool, sql: bool, detailed_exitcode: bool, **wishes: Any
 ) -> int:
-    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, UsageError, command
-
     if sql and console.no_commands:
         sentence = "`--sql` renders the migrations with the project's env.py, which `--no-commands` does not run"
         raise UsageError(sentence, next_step=command("plan --no-commands"))

@@ -17,6 +17,7 @@ from provision.commands.options import (
     switches,
 )
 from provision.commands.specfile import find_spec, shell_word
+from provision.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
     from provision.report.console import Console
@@ -61,7 +62,6 @@ def validate(console: Console, specs: tuple[Path, ...]) -> int:
     a spec is wrong.
     """
     from provision.environment import Environment
-    from provision.errors import EXIT_DONE, SpecError
     from provision.report import documents
     from provision.report.errors import report
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.commands.options import load_environment, pass_console, spec_argument, switches
+from provision.errors import CancelledError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,6 @@ def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, i
     """
     import sys
 
-    from provision.errors import CancelledError, RefusedError, UsageError
     from provision.report.plan import lines
 
     paint = console.paint(console.err)

@@ -16,6 +16,7 @@ from provision.commands.options import (
     spec_argument,
     switches,
 )
+from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE, with_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,6 @@ def verify(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode
 
         console.document(documents.verification(found))
     else:
-        from provision.errors import with_spec
         from provision.report import survey
         from provision.report.errors import next_lines
         from provision.report.plan import diff as changes
@@ -85,8 +85,6 @@ def verify(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode
 
 
 def _exit_code(seen: Survey, *, is_pending: bool) -> int:
-    from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE
-
     if seen.status.server == "unreachable":
         return EXIT_UNAVAILABLE
     return EXIT_CHANGES_PENDING if is_pending else EXIT_DONE

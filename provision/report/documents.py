@@ -36,10 +36,7 @@ def plan(
         "changes_pending": survey.plan.differs,
         "destroys_data": any(step.destroys for step in survey.plan.steps),
         "steps": [_step(step) for step in survey.plan.steps],
-        "notes": list(survey.plan.notes),
-        "overrides": list(survey.plan.overrides),
-        "remarks": list(survey.plan.remarks),
-        "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
+        **_notes(survey.plan),
         "clients": survey.status.clients,
     }
     if read is not None:
@@ -71,21 +68,11 @@ def status(survey: Survey) -> Document:
     return {
         "schema": "provision/status/1",
         **_environment(survey),
-        "server": state.server,
-        "detail": state.detail,
-        "version": state.version,
-        "image": state.image,
-        "container": state.container,
-        "process": state.process,
-        "started": state.started,
-        "data": state.data,
+        **_fields(state, "server detail version image container process started data"),
         "revisions": {tree: list(rows) for tree, rows in sorted(state.revisions.items())},
         "changes_pending": survey.plan.differs,
         "pending": [{"address": step.address.key, "action": str(step.action)} for step in survey.plan.steps],
-        "notes": list(survey.plan.notes),
-        "overrides": list(survey.plan.overrides),
-        "remarks": list(survey.plan.remarks),
-        "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
+        **_notes(survey.plan),
         "clients": state.clients,
     }
 
@@ -100,14 +87,7 @@ def verification(seen: Verification) -> Document:
         "clean": seen.is_clean,
         "compared": seen.compared,
         "differences": [
-            {
-                "address": each.address.key,
-                "field": each.field,
-                "declared": each.declared,
-                "real": each.real,
-                "text": each.text,
-            }
-            for each in seen.differences
+            {"address": each.address.key, **_fields(each, "field declared real text")} for each in seen.differences
         ],
         "unseen": [address.key for address in seen.unseen],
         "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
@@ -180,6 +160,15 @@ def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] =
     }
 
 
+def _notes(plan: Plan) -> Document:
+    return {
+        "notes": list(plan.notes),
+        "overrides": list(plan.overrides),
+        "remarks": list(plan.remarks),
+        "unknown": _unknown((*plan.unknown, *plan.partial)),
+    }
+
+
 def _environment(survey: Survey) -> Document:
     return {
         "environment": survey.spec.name,
@@ -194,14 +183,7 @@ def _unknown(sentences: Sequence[str]) -> list[str]:
 
 
 def _endpoint(endpoint: Endpoint | None) -> Document | None:
-    if endpoint is None:
-        return None
-    return {
-        "host": endpoint.host,
-        "port": endpoint.port,
-        "user": endpoint.user,
-        "database": endpoint.database,
-    }
+    return None if endpoint is None else _fields(endpoint, "host port user database")
 
 
 def _step(step: Step) -> Document:
@@ -220,7 +202,7 @@ def _step(step: Step) -> Document:
 def _reason(reason: Change | str) -> Document:
     if isinstance(reason, str):
         return {"field": None, "before": None, "after": None, "text": reason}
-    return {"field": reason.field, "before": reason.before, "after": reason.after, "text": str(reason)}
+    return {**_fields(reason, "field before after"), "text": str(reason)}
 
 
 def _outcome(outcome: Outcome) -> Document:
@@ -234,11 +216,9 @@ def _outcome(outcome: Outcome) -> Document:
 
 
 def _problem(problem: Problem) -> Document:
-    return {
-        "path": str(problem.path),
-        "line": problem.line,
-        "column": problem.column,
-        "text": problem.text,
-        "message": problem.message,
-        "suggestion": problem.suggestion,
-    }
+    return {"path": str(problem.path), **_fields(problem, "line column text message suggestion")}
+
+
+def _fields(value: object, names: str) -> Document:
+    """Return the named fields of a value, and no others: a secret cannot slip in."""
+    return {name: getattr(value, name) for name in names.split()}

@@ -74,12 +74,8 @@ def report(error: BaseException, console: Console) -> int:
 
             for text in unfinished(console.planned, console.outcomes, shown_error.undone):
                 console.complain(text)
-        for text in render(
-            shown_error,
-            paint,
-            width=max(NARROWEST, min(WIDEST, console.columns(console.err) or WIDEST)),
-            every=console.verbose,
-        ):
+        width = max(NARROWEST, min(WIDEST, console.columns(console.err) or WIDEST))
+        for text in render(shown_error, paint, width=width, every=console.verbose):
             console.complain(text)
     if console.verbose and code not in {EXIT_USAGE, EXIT_SPEC, EXIT_INTERRUPTED}:
         from traceback import format_exception
@@ -96,7 +92,11 @@ def _judge(error: BaseException, line: str) -> tuple[int, ProvisionError]:
     if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
         again = "   # it continues from what was done so far" if _continues(line) else ""
         return EXIT_INTERRUPTED, ProvisionError("interrupted", next_step=f"{line or 'the same command'}{again}")
-    return EXIT_BUG, _bug(error)
+    return EXIT_BUG, ProvisionError(
+        f"unexpected error, probably a bug in provision: {type(error).__name__}",
+        evidence=[f"the details are in {_record(error)}"],
+        next_step="look at what is in that file, then report it with the file",
+    )
 
 
 def _continues(line: str) -> bool:
@@ -175,56 +175,27 @@ def clean_lines(text: str) -> list[str]:
     return [clean(line) for line in text.splitlines()]
 
 
-def _bug(error: BaseException) -> ProvisionError:
-    return ProvisionError(
-        f"unexpected error, probably a bug in provision: {type(error).__name__}",
-        evidence=[f"the details are in {_record(error)}"],
-        next_step="look at what is in that file, then report it with the file",
-    )
-
-
 def excerpt(line: str, column: int, width: int) -> tuple[str, str]:
-    """Return the line as it is shown in ``width`` shapes, and the caret line below it. ``column`` counts from 1."""
-    shapes = _shapes(clean(line))
-    position = min(max(column - 1, 0), len(shapes))
-    first, last = _window([size for _, size in shapes], position, width)
-    before = sum(size for _, size in shapes[first:position])
+    """Return the line as it is shown in ``width`` cells, and the caret line below it. ``column`` counts from 1."""
+    text = clean(line).expandtabs(_TAB)
+    position = len(clean(line)[: max(column - 1, 0)].expandtabs(_TAB))
+    first, last = _window([cells(each) for each in text], position, width)
     head = "…" if first else ""
-    tail = "…" if last < len(shapes) else ""
-    text = head + "".join(shape for shape, _ in shapes[first:last]) + tail
-    return text.rstrip(), " " * (len(head) + before) + "^"
-
-
-def _shapes(line: str) -> list[tuple[str, int]]:
-    shapes: list[tuple[str, int]] = []
-    used = 0
-    for character in line:
-        if character == "\t":
-            size = _TAB - used % _TAB
-            shapes.append((" " * size, size))
-        else:
-            size = cells(character)
-            shapes.append((character, size))
-        used += size
-    return shapes
+    shown_line = head + text[first:last] + ("…" if last < len(text) else "")
+    return shown_line.rstrip(), " " * sum(map(cells, head + text[first:position])) + "^"
 
 
 def _window(sizes: list[int], position: int, width: int) -> tuple[int, int]:
     """Return the part of a line, as (first, last), that fits and holds the position."""
-    if sum(sizes) <= width:
-        return 0, len(sizes)
-    room = width - 2
-    first, used = position, 0
-    while first and used + sizes[first - 1] <= room // 2:
-        first -= 1
-        used += sizes[first]
-    last = position
-    while last < len(sizes) and used + sizes[last] <= room:
-        used += sizes[last]
-        last += 1
-    while first and used + sizes[first - 1] <= room:
-        first -= 1
-        used += sizes[first]
+    first, last, used = 0, len(sizes), sum(sizes)
+    room = width if used <= width else width - 2  # an ellipsis on each side
+    while used > room:
+        if position - first >= last - position:
+            used -= sizes[first]
+            first += 1
+        else:
+            last -= 1
+            used -= sizes[last]
     return first, last
 
 
@@ -233,7 +204,9 @@ def _slip(error: click.ClickException) -> UsageError:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     path = ctx.command_path if ctx else "provision"
     if isinstance(error, click.NoSuchOption):
-        return _no_such_option(error.option_name, path, _options(ctx))
+        return _no_such_option(
+            error.option_name, path, [name for each in ctx.command.params for name in each.opts] if ctx else []
+        )
     message = error.format_message()
     sentence = message[:1].lower() + message[1:].rstrip(".") if message[:2] != message[:2].upper() else message
     return UsageError(sentence, next_step=f"{path} --help")
@@ -257,13 +230,6 @@ def _no_such_option(name: str, path: str, known: list[str]) -> UsageError:
     return UsageError(f"{sentence}; did you mean `{near[0]}`?" if near else sentence, next_step=f"{path} --help")
 
 
-def _options(ctx: click.Context | None) -> list[str]:
-    if ctx is None:
-        return []
-    options = [each for each in ctx.command.get_params(ctx) if isinstance(each, click.Option)]
-    return [name for each in options for name in each.opts]
-
-
 def _record(error: BaseException) -> Path:
     """Write the traceback of an error to a new file that only its owner can read, and return the path.
 
@@ -271,6 +237,8 @@ def _record(error: BaseException) -> Path:
     """
     import platform
     from traceback import format_exception
+
+    from platformdirs import user_log_dir
 
     text = "\n".join(
         (
@@ -281,7 +249,7 @@ def _record(error: BaseException) -> Path:
         )
     )
     name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    for directory in (_log_directory(), Path(tempfile.gettempdir())):
+    for directory in (Path(user_log_dir("provision", appauthor=False)), Path(tempfile.gettempdir())):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(directory / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -292,9 +260,3 @@ def _record(error: BaseException) -> Path:
         return directory / name
     sys.stderr.write(text)
     return Path("the lines above")
-
-
-def _log_directory() -> Path:
-    from platformdirs import user_log_dir
-
-    return Path(user_log_dir("provision", appauthor=False))

@@ -25,17 +25,7 @@ if TYPE_CHECKING:
 
 SIGNS: Final = {Action.CREATE: "+", Action.REMOVE: "-", Action.RECREATE: "±"}
 STYLES: Final = {Action.CREATE: "green", Action.REMOVE: "red", Action.RECREATE: "yellow"}
-PAST: Final = {
-    Action.CREATE: "created",
-    Action.UPDATE: "updated",
-    Action.RELOAD: "reloaded",
-    Action.START: "started",
-    Action.MIGRATE: "migrated",
-    Action.STOP: "stopped",
-    Action.RESTART: "restarted",
-    Action.RECREATE: "recreated",
-    Action.REMOVE: "removed",
-}
+PAST: Final = {each: f"{each}d" if each.endswith("e") else f"{each}ed" for each in Action} | {Action.STOP: "stopped"}
 ALARM: Final = "DESTROYS DATA"
 WORD_WIDTH: Final = max(len(action) for action in Action)
 MOST_REASONS: Final = 10
