@@ -60,6 +60,7 @@ class Verb(Enum):
 class Survey:
     """What a verb would do. ``undo`` is empty where the old server has to be started first."""
 
+    verb: Verb
     world: World
     upgrader: Upgrader[Any]
     plan: Plan
@@ -68,7 +69,7 @@ class Survey:
     @property
     def is_pending(self) -> bool:
         """Whether only the switch is left, which is the task of apply."""
-        return self.plan.is_empty and self.upgrader.is_pending
+        return self.verb is Verb.UPGRADE and self.plan.is_empty and self.upgrader.is_pending
 
 
 def survey(spec: Spec, verb: Verb = Verb.UPGRADE) -> Survey:
@@ -81,13 +82,13 @@ def survey(spec: Spec, verb: Verb = Verb.UPGRADE) -> Survey:
     world = observe.world(spec)
     upgrader = _upgrader(world)
     if verb is not Verb.UPGRADE:
-        return Survey(world, upgrader, Plan(upgrader.finish() if verb is Verb.FINISH else upgrader.rollback()))
+        return Survey(verb, world, upgrader, Plan(upgrader.finish() if verb is Verb.FINISH else upgrader.rollback()))
     upgrader.check()
     if upgrader.major == world.spec.server.major:
-        return Survey(world, upgrader, Plan(()))
+        return Survey(verb, world, upgrader, Plan(()))
     if world.site.endpoint(world.inputs.password) is None:
-        return Survey(world, upgrader, Plan(upgrader.begin()))
-    return Survey(world, upgrader, Plan(upgrader.steps(_ask(world, upgrader))), upgrader.undo())
+        return Survey(verb, world, upgrader, Plan(upgrader.begin()))
+    return Survey(verb, world, upgrader, Plan(upgrader.steps(_ask(world, upgrader))), upgrader.undo())
 
 
 def _upgrader(world: World) -> Upgrader[Any]:

@@ -38,7 +38,7 @@ def surroundings(seen: Inspection) -> tuple[Step, ...]:
     creation = seen.creation
     made: dict[Address, tuple[Effect, ...]] = {}
     # An image that was removed from the engine is missed only when a container has to be made from it.
-    if any(step.action in (Action.CREATE, Action.RECREATE) for step in container(seen)):
+    if seen.image is None and any(step.action in (Action.CREATE, Action.RECREATE) for step in container(seen)):
         made[Address("image", creation.image)] = (EngineCall("pull_image", creation.image),)
     if creation.network is not None and not creation.network.external:
         call = EngineCall("create_network", creation.network.name, labels_of(creation.network))
