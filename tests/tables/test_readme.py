@@ -102,3 +102,21 @@ def test_the_distribution_has_the_name_that_the_documents_install() -> None:
     assert project["name"] == OURS
     assert list(project["scripts"]) == ["provision"]
     assert f"pip install {OURS} " in (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+
+
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+PACKAGE = ROOT / "provision"
+
+
+def test_every_folder_has_a_row_in_the_architecture() -> None:
+    rows = ARCHITECTURE.split("\n## Where things are\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([\w.]+?)/?`", "".join(row.split("|")[1] for row in rows.splitlines()[3:] if "|" in row)))
+    parts = {each.name for each in PACKAGE.iterdir() if each.suffix == ".py" or (each / "__init__.py").exists()}
+    assert named == parts - {"__init__.py", "__main__.py"}
+
+
+def test_every_decision_names_files_that_are_there() -> None:
+    rows = ARCHITECTURE.split("\n## Decisions\n")[1].split("\n## ")[0].splitlines()
+    places = [each for row in rows if "`" in row for each in re.findall(r"`([^`]+)`", row.split(" | ")[-1])]
+    assert places
+    assert not [each for each in places if not (list(PACKAGE.glob(each)) or (ROOT / each).exists())]
