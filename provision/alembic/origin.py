@@ -18,7 +18,7 @@ from provision.errors import command
 from provision.system.git import NOT_FOUND, OUTSIDE, SECONDS, Git, GitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
@@ -221,7 +221,8 @@ def advise(found: Origin) -> tuple[tuple[str, ...], str]:
     lines: list[str] = [f"{ref} has it: {ref.path}", *([f"it came with {found.commit}"] if found.commit else [])]
     if more:
         names = ", ".join(each.short for each in more[:_OTHERS])
-        lines.append(f"so {'has' if len(more) == 1 else 'have'} {names}{_and_more(more)}")
+        rest = f" and {len(more) - _OTHERS} more" if len(more) > _OTHERS else ""
+        lines.append(f"so {'has' if len(more) == 1 else 'have'} {names}{rest}")
     there = _switch(found, ref)
     if ref.name == _CHECKED_OUT:
         return tuple(lines), f"{there}   # the file was removed here: this brings it back"
@@ -234,10 +235,6 @@ def advise(found: Origin) -> tuple[tuple[str, ...], str]:
         )
     lines.append("or restore a backup that was made before it")
     return tuple(lines), f"{there}   # and go on there"
-
-
-def _and_more(more: Sequence[Ref]) -> str:
-    return f" and {len(more) - _OTHERS} more" if len(more) > _OTHERS else ""
 
 
 def _switch(found: Origin, ref: Ref) -> str:

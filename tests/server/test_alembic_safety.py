@@ -218,7 +218,7 @@ def test_a_migration_that_waits_for_its_own_other_session_is_ended(tmp_path: Pat
 
 def test_a_lock_timeout_against_its_own_session_is_not_tried_again(tmp_path: Path, database: Server) -> None:
     # With a thread more, the wait is taken for a standstill only after 15 s; until then it is looked at many times.
-    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    thread = "\nimport threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     limit = "    connection.exec_driver_sql(\"SET lock_timeout = '4s'\")\n"
     limited = thread + SECOND.replace("    connection.execute(", limit + "    connection.execute(")
     tree = trees.write(tmp_path, {"alpha": trees.table("alpha"), "beta": ADD + limited})

@@ -20,7 +20,6 @@ from provision.alembic.running.advice import (
     too_old,
     url_way,
 )
-from provision.alembic.tree.graph import unread_places
 from provision.errors import ProvisionError, StepFailedError
 from provision.system.postgres import is_lost, is_refused
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from provision.alembic.child.protocol import Failure
     from provision.alembic.running.events import Truth
-    from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
     from provision.spec.model import Migrations
 
@@ -226,50 +224,3 @@ def out_of_time(tree: Migrations, running: str | None, truth: Truth) -> Provisio
         if truth.waits
         else "give it more time (`migrations.timeout`) and run the same command again",
     )
-
-
-def self_blocked(name: str, waiting: tuple[int, str], holding: tuple[int, str], truth: Truth) -> ProvisionError:
-    """Return the error for a migration whose one session waits for another one: their pids, and their statements."""
-    return StepFailedError(
-        f"{name} was ended: it waits for a lock that it holds itself",
-        evidence=[
-            f"its session with pid {waiting[0]} waits: {waiting[1]}",
-            f"its session with pid {holding[0]} holds the lock, and is idle after: {holding[1]}",
-            *truth.lines,
-        ],
-        next_step="run both statements on one connection, op.get_bind(), or commit the first before the second begins",
-    )
-
-
-def elsewhere(
-    tree: Migrations,
-    files: tuple[Graph, Location],
-    table: str,
-    expected: Sequence[str],
-    found: Sequence[str] | None,
-    configured: Sequence[str],
-) -> ProvisionError:
-    """Return the error for a migration that ended well and left our version table as it should not be."""
-    who = tree.command[0] if tree.command else "env.py"
-    graph, location = files
-    places, way = unread_places(graph.unread if graph.unknown(found or ()) else ())
-    return StepFailedError(
-        f"{who} ended without an error, but {table} does not hold what it should",
-        evidence=(
-            f"expected: {', '.join(expected) or 'no rows'}",
-            "found: " + ("no such table" if found is None else ", ".join(found) or "no rows"),
-            *(f"env.py connected to {each}" for each in configured),
-            *(() if configured or tree.command else ("env.py made no connection that migrations ran on",)),
-            *places,
-        ),
-        next_step=way
-        or _target_way(tree)
-        or f"{url_way(tree, location)}; if it names its own version table, write `version_table` into the spec",
-    )
-
-
-def _target_way(tree: Migrations) -> str | None:
-    """Say how a program gets the target, where the spec has one of its own and the program is not told it."""
-    if not tree.command or tree.target in {"head", "heads"} or any("{target}" in each for each in tree.command):
-        return None
-    return "write `{target}` as the argument of the program that says how far to go"

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from provision.alembic.tree.python import last_name
 from provision.errors import ProvisionError
 
 if TYPE_CHECKING:
@@ -65,7 +66,6 @@ class _Seen:
     """Bases that Flask-SQLAlchemy takes as the pattern of its own."""
     parents: set[str] = field(default_factory=set)
     has_tables: bool = False
-    is_sqlmodel: bool = False
 
 
 def find(contents: Mapping[str, str], names: Collection[str]) -> tuple[Models, list[str]]:
@@ -101,7 +101,8 @@ def _look(path: str, text: str, seen: list[_Seen], broken: dict[str, str]) -> No
         module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         at = f"{path}:{error.lineno}:{error.offset}" if isinstance(error, SyntaxError) else path
-        broken[path] = f"{at}: not valid Python ({_reason(error)})"
+        reason = "it is not UTF-8" if isinstance(error, UnicodeError) else getattr(error, "msg", None) or error
+        broken[path] = f"{at}: not valid Python ({reason})"
         return
     found = _Seen(path)
     for statement in module.body:
@@ -112,34 +113,29 @@ def _look(path: str, text: str, seen: list[_Seen], broken: dict[str, str]) -> No
             for target in targets:
                 if isinstance(target, ast.Name):
                     _assignment(target.id, statement.value, found)
-        found.is_sqlmodel |= isinstance(statement, ast.ImportFrom) and statement.module == "sqlmodel"
     seen.append(found)
 
 
-def _reason(error: Exception) -> str:
-    return "it is not UTF-8" if isinstance(error, UnicodeError) else str(getattr(error, "msg", None) or error)
-
-
 def _class(statement: ast.ClassDef, found: _Seen) -> None:
-    parents = {_last(each) for each in statement.bases}
-    decorators = {_last(each.func if isinstance(each, ast.Call) else each) for each in statement.decorator_list}
+    parents = {last_name(each) for each in statement.bases}
+    decorators = {last_name(each.func if isinstance(each, ast.Call) else each) for each in statement.decorator_list}
     found.parents |= parents
     if parents & _CLASSES or "as_declarative" in decorators:
         found.bases.append((statement.name, f"{statement.name}.metadata"))
     is_table = any(each.arg == "table" and getattr(each.value, "value", None) is True for each in statement.keywords)
     if is_table:
         found.bases.append(("SQLModel", "SQLModel.metadata"))
-    named = {_last(target) for each in statement.body if isinstance(each, ast.Assign) for target in each.targets}
+    named = {last_name(target) for each in statement.body if isinstance(each, ast.Assign) for target in each.targets}
     found.has_tables |= is_table or "__tablename__" in named or "__table__" in named
 
 
 def _assignment(name: str, call: ast.Call, found: _Seen) -> None:
-    called = _last(call.func)
+    called = last_name(call.func)
     if called in _CALLS:
         found.bases.append((name, f"{name}.metadata"))
     elif called == "SQLAlchemy":
         found.bases.append((name, f"{name}.metadata"))
-        found.replaced |= {_last(each.value) for each in call.keywords if each.arg == "model_class"}
+        found.replaced |= {last_name(each.value) for each in call.keywords if each.arg == "model_class"}
     elif called == "MetaData":
         found.plain.append((name, name))
     found.has_tables |= called == "Table"
@@ -191,10 +187,3 @@ def module_of(path: str, names: Collection[str]) -> tuple[str, str]:
             at -= 1
     parts = folders[at:] if name == "__init__" else [*folders[at:], name]
     return "/".join(folders[:at]) or ".", ".".join(parts)
-
-
-def _last(node: ast.expr) -> str:
-    """Return the last name of ``a.b.c``; of ``a[b]`` that of ``a``."""
-    if isinstance(node, ast.Subscript):
-        return _last(node.value)
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from provision.alembic.tree.python import last_name, parsed, text_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -57,9 +59,8 @@ class Ways:
 
 def ways(text: str, find: Find, samples: Mapping[str, str] | None = None) -> Ways:
     """Return the ways of one ``env.py``; ``samples`` are values of variables that the project shows, as in ``.env``."""
-    try:
-        env = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    env = parsed(text)
+    if env is None:
         return Ways()
     modules = _reached(env, find)
     found = read_variables([env, *(tree for _, _, tree in modules)])
@@ -80,9 +81,8 @@ def ways(text: str, find: Find, samples: Mapping[str, str] | None = None) -> Way
 
 def variables_of(text: str, find: Find) -> frozenset[str]:
     """Return the names of the environment variables that an ``env.py``, or a module that it imports, reads."""
-    try:
-        env = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    env = parsed(text)
+    if env is None:
         return frozenset()
     trees = [env, *(tree for _, _, tree in _reached(env, find))]
     return frozenset(each.name for each in read_variables(trees))
@@ -97,12 +97,9 @@ def _reached(env: ast.Module, find: Find) -> list[tuple[str, str, ast.Module]]:
         if name in found or (module := find(name)) is None:
             continue
         package, text = module
-        try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError):
-            continue
-        found[name] = (name, text, tree)
-        waiting += _imports(tree, package)
+        if tree := parsed(text):
+            found[name] = (name, text, tree)
+            waiting += _imports(tree, package)
     return list(found.values())
 
 
@@ -120,15 +117,15 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 def _options(env: ast.Module) -> dict[str, str]:
     """Return the options of the configuration that hold a URL, ``sqlalchemy.url`` excepted, which is always set."""
     found = dict.fromkeys(_looked_up(env, "get_section"), "{url}")
-    for node in _calls(env):
-        called = _last(node.func)
-        texts = [_text2(each) for each in node.args]
+    for node in (each for each in ast.walk(env) if isinstance(each, ast.Call)):
+        called = last_name(node.func)
+        texts = [text_of(each) for each in node.args]
         if called in _OPTIONS and len(texts) > _OPTIONS[called]:
             name = texts[_OPTIONS[called]] or ""
             if _URL_LIKE.search(name) and name != "sqlalchemy.url":
                 found[name] = "{url}"
         elif called in _PREFIXED and texts:
-            prefix = next((_text2(each.value) for each in node.keywords if each.arg == "prefix"), None)
+            prefix = next((text_of(each.value) for each in node.keywords if each.arg == "prefix"), None)
             prefix = prefix if prefix is not None else next((each for each in texts[1:] if each is not None), None)
             if prefix is not None and prefix != "sqlalchemy.":
                 found[f"{prefix}url"] = "{url}"
@@ -142,11 +139,11 @@ def _looked_up(env: ast.Module, function: str) -> Iterator[str]:
         for node in ast.walk(env)
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
         for target in node.targets
-        if isinstance(target, ast.Name) and _last(node.value.func) == function
+        if isinstance(target, ast.Name) and last_name(node.value.func) == function
     }
     for name, source in _keys(env):
         is_held = (isinstance(source, ast.Name) and source.id in held) or (
-            isinstance(source, ast.Call) and _last(source.func) == function
+            isinstance(source, ast.Call) and last_name(source.func) == function
         )
         if is_held and _URL_LIKE.search(name) and name != "sqlalchemy.url":
             yield name
@@ -155,7 +152,7 @@ def _looked_up(env: ast.Module, function: str) -> Iterator[str]:
 def _attributes(env: ast.Module) -> Iterator[str]:
     """Yield the attributes of the configuration without which there is no connection: ``attributes["connection"]``."""
     for name, source in _keys(env, optional=False):
-        if _last(source) == "attributes" and re.search(r"(?i)conn|engine|bind", name):
+        if last_name(source) == "attributes" and re.search(r"(?i)conn|engine|bind", name):
             yield name
 
 
@@ -163,9 +160,9 @@ def _keys(env: ast.Module, *, optional: bool = True) -> Iterator[tuple[str, ast.
     """Yield what is looked up by a name: the name, and where."""
     for node in ast.walk(env):
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-            yield _text2(node.slice) or "", node.value
+            yield text_of(node.slice) or "", node.value
         elif optional and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-            yield _text2(node.args[0]) or "", node.func.value
+            yield text_of(node.args[0]) or "", node.func.value
 
 
 def _driver(urls: list[Variable], samples: Mapping[str, str], sources: list[str]) -> str | None:
@@ -176,18 +173,6 @@ def _driver(urls: list[Variable], samples: Mapping[str, str], sources: list[str]
         return scheme
     completed = next((match[1] for source in sources if (match := _BARE.search(source))), None)
     return (scheme or completed) if completed else None
-
-
-def _calls(tree: ast.Module) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-
-
-def _last(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-
-
-def _text2(node: ast.AST) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 _DATABASES = {"postgres", "postgresql", "pg", "psql", "db", "database", "sql", "sqlalchemy", "alembic", "migration"}
@@ -255,20 +240,16 @@ def read_variables(modules: Iterable[ast.Module]) -> list[Variable]:
 def _called(node: ast.AST) -> Variable | None:
     """Return the variable that an expression reads."""
     if isinstance(node, ast.Subscript):
-        name = _text(node.slice)
+        name = text_of(node.slice)
         return Variable(name) if name and _ENVIRON.fullmatch(ast.unparse(node.value)) else None
-    if not isinstance(node, ast.Call) or not node.args or (name := _text(node.args[0])) is None:
+    if not isinstance(node, ast.Call) or not node.args or (name := text_of(node.args[0])) is None:
         return None
     source = ast.unparse(node.func)
     if not _READERS.fullmatch(source):
         return None
     rest = [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "default")]
-    default = next((text for each in rest if (text := _text(each)) is not None), "")
+    default = next((text for each in rest if (text := text_of(each)) is not None), "")
     return Variable(name, default if rest or source.endswith((".get", "getenv")) else None)
-
-
-def _text(node: ast.AST | None) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 @dataclass
@@ -349,7 +330,7 @@ def _settings_options(value: ast.AST | None) -> dict[str, str]:
         return {each.arg: _plain(each.value) for each in value.keywords if each.arg}
     if isinstance(value, ast.Dict):
         pairs = zip(value.keys, value.values, strict=True)
-        return {str(_text(key)): _plain(each) for key, each in pairs}
+        return {str(text_of(key)): _plain(each) for key, each in pairs}
     return {}
 
 
@@ -362,7 +343,7 @@ def _assigned(body: Iterable[ast.stmt]) -> dict[str, str]:
 
 
 def _plain(node: ast.expr) -> str:
-    return _text(node) if _text(node) is not None else ast.unparse(node)  # type: ignore[return-value]  # asked before
+    return text_of(node) if text_of(node) is not None else ast.unparse(node)  # type: ignore[return-value]  # asked before
 
 
 def _field(statement: ast.AnnAssign) -> tuple[str, str | None, list[str]]:
@@ -371,18 +352,18 @@ def _field(statement: ast.AnnAssign) -> tuple[str, str | None, list[str]]:
     if value is None:
         return annotation, None, []
     if not isinstance(value, ast.Call):
-        return annotation, _text(value) or "", []
+        return annotation, text_of(value) or "", []
     given = {each.arg: each.value for each in value.keywords}
     names = [
         text
         for key in ("validation_alias", "alias", "env")
         if key in given
         for node in ast.walk(given[key])
-        if (text := _text(node)) is not None
+        if (text := text_of(node)) is not None
     ]
     first = value.args[0] if value.args else given.get("default")
     is_required = first is None or ast.unparse(first) == "..."
-    return annotation, None if is_required and not given.get("default_factory") else _text(first) or "", names[:1]
+    return annotation, None if is_required and not given.get("default_factory") else text_of(first) or "", names[:1]
 
 
 _NAME = r"""\(?\s*f?["']([A-Za-z_][\w.-]*)["']"""

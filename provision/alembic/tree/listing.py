@@ -99,7 +99,7 @@ def _labels(graph: Graph) -> dict[str, tuple[str, ...]]:
         if not revision.branch_labels:
             continue
         share, at = graph.followers((name,)), name
-        while not _forks_or_joins(graph, at):
+        while len({*graph.children(at), *graph.dependents(at)}) < 2 and len(graph[at].down) < 2:  # noqa: PLR2004
             share.add(at)
             if not graph[at].down:
                 break
@@ -107,7 +107,3 @@ def _labels(graph: Graph) -> dict[str, tuple[str, ...]]:
         for each in share:
             found.setdefault(each, set()).update(revision.branch_labels)
     return {name: tuple(sorted(labels)) for name, labels in found.items()}
-
-
-def _forks_or_joins(graph: Graph, name: str) -> bool:
-    return len({*graph.children(name), *graph.dependents(name)}) > 1 or len(graph[name].down) > 1

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provision.alembic.tree.python import parsed
 from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
@@ -161,9 +162,8 @@ def runs_in_a_loop(env: bytes) -> bool:
     """Tell whether an ``env.py`` runs migrations in a loop."""
     if not _LOOP.search(env):
         return False
-    try:
-        module = ast.parse(env)
-    except (SyntaxError, ValueError, RecursionError):
+    module = parsed(env)
+    if module is None:
         return False
     functions = {
         node.name: set(_names(node))
@@ -197,9 +197,8 @@ def adds_directories(env: bytes) -> tuple[int, tuple[str, ...]] | None:
     """
     if b"version_locations" not in env:
         return None
-    try:
-        module = ast.parse(env)
-    except (SyntaxError, ValueError, RecursionError):
+    module = parsed(env)
+    if module is None:
         return None
     for node in ast.walk(module):
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):

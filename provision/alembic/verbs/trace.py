@@ -68,7 +68,8 @@ def trace(tree: Tree, endpoint: Endpoint, rows: Sequence[str], target: Sequence[
         try:
             run_scratch(tree, copy, target, hear=seen.hear, trace=True)
         except ProvisionError as error:
-            raise _on_the_copy(error) from error
+            error.evidence = (*error.evidence, "this was on a scratch copy; the database is as it was")
+            raise
     held = _with_held(seen.statements, by_revision=tree.declared.transaction_per_revision)
     return Trace(held, tables, why is None, why)
 
@@ -87,11 +88,6 @@ def _copy(tree: Tree, endpoint: Endpoint, rows: Sequence[str], *, clone: bool) -
                 error.next_step = "try again when no other session is in the database: then it is cloned"
                 raise
         yield copy
-
-
-def _on_the_copy(error: ProvisionError) -> ProvisionError:
-    error.evidence = (*error.evidence, "this was on a scratch copy; the database is as it was")
-    return error
 
 
 @dataclass(slots=True)
@@ -218,15 +214,12 @@ def consequences(traced: Traced, tables: Mapping[str, Table]) -> Iterator[str]:
             continue
         size = f" ({tables[lock.table]})" if lock.table in tables else ""
         until = "while it runs" if traced.concurrently else "until the commit"
-        yield f"{lock.name} on {lock.table}{size}: {_WHO[lock.mode]} {until}" + _took(traced, lock)
+        took = f" ({traced.held:.2f} s here)" if lock.blocks else ""
+        yield f"{lock.name} on {lock.table}{size}: {_WHO[lock.mode]} {until}{took}"
     emptied = re.match(r"(?i)\s*truncate\b", traced.statement) is not None
     for name in traced.rewritten:
         size = f": {tables[name]} are copied" if name in tables else ""
         yield f"{name} is emptied" if emptied else f"{name} is rewritten, with its indexes{size}"
-
-
-def _took(traced: Traced, lock: Lock) -> str:
-    return f" ({traced.held:.2f} s here)" if lock.blocks else ""
 
 
 _PATIENCE = 30.0

@@ -46,6 +46,7 @@ _DEFAULTS: NewRevision = {
 }
 """The options of ``alembic revision`` as they are where they are not given."""
 _SHOWN = 5
+_DATA = ("- table ", "- column ")
 
 
 def check(tree: Tree, server: Server) -> Comparison:
@@ -61,15 +62,15 @@ def check(tree: Tree, server: Server) -> Comparison:
 
 def advice(differences: Sequence[str], again: str) -> str:
     """Return what to do about differences; ``again`` writes a revision of them, which may take data away."""
-    lost = [text for sign, _, text in (each.partition(" ") for each in differences) if sign == "-" and _has_data(text)]
+    lost = [
+        text
+        for sign, _, text in (each.partition(" ") for each in differences)
+        if sign == "-" and text.startswith(_DATA)
+    ]
     if not lost:
         return again + "; or correct the models"
     names, them = (lost[0], "it") if len(lost) == 1 else (f"{lost[0]} and {len(lost) - 1} more", "them")
     return f"correct the models to keep {names}; what would DROP {them}, with the data: " + again
-
-
-def _has_data(text: str) -> bool:
-    return text.startswith(("table ", "column "))
 
 
 def revision(tree: Tree, options: Mapping[str, Any], server: Server, *, allow_empty: bool = False) -> Written:
