@@ -41,7 +41,7 @@ def test_up_and_down_and_what_is_said_about_it(running: Embedded) -> None:
     refused = running.run("migrate", "downgrade", "-2", code=64)
     assert "undo r3  make payment" in refused.err
     assert refused.err.endswith(
-        "error: data would go away, and nobody is here to confirm it; nothing was done\n"
+        "error: data would go away, and there is no terminal to confirm it on; nothing was done\n"
         "next: provision migrate downgrade --yes spec.yml -2\n"
     )
     done = running.run("migrate", "downgrade", "--yes", "-2")

@@ -62,11 +62,7 @@ def check(tree: Tree, server: Server) -> Comparison:
 
 def advice(differences: Sequence[str], again: str) -> str:
     """Return what to do about differences; ``again`` writes a revision of them, which may take data away."""
-    lost = [
-        text
-        for sign, _, text in (each.partition(" ") for each in differences)
-        if sign == "-" and text.startswith(_DATA)
-    ]
+    lost = [each.removeprefix("- ") for each in differences if each.startswith(_DATA)]
     if not lost:
         return again + "; or correct the models"
     names, them = (lost[0], "it") if len(lost) == 1 else (f"{lost[0]} and {len(lost) - 1} more", "them")
