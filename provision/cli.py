@@ -30,7 +30,7 @@ modules are imported, which takes a twentieth of a run with nothing to do."""
 COMMANDS: Final = {
     "init": "Write a spec, an Alembic environment and models where they are missing.",
     "validate": "Check a spec, and show every problem at its line.",
-    "render": "Write the files that a spec stands for, and nothing else.",
+    "render": "Write the rendered files of a spec, and nothing else.",
     "plan": "Show what apply would do, and why. Changes nothing.",
     "apply": "Make the server what the spec says.",
     "status": "Show what runs, where, and at which revision.",

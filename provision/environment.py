@@ -1,7 +1,7 @@
 """The public Python API: one environment, as its spec declares it. ``docs/python.md`` shows it with examples.
 
-Every method looks at the world anew. Nothing of the caller's process is changed: neither its variables nor its signal
-handlers nor its directory, so environments can be used in several threads, and within a running event loop.
+Every method looks at the world again. No method changes the variables, signal handlers or directory of the process, so
+environments can be used in several threads, and within a running event loop.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOCK_TIMEOUT = 60.0
 
 
 class Rendered(NamedTuple):
-    """The files that a spec stands for, the paths of those that were written, and what is not known of them."""
+    """The rendered files of a spec, the paths of those that were written, and what is not known of them."""
 
     files: tuple[WriteFile, ...]
     written: frozenset[Path]
@@ -313,7 +313,7 @@ class Environment:
             return list(of_plan(survey.spec, seen.trees, survey.plan, survey.endpoint, is_fresh=seen.site.is_fresh))
 
     def render(self, *, write: bool = True) -> Rendered:
-        """Render the files that the spec stands for, and write those that differ; nothing else is touched."""
+        """Render the files of the spec, and write those that differ; nothing else is touched."""
         from provision import apply, observe
         from provision.system import no_commands
 

@@ -146,7 +146,7 @@ class RefusedError(ProvisionError):
 
 
 class CancelledError(ProvisionError):
-    """Somebody was asked whether to go on, and interrupted the program instead of an answer."""
+    """The user interrupted a question instead of answering it."""
 
     exit_code = EXIT_INTERRUPTED
 
@@ -197,14 +197,14 @@ class UnavailableError(ProvisionError):
 
 
 class LockedError(ProvisionError):
-    """Somebody else holds the lock, and the time to wait for it is over."""
+    """Another run holds the lock, and the time to wait for it is over."""
 
     exit_code = EXIT_LOCKED
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a file, where it stands, and what to write instead.
+    """One thing that is wrong in a file, its place, and what to write instead.
 
     ``line`` and ``column`` count from 1; ``text`` is the line itself, without its line break.
     """

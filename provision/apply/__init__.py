@@ -342,7 +342,8 @@ def _not_logged_in(step: Step) -> UnavailableError:
     return UnavailableError(
         f"the login of {step.address.name!r} is still refused, although its password was set through the local socket",
         evidence=[words, "so another server answers there, or something between here and this server refuses it"],
-        next_step=command("status") + "   # where it is looked for; set another `server.port` if somebody else has it",
+        next_step=command("status")
+        + "   # where it is looked for; set another `server.port` if another program has it",
     )
 
 

@@ -64,7 +64,7 @@ def psql(ctx: click.Context, console: Console, spec: Path | None) -> int:
 
 @click.command("logs", epilog="Example: provision logs -f -n 20 specs/dev.yml")
 @spec_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on printing until interrupted.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until interrupted.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
 @switches
 @pass_console

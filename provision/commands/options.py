@@ -57,7 +57,6 @@ diff_option = click.option("--diff", is_flag=True, help="Show how the rendered f
 detailed_exitcode_option = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending."
 )
-yes_option = click.option("--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask on.")
 
 
 def planning_options(function: F) -> F:

@@ -87,7 +87,7 @@ def _specs_near(directory: Path) -> list[str]:
 
 
 def _specs_above(directory: Path) -> list[str]:
-    """Return the spec of the project that a directory is in; what is above a repository is none of its business."""
+    """Return the spec of the project that a directory is in, looking no further up than its repository."""
     up, place = directory, directory.absolute()
     while not (place / ".git").exists() and place != place.parent:
         up, place = up / "..", place.parent

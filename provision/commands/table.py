@@ -81,7 +81,7 @@ class Verbs(click.Group):
 
         if name.endswith((".yml", ".yaml")):
             again = f"{path} {join((self.usual, name, *rest))}"
-            return UsageError(f"`{name}` stands where a command belongs: {again}", next_step=f"{path} --help")
+            return UsageError(f"`{name}` is in the place of a command: {again}", next_step=f"{path} --help")
         if name in self.answers:
             sentence, line = self.answers.get(f"{name} {join(rest)}") or self.answers[name]
             return UsageError(f"there is no command `{name}`; {sentence}", next_step=_filled(line, join(rest)))
@@ -94,7 +94,7 @@ class Verbs(click.Group):
         return UsageError(f"there is no command `{name}`; did you mean {guess}?", next_step=again)
 
     def _meant(self, name: str) -> Sequence[str]:
-        """Return the commands that somebody may have meant, the likeliest first."""
+        """Return the commands that may be meant, the likeliest first."""
         if name in self.words:
             return self.words[name].split(" | ")
         from difflib import get_close_matches

@@ -2,7 +2,7 @@
 
 Three kinds of text leave the program: *data* for programs (a document, a URL, a log), *talk* for people (plans,
 progress, recaps; silent with ``--quiet``, and on standard error in JSON mode, where standard output carries one
-document and nothing else) and *errors*. When the reader of a pipe goes away, the program falls silent and goes on:
+document and nothing else) and *errors*. When the reader of a pipe goes away, the program continues in silence:
 ``provision apply | head -1`` must not end in the middle of a step.
 """
 

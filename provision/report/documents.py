@@ -148,7 +148,7 @@ def validated(
 
 
 def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] = ()) -> Document:
-    """Return the document that stands in place of any other when a command fails."""
+    """Return the document of a command that failed; it prints no other."""
     return {
         "schema": "provision/error/1",
         "exit_code": exit_code,

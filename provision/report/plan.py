@@ -6,6 +6,7 @@ capitals, so that it is seen without colours too.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -65,8 +66,7 @@ def _steps(steps: Sequence[Step], paint: Paint, *, verbose: bool) -> Iterator[st
     if step.consequence:
         yield margin + paint("alarm" if step.destroys else "yellow", step.consequence)
     if verbose:
-        for line in [line for each in step.effects for line in each.lines]:
-            yield margin + paint("dim", f"· {line}")
+        yield from (margin + paint("dim", f"· {line}") for each in step.effects for line in each.lines)
 
 
 def _condition(certain: Sequence[Step]) -> str:
@@ -77,16 +77,11 @@ def _condition(certain: Sequence[Step]) -> str:
 
 def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
     """Yield what differs from the spec and stays, for others or another run to change; then what is worth knowing."""
-    for override in value.overrides if isinstance(value, Plan) else ():
-        yield f"  {paint('red', '!')} {override}"
-    for unknown in value.unknown if isinstance(value, Plan) else ():
-        yield f"  {paint('dim', NOT_KNOWN)} {unknown}"
-    for partial in value.partial if isinstance(value, Plan) else ():
-        yield f"  {paint('dim', NOT_KNOWN)} {partial}"
-    for note in value.notes:
-        yield f"  {paint('yellow', '!')} {note}"
-    for remark in value.remarks:
-        yield f"  {paint('dim', '·')} {remark}"
+    if isinstance(value, Plan):
+        yield from (f"  {paint('red', '!')} {each}" for each in value.overrides)
+        yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in (*value.unknown, *value.partial))
+    yield from (f"  {paint('yellow', '!')} {each}" for each in value.notes)
+    yield from (f"  {paint('dim', '·')} {each}" for each in value.remarks)
 
 
 def total(value: Plan) -> str:
@@ -103,10 +98,7 @@ def total(value: Plan) -> str:
 
 def _tally(steps: Sequence[Step], words: Mapping[Action, str]) -> Iterator[str]:
     """Count the steps of each action, in the order of the plan; migrations whose revisions are known count those."""
-    found: dict[Action, int] = {}
-    for step in steps:
-        if not _migrations(step):
-            found[step.action] = found.get(step.action, 0) + 1
+    found = Counter(step.action for step in steps if not _migrations(step))
     yield from (f"{number} {words[action]}" for action, number in found.items())
 
 
@@ -157,44 +149,39 @@ def reasons_of(steps: Sequence[Step]) -> tuple[Change | str, ...]:
 
 def reasons(why: Sequence[Change | str], *, every: bool) -> Iterator[str]:
     """Yield the reasons of a step; the middle of a long list is left out unless ``every`` one is wanted."""
-    if every or len(why) <= MOST_REASONS:
-        yield from (str(reason) for reason in why)
-        return
-    first = MOST_REASONS - LAST_REASONS - 1
-    yield from (str(reason) for reason in why[:first])
-    yield f"… {len(why) - first - LAST_REASONS} more (-v shows them)"
-    yield from (str(reason) for reason in why[-LAST_REASONS:])
+    lines = [str(reason) for reason in why]
+    yield from lines if every else _ends(lines, MOST_REASONS - LAST_REASONS - 1, MOST_REASONS)
+
+
+def _ends(lines: Sequence[str], first: int, most: int, margin: str = "") -> Sequence[str]:
+    """Return lines, without the middle where there are more than ``most``."""
+    if len(lines) <= most:
+        return lines
+    more = f"{margin}… {len(lines) - first - LAST_REASONS} more (-v shows them)"
+    return (*lines[:first], more, *lines[-LAST_REASONS:])
 
 
 def fates(outcome: Outcome, *, every: bool) -> Iterator[str]:
     """Yield what became of each revision of a migration that failed; the middle of a long stretch is left out."""
     step = outcome.step
     names = [name for effect in step.effects if isinstance(effect, Migrate) for name, _ in effect.revisions]
-    told = [
-        (outcome.revisions[name], str(why))
-        for name, why in zip(names, step.why, strict=False)
-        if name in outcome.revisions
-    ]
-    width = max((len(fate) for fate, _ in told), default=0)
-    for fate, found in groupby(told, lambda each: each[0]):
-        lines = [f"{fate:<{width}}  {why}" for _, why in found]
-        more = len(lines) - 2 * LAST_REASONS
-        if not every and more > 1:
-            lines[LAST_REASONS:-LAST_REASONS] = [f"{fate:<{width}}  … {more} more (-v shows them)"]
-        yield from lines
+    known = [(outcome.revisions.get(name), why) for name, why in zip(names, step.why, strict=False)]
+    width = max(map(len, outcome.revisions.values()))
+    for fate, found in groupby(known, lambda each: each[0]):
+        if fate is None:
+            continue
+        begin = f"{fate:<{width}}  "
+        lines = [f"{begin}{why}" for _, why in found]
+        yield from lines if every else _ends(lines, LAST_REASONS, 2 * LAST_REASONS + 1, begin)
 
 
 def below(outcomes: Sequence[Outcome], *, verbose: bool) -> Iterator[str]:
-    """Yield what stands below the line of steps that ended: why they were done, or how far a migration got."""
+    """Yield the lines below the one of steps that ended: why they were done, or how far a migration got."""
     if outcomes[0].revisions:
         yield from fates(outcomes[0], every=verbose)
-    elif tells_reasons(outcomes[0].step, verbose=verbose):
+    elif outcomes[0].step.action not in (Action.CREATE, *([Action.MIGRATE] if verbose else [])):
+        # A new thing has no reasons, and a verbose migration has shown them.
         yield from reasons(reasons_of([each.step for each in outcomes]), every=verbose)
-
-
-def tells_reasons(step: Step, *, verbose: bool) -> bool:
-    """Tell whether a step that ended needs its reasons: a new thing has none, and verbose migrations told them."""
-    return step.action is not Action.CREATE and not (verbose and step.action is Action.MIGRATE)
 
 
 def finished(outcomes: Sequence[Outcome], paint: Paint) -> str:

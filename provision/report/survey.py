@@ -97,6 +97,21 @@ def status(survey: Survey, paint: Paint, *, verbose: bool = False) -> Iterator[s
     """Yield what runs, where, at which revision, and how it differs from the spec."""
     state = survey.status
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
+    yield f"{paint('bold', survey.spec.name)}: {word}, {_drift(survey)}"
+    if state.detail:
+        yield f"  {state.detail}"
+    facts = _facts(survey, verbose=verbose)
+    width = max(map(len, facts))
+    for key, fact in facts.items():
+        yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
+    for each in grouped(survey.plan.steps, every=verbose):
+        word = "perhaps" if is_foretold(each[0]) else "pending"
+        yield f"  {paint('yellow', word.ljust(width))}  {each[0].action} {subject(each)}"
+    yield from left(survey.plan, paint)
+
+
+def _drift(survey: Survey) -> str:
+    """Say how far the server is from the spec."""
     steps = survey.plan.steps
     pending = sum(not is_foretold(step) for step in steps)  # only a running server shows the others, as in a plan
     drift = f"{count(pending, 'change')} pending" if steps else "as the spec says"
@@ -108,9 +123,11 @@ def status(survey: Survey, paint: Paint, *, verbose: bool = False) -> Iterator[s
     if stays := len(survey.plan.notes) + len(survey.plan.overrides):
         others = f"{count(stays, 'difference')} for others to change"
         drift = f"{drift}, {others}" if steps else others
-    yield f"{paint('bold', survey.spec.name)}: {word}, {drift}"
-    if state.detail:
-        yield f"  {state.detail}"
+    return drift
+
+
+def _facts(survey: Survey, *, verbose: bool) -> dict[str, str]:
+    state = survey.status
     facts = {
         "runtime": f"{survey.runtime}, {survey.reason}" if survey.reason else survey.runtime,
         "version": f"PostgreSQL {state.version}" if state.version else "",
@@ -129,14 +146,7 @@ def status(survey: Survey, paint: Paint, *, verbose: bool = False) -> Iterator[s
         },
         **(_ledgers(survey.observed) if verbose else {}),
     }
-    width = max(len(key) for key, fact in facts.items() if fact)
-    for key, fact in facts.items():
-        if fact:
-            yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
-    for each in grouped(steps, every=verbose):
-        word = "perhaps" if is_foretold(each[0]) else "pending"
-        yield f"  {paint('yellow', word.ljust(width))}  {each[0].action} {subject(each)}"
-    yield from left(survey.plan, paint)
+    return {key: fact for key, fact in facts.items() if fact}
 
 
 def _moment(iso: str | None) -> str | None:

@@ -32,7 +32,7 @@ def seconds(value: float) -> str:
 
 
 def is_foretold(step: Step) -> bool:
-    """Tell whether a step only stands for what will be known once the server runs."""
+    """Say whether only a running server shows what this step does."""
     return not step.effects
 
 

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "provision"
 MODULES = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
 LONGEST_FUNCTION = 40
-LONGER = {"status", "write"}
+LONGER = {"write"}
 """Functions that are still longer; the list only gets shorter."""
 
 MOST_LINES = 24_852

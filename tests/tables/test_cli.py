@@ -55,7 +55,7 @@ def provision(project: Path, *words: str) -> Ran:
         ("migrate", 64, "Usage: provision migrate VERB"),
         ("migrate -h", 0, "Show the revision of the database."),
         ("migrate histroy specs/dev.yml", 64, "there is no command `histroy`; did you mean `history`?"),
-        ("migrate specs/dev.yml", 64, "stands where a command belongs: provision migrate current specs/dev.yml"),
+        ("migrate specs/dev.yml", 64, "is in the place of a command: provision migrate current specs/dev.yml"),
         ("migrate heads specs/dev.yml specs/bad.yml", 64, "one spec at a time: specs/dev.yml and specs/bad.yml"),
         ("migrate heads specs/dev.yml head", 64, "unexpected argument 'head'"),
         ("migrate heads specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
