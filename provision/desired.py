@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from provision import runtimes
 from provision.errors import command
 from provision.kinds import table
-from provision.model import UNREAD
-from provision.model.effects import WriteFile
+from provision.model import UNREAD, File
 from provision.spec.model import PasswordGenerated
 from provision.version import __version__
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 MEMO = "cache/rendered.json"
 
 
-def files(spec: Spec, inputs: Inputs, limited: Limited) -> dict[str, WriteFile]:
+def files(spec: Spec, inputs: Inputs, limited: Limited) -> dict[str, File]:
     """Return every file of the environment's directory by name: what the runtime renders first, then the password.
 
     The password is written where it was generated, and where the runtime mounts it. Templates are rendered within
@@ -49,10 +48,10 @@ def files(spec: Spec, inputs: Inputs, limited: Limited) -> dict[str, WriteFile]:
         work = partial(module.render, spec, inputs.templates, inputs.port)
         texts = limited(work, what="the templates", next_step=advice) if module.TEMPLATES else {}
     places = module.FILES
-    found = {name: WriteFile(spec.home / places[name][0], text, places[name][1]) for name, text in texts.items()}
+    found = {name: File(spec.home / places[name][0], text, places[name][1]) for name, text in texts.items()}
     if found and (module.MOUNTS_PASSWORD or isinstance(spec.server.password, PasswordGenerated)):
-        found["password"] = WriteFile(spec.password_file, inputs.password, 0o600)
-    return {**found, "gitignore": WriteFile(spec.home / ".gitignore", "*\n")}
+        found["password"] = File(spec.password_file, inputs.password, 0o600)
+    return {**found, "gitignore": File(spec.home / ".gitignore", "*\n")}
 
 
 def memo(spec: Spec, inputs: Inputs, rendered: Mapping[str, str]) -> str:
@@ -69,7 +68,7 @@ def _digest(spec: Spec, inputs: Inputs) -> str:
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def desired(spec: Spec, inputs: Inputs, files: Mapping[str, WriteFile], site: Desired) -> dict[Address, State]:
+def desired(spec: Spec, inputs: Inputs, files: Mapping[str, File], site: Desired) -> dict[Address, State]:
     """Return everything that the spec asks for; ``site`` is what its runtime wants.
 
     Raises:
@@ -82,6 +81,6 @@ def desired(spec: Spec, inputs: Inputs, files: Mapping[str, WriteFile], site: De
     return {**before, **site, **inside}
 
 
-def known(written: Mapping[str, WriteFile]) -> tuple[WriteFile, ...]:
+def known(written: Mapping[str, File]) -> tuple[File, ...]:
     """Return the files without that of a password that was not read."""
     return tuple(each for each in written.values() if each.content is not UNREAD)

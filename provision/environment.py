@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from provision.alembic import Decided, Migrated, Script, Tree
     from provision.init.found import Beginning
-    from provision.model import Endpoint, Status
-    from provision.model.effects import WriteFile
+    from provision.model import Endpoint, File, Status
     from provision.observe import Log, Survey
     from provision.spec.model import Spec
     from provision.verification import Verification
@@ -34,7 +33,7 @@ LOCK_TIMEOUT = 60.0
 class Rendered(NamedTuple):
     """The rendered files of a spec, the paths of those that were written, and what is not known of them."""
 
-    files: tuple[WriteFile, ...]
+    files: tuple[File, ...]
     written: frozenset[Path]
     unknown: tuple[str, ...]
 

@@ -18,8 +18,8 @@ from provision import plan as planner
 from provision.apply.effects import Performer, advise_room, explain_loss, told
 from provision.apply.starting import TIMEOUT
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError, command
-from provision.kinds import configuration, database, file, login, settings
-from provision.model import INTERRUPTED, Outcome, Plan, Result
+from provision.kinds import configuration, database, login, settings
+from provision.model import INTERRUPTED, File, Outcome, Plan, Result
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
 from provision.runtimes.names import ENGINE, SUPERUSER
 from provision.spec.parameters import MAJORS
@@ -133,7 +133,7 @@ def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
         return performer.migrated
 
 
-def write(home: Path, rendered: Sequence[WriteFile]) -> tuple[Path, ...]:
+def write(home: Path, rendered: Sequence[File]) -> tuple[Path, ...]:
     """Write files that differ from what is there; return the paths of those.
 
     Raises:
@@ -301,7 +301,7 @@ def _is_told(said: Sequence[str]) -> bool:
     return any("FATAL" in line or "PANIC" in line or line.startswith("line ") for line in said)
 
 
-def _correction(path: Path, old: file.File, new: file.File, said: Sequence[str]) -> str:
+def _correction(path: Path, old: File, new: File, said: Sequence[str]) -> str:
     """Return what to do about a configuration that did not work: the settings that changed, where the spec has them."""
     from provision.kinds import blame
 
@@ -310,7 +310,7 @@ def _correction(path: Path, old: file.File, new: file.File, said: Sequence[str])
     return f"correct {' or '.join(places)}, then: " + command("apply")
 
 
-def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | None]:
+def _last_good(plan: Plan, world: World) -> tuple[File | None, File | None]:
     """Return the last configuration that a server was proved to run with, and the one that it shall have.
 
     It is kept from run to run: after a ``kill -9`` what stands in its place may be the one that does not work.
@@ -318,15 +318,15 @@ def _last_good(plan: Plan, world: World) -> tuple[file.File | None, file.File | 
     wanted = world.files.get("configuration")
     if wanted is None:
         return None, None
-    new = file.File(wanted.path, wanted.content, wanted.mode)
+    new = wanted
     text = owned.text(world.spec.home / GOOD)
     if text is not None:
-        return file.File(wanted.path, text, wanted.mode), new
+        return File(wanted.path, text, wanted.mode), new
     step = next((each for each in plan.steps if each.after == new), None)
-    return (step.before if step is not None and isinstance(step.before, file.File) else None), new
+    return (step.before if step is not None and isinstance(step.before, File) else None), new
 
 
-def _as_before(effect: Effect, old: file.File, new: file.File) -> Effect:
+def _as_before(effect: Effect, old: File, new: File) -> Effect:
     """Return an effect that publishes the new configuration as one that publishes the old."""
     if not isinstance(effect, EngineCall) or "files" not in effect.body:
         return effect

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Graph
-    from provision.model import Address, Desired, Effect, Observed, Plan, Secret, Session, State, Unknown, Wishes
-    from provision.model.effects import RunLocalSql, WriteFile
+    from provision.model import Address, Desired, Effect, File, Observed, Plan, Secret, Session, State, Unknown, Wishes
+    from provision.model.effects import RunLocalSql
     from provision.spec.model import Spec
 
-    Files = Mapping[str, WriteFile]
+    Files = Mapping[str, File]
     Before = State | Unknown | None
 
 T = TypeVar("T")

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.model import UNREAD, Action, Address, Plan, Secret, State, Step
+from provision.model import UNREAD, Action, Address, File, Plan, Secret, State, Step
 from provision.model.effects import WriteFile
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.spec.model import Spec
 
 KIND = "file"
 
 
-@dataclass(frozen=True, slots=True)
-class File(State):
-    """A file with its whole content."""
-
-    path: Path
-    content: str | Secret
-    mode: int
-
-
 def wanted(spec: Spec, _inputs: Inputs, files: Files) -> dict[Address, State]:
     """Return the files, named by their paths below the environment's directory; not a password that was not read."""
     return {
-        Address(KIND, str(each.path.relative_to(spec.home))): File(each.path, each.content, each.mode)
+        Address(KIND, str(each.path.relative_to(spec.home))): each
         for each in sorted(files.values(), key=lambda each: each.path)
         if each.content is not UNREAD
     }

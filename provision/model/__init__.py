@@ -83,6 +83,15 @@ class State:
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
+class File(State):
+    """A file with its whole content."""
+
+    path: Path
+    content: str | Secret
+    mode: int = 0o644
+
+
 class Unknown(Enum):
     """The type of :data:`UNKNOWN`, so that type checkers can tell it from a state."""
 

@@ -38,8 +38,7 @@ from provision.system.variables import environ
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.model import Desired, Endpoint, Observed
-    from provision.model.effects import WriteFile
+    from provision.model import Desired, Endpoint, File, Observed
     from provision.runtimes import RuntimeModule, Site
     from provision.spec.model import Spec
 
@@ -60,7 +59,7 @@ class World:
     look: Look
     inputs: Inputs
     trees: Trees
-    files: Mapping[str, WriteFile]
+    files: Mapping[str, File]
     site: Site
 
     @property
@@ -308,7 +307,7 @@ def explain(error: UnknownRevisionError, seen: World) -> None:
     explain_origin(error, *place)
 
 
-def rendered(spec: Spec) -> tuple[WriteFile, ...]:
+def rendered(spec: Spec) -> tuple[File, ...]:
     """Return what ``provision render`` shows: every file of the environment's directory but the caches.
 
     Raises:

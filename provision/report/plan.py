@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from provision.kinds import file
-from provision.model import INTERRUPTED, NOT_KNOWN, Action, Plan, Secret
+from provision.model import INTERRUPTED, NOT_KNOWN, Action, File, Plan, Secret
 from provision.model.effects import Migrate, WriteFile
 from provision.model.words import count, shown
 from provision.report.words import clean, is_foretold, seconds
@@ -117,7 +117,7 @@ def _migrations(step: Step) -> list[Migrate]:
 
 def is_file(step: Step) -> bool:
     """Tell whether a step writes a file in the environment's directory."""
-    return step.address.kind == file.KIND and isinstance(step.after, file.File)
+    return step.address.kind == file.KIND and isinstance(step.after, File)
 
 
 def grouped(steps: Iterable[Step], *, every: bool) -> Iterator[tuple[Step, ...]]:
@@ -134,7 +134,7 @@ def grouped(steps: Iterable[Step], *, every: bool) -> Iterator[tuple[Step, ...]]
 def subject(steps: Sequence[Step]) -> str:
     """Return what a line is about: an address, or ``4 files in .provision/shop``."""
     after = steps[0].after
-    if len(steps) == 1 or not isinstance(after, file.File):
+    if len(steps) == 1 or not isinstance(after, File):
         return str(steps[0].address)
     home = after.path.parents[steps[0].address.name.count("/")]
     return f"{count(len(steps), 'file')} in {shown(home)}"
@@ -246,7 +246,7 @@ def written(plan: Plan) -> tuple[WriteFile, ...]:
     return tuple(files.values())
 
 
-def file_lines(file: WriteFile, read: Callable[[Path], str | None] = content_of) -> list[str]:
+def file_lines(file: File | WriteFile, read: Callable[[Path], str | None] = content_of) -> list[str]:
     """Return the unified difference between a file as it is and as it will be; empty when they are the same."""
     name = shown(file.path)
     if isinstance(file.content, Secret):
@@ -272,7 +272,7 @@ def diff(value: Plan, paint: Paint, read: Callable[[Path], str | None] = content
             yield paint(style, line) if style else line
 
 
-def contents(files: Sequence[WriteFile]) -> Iterator[str]:
+def contents(files: Sequence[File]) -> Iterator[str]:
     """Yield the rendered files one after the other; a secret one is only named."""
     for number, each in enumerate(files):
         if number:

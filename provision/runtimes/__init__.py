@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from provision.errors import RefusedError
     from provision.kinds import Ground
-    from provision.model import Desired, Effect, Endpoint, Observed, Secret, Status, Step
-    from provision.model.effects import WriteFile
+    from provision.model import Desired, Effect, Endpoint, File, Observed, Secret, Status, Step
     from provision.spec.model import Spec
     from provision.system.look import Look
 
@@ -255,7 +254,7 @@ class RuntimeModule(Protocol):
     def render(self, spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
         """Return the text of each of :data:`FILES`; ``texts`` maps a template's name to its text."""
 
-    def examine(self, spec: Spec, files: Mapping[str, WriteFile], look: Look) -> Site:
+    def examine(self, spec: Spec, files: Mapping[str, File], look: Look) -> Site:
         """Look at everything outside the server."""
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model import Secret, Unknown
-    from provision.model.effects import RunLocalSql, WriteFile
+    from provision.model import File, Secret, Unknown
+    from provision.model.effects import RunLocalSql
     from provision.spec.model import Spec
     from provision.system.look import Look
 
@@ -83,7 +83,7 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
     return {}
 
 
-def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> ExternalSite:
+def examine(spec: Spec, files: Mapping[str, File], look: Look) -> ExternalSite:
     """Return the site; there is nothing to look at from outside.
 
     Raises:

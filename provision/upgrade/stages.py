@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model import Effect, Secret
-    from provision.model.effects import WriteFile
+    from provision.model import Effect, File, Secret
     from provision.spec.model import Spec
     from provision.upgrade.copying import Copying
 
@@ -39,7 +38,7 @@ class Source:
     ``files`` are the rendered files of the new version.
     """
 
-    files: Mapping[str, WriteFile]
+    files: Mapping[str, File]
     password: Secret
     bootstrap: str
     databases: tuple[tuple[str, int], ...]

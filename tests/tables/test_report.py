@@ -16,12 +16,12 @@ import jsonschema
 import pytest
 
 from provision.errors import Problem, RefusedError, SpecError
-from provision.kinds.file import File
 from provision.model import (
     Action,
     Address,
     Change,
     Endpoint,
+    File,
     Outcome,
     Plan,
     Result,

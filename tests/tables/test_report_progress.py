@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.kinds.file import File
-from provision.model import Action, Address, Outcome, Plan, Step
+from provision.model import Action, Address, File, Outcome, Plan, Step
 from provision.model.effects import EngineCall, Migrate, WaitReady, WriteFile
 from provision.report.console import Console
 from provision.report.progress import FRAMES, PAUSE, Plain

@@ -16,7 +16,7 @@ from provision.spec.model import DataPath, Volume
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.model.effects import WriteFile
+    from provision.model import File
     from provision.runtimes.docker.site import DockerSite
     from provision.spec.model import Spec
     from provision.system.look import Look
@@ -113,7 +113,7 @@ def identity(spec: Spec, look: Look) -> str:
     return str((look.image(spec.server.image) or {}).get("Id", ""))
 
 
-def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> DockerSite:
+def examine(spec: Spec, files: Mapping[str, File], look: Look) -> DockerSite:
     """Look at everything in the engine that the compose file among ``files`` names.
 
     Raises:

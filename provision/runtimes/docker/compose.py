@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model import Secret
-    from provision.model.effects import WriteFile
+    from provision.model import File, Secret
 
 FINGERPRINT = "provision.fingerprint"
 FINGERPRINT_PLACEHOLDER = "@fingerprint@"
@@ -114,7 +113,7 @@ def relabelled(creation: Creation) -> Creation:
 
 
 def without_host_files(
-    creation: Creation, files: Mapping[str, WriteFile]
+    creation: Creation, files: Mapping[str, File]
 ) -> tuple[Creation, Mapping[str, tuple[str | Secret, int]]]:
     """Take the mounts of rendered files out of a creation call; return it and path → (content, mode) to copy.
 

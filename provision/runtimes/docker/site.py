@@ -30,14 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from provision.model import Step
-    from provision.model.effects import WriteFile
+    from provision.model import File, Step
     from provision.runtimes import Claim, Collision
     from provision.spec.model import Spec
     from provision.system.look import Look
 
 
-def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> DockerSite:
+def examine(spec: Spec, files: Mapping[str, File], look: Look) -> DockerSite:
     """Read the compose file among ``files`` and look at everything in the engine that it names.
 
     Raises:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model.effects import WriteFile
+    from provision.model import File
     from provision.spec.model import Spec
     from provision.system.look import Look
 
@@ -100,7 +100,7 @@ def identity(spec: Spec, look: Look) -> str:
     return look.machine.build(chosen.programs / "postgres") if chosen is not None else ""
 
 
-def examine(spec: Spec, files: Mapping[str, WriteFile], look: Look) -> EmbeddedSite:
+def examine(spec: Spec, files: Mapping[str, File], look: Look) -> EmbeddedSite:
     """Look at the data directory, and for a server that runs on it or on another one of this environment."""
     places = settle(spec, look.machine)
     checks.check_owner(places, look)
