@@ -322,7 +322,7 @@ def assigned(environment: Any) -> Mapping[str, Any]:
 
 
 def items(value: Any) -> list[Any]:
-    """Return a list, also of what stands alone."""
+    """Return a list, also of a single value."""
     return value if isinstance(value, list) else [value] if value else []
 
 

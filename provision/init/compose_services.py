@@ -144,6 +144,6 @@ def settings_of_file(content: str) -> tuple[dict[str, str], list[str]]:
 
 
 def may_hold_password(key: str, value: str) -> bool:
-    """Tell whether a setting may have a secret in it."""
+    """Whether a setting may have a secret in it."""
     names = [match["name"] or match["bare"] or "" for match in compose_files.VARIABLE.finditer(value)]
     return any(is_secret_key(each.casefold()) for each in names) or may_hold_secret(key, value)

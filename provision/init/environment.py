@@ -33,7 +33,7 @@ def make(
     ``tree`` is one whose configuration is there, and its directory is not.
 
     Raises:
-        ProvisionError: whether there are models cannot be told.
+        ProvisionError: a file is not valid Python, so models cannot be looked for.
         RefusedError: there is no name left for a file that has to be made.
     """
     models, remarks = bases.find(directory.texts, directory.names)

@@ -126,7 +126,7 @@ class Compose:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What ``init`` does: the environment's name, files to write, what was found, remarks, commands to go on with."""
+    """What ``init`` does: the environment's name, files to write, what was found, remarks, next commands."""
 
     name: str | None
     spec: str

@@ -226,7 +226,7 @@ def _port(
 
 
 def _is_of(who: str, compose: Compose, service: Service) -> bool:
-    """Tell whether a container is that of a service, by the names that Compose gives."""
+    """Whether a container is that of a service, by the names that Compose gives."""
     match = re.fullmatch(r"the container '(.+)'", who)
     numbered = rf".+[-_]{re.escape(service.name)}[-_]\d+"
     return match is not None and (match[1] in compose.names or re.fullmatch(numbered, match[1]) is not None)

@@ -48,7 +48,7 @@ def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = Fals
         return Seen(observed(unasked, is_fresh=world.site.is_fresh), world.site.status)
     if at.password is UNREAD:
         return _without_login(world, replace(unasked, login=None))
-    query = ReadOnlyQuery(at, told=world.site.is_ours)
+    query = ReadOnlyQuery(at, named=world.site.is_ours)
     try:
         asked, status = _log_in(world, replace(unasked, session=query), at, new=new)
         found = Seen(observed(asked), status)

@@ -47,7 +47,7 @@ def is_secret_key(key: str) -> bool:
 
 
 def is_public_key(key: str) -> bool:
-    """Whether the value of ``key`` can be shown although it stands among secrets."""
+    """Whether the value of ``key`` can be shown although it is among secrets."""
     return key in _PUBLIC_KEYS
 
 
@@ -76,7 +76,7 @@ def _without_value(match: re.Match[str]) -> str:
 def may_hold_secret(setting: str, value: str) -> bool:
     """Whether there may be a secret in the value of a PostgreSQL setting, to judge by its name and by its own words.
 
-    A switch or a small number is none, whatever its name is, and a connection string can do without a password.
+    A switch or a small number is no secret, whatever its name is, and a connection string can do without a password.
 
     >>> may_hold_secret("primary_conninfo", "host=a passfile=/b"), may_hold_secret("primary_conninfo", "password=c")
     (False, True)
@@ -108,7 +108,7 @@ class ShownLines:
         """Return the line ``number``, so that ``column`` points at the same character as in the file.
 
         Both count from 1. A mask has a fixed length; in front of ``column``, which tells the length anyway, it has
-        that of the secret. What cannot be printed is replaced, and a line that nobody could read is empty.
+        that of the secret. What cannot be printed is replaced, and a line that is too long to read is empty.
         """
         return "".join(
             char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}"

@@ -64,7 +64,7 @@ def _template(node: Node, reading: Reading) -> Secret:
     for name in unknown(_ENVIRONMENT.sub("", found.text)):
         meant = nearest(name, NAMES)
         advice = f"did you mean `{{{meant}}}`?" if meant else f"the names are {listed(NAMES)}"
-        raise Wrong(f"`{{{shorten(name)}}}` stands for nothing", f"{advice} (`{{{{…}}}}` is the text itself)")
+        raise Wrong(f"`{{{shorten(name)}}}` is not a known name", f"{advice} (`{{{{…}}}}` is the text itself)")
     return Secret(value)
 
 
@@ -161,7 +161,7 @@ def _target(node: Node, reading: Reading) -> str:
         shown = reading.show(scalar(node, "a target"))
         raise Wrong(
             f"{shown} counts from where the database is, so each apply would go further",
-            "write where it shall stand: `head`, a revision, or a revision and steps like `1975ea+2`",
+            "write the target itself: `head`, a revision, or a revision and steps like `1975ea+2`",
         )
     return value
 
@@ -278,10 +278,10 @@ def _check_together(entries: Mapping, values: dict[str, Any], reading: Reading) 
         why = "; it tells which revisions there are" if "command" in keys else ""
         raise Wrong(f"it needs `script_location` or `config`{why}", "for example `script_location: ../migrations`")
     if values.get("section", "alembic") != "alembic" and "config" not in keys:
-        reading.report(keys["section"].mark, "`section` names a section of `config`, and there is none", "add `config`")
-    told = values.get("options", {})
+        reading.report(keys["section"].mark, "`section` names a section of `config`, which is missing", "add `config`")
+    options_ = values.get("options", {})
     for each in _NOT_WITH_COMMAND if "command" in keys else ():
-        if each in keys and not (each == "options" and told and set(told) <= set(LOCATING)):
+        if each in keys and not (each == "options" and options_ and set(options_) <= set(LOCATING)):
             advice = "remove it, or pass it on as an argument of the program"
             reading.report(keys[each].mark, f"`{each}` has no meaning with `command`", advice)
     if "command" in keys and values.get("allow_downgrade"):

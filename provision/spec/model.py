@@ -106,8 +106,8 @@ class Layout:
 class Server:
     """The server: where it lives, what it is, and how to log in.
 
-    ``sslmode`` and ``sslrootcert`` are libpq's, and ``settings_via`` says how settings reach a server that somebody
-    else runs; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
+    ``sslmode`` and ``sslrootcert`` are libpq's, and ``settings_via`` says how settings reach a server that
+    others run; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
     scripts in the order in which they run on a new data directory. ``layout`` is that of the image, once the engine has
     shown it.
     """
@@ -142,7 +142,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Migrations:
-    """One Alembic tree and where it shall stand.
+    """One Alembic tree and its target.
 
     ``script_location`` (a directory), ``package`` (``package:dir``) or ``config`` (an ini file, or
     ``pyproject.toml``) says where it is. ``options``, ``env`` and ``x`` are templates: see

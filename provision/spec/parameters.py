@@ -84,7 +84,7 @@ def catalogue(major: int) -> Mapping[str, Parameter]:
 
 
 def is_known(major: int) -> bool:
-    """Tell whether the settings of a major version can be checked."""
+    """Whether the settings of a major version can be checked."""
     return major in MAJORS or major in _READ
 
 
@@ -156,7 +156,7 @@ def shows(parameter: Parameter, value: str, shown: str) -> bool:
 def check(major: int, name: str, value: str, *, shown: str | None = None) -> Complaint | None:
     """Return what is wrong with a setting in the configuration of this major version, or None.
 
-    ``shown`` stands for the value in messages, where the value itself must not be shown.
+    ``shown`` takes the place of the value in messages, where the value itself must not be shown.
     """
     if wrong := check_name(major, name):
         return wrong

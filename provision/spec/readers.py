@@ -211,7 +211,7 @@ def path(node: Node, reading: Reading) -> Path:
     if value == "~" or value.startswith("~/"):
         home = reading.environ.get("HOME")
         if not home:
-            raise Wrong("`~` stands for a home directory, and `HOME` is not set", "write the whole path")
+            raise Wrong("`~` is the home directory, and `HOME` is not set", "write the whole path")
         value = home + value[1:]
     elif value.startswith("~"):
         raise Wrong("other users' home directories are not looked up", "write the whole path")

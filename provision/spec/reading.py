@@ -1,8 +1,8 @@
 """How a node becomes a value: tables of keys, a reader for each, and every problem collected on the way.
 
 A reader is a function from a node to a value. It raises :class:`Wrong`, with what to write instead, and the table loop
-records that as a problem and goes on with the next key, so that one run shows all that is wrong with a file. What
-stands in a message goes through :meth:`Reading.show`, which never repeats a secret or a value of the environment.
+records that as a problem and continues with the next key, so that one run shows all that is wrong with a file. What
+a message shows goes through :meth:`Reading.show`, which never repeats a secret or a value of the environment.
 """
 
 from __future__ import annotations

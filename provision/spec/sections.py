@@ -67,7 +67,7 @@ def env_files(top: Node | None, reading: Reading) -> tuple[Path, ...]:
 
 # What variables put into the values that migrations are given: it is masked wherever it appears.
 #
-# What also stands in the spec in clear is shown, or fills a value that plans and errors show anyway: a name, an
+# What is also in the spec in clear is shown, or fills a value that plans and errors show anyway: a name, an
 # image, a host, a path. A value of a few characters would be found everywhere, and a switch is no secret.
 
 
@@ -75,7 +75,7 @@ _SHORTEST = 5
 _SWITCH = re.compile(r"(?i)true|false")
 _GIVEN = ("env", "options", "x", "command")
 _BETWEEN = "\0"
-"""Stands for a variable in a text that is shown without it."""
+"""In place of a variable in a text that is shown without it."""
 
 
 def masked(reading: Reading) -> tuple[Secret, ...]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from provision.spec.yaml import Node
 
 
-# The keys of a server that somebody else runs (``runtime: external``), and what such a server cannot have.
+# The keys of a server that others run (``runtime: external``), and what such a server cannot have.
 #
 # TLS modes: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
 
@@ -180,7 +180,7 @@ def major(node: Node, reading: Reading) -> int:
     """Read the major version that the image is said to have.
 
     Raises:
-        Wrong: it is none that is supported.
+        Wrong: it is not supported.
     """
     found = scalar(node, "a major version like `17`")
     value = reading.text(found)
@@ -238,7 +238,7 @@ def data(node: Node, reading: Reading) -> Data | None:
     keys = [key for text, (key, _) in entries.entries.items() if text in DATA_KEYS]
     if len(values) > 1:
         later = max((key for key in keys if key.text in values), key=lambda key: key.mark)
-        raise Wrong(f"`{later.text}` stands beside another place for the data", f"write {example}", at=later)
+        raise Wrong(f"`{later.text}` contradicts another place for the data", f"write {example}", at=later)
     return next(iter(values.values()), None)
 
 
@@ -247,7 +247,7 @@ def _volume(node: Node, reading: Reading) -> Volume:
 
 
 def _data_path(node: Node, reading: Reading) -> DataPath:
-    """Read a directory that may belong to a server: none that holds the spec, what is rendered, or somebody's home."""
+    """Read a directory that may belong to a server: not one that holds the spec, rendered files, or a home."""
     value = path(node, reading)
     rendered = reading.path.parent / ".provision"
     home = Path(os.path.normpath(reading.environ.get("HOME") or "/"))

@@ -46,7 +46,7 @@ def parse_whole(text: str, base: str | None) -> int:
     """Return the number in ``text``, in the base unit.
 
     Raises:
-        NotANumberError: it is none.
+        NotANumberError: it is not one.
     """
     match = re.match(_WHOLE, text)
     number: float
@@ -66,7 +66,7 @@ def parse_real(text: str, base: str | None) -> float:
     """Return the number in ``text``, in the base unit.
 
     Raises:
-        NotANumberError: it is none.
+        NotANumberError: it is not one.
     """
     number, end = _double(text)
     return _with_unit(number, text[end:], base)

@@ -40,7 +40,7 @@ _NO_VARIABLE = "`${` begins a variable that is not written as one"
 
 
 class MalformedError(ValueError):
-    """A line that Compose refuses; ``found`` is what stands before it."""
+    """A line that Compose refuses; ``found`` is what was read before it."""
 
     def __init__(self, line: int, why: str, found: Mapping[str, str]) -> None:
         super().__init__(f"line {line}: {why}")

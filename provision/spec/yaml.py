@@ -71,7 +71,7 @@ Node = Scalar | Mapping | Sequence
 
 
 class Fault(NamedTuple):
-    """Something that the text may not hold, where it stands, and what to write instead."""
+    """Something that the text may not hold, its position, and what to write instead."""
 
     mark: Mark
     message: str
@@ -223,7 +223,7 @@ class _Builder:
 _ADVICE = (
     (
         "mapping values are not allowed",
-        "a `:` stands where no key can be",
+        "this `:` is in a place where no key can be",
         "put quotes around the value, or check the indentation",
     ),
     (
@@ -231,7 +231,7 @@ _ADVICE = (
         "no value can begin with this character",
         "put quotes around the value; indent with spaces, not tabs",
     ),
-    ("found a tab character", "a tab stands where YAML wants spaces", "indent with spaces"),
+    ("found a tab character", "YAML needs spaces here, and this is a tab", "indent with spaces"),
     (
         "did not find expected key",
         "the indentation does not fit, or a bracket or quote is open",
@@ -280,7 +280,7 @@ def _syntax_fault(error: yaml.YAMLError, lines: tuple[str, ...]) -> Fault:
     return Fault(mark, f"this is not YAML: {problem.splitlines()[0] if problem else 'it cannot be read'}")
 
 
-# YAML text of any kind → plain data, unless it stands for more than it shows.
+# YAML text of any kind → plain data, unless it expands to much more than it shows.
 #
 # Aliases and merge keys can make a megabyte of text stand for more data than fits into memory, or refer to
 # themselves. So the size of what they stand for is computed from the parser's events before anything is made of it.
@@ -291,7 +291,7 @@ DEEPEST: Final = 50
 
 
 class BoundError(yaml.YAMLError):
-    """The text stands for too much; ``problem`` says how."""
+    """The text expands to too much; ``problem`` says how."""
 
     def __init__(self, problem: str, mark: Any) -> None:
         super().__init__(f"{problem} (line {mark.line + 1})")
@@ -302,7 +302,7 @@ def load_data(text: str) -> Any:
     """Return the data of the one document in ``text``.
 
     Raises:
-        yaml.YAMLError: it is not YAML, its values cannot be read, or it stands for too much.
+        yaml.YAMLError: it is not YAML, its values cannot be read, or it expands to too much.
     """
     check_size(text)
     try:
@@ -313,7 +313,7 @@ def load_data(text: str) -> Any:
 
 
 def check_size(text: str) -> None:
-    """Refuse a text that is nested too deep, refers to itself, or stands for too many values.
+    """Refuse a text that is nested too deep, refers to itself, or expands to too many values.
 
     Raises:
         BoundError: it does. A text that is not YAML is left to the one who loads it.
@@ -346,7 +346,7 @@ def _measure(events: Iterator[Any]) -> None:
             stack.append((anchor, size))
             size += 1
         if size > MOST_NODES:
-            raise BoundError(f"it stands for more than {MOST_NODES} values", event.start_mark)
+            raise BoundError(f"it expands to more than {MOST_NODES} values", event.start_mark)
 
 
 def _safe_loader() -> Any:

@@ -157,7 +157,7 @@ class EngineReader:
             raise unreachable(self.address, error) from error
 
     def has(self, container: str, path: str) -> bool:
-        """Tell whether there is anything at a path in a container; a directory comes with all that is in it."""
+        """Whether there is anything at a path in a container; a directory comes with all that is in it."""
         status, _ = self._fetch(f"/containers/{container}/archive", {"path": path})
         return status == _OK
 
@@ -233,7 +233,7 @@ def _request(target: str, body: str | None) -> bytes:
 
 
 def _has(found: Any, shape: Mapping[str, Any]) -> bool:
-    """Tell whether a mapping has the values of a shape."""
+    """Whether a mapping has the values of a shape."""
     return isinstance(found, dict) and all(
         _has(found.get(key), kind) if isinstance(kind, dict) else isinstance(found.get(key), kind)
         for key, kind in shape.items()

@@ -119,7 +119,7 @@ def sockets(environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def _accepts(path: str) -> bool:
-    """Tell whether something listens on a socket, and lets us in."""
+    """Whether something listens on a socket, and lets us in."""
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_PROBE_TIMEOUT)
         probe.connect(path)

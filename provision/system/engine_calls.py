@@ -46,7 +46,7 @@ class Engine:
         return self._client
 
     def perform(self, call: EngineCall, detail: Callable[[str], None]) -> None:
-        """Do one call. ``detail`` is told of progress worth seeing.
+        """Do one call. ``detail`` receives progress worth seeing.
 
         Raises:
             StepFailedError: the engine refused, with its own words.

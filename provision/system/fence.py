@@ -1,7 +1,7 @@
 """Writers wait, readers do not: locks that are held by sessions of ours, and are gone with this process.
 
 A server that is only switched to ``default_transaction_read_only`` would stay so when this process is killed, and a
-client may switch it off for itself. Table locks do neither. EXCLUSIVE lets readers and pg_dump in, and nobody else:
+client may switch it off for itself. Table locks do neither. EXCLUSIVE lets in readers and pg_dump only:
 https://www.postgresql.org/docs/current/explicit-locking.html ; on ``pg_class`` it keeps new tables out, and what is
 refreshed. A sequence cannot be locked as such, but a change of it, which is never committed, holds back ``nextval``.
 """
@@ -60,7 +60,7 @@ class Fence:
         """Let everybody who would write to a database wait.
 
         Raises:
-            StepFailedError: somebody writes for so long that we would not wait.
+            StepFailedError: a session writes for longer than we wait.
         """
         session = connect(self._endpoint, database, read_only=False)
         self._sessions[database] = session
@@ -90,19 +90,19 @@ class Fence:
         """Let everybody wait who would open a large object, also those who read it by functions.
 
         Raises:
-            StepFailedError: it was not held before, or somebody has one open for too long.
+            StepFailedError: it was not held before, or a session has one open for too long.
         """
         if database not in self._sessions:
             raise StepFailedError(f"the database {database!r} is not held")
         self._execute(database, ["LOCK TABLE pg_largeobject IN EXCLUSIVE MODE"])
 
     def end_sessions(self) -> None:
-        """End everybody else's sessions, once nobody is let in any more.
+        """End all other sessions, once the server lets in no more.
 
-        Who was let in at the last moment is not seen at once, so several looks in a row have to find nobody.
+        A session that was let in at the last moment is not seen at once, so several looks in a row have to find none.
 
         Raises:
-            StepFailedError: somebody is still let in, or does not go.
+            StepFailedError: sessions are still let in, or do not end.
         """
         wait = attempts(_PATIENCE, _POLL)
         if not any(self._is_closed() for _ in wait):
@@ -127,7 +127,7 @@ class Fence:
         return False
 
     def close(self) -> None:
-        """Let everybody go on."""
+        """Release the locks."""
         while self._sessions:
             self._sessions.popitem()[1].close()
 

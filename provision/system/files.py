@@ -28,7 +28,7 @@ _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 @contextmanager
-def told(sentence: str, path: Path) -> Iterator[None]:
+def explaining(sentence: str, path: Path) -> Iterator[None]:
     """Turn what the system says about files into an error: the ``sentence``, its words, and what to do about it.
 
     Raises:
@@ -45,7 +45,7 @@ def failure(error: OSError, sentence: str, path: Path) -> ProvisionError:
     place = next((each for each in path.parents if os.path.lexists(each)), path)
     advice = _ADVICE.get(error.errno or 0, "ls -ld {place}").format(place=place)
     if error.errno in _IN_THE_WAY and not place.is_dir():
-        advice = f"mv {place} {place}.old   (a file stands where a directory belongs)"
+        advice = f"mv {place} {place}.old   (a file is where a directory belongs)"
     return ProvisionError(sentence, evidence=[str(error)], next_step=advice)
 
 
@@ -85,7 +85,7 @@ def _unreadable(path: Path, why: str) -> ProvisionError:
 
 
 def own_text(path: Path) -> str | None:
-    """Return the text of a file that we have written, or None where there is none; a link is none of ours."""
+    """Return the text of a file that we have written, or None where there is none; a link is not ours."""
     return None if path.is_symlink() else read_text(path)
 
 
@@ -94,7 +94,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def exists(path: Path) -> bool:
-    """Tell whether there is anything at a path. What we may not look at could be there."""
+    """Whether there is anything at a path. What we may not look at could be there."""
     try:
         path.stat()
     except PermissionError:
@@ -117,7 +117,7 @@ def write_atomically(path: Path, content: str, mode: int) -> None:
     Raises:
         ProvisionError: the directory is not writable, the disk is full.
     """
-    with told(f"{path} cannot be written", path):
+    with explaining(f"{path} cannot be written", path):
         make_directory(path.parent, 0o755 if mode & 0o044 else 0o700)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -152,7 +152,7 @@ def make_directory(path: Path, mode: int) -> None:
     Raises:
         ProvisionError: it cannot be made.
     """
-    with told(f"the directory {path} cannot be made", path):
+    with explaining(f"the directory {path} cannot be made", path):
         missing = [each for each in (path, *path.parents) if not each.exists()]
         for each in reversed(missing):
             own = mode if each == path else 0o755
@@ -171,7 +171,7 @@ def make_own_directory(path: Path, mode: int, record: Path) -> None:
     """
     if path.exists():
         return
-    with told(f"the directory {path} cannot be made", path):
+    with explaining(f"the directory {path} cannot be made", path):
         make_directory(path.parent, 0o755)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
@@ -193,7 +193,7 @@ def remember(directory: Path, record: Path) -> None:
 
 
 def is_remembered(directory: Path, record: Path) -> bool:
-    """Tell whether a directory is the one that was remembered."""
+    """Whether a directory is the one that was remembered."""
     try:
         found = _identity(directory)
     except OSError:
@@ -248,7 +248,7 @@ def move(source: Path, path: Path, *, if_there: bool) -> None:
     """Give a file or a directory another name in the same place; ``if_there``: what is not there is fine.
 
     Raises:
-        ProvisionError: it cannot be done, and the old name stands.
+        ProvisionError: it cannot be done, and the old name stays.
     """
     try:
         source.rename(path)
@@ -279,7 +279,7 @@ def copy(source: Path, path: Path) -> None:
     Raises:
         ProvisionError: it cannot be written.
     """
-    with told(f"{source} cannot be copied to {path}", path):
+    with explaining(f"{source} cannot be copied to {path}", path):
         make_directory(path.parent, 0o755)
         if source.is_file():
             write_atomically(path, source.read_bytes().decode(), 0o644)
@@ -298,7 +298,7 @@ def copy_trees(source: Path, path: Path, trees: tuple[str, ...]) -> None:
     """
     if all((path / each).is_dir() for each in trees):
         return
-    with told(f"{source} cannot be copied to {path}", path):
+    with explaining(f"{source} cannot be copied to {path}", path):
         make_directory(path.parent, 0o755)
         for left in path.parent.glob(f".{path.name}.*"):  # of a run that was killed
             shutil.rmtree(left)

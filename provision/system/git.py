@@ -70,7 +70,7 @@ def _reason(said: str) -> str:
 
 
 def is_ignored(directory: Path, path: str) -> bool | None:
-    """Tell whether Git ignores a path below a directory; None where it cannot say."""
+    """Whether Git ignores a path below a directory; None where it cannot say."""
     git = Git(directory, SECONDS)
     try:
         git("rev-parse", "--git-dir")

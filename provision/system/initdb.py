@@ -32,7 +32,7 @@ _DATABASES = ("postgres", "template1")
 
 
 def run(call: ServerCall, scripts: Scripts, data: Path) -> None:
-    """Run the scripts of a call on ``data``, with a server that nobody else can reach.
+    """Run the scripts of a call on ``data``, with a server that no client can reach.
 
     Raises:
         StepFailedError: one failed, with what psql said.

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from provision.errors import LockedError
-from provision.system.files import make_directory, told
+from provision.system.files import explaining, make_directory
 from provision.system.owned import keep, open_own
 from provision.system.waiting import attempts
 
@@ -73,7 +73,7 @@ def hold(path: Path, *, timeout: float, waiting: Callable[[str], None], since: f
         left = os.fstat(descriptor)
         # A run that ended well left the file empty, and its time is that of the end.
         is_calm = not wait.has_waited and left.st_size == 0 and (is_new or left.st_mtime < since - _CLOCKS)
-        with told(f"{path} cannot be written", path):
+        with explaining(f"{path} cannot be written", path):
             _sign(descriptor, "")
         yield is_calm
     finally:
@@ -91,7 +91,7 @@ def hold_data(path: Path, holder: str, wait: Wait) -> Iterator[None]:
     """
     descriptor = _acquire(path, wait, DATA)
     try:
-        with told(f"{path} cannot be written", path):
+        with explaining(f"{path} cannot be written", path):
             _sign(descriptor, holder)
         yield
     finally:
@@ -116,7 +116,7 @@ def _acquire(path: Path, wait: Wait, what: str) -> int:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Tell whether the open file is the one at the path; its last holder may have removed it."""
+    """Whether the open file is the one at the path; its last holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
@@ -130,7 +130,7 @@ def _sign(descriptor: int, holder: str) -> None:
 
 
 def calm(path: Path, *, since: float, timeout: float) -> bool:
-    """Tell whether another run held the lock after the moment ``since``; if one does now, wait until it ended.
+    """Whether another run held the lock after the moment ``since``; if one does now, wait until it ended.
 
     Nothing is made or written, so that whoever only looks may ask.
     """

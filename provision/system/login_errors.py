@@ -1,4 +1,4 @@
-"""Why a login to a server that somebody else runs failed, in words that lead to the remedy.
+"""Why a login to a server that others run failed, in words that lead to the remedy.
 
 libpq gives no SQLSTATE for a connection that fails, so its words, and those of the server, have to do. They are those
 of libpq 12 to 18 and PostgreSQL 14 to 18: fe-connect.c, fe-secure-openssl.c, auth.c and postinit.c.
@@ -117,7 +117,7 @@ _WORTH_WAITING = re.compile(r"Connection refused|Connection reset|closed the con
 
 
 def is_worth_waiting(error: LoginError) -> bool:
-    """Tell whether a server may only be on its way: nothing listens yet, or it says that it is starting."""
+    """Whether a server may only be on its way: nothing listens yet, or it says that it is starting."""
     text = "\n".join(error.evidence)
     return error.login is Login.STARTING or (
         error.login is Login.NO_SERVER and bool(_WORTH_WAITING.search(text)) and _cause(text) is None

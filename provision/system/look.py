@@ -132,7 +132,7 @@ class Look:
         return self.reader.file(container, path)
 
     def container_has(self, container: str, path: str) -> bool:
-        """Tell whether there is a file or a small directory at a path in a container, whether it runs or not."""
+        """Whether there is a file or a small directory at a path in a container, whether it runs or not."""
         return self.reader.has(container, path)
 
     def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
@@ -150,11 +150,11 @@ class Look:
         return owned.text(path)
 
     def exists(self, path: Path) -> bool:
-        """Tell whether there is anything at a path."""
+        """Whether there is anything at a path."""
         return files.exists(path)
 
     def made(self, directory: Path, record: Path) -> bool:
-        """Tell whether we made a directory, as the file ``record`` remembers."""
+        """Whether we made a directory, as the file ``record`` remembers."""
         return owned.text(record) is not None and files.is_remembered(directory, record)
 
     def listener(self, host: str, port: int) -> str | None:
@@ -180,5 +180,5 @@ class Look:
         )
 
     def free_port(self, host: str, name: str) -> int:
-        """Return a port that nobody listens on, nor another run is about to."""
+        """Return a free port that no other run is about to use."""
         return machine.free_port(host or "127.0.0.1", name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# System users: as root the server has to run as somebody else, and that one has to reach its files.
+# System users: as root the server has to run as another user, who has to reach its files.
 #
 # PostgreSQL refuses to run as root: https://www.postgresql.org/docs/current/postgres-user.html
 
@@ -43,7 +43,7 @@ def lookup(name: str) -> SystemUser:
     """Return the user with a name, or with a number in text.
 
     Raises:
-        ProvisionError: there is none of that name.
+        ProvisionError: there is no user of that name.
     """
     try:
         found = pwd.getpwnam(name)
@@ -102,7 +102,7 @@ def ourselves() -> SystemUser:
 
 
 def reaches(user: SystemUser | None, path: Path) -> bool:
-    """Tell whether a user may pass through every directory above a path; None is ourselves, and always may.
+    """Whether a user may pass through every directory above a path; None is ourselves, and always may.
 
     Directories that are not there yet will be made for everybody.
     """
@@ -113,7 +113,7 @@ def reaches(user: SystemUser | None, path: Path) -> bool:
 
 
 def runs(user: SystemUser | None, program: Path) -> bool:
-    """Tell whether a user may run a program; None is ourselves."""
+    """Whether a user may run a program; None is ourselves."""
     return user is None or (reaches(user, program) and _may_execute(user, program))
 
 
@@ -140,7 +140,7 @@ _FIRST, _COUNT = 20000, 10000
 
 
 def is_port_free(host: str, port: int) -> bool:
-    """Tell whether a server could listen on a port now."""
+    """Whether a server could listen on a port now."""
     unknown = f"whether the port {port} is free: the name {host} was not looked up"
     if not _is_address(host) and no_commands.leaves_out(unknown):
         return True
@@ -164,7 +164,7 @@ _reserved: dict[tuple[str, str], int] = {}
 
 
 def free_port(host: str, name: str) -> int:
-    """Return a free port; the same name gets the same one as long as nobody else has it.
+    """Return a free port; the same name gets the same one as long as it is free.
 
     It is reserved until this process ends, so that two runs at the same time never choose the same one.
     """

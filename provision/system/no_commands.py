@@ -46,7 +46,7 @@ def leaves_out(unknown: str) -> bool:
 
 
 def refuse(unknown: str) -> None:
-    """Let the caller go on only where everything may be run.
+    """Let the caller continue only where everything may be run.
 
     Raises:
         NotRunError: nothing may.

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.system.files import told
+from provision.system.files import explaining
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def open_own(path: Path, flags: int, mode: int) -> int:
         RefusedError: it is a link, no regular file, or another user's.
         ProvisionError: it cannot be opened.
     """
-    with told(f"{path} cannot be opened", path):
+    with explaining(f"{path} cannot be opened", path):
         descriptor = _opened(path, flags, mode)
         try:
             found = os.fstat(descriptor)
@@ -87,14 +87,14 @@ def check_there(path: Path) -> None:
         RefusedError: one of them is a link, something else, or another user's.
         ProvisionError: they cannot be looked at.
     """
-    with told(f"{path} cannot be used", path):
+    with explaining(f"{path} cannot be used", path):
         for each in (path.parent, path):
             if os.path.lexists(each):
                 check(each, each.lstat())
 
 
 def text(path: Path) -> str | None:
-    """Return the text of a file that an earlier run kept; None where there is none, or another user could have made it.
+    """Return the text of a file that an earlier run kept; None where there is none that another user cannot have made.
 
     What we may not read is no text either: a run without it takes longer, and no more.
     """
@@ -119,22 +119,22 @@ def keep(home: Path) -> None:
     """
     trusted = _trusted(home)
     for each in (home.parent, home):
-        with told(f"{each} cannot be used", each):
+        with explaining(f"{each} cannot be used", each):
             if os.path.lexists(each):
                 _check_owner(each, each.lstat(), trusted)
     for each, excess in _excess(home).items():
         _narrow(each, excess, trusted, 0 if each in (home.parent, home) else os.O_NOFOLLOW)
     for each in (home / name for name in _WRITTEN_IN_PLACE):
-        with told(f"{each} cannot be used", each):
+        with explaining(f"{each} cannot be used", each):
             if os.path.lexists(each):
                 check(each, each.lstat())
     for each in (home, *(home / name for name in _PARTS)):
-        with told(f"{each} cannot be read", each):
+        with explaining(f"{each} cannot be read", each):
             _check_files(each, trusted)
 
 
 def is_wide(home: Path) -> bool:
-    """Tell whether :func:`keep` would narrow a directory."""
+    """Whether :func:`keep` would narrow a directory."""
     for each, excess in _excess(home).items():
         try:
             found = each.stat()
@@ -152,7 +152,7 @@ def _excess(home: Path) -> dict[Path, int]:
 
 
 def _narrow(directory: Path, excess: int, trusted: set[int], flags: int) -> None:
-    with told(f"{directory} cannot be used", directory):
+    with explaining(f"{directory} cannot be used", directory):
         try:
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
         except FileNotFoundError:

@@ -40,7 +40,7 @@ _REFUSED = re.compile(r"Connection refused|Connect call failed|is the server run
 
 
 def is_lost(sqlstate: str | None, message: str) -> bool:
-    """Tell whether a connection that worked was lost; ``message`` is the driver's.
+    """Whether a connection that worked was lost; ``message`` is the driver's.
 
     >>> is_lost("57P01", ""), is_lost("25P03", "terminating connection due to idle-in-transaction timeout")
     (True, False)
@@ -51,7 +51,7 @@ def is_lost(sqlstate: str | None, message: str) -> bool:
 
 
 def is_refused(message: str) -> bool:
-    """Tell whether nothing listens where a driver wanted to connect: no server, or another address."""
+    """Whether nothing listens where a driver wanted to connect: no server, or another address."""
     return bool(_REFUSED.search(message))
 
 
@@ -169,14 +169,14 @@ class ReadOnlyQuery:
 
     Each question is a read-only transaction of its own, and one message: the server makes a transaction of all that it
     gets at once. Nothing is set for the session (``pg_settings`` would show that in place of what the server was
-    configured with), so that a connection pooler may stand between, too. Where it is ``told`` who we are, our sessions
-    can be left out when clients are counted.
+    configured with), so that a connection pooler may stand between, too. Where our sessions are ``named``, they can be
+    left out when clients are counted.
     https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
     """
 
-    def __init__(self, endpoint: Endpoint, *, told: bool = False) -> None:
+    def __init__(self, endpoint: Endpoint, *, named: bool = False) -> None:
         self._endpoint = endpoint
-        self._names = {"application_name": NAME} if told else {}
+        self._names = {"application_name": NAME} if named else {}
         self._connections: dict[str, psycopg2.extensions.connection] = {}
 
     def rows(
@@ -281,7 +281,7 @@ def _run(cursor: psycopg2.extensions.cursor, statement: str) -> None:
 
 
 def failure(error: Exception) -> StepFailedError | None:
-    """Return the error of ours for one that the driver raised; None: it is somebody else's."""
+    """Return our error for one that the driver raised; None: it is not the driver's."""
     import psycopg2
 
     if not isinstance(error, psycopg2.Error):

@@ -62,12 +62,12 @@ def find(data: Path) -> Postmaster | None:
 
 
 def version(data: Path) -> str | None:
-    """Return the major version that made a data directory, None where none is, empty for one of somebody else."""
+    """Return the major version that made a data directory, None where there is no data, empty where we may not look."""
     return note(data, "PG_VERSION")
 
 
 def note(data: Path, name: str) -> str | None:
-    """Return the text of a file in a data directory, None where none is, empty for one of somebody else."""
+    """Return the text of a file in a data directory, None where there is no such file, empty where we may not look."""
     try:
         return (data / name).read_text().strip()
     except (FileNotFoundError, NotADirectoryError):
@@ -77,7 +77,7 @@ def note(data: Path, name: str) -> str | None:
 
 
 def blocks_a_start(data: Path) -> bool:
-    """Tell whether ``postmaster.pid`` is left over in a way that the server does not see through by itself.
+    """Whether ``postmaster.pid`` is left over in a way that the server does not see through by itself.
 
     One that names a living process looks like that of a predecessor; one that is empty, after a crash of the machine,
     like that of a server that is just starting.
@@ -94,7 +94,7 @@ def blocks_a_start(data: Path) -> bool:
 
 
 def is_server(pid: int, data: Path) -> bool:
-    """Tell whether a process is a server on a data directory. It runs in that directory, whatever its path was."""
+    """Whether a process is a server on a data directory. It runs in that directory, whatever its path was."""
     if not is_alive(pid):
         return False
     if not _PROC.joinpath("self").exists():
@@ -111,7 +111,7 @@ def is_server(pid: int, data: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs: one that has ended keeps its number until its parent takes note of it."""
+    """Whether a process runs: one that has ended keeps its number until its parent takes note of it."""
     if ended(pid) is not None or not _exists(pid):
         return False
     try:

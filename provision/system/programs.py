@@ -141,7 +141,7 @@ def run_psql(
     else the server's own: among its ``programs``, or in its ``container``, which lives in ``engine``.
 
     Raises:
-        ProvisionError: there is none.
+        ProvisionError: there is no psql.
     """
     local = shutil.which("psql")
     if local is not None and ((container is None and programs is None) or _major(local) >= major):
@@ -162,7 +162,7 @@ def run_psql(
 
 
 def _entrance(engine: EngineReader) -> tuple[str, ...] | None:
-    """Return the program that enters containers of an engine, told which engine; Podman's can be entered by both.
+    """Return the program that enters containers, with the engine's address; both programs can enter Podman's.
 
     A context, and what DOCKER_HOST says, ``docker`` finds by itself, certificates included.
     """

@@ -80,7 +80,7 @@ class Machine:
         return self._look.listener("127.0.0.1", port)
 
     def exists(self, path: Path) -> bool:
-        """Tell whether there is a file at a path, which may be outside of the project."""
+        """Whether there is a file at a path, which may be outside of the project."""
         return path.is_file()
 
     def directory_of(self, name: str) -> str | None:
@@ -101,7 +101,7 @@ class Machine:
         return compose_plugin.config([self._root / path for path in paths])
 
     def is_ignored(self, path: str) -> bool:
-        """Tell whether Git ignores a file; where there is no repository yet, by the names in `.gitignore`."""
+        """Whether Git ignores a file; where there is no repository yet, by the names in `.gitignore`."""
         found = git.is_ignored(self._root, path)
         if found is not None:
             return found

@@ -63,7 +63,7 @@ def _too_late(last: LoginError, timeout: float, log_command: str) -> StepFailedE
         return StepFailedError(
             f"the server is there, and does not take logins after {timeout:g} s (`ready_timeout`)",
             evidence=last.evidence,
-            next_step=log_command + "   # what it is doing; then the same command again, it goes on waiting",
+            next_step=log_command + "   # what it is doing; then run the same command again: it continues to wait",
         )
     return StepFailedError(
         f"the server did not answer within {timeout:g} s (`ready_timeout`)",
@@ -73,7 +73,7 @@ def _too_late(last: LoginError, timeout: float, log_command: str) -> StepFailedE
 
 
 def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:
-    """Wait up to ``timeout`` seconds for a server that somebody else starts, as long as there is hope.
+    """Wait up to ``timeout`` seconds for a server that others start, as long as there is hope.
 
     Raises:
         UnavailableError: it did not answer in time, or cannot be reached this way.

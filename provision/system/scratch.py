@@ -67,9 +67,9 @@ class Source:
             return "another role owns it, and PostgreSQL lets only its owner copy a database"
         if self.clients:
             who = "a client is" if self.clients == 1 else f"{self.clients} clients are"
-            return f"{who} connected to it, and PostgreSQL copies a database only when nobody is"
+            return f"{who} connected to it, and PostgreSQL copies a database only when no client is"
         if self.size > _LARGEST_CLONE:
-            return f"it holds {self.size >> 20} MB, and nobody could log in while more than 256 MB are copied"
+            return f"it holds {self.size >> 20} MB, and no client could log in while more than 256 MB are copied"
         return None
 
 
@@ -89,7 +89,7 @@ def database(endpoint: Endpoint, whose: str, *, copied: bool = False) -> Iterato
     """Have a scratch database for the environment ``whose``: empty, or a copy of the one of the endpoint.
 
     Raises:
-        RefusedError: the role may not create databases, or somebody is connected to the one to be copied.
+        RefusedError: the role may not create databases, or a client is connected to the one to be copied.
         UnavailableError: the server cannot be reached, or its database `postgres` not entered.
     """
     with closing(connect(endpoint, MAINTENANCE, read_only=False)) as connection:
@@ -103,7 +103,7 @@ def database(endpoint: Endpoint, whose: str, *, copied: bool = False) -> Iterato
                 _copy_settings(endpoint, name)
             yield replace(endpoint, database=name)
         except BaseException:
-            with suppress(UnavailableError):  # what failed first is told; the next run drops what is left
+            with suppress(UnavailableError):  # what failed first is reported; the next run drops what is left
                 _drop(connection, name)
             raise
         _drop(connection, name)
@@ -168,7 +168,7 @@ def _create(connection: psycopg2.extensions.connection, name: str, template: str
         ) from error
     except errors.ObjectInUse as error:
         raise RefusedError(
-            f"{template or 'template1'} cannot be copied while somebody is connected to it",
+            f"{template or 'template1'} cannot be copied while a client is connected to it",
             evidence=str(error).splitlines(),
             next_step="run the same command again",
         ) from error

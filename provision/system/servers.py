@@ -1,7 +1,7 @@
 """Server processes of this machine: a data directory made in one step, a server started, stopped, and spoken to.
 
 ``initdb`` works beside the place where its result belongs, and one rename puts it there. So a directory is either
-complete or not there at all, whatever was killed in between, and one that a server has run on is never made anew.
+complete or not there at all, whatever was killed in between, and one that a server has run on is never made again.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _start(call: ServerCall) -> None:
 
 
 def _spawn(call: ServerCall, log: Path) -> int:
-    """Start the server in a session of its own, so that it goes on when we end or our terminal closes."""
+    """Start the server in a session of its own, so that it continues when we end or our terminal closes."""
     descriptor = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as output:
         try:
@@ -179,7 +179,7 @@ def _spawn(call: ServerCall, log: Path) -> int:
             )
         except OSError as error:
             raise StepFailedError("the server cannot be run", evidence=[str(error)]) from error
-    process.returncode = 0  # it shall outlive us, and Python shall not complain about that
+    process.returncode = 0  # it outlives us, and Python must not complain about that
     return process.pid
 
 
@@ -199,7 +199,7 @@ def _bury_predecessor(data: Path, seconds: float) -> None:
     """Clean up after a server that was killed.
 
     Its processes notice soon that their parent is gone; one that does not, in a long query, is ended. A
-    ``postmaster.pid`` whose number now belongs to somebody else would keep the new server from starting.
+    ``postmaster.pid`` whose number now belongs to another process would keep the new server from starting.
     """
     if not (data / "postmaster.pid").exists():
         return
@@ -225,7 +225,7 @@ def _make_socket_directory(path: Path, user: str | None) -> None:
     found = owner(path)
     if path.is_symlink() or not path.is_dir() or found is None or found.uid != wanted:
         raise StepFailedError(
-            f"the directory for the server's socket, {path}, belongs to somebody else", next_step=f"ls -ld {path}"
+            f"the directory for the server's socket, {path}, belongs to another user", next_step=f"ls -ld {path}"
         )
     path.chmod(0o700)
 

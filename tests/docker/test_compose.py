@@ -55,7 +55,7 @@ def configuration(inspected: dict[str, Any]) -> dict[str, Any]:
     config["Labels"] = {key: text for key, text in config["Labels"].items() if key not in _OF_COMPOSE}
     config["Env"] = sorted(config["Env"])
     config.pop("Hostname")  # the id, where none is given
-    # Whether an empty list, an empty object or null stands for nothing depends on the client.
+    # Whether an empty list, an empty object or null is not a known name depends on the client.
     config, host = ({key: value for key, value in each.items() if value} for each in (config, host))
     for key in ("AttachStdout", "AttachStderr"):
         config.pop(key, None)  # of the client that started it

@@ -56,7 +56,7 @@ def test_a_database_in_use_is_not_cloned(database: Server) -> None:
     with closing(database.connect()):
         assert "a client is connected" in (scratch.source(database.endpoint).obstacle or "")
         with (
-            pytest.raises(RefusedError, match="cannot be copied while somebody is connected"),
+            pytest.raises(RefusedError, match="cannot be copied while a client is connected"),
             scratch.database(database.endpoint, "shop", copied=True),
         ):
             pass
