@@ -170,9 +170,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.ChangeDirectory) -> None:
-        from provision.system import throwaway
-
-        throwaway.change(effect, self.engine.client)
+        self.engine.change_directory(effect)
 
     @perform.register
     def _(self, effect: effects.ReadSettings) -> None:

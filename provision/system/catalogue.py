@@ -11,19 +11,16 @@ import json
 import re
 import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
 from provision.spec import parameters
 from provision.system import files, owned, processes
-from provision.system.engine_calls import unless_gone
 from provision.system.machine import as_user, lookup
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
-    from docker import APIClient
 
     from provision.model import Endpoint
     from provision.model.effects import ReadSettings
@@ -109,7 +106,7 @@ def read(effect: ReadSettings, engine: Engine | None) -> None:
     Raises:
         StepFailedError: its programs do not answer, with what they said.
     """
-    said = _from_image(effect, engine.client) if engine is not None else _from_programs(effect)
+    said = _from_image(effect, engine) if engine is not None else _from_programs(effect)
     match = _ANSWER.search(said)
     if match is None:
         raise StepFailedError(
@@ -120,33 +117,18 @@ def read(effect: ReadSettings, engine: Engine | None) -> None:
     parameters.learn(effect.major, json.loads(match[1]))
 
 
-def _from_image(effect: ReadSettings, client: APIClient) -> str:
-    """Run the programs in a container of its own, without a network, on memory; it goes away whatever happens."""
-    import docker.errors
-
-    host = {"NetworkMode": "none", "Tmpfs": {_TMPFS: "mode=1777"}}
+def _from_image(effect: ReadSettings, engine: Engine) -> str:
+    """Run the programs in a container of its own, without a network, on memory."""
     body = {
         "Image": effect.image,
         "Entrypoint": ["sh", "-c", _SCRIPT],
         "Cmd": [],
         "Env": [f"PROVISION_QUERY={_QUERY}"],
-        "HostConfig": host,
+        "HostConfig": {"NetworkMode": "none", "Tmpfs": {_TMPFS: "mode=1777"}},
         **({"User": "postgres"} if effect.is_root else {}),
     }
-    with unless_gone():
-        client.remove_container(effect.container, force=True, v=True)  # a run that was killed has left it
-    try:
-        client.create_container_from_config(body, effect.container)  # type: ignore[no-untyped-call]
-        client.start(effect.container)
-        client.wait(effect.container, timeout=_PATIENCE)
-        # One after the other: a line of the log may come between two halves of an answer of more than 16 kB.
-        streams = (client.logs(effect.container, stderr=False), client.logs(effect.container, stdout=False))
-        return b"\n".join(streams).decode(errors="replace")
-    except docker.errors.APIError as error:
-        return error.explanation or str(error)
-    finally:
-        with suppress(docker.errors.APIError):
-            client.remove_container(effect.container, force=True, v=True)
+    _, output, errors = engine.run_once(effect.container, body, _PATIENCE)
+    return b"\n".join((output, errors)).decode(errors="replace")
 
 
 def _from_programs(effect: ReadSettings) -> str:

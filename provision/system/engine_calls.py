@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from provision.model import Secret
-    from provision.model.effects import EngineCall
+    from provision.model.effects import ChangeDirectory, EngineCall
     from provision.system.engine_address import EngineAddress
 
 _REMOVAL_TIMEOUT = 30.0
+_LINE_TIMEOUT = 600
 _IN_MEMORY = 64 << 20
+_INSIDE = "/directory"
 
 
 class Engine:
@@ -106,6 +108,51 @@ class Engine:
             raise unreachable(self.address, error) from error
         if rest:
             yield rest.decode(errors="replace")
+
+    def run_once(self, name: str, body: Mapping[str, Any], seconds: int) -> tuple[int | None, bytes, bytes]:
+        """Run a container to its end and remove it; return its exit code, output and errors.
+
+        One that a killed run has left is removed first. The code is None where the engine refuses, with its words.
+        """
+        import docker.errors
+
+        with unless_gone():
+            self.client.remove_container(name, force=True, v=True)
+        try:
+            self.client.create_container_from_config(body, name)  # type: ignore[no-untyped-call]
+            self.client.start(name)
+            code = self.client.wait(name, timeout=seconds)["StatusCode"]
+            # One after the other: a line of the log may come between two halves of an answer of more than 16 kB.
+            return code, self.client.logs(name, stderr=False), self.client.logs(name, stdout=False)
+        except docker.errors.APIError as error:
+            return None, b"", (error.explanation or str(error)).encode()
+        finally:
+            with suppress(docker.errors.APIError):
+                self.client.remove_container(name, force=True, v=True)
+
+    def change_directory(self, effect: ChangeDirectory) -> None:
+        """Run a line as the engine's root in a directory of its host, where we may not.
+
+        Raises:
+            StepFailedError: the engine, or the line, fails; with what it said.
+        """
+        mount = {"Type": "bind", "Source": str(effect.path), "Target": _INSIDE}
+        # A directory that belongs to a container of SELinux's is closed to all others.
+        host = {"Mounts": [mount], "NetworkMode": "none", "SecurityOpt": ["label=disable"]}
+        body = {
+            "Image": effect.image,
+            "Entrypoint": ["sh", "-c", effect.script, "sh", _INSIDE],
+            "Cmd": [],
+            "User": "0",
+            "HostConfig": {**host, "UsernsMode": "host"} if effect.unmapped else host,
+        }
+        code, output, errors = self.run_once(effect.container, body, _LINE_TIMEOUT)
+        if code != 0:
+            raise StepFailedError(
+                f"the engine could not change the directory {effect.path}",
+                evidence=(output + errors).decode(errors="replace").strip().splitlines()[-5:],
+                next_step=f"ls -la {effect.path.parent}",
+            )
 
     # --- images ---
 
