@@ -10,19 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from provision.alembic.tree import version_table
 from provision.alembic.tree.graph import unread_places
 from provision.alembic.tree.source import refuse_long_ids
 from provision.alembic.tree.targets import resolve
-from provision.alembic.tree.version_table import (
-    Known,
-    compare_files,
-    existing_tables,
-    read_rows,
-    read_with_ledger,
-    rows_of_tables,
-    table_name,
-    version_num_width,
-)
 from provision.errors import RefusedError, UnknownRevisionError, command
 from provision.model import Address, State
 
@@ -50,7 +41,7 @@ class Revisions(State):
     rows: tuple[str, ...]
     stranded: tuple[str, ...] = ()
     width: int | None = field(default=None, compare=False)
-    known: Known | None = field(default=None, compare=False)
+    known: version_table.Known | None = field(default=None, compare=False)
     others: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False)
 
 
@@ -69,7 +60,7 @@ def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
     if seen.rows or not len(graph):
         return seen
     created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
-    collisions = existing_tables(created, query)
+    collisions = version_table.existing_tables(created, query)
     if not collisions:
         return seen
     # Another run may have begun between the two questions: then the tables are its, and it has written down so.
@@ -78,12 +69,14 @@ def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
 
 
 def _applied(tree: Migrations, graph: Graph, query: Query) -> Revisions:
-    width = version_num_width(tree, query) if graph.long else None
+    width = version_table.version_num_width(tree, query) if graph.long else None
     if not tree.ledger:
-        return Revisions(read_rows(tree, query) or (), width=width)
-    found, entries, tables = read_with_ledger(tree, query)
-    others = tuple(rows_of_tables(tables, query).items()) if tables else ()
-    return Revisions(found or (), width=width, known=compare_files(graph, found or (), entries), others=others)
+        return Revisions(version_table.read_rows(tree, query) or (), width=width)
+    found, entries, tables = version_table.read_with_ledger(tree, query)
+    others = tuple(version_table.rows_of_tables(tables, query).items()) if tables else ()
+    return Revisions(
+        found or (), width=width, known=version_table.compare_files(graph, found or (), entries), others=others
+    )
 
 
 def partial(tree: Migrations, graph: Graph, seen: Revisions) -> tuple[str, ...]:
@@ -91,7 +84,7 @@ def partial(tree: Migrations, graph: Graph, seen: Revisions) -> tuple[str, ...]:
     others = seen.others
     if tree.command or not (others or graph.runs_in_a_loop):
         return ()
-    tables = ", ".join([table_name(tree).replace('"', ""), *[table for table, _ in others]])
+    tables = ", ".join([version_table.table_name(tree).replace('"', ""), *[table for table, _ in others]])
     known = f"the version tables that it kept last are as declared ({tables})" if others else f"only {tables} is known"
     sentence = f"{address(tree)}: env.py migrates several schemas or version tables, and {known}; "
     return (sentence + "one that it has not made yet shows only when it runs: provision migrate upgrade",)
@@ -123,7 +116,7 @@ def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> Non
         RefusedError: they are, or do.
     """
     unknown = graph.unknown(rows)
-    table = table_name(tree)
+    table = version_table.table_name(tree)
     if unknown:
         places, way = unread_places(graph.unread)
         ends = ", ".join(graph.heads) or "nothing"
@@ -140,7 +133,7 @@ def refuse_foreign(tree: Migrations, graph: Graph, rows: tuple[str, ...]) -> Non
 
 def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> RefusedError:
     """Return the error for tables that are there although no revision is applied."""
-    table = table_name(tree)
+    table = version_table.table_name(tree)
     target = " ".join(resolve(graph, tree.target))
     return RefusedError(
         f"{table} is missing or empty, but tables that these migrations create are there already",

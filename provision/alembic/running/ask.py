@@ -19,17 +19,7 @@ from provision.model import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provision.alembic.child.protocol import (
-        Compare,
-        Database,
-        Event,
-        NewRevision,
-        Place,
-        Render,
-        Request,
-        Resolve,
-        Write,
-    )
+    from provision.alembic.child import protocol
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
     from provision.alembic.tree.source import Fields, NotStaticError
@@ -47,7 +37,7 @@ WHERE relkind IN ('r', 'p', 'f') AND (relispartition OR EXISTS (
     SELECT FROM pg_depend WHERE deptype = 'e' AND (classid = 'pg_class'::regclass AND objid = c.oid
                                                    OR classid = 'pg_namespace'::regclass AND objid = n.oid)))
 """
-_NO_DATABASE: Database = {"lock": None, "declared_table": "", "others": []}
+_NO_DATABASE: protocol.Database = {"lock": None, "declared_table": "", "others": []}
 _SECONDS = 120.0
 """How long an interpreter may take to say where a package is."""
 
@@ -110,7 +100,7 @@ def ask_sql(
     """
     direction = "upgrade" if upgrade else "downgrade"
     words = [direction, (names or ("base",))[-1], "--sql"]
-    asked: Render = {
+    asked: protocol.Render = {
         **_common("render", words, files, replace(at, password=NOWHERE.password)),
         "attributes": {},
         "direction": "upgrade" if upgrade else "downgrade",
@@ -150,7 +140,7 @@ def ask_comparison(
         UnavailableError: the server cannot be reached.
     """
     files = (tree, graph, location)
-    asked: Compare = {
+    asked: protocol.Compare = {
         **_common("compare", ["revision", "--autogenerate"], files, endpoint),
         **_NO_DATABASE,
         "no_tables": no_tables,
@@ -166,7 +156,7 @@ def ask_comparison(
 
 def ask_revision(
     files: Files,
-    revision: NewRevision,
+    revision: protocol.NewRevision,
     *,
     allow_empty: bool,
     endpoint: Endpoint | None,
@@ -182,7 +172,7 @@ def ask_revision(
         UnavailableError: the server cannot be reached.
     """
     words = ["revision", *(["--autogenerate"] if revision["autogenerate"] else [])]
-    asked: Write = {
+    asked: protocol.Write = {
         **_common("write", words, files, endpoint or NOWHERE),
         **_NO_DATABASE,
         "no_tables": no_tables,
@@ -198,12 +188,16 @@ def ask_revision(
     )
 
 
-def _common(kind: Literal["render", "compare", "write"], words: list[str], files: Files, at: Endpoint) -> Request:
+def _common(
+    kind: Literal["render", "compare", "write"], words: list[str], files: Files, at: Endpoint
+) -> protocol.Request:
     tree, _, location = files
     return common(kind, words, tree, at, (location.script, location.env, location.cwd))
 
 
-def _ask_on_database(files: Files, asked: Compare | Write, endpoint: Endpoint, others: Others) -> list[Event]:
+def _ask_on_database(
+    files: Files, asked: protocol.Compare | protocol.Write, endpoint: Endpoint, others: Others
+) -> list[protocol.Event]:
     """Have the child answer a request for which ``env.py`` connects to the database."""
     with closing(LockConnection(endpoint)) as lock:
         asked["lock"] = lock.mark()
@@ -212,11 +206,11 @@ def _ask_on_database(files: Files, asked: Compare | Write, endpoint: Endpoint, o
         return _ask(files, asked)
 
 
-def _ask(files: Files, asked: Request) -> list[Event]:
+def _ask(files: Files, asked: protocol.Request) -> list[protocol.Event]:
     """Have the child answer one request, and return all that it said."""
     tree, graph, location = files
     truth = Truth(graph, (), is_asked=False)
-    found: list[Event] = []
+    found: list[protocol.Event] = []
     with Child.start(tree, location.cwd, ASKING_NAME) as child:
         try:
             for event in child.events(time.monotonic() + tree.timeout):
@@ -235,7 +229,7 @@ def _ask(files: Files, asked: Request) -> list[Event]:
     return found
 
 
-def place_of_package(tree: Migrations, cwd: Path, place: str) -> Place:
+def place_of_package(tree: Migrations, cwd: Path, place: str) -> protocol.Place:
     """Return where the interpreter of a tree finds ``package:dir``.
 
     Raises:
@@ -273,15 +267,15 @@ def computed_revisions(tree: Migrations, location: Location, why: NotStaticError
 
 def _ask_interpreter(
     tree: Migrations, places: tuple[Path | None, Path | None, Path], package: str | None
-) -> list[Event]:
-    asked: Resolve = {
+) -> list[protocol.Event]:
+    asked: protocol.Resolve = {
         **common("resolve", ["heads"], tree, NOWHERE, places),
         "attributes": {},
         "prepare": None if package else tree.prepare,
         "url_driver": tree.url_driver or "postgresql",
         "package": package,
     }
-    found: list[Event] = []
+    found: list[protocol.Event] = []
     with Child.start(tree, places[2], ASKING_NAME) as child, suppress(OutOfTimeError):
         for event in child.events(time.monotonic() + _SECONDS):
             if event["event"] == "ready":

@@ -9,17 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.alembic.running.advice import (
-    Report,
-    addresses,
-    after_env,
-    after_failure,
-    after_loading,
-    after_prepare,
-    after_writing,
-    too_old,
-    url_way,
-)
+from provision.alembic.running import advice
 from provision.errors import ProvisionError, StepFailedError
 from provision.system.postgres import is_lost, is_refused
 
@@ -56,13 +46,13 @@ def failed(
     event: Failure, printed: str, files: tuple[Migrations, Location], python: str, truth: Truth
 ) -> ProvisionError:
     """Return the error for a child that reported one; ``printed`` is what the user's code has printed."""
-    report = Report(event, *files, python, truth, printed)
+    report = advice.Report(event, *files, python, truth, printed)
     error = _gone(report) or _before_env(report) or _about_models(report) or _in_revision(report) or _in_env(report)
     error.add_note(f"In the migration process ({python}):\n{event['traceback']}")
     return error
 
 
-def _gone(report: Report) -> ProvisionError | None:
+def _gone(report: advice.Report) -> ProvisionError | None:
     """Return the error for a server that went away: neither the revision nor ``env.py`` is to blame for that.
 
     An address where nothing listens can also be one that ``env.py`` has made up; the server is gone if we miss it, too.
@@ -86,9 +76,9 @@ def lost(sentence: str, evidence: Sequence[str], truth: Truth) -> StepFailedErro
     return error
 
 
-def _before_env(report: Report) -> ProvisionError | None:
+def _before_env(report: advice.Report) -> ProvisionError | None:
     stage, tree, python = report.event["stage"], report.tree, report.python
-    if stage in ("import", "config") and (old := too_old(report.event, python)):
+    if stage in ("import", "config") and (old := advice.too_old(report.event, python)):
         return StepFailedError(old[0], next_step=old[1])
     interpreter = "set `migrations.python` to the interpreter that has the project's packages, or install"
     match stage:
@@ -109,15 +99,15 @@ def _before_env(report: Report) -> ProvisionError | None:
             who = f"`prepare: {tree.prepare}` failed" if tree.prepare else "the Flask application cannot be made"
             sentence = report.first if report.kind == "NoAppError" else f"{who}: {report.what}"
             evidence = [*report.more, *report.statement, *report.place, *report.last_words, _NOTHING]
-            return StepFailedError(sentence, evidence=evidence, next_step=after_prepare(report))
+            return StepFailedError(sentence, evidence=evidence, next_step=advice.after_prepare(report))
         case "load":
             sentence = f"a revision file cannot be loaded: {report.what}"
             evidence = [*report.place, *report.more, _NOTHING]
-            return StepFailedError(sentence, evidence=evidence, next_step=after_loading(report))
+            return StepFailedError(sentence, evidence=evidence, next_step=advice.after_loading(report))
     return None
 
 
-def _about_models(report: Report) -> ProvisionError | None:
+def _about_models(report: advice.Report) -> ProvisionError | None:
     env, first = report.location.env, report.first
     match report.event["stage"]:
         case "models":
@@ -136,11 +126,11 @@ def _about_models(report: Report) -> ProvisionError | None:
             return StepFailedError(sentence, evidence=report.more, next_step=step)
         case "written":
             sentence = f"{report.event['place']} was written, and {first}"
-            return StepFailedError(sentence, evidence=report.more, next_step=after_writing(first))
+            return StepFailedError(sentence, evidence=report.more, next_step=advice.after_writing(first))
     return None
 
 
-def _in_revision(report: Report) -> ProvisionError | None:
+def _in_revision(report: advice.Report) -> ProvisionError | None:
     event, truth = report.event, report.truth
     name = event["revision"] or ""
     revision = f"revision {truth.graph.describe(name)}"
@@ -173,19 +163,19 @@ def _in_revision(report: Report) -> ProvisionError | None:
             return (StepFailedError if is_ended else RevisionFailedError)(
                 f"{revision} failed",
                 evidence=[report.what, *report.more, *report.statement, *report.place, *truth.lines],
-                next_step=after_failure(report),
+                next_step=advice.after_failure(report),
             )
     return None
 
 
-def _in_env(report: Report) -> ProvisionError:
+def _in_env(report: advice.Report) -> ProvisionError:
     tree, truth = report.tree, report.truth
     match report.event["stage"]:
         case "elsewhere":
             return StepFailedError(
                 f"the migrations would go to another database: {report.first}",
                 evidence=["nothing was migrated, here or there"],
-                next_step=url_way(tree, report.location),
+                next_step=advice.url_way(tree, report.location),
             )
         case "table":
             return StepFailedError(
@@ -195,13 +185,13 @@ def _in_env(report: Report) -> ProvisionError:
             )
     evidence = [
         *report.more,
-        *addresses(report.event, truth.server),
+        *advice.addresses(report.event, truth.server),
         *report.statement,
         *report.place,
         *report.last_words,
         *truth.lines,
     ]
-    return StepFailedError(f"env.py failed: {report.what}", evidence=evidence, next_step=after_env(report))
+    return StepFailedError(f"env.py failed: {report.what}", evidence=evidence, next_step=advice.after_env(report))
 
 
 def died(status: int, printed: str, truth: Truth) -> ProvisionError:

@@ -12,20 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.alembic.running import errors as alembic_errors
+from provision.alembic.running import server
 from provision.alembic.running.command import serve_program
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.ledger import Ledger
 from provision.alembic.running.process import Child, OutOfTimeError, common
 from provision.alembic.running.run import Run
-from provision.alembic.running.server import (
-    CLASS_ID,
-    OBJECT_ID,
-    LockConnection,
-    SelfBlockedError,
-    Standstill,
-    invalid_indexes,
-    seen_before,
-)
 from provision.alembic.tree.version_table import rows_of_tables, table_key, table_name
 from provision.errors import MigrationsError, ProvisionError, UnavailableError, UnknownRevisionError
 
@@ -92,7 +84,7 @@ def migrate(
     """
     deadline = time.monotonic() + tree.timeout
     try:
-        with closing(LockConnection(endpoint)) as lock:
+        with closing(server.LockConnection(endpoint)) as lock:
             lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
             run = Run(tree, *files, endpoint, lock, deadline, on_event, effect, rehearsal=rehearsal)
             return _migrate(run, child)
@@ -118,7 +110,7 @@ def _migrate(run: Run, child: Child | None) -> Migrated:
             ledger.note_now_and_then()
         on_event(event)
 
-    run.on_event, run.before, run.table = report, seen_before(run.lock), table_key(run.tree, run.lock)
+    run.on_event, run.before, run.table = report, server.seen_before(run.lock), table_key(run.tree, run.lock)
     _carry_out(run, child, ledger, expected)
     return Migrated(before, expected, tuple(run.done))
 
@@ -149,7 +141,7 @@ def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[st
             raise run.elsewhere(table, target, rows)
     if run.others or run.effect.everywhere:
         ledger.note_tables(run.others, ended=is_upgrade)
-    for index in invalid_indexes(run.lock):
+    for index in server.invalid_indexes(run.lock):
         run.on_event(MigrationEvent("invalid", f"index {index}", f"REINDEX INDEX CONCURRENTLY {index};"))
 
 
@@ -234,7 +226,7 @@ def _request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> protoco
         "revisions": list(names),
         "rows": list(rows),
         "declared_table": run.table,
-        "lock": {"pid": run.lock.pid, "classid": CLASS_ID, "objid": OBJECT_ID},
+        "lock": {"pid": run.lock.pid, "classid": server.CLASS_ID, "objid": server.OBJECT_ID},
     }
 
 
@@ -251,7 +243,7 @@ def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
         _cancel(run, child)
         if isinstance(ended, OutOfTimeError):
             raise alembic_errors.out_of_time(run.tree, run.running, run.truth()) from None
-        if isinstance(ended, SelfBlockedError):
+        if isinstance(ended, server.SelfBlockedError):
             raise run.self_blocked(ended.wait) from None
         raise
     status, printed = child.close(now=False), run.masked(child.printed())
@@ -268,7 +260,7 @@ def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
 
 def _listen(run: Run, child: Child, asked: protocol.Migrate) -> tuple[protocol.Failure | None, bool]:
     """Return the error that the child reported, if any, and whether it came to its end."""
-    standstill = Standstill(child.pid, _THREADS)
+    standstill = server.Standstill(child.pid, _THREADS)
     for event in child.events(run.deadline, every=min(_LOOK_EVERY, run.tree.lock_timeout / 2)):
         if event["event"] == "ready":
             child.ask(asked)

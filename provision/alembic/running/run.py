@@ -6,16 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from provision.alembic.running import server
 from provision.alembic.running.advice import url_way
 from provision.alembic.running.events import MigrationEvent, Truth
 from provision.alembic.running.process import Child, masked
-from provision.alembic.running.server import (
-    NOT_SEEN,
-    LockConnection,
-    Standstill,
-    leftovers,
-    waits_of,
-)
 from provision.alembic.tree.graph import unread_places
 from provision.alembic.tree.version_table import read_rows
 from provision.errors import ProvisionError, StepFailedError, UnavailableError
@@ -24,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from provision.alembic.child import protocol
-    from provision.alembic.running.server import Before, Wait
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
     from provision.model import Endpoint
@@ -54,11 +47,11 @@ class Run:
     graph: Graph
     location: Location
     endpoint: Endpoint
-    lock: LockConnection
+    lock: server.LockConnection
     deadline: float
     on_event: OnEvent
     effect: Migrate
-    before: Before = NOT_SEEN
+    before: server.Before = server.NOT_SEEN
     rehearsal: Rehearsal | None = None
     table: str = ""
     pids: list[int] = field(default_factory=list)
@@ -81,15 +74,15 @@ class Run:
     def truth(self) -> Truth:
         """Return what is so on the server now, for an error: a lost connection must not hide that error."""
         waits, is_scratch = tuple(self.waits.values()), self.rehearsal is not None
-        server = f"{self.endpoint.host}:{self.endpoint.port}"
+        at = f"{self.endpoint.host}:{self.endpoint.port}"
         with suppress(UnavailableError):
             upgrade = self.effect.direction == "upgrade"
-            left = leftovers(self.lock, self.tree, self.before) if upgrade else ()
+            left = server.leftovers(self.lock, self.tree, self.before) if upgrade else ()
             rows = self.rows() or ()
             applied = self.graph.ancestors([row for row in rows if row in self.graph])
             committed = tuple([each for each in self.committed if (each[0] in applied) != upgrade])
-            return Truth(self.graph, rows, left, waits, committed=committed, server=server, is_scratch=is_scratch)
-        return Truth(self.graph, None, (), waits, server=server, is_scratch=is_scratch)
+            return Truth(self.graph, rows, left, waits, committed=committed, server=at, is_scratch=is_scratch)
+        return Truth(self.graph, None, (), waits, server=at, is_scratch=is_scratch)
 
     def fates(self) -> dict[str, str]:
         """Return what became of each revision, by what the version table holds now; nothing where it cannot be read."""
@@ -109,14 +102,14 @@ class Run:
         """The version tables that env.py keeps besides the declared one."""
         return tuple(dict.fromkeys([each for each in self.tables if each != self.table]))
 
-    def look(self, standstill: Standstill) -> None:
+    def look(self, standstill: server.Standstill) -> None:
         """Report each session that the migration waits for, once.
 
         Raises:
             SelfBlockedError: it waits for itself.
         """
         with suppress(UnavailableError):
-            found = waits_of(self.lock, self.pids)
+            found = server.waits_of(self.lock, self.pids)
             self.waits_for_itself = any(wait.is_own for wait in found)
             standstill.check(found)
             for wait in found:
@@ -127,7 +120,7 @@ class Run:
                     self.waits[key] = f"waiting for {who}"
                     self.on_event(MigrationEvent("blocked", who, self.running or "env.py"))
 
-    def self_blocked(self, wait: Wait) -> ProvisionError:
+    def self_blocked(self, wait: server.Wait) -> ProvisionError:
         """Return the error for a migration that waits for itself; its sessions have ended."""
         self.waits.clear()
         who = self.tree.command[0] if self.tree.command else "env.py"
