@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.env_files import asynchronous
 from support.environment import PASSWORD
 
 from provision.errors import StepFailedError
@@ -33,26 +34,7 @@ LOSE = textwrap.dedent(
         pass
     '''
 )
-ASYNC = textwrap.dedent(
-    """
-    import asyncio
-    from alembic import context
-    from sqlalchemy import pool
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    def run(connection):
-        context.configure(connection=connection, transaction_per_migration=True)
-        with context.begin_transaction():
-            context.run_migrations()
-
-    async def main():
-        engine = create_async_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=pool.NullPool)
-        async with engine.connect() as connection:
-            await connection.run_sync(run)
-
-    asyncio.run(main())
-    """
-)
+ASYNC = asynchronous("transaction_per_migration=True")
 
 
 @pytest.fixture(scope="module")

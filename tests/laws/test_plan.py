@@ -160,6 +160,9 @@ def test_without_a_restart_what_disconnects_waits_and_is_named(before: dict[str,
     assert not [note for note in whole.notes if "waits" in note]
     if not waiting:
         assert patient.steps == whole.steps
+    for step in waiting:
+        named = "; ".join(map(str, step.why))
+        assert any(named in note for note in patient.notes) or step.address.kind == "settings"
 
 
 @pytest.mark.parametrize(
@@ -185,6 +188,15 @@ def test_a_setting_is_given_and_taken_away_as_its_context_demands(setting: dict[
         assert world.converge(spec(after), Secret("x"))[-1].is_empty
         patient = running(before).plan(spec(after), Secret("x"), wishes=Wishes(no_restart=True))
         assert any(f"{name}: " in note for note in patient.notes) == (action is Action.RESTART)
+
+
+@pytest.mark.parametrize(
+    ("setting", "actions"), [({"max_locks_per_transaction": 64}, []), ({"work_mem": "4MB"}, [Action.RELOAD])]
+)
+def test_a_default_that_is_taken_away_restarts_nothing(setting: dict[str, Any], actions: list[Action]) -> None:
+    world = running({"image": "postgres:17", "settings": setting})
+    steps = world.plan(spec({"image": "postgres:17"}), Secret("x")).steps
+    assert [each.action for each in steps if each.address.kind == "settings"] == actions
 
 
 @pytest.mark.parametrize(("clients", "words"), [(1, "a client is connected now"), (7, "7 clients are connected now")])

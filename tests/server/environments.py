@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import trees
+from support.env_files import asynchronous
 
 MODELS = """
 import sqlalchemy as sa
@@ -35,20 +36,4 @@ if context.is_offline_mode():
 else:
 {textwrap.indent(ONLINE, "    ")}
 """
-ASYNC = f"""{MODELS}
-import asyncio
-from sqlalchemy.ext.asyncio import create_async_engine
-
-def run(connection):
-    context.configure(connection=connection, {CONFIGURED})
-    with context.begin_transaction():
-        context.run_migrations()
-
-async def main():
-    engine = create_async_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=pool.NullPool)
-    async with engine.connect() as connection:
-        await connection.run_sync(run)
-    await engine.dispose()
-
-asyncio.run(main())
-"""
+ASYNC = asynchronous(CONFIGURED, MODELS)

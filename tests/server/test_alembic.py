@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
 import time
@@ -319,18 +317,8 @@ def test_time_is_bounded_and_the_statement_is_cancelled(tmp_path: Path, database
 
 def test_an_interrupt_cancels_the_statement(tmp_path: Path, database: Server) -> None:
     tree = trees.write(tmp_path, {"alpha": SLEEP})
-
-    def interrupt() -> None:
-        while database.execute(ASLEEP) == [(0,)]:
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
+    with trees.interrupted_asleep(database):
         trees.run(tree, database.endpoint)
-    thread.join()
-    assert database.execute(ASLEEP) == [(0,)]
 
 
 def test_a_child_that_is_killed(tmp_path: Path, database: Server) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
 import time
@@ -299,19 +297,8 @@ def test_an_interrupt_of_a_program_of_its_own_ends_its_statement(tmp_path: Path,
     from provision.model import Secret
 
     tree = replace(tree, command=(sys.executable, "-c", program), env={"DSN": Secret("{url}")})
-    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-
-    def interrupt() -> None:
-        while database.execute(asleep) == [(0,)]:
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
+    with trees.interrupted_asleep(database):
         trees.run(tree, database.endpoint)
-    thread.join()
-    assert database.execute(asleep) == [(0,)]
     with closing(database.connect()):
         pass
 

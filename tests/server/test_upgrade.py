@@ -14,7 +14,7 @@ import pytest
 from support.cluster import facts, fill
 from support.embedded import Embedded, an_embedded_environment, an_open_directory, is_alive
 from support.installation import an_installation
-from support.upgrade import upgraded_while_somebody_writes, upgrading, usable
+from support.upgrade import refused_because_of_rows, upgraded_while_somebody_writes, upgrading, usable
 
 from provision.errors import StepFailedError
 from provision.model import Secret
@@ -268,12 +268,7 @@ def test_a_copy_that_differs_is_refused(running: Embedded) -> None:
             other.autocommit = True
             with other.cursor() as cursor:
                 cursor.execute("INSERT INTO userdata (name) VALUES ('too much')")
-        process.send_signal(signal.SIGCONT)
-        assert process.stdout is not None
-        said = process.stdout.read()
-    assert process.returncode == 1
-    assert "before: 'shop': rows of public.userdata:" in said
-    assert "after:  'shop': rows of public.userdata:" in said
+        refused_because_of_rows(process)
     usable(running, "after a wrong copy", OLD)
 
 

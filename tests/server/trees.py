@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import pytest
 
 from provision.alembic.running.migrate import migrate
 from provision.alembic.tree.targets import resolve
@@ -86,6 +91,24 @@ def run(
     rows = files[0].version_rows(resolve(files[0], target))
     told = events if events is not None else []
     return migrate(tree, files, endpoint, Migrate(tree.name, rows), told.append)
+
+
+@contextmanager
+def interrupted_asleep(database: Server) -> Iterator[None]:
+    """Send this process Ctrl-C as soon as a statement sleeps in the database, and see that it ends what runs here."""
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+
+    def interrupt() -> None:
+        while database.execute(asleep) == [(0,)]:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    thread.join()
+    assert database.execute(asleep) == [(0,)]
 
 
 def undo(tree: Migrations, endpoint: Endpoint, target: str) -> Migrated:

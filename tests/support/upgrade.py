@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
@@ -30,6 +31,17 @@ def upgrading(environment: Environment, until: str) -> Iterator[subprocess.Popen
             raise AssertionError("".join(lines))
         yield process
         process.stdout.read()
+
+
+def refused_because_of_rows(process: subprocess.Popen[str]) -> str:
+    """Let a stopped upgrade continue, and return its output: it finds rows on one side that the other has not."""
+    process.send_signal(signal.SIGCONT)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    assert process.wait() == 1
+    assert "before: 'shop': rows of public.userdata:" in said
+    assert "after:  'shop': rows of public.userdata:" in said
+    return said
 
 
 def usable(environment: Environment, name: str, major: int) -> None:
