@@ -21,7 +21,6 @@ from provision.system.machine import as_user, lookup
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
-
     from provision.model import Endpoint
     from provision.model.effects import ReadSettings
     from provision.spec.model import Spec

@@ -115,14 +115,15 @@ class Child:
 
     def ask(self, request: Request) -> None:
         """Send the request; the pipe stays open, because the child ends when it closes."""
-        with suppress(BrokenPipeError):  # a child that is gone says why among its events
-            self._stdin.write(json.dumps(request).encode() + b"\n")
-            self._stdin.flush()
+        self._send(json.dumps(request))
 
     def go_on(self) -> None:
         """Let a child go on that waits for a word of ours."""
-        with suppress(BrokenPipeError):
-            self._stdin.write(b"\n")
+        self._send("")
+
+    def _send(self, line: str) -> None:
+        with suppress(BrokenPipeError):  # a child that is gone says why among its events
+            self._stdin.write(f"{line}\n".encode())
             self._stdin.flush()
 
     def has_spoken(self, within: float) -> bool:

@@ -19,6 +19,7 @@ from provision.alembic.tree.source import read_notes
 from provision.alembic.verbs.database import run_scratch
 from provision.alembic.verbs.writing import advice, compare_models
 from provision.errors import ProvisionError, command
+from provision.model.words import count
 from provision.system import scratch
 
 if TYPE_CHECKING:
@@ -121,7 +122,6 @@ def one_head(tree: Tree) -> Law:
 def _upward(tree: Tree, endpoint: Endpoint) -> tuple[Law, Law]:
     """Try the second law, and with the database that it leaves behind the fourth."""
     began = time.monotonic()
-    count = len(tree.graph)
     running: list[str] = []
 
     def tell(event: MigrationEvent) -> None:
@@ -133,7 +133,7 @@ def _upward(tree: Tree, endpoint: Endpoint) -> tuple[Law, Law]:
     except ProvisionError as error:
         models = Law(MODELS, "not checked", "there is no database at the head to compare them with")
         return failed(UPGRADE, tree, error, began, running[-1] if running else None), models
-    ran = "nothing to run" if not count else f"{count} revision{'s' if count > 1 else ''}"
+    ran = count(len(tree.graph), "revision") if len(tree.graph) else "nothing to run"
     return Law(UPGRADE, "passed", ran, time.monotonic() - began), _models(tree, endpoint)
 
 
@@ -153,7 +153,7 @@ def _models(tree: Tree, endpoint: Endpoint) -> Law:
     return Law(
         MODELS,
         "failed",
-        f"{len(lines)} difference{'s' if len(lines) > 1 else ''} at the head",
+        f"{count(len(lines), 'difference')} at the head",
         seconds,
         lines,
         next_step=advice(lines, command("migrate revision", "--autogenerate -m '…'")),
@@ -222,8 +222,8 @@ def reversal_law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
     excuses = [f"{tree.graph.describe(name)}: not undone, {why}" for name, why in excused.items()]
     broken = [name for name, _ in steps if walk.said(name)]
     if not broken:
-        count = len(steps) - len(excused)
-        text = f"{count} of {len(steps)} revisions" if excused else f"{count} revision{'s' if count != 1 else ''}"
+        tried = len(steps) - len(excused)
+        text = f"{tried} of {len(steps)} revisions" if excused else count(tried, "revision")
         return Law(REVERSAL, "passed", text, seconds, tuple(excuses))
     first = tree.graph[broken[0]]
     untried = [f"{len(left)} later revision{'s were' if len(left) > 1 else ' was'} not tried"] if left else []
