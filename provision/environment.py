@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from provision.alembic import Decided, Migrated, Script, Tree
     from provision.init.found import Beginning
     from provision.model import Endpoint, File, Status
-    from provision.observe import Log, Survey
+    from provision.observe import Survey
+    from provision.observe.outside import Log
     from provision.spec.model import Spec
     from provision.verification import Verification
 
@@ -196,7 +197,7 @@ class Environment:
             UnavailableError: no server runs.
             ProvisionError: its generated password was lost.
         """
-        from provision.observe import endpoint
+        from provision.observe.outside import endpoint
 
         with self.context():
             found = endpoint(self.spec)
@@ -298,7 +299,7 @@ class Environment:
         Raises:
             UnavailableError: there is data, and no server runs; ``evidence`` says why one is needed.
         """
-        from provision.observe import endpoint_unless_new
+        from provision.observe.outside import endpoint_unless_new
 
         with self.context():
             return endpoint_unless_new(self.spec, *evidence)
@@ -313,11 +314,12 @@ class Environment:
 
     def render(self, *, write: bool = True) -> Rendered:
         """Render the files of the spec, and write those that differ; nothing else is touched."""
-        from provision import apply, observe
+        from provision import apply
+        from provision.observe import outside
         from provision.system import no_commands
 
         with self.context():
-            files = observe.rendered(self.spec)
+            files = outside.rendered(self.spec)
             written = apply.write(self.spec.home, files) if write else ()
             return Rendered(files, frozenset(written), no_commands.unknown())
 
@@ -327,7 +329,7 @@ class Environment:
         Raises:
             UnavailableError: there is no server yet.
         """
-        from provision.observe import logs
+        from provision.observe.outside import logs
 
         with self.context():
             return logs(self.made, follow=follow, tail=tail)
@@ -348,12 +350,13 @@ class Environment:
             yield
 
     def _move(self, verb: str, progress: Progress | None, *, must_run: bool = False) -> Result:
-        from provision import apply, observe
+        from provision import apply
+        from provision.observe import outside
 
         with self.context():
             done: Result = getattr(apply, verb)(self.made, progress=progress or Progress())
             if must_run and not done.outcomes:
-                observe.require_running(observe.world(self.made))
+                outside.world(self.made).require_running()
             return done
 
     @cached_property

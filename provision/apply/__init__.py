@@ -21,6 +21,7 @@ from provision.errors import NotConvergedError, ProvisionError, UnavailableError
 from provision.kinds import configuration, database, login, settings
 from provision.model import INTERRUPTED, File, Outcome, Plan, Result
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
+from provision.observe import outside
 from provision.runtimes.names import ENGINE, SUPERUSER
 from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from provision.alembic import Migrated
     from provision.model import Effect, Endpoint, Progress, Step
-    from provision.observe import Survey, World
+    from provision.observe import Survey
+    from provision.observe.outside import World
     from provision.spec.model import Spec
 
     class Looking(Protocol):
@@ -93,7 +95,7 @@ def restart(spec: Spec, *, progress: Progress) -> Result:
 
 def destruction(spec: Spec, *, data: bool) -> Plan:
     """Return what :func:`destroy` would do."""
-    return Plan(observe.world(spec).site.destroy(data=data))
+    return Plan(outside.world(spec).site.destroy(data=data))
 
 
 def destroy(spec: Spec, *, data: bool, progress: Progress) -> Result:
@@ -103,10 +105,10 @@ def destroy(spec: Spec, *, data: bool, progress: Progress) -> Result:
 
 def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress) -> Result:
     started = time.monotonic()
-    if not steps(observe.world(spec)):
+    if not steps(outside.world(spec)):
         return Result((), time.monotonic() - started)
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        world = observe.world(spec)
+        world = outside.world(spec)
         plan = Plan(tuple(steps(world)))
         progress.planned(plan)
         run = Run(progress)
@@ -123,7 +125,7 @@ def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
         LockedError: another run holds the environment.
     """
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        performer = Performer(observe.world(spec), progress)
+        performer = Performer(outside.world(spec), progress)
         try:
             progress.planned(plan)
             performer.prepare(plan)
@@ -160,9 +162,9 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
     from provision.system.postgres import Login, LoginError, connect
     from provision.system.programs import run_psql
 
-    seen = observe.world(spec)
+    seen = outside.world(spec)
     site = seen.site
-    at = observe.endpoint_of(seen)
+    at = seen.endpoint()
     try:
         connect(at, read_only=True).close()  # in a container, psql would need no password
     except LoginError as error:

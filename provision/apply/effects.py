@@ -12,7 +12,6 @@ from provision.apply.starting import TIMEOUT, Starting
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError, command
 from provision.kinds import login
 from provision.model import MAINTENANCE, Action, Effect, effects
-from provision.observe import explain
 from provision.runtimes import server_log
 from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
@@ -20,7 +19,7 @@ from provision.system.postgres import UNLOGGED
 if TYPE_CHECKING:
     from provision.alembic import Child, Migrated, MigrationEvent
     from provision.model import Endpoint, Plan, Progress, Step
-    from provision.observe import World
+    from provision.observe.outside import World
     from provision.system.engine_calls import Engine
     from provision.system.fence import Fence
 
@@ -277,7 +276,7 @@ class Performer:
         try:
             self.migrated = migrate(tree, place, self.endpoint, effect, self._tell, child)
         except UnknownRevisionError as error:
-            explain(error, self.world)
+            self.world.explain(error)
             raise
 
     def _phase(self, line: str) -> None:

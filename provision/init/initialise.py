@@ -8,7 +8,7 @@ from pathlib import Path
 from provision.errors import UsageError
 from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Directory, Interpreter, Options
-from provision.observe import shipped
+from provision.observe.outside import shipped
 from provision.system import files, listing, project
 from provision.system.variables import environ
 

@@ -39,9 +39,9 @@ class Inputs:
     templates: Mapping[str, str]
     port: int
     password: Secret
-    graphs: Mapping[str, Graph]
-    rendered: Mapping[str, str]
-    memo: str | None
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
+    rendered: Mapping[str, str] = field(default_factory=dict)
+    memo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

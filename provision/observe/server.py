@@ -18,7 +18,7 @@ from provision.system.secrets import Password
 
 if TYPE_CHECKING:
     from provision.model import Address, Desired, Endpoint, Observed, State, Status, Unknown
-    from provision.observe import World
+    from provision.observe.outside import World
 
 _HAS_DATABASE = "SELECT 1 FROM pg_database WHERE datname = %s"
 _CONNECTIONS = 100  # PostgreSQL's default of max_connections

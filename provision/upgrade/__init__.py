@@ -20,6 +20,7 @@ from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer, told
 from provision.errors import ProvisionError, RefusedError, command
 from provision.model import Plan, Result
+from provision.observe import outside
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock
 from provision.system.limits import limited
@@ -28,7 +29,7 @@ from provision.upgrade.stages import Source
 
 if TYPE_CHECKING:
     from provision.model import Effect, Progress
-    from provision.observe import World
+    from provision.observe.outside import World
     from provision.spec.model import Spec
     from provision.upgrade.stages import Origin, Upgrader
 
@@ -79,7 +80,7 @@ def survey(spec: Spec, verb: Verb = Verb.UPGRADE) -> Survey:
         RefusedError: this cannot be upgraded, or not here.
         UnavailableError: the old server cannot be read.
     """
-    world = observe.world(spec)
+    world = outside.world(spec)
     upgrader = _upgrader(world)
     if verb is not Verb.UPGRADE:
         return Survey(verb, world, upgrader, Plan(upgrader.finish() if verb is Verb.FINISH else upgrader.rollback()))
@@ -110,7 +111,7 @@ def _ask(world: World, upgrader: Upgrader[Any]) -> Source:
         RefusedError: something in it cannot be copied.
     """
     password = world.inputs.password
-    at = observe.endpoint_of(world)
+    at = world.endpoint()
     query = ReadOnlyQuery(at)
     try:
         if hindrances := [line for (line,) in query.rows(_HINDRANCES)]:

@@ -12,7 +12,7 @@ import pytest
 from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Options
 from provision.init.initialise import look
-from provision.observe import shipped
+from provision.observe.outside import shipped
 from provision.system import compose_plugin
 
 if TYPE_CHECKING:

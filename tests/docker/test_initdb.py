@@ -92,7 +92,7 @@ def test_a_container_is_not_made_again_for_the_database_that_it_was_made_with(
     assert 'POSTGRES_DB: "app"' in composed
     environment.directory.joinpath("templates").mkdir()
     own = environment.directory / "templates" / "docker-compose.yml.j2"
-    from provision.observe import shipped
+    from provision.observe.outside import shipped
 
     template = (shipped() / "docker-compose.yml.j2").read_text()
     line = "      POSTGRES_DB: {{ server.database | quote }}\n"

@@ -16,7 +16,7 @@ from provision.alembic.verbs.database import asking
 from provision.alembic.verbs.writing import revision
 from provision.errors import MigrationsError, SpecError, StepFailedError
 from provision.kinds import migrations as kind
-from provision.observe import endpoint
+from provision.observe.outside import endpoint
 from provision.spec.load import load as load_spec
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from provision.errors import ProvisionError
 from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Options
 from provision.init.initialise import initialise, look
-from provision.observe import shipped
+from provision.observe.outside import shipped
 from provision.report import init as report
 from provision.report.console import PLAIN
 from provision.spec.load import load
