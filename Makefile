@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test test-long test-pythons test-trees transcripts lint format bench images wheel clean
+.PHONY: help venv quickstart test test-long test-pythons test-trees mutants transcripts lint format bench images wheel clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,11 @@ test-pythons: venv ## Run the quick part of the suite on every other Python from
 test-trees: venv ## Try Alembic trees that others wrote: installed once into a cache
 	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,prefect,keystone,mistral,mlflow,barbican,ironic,optuna,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
 
+mutants: venv ## Change plan.py and kinds/ in small ways, and list the changes that no test notices (minutes)
+	@$(BIN)/python -c 'import mutmut' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check 'mutmut>=3.8,<4'
+	@$(BIN)/python -m mutmut run --max-children $(WORKERS) $(ARGS)
+	@$(BIN)/python -m mutmut results | grep -v 'no tests'
+
 lint: venv ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -68,5 +73,5 @@ wheel: venv ## Build the wheel into dist/
 
 # Never .provision/: secrets that were generated live there, and nothing could make them again.
 clean: ## Remove .venv, caches and build products; never data
-	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist mutants *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
