@@ -74,10 +74,11 @@ def started_by(before: Sequence[str]) -> tuple[str, ...]:
 
 def run(*words: str, cwd: Path, environ: Mapping[str, str], argv: Sequence[str] = ()) -> Ran:
     """Run the program with nothing to read, and return what it printed; ``argv`` starts it in another way."""
-    if not argv:
+    is_another = environ.get("PYTHONPATH") != os.environ.get("PYTHONPATH")  # another program than the one imported here
+    if not argv and not is_another:
         return _run_copy(words, cwd, environ)
     done = subprocess.run(
-        (*argv, *words),
+        (*(argv or PROVISION), *words),
         cwd=cwd,
         env=dict(environ),
         capture_output=True,
