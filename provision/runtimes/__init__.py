@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
+from provision.model import State
 from provision.runtimes.names import SUPERUSER
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from provision.model import Desired, Effect, Endpoint, File, Observed, Secret, Status, Step
     from provision.spec.model import Spec
     from provision.system.look import Look
+
+
+@dataclass(frozen=True, slots=True)
+class Existing(State):
+    """Something of which only its existence is declared: an image, a network, a volume, a directory."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

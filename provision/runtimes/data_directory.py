@@ -131,14 +131,6 @@ def reading_settings(effect: ReadSettings) -> Step:
     return Step(address, Action.CREATE, None, None, (effect,), why, text, reveals=True)
 
 
-def downwards(spec: Spec, major: int, *, is_kept: bool) -> RefusedError:
-    """Return the error for an upgrade that would lead back."""
-    return RefusedError(
-        f"the data is of PostgreSQL {major}, and an upgrade does not lead back to {spec.server.image!r}",
-        next_step=command("upgrade --rollback") if is_kept else f"use an image of PostgreSQL {major}",
-    )
-
-
 def kept_words(places: str) -> str:
     """Say what an upgrade has left, and how it goes away."""
     return (

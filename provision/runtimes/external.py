@@ -14,12 +14,11 @@ from provision.kinds import Ground
 from provision.model import Action, Address, Endpoint, State, Status, Step
 from provision.model.effects import RemovePath
 from provision.model.sql import identifier
-from provision.runtimes import Site
+from provision.runtimes import Existing, Site
 from provision.spec.model import PasswordGenerated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from provision.model import File, Secret, Unknown
     from provision.model.effects import RunLocalSql
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
 TEMPLATES: tuple[str, ...] = ()
 FILES: Mapping[str, tuple[str, int]] = {}
 MOUNTS_PASSWORD = False
-
-
-@dataclass(frozen=True, slots=True)
-class Directory(State):
-    """The environment's own directory, with caches only."""
-
-    path: Path
 
 
 def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
@@ -196,4 +188,4 @@ class ExternalSite(Site):
             return ()
         address = Address("directory", str(home))
         text = "the server, its databases and its data are not touched"
-        return (Step(address, Action.REMOVE, Directory(home), None, (RemovePath(home),), consequence=text),)
+        return (Step(address, Action.REMOVE, Existing(str(home)), None, (RemovePath(home),), consequence=text),)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import signal
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Size, State, changes
@@ -23,44 +22,12 @@ from provision.runtimes.docker.scripts import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from provision.model import Effect
-    from provision.runtimes.docker.compose import Creation, Named
-    from provision.runtimes.docker.compose import Network as DeclaredNetwork
+    from provision.runtimes.docker.compose import Creation, Named, Network
     from provision.system.look import Look
 
 _SUMS = (FINGERPRINT, DECLARED)
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Image(State):
-    """An image that the engine has."""
-
-    reference: str
-
-
-@dataclass(frozen=True, slots=True)
-class Network(State):
-    """A network of the engine."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Directory(State):
-    """A directory of the host that holds the data."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeState(State):
-    """A named volume, with the labels that say whose it is."""
-
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +119,7 @@ def _container(config: Mapping[str, Any], host: Mapping[str, Any], image: Mappin
     )
 
 
-def labels_of(named: Named | DeclaredNetwork) -> dict[str, Any]:
+def labels_of(named: Named | Network) -> dict[str, Any]:
     """Return the body of a creation call for a network or volume."""
     return {"labels": dict(named.labels)}
 

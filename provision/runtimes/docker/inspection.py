@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
 from provision.model.effects import EngineCall
-from provision.runtimes import Site, Trouble, collected, server_log
+from provision.runtimes import Existing, Site, Trouble, collected, server_log
 from provision.runtimes.data_directory import kept_words
 from provision.runtimes.docker import compose, containers, data_location, spec_label
 from provision.runtimes.docker.containers import (
     IDLE,
     Container,
-    Directory,
-    Image,
-    Network,
-    VolumeState,
     desired_container,
     observed_container,
 )
@@ -74,16 +70,22 @@ class Inspection(Site):
         """The container's name."""
         return self.creation.container
 
+    @cached_property
+    def _surroundings(self) -> dict[Address, bool]:
+        """What the container needs, and whether it exists: image, network, volumes or data directory."""
+        creation, data = self.creation, self.spec.server.data
+        found = {Address("image", creation.image): self.image is not None}
+        if creation.network is not None:
+            found[Address("network", creation.network.name)] = self.network is not None
+        found |= {Address("volume", each.name): self.volumes[each.name] is not None for each in creation.volumes}
+        if isinstance(data, DataPath):
+            found[Address("directory", str(data.path))] = self.look.exists(data.path)
+        return found
+
     @property
     def desired(self) -> dict[Address, State]:
-        """Image, network, volumes or data directory, container."""
-        found: dict[Address, State] = {Address("image", self.creation.image): Image(self.creation.image)}
-        if self.creation.network is not None:
-            found[Address("network", self.creation.network.name)] = Network(self.creation.network.name)
-        found |= {Address("volume", each.name): VolumeState(each.name) for each in self.creation.volumes}
-        if isinstance(self.spec.server.data, DataPath):
-            found[Address("directory", str(self.spec.server.data.path))] = Directory(self.spec.server.data.path)
-        return {**found, self.address: self.desired_container}
+        """The container, and what it needs."""
+        return {**{each: Existing(each.name) for each in self._surroundings}, self.address: self.desired_container}
 
     @property
     def address(self) -> Address:
@@ -141,20 +143,10 @@ class Inspection(Site):
     @property
     def observed(self) -> dict[Address, State | Unknown]:
         """The same addresses, as far as there is something."""
-        found: dict[Address, State | Unknown] = {}
-        if self.image is not None:
-            found[Address("image", self.creation.image)] = Image(self.creation.image)
-        if self.creation.network is not None and self.network is not None:
-            found[Address("network", self.creation.network.name)] = Network(self.creation.network.name)
-        for name, seen in self.volumes.items():
-            if seen is not None:
-                found[Address("volume", name)] = VolumeState(name, seen.get("Labels") or {})
-        data = self.spec.server.data
-        if isinstance(data, DataPath) and self.look.exists(data.path):
-            found[Address("directory", str(data.path))] = Directory(data.path)
-        if (container := self.observed_container) is not None:
-            found[self.address] = container
-        return found
+        found: dict[Address, State | Unknown] = {
+            each: Existing(each.name) for each, exists in self._surroundings.items() if exists
+        }
+        return found if self.observed_container is None else {**found, self.address: self.observed_container}
 
     @cached_property
     def observed_container(self) -> Container | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.model import Action, Address, Step, changes
 from provision.model.effects import EngineCall, MakeDirectory, ReadSettings, RemovePath
+from provision.runtimes import Existing
 from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.docker import (
     data_contents,
@@ -18,7 +19,7 @@ from provision.runtimes.docker import (
     shared_files,
     spec_label,
 )
-from provision.runtimes.docker.containers import IDLE, Container, Network, labels_of, update_in_place
+from provision.runtimes.docker.containers import IDLE, Container, labels_of, update_in_place
 from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import DataPath, Ephemeral
 from provision.spec.parameters import is_known
@@ -75,7 +76,7 @@ def unused_networks(seen: Inspection) -> tuple[Step, ...]:
     """Remove our network when a container is made that does not use it."""
     why = ("the compose file does not declare it, and no other container is attached",)
     return tuple(
-        Step(Address("network", name), Action.REMOVE, Network(name), None, (EngineCall("remove_network", name),), why)
+        Step(Address("network", name), Action.REMOVE, Existing(name), None, (EngineCall("remove_network", name),), why)
         for name in networks.unused(seen)
     )
 
