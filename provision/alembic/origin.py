@@ -146,7 +146,7 @@ def pattern(revision: str) -> str:
 
 
 def pathspecs(location: Location, top: Path) -> tuple[str, ...]:
-    """Return where Git shall look: in the directories of this tree alone, because another may have the same ids."""
+    """Return where Git looks: in the directories of this tree alone, because another may have the same ids."""
     found = []
     for directory in location.versions:
         real = directory.resolve()

@@ -83,7 +83,7 @@ class _Group(Verbs):
 def command(ctx: click.Context) -> None:
     """Alembic's verbs, with the connection, the interpreter and the options that apply uses.
 
-    They start no server. An argument that ends in .yml or .yaml is the spec, wherever it stands; without one it is
+    They start no server. An argument that ends in .yml or .yaml is the spec, in any position; without one it is
     provision.yml of the current directory. Everything else is Alembic's: a revision, head, +1, -1, FROM:TO.
     """
     if ctx.invoked_subcommand is None:

@@ -74,21 +74,21 @@ def recap(tree: Tree, found: Linted, took: float, paint: Paint) -> str:
 
 
 def traced(tree: Tree, found: Trace, paint: Paint, *, every: bool = False) -> Iterator[str]:
-    """Yield what each statement locks and writes anew; those that nobody notices only when ``every`` one is wanted."""
+    """Yield what each statement locks and rewrites; those that no session notices only with ``every``."""
     where = "a clone of the database" if found.is_clone else "a copy without rows, so the times say little"
     yield f"{paint('bold', tree.spec.name)}: traced on {where}"
     if found.why:
         yield f"  no clone: {found.why}"
     revision = None
     for each in found.statements:
-        told = list(consequences(each, found.tables))
-        if not told and not every:
+        effects = list(consequences(each, found.tables))
+        if not effects and not every:
             continue
         if each.revision != revision:
             revision = each.revision
             yield f"  {tree.graph.describe(revision)}"
         yield f"    {shown(each.path)}:{each.line}: {_short(each.statement)}  {paint('dim', seconds(each.seconds))}"
-        yield from (f"      {clean(line)}" for line in told)
+        yield from (f"      {clean(line)}" for line in effects)
     if revision is None:
         yield "  no session waits, and no table is rewritten"
 

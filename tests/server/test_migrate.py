@@ -116,7 +116,7 @@ def test_each_revision_is_rendered_or_says_why_not(tmp_path: Path, env: str, wit
     reasons = {each.revision: each.reason for each in done.revisions if each.reason}
     assert reasons == {
         "gamma": "it reads from the database what it does next",
-        "epsilon": "it uses the connection (scalar), and there is none while statements are only written down",
+        "epsilon": "it uses the connection (scalar), which does not exist while statements are only written down",
     }
     assert all(sql[name] == "" for name in reasons)
     assert "UPDATE alpha SET name = 'a:b' WHERE name LIKE '5%';" in sql["beta"]

@@ -1,4 +1,4 @@
-"""Started by path, with any interpreter: loads the package beside this file under a name that nobody else has."""
+"""Started by path, with any interpreter: loads the package beside this file under a name that nothing else has."""
 
 from __future__ import annotations
 

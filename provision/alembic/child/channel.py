@@ -62,7 +62,7 @@ class Channel:
         return text
 
     def tells(self, text: str) -> bool:
-        """Whether a secret stands in the text; one of a few characters counts as a whole word only."""
+        """Whether a secret is in the text; one of a few characters counts as a whole word only."""
         return any(
             form in text if len(form) >= _SHORT else re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text)
             for form in self._masked

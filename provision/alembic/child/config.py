@@ -194,7 +194,7 @@ def load_tree(config: Any, progress: Progress) -> Any:
 
 
 def load_revisions(script: Any, progress: Progress) -> None:
-    """Load every revision file, so that an error in one of them is told apart from one in ``env.py``."""
+    """Load every revision file, so that an error in one of them is not taken for one in ``env.py``."""
     before, progress.stage = progress.stage, "load"
     script.get_heads()
     progress.stage = before

@@ -2,7 +2,7 @@
 
 A connection of ``env.py`` has to see the lock that our parent holds: only a connection to the same database of the same
 server can, so nothing else is ever migrated by mistake. Its statements wait for a lock no longer than the spec says, so
-that nobody queues behind a migration that waits. ``CONCURRENTLY`` is exempt: while it waits it blocks nobody, and
+that no session queues behind a migration that waits. ``CONCURRENTLY`` is exempt: while it waits it blocks none, and
 giving up would leave an INVALID index.
 """
 
@@ -173,7 +173,7 @@ def tell_sessions(progress: Progress) -> None:
 
 
 def watch(progress: Progress) -> None:
-    """Count what is committed by any engine of this process, and lift the limit where waiting blocks nobody."""
+    """Count what is committed by any engine of this process, and lift the limit where waiting blocks no session."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 

@@ -25,7 +25,7 @@ class Request(TypedDict):
 
     kind: Literal["migrate", "render", "compare", "write", "resolve"]
     words: list[str]
-    """What stands behind ``alembic`` on a command line that does the same."""
+    """The arguments of an ``alembic`` command line that does the same."""
     host: str
     port: int
     user: str

@@ -4,9 +4,9 @@ Nothing but that database may be hurt. So every connection that any engine of th
 leads, the application's own engines too; and a statement that changes what all databases of a server share (roles,
 databases, tablespaces, the server's settings) is refused.
 
-Locks are looked at on the connection that ran the statement, in its transaction: nobody else sees the new files of a
-table before the commit, and its locks are gone afterwards. What runs ``CONCURRENTLY`` commits in between, so our parent
-looks at its locks, and lets it wait for a moment. https://www.postgresql.org/docs/current/explicit-locking.html
+Locks are looked at on the connection that ran the statement, in its transaction: no other session sees the new files
+of a table before the commit, and its locks are gone afterwards. What runs ``CONCURRENTLY`` commits in between, so our
+parent looks at its locks, and lets it wait for a moment. https://www.postgresql.org/docs/current/explicit-locking.html
 """
 
 from __future__ import annotations

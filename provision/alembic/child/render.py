@@ -248,7 +248,7 @@ class Paper:
         if name.startswith("__"):
             raise AttributeError(name)
         what = _USES.get(name, f"it uses the connection ({name})")
-        raise NotOfflineError(f"{what}, and there is none while statements are only written down")
+        raise NotOfflineError(f"{what}, which does not exist while statements are only written down")
 
 
 def _with(statement: Any, parameters: Any) -> Any:

@@ -84,7 +84,7 @@ def _without(module: str) -> Iterator[None]:
 
 
 def _die_with_parent(progress: Progress) -> None:
-    """End when the parent has gone: its lock is gone with it, and nobody is left to be told.
+    """End when the parent has gone: its lock is gone with it, and nothing listens any more.
 
     The pipe from the parent moves out of the way, so that the user's code finds an empty standard input.
     """

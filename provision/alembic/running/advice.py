@@ -261,7 +261,7 @@ def _lacks_url(kind: str, message: str) -> bool:
 
 
 def url_way(tree: Migrations, location: Location, *, fallback: str = "") -> str:
-    """Say how this ``env.py`` can be told the URL: with the keys of the spec that fit what it reads."""
+    """Say how this ``env.py`` gets the URL: with the keys of the spec that fit what it reads."""
     if tree.command:
         return "give the program the URL under `env`, for example `env: {DATABASE_URL: '{url}'}`"
     text = read_text(str(location.env))

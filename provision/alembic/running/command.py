@@ -231,7 +231,7 @@ def _end_all(run: Run, process: processes.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    with suppress(UnavailableError):  # what ended it is told
+    with suppress(UnavailableError):  # what ended it is reported
         run.lock.end_all(run.pids)
 
 

@@ -31,7 +31,7 @@ class SharedChangeError(StepFailedError):
 
 
 class RevisionFailedError(StepFailedError):
-    """A revision failed by itself: its database is there, and nobody has ended its session."""
+    """A revision failed by itself: its database is there, and its session was not ended."""
 
 
 class NoModelsError(StepFailedError):

@@ -1,7 +1,7 @@
 """Writes the ledger while a tree is migrated: the hash of each file, as soon as the version table says it is applied.
 
-A ledger is never the reason why a migration fails, nor why one waits: what cannot be written is told once, and then the
-revision is not known. So it is after a ``kill -9`` between a revision's commit and its row.
+A ledger is never the reason why a migration fails, nor why one waits: what cannot be written is reported once, and then
+the revision is not known. So it is after a ``kill -9`` between a revision's commit and its row.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Ledger:
 
 
 def _is_as_read(revision: Revision) -> bool:
-    """Tell whether a file is still what was planned: one that was edited meanwhile ran as nobody knows what."""
+    """Tell whether a file is still what was planned: of one that was edited meanwhile, it is not known what ran."""
     try:
         return digest(revision.path.read_bytes()) == revision.sha256
     except OSError:

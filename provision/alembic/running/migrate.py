@@ -159,7 +159,7 @@ def _serve_with_retries(run: Run, child: Child | None) -> None:
             try:
                 serve(run, running, _request(run, rows, _work(run.graph, rows, run.effect)[0]))
             except NoLockError as failure:
-                if run.rehearsal is not None:  # nobody else is there: it would wait for itself again
+                if run.rehearsal is not None:  # it is alone there, and would wait for itself again
                     raise failure.error from None
                 failures = [*[each for each in failures if each.revision == failure.revision], failure]
             except ProvisionError:

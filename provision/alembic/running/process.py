@@ -164,7 +164,7 @@ class Child:
 
     def close(self, *, now: bool = True) -> int:
         """See the child ended, with whatever it has started, and return its exit status; ``now`` gives it no time."""
-        if self._process.returncode is None:  # once it is closed, its number can be somebody else's
+        if self._process.returncode is None:  # once it is closed, another process can have its number
             with suppress(processes.TimeoutExpired):
                 self._process.wait(0 if now else _GRACE)
             with suppress(ProcessLookupError, PermissionError):  # it has ended, and has left nothing behind

@@ -130,7 +130,7 @@ class LockConnection:
         )
 
     def mark(self) -> Lock:
-        """Take a lock that keeps nobody out, by which a connection to the same database can be recognised.
+        """Take a lock that excludes no session, by which a connection to the same database can be recognised.
 
         Returns:
             What the child looks for.

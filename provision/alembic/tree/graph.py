@@ -66,7 +66,7 @@ def _by_id(revisions: Iterable[Revision]) -> dict[str, Revision]:
 
 
 def _labels(revisions: Mapping[str, Revision]) -> dict[str, str]:
-    """Return the revision that each branch label stands at.
+    """Return the revision of each branch label.
 
     Raises:
         MigrationsError: a label is used twice, or is the id of a revision.
@@ -355,7 +355,7 @@ def _alembics_order(
     simple: Callable[[str], bool],
     ancestors: Callable[[Collection[str]], AbstractSet[str]],
 ) -> tuple[str, ...]:
-    """Return ``revisions`` so that each stands before all that it builds on.
+    """Return ``revisions`` so that each comes before all that it builds on.
 
     ``parents`` are the immediate predecessors in the order of the tree's files, ``simple`` tells a revision with
     exactly one of them and no dependency, ``ancestors`` includes the revisions that it is asked about.

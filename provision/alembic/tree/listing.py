@@ -36,7 +36,7 @@ class Entry:
 
 
 def entries(graph: Graph, names: Collection[str], current: Collection[str] | None = None) -> tuple[Entry, ...]:
-    """Return what there is to say of revisions; one that the tree does not have is told apart by its missing path.
+    """Return what there is to say of revisions; one that the tree does not have has no path.
 
     ``current`` are the rows of the version table, where they were asked for.
     """

@@ -29,7 +29,7 @@ Fields = list[Any]
 
 FIELDS = 8
 READER = "1"
-"""The version of what :func:`read_fields` finds: fields that another one found are read anew."""
+"""The version of what :func:`read_fields` finds: fields that another version found are read again."""
 _WANTED = ("revision", "down_revision", "depends_on", "branch_labels")
 _LITERAL = "write it as a plain string (or tuple of strings) at the top level of the file, as `alembic revision` does"
 
@@ -160,7 +160,7 @@ def _bound(target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:
 
 
 def _strings(name: str, assigned: Mapping[str, ast.expr], path: Path) -> list[str]:
-    """Return the value of a name as a list of strings; a name that stands for another literal is followed."""
+    """Return the value of a name as a list of strings; a name of another literal is followed."""
     import ast
 
     node = assigned.get(name)

@@ -32,12 +32,12 @@ _SHORTEST_PREFIXED = 4  # Alembic's: an id of up to three characters is never me
 
 
 def resolve(graph: Graph, target: str, rows: Collection[str] | None = None) -> tuple[str, ...]:
-    """Return the revisions that a target stands for; ``rows`` are those of the database, where they are known.
+    """Return the revisions that a target means; ``rows`` are those of the database, where they are known.
 
-    None stands for ``base``.
+    No revision means ``base``.
 
     Raises:
-        MigrationsError: it stands for none, or it is not clear for which.
+        MigrationsError: it means no revision, or it is ambiguous.
     """
     relative = RELATIVE.fullmatch(target)
     if relative is None or target in graph.revisions:
@@ -59,10 +59,10 @@ def resolve(graph: Graph, target: str, rows: Collection[str] | None = None) -> t
 
 
 def range_end(graph: Graph, name: str, rows: Collection[str] | None = None) -> tuple[str, ...]:
-    """Return the revisions that one end of ``FROM:TO`` stands for.
+    """Return the revisions that one end of ``FROM:TO`` means.
 
     Raises:
-        MigrationsError: it stands for none, or it is not clear for which.
+        MigrationsError: it means no revision, or it is ambiguous.
     """
     try:
         return resolve(graph, name, rows)

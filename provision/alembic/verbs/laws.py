@@ -56,7 +56,7 @@ class Law:
 def failed(law: str, tree: Tree, error: ProvisionError, began: float, revision: str | None) -> Law:
     """Return a law that an error broke, or kept from being tried: what was refused breaks none.
 
-    What is applied in the scratch database is nobody's business.
+    What is applied in the scratch database is left out.
     """
     evidence = tuple(
         [each for each in error.evidence if not each.startswith(("applied now:", "left behind", "committed by"))]

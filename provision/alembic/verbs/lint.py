@@ -1,7 +1,7 @@
 """What is dangerous in the SQL of revisions: rendered without a database, and checked by squawk.
 
 Each revision is linted as one text, because squawk judges a statement by those before it: an index on a table that was
-made a moment ago locks nobody out. What provision does by itself around each statement is written into that text, so
+made a moment ago blocks no session. What provision does by itself around each statement is written into that text, so
 that squawk does not ask for it.
 """
 

@@ -72,7 +72,7 @@ def between(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Scr
 
 
 def of_plan(spec: Spec, trees: Trees, plan: Plan, endpoint: Endpoint | None, *, is_fresh: bool) -> tuple[Script, ...]:
-    """Render what a plan would run; a step that is only foretold is rendered from base where nothing is there yet.
+    """Render what a plan would run. Where there is no data yet, all is rendered from base.
 
     Raises:
         StepFailedError: an interpreter or a tree cannot be loaded.

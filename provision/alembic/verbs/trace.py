@@ -174,13 +174,13 @@ class Lock:
 
     @property
     def blocks(self) -> bool:
-        """Whether somebody who reads or writes rows has to wait."""
+        """Whether sessions that read or write rows have to wait."""
         return STRENGTH.index(self.mode) >= STRENGTH.index("ShareLock")
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """One statement that a revision sent: how long it took, in seconds, its new locks, and the tables it wrote anew.
+    """One statement that a revision sent: how long it took, in seconds, its new locks, and the tables it rewrote.
 
     ``line`` is that of the operation in ``path``. ``held`` is how long its locks were held: until the revision was
     committed. ``concurrently``: it commits in between, and holds its locks only while it runs.
@@ -266,9 +266,9 @@ def locks_of(endpoint: Endpoint, pid: int, child: Child) -> set[tuple[str, str]]
 
 
 def _shut(gate: psycopg2.extensions.connection) -> None:
-    """Read all tables that we may read; where one is locked by somebody else, the statement finds the gate open.
+    """Read all tables that we may read; where another session locks one, the statement finds the gate open.
 
-    It may be locked by the migration itself, in another session, and then nobody would ever go on.
+    It may be locked by the migration itself, in another session, and then neither would ever continue.
     """
     from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
 
