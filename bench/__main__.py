@@ -156,7 +156,7 @@ def main() -> None:
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="provision-bench-") as name:
         directory = Path(name)
-        directory.chmod(0o755)  # as root, the servers without Docker run as somebody else
+        directory.chmod(0o755)  # as root, the servers without Docker run as another user
         for label, count in TREES.items():
             tree = directory / f"tree{count}"
             trees.make(tree, count)

@@ -30,7 +30,7 @@ class Migrations:
         self._ours.apply()
 
     def empty(self) -> None:
-        """Make the database anew."""
+        """Make the database again, empty."""
         import psycopg2
 
         login = {"host": "127.0.0.1", "port": self._port, "user": "postgres", "password": PASSWORD}

@@ -55,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a pipeline in which something was skipped: nobody else would run it."""
+    """Fail a pipeline in which something was skipped: no other machine would run it."""
     if os.environ.get("CI") and _skipped(session.config) and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -88,7 +88,7 @@ def engine() -> Engine:
             missing = [image for image in IMAGES if not found.has_image(image)]
         except (docker.errors.DockerException, requests.RequestException) as error:
             refused = f"no Docker engine answers: {error}"
-        gc.collect()  # the SDK leaves the socket open on which nobody answered
+        gc.collect()  # the SDK leaves the socket open on which no engine answered
     if refused:
         _unavailable(refused)
     if missing:

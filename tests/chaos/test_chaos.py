@@ -1,4 +1,4 @@
-"""The tool is killed with ``kill -9`` at random moments, and the next apply goes on as if nothing had been.
+"""The tool is killed with ``kill -9`` at random moments, and the next apply continues as if nothing had happened.
 
 After a killed upgrade the tool itself says what to type: apply ends what has passed the switch, and names
 ``provision upgrade`` before it. The environment then goes back to the old version for the next moment.
@@ -89,7 +89,7 @@ class Victim:
             assert made.engine.containers(made.name) == [made.container["Id"]]
 
     def go_back(self) -> None:
-        """Have the old version again, with every row, because nobody wrote since."""
+        """Have the old version again, with every row, because no row was written since."""
         assert self.environment.query("SHOW server_version")[0][0].startswith(f"{_NEW}.")
         self.environment.run("upgrade", "--rollback", "--yes")
         self.environment.server(**self.old)
@@ -137,7 +137,7 @@ def test_killed_and_applied_again(
     victim.change(moment)
     victim.kill(moment)
     with capsys.disabled():
-        print(f"\n{victim.killed[-1]}", flush=True)  # noqa: T201  # so that the moment stands in the log of a pipeline
+        print(f"\n{victim.killed[-1]}", flush=True)  # noqa: T201  # so that the moment is in the log of a pipeline
     victim.go_on(moment)
     victim.prove(moment)
     if moment.scenario == "upgrade":

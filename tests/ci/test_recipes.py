@@ -1,7 +1,7 @@
 """The recipes of docs/ci.md work: their shell lines are typed, with the service played by a container of the engine.
 
 Three things are played, because there is no runner here. The service's port is one that is free on this machine, so
-``PGHOST`` and ``PGPORT`` say where it is. ``pip`` is a program that checks that what it is told to install is
+``PGHOST`` and ``PGPORT`` say where it is. ``pip`` is a program that checks that what it has to install is
 installed already. And ``provision`` and ``python`` are those of this test's interpreter.
 """
 

@@ -1,4 +1,4 @@
-"""What every runtime has to do, told once: from nothing to a migrated server and back, and what happens meanwhile.
+"""What every runtime has to do: from nothing to a migrated server and back, and what happens meanwhile.
 
 A new runtime is one more class in ``HANDS``, which says how to break its server from outside.
 """
@@ -39,7 +39,7 @@ class DockerHands:
 
 
 class EmbeddedHands:
-    """What others do to a process. Its data stands beside ``.provision/``, so that losing that loses no rows."""
+    """What others do to a process. Its data is beside ``.provision/``, so that losing that loses no rows."""
 
     name = "embedded"
     data: ClassVar[dict[str, Any]] = {"data": {"path": "./db"}}

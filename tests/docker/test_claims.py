@@ -1,4 +1,4 @@
-"""The hold on data: one run has it, others are told whose it is, and it ends with its run however that ends."""
+"""The hold on data: one run has it, others read whose it is, and it ends with its run however that ends."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from support.environment import Environment
 
-# What the engine makes up anew for each container.
+# What the engine makes up for each container.
 _OF_THIS_CONTAINER = ("Id", "Created", "State", "ResolvConfPath", "HostnamePath", "HostsPath", "LogPath", "Name",
                       "RestartCount", "ExecIDs", "GraphDriver", "AppArmorProfile")  # fmt: skip
 # Compose's version and the id of the image, which ours knows only once the image was pulled.

@@ -1,4 +1,4 @@
-"""Changes that need another container: it is made anew, says why, and the data stays."""
+"""Changes that need another container: it is replaced, says why, and the data stays."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def template(environment: Environment, key: str) -> Environment:
 
 
 def recreated(environment: Environment) -> list[dict[str, Any]]:
-    """Apply, see that the container was made anew with the same data, and return the reasons that the plan gave."""
+    """Apply, see that the container was replaced with the same data, and return the reasons that the plan gave."""
     before = environment.container["Id"]
     (step,) = (each for each in environment.steps() if each["address"] == f"container/{environment.name}")
     assert (step["action"], step["destroys_data"]) == ("recreate", False)

@@ -1,4 +1,4 @@
-"""The superuser's name and password: put into the server through its own socket, seen by nobody."""
+"""The superuser's name and password: put into the server through its own socket, seen by no other."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A change of the section ``server``, the verb, and what has to be told.
+    """A change of the section ``server``, the verb, and the words that the refusal needs.
 
     ``volume`` is made of these files, with these ``labels``; ``beside`` is what else is there meanwhile.
     """
@@ -45,7 +45,7 @@ def a_container(environment: Environment) -> AbstractContextManager[str]:
 
 @contextmanager
 def a_tenant(environment: Environment) -> Iterator[None]:
-    """Have a container of somebody else that runs with our volume."""
+    """Have another user's container that runs with our volume."""
     client = environment.engine.client
     host = client.create_host_config(binds=[f"{environment.name}-data:/somewhere"])
     words, name = ["sleep", "600"], f"tenant-of-{environment.name[2:]}"
@@ -59,7 +59,7 @@ def a_tenant(environment: Environment) -> Iterator[None]:
 
 @contextmanager
 def a_listener(environment: Environment) -> Iterator[None]:
-    """Have somebody listen on the port that the spec is about to declare."""
+    """Listen on the port that the spec is about to declare."""
     del environment
     with closing(socket.create_server(("127.0.0.1", PORT))):
         yield

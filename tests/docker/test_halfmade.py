@@ -1,4 +1,4 @@
-"""A first initialisation that was broken off is done again; data that a server ever ran on is never made anew."""
+"""A first initialisation that broke off is done again; data that a server ever ran on is never initialised again."""
 
 from __future__ import annotations
 

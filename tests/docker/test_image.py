@@ -1,4 +1,4 @@
-"""The image behind a reference: built anew, taken away, and one that brings settings of its own."""
+"""The image behind a reference: built again, taken away, and one that brings settings of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to engine, container and network while an apply works: a clear error, and the next one goes on."""
+"""What happens to engine, container and network while an apply works: a clear error, and the next apply continues."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A major version that the program does not know: its settings are read from the image, before data is made.
 
-PostgreSQL 18 stands for it, in a copy of the program without its catalogue.
+PostgreSQL 18 plays it, in a copy of the program without its catalogue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A disk that is full: what failed says so and what helps, and once there is room the next apply goes on."""
+"""A disk that is full: what failed says so and what helps, and once there is room the next apply continues."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOM = "make room for the data (volume {}), then: provision apply spec.yml"
 
 @contextmanager
 def a_small_disk(environment: Environment, megabytes: int) -> Iterator[str]:
-    """Have a volume with little room. It is in memory, so somebody who only reads keeps it there."""
+    """Have a volume with little room. It is in memory, so a container that only reads keeps it there."""
     client, name = environment.engine.client, f"{environment.name}-small"
     options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={megabytes}m"}
     client.create_volume(name, driver="local", driver_opts=options)

@@ -29,7 +29,7 @@ def running(shared: Callable[[], Environment]) -> Environment:
 
 
 def unchanged(environment: Environment, act: Callable[[], Ran]) -> Ran:
-    """Act, and see that nobody could tell afterwards."""
+    """Act, and see that no trace of it is left."""
     snapshot = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
     files, before = environment.files(), environment.query(snapshot)
     lines, events = len(environment.log()), environment.engine.record(environment.name)

@@ -1,4 +1,4 @@
-"""What others have set, and restarts that are not wanted: told by name, and in nobody's way."""
+"""What others have set, and restarts that are not wanted: named, and in no one's way."""
 
 from __future__ import annotations
 

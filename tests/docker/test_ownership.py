@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def kept(environment: Environment, *told: str) -> None:
-    """See that the data is not removed, nor anything else, and that the server goes on."""
+    """See that the data is not removed, nor anything else, and that the server keeps running."""
     before = environment.container["Id"], environment.started()
     ran = environment.run("destroy", "--data", "--yes", code=1)
     for each in (*told, "nothing was removed", "next: provision destroy spec.yml "):

@@ -85,7 +85,7 @@ def test_stopped_and_started(running: Environment) -> None:
 
 
 def test_an_edited_configuration_inside_is_put_right(running: Environment) -> None:
-    """The file lives in the container alone, so only what the server shows tells that somebody changed it."""
+    """The file lives in the container alone, so only what the server shows tells that it was changed."""
     running.engine.run(running.name, "sh", "-c", "echo 'work_mem = 33MB' >> /etc/postgresql/postgresql.conf")
     running.query("SELECT pg_reload_conf()")
     assert "work_mem: 33MB → default" in running.run("plan").out

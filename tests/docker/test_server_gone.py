@@ -45,7 +45,7 @@ def running(shared: Callable[[], Environment]) -> Environment:
 
 
 def lost(environment: Environment, statement: str, driver: str = "psycopg2") -> str:
-    """Apply a revision that loses its server, and return what is told."""
+    """Apply a revision that loses its server, and return the error."""
     versions = environment.directory / "migrations" / "versions"
     usual = (versions.parent / "env.py").read_text()
     (versions / "r2.py").write_text(LOSE.format(statement=statement))

@@ -35,7 +35,7 @@ def open_directory() -> Iterator[Path]:
 
 @contextmanager
 def another(environment: Environment, bind: str, *argv: str, **more: Any) -> Iterator[str]:
-    """Have a container of somebody else that runs with something mounted."""
+    """Have another user's container that runs with something mounted."""
     client, name = environment.engine.client, f"{environment.name}-another"
     host = client.create_host_config(binds=[bind])
     words = argv or ("sleep", "600")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def volumes(environment: Environment) -> list[str]:
-    """Return what stands behind the environment's name in the names of its volumes."""
+    """Return what follows the environment's name in the names of its volumes."""
     found = environment.engine.client.volumes(filters={"name": environment.name})["Volumes"] or []
     return sorted(each["Name"].removeprefix(f"{environment.name}-data") for each in found)
 

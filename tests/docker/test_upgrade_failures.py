@@ -35,7 +35,7 @@ def test_killed_after_each_stage(running: Environment) -> None:
             running.server(image="postgres:17").apply()
             running.server(image="postgres:18")
         usable(running, f"after {stage}", 17)
-    # The copy counts now, and apply goes on with it.
+    # The copy counts now, and apply continues with it.
     running.apply()
     assert running.query("SHOW server_version")[0][0].startswith("18.")
     assert running.query("SELECT count(*) FROM userdata") == [(len(STAGES),)]

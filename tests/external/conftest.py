@@ -1,4 +1,4 @@
-"""Servers that somebody else runs, one for each major version and session: a test declares a database of its own."""
+"""Servers that others run, one for each major version and session: a test declares a database of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs is compared, altered, or a note; who may not do it is told which privilege is missing."""
+"""What differs is compared, altered, or a note; a missing privilege is named."""
 
 from __future__ import annotations
 

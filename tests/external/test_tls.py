@@ -36,7 +36,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Secured:
-    """A server that lets nobody in without TLS, and the certificates of its authority and of a stranger."""
+    """A server that refuses logins without TLS, and the certificates of its authority and of a stranger."""
 
     server: Foreign
     authority: Path

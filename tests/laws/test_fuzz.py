@@ -1,4 +1,4 @@
-"""A spec that somebody's cat wrote ends in neither a traceback nor a container: through the whole program."""
+"""A spec that a cat wrote ends in neither a traceback nor a container: through the whole program."""
 
 from __future__ import annotations
 

@@ -61,9 +61,9 @@ def alembic_map(revisions: Sequence[Revision]) -> RevisionMap:
 
 
 def _stands_beside(name: str, down: Sequence[str], revisions: Sequence[Revision]) -> bool:
-    """Tell whether a dependency stands beside what a revision follows, not above it.
+    """Tell whether a dependency is beside what a revision follows, not above it.
 
-    Where it stands above and the database is at other heads too, Alembic's own bookkeeping fails (a KeyError in
+    Where it is above and the database is at other heads too, Alembic's own bookkeeping fails (a KeyError in
     ``merge_branch_idents``, a row too many after a downgrade), so there is nothing to compare with.
     """
     return _ancestors([name], revisions).isdisjoint(down)

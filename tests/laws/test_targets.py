@@ -1,4 +1,4 @@
-"""A target stands for the same revisions as with Alembic, and is refused where Alembic refuses it."""
+"""A target means the same revisions as with Alembic, and is refused where Alembic refuses it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def theirs(tree: Sequence[Revision], target: str, rows: tuple[str, ...]) -> Any:
     revisions = alembic_map(tree)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # it is told that going down from several heads will be refused
+            warnings.simplefilter("error")  # a warning says that going down from several heads will be refused
             if "-" in target:
                 _, found = revisions._parse_downgrade_target(rows, target, assert_relative_length=True)
                 return () if found == "base" else (found.revision,)

@@ -1,4 +1,4 @@
-"""Forty revisions, and the twentieth is broken off: the next apply goes on where the last commit was."""
+"""Forty revisions, and the twentieth is broken off: the next apply continues after the last commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody is hurt while migrations run: locks are waited for a short time, and what went wrong half-way is named."""
+"""Migrations disturb no other session: locks are waited for a short time, and what went wrong half-way is named."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def hold(database: Server, statement: str = "LOCK TABLE alpha IN ACCESS SHARE MO
 
 
 class Until(list["MigrationEvent"]):
-    """What is told, and a lock that is let go when something was told so often, and ``seconds`` later."""
+    """The events, and a lock that is let go after so many of them, and ``seconds`` later."""
 
     def __init__(self, what: str, times: int, let_go: Callable[[], None], seconds: float = 0) -> None:
         super().__init__()
@@ -315,6 +315,6 @@ def test_forty_revisions_and_three_indexes_built_concurrently_by_eight_at_once(
     runs = [trees.provision_apply(tmp_path / f"spec-{n}.yml", database, f"forty-{n}") for n in range(8)]
     said = [run.communicate(timeout=120)[0] for run in runs]
     assert [run.returncode for run in runs] == [0] * 8, said
-    # Each revision is told twice: as it runs, and in the recap.
+    # Each revision is shown twice: as it runs, and in the recap.
     assert sorted(each.count("make r") for each in said) == [0] * 7 + [2 * 40]
     assert database.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]

@@ -1,4 +1,4 @@
-"""A tree that only its own program can run: what it gets, what is told while it runs, and what its failure means."""
+"""A tree that only its own program can run: what it gets, what is shown while it runs, and what its failure means."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_what_a_downgrade_leaves_behind_is_named(tmp_path: Path, database: Serve
     )
     assert "  downgrade() leaves column public.alpha.note behind" in law.evidence
     assert "  downgrade() leaves type public.mood behind" in law.evidence
-    assert law.evidence[-2] == "  downgrade() failed: ValueError: no"  # the walk goes on behind it
+    assert law.evidence[-2] == "  downgrade() failed: ValueError: no"  # the walk continues behind it
 
 
 def test_a_database_that_is_dropped_is_no_downgrade_that_failed(tmp_path: Path, database: Server) -> None:

@@ -1,4 +1,4 @@
-"""What pending revisions lock and write anew, seen on a scratch copy: a clone, or the applied revisions run again."""
+"""What pending revisions lock and rewrite, seen on a scratch copy: a clone, or the applied revisions run again."""
 
 from __future__ import annotations
 

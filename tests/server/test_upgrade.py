@@ -206,7 +206,7 @@ def test_killed_after_each_stage(running: Embedded, bin_dir: Path) -> None:
             older(running, bin_dir).apply()
             newer(running)
         usable(running, f"after {stage}", OLD)
-    # The copy counts now, and apply goes on with it.
+    # The copy counts now, and apply continues with it.
     assert "provision upgrade --rollback" in older(running, bin_dir).run("apply", code=1).err
     newer(running).apply()
     assert version(running) == NEW

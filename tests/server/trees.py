@@ -68,7 +68,7 @@ def write(home: Path, revisions: Mapping[str, str], *, env: str = ENV) -> Migrat
 def provision_apply(
     spec: Path, database: Server, name: str, *words: str, more: str = "", password: str | None = None
 ) -> subprocess.Popen[str]:
-    """Start an apply of a spec that declares the server as somebody else's, and the tree beside the spec.
+    """Start an apply of a spec that declares the server as external, and the tree beside the spec.
 
     ``words`` take the place of the command, ``more`` is what the spec adds to the tree.
     """

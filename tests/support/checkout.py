@@ -1,7 +1,7 @@
 """What a reader of the documents has: the example specs and migrations in a directory, and a terminal to type in.
 
-Names and ports are replaced by some that nobody else on this machine uses, on the way in and on the way out, so that
-a test stands beside environments that were made from the same specs and meets none of them.
+Names and ports are replaced by some that are free on this machine, on the way in and on the way out, so that
+a test runs beside environments that were made from the same specs and meets none of them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Checkout:
         secret.chmod(0o600)
 
     def type(self, command: str) -> Typed:
-        """Type a command, as it stands in a document, into a terminal."""
+        """Type a command, as a document has it, into a terminal."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
         try:
@@ -174,7 +174,7 @@ def _environ(directory: Path) -> dict[str, str]:
 
 
 def _free_port() -> str:
-    """Return a port that nobody listens on, with as many digits as PostgreSQL's own."""
+    """Return a free port, with as many digits as PostgreSQL's own."""
     for port in random.sample(range(5500, 9900), 100):
         with closing(socket.socket()) as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:

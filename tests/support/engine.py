@@ -16,12 +16,12 @@ from provision.system.engine_address import locate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The engine runs the health check whenever it likes, and nobody asked it to just now.
+# The engine runs the health check whenever it likes, and not because of a command.
 _OF_ITSELF = ("exec_create: pg_isready", "exec_start: pg_isready", "exec_die", "health_status")
 
 
 class Events:
-    """What the engine told about one environment since a recording began; the engine keeps the last 256 events."""
+    """What the engine reported about one environment since a recording began; the engine keeps the last 256 events."""
 
     def __init__(self, client: docker.APIClient, name: str) -> None:
         self._client = client

@@ -60,7 +60,7 @@ class Environment:
         return self
 
     def back(self) -> None:
-        """Bring everything back to the remembered spec: what one test changed is none of the next one's business."""
+        """Bring everything back to the remembered spec: the next test does not see what this one changed."""
         self.document = self._kept
         self.declare().apply()
 
@@ -194,7 +194,7 @@ class Environment:
 
 @contextmanager
 def an_environment(engine: Engine, directory: Path) -> Iterator[Environment]:
-    """Have an environment of a name that nobody else has, and remove what it made."""
+    """Have an environment of a name of its own, and remove what it made."""
     made = Environment(engine, directory, f"t-{uuid4().hex[:8]}")
     try:
         yield made

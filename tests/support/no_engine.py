@@ -22,7 +22,7 @@ def without_engines() -> tuple[str, ...]:
 
 
 def unnamed(environ: dict[str, str], directory: Path) -> dict[str, str]:
-    """Return an environment in which nobody names an engine, and no user has one."""
+    """Return an environment in which no variable names an engine, and no user has one."""
     left_out = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG")
     kept = {name: text for name, text in environ.items() if name not in left_out}
     return {**kept, "HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)}

@@ -1,4 +1,4 @@
-"""A user who is nobody special: not root, in no group, with a home; and who can reach what the tests run with."""
+"""An ordinary user: not root, in no group, with a home; and who can reach what the tests run with."""
 
 from __future__ import annotations
 

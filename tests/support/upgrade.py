@@ -1,4 +1,4 @@
-"""An upgrade that is held on to at one of its stages, and one during which somebody writes."""
+"""An upgrade that is held on to at one of its stages, and one while clients write."""
 
 from __future__ import annotations
 

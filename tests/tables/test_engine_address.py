@@ -21,7 +21,7 @@ DEAD, ALIVE, MISSING = "dead", "alive", "missing"
 
 @pytest.fixture
 def places(tmp_path: Path) -> Iterator[list[str]]:
-    """Three places: a socket that nobody listens on, one with a listener, and nothing."""
+    """Three places: a socket without a listener, one with a listener, and nothing."""
     with ExitStack() as stack:
         for name in (DEAD, ALIVE):
             listener = socket.socket(socket.AF_UNIX)

@@ -1,7 +1,7 @@
 """A tree of files in, a tree of files out: what `init` finds in a project, and what it makes of it.
 
 Each `init/NAME.case` has the files of a project, `init/NAME.expected` what becomes of it. UPDATE_EXPECTED=1 writes the
-latter anew.
+latter again.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ def test_a_run_that_was_broken_off_is_gone_on_with(count: int, root: Path) -> No
     for file in done.files[:count]:
         project.add(root / file.path, file.text, append=file.append)
     init(root)
-    # To the second run, env.py is somebody's who reads that variable.
+    # To the second run, env.py is the project's own and reads that variable.
     made = {
         name: text.decode().replace('  env: {DATABASE_URL: "{url}"}\n', "") for name, text in contents(root).items()
     }

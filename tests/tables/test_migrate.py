@@ -1,4 +1,4 @@
-"""``provision migrate`` where no server is needed: the lists are Alembic's, and words and moves are told apart."""
+"""``provision migrate`` where no server is needed: the lists are Alembic's, and words and moves are distinguished."""
 
 from __future__ import annotations
 

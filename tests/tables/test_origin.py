@@ -88,7 +88,7 @@ class Repository:
         return (self.location.versions[0] / f"{name}.py").is_file()
 
     def follow(self, found: origin.Origin) -> None:
-        """Type the command that is told."""
+        """Type the command of the advice."""
         _, command = origin.advise(found)
         subprocess.run(command, shell=True, cwd=self.top, check=True, capture_output=True)  # noqa: S602
 

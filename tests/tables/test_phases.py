@@ -39,7 +39,7 @@ def test_a_line_of_the_log_is_a_phase(line: str, said: str) -> None:
 
 
 class Starting:
-    """A server that never answers, whose log goes on; reading it fails once."""
+    """A server that never answers, whose log keeps growing; reading it fails once."""
 
     def __init__(self) -> None:
         self.reads = 0

@@ -1,4 +1,4 @@
-"""The option that writes the documents anew."""
+"""The option that updates the documents."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The sessions in a document: what is typed, what was shown, and the document with what is shown now.
 
-A session is a fenced block of the kind `console`. `$ ` begins a command, `> ` goes on with it, and what follows is what
+A session is a fenced block of the kind `console`. `$ ` begins a command, `> ` continues it, and what follows is what
 the terminal shows. A line like `[65]` at the end is the exit code, where it is not 0. ` ```console docker` needs an
 engine.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FENCE = re.compile(r"```(?P<kind>.*)")
 _PROMPT, _MORE = "$ ", "> "
 
-# What differs from run to run and from machine to machine, and what stands for it in a comparison.
+# What differs from run to run and from machine to machine, and what replaces it in a comparison.
 _MASKED = (
     (r"\d+\.\d{1,2} s\b|\d+ min \d\d s\b", "SECONDS"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( UTC|Z)?", "TIME"),

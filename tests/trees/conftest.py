@@ -21,7 +21,7 @@ server, database = _module.server, _module.database
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the trees that nobody asked for: trying one installs a package and its dependencies."""
+    """Leave out the trees that were not asked for: trying one installs a package and its dependencies."""
     from installed import PACKAGES
 
     wanted = {name for name in os.environ.get("PROVISION_TREES", "").split(",") if name}
