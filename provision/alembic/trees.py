@@ -210,7 +210,7 @@ def _mask_of(tree: Migrations) -> Callable[[str], str] | None:
     """Return what takes the tree's secrets out of a docstring; one of a few characters counts as a whole word only."""
     from provision.alembic.running.secrets import secrets_of
 
-    if not (secrets := secrets_of(tree)):
+    if not (secrets := [each for each in secrets_of(tree) if each]):
         return None
     words = [re.escape(each) if len(each) >= _SHORT else rf"(?<!\w){re.escape(each)}(?!\w)" for each in secrets]
     pattern = re.compile("|".join(sorted(words, key=len, reverse=True)))

@@ -227,7 +227,7 @@ def test_a_docstring_is_shown_without_the_value_of_a_variable(tmp_path: Path) ->
     tree = trees.write(tmp_path, {"alpha": "pass"})
     path = tmp_path / "migrations" / "versions" / "alpha.py"
     path.write_text('"""for acme-4711, and an abc"""\n' + path.read_text().partition("\n")[2])
-    graph, _ = load(replace(tree, masked=(Secret("acme-4711"), Secret("ab"))))
+    graph, _ = load(replace(tree, masked=(Secret("acme-4711"), Secret("ab"), Secret(""))))
     assert graph["alpha"].message == "for ********, and an abc"
 
 
