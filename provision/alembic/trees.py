@@ -358,7 +358,7 @@ def check_trees(spec: Spec) -> None:
         with suppress(MigrationsError):
             sources, widens = stated_sources(tree)
             found += [each for path, source in sources.items() if (each := _long_id(path, source, widens)) is not None]
-            found += _wrong_target(spec, tree, Graph.of(sources)) if sources else ()
+            found += _wrong_target(spec, tree, Graph.of(sources, mask=_mask_of(tree))) if sources else ()
     if found:
         raise SpecError(found)
 
