@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions
@@ -28,10 +29,10 @@ class Difference:
     """One field of a thing that is not as declared; where no field says it, ``text`` does alone."""
 
     address: Address
-    field: str | None
-    declared: str | None
-    real: str | None
     text: str
+    field: str | None = None
+    declared: str | None = None
+    real: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,47 +64,34 @@ class Verification:
 def verification(found: Survey) -> Verification:
     """Compare what was declared with what was found."""
     unseen = tuple(address for address in found.desired if found.observed.get(address) is UNKNOWN)
-    differing = _of_states(found) if found.refusal else _of_steps(found)
+    differing = _of_states(found) if found.refusal else chain.from_iterable(map(_of_step, found.plan.steps))
     mendable = [each for each in differing if each.address not in unseen]
-    edits = {
-        address: state.known.edits
+    edits = [
+        (address, each)
         for address, state in found.observed.items()
-        if isinstance(state, Revisions) and state.known and state.known.edits
-    }
-    return Verification(
-        survey=found,
-        differences=(*mendable, *[_edited(address, each) for address, some in edits.items() for each in some]),
-        unseen=unseen,
-        next_step=_next_step(found.refusal, is_mendable=bool(mendable or unseen), edits=[*edits.values()]),
-    )
+        if isinstance(state, Revisions) and state.known
+        for each in state.known.edits
+    ]
+    edited = [
+        Difference(
+            address, str(each), f"sha256 of revision {each.revision.id}", each.revision.sha256, each.entry.sha256
+        )
+        for address, each in edits
+    ]
+    next_step = _next_step(found.refusal, is_mendable=bool(mendable or unseen), edit=edits[0][1] if edits else None)
+    return Verification(found, (*mendable, *edited), unseen, next_step)
 
 
-def _edited(address: Address, edit: Edit) -> Difference:
-    """Return the difference between a revision's file and what the database has of it."""
-    return Difference(
-        address,
-        f"sha256 of revision {edit.revision.id}",
-        declared=edit.revision.sha256,
-        real=edit.entry.sha256,
-        text=str(edit),
-    )
-
-
-def _next_step(refusal: ProvisionError | None, *, is_mendable: bool, edits: list[tuple[Edit, ...]]) -> str | None:
+def _next_step(refusal: ProvisionError | None, *, is_mendable: bool, edit: Edit | None) -> str | None:
     if refusal and refusal.next_step:
         return refusal.next_step
     if is_mendable or refusal:
         return command("apply")
-    if not edits:
+    if edit is None:
         return None
-    if not edits[0][0].is_in_repository:
+    if not edit.is_in_repository:
         return "take back the edit, or write a new revision"
-    return f"{edits[0][0].difference}   # checkout for diff takes it back; log -p for diff HEAD, once it is committed"
-
-
-def _of_steps(found: Survey) -> Iterator[Difference]:
-    for step in found.plan.steps:
-        yield from _of_step(step)
+    return f"{edit.difference}   # checkout for diff takes it back; log -p for diff HEAD, once it is committed"
 
 
 def _of_step(step: Step) -> Iterator[Difference]:
@@ -115,13 +103,13 @@ def _of_step(step: Step) -> Iterator[Difference]:
         yield _field(address, Change("revision", at[0], at[1]))
         return
     if not isinstance(before, State):
-        yield Difference(address, None, None, None, _absence(address))
+        yield Difference(address, _absence(address))
         return
     if isinstance(before, Revisions):
-        yield from (Difference(address, None, None, None, f"pending: {reason}") for reason in step.why)
+        yield from (Difference(address, f"pending: {reason}") for reason in step.why)
         return
     for reason in step.why or (_DIFFERS,):
-        yield _field(address, reason) if isinstance(reason, Change) else Difference(address, None, None, None, reason)
+        yield _field(address, reason) if isinstance(reason, Change) else Difference(address, reason)
 
 
 def _absence(address: Address) -> str:
@@ -131,9 +119,8 @@ def _absence(address: Address) -> str:
 
 def _field(address: Address, change: Change) -> Difference:
     real, declared = [each or _UNSET for each in change.shown]
-    return Difference(
-        address, change.field, change.after, change.before, f"{change.field}: {real}, declared {declared}"
-    )
+    text = f"{change.field}: {real}, declared {declared}"
+    return Difference(address, text, change.field, change.after, change.before)
 
 
 def _of_states(found: Survey) -> Iterator[Difference]:
@@ -141,9 +128,9 @@ def _of_states(found: Survey) -> Iterator[Difference]:
     for address, after in found.desired.items():
         before = found.observed.get(address)
         if before is None:
-            yield Difference(address, None, None, None, _absence(address))
+            yield Difference(address, _absence(address))
         elif isinstance(before, State) and before != after:
             fields = () if address.kind == "file" else changes(before, after)
             yield from (_field(address, each) for each in fields if each.field != "fingerprint")
             if not fields:
-                yield Difference(address, None, None, None, _DIFFERS)
+                yield Difference(address, _DIFFERS)

@@ -336,7 +336,7 @@ def _carry_out(console: Console, environment: Environment, decided: Decided, ver
         return EXIT_DONE
     console.say(migrations.moved(tree.spec.name, done, console.elapsed(), console.paint(console.out)))
     if remark := next_apply(tree, done.after):
-        console.say(f"  {with_spec(remark, console.spec or '', console.tree)}")
+        console.say(f"  {with_spec(remark, console.spec, console.tree)}")
     return EXIT_DONE
 
 
@@ -514,7 +514,7 @@ def test(console: Console, environment: Environment, tree: Tree, _: None) -> int
 
     def show(law: Law) -> None:
         put = console.complain if console.quiet and law.outcome == "failed" else console.say
-        step = with_spec(law.next_step or "", console.spec or "", console.tree)
+        step = with_spec(law.next_step or "", console.spec, console.tree)
         for line in report.lines(law, step, paint, every=console.verbose):
             put(line)
 

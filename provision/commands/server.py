@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from provision.model import Plan, Progress, Result
+    from provision.model import Plan, Result
     from provision.report.console import Console
 
 
@@ -22,12 +23,7 @@ def _command(name: str, about: str, *, nothing: str) -> click.Command:
 
     def run(console: Console, spec: Path | None) -> None:
         environment = load_environment(console, spec)
-
-        def act(progress: Progress) -> Result:
-            done: Result = getattr(environment, name)(progress=progress)
-            return done
-
-        _carry_out(console, environment.made.name, act, nothing=nothing)
+        _carry_out(console, environment.made.name, getattr(environment, name), nothing=nothing)
 
     run.__doc__ = about
     example = f"Example: provision {name} specs/dev.yml"
@@ -67,28 +63,23 @@ def destroy(console: Console, spec: Path | None, *, data: bool, yes: bool) -> No
     environment = load_environment(console, spec)
     name, plan = environment.made.name, environment.destruction(data=data)
     removes_data = data or any(step.destroys for step in plan.steps)
-    if removes_data and not plan.is_empty and not yes:
+    if plan.is_empty:
+        console.say(f"{name}: nothing to destroy")
+        return
+    if removes_data and not yes:
         again = console.line(f"destroy {'--data ' if data else ''}--yes")
         confirm(console, name, plan, what=f"the data of {name} would be removed for good", again=again)
-    if not plan.is_empty:
-        _carry_out(
-            console,
-            name,
-            lambda progress: environment.destroy(data=data, progress=progress),
-            nothing="nothing to destroy",
-        )
-        if not removes_data and any(step.address.kind != "directory" for step in plan.steps):
-            console.say(f"  the data stays; {console.line('apply')} brings the server back")
-    else:
-        console.say(f"{name}: nothing to destroy")
+    _carry_out(console, name, partial(environment.destroy, data=data), nothing="nothing to destroy")
+    if not removes_data and any(step.address.kind != "directory" for step in plan.steps):
+        console.say(f"  the data stays; {console.line('apply')} brings the server back")
 
 
-def _carry_out(console: Console, name: str, act: Callable[[Progress], Result], *, nothing: str) -> None:
+def _carry_out(console: Console, name: str, act: Callable[..., Result], *, nothing: str) -> None:
     from provision.report.plan import recap
     from provision.report.progress import followed
 
     with followed(console) as progress:
-        done = act(progress)
+        done = act(progress=progress)
     paint = console.paint(console.out)
     if not done.outcomes:
         console.say(f"{paint('bold', name)}: {nothing}")

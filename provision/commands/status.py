@@ -77,10 +77,10 @@ def verify(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode
         from provision.report.plan import diff as changes
 
         paint = console.paint(console.out)
-        console.lines(survey.verification(found, console.elapsed(), paint))
+        console.lines(survey.verification(found, console))
         if diff:
             console.lines(changes(found.survey.plan, paint), whole=True)
-        console.lines(next_lines(with_spec(found.next_step or "", console.spec or ""), paint))
+        console.lines(next_lines(with_spec(found.next_step or "", console.spec), paint))
     return _exit_code(found.survey, is_pending=detailed_exitcode and not found.is_clean)
 
 

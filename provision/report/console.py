@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 
     from provision.model import Outcome, Step
 
-CODES: Final = {
-    "bold": "1",
-    "dim": "2",
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "cyan": "36",
-    "alarm": "1;31",
-}
+CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "alarm": "1;31"}
 
 _NARROWEST: Final = 20
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -71,14 +63,10 @@ class Console:
         self.err = sys.stderr if err is None else err
         self.environ = os.environ if environ is None else environ
         self.began = time.monotonic()
-        self.quiet = False
-        self.verbose = False
-        self.no_commands = False
-        self.colourless = False
-        self.json = False
-        self.spec: str | None = None  # as it was typed, for suggested commands; "" where it was found without
-        self.command = ""  # the whole command line, for whoever interrupts it
-        self.tree = ""  # the same, where the spec has several trees and one is meant
+        self.quiet = self.verbose = self.no_commands = self.colourless = self.json = False
+        self.command = ""  # the whole command line, which an interrupted user may repeat
+        self.spec = ""  # the path as it was typed, for suggested commands
+        self.tree = ""  # the name of the tree that is meant, where the spec has several
         self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
         self.planned: Sequence[Step] = ()  # the newest plan's steps, for the same
         self.reader_gone = False

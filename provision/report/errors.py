@@ -59,8 +59,8 @@ _ELSEWHERE: Final = {
 def report(error: BaseException, console: Console) -> int:
     """Show an error on the console, and return the exit code that belongs to it."""
     code, shown_error = _judge(error, console.command)
-    shown_error.next_step = shown_error.next_step and shown_error.next_step.line(console.spec or "", console.tree)
-    shown_error.evidence = tuple([with_spec(each, console.spec or "", console.tree) for each in shown_error.evidence])
+    shown_error.next_step = shown_error.next_step and shown_error.next_step.line(console.spec, console.tree)
+    shown_error.evidence = tuple([with_spec(each, console.spec, console.tree) for each in shown_error.evidence])
     if code == EXIT_INTERRUPTED:
         console.complain("")  # ends the line on which the terminal wrote ^C
     if console.json:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from provision.alembic import Revisions
+from provision.errors import with_spec
 from provision.kinds import migrations
 from provision.model import NOT_KNOWN, Action
 from provision.model.words import count
@@ -164,8 +165,9 @@ def _ledgers(observed: Observed) -> dict[str, str]:
     }
 
 
-def verification(seen: Verification, elapsed: float, paint: Paint) -> Iterator[str]:
-    """Yield the verdict, then each thing that differs with its fields, and what could not be seen."""
+def verification(seen: Verification, console: Console) -> Iterator[str]:
+    """Yield the verdict, each thing that differs with its fields, what could not be seen, and what to do."""
+    paint, elapsed = console.paint(console.out), console.elapsed()
     name = paint("bold", seen.survey.spec.name)
     if seen.is_clean:
         word = "nothing known to differ" if seen.survey.plan.partial else "as declared"
@@ -189,4 +191,4 @@ def verification(seen: Verification, elapsed: float, paint: Paint) -> Iterator[s
     yield from (f"  {paint('yellow', '!')} {note}" for note in seen.notes)
     if seen.survey.refusal:
         yield f"  {paint('red', '✗')} apply refuses: {seen.survey.refusal.sentence}"
-        yield from (f"      {line}" for line in seen.survey.refusal.evidence)
+        yield from (f"      {with_spec(line, console.spec)}" for line in seen.survey.refusal.evidence)
