@@ -25,10 +25,10 @@ LONGEST_FUNCTION = 40
 LONGER = {"write"}
 """Functions that are still longer; the list only gets shorter."""
 
-MOST_LINES = 24_852
+MOST_LINES = 24_500
 """Of the whole package. It follows the code down; the aim is 17,500."""
 
-CYCLES = 3
+CYCLES = 2
 """Pairs or groups of modules that import each other, imports for types included; the aim is none."""
 
 AVOIDED = re.compile(r"\b(somebody|nobody|told|anew|shall|stands|goes on|is none)\b", re.IGNORECASE)
@@ -118,12 +118,12 @@ def messages() -> Iterator[tuple[Path, int, str]]:
 
 def test_messages_are_plain() -> None:
     kept = set(KEPT.read_text(encoding="utf-8").splitlines())
-    found = [each for each in messages() if AVOIDED.search(each[2]) and each[2] != USER]
+    found = [each for each in messages() if each[2] != USER and AVOIDED.search(each[2].replace(f"`{USER}`", ""))]
     assert not [each for each in found if repr(each[2]) not in kept]
 
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "specs").glob("*.yml")])
-NOT_YET = {"cli.md", "errors.md", "json.md", "lint.md"}
+NOT_YET = {"cli.md", "errors.md", "json.md"}
 """Documents that still have some; the list only gets shorter."""
 
 
