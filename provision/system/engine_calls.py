@@ -32,6 +32,21 @@ _IN_MEMORY = 64 << 20
 _INSIDE = "/directory"
 
 
+_SIMPLE: Mapping[str, Callable[[APIClient, str, Mapping[str, Any]], object]] = {
+    "connect_network": lambda client, name, body: client.connect_container_to_network(
+        body["container"], name, aliases=(body["endpoint"] or {}).get("Aliases")
+    ),
+    "remove_network": lambda client, name, _: client.remove_network(name),
+    "rename_container": lambda client, name, body: client.rename(name, body["name"]),
+    "start_container": lambda client, name, _: client.start(name),
+    "unpause_container": lambda client, name, _: client.unpause(name),
+    "signal_container": lambda client, name, body: client.kill(name, signal=body["signal"]),
+    "stop_container": lambda client, name, body: client.stop(name, timeout=body["timeout"]),
+    "restart_container": lambda client, name, body: client.restart(name, timeout=body["timeout"]),
+}
+"""The operations that are one call of the SDK; the others are methods of :class:`Engine`."""
+
+
 class Engine:
     """Performs engine calls; the connection is made with the first one."""
 
@@ -55,9 +70,13 @@ class Engine:
         """
         import docker.errors
 
-        operation = getattr(self, f"_{call.operation}")
         try:
-            operation(call.target, call.body, detail)
+            if call.operation == "pull_image":
+                self._pull_image(call.target, detail)
+            elif call.operation in _SIMPLE:
+                _SIMPLE[call.operation](self.client, call.target, call.body)
+            else:
+                getattr(self, f"_{call.operation}")(call.target, call.body)
         except docker.errors.APIError as error:
             raise StepFailedError(
                 f"the engine refused to {call.operation.replace('_', ' ')} {call.target!r}",
@@ -156,7 +175,7 @@ class Engine:
 
     # --- images ---
 
-    def _pull_image(self, image: str, _body: Mapping[str, Any], detail: Callable[[str], None]) -> None:
+    def _pull_image(self, image: str, detail: Callable[[str], None]) -> None:
         import docker.errors
 
         repository, tag = split_reference(image)
@@ -182,17 +201,10 @@ class Engine:
 
     # --- networks and volumes ---
 
-    def _create_network(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+    def _create_network(self, name: str, body: Mapping[str, Any]) -> None:
         self.client.create_network(name, driver="bridge", labels=dict(body["labels"]), check_duplicate=True)
 
-    def _connect_network(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        aliases = (body["endpoint"] or {}).get("Aliases")
-        self.client.connect_container_to_network(body["container"], name, aliases=aliases)
-
-    def _remove_network(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.remove_network(name)
-
-    def _create_volume(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+    def _create_volume(self, name: str, body: Mapping[str, Any]) -> None:
         labels = dict(body["labels"])
         made = self.client.create_volume(name, labels=labels)
         if (made.get("Labels") or {}) != labels:  # the engine returns one that is there already
@@ -202,7 +214,7 @@ class Engine:
                 next_step=command("apply"),
             )
 
-    def _remove_volume(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+    def _remove_volume(self, name: str, _body: Mapping[str, Any]) -> None:
         import docker.errors
 
         with suppress(docker.errors.NotFound):
@@ -210,7 +222,7 @@ class Engine:
 
     # --- containers ---
 
-    def _create_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+    def _create_container(self, name: str, body: Mapping[str, Any]) -> None:
         host = mounts.binds(body["HostConfig"])
         for bind in host.get("Binds") or ():  # the engine makes what is not there, for root
             source = bind.partition(":")[0]
@@ -221,10 +233,7 @@ class Engine:
                 )
         self.client.create_container_from_config({**body, "HostConfig": host}, name)  # type: ignore[no-untyped-call]
 
-    def _rename_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.rename(name, body["name"])
-
-    def _update_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+    def _update_container(self, name: str, body: Mapping[str, Any]) -> None:
         """Change limits and the restart policy; the SDK's own method knows no ``NanoCpus``."""
         import docker.errors
 
@@ -234,22 +243,7 @@ class Engine:
         if not answer.ok:
             raise docker.errors.APIError(answer.text, response=answer, explanation=answer.text)
 
-    def _start_container(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.start(name)
-
-    def _unpause_container(self, name: str, _body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.unpause(name)
-
-    def _signal_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.kill(name, signal=body["signal"])
-
-    def _stop_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.stop(name, timeout=body["timeout"])
-
-    def _restart_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
-        self.client.restart(name, timeout=body["timeout"])
-
-    def _remove_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+    def _remove_container(self, name: str, body: Mapping[str, Any]) -> None:
         """Remove a container, if it is there, and wait until its name is free again.
 
         Its anonymous volumes go with it, unless the body says ``"volumes": False``.
@@ -266,7 +260,7 @@ class Engine:
             next_step=f"{self.program} inspect {name}",
         )
 
-    def _copy_to_container(self, name: str, body: Mapping[str, Any], _detail: Callable[[str], None]) -> None:
+    def _copy_to_container(self, name: str, body: Mapping[str, Any]) -> None:
         """Put files into a container: ``body["files"]`` maps absolute paths to (content, mode).
 
         The content may be that of a file of this machine, which can be large; it stays executable where it is.
