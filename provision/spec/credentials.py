@@ -107,7 +107,7 @@ PASSWORD_KEYS = {
     "command": Key(_password_command),
     "generate": Key(_password_generated),
 }
-CREDENTIALS_KEYS = {"user": Key(user, identifies=True), "password": Key(password)}
+CREDENTIALS_KEYS = {"user": Key(user), "password": Key(password)}
 
 
 def credentials(node: Node, reading: Reading) -> MappingType[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.spec.credentials import credentials
-from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, Resources, Server, Volume
+from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, PasswordMissing, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
 from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, named, path, port, size
 from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar
@@ -287,11 +287,11 @@ SERVER_KEYS = {
     "major": Key(major, identifies=True),
     "container_name": Key(object_name, identifies=True),
     "host": Key(host, identifies=True),
-    "port": Key(port, identifies=True),
+    "port": Key(port),
     "max_connections": Key(lambda node, _: node),
     "settings": Key(lambda node, _: mapping(node, "`shared_buffers: 256MB` and the like below it")),
     "credentials": Key(credentials),
-    "database": Key(database, identifies=True),
+    "database": Key(database),
     "data": Key(data, identifies=True),
     "initdb": Key(initdb),
     "resources": Key(resources),
@@ -309,7 +309,10 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
     check_runtime(entries, values, reading)
     reference, said = values.get("image", ("", 0))
     number = values.get("major") or said or reading.major
-    login = values.get("credentials", {})
+    login: dict[str, Any] = {**values.get("credentials", {})}
+    if reading.missing and not values.keys() >= {"port", "database"} & entries.entries.keys():
+        login["password"] = PasswordMissing(tuple(reading.missing))  # there is nowhere to log in
+        values.setdefault("port", None)  # the one that it has
     # `max_connections` beside `settings` is one of them: it is the setting that most people look for.
     declared = [entries.entries["max_connections"]] if "max_connections" in values else []
     if reference:

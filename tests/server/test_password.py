@@ -75,6 +75,20 @@ def test_without_the_password_a_server_is_seen_stopped_and_started(environment: 
     assert environment.run("apply", code=None).code == (65 if password == "variable" else 1)
 
 
+def test_without_its_port_user_and_database_a_server_is_seen_stopped_and_started(environment: Embedded) -> None:
+    place = {"PORT": str(environment.document["server"]["port"]), "DATABASE": "shop", "LOGIN": "keeper"}
+    environment.server(port="${PORT}", database="${DATABASE}", credentials={"user": "${LOGIN}"})
+    environment.environ |= place
+    environment.apply()
+    for name in place:
+        del environment.environ[name]
+    ran = environment.run("status")
+    assert all(word in ran.all for word in ("running", *(f"`{name}` is not set" for name in place)))
+    assert "≠" not in ran.all
+    for words in LIFECYCLE[1:]:
+        environment.run(*words)
+
+
 def test_values_that_are_not_needed_do_not_stop_what_does_not_need_them(environment: Embedded) -> None:
     environment.server(settings={"work_mem": "${WORK_MEM}"}, ready_timeout="${READY}")
     environment.migrations("a")
