@@ -79,7 +79,6 @@ def test_a_deep_directory_gets_a_short_socket(directory: Path) -> None:
         environment.settled()
         place = Path(environment.setting("unix_socket_directories"))
         assert len(str(place)) < 90
-        (environment.home / "secrets" / "postgres_password").unlink()
         environment.environ["PW"] = "through the socket"
         environment.apply()
         environment.settled()
