@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from provision import desired as desires
 from provision import observe, runtimes
 from provision import plan as planner
-from provision.apply.effects import Performer, advise_room, explain_loss, told
+from provision.apply.effects import Performer
 from provision.apply.starting import TIMEOUT
 from provision.errors import NotConvergedError, ProvisionError, UnavailableError, command
 from provision.kinds import configuration, database, login, settings
@@ -176,7 +176,7 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
 
 
 class Run:
-    """One run: the outcomes so far, and who is told."""
+    """One run: the outcomes so far, and what follows its progress."""
 
     def __init__(self, progress: Progress, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self.progress = progress
@@ -265,10 +265,8 @@ class Run:
 
     def _perform(self, effect: Effect, step: Step, plan: Plan, performer: Performer) -> None:
         try:
-            told(effect, performer)
+            performer.attempt(effect)
         except ProvisionError as failure:
-            advise_room(failure, performer.world)
-            explain_loss(failure, performer.world)
             of_settings = isinstance(effect, ReloadSettings | WaitReady | ServerCall)
             if self.restores and (of_settings or step.address.kind == settings.KIND):
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))

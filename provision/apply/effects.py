@@ -36,7 +36,7 @@ class Performer:
         self._progress = progress
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
-        self._told_user = False
+        self._has_named_user = False
         self._starts = True
         self._fence: Fence | None = None
         self._starting = Starting(lambda: self.engine, self.perform, progress, lock_timeout)
@@ -98,6 +98,40 @@ class Performer:
         site, password = self.world.site, self.world.inputs.password
         return (None if self._starts else site.endpoint(password)) or site.target(password)
 
+    def attempt(self, effect: Effect) -> None:
+        """Perform an effect; what the system or the server says about it becomes an error with its evidence.
+
+        Raises:
+            ProvisionError: it failed, and what helps.
+        """
+        try:
+            self.perform(effect)
+        except ProvisionError as failure:
+            self._advise(failure)
+            raise
+        except OSError as error:
+            if error.filename is None:
+                raise
+            path = Path(os.fsdecode(error.filename))
+            raise files.failure(error, f"{path} cannot be used", path) from error
+        except Exception as error:
+            found = postgres.failure(error)
+            if found is None:
+                raise
+            self._advise(found)
+            raise found from error
+
+    def _advise(self, failure: ProvisionError) -> None:
+        """Say what became of a server of ours that went away or had no room for its data, and what helps."""
+        site = self.world.site
+        if isinstance(failure, StepFailedError) and any(_NO_ROOM in line for line in failure.evidence):
+            failure.next_step = f"make room for the data ({site.status.data}), then: " + command("apply")
+        if failure.server_is_gone and site.is_ours:
+            with suppress(ProvisionError):  # the next look reports an engine that is gone, too
+                end = site.explain_end()
+                failure.evidence = (*failure.evidence, *end.evidence)
+                failure.next_step = end.next_step or failure.next_step
+
     @singledispatchmethod
     def perform(self, effect: Effect) -> None:
         """Perform one effect.
@@ -139,8 +173,8 @@ class Performer:
     def _(self, effect: effects.ServerCall) -> None:
         from provision.system import servers
 
-        if effect.operation == "start" and effect.user is not None and not self._told_user:
-            self._told_user = True
+        if effect.operation == "start" and effect.user is not None and not self._has_named_user:
+            self._has_named_user = True
             self._progress.note(
                 f"the server runs as the system user {effect.user!r}: PostgreSQL refuses to run as root"
             )
@@ -287,38 +321,3 @@ class Performer:
     def _tell(self, event: MigrationEvent) -> None:
         tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail
         tell(str(event))
-
-
-def told(effect: Effect, performer: Performer) -> None:
-    """Perform an effect; what the system says about a file in between is an error like any other.
-
-    Raises:
-        ProvisionError: it failed, with the evidence.
-    """
-    try:
-        performer.perform(effect)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        path = Path(os.fsdecode(error.filename))
-        raise files.failure(error, f"{path} cannot be used", path) from error
-    except Exception as error:
-        if isinstance(error, ProvisionError) or (failure := postgres.failure(error)) is None:
-            raise
-        raise failure from error
-
-
-def explain_loss(failure: ProvisionError, world: World) -> None:
-    """Say what became of a server of ours that went away, and what helps."""
-    if not failure.server_is_gone or not world.site.is_ours:
-        return
-    with suppress(ProvisionError):  # an engine that is gone, too, is told by the next look
-        found = world.site.explain_end()
-        failure.evidence = (*failure.evidence, *found.evidence)
-        failure.next_step = found.next_step or failure.next_step
-
-
-def advise_room(failure: ProvisionError, world: World) -> None:
-    """Say what helps when the server had no room for its data; what was done so far is gone on with."""
-    if isinstance(failure, StepFailedError) and any(_NO_ROOM in line for line in failure.evidence):
-        failure.next_step = f"make room for the data ({world.site.status.data}), then: " + command("apply")

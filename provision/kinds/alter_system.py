@@ -100,7 +100,7 @@ def steps(address: Address, before: Settings, after: Settings, scene: Scene) -> 
         return Plan(notes=notes)
     _refuse_impotence(before, names, major)
     restarting = [name for name in names if name in before.rows and before.rows[name].context == "postmaster"]
-    text = "reload: nobody is disturbed"
+    text = "reload: no connection is dropped"
     if restarting:
         text = f"in force only after a restart of the server, which is yours to do: {', '.join(restarting)}"
     # Before 16 ALTER SYSTEM knows a custom setting (`myapp.note`) only in a session that has set it.

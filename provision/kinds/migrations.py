@@ -150,7 +150,7 @@ def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedErro
     return RefusedError(
         f"the database is ahead of `target: {tree.target}` by {count}, and undoing them can destroy data",
         evidence=_some([str(graph[each]) for each in undo]),
-        next_step="write `target: head`, or, if they shall be undone: " + command("apply --allow-downgrade"),
+        next_step="write `target: head`, or, to undo them: " + command("apply --allow-downgrade"),
     )
 
 

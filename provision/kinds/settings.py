@@ -200,7 +200,7 @@ def _step(address: Address, before: Settings, after: Settings, scene: Scene, ver
     why = why or before.changes(unread, after) or resets or (back,)
     effects = (*([RunSql(MAINTENANCE, resets)] if resets else []), *ground.publish, ReloadSettings(after.raw))
     if not restarting:
-        text = "reload: nobody is disturbed"
+        text = "reload: no connection is dropped"
         return Step(address, Action.RELOAD, before, after, effects, why=why, consequence=text)
     text = (
         f"restart, because {', '.join(restarting)} can only be set when the server starts: "

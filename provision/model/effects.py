@@ -264,7 +264,7 @@ class EndSessions(Effect):
     """End everybody else's sessions on a server that lets nobody in any more, while writers are still held back.
 
     A shutdown ends sessions one after the other: were ours among the first, a writer that waits for it could still
-    commit, and be told so, after all was copied.
+    commit, with success, after all was copied.
     """
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from provision import desired as desires
 from provision import observe
 from provision.apply import LOCK_TIMEOUT, Run
-from provision.apply.effects import Performer, told
+from provision.apply.effects import Performer
 from provision.errors import ProvisionError, RefusedError, command
 from provision.model import Plan, Result
 from provision.observe import outside
@@ -188,7 +188,7 @@ def _stages(run: Run, found: Survey) -> None:
         with closing(Performer(found.world, run.progress)) as performer:
             for effect in found.undo:
                 with suppress(ProvisionError):
-                    told(effect, performer)
+                    performer.attempt(effect)
         if isinstance(error, ProvisionError):
             error.evidence = (
                 *error.evidence,
