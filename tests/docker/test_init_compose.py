@@ -33,6 +33,9 @@ class Machine:
     def listener(self, _port: int) -> str | None:
         return None
 
+    def directory_of(self, _name: str) -> str | None:
+        return None
+
     def exists(self, path: Path) -> bool:
         return path.is_file()
 
