@@ -10,7 +10,7 @@ from __future__ import annotations
 import os.path
 import time
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from provision import desired as desires
 from provision import observe, runtimes
@@ -36,13 +36,6 @@ if TYPE_CHECKING:
     from provision.observe import Survey
     from provision.observe.outside import World
     from provision.spec.model import Spec
-
-    class Looking(Protocol):
-        """Looks at everything, and plans; ``new``: the server was started a moment ago on new data."""
-
-        def __call__(self, *, new: bool) -> Survey:
-            """Return what was seen."""
-
 
 _MOST_ROUNDS = 8
 _CURRENT = 10.0
@@ -187,8 +180,13 @@ class Run:
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
 
-    def converge(self, look: Looking, performer: Performer | None = None, first: Survey | None = None) -> None:
-        """Observe, plan and act until there is nothing left to do; a ``first`` look saves one."""
+    def converge(
+        self, look: Callable[..., Survey], performer: Performer | None = None, first: Survey | None = None
+    ) -> None:
+        """Observe, plan and act until there is nothing left to do; a ``first`` look saves one.
+
+        ``look(new=…)`` looks at everything; ``new``: the server was started a moment ago on new data.
+        """
         before, is_new = Plan(()), False
         try:
             for number in range(_MOST_ROUNDS):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from provision.model import Secret
 
 _ITERATIONS = 4096
+_PROHIBITED = ("a1", "c12", "c21_c22", "c3", "c4", "c5", "c6", "c7", "c8", "c9")
+"""The tables of RFC 3454 with what a password may not have."""
 
 
 def verifier(password: Secret, salt: bytes, iterations: int = _ITERATIONS) -> str:
@@ -50,18 +52,7 @@ def prepared(text: str) -> str:
 def _is_prohibited(character: str) -> bool:
     import stringprep as tables
 
-    return (
-        tables.in_table_a1(character)
-        or tables.in_table_c12(character)
-        or tables.in_table_c21_c22(character)
-        or tables.in_table_c3(character)
-        or tables.in_table_c4(character)
-        or tables.in_table_c5(character)
-        or tables.in_table_c6(character)
-        or tables.in_table_c7(character)
-        or tables.in_table_c8(character)
-        or tables.in_table_c9(character)
-    )
+    return any(getattr(tables, f"in_table_{name}")(character) for name in _PROHIBITED)
 
 
 def _is_one_direction(text: str) -> bool:
