@@ -46,38 +46,34 @@ COMMANDS: Final = {
     "destroy": "Remove the server; its data only with --data.",
 }
 """Every verb and its one-line help, in the order of the help page."""
-_MODULES: Final = {
-    name: module
-    for module, names in {
+
+
+def _by_name(groups: Mapping[str, str]) -> dict[str, str]:
+    """Return the group of each name."""
+    return {name: group for group, names in groups.items() for name in names.split()}
+
+
+_MODULES: Final = _by_name(
+    {
         "plan": "plan apply",
         "server": "start stop restart destroy",
         "status": "status verify",
         "access": "url psql logs",
         "project": "init validate render",
-    }.items()
-    for name in names.split()
-}
+    }
+)
 """The module of each command that shares one."""
-_WORDS: Final = {
-    "up": "apply",
-    "create": "apply",
-    "deploy": "apply",
-    "run": "apply",
-    "down": "stop | destroy",
-    "rm": "destroy",
-    "remove": "destroy",
-    "delete": "destroy",
-    "drop": "destroy",
-    "ps": "status",
-    "ls": "status",
-    "list": "status",
-    "info": "status",
-    "diff": "plan --diff",
-    "config": "render --stdout",
-    "exec": "psql",
-    "shell": "psql",
-    "connect": "psql",
-}
+_WORDS: Final = _by_name(
+    {
+        "apply": "up create deploy run",
+        "stop | destroy": "down",
+        "destroy": "rm remove delete drop",
+        "status": "ps ls list info",
+        "plan --diff": "diff",
+        "render --stdout": "config",
+        "psql": "exec shell connect",
+    }
+)
 """What other programs call it."""
 _SHELL: Final = os.environ.get("SHELL", "").rpartition("/")[2]
 _COMPLETIONS: Final = {
