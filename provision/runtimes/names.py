@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COMPOSE = "docker-compose.yml"
 ENGINE = "engine"
@@ -21,9 +22,22 @@ CURRENT_LOGFILES = "current_logfiles"
 ENVIRONMENT = "provision.environment"
 DIRECTORY = "provision.directory"
 """The labels that say whose a container or a volume is."""
+ENVIRONMENT_SETTING = "provision.environment="
+"""A setting of ours that the server only keeps: its command line says whose it is, as a label does on a container."""
 
 
 def whose(labels: Mapping[str, str]) -> str:
     """Return the environment that a container was made for, in words to go after its name."""
     environment = labels.get(ENVIRONMENT)
     return "" if environment is None else f" of the environment {environment!r} of {labels.get(DIRECTORY)}"
+
+
+def environment(argv: Sequence[str]) -> str:
+    """Return the directory of the environment that started a server; empty where its command line names none."""
+    return next((each.removeprefix(ENVIRONMENT_SETTING) for each in argv if each.startswith(ENVIRONMENT_SETTING)), "")
+
+
+def of_home(home: str) -> str:
+    """Return the environment whose directory is ``home``, which a server process of this machine names."""
+    place = Path(home)
+    return f"the environment {place.name!r} of {place.parents[1]}" if len(place.parents) > 1 else home

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, command
-from provision.runtimes.names import DIRECTORY, ENVIRONMENT
+from provision.runtimes.names import DIRECTORY, ENVIRONMENT, environment, of_home
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -62,12 +62,6 @@ def is_ours(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
     return directory == str(spec.directory) or not look.exists(Path(directory))
 
 
-def of_home(home: str) -> str:
-    """Return the environment whose directory is ``home``, which a server process of this machine names."""
-    place = Path(home)
-    return f"the environment {place.name!r} of {place.parents[1]}" if len(place.parents) > 1 else home
-
-
 def container_on(look: Look, source: str, *, place: str, but: Collection[str] = ()) -> DataUser | None:
     """Return a container, other than those named ``but``, that has a volume or directory ``source`` mounted.
 
@@ -98,8 +92,6 @@ def check_processes(look: Look, *places: Path) -> None:
     for place in places:
         found = look.machine.postmaster(place)
         if found is not None:
-            from provision.runtimes.embedded.command_line import environment
-
             home = environment(found.argv)
             made = [f"it was made for {of_home(home)}"] if home else []
             raise RefusedError(

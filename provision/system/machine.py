@@ -216,8 +216,7 @@ def process_on(port: int) -> str | None:
 
 def _environment(directory: Path) -> str:
     """Say which environment a server process of ours was started for; its command line names the directory."""
-    from provision.runtimes.embedded.command_line import environment
-    from provision.runtimes.ownership import of_home
+    from provision.runtimes.names import environment, of_home
 
     words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
     home = environment(tuple(words))

@@ -28,7 +28,7 @@ LONGER = {"write"}
 MOST_LINES = 24_500
 """Of the whole package. It follows the code down; the aim is 17,500."""
 
-CYCLES = 2
+CYCLES = 1
 """Pairs or groups of modules that import each other, imports for types included; the aim is none."""
 
 AVOIDED = re.compile(r"\b(somebody|nobody|told|anew|shall|stands|goes on|is none)\b", re.IGNORECASE)

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.runtimes.embedded import checks
-from provision.runtimes.embedded.command_line import environment, option
+from provision.runtimes.embedded.command_line import option
 from provision.runtimes.embedded.directories import CONFIG, running, settle
 from provision.runtimes.embedded.site import EmbeddedSite
+from provision.runtimes.names import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

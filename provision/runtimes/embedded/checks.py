@@ -11,8 +11,7 @@ from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.kinds import configuration
 from provision.runtimes import data_directory, ownership
 from provision.runtimes.data_directory import other_major
-from provision.runtimes.embedded.command_line import environment
-from provision.runtimes.names import DATA_RECORD
+from provision.runtimes.names import DATA_RECORD, environment, of_home
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
@@ -107,8 +106,8 @@ def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
     raise RefusedError(
         f"the data in {places.data} belongs to another environment",
         evidence=[
-            f"its server was started for {ownership.of_home(last)}",
-            f"this is {ownership.of_home(str(places.home))}",
+            f"its server was started for {of_home(last)}",
+            f"this is {of_home(str(places.home))}",
         ],
         next_step="name another `server.data.path`",
     )

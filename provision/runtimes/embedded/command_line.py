@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from provision.errors import RefusedError
 from provision.model import State
 from provision.model.effects import CopyPath, Scripts
+from provision.runtimes.names import ENVIRONMENT_SETTING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from provision.system.postmaster import Postmaster
 
 CONFIG_FILE = "config_file="
-# A setting of ours that the server only keeps: its command line says whose it is, as a label does on a container.
-ENVIRONMENT = "provision.environment="
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +45,8 @@ class Process(State):
 
 def observed_process(found: Postmaster) -> Process:
     """Return the state of a process, as its own files tell it."""
-    return Process(found.host, found.port, option(found.argv, "-D"), config_file(found.argv))
-
-
-def config_file(argv: tuple[str, ...]) -> str:
-    """Return the configuration file among the arguments that a server was started with."""
-    return _setting(argv, CONFIG_FILE)
-
-
-def environment(argv: tuple[str, ...]) -> str:
-    """Return the directory of the environment that started a server."""
-    return _setting(argv, ENVIRONMENT)
-
-
-def _setting(argv: tuple[str, ...], name: str) -> str:
-    return next((each.removeprefix(name) for each in argv if each.startswith(name)), "")
+    config_file = next((each.removeprefix(CONFIG_FILE) for each in found.argv if each.startswith(CONFIG_FILE)), "")
+    return Process(found.host, found.port, option(found.argv, "-D"), config_file)
 
 
 def option(argv: tuple[str, ...], name: str) -> str:
@@ -142,7 +128,7 @@ def server_argv(
         str(directory / "postgres"),
         *("-D", str(data or places.data)),
         *("-c", f"{CONFIG_FILE}{config or places.config}"),
-        *("-c", f"{ENVIRONMENT}{places.home}"),
+        *("-c", f"{ENVIRONMENT_SETTING}{places.home}"),
         *("-k", str(sockets or places.sockets)),
         *("-c", "unix_socket_permissions=0700"),
     )

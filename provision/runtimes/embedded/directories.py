@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING
 
 from provision.model import Action, Address, Step
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall
-from provision.runtimes.embedded.command_line import environment
-from provision.runtimes.names import LINK
+from provision.runtimes.names import LINK, environment
 from provision.spec.model import DataPath, Ephemeral
 from provision.spec.server import OLDEST
 
