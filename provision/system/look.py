@@ -24,6 +24,7 @@ _FIRST_PODMAN_THAT_UPDATES = 5
 
 
 _PROXY, _PATIENCE, _POLL = "docker-proxy", 2.0, 0.05
+_EVERY_ADDRESS = ("", "0.0.0.0", "::", None)  # noqa: S104  # compared, not bound
 
 
 class Look:
@@ -162,19 +163,27 @@ class Look:
         if machine.is_port_free(host, port):
             return None
         for _ in attempts(_PATIENCE, _POLL):  # the engine listens for a container before it shows it as running
-            container, process = self._container_on(port), machine.process_on(port)
+            container, process = self.container_on(host, port), machine.process_on(port)
             if container or not (process or "").startswith(_PROXY):
                 break
         return container or process or "another process"
 
-    def _container_on(self, port: int) -> str | None:
+    def container_on(self, host: str, port: int) -> str | None:
+        """Return the running container that has a port of the engine's host, in words."""
         from provision.runtimes.names import whose
+
+        addresses = {host, *_EVERY_ADDRESS}
 
         try:
             found = self.engine("/containers/json") or ()  # Podman has no filter for ports
         except UnavailableError:  # without an engine nothing of it listens
             return None
-        on_it = (each for each in found if port in {at.get("PublicPort") for at in each.get("Ports") or ()})
+        on_it = (
+            each
+            for each in found
+            for at in each.get("Ports") or ()
+            if at.get("PublicPort") == port and (host in _EVERY_ADDRESS or at.get("IP") in addresses)
+        )
         return next(
             (f"the container {each['Names'][0].lstrip('/')!r}{whose(each.get('Labels') or {})}" for each in on_it), None
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ with claims.hold(claim, lambda: Engine(locate(os.environ), "docker"), 5, print):
 
 
 def held(claim: Claim, timeout: float = 0) -> Any:
-    return claims.hold(claim, lambda: Calls(locate({}), "docker"), timeout, print)
+    return claims.hold(claim, lambda: Calls(locate(os.environ), "docker"), timeout, print)
 
 
 @pytest.fixture(params=["in the engine", "on this machine"])

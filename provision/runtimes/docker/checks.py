@@ -148,22 +148,22 @@ def other_major(
 
 
 def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Look) -> None:
-    """Refuse a published port on which another process listens.
+    """Refuse a published port that a container has; where the engine is on this machine, or any other process.
 
     Raises:
-        RefusedError: with the owner and a free port.
+        RefusedError: with the owner and, on this machine, a free port.
     """
-    if not look.engine_is_local:
-        return
     ours = set()
     if container is not None and container["State"]["Running"]:
         ours = _published(container["HostConfig"].get("PortBindings") or {})
     for host, port in sorted(_published(creation.body["HostConfig"].get("PortBindings", {})) - ours):
-        if (owner := look.listener(host or "0.0.0.0", port)) is not None:  # noqa: S104  # asked, not bound
-            raise RefusedError(
-                f"the port {port} of {host or 'every address'} is taken by {owner}",
-                next_step=f"set `server.port: {look.free_port(host, creation.container)}` (free now), or `port: auto`",
-            )
+        find = look.listener if look.engine_is_local else look.container_on
+        if (owner := find(host or "0.0.0.0", port)) is not None:  # noqa: S104  # asked, not bound
+            what = f"the port {port} of {host or 'every address'} is taken by {owner}"
+            if not look.engine_is_local:
+                raise RefusedError(what, next_step="set `server.port` to another port of the engine's host")
+            free = look.free_port(host, creation.container)
+            raise RefusedError(what, next_step=f"set `server.port: {free}` (free now), or `port: auto`")
 
 
 def _published(bindings: Mapping[str, Any]) -> set[tuple[str, int]]:
