@@ -205,6 +205,7 @@ def test_a_step_that_disconnects_counts_the_clients(clients: int, words: str) ->
     steps = world.plan(declared, Secret("x"), clients=clients).steps
     assert [step.consequence.endswith(f"; {words}") for step in steps] == [step.action in DISRUPTIVE for step in steps]
     assert [step.clients for step in steps] == [clients if step.action in DISRUPTIVE else 0 for step in steps]
+    assert not any(step.clients for step in world.plan(declared, Secret("x")).steps)
 
 
 OPTIONS: dict[str, tuple[Any, Any]] = {

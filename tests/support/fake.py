@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model import Effect, Plan, Secret, Wishes
+    from provision.model import Effect, Plan, Secret
     from provision.spec.model import Spec
 
 CONF = "config/postgresql.conf"
@@ -159,7 +159,7 @@ class World:
 
     # --- the flow ---
 
-    def plan(self, spec: Spec, password: Secret, *, wishes: Wishes | None = None, clients: int = 0) -> Plan:
+    def plan(self, spec: Spec, password: Secret, **asked: Any) -> Plan:
         module = runtimes.load("docker")
         inputs = Inputs("docker", self._templates, module.port(spec, self), password, {}, {}, None)
         files = desires.files(spec, inputs, lambda work, **_: work())
@@ -167,7 +167,7 @@ class World:
         wanted = desires.desired(spec, inputs, files, site.desired)
         look = Look(spec, inputs, wanted, site.config_file, self.text, lambda path: self.files[path][1])
         found = {**site.observed, **observed(self._logged_in(look, spec, password), is_fresh=self.password is None)}
-        return planner.plan(spec, inputs, site, wanted, found, wishes=wishes, clients=clients)
+        return planner.plan(spec, inputs, site, wanted, found, **asked)
 
     def _logged_in(self, look: Look, spec: Spec, password: Secret) -> Look:
         container = self.objects.get(f"containers/{spec.server.container_name}")
