@@ -25,16 +25,14 @@ LONGEST_FUNCTION = 40
 LONGER = {"write"}
 """Functions that are still longer; the list only gets shorter."""
 
-MOST_LINES = 24_500
+MOST_LINES = 24_400
 """Of the whole package. It follows the code down; the aim is 17,500."""
 
 CYCLES = 1
-"""Pairs or groups of modules that import each other, imports for types included; the aim is none."""
+"""Groups of modules that import each other, imports for types included; the aim is 0."""
 
 AVOIDED = re.compile(r"\b(somebody|nobody|told|anew|shall|stands|goes on|is none)\b", re.IGNORECASE)
 """Words that a reader in a hurry stumbles over, and what is metaphor; see the section Words in CONTRIBUTING.md."""
-KEPT = Path(__file__).with_name("words.txt")
-"""Messages that still have one, a line each; the list only gets shorter."""
 USER = "nobody"
 """The name of a system user, which no other word can replace."""
 
@@ -117,9 +115,8 @@ def messages() -> Iterator[tuple[Path, int, str]]:
 
 
 def test_messages_are_plain() -> None:
-    kept = set(KEPT.read_text(encoding="utf-8").splitlines())
-    found = [each for each in messages() if each[2] != USER and AVOIDED.search(each[2].replace(f"`{USER}`", ""))]
-    assert not [each for each in found if repr(each[2]) not in kept]
+    said = [each for each in messages() if each[2] != USER]
+    assert not [each for each in said if AVOIDED.search(each[2].replace(f"`{USER}`", ""))]
 
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "specs").glob("*.yml")])
