@@ -163,7 +163,7 @@ class Look:
         if machine.is_port_free(host, port):
             return None
         for _ in attempts(_PATIENCE, _POLL):  # the engine listens for a container before it shows it as running
-            container, process = self.container_on(host, port), machine.process_on(port)
+            container, process = self.container_on("", port), machine.process_on(port)
             if container or not (process or "").startswith(_PROXY):
                 break
         return container or process or "another process"
@@ -173,7 +173,6 @@ class Look:
         from provision.runtimes.names import whose
 
         addresses = {host, *_EVERY_ADDRESS}
-
         try:
             found = self.engine("/containers/json") or ()  # Podman has no filter for ports
         except UnavailableError:  # without an engine nothing of it listens

@@ -154,6 +154,9 @@ class World:
     def listener(self, _host: str, _port: int) -> str | None:
         return None
 
+    def container_on(self, _host: str, _port: int) -> str | None:
+        return None
+
     def free_port(self, _host: str, _name: str) -> int:
         return 20001
 
