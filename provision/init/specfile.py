@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from itertools import chain, count
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -66,39 +66,44 @@ def write(
     if compose and name in _names(directory.path.name, compose):
         remarks.append(f"{compose.path} has the name {name} too, and `docker compose down` may take this server along")
     image = options.image or _image(directory, machine, service, remarks)
-    settings = dict(_settings(directory, image, service, remarks))
-    user = _taken(directory, "credentials: {user: %s}", service.user if service else None, service, remarks)
-    base = _taken(directory, "database: %s", service.database if service else None, service, remarks)
+    server = _server(directory, image, service, remarks)
     port, port_remark, stop = _port(directory, options, machine, compose, remarks)
-    password, password_remark = _password(service)
     files, ask = _variable(directory, service)
     remarks += _unignored(machine, directory, service, files)
     values = {
+        **server,
         "name": plain(name),
         "env_files": [plain(each) for each in files],
-        "image": plain(image),
         "port": plain(port),
         "port_remark": port_remark,
-        "max_connections": settings.pop("max_connections", None),
-        "settings": [(plain(key), plain(value)) for key, value in settings.items()],
-        "initdb": [
-            plain(each)
-            for each in (service.initdb if service else ())
-            if _taken(directory, "initdb: %s", each, service, remarks)
-        ],
-        "resources": list(_resources(directory, service, remarks)),
-        "user": plain(user or "postgres"),
-        "password": password,
-        "password_remark": password_remark,
-        "database": plain(base or re.sub(r"\W", "_", next(valid_names(directory.path.name, None))))
-        if base or not service
-        else None,
         "trees": [list(_tree(tree, directory, several=len(trees) > 1)) for tree in trees if not tree.is_multiple],
     }
     text = render_template(TEMPLATE, templates, values)
     _check(directory, text, options, service, trees)
     before = [each for each in (ask, stop) if each]
     return Written(name, text, tuple(remarks), tuple(before))
+
+
+def _server(directory: Directory, image: str, service: Service | None, remarks: list[str]) -> dict[str, Any]:
+    """Return the template's values for what runs in the server, most of it from the compose file's service."""
+    settings = dict(_settings(directory, image, service, remarks))
+    user = _taken(directory, "credentials: {user: %s}", service.user if service else None, service, remarks)
+    base = _taken(directory, "database: %s", service.database if service else None, service, remarks)
+    if not base and not service:
+        base = re.sub(r"\W", "_", next(valid_names(directory.path.name, None)))
+    password, password_remark = _password(service)
+    scripts = service.initdb if service else ()
+    return {
+        "image": plain(image),
+        "max_connections": settings.pop("max_connections", None),
+        "settings": [(plain(key), plain(value)) for key, value in settings.items()],
+        "initdb": [plain(each) for each in scripts if _taken(directory, "initdb: %s", each, service, remarks)],
+        "resources": list(_resources(directory, service, remarks)),
+        "user": plain(user or "postgres"),
+        "password": password,
+        "password_remark": password_remark,
+        "database": plain(base) if base else None,
+    }
 
 
 def _name(directory: Directory, options: Options, machine: Machine, compose: Compose | None, remarks: list[str]) -> str:

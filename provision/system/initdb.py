@@ -1,37 +1,105 @@
-"""The files of ``server.initdb`` on a new data directory of this machine: SQL, through psql and the server's socket.
+"""A new data directory of this machine: initdb, and then the files of ``server.initdb`` through the server's socket.
 
-psql gets each file on its standard input, so that the server's user need not be able to read it.
+psql gets each of these files on its standard input, so that the server's user need not be able to read it.
 """
 
 from __future__ import annotations
 
 import gzip
 import lzma
+import os
+import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
-from shutil import copyfileobj
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from provision.errors import StepFailedError, command
-from provision.model import Secret
 from provision.model.sql import identifier
 from provision.system import processes, servers
-from provision.system.machine import as_user
+from provision.system.files import make_directory, remember, sync_directory
+from provision.system.machine import as_user, lookup
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _typeshed import SupportsRead
 
+    from provision.model import Secret
     from provision.model.effects import Scripts, ServerCall
 
 _LINES = 12
 _DATABASES = ("postgres", "template1")
 """What initdb has made."""
+# As in the official image, so that `server.host` alone says who can connect; initdb adds this for 127.0.0.1 only.
+_EVERYWHERE = "\n# Added by provision: every address that the server listens on.\nhost all all all scram-sha-256\n"
 
 
-def run(call: ServerCall, scripts: Scripts, data: Path) -> None:
+def initialise(call: ServerCall, password: Secret) -> None:
+    """Make a data directory, whole or not at all; its superuser gets ``password``.
+
+    Raises:
+        StepFailedError: initdb or a script failed, with what it said.
+    """
+    parent = call.data.parent
+    make_directory(parent, 0o755)
+    prefix = f".{call.data.name}.initdb-"
+    for left in parent.glob(f"{prefix}*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        if call.user is not None:
+            shutil.chown(temporary, lookup(call.user).uid, lookup(call.user).gid)
+        _run_initdb(call, temporary, password)
+        with (temporary / "pg_hba.conf").open("a") as file:
+            file.write(_EVERYWHERE)
+            file.flush()
+            os.fsync(file.fileno())
+        if call.scripts is not None:
+            _run_scripts(call, call.scripts, temporary)
+        if call.record is not None:
+            remember(temporary, temporary / call.record.name)
+        temporary.replace(call.data)
+        sync_directory(parent)
+    except OSError as error:
+        raise StepFailedError(
+            f"the data directory {call.data} cannot be made", evidence=[str(error)], next_step=f"ls -la {parent}"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
+    """Run initdb; the password reaches it through a pipe, which only the user that reads it may open."""
+    reading, writing = os.pipe()
+    try:
+        if call.user is not None:
+            os.fchown(reading, lookup(call.user).uid, lookup(call.user).gid)
+        os.write(writing, f"{password.reveal()}\n".encode())
+        os.close(writing)
+        writing = -1
+        done = processes.run(
+            (*call.argv, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
+            stdin=reading,
+            stdout=processes.PIPE,
+            stderr=processes.STDOUT,
+            cwd="/",
+            env=servers.environment(),
+            **as_user(call.user),
+        )
+    finally:
+        for each in (reading, writing):
+            if each >= 0:
+                os.close(each)
+    if done.returncode != 0:
+        said = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+        raise StepFailedError(
+            f"initdb failed with exit code {done.returncode}",
+            evidence=said[-_LINES:],
+            next_step=f"df -h {directory.parent}",
+        )
+
+
+def _run_scripts(call: ServerCall, scripts: Scripts, data: Path) -> None:
     """Run the scripts of a call on ``data``, with a server that no client can reach.
 
     Raises:
@@ -39,7 +107,7 @@ def run(call: ServerCall, scripts: Scripts, data: Path) -> None:
     """
     argv = tuple(str(data) if word == str(call.data) else word for word in scripts.argv)
     server = replace(call, data=data, argv=argv, log=scripts.log, sockets=scripts.sockets, timeout=scripts.timeout)
-    servers.perform(replace(server, operation="start"), Secret(""))
+    servers.perform(replace(server, operation="start"))
     try:
         if scripts.database not in _DATABASES:
             with tempfile.TemporaryFile() as statement:
@@ -50,7 +118,7 @@ def run(call: ServerCall, scripts: Scripts, data: Path) -> None:
             with _opened(each) as source:
                 _psql(scripts, call.user, scripts.database, source, str(each))
     finally:
-        servers.perform(replace(server, operation="stop"), Secret(""))
+        servers.perform(replace(server, operation="stop"))
 
 
 def _opened(path: Path) -> gzip.GzipFile | lzma.LZMAFile | IO[bytes]:
@@ -79,7 +147,7 @@ def _psql(scripts: Scripts, user: str | None, database: str, source: SupportsRea
         assert process.stdin is not None  # noqa: S101  # it was asked for
         try:
             with suppress(BrokenPipeError), process.stdin as stream:
-                copyfileobj(source, stream)
+                shutil.copyfileobj(source, stream)
         except (OSError, EOFError, lzma.LZMAError) as error:
             unreadable = str(error)
             process.kill()

@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError, command
 from provision.system import libpq, logfile, postmaster, processes
-from provision.system.files import make_directory, remember, sync_directory
+from provision.system.files import make_directory
 from provision.system.machine import as_user, lookup, owner
 from provision.system.owned import check_there, open_own
 from provision.system.postgres import UNLOGGED
@@ -24,6 +22,8 @@ from provision.system.variables import environ
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from provision.model import Secret
     from provision.model.effects import RunLocalSql, ServerCall
 
@@ -34,19 +34,15 @@ _HEAD_START = 5.0
 _LAST_WORDS = 10.0
 _STILL_THERE = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
-# As in the official image, so that `server.host` alone says who can connect; initdb adds this for 127.0.0.1 only.
-_EVERYWHERE = "\n# Added by provision: every address that the server listens on.\nhost all all all scram-sha-256\n"
 
 
-def perform(call: ServerCall, password: Secret) -> None:
-    """Perform one operation; the superuser of a new data directory gets ``password``.
+def perform(call: ServerCall) -> None:
+    """Perform one operation on a server whose data directory is there.
 
     Raises:
         StepFailedError: it failed, with what the program or the server said.
     """
     match call.operation:
-        case "initialise":
-            _initialise(call, password)
         case "start":
             _start(call)
         case "close":
@@ -60,71 +56,6 @@ def perform(call: ServerCall, password: Secret) -> None:
 def environment() -> dict[str, str]:
     """Return what a server that outlives us may know of our environment: no secrets, no PGPORT, English messages."""
     return {**{name: value for name, value in environ().items() if name in _KEPT_VARIABLES}, "LC_ALL": "C"}
-
-
-# --- a new data directory ---
-
-
-def _initialise(call: ServerCall, password: Secret) -> None:
-    parent = call.data.parent
-    make_directory(parent, 0o755)
-    prefix = f".{call.data.name}.initdb-"
-    for left in parent.glob(f"{prefix}*"):  # by a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    try:
-        if call.user is not None:
-            shutil.chown(temporary, lookup(call.user).uid, lookup(call.user).gid)
-        _run_initdb(call, temporary, password)
-        with (temporary / "pg_hba.conf").open("a") as file:
-            file.write(_EVERYWHERE)
-            file.flush()
-            os.fsync(file.fileno())
-        if call.scripts is not None:
-            from provision.system import initdb
-
-            initdb.run(call, call.scripts, temporary)
-        if call.record is not None:
-            remember(temporary, temporary / call.record.name)
-        temporary.replace(call.data)
-        sync_directory(parent)
-    except OSError as error:
-        raise StepFailedError(
-            f"the data directory {call.data} cannot be made", evidence=[str(error)], next_step=f"ls -la {parent}"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
-    """Run initdb; the password reaches it through a pipe, which only the user that reads it may open."""
-    reading, writing = os.pipe()
-    try:
-        if call.user is not None:
-            os.fchown(reading, lookup(call.user).uid, lookup(call.user).gid)
-        os.write(writing, f"{password.reveal()}\n".encode())
-        os.close(writing)
-        writing = -1
-        done = processes.run(
-            (*call.argv, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
-            stdin=reading,
-            stdout=processes.PIPE,
-            stderr=processes.STDOUT,
-            cwd="/",
-            env=environment(),
-            **as_user(call.user),
-        )
-    finally:
-        for each in (reading, writing):
-            if each >= 0:
-                os.close(each)
-    if done.returncode != 0:
-        said = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-        raise StepFailedError(
-            f"initdb failed with exit code {done.returncode}",
-            evidence=said[-_LOG_LINES:],
-            next_step=f"df -h {directory.parent}",
-        )
 
 
 # --- start ---
