@@ -228,14 +228,30 @@ def described(tree: Tree, directory: Directory, remarks: list[str]) -> Tree:
         remarks.append(f"{path} migrates several databases (Alembic's template multidb), and a spec has one")
         return replace(tree, is_multiple=True)
     modules = _Modules(tree, directory)
-    source = text if "current_app" not in text else text + modules.flask()
+    needs_app = "current_app" in text
+    source = text + modules.flask() if needs_app else text
     return replace(
         tree,
+        cwd=_home_of_app(tree, directory) if needs_app and tree.cwd is None else tree.cwd,
         ways=ways(source, modules.find, _samples(directory)),
         target=_target(tree, directory, remarks),
         version_table=tree.version_table or _literal(module, "version_table"),
         version_table_schema=_literal(module, "version_table_schema"),
     )
+
+
+def _home_of_app(tree: Tree, directory: Directory) -> str | None:
+    """Return the directory with the Flask application that ``env.py`` needs; None where Alembic's is the right one.
+
+    ``flask db`` runs in the project, and ``Migrate(directory="db/migrations")`` may put the tree deep below it.
+    """
+    homes = [str(each) for each in PurePosixPath(tree.script or ".").parents]
+    usual = _parent(tree.config) if tree.config else homes[0]
+    makes = [path for path, text in directory.texts.items() if path.endswith(".py") and "Flask(" in text]
+    for home in homes:
+        if any(PurePosixPath(path).is_relative_to(home) for path in makes):
+            return None if home == usual else home
+    return None
 
 
 class _Modules:
