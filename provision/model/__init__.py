@@ -162,11 +162,16 @@ def _text(value: object) -> str | None:
         return "on" if value else "off"
     if isinstance(value, tuple | list):
         return " ".join(str(item) for item in value) or "none"
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value)) or "absent"
     return str(value)
 
 
 def changes(before: State, after: State) -> tuple[Change, ...]:
-    """Return the fields of two states of the same type that differ; mappings are compared key by key."""
+    """Return the fields of two states of the same type that differ.
+
+    Mappings are compared key by key; of two sets, only what one of them lacks is shown.
+    """
     found: list[Change] = []
     for each in fields(after):  # type: ignore[arg-type]  # every State is a dataclass
         old, new = getattr(before, each.name), getattr(after, each.name)
@@ -179,6 +184,8 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
                 for key in sorted({*old, *new})
                 if old.get(key) != new.get(key)
             ]
+        elif isinstance(old, frozenset) and isinstance(new, frozenset):
+            found.append(Change(name, _text(old - new), _text(new - old)))
         else:
             found.append(Change(name, _text(old), _text(new), size=isinstance(new, Size)))
     return tuple(found)

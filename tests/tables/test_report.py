@@ -328,6 +328,23 @@ def test_sizes_read_as_they_are_written_in_a_spec(before: int, after: int, expec
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("config old", "config new", "mounts: old → new"),
+        ("config", "config one two", "mounts: absent → one, two"),
+        ("config old", "config", "mounts: old → absent"),
+    ],
+)
+def test_of_two_sets_the_difference_is_shown(before: str, after: str, expected: str) -> None:
+    @dataclass(frozen=True)
+    class Container(State):
+        mounts: frozenset[str]
+
+    (change,) = changes(Container(frozenset(before.split())), Container(frozenset(after.split())))
+    assert str(change) == expected
+
+
+@pytest.mark.parametrize(
     ("name", "shown", "key"),
     [
         ("shop", "directory/shop", "directory/shop"),

@@ -40,8 +40,8 @@ class Container(State):
     entrypoint: tuple[str, ...]
     environment: Mapping[str, str]
     labels: Mapping[str, str]
-    mounts: tuple[str, ...]
-    ports: tuple[str, ...]
+    mounts: frozenset[str]
+    ports: frozenset[str]
     networks: tuple[str, ...]
     healthcheck: Mapping[str, Any]
     stop_signal: str
@@ -134,19 +134,17 @@ def _own_labels(labels: Mapping[str, str], image: Mapping[str, str]) -> dict[str
     return _without(own, image)
 
 
-def _mounts(mounts: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    return tuple(
-        sorted(
-            f"{each['Type']} {each.get('Source') or ''} at {each['Target']}".replace("  ", " ")
-            + (" (read-only)" if each.get("ReadOnly") else "")
-            for each in mounts
-        )
+def _mounts(mounts: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    return frozenset(
+        f"{each['Type']} {each.get('Source') or ''} at {each['Target']}".replace("  ", " ")
+        + (" (read-only)" if each.get("ReadOnly") else "")
+        for each in mounts
     )
 
 
-def _ports(bindings: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(
-        sorted(f"{each['HostIp']}:{each['HostPort']} to {inside}" for inside, all_ in bindings.items() for each in all_)
+def _ports(bindings: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(
+        f"{each['HostIp']}:{each['HostPort']} to {inside}" for inside, all_ in bindings.items() for each in all_
     )
 
 

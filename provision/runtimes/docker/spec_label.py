@@ -126,10 +126,10 @@ def _read(container: Container) -> Mapping[str, object]:
 def _shown(container: Container) -> dict[str, object]:
     """Return what the fields of a container say that has no label."""
     ours = ("/etc/postgresql", "/run/secrets/")
-    mounts = [each.removesuffix(" (read-only)").rpartition(" at ") for each in container.mounts]
+    mounts = [each.removesuffix(" (read-only)").rpartition(" at ") for each in sorted(container.mounts)]
     shown = {
         "data": " ".join(source for source, _, target in mounts if not target.startswith(ours)),
-        "ports": " ".join(container.ports),
+        "ports": " ".join(sorted(container.ports)),
         "user": container.environment.get("POSTGRES_USER"),
         "stop_timeout": container.stop_timeout,
         "shm_size": container.shm_size,
