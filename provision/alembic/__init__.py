@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from provision.alembic.verbs.moving import Decided, downgrade, next_apply, stamp, upgrade
     from provision.alembic.verbs.sql import Script, between, of_plan
     from provision.alembic.verbs.trace import Trace, Traced, consequences, trace
-    from provision.alembic.verbs.writing import advice, check, merge, revision
+    from provision.alembic.verbs.writing import advice, after_writing, check, merge, revision
 
 _HOMES = {
     "origin": "explain",
@@ -62,7 +62,7 @@ _HOMES = {
     "verbs.moving": "Decided downgrade next_apply stamp upgrade",
     "verbs.sql": "Script between of_plan",
     "verbs.trace": "Trace Traced consequences trace",
-    "verbs.writing": "advice check merge revision",
+    "verbs.writing": "advice after_writing check merge revision",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -438,6 +438,7 @@ def merge(console: Console, environment: Environment, tree: Tree, names: Words, 
 
 
 def _show_written(console: Console, tree: Tree, done: Written) -> None:
+    from provision import alembic
     from provision.report import migrations
 
     if console.json:
@@ -445,7 +446,7 @@ def _show_written(console: Console, tree: Tree, done: Written) -> None:
         return
     is_next = tree.declared.target in ("head", "heads")
     again = console.line("apply") if is_next else _again(console, "upgrade", *(each for each, _ in done.files))
-    for line in migrations.written(tree.spec.name, done, again):
+    for line in migrations.written(tree.spec.name, done, alembic.after_writing(done.operations, again)):
         console.say(line)
 
 

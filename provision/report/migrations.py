@@ -146,8 +146,8 @@ def not_compared(found: Comparison) -> tuple[str, ...]:
     )
 
 
-def written(name: str, done: Written, again: str) -> Iterator[str]:
-    """Yield the file that was written and what it holds; ``again`` is the command that runs it."""
+def written(name: str, done: Written, advice: str) -> Iterator[str]:
+    """Yield the file that was written, what it holds, and what to do next."""
     if not done.files:
         yield f"{name}: no changes found, so no file was written (--allow-empty writes one)"
         return
@@ -155,7 +155,7 @@ def written(name: str, done: Written, again: str) -> Iterator[str]:
         yield f"{shown(Path(path))}: written"
     for each in done.operations:
         yield f"  {clean(each)}"
-    yield f"next: read it, then: {again}"
+    yield f"next: {advice}"
 
 
 def written_document(tree: Tree, done: Written) -> Document:

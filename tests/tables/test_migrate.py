@@ -24,7 +24,7 @@ from provision.alembic.tree.targets import move_down, move_up, rows_after_stamp
 from provision.alembic.trees import choose
 from provision.alembic.trees import load as load_tree
 from provision.alembic.verbs.moving import next_apply
-from provision.alembic.verbs.writing import advice
+from provision.alembic.verbs.writing import advice, after_writing
 from provision.cli import verbs
 from provision.commands.migrate import MigrateCommand, on_a_tree, split
 from provision.errors import MigrationsError, ProvisionError, UsageError, command, with_spec
@@ -392,3 +392,16 @@ def test_each_operation_is_a_line(line: str) -> None:
 )
 def test_what_a_revision_would_drop_is_said_before_it_is_written(differences: str, told: str) -> None:
     assert advice(differences.split("|"), "COMMAND") == told
+
+
+@pytest.mark.parametrize(
+    ("operations", "said"),
+    [
+        ("", "read it, then: COMMAND"),
+        ("+ table a|- index ix on t", "read it, then: COMMAND"),
+        ("- table a", "read it (it drops table a, with the data in it), then: COMMAND"),
+        ("- table a|- table u", "read it (it drops table a and 1 more, with the data in them), then: COMMAND"),
+    ],
+)
+def test_what_a_new_revision_drops_is_said_before_it_runs(operations: str, said: str) -> None:
+    assert after_writing(operations.split("|"), "COMMAND") == said

@@ -62,11 +62,24 @@ def check(tree: Tree, server: Server) -> Comparison:
 
 def advice(differences: Sequence[str], again: str) -> str:
     """Return what to do about differences; ``again`` writes a revision of them, which may take data away."""
-    lost = [each.removeprefix("- ") for each in differences if each.startswith(_DATA)]
-    if not lost:
+    names, them = _lost(differences)
+    if not names:
         return again + "; or correct the models"
-    names, them = (lost[0], "it") if len(lost) == 1 else (f"{lost[0]} and {len(lost) - 1} more", "them")
     return f"correct the models to keep {names}; what would DROP {them}, with the data: " + again
+
+
+def after_writing(operations: Sequence[str], again: str) -> str:
+    """Return what to do with a new revision file; ``again`` runs it, which may take data away."""
+    names, them = _lost(operations)
+    return f"read it{f' (it drops {names}, with the data in {them})' if names else ''}, then: {again}"
+
+
+def _lost(differences: Sequence[str]) -> tuple[str, str]:
+    """Return the name of what a revision of these differences drops, empty where it drops no data; and its pronoun."""
+    lost = [each.removeprefix("- ") for each in differences if each.startswith(_DATA)]
+    if len(lost) > 1:
+        return f"{lost[0]} and {len(lost) - 1} more", "them"
+    return "".join(lost), "it"
 
 
 def revision(tree: Tree, options: Mapping[str, Any], server: Server, *, allow_empty: bool = False) -> Written:
