@@ -223,6 +223,10 @@ def test_a_first_revision_that_expects_the_tables_of_the_application(tmp_path: P
         ("sqlmodel.Field()", "add `import sqlmodel` to the file; then run the same command again"),
         ("1 / 0", "correct the revision and run the same command again"),
         (
+            'op.execute("CREATE DATABASE other")',
+            "run the statement inside `with op.get_context().autocommit_block():`; then run the same command again",
+        ),
+        (
             "raise KeyError('APP_CONFIG')",
             "have `migrations.prepare` prepare something if the program of its application does so",
         ),

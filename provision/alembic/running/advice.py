@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from provision.spec.model import Migrations
 
 _UNDEFINED_TABLE = "42P01"
+_IN_TRANSACTION = "25001"
+"""A statement that runs in no transaction block, such as ``CREATE INDEX CONCURRENTLY``."""
 _UNPREPARED = {"RuntimeError", "KeyError", "LookupError", "ImproperlyConfigured", "AppRegistryNotReady", "SystemExit"}
 """What a revision raises that needs its application to be set up, or the environment that its program makes."""
 _UNPREPARED_ENV = {"SystemExit", "NoEventLoopError", "NoSuchOptError", "ConfigurationError"}
@@ -133,6 +135,8 @@ def after_failure(report: Report) -> str:
             "that is not Alembic's: `engine.connect()` in place of `engine.begin()`, and `connection.commit()` after "
             f"statements of its own; then {truth.next_step}"
         )
+    if event["sqlstate"] == _IN_TRANSACTION:
+        return f"run the statement inside `with op.get_context().autocommit_block():`; then {truth.next_step}"
     if report.missing_import:
         return f"add `{report.missing_import}` to the file; then {truth.next_step}"
     unprepared = report.kind in _UNPREPARED or report.wants_preparation
@@ -161,7 +165,10 @@ def after_loading(report: Report) -> str:
 def after_prepare(report: Report) -> str:
     """Say what to do after what runs before ``env.py`` has failed."""
     if report.kind == "NoAppError":
-        return "name the application as `flask --app` would, under `migrations`: env: {FLASK_APP: NAME}"
+        return (
+            "name the application as `flask --app` would, under `migrations`: env: {FLASK_APP: NAME}; "
+            f"it is looked for in `migrations.cwd`, now {report.location.cwd}"
+        )
     if report.lacks_package:
         return _interpreter_way(report)
     if report.kind == "KeyError" and (variable := re.fullmatch(r"'([A-Z][A-Z0-9_]*)'", report.message)):
