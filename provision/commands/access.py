@@ -40,7 +40,7 @@ class _AfterDashes(click.Command):
         try:
             return super().parse_args(ctx, args[:at])
         except click.UsageError as error:
-            message = f"{error.format_message().rstrip('.')}; what is meant for psql follows --"
+            message = f"{error.format_message().rstrip('.')}; arguments of psql follow --"
             raise click.UsageError(message, ctx) from error
 
 

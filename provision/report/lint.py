@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.report.console import Paint
     from provision.report.migrations import Document
 
-ADVICE = "correct the revisions; what is meant: `# provision: ignore RULE` on a line of the operation"
+ADVICE = "correct the revisions; or accept a finding: `# provision: ignore RULE` on a line of the operation"
 _WIDEST = 110
 
 

@@ -315,7 +315,7 @@ def _several_starts(target: str, found: Sequence[Revision]) -> MigrationsError:
 def _too_far(target: str) -> MigrationsError:
     """Return the error for steps that lead out of the tree."""
     return MigrationsError(
-        f"`target: {target}` leads out of the tree: it has not so many revisions",
+        f"`target: {target}` leads out of the tree, which has fewer revisions",
         next_step="write fewer steps, head, base, or a revision's id",
     )
 

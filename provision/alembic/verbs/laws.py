@@ -149,7 +149,7 @@ def _models(tree: Tree, endpoint: Endpoint) -> Law:
     seconds = time.monotonic() - began
     lines = found.differences
     if not lines:
-        return Law(MODELS, "passed", f"nothing differs in {found.tables} tables of the models", seconds)
+        return Law(MODELS, "passed", f"nothing differs in {count(found.tables, 'table')} of the models", seconds)
     return Law(
         MODELS,
         "failed",
