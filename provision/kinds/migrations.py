@@ -51,9 +51,10 @@ def wanted(spec: Spec, inputs: Inputs, _files: Files) -> dict[Address, State]:
 def _target(tree: Migrations, inputs: Inputs) -> Revisions:
     try:
         graph = inputs.graphs[tree.name]
-        return Revisions(graph.version_rows(resolve(graph, tree.target)))
     except NotRunError:  # only a program could tell which revisions there are
         return Revisions(())
+    try:
+        return Revisions(graph.version_rows(resolve(graph, tree.target)))
     except MigrationsError as error:
         if tree.target_place:
             error.evidence = (f"{tree.target_place}: target: {tree.target}", *error.evidence)

@@ -101,6 +101,15 @@ FAILURES = {
         """,
         {f"{VERSIONS}/gamma.py": revision("gamma", "'beta'", "def broken(:\n")},
     ),
+    "a syntax error below a target that is written": Failure(
+        """
+        error: {here}/migrations/versions/gamma.py:3 is not valid Python: invalid syntax
+            def broken(:
+        next: correct the file; nothing was migrated
+        """,
+        {f"{VERSIONS}/gamma.py": revision("gamma", "'beta'", "def broken(:\n")},
+        more=", target: head",
+    ),
     "a revision without upgrade": Failure(
         """
         error: {here}/migrations/versions/gamma.py has no function `upgrade()`
