@@ -111,7 +111,7 @@ def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, i
     warning = "This cannot be undone. " if is_final else ""
     asking = " ".join(word for word in again.split(" ") if word != "--yes")
     try:
-        console.err.write(f"{warning}Type {name} to go on: ")
+        console.err.write(f"{warning}Type {name} to continue: ")
         console.err.flush()
         answer = sys.stdin.readline().strip()
     except KeyboardInterrupt:

@@ -46,7 +46,7 @@ def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> i
     elif not console.json:
         from provision.report import survey
 
-        console.lines(survey.status(seen, console.paint(console.out), verbose=console.verbose))
+        console.lines(survey.status(seen, console.paint(console.out), spec=console.spec, verbose=console.verbose))
     if seen.refusal is not None:
         raise seen.refusal
     return _exit_code(seen, is_pending=detailed_exitcode and seen.plan.differs)

@@ -94,13 +94,13 @@ def suggestions(commands: Mapping[str, str], paint: Paint) -> Iterator[str]:
         yield f"  {paint('cyan', f'{command:<{width}}')}  {paint('dim', purpose)}"
 
 
-def status(survey: Survey, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
-    """Yield what runs, where, at which revision, and how it differs from the spec."""
+def status(survey: Survey, paint: Paint, *, spec: str = "", verbose: bool = False) -> Iterator[str]:
+    """Yield what runs, where, at which revision, and how it differs; ``spec`` is its path as the user typed it."""
     state = survey.status
     word = paint(SERVER_STYLES.get(state.server, "yellow"), state.server)
     yield f"{paint('bold', survey.spec.name)}: {word}, {_drift(survey)}"
     if state.detail:
-        yield f"  {state.detail}"
+        yield f"  {with_spec(state.detail, spec)}"
     facts = _facts(survey, verbose=verbose)
     width = max(map(len, facts))
     for key, fact in facts.items():
@@ -120,7 +120,7 @@ def _drift(survey: Survey) -> str:
         drift = f"{drift}; more may follow"
     if (survey.plan.unknown or survey.plan.partial) and not steps:
         drift = "nothing known to differ"
-    drift = "not known how it differs" if survey.refusal else drift
+    drift = "how it differs is not known" if survey.refusal else drift
     if stays := len(survey.plan.notes) + len(survey.plan.overrides):
         others = f"{count(stays, 'difference')} for others to change"
         drift = f"{drift}, {others}" if steps else others

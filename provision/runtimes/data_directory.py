@@ -112,7 +112,8 @@ def other_major(
         step = f"go on with an image of PostgreSQL {major}, or give up what was written since the upgrade:"
         step += " " + command("upgrade --rollback")
     elif can_upgrade and major.isdecimal() and int(major) < spec.server.major:
-        step = command("upgrade") + f"   (--check shows what it would do; or go back to PostgreSQL {major})"
+        first = "; or first look at what it would do: " + command("upgrade --check")
+        step = command("upgrade") + first + f"; or go back to PostgreSQL {major}"
     else:
         step = f"go back to an image of PostgreSQL {major}, or give the new one a place of its own in `server.data`"
         step += " and copy the data with pg_dump"
@@ -133,7 +134,6 @@ def reading_settings(effect: ReadSettings) -> Step:
 
 def kept_words(places: str) -> str:
     """Say what an upgrade has left, and how it goes away."""
-    return (
-        f"the data from before the upgrade is kept in {places}: provision upgrade --finish removes it,"
-        " provision upgrade --rollback goes back to it"
-    )
+    finish, rollback = command("upgrade --finish"), command("upgrade --rollback")
+    start = f"the data from before the upgrade is kept in {places}: "
+    return start + finish + " removes it, " + rollback + " goes back to it"

@@ -156,7 +156,7 @@ def test_revisions_that_cannot_be_read_keep_nobody_from_the_server(here: Environ
     try:
         assert "broken.py:1" in here.run("plan", code=None).all
         seen = here.run("status", code=1)
-        assert seen.out.startswith(f"{here.name}: running, not known how it differs\n")
+        assert seen.out.startswith(f"{here.name}: running, how it differs is not known\n")
         assert "url" in seen.out
         assert "error: " in seen.err
         assert "broken.py:1" in seen.err

@@ -89,7 +89,7 @@ def provision(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
         ("reload", "status dev.yml", 0, "pending     reload settings/shop"),
         ("reload", "status --detailed-exitcode dev.yml", 2, "shop: running, 1 change pending"),
         ("unreachable", "status dev.yml", 69, "it does not answer"),
-        ("refused", "status dev.yml", 1, "shop: running, not known how it differs\n"),
+        ("refused", "status dev.yml", 1, "shop: running, how it differs is not known\n"),
         ("refused", "status dev.yml", 1, "error: the volume is another's\n"),
         ("nothing", "verify --detailed-exitcode dev.yml", 0, "shop: as declared (0 things compared)"),
         ("drift", "verify dev.yml", 0, "shop: 3 of 0 things not as declared"),
@@ -231,7 +231,7 @@ def test_destroying_data_asks_for_the_name(answer: str, code: int, told: str) ->
                 seen += os.read(ours, 65536).decode()
             except OSError:  # the other end is closed
                 break
-            if not answered and "Type shop to go on: " in seen:
+            if not answered and "Type shop to continue: " in seen:
                 if answer == "\x03":  # this terminal is not the process's own, so it would not send the signal
                     wait_until_it_reads(process.pid)
                     process.send_signal(signal.SIGINT)

@@ -221,7 +221,7 @@ class Inspection(Site):
         detail = f"exit code {state['ExitCode']}" if ended else ""
         if state.get("OOMKilled"):
             detail += ", killed for lack of memory"
-        detail = "; ".join(filter(None, (detail, self._kept)))
+        detail = f"{detail}; " + self._kept if detail and self._kept else detail or self._kept
         return Status(
             words.get(state["Status"], state["Status"]),
             detail=detail,

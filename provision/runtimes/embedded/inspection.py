@@ -136,7 +136,7 @@ class Inspection(Site):
         found = self.running[1]
         user = f" as {self.places.user.name}" if self.places.user else ""
         orphaned = "its data directory was deleted" if found.is_orphaned else ""
-        detail = "; ".join(filter(None, (orphaned, self._kept)))
+        detail = f"{orphaned}; " + self._kept if orphaned and self._kept else orphaned or self._kept
         return Status(
             "running", detail=detail, process=f"{found.pid}{user}", started=found.started or None, data=self._data_place
         )
