@@ -85,9 +85,9 @@ _LOG_PREFIX: Final = re.compile(r"^.*?\b(?:LOG|HINT|DETAIL|WARNING|NOTICE|FATAL|
 def startup_phase(line: str) -> str:
     """Return the phase, and what the log says of it.
 
-    >>> words("performing post-bootstrap initialization ... ok")
+    >>> startup_phase("performing post-bootstrap initialization ... ok")
     'initialising the data directory: performing post-bootstrap initialization ... ok'
-    >>> words("2026-11-29 12:28:36.604 UTC [21692] LOG:  redo starts at 0/15A3B28")
+    >>> startup_phase("2026-11-29 12:28:36.604 UTC [21692] LOG:  redo starts at 0/15A3B28")
     'recovering from a crash: redo starts at 0/15A3B28'
     """
     phase = next((name for pattern, name in _PHASES if pattern.search(line)), "")

@@ -47,6 +47,22 @@ def test_an_apply_that_waited_for_another_run_looks_again(environment: Embedded)
     assert looks(environment, lines) == 3
 
 
+def test_an_apply_that_another_run_made_needless_shows_no_fact_of_its_first_look(environment: Embedded) -> None:
+    lines = logging(environment)
+    with lock.hold(environment.home / "lock", timeout=10, waiting=lambda _: None):
+        runs = [environment.begin(), environment.begin()]
+        deadline = time.monotonic() + 30
+        while looks(environment, lines) < len(runs):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)
+    printed = [run.communicate(timeout=60)[0] for run in runs]
+    assert sum("1 reloaded" in each for each in printed) == 1
+    (needless,) = [each for each in printed if "1 reloaded" not in each]
+    assert "nothing to do" in needless
+    assert "nothing to do (" not in needless, "its version and revisions are older than the other run"
+
+
 def test_a_run_that_came_between_is_noticed(environment: Embedded) -> None:
     environment.apply()
     path, began = environment.home / "lock", time.time()
