@@ -248,10 +248,8 @@ def _home_of_app(tree: Tree, directory: Directory) -> str | None:
     homes = [str(each) for each in PurePosixPath(tree.script or ".").parents]
     usual = _parent(tree.config) if tree.config else homes[0]
     makes = [path for path, text in directory.texts.items() if path.endswith(".py") and "Flask(" in text]
-    for home in homes:
-        if any(PurePosixPath(path).is_relative_to(home) for path in makes):
-            return None if home == usual else home
-    return None
+    home = next((each for each in homes if any(PurePosixPath(path).is_relative_to(each) for path in makes)), usual)
+    return None if home == usual else home
 
 
 class _Modules:

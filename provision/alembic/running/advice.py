@@ -165,10 +165,7 @@ def after_loading(report: Report) -> str:
 def after_prepare(report: Report) -> str:
     """Say what to do after what runs before ``env.py`` has failed."""
     if report.kind == "NoAppError":
-        return (
-            "name the application as `flask --app` would, under `migrations`: env: {FLASK_APP: NAME}; "
-            f"it is looked for in `migrations.cwd`, now {report.location.cwd}"
-        )
+        return "name the application under `migrations`: env: {FLASK_APP: NAME}; or its directory: cwd: DIRECTORY"
     if report.lacks_package:
         return _interpreter_way(report)
     if report.kind == "KeyError" and (variable := re.fullmatch(r"'([A-Z][A-Z0-9_]*)'", report.message)):

@@ -77,9 +77,8 @@ def after_writing(operations: Sequence[str], again: str) -> str:
 def _lost(differences: Sequence[str]) -> tuple[str, str]:
     """Return the name of what a revision of these differences drops, empty where it drops no data; and its pronoun."""
     lost = [each.removeprefix("- ") for each in differences if each.startswith(_DATA)]
-    if len(lost) > 1:
-        return f"{lost[0]} and {len(lost) - 1} more", "them"
-    return "".join(lost), "it"
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return "".join(lost[:1]) + more, "them" if more else "it"
 
 
 def revision(tree: Tree, options: Mapping[str, Any], server: Server, *, allow_empty: bool = False) -> Written:
