@@ -64,7 +64,7 @@ def command(console: Console, spec: Path | None, *, check: bool, finish: bool, r
     if found.plan.is_empty and not found.is_pending:
         what = "nothing is kept"
         if verb is Verb.UPGRADE:
-            what = f"nothing to upgrade (the data is of PostgreSQL {found.world.spec.server.major})"
+            what = f"nothing to upgrade (there is no data from before PostgreSQL {found.world.spec.server.major})"
         return _nothing(console, read, what)
     if check:
         return _show(console, read, found.plan)

@@ -87,9 +87,9 @@ class World:
         """Return the error for a server that does not run: what was made before is started, anything else applied."""
         state = self.site.status.server
         verb = "start" if state in _STARTABLE else "apply"
-        return UnavailableError(
-            f"the server of {self.spec.name!r} is {state}", evidence=evidence, next_step=command(verb)
-        )
+        name = repr(self.spec.name)
+        sentence = f"the environment {name} has no server" if state == "absent" else f"the server of {name} is {state}"
+        return UnavailableError(sentence, evidence=evidence, next_step=command(verb))
 
     def explain(self, error: UnknownRevisionError) -> None:
         """Complete an error with what Git says about a revision that this checkout does not have."""
@@ -233,5 +233,5 @@ def logs(spec: Spec, *, follow: bool, tail: int | None) -> Log:
     site = world(spec).site
     found = site.logs(follow=follow, tail=tail)
     if found is None:
-        raise UnavailableError(f"the environment {spec.name!r} has no server yet", next_step=command("apply"))
+        raise UnavailableError(f"the environment {spec.name!r} has no server", next_step=command("apply"))
     return Log(found, site.collected_log())

@@ -94,7 +94,7 @@ class MadeUp(Environment):
 
     def start(self, *, progress: Any = None) -> Result:
         if self.scenario == "absent":
-            raise UnavailableError(f"the server of {self.spec.name!r} is absent", next_step=command("apply"))
+            raise UnavailableError(f"the environment {self.spec.name!r} has no server", next_step=command("apply"))
         return self._perform((), progress)
 
     def stop(self, *, progress: Any = None) -> Result:

@@ -107,7 +107,7 @@ def provision(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
         ("drift", "verify dev.yml", 0, "next: provision apply dev.yml"),
         ("unreachable", "verify dev.yml", 69, "next: provision apply dev.yml"),
         ("nothing", "start dev.yml", 0, "shop: already running"),
-        ("absent", "start dev.yml", 69, "the server of 'shop' is absent\nnext: provision apply dev.yml"),
+        ("absent", "start dev.yml", 69, "the environment 'shop' has no server\nnext: provision apply dev.yml"),
         ("nothing", "stop dev.yml", 0, "remove container/shop: done in 0.01 s"),
         ("nothing", "restart dev.yml", 0, "shop: 1 reloaded"),
         ("broken", "restart dev.yml", 1, "error: it broke"),
