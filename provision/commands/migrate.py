@@ -302,7 +302,7 @@ def downgrade(console: Console, environment: Environment, tree: Tree, target: st
 
 @_verb(
     "specs/dev.yml 0004",
-    click.option("--purge", is_flag=True, help="Forget every row that is there, also of revisions that nothing has."),
+    click.option("--purge", is_flag=True, help="Forget every row that is there, also of revisions that no file has."),
     takes=_some,
     arguments="TARGET...",
 )
