@@ -113,4 +113,5 @@ def test_ours_is_taken_by_compose_as_it_is(environment: Environment) -> None:
     environment.run("stop")
     compose(environment, "start")
     assert environment.container["Id"] == before
+    environment.answers()
     environment.settled()

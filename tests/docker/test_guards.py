@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provision.system.waiting import attempts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -128,12 +130,19 @@ def touched(environment: Environment) -> dict[str, Any]:
         "started": container["State"]["StartedAt"],
         "containers": environment.engine.containers(environment.name),
         "checkpoint": environment.query("SELECT * FROM pg_control_checkpoint()"),
-        "files": environment.engine.run(environment.name, "sh", "-c", "cd $PGDATA && ls . base"),
+        "files": listing(environment),
         "volumes": sorted(
             each["Name"] for each in environment.engine.client.volumes()["Volumes"] if environment.name in each["Name"]
         ),
         "row": environment.query("SELECT answer FROM kept"),
     }
+
+
+def listing(environment: Environment) -> str:
+    for _ in attempts(10, 0.1):  # the SDK loses what a quick program prints together with the engine's first bytes
+        if seen := environment.engine.run(environment.name, "sh", "-c", "cd $PGDATA && ls . base"):
+            break
+    return seen
 
 
 def fill(environment: Environment, volume: str, files: dict[str, str], labels: dict[str, str]) -> None:

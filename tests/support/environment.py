@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import textwrap
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -13,6 +13,7 @@ from uuid import uuid4
 import psycopg2
 import yaml
 
+from provision.system.waiting import attempts
 from support import program
 
 if TYPE_CHECKING:
@@ -130,6 +131,14 @@ class Environment:
     def url(self) -> str:
         """The URL with its password."""
         return self.run("url").out.strip()
+
+    def answers(self) -> None:
+        """Wait until the server that something else has started takes connections."""
+        for _ in attempts(60, 0.05):
+            with suppress(psycopg2.OperationalError):
+                self.query("SELECT 1")
+                return
+        self.query("SELECT 1")
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement as a user would, by the printed URL, and return its rows."""

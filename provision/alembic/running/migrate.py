@@ -172,7 +172,7 @@ def _serve_with_retries(run: Run, child: Child | None) -> None:
         if len(failures) > _RETRIES or time.monotonic() + pause > run.deadline:
             raise _tried(failures)
         run.pids.clear()
-        run.running = None
+        run.running, run.waits_for_itself = None, False
         run.on_event(MigrationEvent("retrying", run.graph.describe(failures[-1].revision), seconds=pause))
         time.sleep(pause)
 

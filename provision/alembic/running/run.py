@@ -110,7 +110,8 @@ class Run:
         """
         with suppress(UnavailableError):
             found = server.waits_of(self.lock, self.pids)
-            self.waits_for_itself = any(wait.is_own for wait in found)
+            # A look after the statement's own time limit finds no wait any more.
+            self.waits_for_itself |= any(wait.is_own for wait in found)
             standstill.check(found)
             for wait in found:
                 key = wait.waiter, wait.blocker
