@@ -281,6 +281,14 @@ def database(node: Node, reading: Reading) -> str:
     return name_
 
 
+def max_connections(node: Node, reading: Reading) -> Scalar:
+    """Read the number of connections; its range depends on the major version and is checked with the settings."""
+    found = scalar(node, "a number of connections")
+    if re.fullmatch(r"-?[0-9]+", reading.text(found)) is None:
+        raise Wrong(f"{reading.show(found)} is not a number of connections", "write a whole number, like `200`")
+    return found
+
+
 SERVER_KEYS = {
     "runtime": Key(choice("auto", "docker", "embedded", "external"), identifies=True),
     "image": Key(image, required=True, example="image: postgres:17", identifies=True),
@@ -288,7 +296,7 @@ SERVER_KEYS = {
     "container_name": Key(object_name, identifies=True),
     "host": Key(host, identifies=True),
     "port": Key(port),
-    "max_connections": Key(lambda node, _: node),
+    "max_connections": Key(max_connections),
     "settings": Key(lambda node, _: mapping(node, "`shared_buffers: 256MB` and the like below it")),
     "credentials": Key(credentials),
     "database": Key(database),

@@ -47,8 +47,10 @@ def read_settings(declared: Iterable[tuple[Scalar, Node]], major: int, reading: 
             break
         name = canonical_name(major, key.text)
         if name in first:
-            line = first[name].mark.line
-            reading.report(key.mark, f"the same setting as in line {line}; case does not matter", "keep one of the two")
+            hint = "" if key.text == first[name].text else "; case does not matter"
+            reading.report(
+                key.mark, f"the same setting as in line {first[name].mark.line}{hint}", "keep one of the two"
+            )
             continue
         first[name] = key
         if name in OWNED:
