@@ -17,8 +17,6 @@ from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from provision.alembic import Child, Migrated, MigrationEvent
     from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe.outside import World
@@ -173,21 +171,17 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.ServerCall) -> None:
+        from provision.system import initdb, servers
+
         if effect.operation == "start" and effect.user is not None and not self._has_named_user:
             self._has_named_user = True
             self._progress.note(
                 f"the server runs as the system user {effect.user!r}: PostgreSQL refuses to run as root"
             )
-        act: Callable[[], None]
+        act = partial(servers.perform, effect)
         if effect.operation == "initialise":
-            from provision.system import initdb
-
             self._progress.detail("initialising the data directory")
             act = partial(initdb.initialise, effect, self.world.inputs.password)
-        else:
-            from provision.system import servers
-
-            act = partial(servers.perform, effect)
         self._starting.perform(effect, self.world.site, act)
 
     @perform.register

@@ -172,20 +172,15 @@ class Look:
         """Return the running container that has a port of the engine's host, in words."""
         from provision.runtimes.names import whose
 
-        addresses = {host, *_EVERY_ADDRESS}
         try:
             found = self.engine("/containers/json") or ()  # Podman has no filter for ports
         except UnavailableError:  # without an engine nothing of it listens
             return None
-        on_it = (
-            each
-            for each in found
-            for at in each.get("Ports") or ()
-            if at.get("PublicPort") == port and (host in _EVERY_ADDRESS or at.get("IP") in addresses)
-        )
-        return next(
-            (f"the container {each['Names'][0].lstrip('/')!r}{whose(each.get('Labels') or {})}" for each in on_it), None
-        )
+        for each in found:
+            addresses = {at.get("IP") for at in each.get("Ports") or () if at.get("PublicPort") == port}
+            if addresses and (host in _EVERY_ADDRESS or addresses & {host, *_EVERY_ADDRESS}):
+                return f"the container {each['Names'][0].lstrip('/')!r}{whose(each.get('Labels') or {})}"
+        return None
 
     def free_port(self, host: str, name: str) -> int:
         """Return a free port that no other run is about to use."""
