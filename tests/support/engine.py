@@ -45,7 +45,8 @@ class Engine:
     def __init__(self) -> None:
         self.address = locate(os.environ)
         self.client = docker.APIClient(self.address.url, version="auto", timeout=60)
-        self.program = self.address.program
+        parts = self.client.version().get("Components") or ()  # an address over tcp does not tell
+        self.program = "podman" if any("Podman" in each["Name"] for each in parts) else "docker"
 
     def has_image(self, reference: str) -> bool:
         """Tell whether an image is there; Podman lists it with its registry, and finds it without."""
