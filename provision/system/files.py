@@ -236,7 +236,9 @@ def remove(path: Path) -> None:
     """
     try:
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            while path.is_dir():
+                with suppress(FileNotFoundError):  # by a program of a killed run, which cleans up at the same time
+                    shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
     except OSError as error:

@@ -51,7 +51,8 @@ def test_a_container_that_does_not_run(running: Environment, fault: str, status:
     assert why in told
     assert f"{running.name}: {status}" in running.run("status").out
     assert f"{action} container/{running.name}" in running.actions()
-    assert f"the server of '{running.name}' is {status}" in running.run("url", code=69).err
+    what = "the environment '{}' has no server" if status == "absent" else f"the server of '{{}}' is {status}"
+    assert what.format(running.name) in running.run("url", code=69).err
     repaired(running)
 
 
