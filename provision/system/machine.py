@@ -345,6 +345,7 @@ class Machine:
     note = staticmethod(postmaster.note)
     last_start = staticmethod(postmaster.options)
     exit_code = staticmethod(postmaster.ended)
+    settled_postmaster = staticmethod(postmaster.settled)
     postmaster = staticmethod(postmaster.find)  # last: the name hides the module
     installations = staticmethod(find_installations)
     server_user = staticmethod(server_user)

@@ -16,8 +16,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from provision.system import processes
+from provision.system.waiting import attempts
 
 _PROC = Path("/proc")
+_PATIENCE, _POLL = 10.0, 0.02
 _NAMES = ("postgres", "postmaster")
 _DELETED = " (deleted)"
 _codes: dict[int, int] = {}
@@ -36,6 +38,17 @@ class Postmaster:
     is_ready: bool
     argv: tuple[str, ...] = ()
     is_orphaned: bool = False
+    is_stopping: bool = False
+
+
+def settled(data: Path) -> Postmaster | None:
+    """Return the server that runs on a data directory; one that is shutting down gets 10 s to end."""
+    found = find(data)
+    for _ in attempts(_PATIENCE, _POLL):
+        if found is None or not found.is_stopping:
+            break
+        found = find(data)
+    return found
 
 
 def find(data: Path) -> Postmaster | None:
@@ -57,6 +70,7 @@ def find(data: Path) -> Postmaster | None:
         sockets=line(_SOCKETS),
         started=_iso(line(_STARTED)),
         is_ready=line(_READINESS) in ("ready", "standby"),
+        is_stopping=line(_READINESS) == "stopping",
         argv=options(data),
     )
 

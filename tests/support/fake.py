@@ -59,6 +59,8 @@ class Machine:
     def postmaster(self, _data: Path) -> None:
         return None
 
+    settled_postmaster = postmaster
+
 
 class Server:
     """The session of a login that the server has accepted."""

@@ -117,7 +117,7 @@ def settle(spec: Spec, machine: Machine) -> Places:
 def running(places: Places, machine: Machine) -> tuple[Path, Postmaster] | None:
     """Return the server of this environment that runs, and its data directory."""
     for data in places.candidates:
-        found = machine.postmaster(data)
+        found = machine.settled_postmaster(data)  # a run that was killed may have told it to stop
         if found is not None and not _is_another(environment(found.argv), places.home, machine):
             return data, found
     if machine.owner(places.data) is None and (found := machine.orphan(places.data)) is not None:
