@@ -133,6 +133,15 @@ class StepFailedError(ProvisionError):
     """A step of the plan was tried and failed."""
 
 
+class RacedError(StepFailedError):
+    """Another session changed the same, or holds it: nothing was changed, and another look may show it done.
+
+    ``is_busy``: something was locked for longer than a statement waits.
+    """
+
+    is_busy = False
+
+
 class MigrationsError(ProvisionError):
     """The Alembic tree is not in order: two heads, two files with one id, an id that only running would tell."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import NotConvergedError, command
 from provision.kinds import Scene, table
-from provision.model import Action, Plan, Step, Wishes, starts_server
+from provision.model import Action, Plan, Stage, Step, Wishes, starts_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +47,18 @@ def plan(
     plans = (
         *_of(table.BEFORE, desired, observed, scene),
         Plan(outside, notes=tuple(map(_waiting, held)), remarks=site.remarks),
-        *_of(table.INSIDE, desired, observed, scene),
+        _staged(_of(table.inside(spec), desired, observed, scene)),
     )
     joined = Plan.joined(plans)
     return replace(joined, steps=tuple(_with_clients(step, clients) for step in joined.steps))
+
+
+def _staged(plans: Sequence[Plan]) -> Plan:
+    """Return the plan of all kinds inside: their order counts within a stage, and backwards where objects go away."""
+    joined = Plan.joined(plans)
+    dropping = [step for step in joined.steps if step.stage is Stage.DROP]
+    others = sorted([step for step in joined.steps if step.stage is not Stage.DROP], key=lambda step: step.stage)
+    return replace(joined, steps=(*others, *reversed(dropping)))
 
 
 def _of(kinds: Sequence[Kind], desired: Desired, observed: Observed, scene: Scene) -> list[Plan]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from provision import desired as desires
 from provision import observe, runtimes
 from provision import plan as planner
+from provision.apply import transactions
 from provision.apply.effects import Performer
 from provision.apply.starting import TIMEOUT
-from provision.errors import NotConvergedError, ProvisionError, UnavailableError, command
+from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
 from provision.kinds import configuration, database, login, settings
 from provision.model import INTERRUPTED, File, Outcome, Plan, Result
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from provision.observe.outside import World
     from provision.spec.model import Spec
 
-_MOST_ROUNDS = 8
+_MOST_ROUNDS = 20
+_MOST_RACES, _BUSY_FOR = 3, 60.0
 _CURRENT = 10.0
 """How old a look may be that is acted on, in seconds."""
 _LOGS = command("logs")
@@ -179,6 +181,7 @@ class Run:
         self.endpoint: Endpoint | None = None
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
+        self._races, self._raced = 0, 0.0
 
     def converge(
         self, look: Callable[..., Survey], performer: Performer | None = None, first: Survey | None = None
@@ -205,11 +208,23 @@ class Run:
                 remember_engine(survey.world)
                 survey.world.trees.remember()  # a run that fails keeps what it has learned
                 performer.prepare(survey.plan)
-                self.perform(survey.plan, performer)
+                try:
+                    self.perform(survey.plan, performer)
+                except RacedError as error:
+                    self._look_again(error)
             raise _not_converged(survey.plan)
         finally:
             if performer is not None:
                 performer.close()
+
+    def _look_again(self, error: RacedError) -> None:
+        """Go on after another session came between; the third time, or after 60 s of waiting, it is an error."""
+        self._races += 1
+        self._raced = self._raced or time.monotonic()
+        is_over = time.monotonic() - self._raced > _BUSY_FOR if error.is_busy else self._races >= _MOST_RACES
+        if is_over:
+            raise error
+        self.progress.note(f"looking again, because another session came between: {error.evidence[-1]}")
 
     def _count_made(self, before: Plan, survey: Survey) -> None:
         """Count the planned database as made where the server's first start has made it: the image does that itself."""
@@ -226,19 +241,42 @@ class Run:
         return Performer(world, self.progress, lock_timeout=self._lock_timeout)
 
     def _refuse_to_repeat(self, plan: Plan) -> None:
-        done = [(outcome.step.address, outcome.step.action, outcome.step.why) for outcome in self.outcomes]
+        done = [(each.step.address, each.step.action, each.step.why) for each in self.outcomes if each.error is None]
         again = [step for step in plan.steps if step.effects and (step.address, step.action, step.why) in done]
         if again or not any(step.effects for step in plan.steps):
             raise _not_logged_in(again[0]) if again and again[0].address.kind == login.KIND else _not_converged(plan)
 
     def perform(self, plan: Plan, performer: Performer) -> None:
         """Do the steps of one round, up to the first that reveals more."""
-        for step in plan.steps:
-            if not step.effects:
-                continue
-            self._do(step, plan, performer)
-            if step.reveals:
+        for steps in transactions.groups(plan.steps):
+            if steps[1:]:
+                self._do_together(steps, performer)
+            else:
+                self._do(steps[0], plan, performer)
+            if steps[-1].reveals:
                 return
+
+    def _do_together(self, steps: Sequence[Step], performer: Performer) -> None:
+        """Do steps in one transaction; none of them counts as done before all are."""
+        at, began, seconds = steps[0], time.monotonic(), []
+        try:
+            self.progress.started(at)
+            with performer.transaction(transactions.parts(at)[0]) as run:
+                for at in steps:
+                    for effect in transactions.parts(at):
+                        run(effect)
+                    seconds.append(time.monotonic() - began)
+        except ProvisionError as failure:
+            self._ended(Outcome(at, time.monotonic() - began, failure.sentence))
+            raise
+        for number, step in enumerate(steps):
+            if number:
+                self.progress.started(step)
+            self._ended(Outcome(step, seconds[number] - (seconds[number - 1] if number else 0.0)))
+
+    def _ended(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        self.progress.finished(outcome)
 
     def _do(self, step: Step, plan: Plan, performer: Performer) -> None:
         if step.clients:
@@ -257,13 +295,12 @@ class Run:
             error, revisions = failure.sentence, failure.revisions
             raise
         finally:
-            outcome = Outcome(step, time.monotonic() - began, error, revisions)
-            self.outcomes.append(outcome)
-            self.progress.finished(outcome)
+            self._ended(Outcome(step, time.monotonic() - began, error, revisions))
 
     def _perform(self, effect: Effect, step: Step, plan: Plan, performer: Performer) -> None:
         try:
-            performer.attempt(effect)
+            with performer.explained():
+                performer.perform(effect)
         except ProvisionError as failure:
             of_settings = isinstance(effect, ReloadSettings | WaitReady | ServerCall)
             if self.restores and (of_settings or step.address.kind == settings.KIND):

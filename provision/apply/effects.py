@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial, singledispatchmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from provision.alembic import Child, Migrated, MigrationEvent
     from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe.outside import World
@@ -98,14 +100,15 @@ class Performer:
         site, password = self.world.site, self.world.inputs.password
         return (None if self._starts else site.endpoint(password)) or site.target(password)
 
-    def attempt(self, effect: Effect) -> None:
-        """Perform an effect; what the system or the server says about it becomes an error with its evidence.
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Make an error with its evidence of what the system or the server says within the block.
 
         Raises:
-            ProvisionError: it failed, and what helps.
+            ProvisionError: something failed, and what helps.
         """
         try:
-            self.perform(effect)
+            yield
         except ProvisionError as failure:
             self._advise(failure)
             raise
@@ -248,6 +251,19 @@ class Performer:
         from provision.system import postgres
 
         postgres.execute(self.endpoint, effect.database, effect.statements)
+
+    @perform.register
+    def _(self, effect: effects.RunInTransaction) -> None:
+        with self.transaction(effect) as run:
+            run(effect)
+
+    @contextmanager
+    def transaction(self, effect: effects.RunInTransaction) -> Iterator[Callable[[effects.RunInTransaction], None]]:
+        """Open the transaction that an effect begins; what it gives runs this effect and others in it."""
+        from provision.apply.transactions import transaction
+
+        with self.explained(), transaction(self.endpoint, effect, self._progress.note) as run:
+            yield run
 
     @perform.register
     def _(self, effect: effects.RunLocalSql) -> None:

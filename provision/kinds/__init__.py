@@ -7,7 +7,7 @@ as steps. Kinds that need the same rows share one question (:meth:`Look.once`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from provision.model import MAINTENANCE
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Files = Mapping[str, File]
     Before = State | Unknown | None
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -104,11 +105,12 @@ class Look:
         """The database that is asked: the declared one, or the maintenance database while that does not exist."""
         return self.spec.server.database if self.has_database else MAINTENANCE
 
-    def once(self, question: Callable[[Look], T]) -> T:
-        """Return the answer to a question; kinds that ask the same one share it."""
-        if question not in self._answers:
-            self._answers[question] = question(self)
-        answer: T = self._answers[question]
+    def once(self, question: Callable[Concatenate[Look, P], T], *about: P.args, **named: P.kwargs) -> T:
+        """Return the answer to a question ``about`` something; kinds that ask the same one share it."""
+        key = (question, about)
+        if key not in self._answers:
+            self._answers[key] = question(self, *about, **named)
+        answer: T = self._answers[key]
         return answer
 
     def rows(

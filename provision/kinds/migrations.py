@@ -8,6 +8,7 @@ although its tables are there.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.alembic import (
@@ -88,6 +89,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         return Plan(_later(tree, graph, after), remarks=notes)
     seen = before if isinstance(before, Revisions) else Revisions(())
     step = _step(tree, graph, seen, after if isinstance(after, Revisions) else Revisions(()))
+    if scene.spec.databases:  # privileges on what it makes can be planned only then
+        step = tuple([replace(each, reveals=True) for each in step])
     remarks = tuple(edit_remarks(seen.known.edits)) if seen.known else ()
     return Plan(step, remarks=(*remarks, *notes), partial=() if step else partial(tree, graph, seen))
 

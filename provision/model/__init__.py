@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import Enum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -216,6 +216,17 @@ class Action(StrEnum):
     REMOVE = "remove"
 
 
+class Stage(IntEnum):
+    """When a step inside a server comes: what takes rights away first, what removes objects last.
+
+    So at no moment does a role have a right that neither the state before nor the one after gives.
+    """
+
+    REVOKE = 0
+    CHANGE = 1
+    DROP = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a plan.
@@ -224,7 +235,7 @@ class Step:
     notice; ``destroys`` is true when data goes away. After a step with ``reveals`` the world has to be observed again
     before more is done: the server was started, and its inside can be seen now. A step that stands only for what is
     to come then (its ``effects`` are empty) is shown, and planned anew. ``clients`` is how many connected clients lose
-    their connection.
+    their connection. ``stage`` orders the steps inside a server before their kinds do.
     """
 
     address: Address
@@ -237,6 +248,7 @@ class Step:
     destroys: bool = False
     reveals: bool = False
     clients: int = 0
+    stage: Stage = Stage.CHANGE
 
 
 @dataclass(frozen=True, slots=True)

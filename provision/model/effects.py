@@ -283,6 +283,30 @@ class RunSql(Effect):
 
 
 VERIFIER = "@verifier@"
+"""Stands for a SCRAM verifier of a password in a statement; its salt is drawn when the statement runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInTransaction(Effect):
+    """Run statements in one transaction, together with the steps beside it that change the same database.
+
+    ``shared``: they change what all databases share (roles, memberships, a database's owner), which one run at a time
+    does in a cluster; ``database`` is then the maintenance database. ``password`` is the one that :data:`VERIFIER`
+    stands for. What another session changes at the same time rolls all of it back, and everything is looked at again.
+    """
+
+    database: str
+    statements: tuple[str, ...]
+    shared: bool = False
+    password: Secret | None = None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The words, and each statement."""
+        return (str(self), *self.statements)
+
+    def __str__(self) -> str:
+        return f"SQL in {self.database}: {count(len(self.statements), 'statement')}, in one transaction"
 
 
 @dataclass(frozen=True, slots=True)

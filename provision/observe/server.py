@@ -60,7 +60,7 @@ def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = Fals
 def observed(look: Look, *, is_fresh: bool = False) -> dict[Address, State | Unknown]:
     """Return what each kind sees; what it wants is UNKNOWN where it cannot see, but absent from a ``fresh`` server."""
     found: dict[Address, State | Unknown] = {}
-    for kind in (*table.BEFORE, *table.INSIDE):
+    for kind in (*table.BEFORE, *table.inside(look.spec)):
         try:
             found |= kind.seen(look)
         except UnseenError:

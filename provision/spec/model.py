@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from provision.errors import Problem
     from provision.model import Secret
+    from provision.spec.access import Database, Role
 
 SettingValue = str | int | float | bool
 """A setting as the spec wrote it, as text: ``256MB``, ``32768``, ``0.9``, ``on``."""
@@ -151,7 +152,9 @@ class Migrations:
     are. ``prepare`` is what the child runs before ``env.py``: ``/path/of.py``, ``/path/of.py:function`` or
     ``module:function``. ``ledger`` says whether it is noted what was in a file when it was applied; None: where the
     server is ours. ``target_place`` is where ``target`` is written, as ``path:line``. ``masked`` is what variables
-    put into ``env``, ``options``, ``x`` and ``command``.
+    put into ``env``, ``options``, ``x`` and ``command``. ``database`` is the one it goes to, None: the declared one of
+    the server. ``login`` is the role that logs in (the key ``as``), None: the superuser; ``role`` is what its sessions
+    are then set to.
     """
 
     name: str
@@ -178,6 +181,9 @@ class Migrations:
     ledger: bool | None = None
     target_place: str = field(default="", compare=False)
     masked: tuple[Secret, ...] = ()
+    database: str | None = None
+    login: str | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +204,8 @@ class Spec:
     migrations: tuple[Migrations, ...]
     templates_may: tuple[str, ...] = ()
     variables: tuple[tuple[str, Path], ...] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    databases: Mapping[str, Database] = field(default_factory=dict)
     missing: tuple[Problem, ...] = ()
     text: bytes | None = field(default=None, repr=False, compare=False)
     fetched: dict[str, Secret] = field(default_factory=dict, compare=False, repr=False)

@@ -187,8 +187,8 @@ def _stages(run: Run, found: Survey) -> None:
     except BaseException as error:
         with closing(Performer(found.world, run.progress)) as performer:
             for effect in found.undo:
-                with suppress(ProvisionError):
-                    performer.attempt(effect)
+                with suppress(ProvisionError), performer.explained():
+                    performer.perform(effect)
         if isinstance(error, ProvisionError):
             error.evidence = (
                 *error.evidence,
