@@ -174,7 +174,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.ServerCall) -> None:
-        from provision.system import initdb, servers
+        from provision.system import servers
 
         if effect.operation == "start" and effect.user is not None and not self._has_named_user:
             self._has_named_user = True
@@ -183,6 +183,8 @@ class Performer:
             )
         act = partial(servers.perform, effect)
         if effect.operation == "initialise":
+            from provision.system import initdb
+
             self._progress.detail("initialising the data directory")
             act = partial(initdb.initialise, effect, self.world.inputs.password)
         self._starting.perform(effect, self.world.site, act)

@@ -235,12 +235,10 @@ def remove(path: Path) -> None:
         ProvisionError: it, or something in it, is not ours to remove.
     """
     try:
-        if path.is_dir() and not path.is_symlink():
-            while path.is_dir():
-                with suppress(FileNotFoundError):  # by a program of a killed run, which cleans up at the same time
-                    shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        while path.is_dir() and not path.is_symlink():
+            with suppress(FileNotFoundError):  # a program of a killed run may clean up at the same time
+                shutil.rmtree(path)
+        path.unlink(missing_ok=True)
     except OSError as error:
         advice = f"sudo rm -r {path}" if isinstance(error, PermissionError) else f"ls -la {path}"
         raise ProvisionError(f"{path} cannot be removed", evidence=[str(error)], next_step=advice) from error

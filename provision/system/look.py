@@ -158,20 +158,22 @@ class Look:
         """Whether we made a directory, as the file ``record`` remembers."""
         return owned.text(record) is not None and files.is_remembered(directory, record)
 
-    def listener(self, host: str, port: int) -> str | None:
-        """Return who listens on a port, in words; None where the port is free."""
+    def listener(self, host: str, port: int, but: str = "") -> str | None:
+        """Return who listens on a port, in words; None where it is free, or the container ``but`` has it."""
         if machine.is_port_free(host, port):
             return None
         for _ in attempts(_PATIENCE, _POLL):  # the engine listens for a container before it shows it as running
-            container, process = self.container_on("", port), machine.process_on(port)
+            container, process = self._container_on("", port), machine.process_on(port)
             if container or not (process or "").startswith(_PROXY):
                 break
-        return container or process or "another process"
+        return _in_words(container, but) if container else process or "another process"
 
-    def container_on(self, host: str, port: int) -> str | None:
-        """Return the running container that has a port of the engine's host, in words."""
-        from provision.runtimes.names import whose
+    def container_on(self, host: str, port: int, but: str) -> str | None:
+        """Return the running container that has a port of the engine's host, in words; None where that is ``but``."""
+        container = self._container_on(host, port)
+        return _in_words(container, but) if container else None
 
+    def _container_on(self, host: str, port: int) -> Mapping[str, Any] | None:
         try:
             found = self.engine("/containers/json") or ()  # Podman has no filter for ports
         except UnavailableError:  # without an engine nothing of it listens
@@ -179,9 +181,16 @@ class Look:
         for each in found:
             addresses = {at.get("IP") for at in each.get("Ports") or () if at.get("PublicPort") == port}
             if addresses and (host in _EVERY_ADDRESS or addresses & {host, *_EVERY_ADDRESS}):
-                return f"the container {each['Names'][0].lstrip('/')!r}{whose(each.get('Labels') or {})}"
+                return dict(each)
         return None
 
     def free_port(self, host: str, name: str) -> int:
         """Return a free port that no other run is about to use."""
         return machine.free_port(host or "127.0.0.1", name)
+
+
+def _in_words(container: Mapping[str, Any], but: str) -> str | None:
+    from provision.runtimes.names import whose
+
+    name = container["Names"][0].lstrip("/")
+    return None if name == but else f"the container {name!r}{whose(container.get('Labels') or {})}"

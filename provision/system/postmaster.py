@@ -43,11 +43,10 @@ class Postmaster:
 
 def settled(data: Path) -> Postmaster | None:
     """Return the server that runs on a data directory; one that is shutting down gets 10 s to end."""
-    found = find(data)
     for _ in attempts(_PATIENCE, _POLL):
+        found = find(data)
         if found is None or not found.is_stopping:
             break
-        found = find(data)
     return found
 
 

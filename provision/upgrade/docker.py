@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError, command
+from provision.errors import RefusedError
 from provision.model import Action, Address, Step
 from provision.model.effects import EngineCall
 from provision.runtimes.docker import (
@@ -96,13 +96,7 @@ class DockerUpgrader(Upgrader[DockerSite]):
         """Refuse a container that is gone, and a volume of another environment."""
         site, copy = self.site, self.copy.name
         if site.container is None and any(each is not None for each in site.volumes.values()):
-            raise RefusedError(
-                f"the data is of PostgreSQL {self.major}, and there is no server that could be read",
-                evidence=[f"the container {site.container_name!r} does not exist"],
-                next_step=f"set an image of PostgreSQL {self.major}, `"
-                + command("apply")
-                + "`, and then upgrade again",
-            )
+            raise self.unreadable(f"the container {site.container_name!r} does not exist")
         volume = site.look.engine(f"/volumes/{copy}")
         if volume is not None and not is_ours(self.spec, volume.get("Labels") or {}, site.look):
             raise RefusedError(

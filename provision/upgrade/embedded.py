@@ -84,13 +84,7 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
     def begin(self) -> tuple[Step, ...]:
         """Start the old server with its own programs and configuration."""
         if not self.site.look.exists(self.places.config):
-            raise RefusedError(
-                f"the data is of PostgreSQL {self.major}, and there is no server that could be read",
-                evidence=[f"its configuration is gone: {self.places.config}"],
-                next_step=f"set an image of PostgreSQL {self.major}, `"
-                + command("apply")
-                + "`, and then upgrade again",
-            )
+            raise self.unreadable(f"its configuration is gone: {self.places.config}")
         checks.check_alone(self.places.data, self.site.look)
         checks.check_port(self.spec.server.host, self.site.port, self.spec.name, self.site.look)
         effects = (*self._start_old(), WaitReady(self.spec.server.ready_timeout))

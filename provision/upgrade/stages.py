@@ -156,6 +156,14 @@ class Upgrader(ABC, Generic[S]):
 
     # --- what follows from that ---
 
+    def unreadable(self, evidence: str) -> RefusedError:
+        """Return the error for data without the server that could be copied from."""
+        return RefusedError(
+            f"the data is of PostgreSQL {self.major}, and there is no server that could be read",
+            evidence=[evidence],
+            next_step=f"set an image of PostgreSQL {self.major}, `" + command("apply") + "`, and then upgrade again",
+        )
+
     @property
     def is_pending(self) -> bool:
         """Whether an upgrade has copied everything, and only the switch is left, which is the task of apply."""

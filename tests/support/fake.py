@@ -153,10 +153,10 @@ class World:
     def made(self, _directory: Path, _record: Path) -> bool:
         return True
 
-    def listener(self, _host: str, _port: int) -> str | None:
+    def listener(self, _host: str, _port: int, _but: str = "") -> str | None:
         return None
 
-    def container_on(self, _host: str, _port: int) -> str | None:
+    def container_on(self, _host: str, _port: int, _but: str) -> str | None:
         return None
 
     def free_port(self, _host: str, _name: str) -> int:

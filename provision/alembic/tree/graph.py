@@ -324,15 +324,8 @@ class Graph:
     def _needed(self, name: str) -> tuple[str, ...]:
         """Return the immediate predecessors, without dependencies that the branch below already has."""
         own = self.revisions[name].down
-        inherited: set[str] = set()
-        seen: set[str] = set()
-        todo = list(own)
-        while todo:
-            each = todo.pop()
-            if each not in seen:
-                seen.add(each)
-                inherited.update(self._depends_on.get(each, ()))
-                todo += self.revisions[each].down
+        below = _reached(own, lambda each: self.revisions[each].down)
+        inherited = {needed for each in below for needed in self._depends_on.get(each, ())}
         return tuple(dict.fromkeys([*own, *[x for x in self._depends_on[name] if x not in inherited]]))
 
 
