@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from provision.errors import ProvisionError
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,8 @@ _ADVICE = {
     errno.ENAMETOOLONG: "put the spec where its path is shorter",
 }
 _AT_FDCWD, _STATX_BTIME, _STATX_SIZE, _BTIME_AT = -100, 0x800, 256, 80  # <linux/stat.h>
+_CHANGING = (errno.ENOENT, errno.ENOTEMPTY)
+_PATIENCE, _POLL = 10.0, 0.05
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
@@ -228,6 +231,22 @@ def _born(path: Path) -> int | None:
     return int(whole) * 1_000_000_000 + int(rest)
 
 
+def _remove_directory(path: Path) -> None:
+    """Remove a directory; a program that still writes there, as the initdb of a killed run does, gets 10 s to end."""
+    failure: OSError | None = None
+    for _ in attempts(_PATIENCE, _POLL):
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno not in _CHANGING:
+                raise
+            failure = error
+        if not path.is_dir():
+            return
+    if failure is not None:
+        raise failure
+
+
 def remove(path: Path) -> None:
     """Remove a file or a whole directory; what is not there is fine.
 
@@ -235,9 +254,8 @@ def remove(path: Path) -> None:
         ProvisionError: it, or something in it, is not ours to remove.
     """
     try:
-        while path.is_dir() and not path.is_symlink():
-            with suppress(FileNotFoundError):  # a program of a killed run may clean up at the same time
-                shutil.rmtree(path)
+        if path.is_dir() and not path.is_symlink():
+            _remove_directory(path)
         path.unlink(missing_ok=True)
     except OSError as error:
         advice = f"sudo rm -r {path}" if isinstance(error, PermissionError) else f"ls -la {path}"
