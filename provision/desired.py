@@ -12,7 +12,7 @@ from provision import runtimes
 from provision.errors import command
 from provision.kinds import table
 from provision.model import UNREAD, File
-from provision.spec.model import PasswordGenerated
+from provision.spec.passwords import PasswordGenerated
 from provision.version import __version__
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from provision.errors import ProvisionError, command
 from provision.kinds.configuration import content
 from provision.kinds.configuration import quote as quote_setting
-from provision.spec.model import Ephemeral, PasswordGenerated
+from provision.spec.model import Ephemeral
+from provision.spec.passwords import PasswordGenerated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,7 +16,7 @@ from provision.kinds import Inputs
 from provision.runtimes import choice
 from provision.spec import parameters
 from provision.spec.load import again
-from provision.spec.model import PasswordGenerated
+from provision.spec.passwords import PasswordGenerated
 from provision.system import catalogue, files, no_commands, owned, secrets
 from provision.system.limits import limited
 from provision.system.look import Look

@@ -15,7 +15,7 @@ from provision.model import Action, Address, Endpoint, State, Status, Step
 from provision.model.effects import RemovePath
 from provision.model.sql import identifier
 from provision.runtimes import Existing, Site
-from provision.spec.model import PasswordGenerated
+from provision.spec.passwords import PasswordGenerated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.spec.model import PasswordSource
+    from provision.spec.passwords import PasswordSource
 
     Values = Mapping[str, tuple[str, ...] | None]
     """Settings by name: the elements of the value (one where it is no list), None for ``default`` (RESET)."""

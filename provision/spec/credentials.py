@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Secret
-from provision.spec.model import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
+from provision.spec.passwords import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
 from provision.spec.readers import boolean, identifier, path, refuse_misread
 from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar, shorten
 from provision.spec.yaml import Mapping, Scalar, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
     from pathlib import Path
 
-    from provision.spec.model import PasswordSource
+    from provision.spec.passwords import PasswordSource
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 

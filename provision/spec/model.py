@@ -16,48 +16,12 @@ if TYPE_CHECKING:
     from provision.errors import Problem
     from provision.model import Secret
     from provision.spec.access import Database, Role
+    from provision.spec.passwords import PasswordSource
 
 SettingValue = str | int | float | bool
 """A setting as the spec wrote it, as text: ``256MB``, ``32768``, ``0.9``, ``on``."""
 
 RuntimeName = Literal["auto", "docker", "embedded", "external"]
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordValue:
-    """Written in the spec, usually as ``${NAME}``."""
-
-    value: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordFile:
-    """The first line of a file."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordCommand:
-    """The first line that a program prints."""
-
-    argv: tuple[str, ...]
-    cwd: Path
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordGenerated:
-    """Made once by provision and kept in the environment's directory, readable by its owner only."""
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordMissing:
-    """Not known, because a variable is not set; who needs the password reports the problem."""
-
-    problems: tuple[Problem, ...]
-
-
-PasswordSource = PasswordValue | PasswordFile | PasswordCommand | PasswordGenerated | PasswordMissing
 
 
 @dataclass(frozen=True, slots=True)

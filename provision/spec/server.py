@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.spec.credentials import credentials
-from provision.spec.model import DataPath, Ephemeral, PasswordGenerated, PasswordMissing, Resources, Server, Volume
+from provision.spec.model import DataPath, Ephemeral, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
+from provision.spec.passwords import PasswordGenerated, PasswordMissing
 from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, named, path, port, size
 from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar
 from provision.spec.settings import read_settings

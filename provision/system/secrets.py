@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from provision.errors import ProvisionError, SpecError
 from provision.model import UNREAD, Secret
 from provision.spec.credentials import making
-from provision.spec.model import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
+from provision.spec.passwords import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
 from provision.system import no_commands, processes
 from provision.system.files import read_bytes
 from provision.system.owned import check, open_own
@@ -18,7 +18,8 @@ from provision.system.owned import check, open_own
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.spec.model import PasswordSource, Spec
+    from provision.spec.model import Spec
+    from provision.spec.passwords import PasswordSource
 
 _TIMEOUT = 60
 _BYTES = 24

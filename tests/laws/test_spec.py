@@ -12,7 +12,8 @@ from support.law import law
 
 from provision.errors import SpecError, UsageError
 from provision.spec.load import load, read
-from provision.spec.model import PasswordValue, Spec
+from provision.spec.model import Spec
+from provision.spec.passwords import PasswordValue
 
 TABLE = Path(__file__).parent.parent / "tables" / "spec"
 VALID = (TABLE / "every-key.yml").read_text()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def target(tree: Migrations, graph: Graph) -> migrations.Revisions:
     """Return the rows that a tree's target means."""
-    spec: Any = SimpleNamespace(migrations=(tree,))
+    spec: Any = SimpleNamespace(migrations=(tree,), databases={})
     inputs: Any = SimpleNamespace(graphs={tree.name: graph})
     state = migrations.wanted(spec, inputs, {})[migrations.address(tree)]
     assert isinstance(state, migrations.Revisions)
@@ -25,7 +25,7 @@ def target(tree: Migrations, graph: Graph) -> migrations.Revisions:
 
 def migration(tree: Migrations, graph: Graph, before: State | Unknown | None) -> tuple[Step, ...]:
     """Return the steps that lead to a tree's target."""
-    spec: Any = SimpleNamespace(migrations=(tree,))
+    spec: Any = SimpleNamespace(migrations=(tree,), databases={})
     inputs: Any = SimpleNamespace(graphs={tree.name: graph})
     ground: Any = None
     scene = Scene(spec, inputs, ground, Wishes())

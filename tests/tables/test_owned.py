@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import RefusedError
-from provision.spec.model import PasswordGenerated
+from provision.spec.passwords import PasswordGenerated
 from provision.system import lock, logfile, owned, secrets
 
 if TYPE_CHECKING:

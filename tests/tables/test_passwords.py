@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import ProvisionError
-from provision.spec.model import PasswordCommand, PasswordFile
+from provision.spec.passwords import PasswordCommand, PasswordFile
 from provision.system.secrets import Password
 
 if TYPE_CHECKING:

@@ -1,0 +1,49 @@
+"""Where a password comes from, as a spec says it; :mod:`provision.system.secrets` fetches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.errors import Problem
+    from provision.model import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordValue:
+    """Written in the spec, usually as ``${NAME}``."""
+
+    value: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordFile:
+    """The first line of a file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordCommand:
+    """The first line that a program prints."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordGenerated:
+    """Made once by provision and kept in the environment's directory, readable by its owner only."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordMissing:
+    """Not known, because a variable is not set; who needs the password reports the problem."""
+
+    problems: tuple[Problem, ...]
+
+
+PasswordSource = PasswordValue | PasswordFile | PasswordCommand | PasswordGenerated | PasswordMissing
