@@ -218,13 +218,21 @@ class Run:
                 performer.close()
 
     def _look_again(self, error: RacedError) -> None:
-        """Go on after another session came between; the third time, or after 60 s of waiting, it is an error."""
+        """Go on after another session came between.
+
+        Raises:
+            RacedError: it was the third time, or what it holds was waited for long enough.
+        """
+        if self._is_over(error):
+            raise error
         self._races += 1
         self._raced = self._raced or time.monotonic()
-        is_over = time.monotonic() - self._raced > _BUSY_FOR if error.is_busy else self._races >= _MOST_RACES
-        if is_over:
-            raise error
         self.progress.note(f"looking again, because another session came between: {error.evidence[-1]}")
+
+    def _is_over(self, error: RacedError) -> bool:
+        if error.is_busy:
+            return bool(self._raced) and time.monotonic() - self._raced > _BUSY_FOR
+        return self._races + 1 >= _MOST_RACES
 
     def _count_made(self, before: Plan, survey: Survey) -> None:
         """Count the planned database as made where the server's first start has made it: the image does that itself."""
@@ -267,14 +275,16 @@ class Run:
                         run(effect)
                     seconds.append(time.monotonic() - began)
         except ProvisionError as failure:
-            self._ended(Outcome(at, time.monotonic() - began, failure.sentence))
+            self._ended(Outcome(at, time.monotonic() - began, failure.sentence), failure)
             raise
         for number, step in enumerate(steps):
             if number:
                 self.progress.started(step)
             self._ended(Outcome(step, seconds[number] - (seconds[number - 1] if number else 0.0)))
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, outcome: Outcome, failure: ProvisionError | None = None) -> None:
+        if isinstance(failure, RacedError) and not self._is_over(failure):
+            return  # it is planned once more
         self.outcomes.append(outcome)
         self.progress.finished(outcome)
 
@@ -285,17 +295,18 @@ class Run:
         self.progress.started(step)
         began = time.monotonic()
         error: str | None = INTERRUPTED
-        revisions: Mapping[str, str] = {}
+        failure: ProvisionError | None = None
         try:
             performer.begin(step)
             for effect in step.effects:
                 self._perform(effect, step, plan, performer)
             error = None
-        except ProvisionError as failure:
-            error, revisions = failure.sentence, failure.revisions
+        except ProvisionError as found:
+            failure, error = found, found.sentence
             raise
         finally:
-            self._ended(Outcome(step, time.monotonic() - began, error, revisions))
+            revisions = failure.revisions if failure else {}
+            self._ended(Outcome(step, time.monotonic() - began, error, revisions), failure)
 
     def _perform(self, effect: Effect, step: Step, plan: Plan, performer: Performer) -> None:
         try:

@@ -33,8 +33,10 @@ _BUSY = "55P03"
 _RACED = ("23505", "40001", "40P01", "42704", "42710", "42P04", "42P06", "42P07")
 """Unique index of a catalog, serialization, deadlock, undefined or duplicate object, database, schema, table."""
 _UPDATED = "tuple concurrently"
-_QUIET = "SET LOCAL log_statement = 'none'; SET LOCAL log_min_duration_statement = -1;"
-_QUIET += "SET LOCAL log_min_error_statement = 'panic'"
+_QUIET = (
+    "SET LOCAL log_statement = 'none'; SET LOCAL log_min_duration_statement = -1; "
+    "SET LOCAL log_min_error_statement = 'panic'"
+)
 _NOT_QUIET = "RESET log_statement; RESET log_min_duration_statement; RESET log_min_error_statement"
 
 
@@ -116,14 +118,14 @@ def _run(cursor: psycopg2.extensions.cursor, effect: RunInTransaction, *, is_sup
     import psycopg2
 
     for statement in effect.statements:
-        text = statement
+        text, is_quiet = statement, False
         if effect.password is not None and VERIFIER in statement:
             text = statement.replace(VERIFIER, verifier(effect.password, secrets.token_bytes(16)))
+            is_quiet = is_superuser
         try:
-            if text is not statement and is_superuser:
-                cursor.execute(f"{_QUIET}; {text}; {_NOT_QUIET}")
-            else:
-                cursor.execute(text)
+            # Each in a message of its own: the server logs a message before it runs what is in it.
+            for each in (_QUIET, text, _NOT_QUIET) if is_quiet else (text,):
+                cursor.execute(each)
         except psycopg2.Error as error:
             raise _failure(error, statement) from error
 

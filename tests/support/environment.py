@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import psycopg2
+import psycopg2.extensions
 import yaml
 
 from provision.system.waiting import attempts
@@ -142,19 +143,22 @@ class Environment:
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement as a user would, by the printed URL, and return its rows."""
+        with closing(self.connection()) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def connection(self, database: str | None = None) -> psycopg2.extensions.connection:
+        """Open a connection by the printed URL, to its database or another one."""
         parts = urlsplit(self.url)
-        connection = psycopg2.connect(
+        return psycopg2.connect(
             host=parts.hostname,
             port=parts.port,
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
-            dbname=unquote(parts.path[1:]),
+            dbname=database or unquote(parts.path[1:]),
             connect_timeout=5,
         )
-        connection.autocommit = True
-        with closing(connection), connection.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
 
     def setting(self, name: str) -> str:
         """Return a setting as the server shows it."""
