@@ -29,7 +29,7 @@ from provision.system import files as filesystem
 from provision.system import lock, owned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from provision.alembic import Migrated
