@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,19 @@ from provision.errors import MigrationsError
 from provision.model import Secret
 from provision.spec.model import Migrations
 from provision.spec.readers import boolean, duration, existing, identifier, named, text
-from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, nearest, read_table, scalar, shorten
+from provision.spec.reading import (
+    Key,
+    Mention,
+    Wrong,
+    attempt,
+    failed,
+    listed,
+    mapping,
+    nearest,
+    read_table,
+    scalar,
+    shorten,
+)
 from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
@@ -172,6 +185,12 @@ def _schema(node: Node, reading: Reading) -> str | None:
     return identifier(node, reading)
 
 
+def _role(node: Node, reading: Reading, *, use: str) -> str:
+    value = identifier(node, reading)
+    reading.mentions.append(Mention("role", value, node.mark, use))
+    return value
+
+
 MIGRATIONS_KEYS = {
     "name": Key(tree_name),
     "script_location": Key(_script_location),
@@ -194,18 +213,20 @@ MIGRATIONS_KEYS = {
     "command": Key(argv),
     "prepare": Key(prepare),
     "ledger": Key(boolean),
+    "as": Key(partial(_role, use="as")),
+    "role": Key(partial(_role, use="role")),
 }
 _NOT_WITH_COMMAND = ("prepare", "options", "attributes", "x", "transaction_per_revision", "lock_timeout")
 
 
-def migrations(node: Node, reading: Reading) -> tuple[Migrations, ...]:
-    """Read one tree of migrations, or a list of them."""
+def migrations(node: Node, reading: Reading, *, database: str | None = None) -> tuple[Migrations, ...]:
+    """Read one tree of migrations, or a list of them; a ``database`` gives its name to one that has no other."""
     if not isinstance(node, Sequence):
-        tree = _tree(node, reading)
+        tree = _tree(node, reading, database)
         return (tree,) if tree else ()
     trees: list[Migrations] = []
     for item in node.items:
-        tree = attempt(_tree, item, reading)
+        tree = attempt(partial(_tree, database=database), item, reading)
         if failed(tree) or tree is None:
             continue
         named = isinstance(item, Mapping) and "name" in item.entries
@@ -235,7 +256,7 @@ def _history(tree: Migrations) -> tuple[Any, ...]:
     return place, tree.version_table, tree.version_table_schema or "public"
 
 
-def _tree(node: Node, reading: Reading) -> Migrations | None:
+def _tree(node: Node, reading: Reading, database: str | None) -> Migrations | None:
     entries = mapping(node, "`script_location: ../migrations` and the like below it")
     if not entries.entries and not entries.duplicates:
         return None
@@ -245,7 +266,9 @@ def _tree(node: Node, reading: Reading) -> Migrations | None:
         return None  # a variable that it needs is not set, and that was reported
     place = values.pop("script_location", None)
     defaults = {
-        "name": MIGRATIONS_NAME,
+        "name": database or MIGRATIONS_NAME,
+        "database": database,
+        "login": values.pop("as", None),
         "config": None,
         "target": "head",
         "allow_downgrade": False,

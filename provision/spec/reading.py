@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from provision.errors import Problem
 from provision.model import MASK
@@ -66,6 +66,15 @@ class Key(NamedTuple):
 LATER = Key(None)
 
 
+class Mention(NamedTuple):
+    """A role or a database that is named under the key ``use``, to be looked up once the whole spec is read."""
+
+    kind: Literal["role", "database"]
+    name: str
+    mark: Mark
+    use: str
+
+
 @dataclass(eq=False)
 class Reading:
     """One pass over one file: where it is, the environment's variables, and the problems found so far."""
@@ -90,6 +99,7 @@ class Reading:
     """Whether the value that is being read is a secret."""
     faulty: set[Mark] = field(default_factory=set)
     """Where the text is not what a spec may hold: what follows from that is not reported."""
+    mentions: list[Mention] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
     """What variables put into values that are masked: see :mod:`provision.spec.sections`."""
     lines: ShownLines = field(init=False)

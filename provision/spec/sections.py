@@ -19,7 +19,7 @@ from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
 from provision.spec.model import Spec
 from provision.spec.readers import choice, existing, named
-from provision.spec.reading import LATER, Key, Wrong, attempt, failed, listed, read_table, scalar
+from provision.spec.reading import Key, Wrong, attempt, failed, listed, read_table, scalar
 from provision.spec.server import RESOURCES_KEYS, SERVER_KEYS, server
 from provision.spec.yaml import Mapping, Scalar, Sequence
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from provision.spec.access import Database, Role
+    from provision.spec.model import Migrations
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
@@ -144,16 +146,21 @@ def _templates_may(node: Node, reading: Reading) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in found if not failed(each)))
 
 
+def _unread(node: Node, _reading: Reading) -> Node:
+    """Return what can only be read once the server is: its major version decides what is right."""
+    return node
+
+
 SPEC_KEYS = {
     "version": Key(read_version),
     "name": Key(environment_name, required=True, example="name: shop-dev", identifies=True),
-    "server": Key(lambda node, _: node, required=True, example="server: {image: postgres:17}"),
+    "server": Key(_unread, required=True, example="server: {image: postgres:17}"),
     "env_file": Key(env_file),
     "templates": Key(_templates),
     "templates_may": Key(_templates_may),
     "migrations": Key(migrations),
-    "roles": LATER,
-    "databases": LATER,
+    "roles": Key(_unread),
+    "databases": Key(_unread),
 }
 HOMES = {
     key: place
@@ -186,12 +193,21 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
             reading.report(
                 at.mark, f"`{key}` has no meaning with `runtime: external`: nothing is rendered", "remove it"
             )
+    trees: tuple[Migrations, ...] = values.get("migrations", ())
+    roles: dict[str, Role] = {}
+    databases: dict[str, Database] = {}
+    if values.keys() & {"roles", "databases"}:
+        from provision.spec import inside  # most specs have none, and it reads much
+
+        roles, databases, found, trees = inside.inside(top, values, found, trees, reading)
     return Spec(
         path=reading.path,
         name=environment,
         server=found,
+        roles=roles,
+        databases=databases,
         templates=values.get("templates"),
-        migrations=tuple([replace(tree, masked=masked(reading)) for tree in values.get("migrations", ())]),
+        migrations=tuple([replace(tree, masked=masked(reading)) for tree in trees]),
         templates_may=values.get("templates_may", ()),
         variables=tuple(sorted(reading.environ.used.items())),
         missing=tuple(reading.missing),

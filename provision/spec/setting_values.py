@@ -190,6 +190,11 @@ def _comparable_list(value: str) -> str:
     )
 
 
+def is_list(name: str) -> bool:
+    """Whether the value of a setting is a list; one is compared, and sent, element by element."""
+    return name in _LISTS
+
+
 def list_items(value: str) -> list[str] | None:
     """Return the items of a list, or None where it is not well-formed (the server judges it then)."""
     if not value.strip():

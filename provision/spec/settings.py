@@ -70,13 +70,13 @@ def _value(node: Node, reading: Reading, *, name: str, major: int) -> str:
         raise Wrong("this is a list, and must be one text", "write the items with commas between them: `'a, b'`")
     found = scalar(node, "a text or a number")
     value = reading.text(found)
-    _refuse_secret(found, reading, name, value)
+    refuse_secret(found, reading, name, value)
     if wrong := check(major, name, value, shown=reading.show(found)):
         raise Wrong(wrong.message, wrong.suggestion)
     return value
 
 
-def _refuse_secret(node: Scalar, reading: Reading, name: str, value: str) -> None:
+def refuse_secret(node: Scalar, reading: Reading, name: str, value: str) -> None:
     """Refuse what may be a secret: `postgresql.conf` can be read by all, and plans show it."""
     for variable in reading.variables(node):
         if is_secret_key(variable.casefold()):
