@@ -118,6 +118,7 @@ class Environment:
         no_restart: bool = False,
         reset_overrides: bool = False,
         allow_downgrade: bool = False,
+        data: bool = False,
     ) -> Survey:
         """Look at everything and plan: what is declared, what is there, and the plan that leads there.
 
@@ -131,7 +132,7 @@ class Environment:
 
         with self.context():
             spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
-            return survey(spec, runtime=runtime, wishes=Wishes(no_restart, reset_overrides))
+            return survey(spec, runtime=runtime, wishes=Wishes(no_restart, reset_overrides, data))
 
     def plan(self, **options: Any) -> Plan:
         """Say what :meth:`apply` would do, and why; ``options`` and errors are those of :meth:`survey`."""

@@ -59,8 +59,8 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
 def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: float, **options: Any) -> int:
     """Start, configure and migrate the server that a spec describes.
 
-    Only what differs is done, with the least disruption that gets there, and data is never removed. Afterwards the
-    server is looked at once more. Where nothing differs, nothing is touched.
+    Only what differs is done, with the least disruption that gets there; data is removed only with --data. Afterwards
+    the server is looked at once more. Where nothing differs, nothing is touched.
     """
     if check:
         return _show(console, load_environment(console, spec), **options)

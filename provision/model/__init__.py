@@ -256,11 +256,12 @@ class Wishes:
     """What was asked for on the command line, beside what the spec says.
 
     ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
-    what ``ALTER SYSTEM`` has set.
+    what ``ALTER SYSTEM`` has set. ``data``: remove also what holds data, where the spec says that it is absent.
     """
 
     no_restart: bool = False
     reset_overrides: bool = False
+    data: bool = False
 
 
 @dataclass(frozen=True, slots=True)
