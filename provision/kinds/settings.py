@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.kinds.pg_settings import Row
+    from provision.kinds.pg_settings import Row, Rule
+    from provision.spec.access import Values
     from provision.spec.model import Spec
 
 KIND = "settings"
@@ -229,10 +230,22 @@ def _of_rules(before: Settings, after: Settings, spec: Spec) -> tuple[tuple[str,
     for each in before.rules:
         if each.name not in declared or is_same(spec.server.major, each.name, declared[each.name], each.value):
             continue
+        if each.name in _declared_rules(spec, each):
+            continue
         text = f"{each.name} is {each.value!r} {each.whom}, and {_declared(declared[each.name])}: {each.undoing}"
         hits = each.role in ("", spec.server.user) and each.database in ("", spec.server.database)
         (ours if hits else others).append(text)
     return tuple(ours), tuple(others)
+
+
+def _declared_rules(spec: Spec, rule: Rule) -> Values:
+    """Return what the spec itself sets for the same role or database; that is no way around the server's settings."""
+    if not rule.role:
+        return spec.databases[rule.database].settings if rule.database in spec.databases else {}
+    if rule.role not in spec.roles:
+        return {}
+    role = spec.roles[rule.role]
+    return role.settings_in.get(rule.database, {}) if rule.database else role.settings
 
 
 def _declared(wanted: str | None) -> str:

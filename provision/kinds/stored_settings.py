@@ -1,0 +1,55 @@
+"""Settings that the server stores for a role or a database, and gives to the sessions of these.
+
+https://www.postgresql.org/docs/current/catalog-pg-db-role-setting.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from provision.kinds.pg_settings import is_same
+from provision.model.sql import identifier, literal
+from provision.spec.parameters import canonical_name
+from provision.spec.setting_values import is_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from provision.spec.access import Values
+
+_PLAIN = re.compile(r'[^\s,"]+')
+
+
+def declared(values: Values) -> dict[str, str]:
+    """Return the settings that shall be stored, each as one text."""
+    return {name: _text(name, items) for name, items in values.items() if items is not None}
+
+
+def stored(major: int, values: Values, there: Mapping[str, str]) -> dict[str, str]:
+    """Return what is stored of the settings that are declared; a value in another form is the declared one."""
+    found, wanted = {}, declared(values)
+    for name, raw in ((canonical_name(major, name), raw) for name, raw in there.items()):
+        if name in values:
+            same = is_same(major, name, wanted.get(name), raw)
+            found[name] = wanted[name] if same else raw
+    return found
+
+
+def statements(of: str, values: Values, names: Iterable[str]) -> tuple[str, ...]:
+    """Return what sets or resets settings ``of`` something: ``ALTER DATABASE "shop"``."""
+    return tuple([_statement(of, name, values[name]) for name in names])
+
+
+def _statement(of: str, name: str, items: tuple[str, ...] | None) -> str:
+    quoted = identifier(*name.split("."))
+    if items is None:
+        return f"{of} RESET {quoted}"
+    # Each element of a list is an argument of its own: as one text it would be one element with commas in it.
+    return f"{of} SET {quoted} TO {', '.join(map(literal, items or ('',)))}"
+
+
+def _text(name: str, items: tuple[str, ...]) -> str:
+    if not is_list(name):
+        return items[0]
+    return ", ".join(each if _PLAIN.fullmatch(each) else identifier(each) for each in items or ("",))
