@@ -38,7 +38,7 @@ class NoPassword:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One group that a role belongs to. ``inherit`` and ``set`` exist from PostgreSQL 16 on; None where written there.
+    """One group that a role belongs to, or must not (``is_absent``). ``inherit`` and ``set`` exist from 16 on.
 
     https://www.postgresql.org/docs/current/sql-grant.html#SQL-GRANT-DESCRIPTION-ROLES
     """
@@ -47,6 +47,7 @@ class Member:
     admin: bool = False
     inherit: bool = True
     set: bool = False
+    is_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

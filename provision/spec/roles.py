@@ -124,7 +124,7 @@ def _member(node: Node, reading: Reading) -> Member:
     values = read_table(node, MEMBER_KEYS, reading, "a membership")
     if "role" not in values:
         raise Wrong("it names no role", "for example `{role: shop_owner, set: true}`")
-    return Member(values.pop("role"), **values)
+    return Member(values.pop("role"), is_absent=values.pop("state", "present") == "absent", **values)
 
 
 MEMBER_KEYS = {
@@ -132,6 +132,7 @@ MEMBER_KEYS = {
     "admin": Key(boolean),
     "inherit": Key(boolean),
     "set": Key(boolean),
+    "state": Key(choice("present", "absent")),
 }
 
 
