@@ -90,6 +90,7 @@ class Cluster:
     login: str
     """The role that asked."""
     is_superuser: bool
+    major: int
 
 
 class Objects(NamedTuple):
@@ -136,6 +137,7 @@ class Extension(NamedTuple):
     schema: str
     version: str
     default_version: str | None
+    is_relocatable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +160,9 @@ def cluster(look: Look) -> Cluster:
         UnseenError: the server cannot be asked.
     """
     is_superuser = look.reported("is_superuser") == "on"
-    has_parameters = int(look.reported("server_version").split(".")[0]) >= _PARAMETERS_SINCE
+    major = int(look.reported("server_version").split(".")[0])
     found: dict[str, list[tuple[Any, Any, Any]]] = {}
-    for kind, *rest in look.rows(_cluster(is_superuser=is_superuser, has_parameters=has_parameters)):
+    for kind, *rest in look.rows(_cluster(is_superuser=is_superuser, has_parameters=major >= _PARAMETERS_SINCE)):
         found.setdefault(kind, []).append(tuple(rest))
     return Cluster(
         roles={name: Role(**value) for name, _, value in found.get("role", ())},
@@ -171,6 +173,7 @@ def cluster(look: Look) -> Cluster:
         parameters={name: acl(value) for name, _, value in found.get("parameter", ())},
         login=found["login"][0][0],
         is_superuser=is_superuser,
+        major=major,
     )
 
 
@@ -320,7 +323,7 @@ SELECT 'default', n.nspname::text, d.defaclobjtype::text,
 FROM pg_default_acl AS d LEFT JOIN pg_namespace AS n ON n.oid = d.defaclnamespace
 UNION ALL
 SELECT 'extension', n.nspname::text, e.extname::text, jsonb_build_object('owner', pg_get_userbyid(e.extowner),
-    'version', e.extversion, 'default_version',
+    'version', e.extversion, 'is_relocatable', e.extrelocatable, 'default_version',
     (SELECT a.default_version FROM pg_available_extensions AS a WHERE a.name = e.extname))
 FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
 UNION ALL
