@@ -21,11 +21,19 @@ if TYPE_CHECKING:
 
     from provision.init.found import Directory
 
+    Block = Mapping[str, Any]
+
 
 # Variables of Compose → those of a spec: docs.docker.com/reference/compose-file/interpolation has the rules.
 
 
-VARIABLE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\})")
+VARIABLE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\}|)")
+"""One variable; a ``$`` alone or twice has no name."""
+
+
+def _parts(match: re.Match[str]) -> tuple[str, str, str]:
+    """Return the name of a variable, the sign before its word (``-`` a default, ``?``, ``+``), and the word."""
+    return match["name"] or match["bare"] or "", (match["how"] or "")[-1:], match["word"] or ""
 
 
 def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> str:
@@ -36,7 +44,19 @@ def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) ->
     Raises:
         LookupError: it has a variable that cannot be had there, with the reason.
     """
-    return "".join(_pieces(text, known, environ))
+
+    def variable(match: re.Match[str]) -> str:
+        key, how, word = _parts(match)
+        if not key:
+            return "$$"
+        default = "" if is_secret_key(key) else known.get(key, word if how == "-" else "")
+        if how == "+" or any(char in default for char in "${}"):
+            raise LookupError(f"a spec cannot say {match[0]}")
+        if not default and key not in environ:
+            raise LookupError(f"the variable {key} is not set")
+        return _in_spec(key, default)
+
+    return VARIABLE.sub(variable, text)
 
 
 def plain(text: str, known: Mapping[str, str]) -> str:
@@ -47,40 +67,23 @@ def plain(text: str, known: Mapping[str, str]) -> str:
     """
 
     def value(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        key, word = match["name"] or match["bare"], match["word"] if (match["how"] or "")[-1:] == "-" else None
-        found = known.get(key) or word
-        if found is None:
+        key, how, word = _parts(match)
+        if key and not known.get(key) and how != "-":
             raise LookupError(f"the variable {key} is not set")
-        return found
+        return (known.get(key) or word) if key else "$"
 
     return VARIABLE.sub(value, text)
 
 
-def expression(match: re.Match[str]) -> str:
-    """Return one variable as a spec writes it, with the default that the compose file has."""
-    key, is_default = match["name"] or match["bare"], (match["how"] or "").endswith("-")
-    word = match["word"] if is_default and not set("${}") & set(match["word"] or "") else ""
-    return f"${{{key}:-{word}}}" if word else f"${{{key}}}"
+def variable_alone(text: str) -> str:
+    """Return a text that is one variable as a spec writes it, with the default that the compose file has."""
+    match = VARIABLE.fullmatch(text)
+    key, how, word = _parts(match) if match else ("", "", "")
+    return _in_spec(key, "" if how != "-" or set("${}") & set(word) else word) if key else ""
 
 
-def _pieces(text: str, known: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
-    at = 0
-    for match in VARIABLE.finditer(text):
-        yield text[at : match.start()].replace("$", "$$")
-        at = match.end()
-        if match[0] == "$$":
-            yield "$$"
-            continue
-        key, how = match["name"] or match["bare"], (match["how"] or "")[-1:]
-        word = "" if is_secret_key(key) else known.get(key, (match["word"] or "") if how == "-" else "")
-        if how == "+" or any(char in word for char in "${}"):
-            raise LookupError(f"a spec cannot say {match[0]}")
-        if not word and key not in environ:
-            raise LookupError(f"the variable {key} is not set")
-        yield f"${{{key}:-{word}}}" if word else f"${{{key}}}"
-    yield text[at:].replace("$", "$$")
+def _in_spec(key: str, default: str) -> str:
+    return f"${{{key}:-{default}}}" if default else f"${{{key}}}"
 
 
 def split_port(text: str) -> tuple[str, str, str]:
@@ -128,17 +131,9 @@ def candidates(directory: Directory) -> list[str]:
         folder, _, name = path.rpartition("/")
         variant = (_NAME.fullmatch(name) or {"variant": ""})["variant"] or ""
         known = next((at for at, word in enumerate(_VARIANTS) if word in variant), len(_VARIANTS))
-        is_later = LATER.search(variant) is not None
-        order = NAMES.index(name) if name in NAMES else 0
-        return (
-            _ELSEWHERE.search(path) is not None,
-            is_later,
-            folder.count("/") + bool(folder),
-            bool(variant),
-            known,
-            order,
-            path,
-        )
+        is_elsewhere, is_later = _ELSEWHERE.search(path) is not None, LATER.search(variant) is not None
+        order, depth = NAMES.index(name) if name in NAMES else 0, folder.count("/") + bool(folder)
+        return is_elsewhere, is_later, depth, bool(variant), known, order, path
 
     found = [path for path in directory.texts if _NAME.fullmatch(path.rpartition("/")[2])]
     found = [path for path in found if not _OVERRIDE.fullmatch(path.rpartition("/")[2])]
@@ -161,7 +156,7 @@ class Files:
         """Return the variables of the ``.env`` file that Compose reads for a file."""
         return variables_of(self._directory.texts.get(inside(path, ".env"), ""))
 
-    def load(self, path: str) -> Mapping[str, Any]:
+    def load(self, path: str) -> Block:
         """Return what a file has with its override; every service has all that it extends.
 
         ``<bases>`` are the services that are there only to be extended in the same file; they are left out.
@@ -178,11 +173,7 @@ class Files:
             if isinstance(each, dict)
         }
         bases = _only_bases(mapping(content.get("services")))
-        return {
-            **content,
-            "services": {name: each for name, each in services.items() if name not in bases},
-            "<bases>": bases,
-        }
+        return {**content, "services": {k: v for k, v in services.items() if k not in bases}, "<bases>": bases}
 
     def parts(self, path: str) -> list[str]:
         """Return the files that Compose reads for one: itself, and its override, which only its own names have."""
@@ -209,11 +200,11 @@ class Files:
         secrets = {name: {"<path>": path, **mapping(each)} for name, each in mapping(content.get("secrets")).items()}
         return {**content, "services": services, "secrets": secrets}
 
-    def _whole(self, path: str, depth: int) -> Mapping[str, Any]:
+    def _whole(self, path: str, depth: int) -> Block:
         """Return a file together with those that it includes."""
-        content: Mapping[str, Any] = self._read(path)
+        content: Block = self._read(path)
         for each in items(content.get("include")) if depth < _DEEPEST else ():
-            below: Mapping[str, Any] = {}
+            below: Block = {}
             for name in items(mapping(each).get("path") if isinstance(each, dict) else each):
                 place = self._place(path, text(name))
                 if place not in self._directory.texts:
@@ -223,9 +214,7 @@ class Files:
             content = merged(below, content)
         return content
 
-    def _extended(
-        self, service: Mapping[str, Any], content: Mapping[str, Any], path: str, depth: int
-    ) -> dict[str, Any]:
+    def _extended(self, service: Block, content: Block, path: str, depth: int) -> dict[str, Any]:
         name, file = _base(service)
         if not name or depth > _DEEPEST:
             return dict(service)
@@ -265,7 +254,7 @@ def _base(service: Any) -> tuple[str, str]:
     return text(extends), ""
 
 
-def _only_bases(services: Mapping[str, Any]) -> set[str]:
+def _only_bases(services: Block) -> set[str]:
     """Return the services that others extend and nothing connects to: by their names, or because only those have ports.
 
     One that only a service for tests and the like extends is the one that people use.
@@ -283,7 +272,7 @@ def _only_bases(services: Mapping[str, Any]) -> set[str]:
     }
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Block, above: Block) -> dict[str, Any]:
     """Return what Compose makes of two files, as far as it is looked at here."""
     services = dict(mapping(below.get("services")))
     for name, each in mapping(above.get("services")).items():
@@ -293,7 +282,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return {**below, **above, "services": services, "secrets": secrets, "volumes": volumes}
 
 
-def combined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def combined(old: Block, new: Block) -> dict[str, Any]:
     """Return a service with what another file says of it; entries of its lists remember where they are from."""
     return {
         **old,
@@ -303,17 +292,17 @@ def combined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _placed(service: Mapping[str, Any], key: str) -> Iterator[Any]:
+def _placed(service: Block, key: str) -> Iterator[Any]:
     for each in items(service.get(key)):
         yield each if isinstance(each, tuple) else (text(service.get("<path>")), each)
 
 
-def placed(service: Mapping[str, Any], key: str, path: str) -> list[tuple[str, Any]]:
+def placed(service: Block, key: str, path: str) -> list[tuple[str, Any]]:
     """Return the entries of a list of a service, each with the file that it is from."""
     return [(place or path, each) for place, each in _placed(service, key)]
 
 
-def assigned(environment: Any) -> Mapping[str, Any]:
+def assigned(environment: Any) -> Block:
     """Return variables as a mapping, which they need not be; one without a value has an empty text."""
     if not isinstance(environment, list):
         return mapping(environment)
@@ -326,7 +315,7 @@ def items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Block:
     """Return a mapping, an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 
@@ -342,7 +331,7 @@ def text(value: Any) -> str:
 # interpolation it splits ``${NAME:-./data}:/target`` at the first colon (Compose 2.26).
 
 
-def completed(model: Mapping[str, Any], read: Mapping[str, Any]) -> Mapping[str, Any]:
+def completed(model: Block, read: Block) -> Block:
     """Return the plugin's ``model`` with what only the text says, ``read`` by :class:`Files`.
 
     Paths of the model are relative to the directory of the compose file, also those of files that it includes.
@@ -355,7 +344,7 @@ def completed(model: Mapping[str, Any], read: Mapping[str, Any]) -> Mapping[str,
     return {**model, "name": read.get("name"), "services": services}
 
 
-def _service(found: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _service(found: Block, own: Block) -> dict[str, Any]:
     said = {key: value for key, value in found.items() if value is not None or key in own}
     if "environment" in said:
         said["environment"] = _ordered(assigned(said["environment"]), assigned(own.get("environment")))
@@ -364,7 +353,7 @@ def _service(found: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return _ordered(said, own)
 
 
-def _ordered(found: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _ordered(found: Block, own: Block) -> dict[str, Any]:
     """Return a mapping in the order of the text."""
     first = [key for key in own if key in found]
     return {key: found[key] for key in (*first, *(key for key in found if key not in own))}

@@ -45,7 +45,7 @@ def test_settings_scripts_and_secrets_of_a_compose_file_are_there_after_the_firs
     environment.spec.unlink()
     environment.spec = environment.directory / "provision.yml"
     said = environment.run("init", "--name", environment.name, "--port", "auto", spec=False).out
-    assert "listen_addresses was not taken" in said
+    assert "not taken: `listen_addresses`" in said
     assert "to use the data of db, write `data: {volume:" in said
     environment.apply()
     environment.settled()
