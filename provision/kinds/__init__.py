@@ -33,7 +33,7 @@ class Inputs:
 
     ``templates`` maps names to texts, ``graphs`` the names of the migrations to their revisions. ``rendered`` are the
     texts that the last run rendered, by the file's name, and ``memo`` tells from what, so that the same is not rendered
-    again.
+    again. ``passwords`` are those of the declared roles by name.
     """
 
     runtime: str
@@ -43,6 +43,7 @@ class Inputs:
     graphs: Mapping[str, Graph] = field(default_factory=dict)
     rendered: Mapping[str, str] = field(default_factory=dict)
     memo: str | None = None
+    passwords: Mapping[str, Secret] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

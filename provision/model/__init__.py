@@ -9,6 +9,7 @@ performs. Everything here is a frozen value that compares with ``==`` and can be
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum, IntEnum, StrEnum
@@ -359,7 +360,8 @@ class Endpoint:
     """Where the server listens and how to log in; ``database`` is the declared one.
 
     ``sslmode`` and ``sslrootcert`` are libpq's: https://www.postgresql.org/docs/current/libpq-ssl.html
-    ``is_ours``: provision runs the server, and can change how to log in.
+    ``is_ours``: provision runs the server, and can change how to log in. ``role`` is what our sessions are set to once
+    they have logged in; a URL does not say it.
     """
 
     host: str
@@ -370,6 +372,12 @@ class Endpoint:
     sslmode: str = "prefer"
     sslrootcert: Path | None = None
     is_ours: bool = True
+    role: str | None = None
+
+    @property
+    def options(self) -> str:
+        """Libpq's ``options`` that set the role; empty where there is none."""
+        return "" if self.role is None else "-c role=" + re.sub(r"([\s\\])", r"\\\1", self.role)
 
     @property
     def address(self) -> str:

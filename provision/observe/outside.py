@@ -127,7 +127,9 @@ def _seen(spec: Spec, look: Look, name: str, reason: str) -> World:
     # What an untrusted checkout brings in .provision/ is not taken for what an earlier run of ours has kept there.
     is_trusted = not no_commands.is_on()
     trees = Trees(spec, cached=is_trusted)
-    inputs = Inputs(name, _templates(spec, module.TEMPLATES), module.port(spec, look), secrets.of(spec), trees)
+    password, roles = secrets.of(spec), secrets.of_roles(spec)
+    texts = _templates(spec, module.TEMPLATES)
+    inputs = Inputs(name, texts, module.port(spec, look), password, trees, passwords=roles)
     if is_trusted:
         rendered = {each: files.read_text(spec.home / path) or "" for each, (path, _) in module.FILES.items()}
         inputs = replace(inputs, rendered=rendered, memo=owned.text(spec.home / desires.MEMO))

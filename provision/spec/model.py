@@ -188,3 +188,9 @@ class Spec:
     def password_file(self) -> Path:
         """Where a generated password is kept, and what a container mounts."""
         return self.home / "secrets" / "postgres_password"
+
+    def role_password_file(self, role: str) -> Path:
+        """Return where the generated password of a role is kept; any text can be the name of a role."""
+        from urllib.parse import quote
+
+        return self.home / "secrets" / "roles" / quote(role, safe="").replace(".", "%2E")

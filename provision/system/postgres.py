@@ -134,7 +134,9 @@ def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool)
     return connection
 
 
-def _open(endpoint: Endpoint, database: str | None, **parameters: Any) -> psycopg2.extensions.connection:
+def _open(
+    endpoint: Endpoint, database: str | None, *, options: str = "", **parameters: Any
+) -> psycopg2.extensions.connection:
     import psycopg2
 
     try:
@@ -149,6 +151,7 @@ def _open(endpoint: Endpoint, database: str | None, **parameters: Any) -> psycop
             gssencmode="disable",
             sslmode=endpoint.sslmode,
             sslrootcert=str(endpoint.sslrootcert) if endpoint.sslrootcert else None,
+            options=f"{endpoint.options} {options}".strip(),
             **parameters,
         )
     except psycopg2.OperationalError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, SpecError
 from provision.model import UNREAD, Secret
+from provision.spec.access import NoPassword
 from provision.spec.credentials import making
 from provision.spec.passwords import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
 from provision.system import no_commands, processes
@@ -16,6 +17,7 @@ from provision.system.files import read_bytes
 from provision.system.owned import check, open_own
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from provision.spec.model import Spec
@@ -30,6 +32,29 @@ def of(spec: Spec) -> Secret:
     if no_commands.leaves_out("the password: it was not read"):
         return UNREAD
     return spec.fetched.setdefault("password", Password(spec.server.password, spec.password_file))
+
+
+def of_roles(spec: Spec) -> Mapping[str, Secret]:
+    """Return the passwords of the declared roles; one for which the spec has no source is the generated one."""
+    return {name: of_role(spec, name) for name in spec.roles}
+
+
+def of_role(spec: Spec, name: str) -> Secret:
+    """Return the password of one declared role, shared as by :func:`of`."""
+    if no_commands.is_on():
+        return UNREAD
+    source = spec.roles[name].password
+    if source is None or isinstance(source, NoPassword):
+        source = PasswordGenerated()
+    return spec.fetched.setdefault(f"role {name}", Password(source, spec.role_password_file(name)))
+
+
+def is_known(spec: Spec, name: str) -> bool:
+    """Tell whether the spec says where the password of a role is, or the one that was generated is kept."""
+    source = spec.roles[name].password
+    if source is None or isinstance(source, PasswordGenerated):
+        return _kept(spec.role_password_file(name)) is not None
+    return not isinstance(source, NoPassword)
 
 
 def skip(spec: Spec) -> ProvisionError | None:
