@@ -1,155 +1,303 @@
-"""The section ``databases``: what each database is, and what is in it.
+"""The section ``databases``: what each database is, what is in it, and who may do what there.
 
 https://www.postgresql.org/docs/current/sql-createdatabase.html
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from provision.model import MAINTENANCE
 from provision.spec.access import Database, Extension, Schema
-from provision.spec.grants import grants
+from provision.spec.grants import grants, is_system
 from provision.spec.migrations import migrations
-from provision.spec.readers import boolean, choice, identifier, text
-from provision.spec.reading import LATER, Key, Mention, Wrong, attempt, failed, mapping, read_table
+from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of, text
+from provision.spec.reading import (
+    LATER,
+    Key,
+    Mention,
+    Reported,
+    Wrong,
+    attempt,
+    failed,
+    listed,
+    mapping,
+    nearest,
+    read_table,
+    report_others,
+    scalar,
+    shorten,
+)
+from provision.spec.role_names import key_name, mentioned_grantee, mentioned_role
 from provision.spec.role_settings import settings
-from provision.spec.roles import comment, connection_limit, grantee, names, role_name
 from provision.spec.yaml import Mapping, Sequence
 
 if TYPE_CHECKING:
-    from provision.spec.model import Migrations
+    from collections.abc import Callable
+    from collections.abc import Mapping as MappingType
+
+    from provision.spec.model import Migrations, Server
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node, Scalar
 
+ACCESS: Final = ("none", "usage", "read", "write", "maintain")
+TEMPLATES: Final = ("template0", "template1")
+_ALWAYS_THERE: Final = ("public", "pg_catalog")
+SINCE: Final = {"icu": 15, "builtin": 17}
+"""The providers of locales that not every version has."""
+# What a server's encoding can be, as pg_encoding_to_char() says it: the table pg_enc2name_tbl.
+ENCODINGS: Final = tuple(
+    """
+    UTF8 SQL_ASCII LATIN1 LATIN2 LATIN3 LATIN4 LATIN5 LATIN6 LATIN7 LATIN8 LATIN9 LATIN10 WIN866 WIN874 WIN1250 WIN1251
+    WIN1252 WIN1253 WIN1254 WIN1255 WIN1256 WIN1257 WIN1258 KOI8R KOI8U ISO_8859_5 ISO_8859_6 ISO_8859_7 ISO_8859_8
+    EUC_CN EUC_JP EUC_JIS_2004 EUC_KR EUC_TW MULE_INTERNAL
+    """.split()  # noqa: SIM905  # a list has a line for each
+)
+
 
 class Databases(NamedTuple):
-    """The databases by name, and the migrations that are written below them."""
+    """The databases by name, and all migrations: those at the top of the file, and those below databases."""
 
     declared: dict[str, Database]
     migrations: tuple[Migrations, ...]
 
 
-access_word = choice("none", "usage", "read", "write", "maintain")
-
-
 def _access(node: Node, reading: Reading) -> dict[str, Any]:
     found = {}
-    for name, (key, value) in mapping(node, "`shop_read: read` and the like below it").entries.items():
-        reading.mentions.append(Mention("role", name, key.mark, "access"))
-        word = attempt(access_word, value, reading)
-        if not failed(word):
+    for key, value in mapping(node, "`shop_read: read` and the like below it").entries.values():
+        name = attempt(_access_name, key, reading)
+        word = attempt(choice(*ACCESS), value, reading)
+        if not failed(name) and not failed(word):
             found[name] = word
     return found
+
+
+def _access_name(key: Scalar, reading: Reading) -> str:
+    name = key_name(key, reading)
+    if name == "public":
+        raise Wrong("`public` is everybody and not a role", "write `public: usage` beside `access`")
+    reading.mentions.append(Mention("role", name, key.mark, "access"))
+    return name
+
+
+def _encoding(node: Node, reading: Reading) -> str:
+    found = scalar(node, "an encoding like `UTF8`")
+    folded = re.sub(r"[^a-z0-9]", "", reading.text(found).lower())
+    known = {each.replace("_", "").lower(): each for each in ENCODINGS} | {"unicode": "UTF8"}
+    if folded not in known:
+        meant = nearest(folded, known)
+        advice = f"did you mean `{known[meant]}`?" if meant else f"they are {listed(ENCODINGS)}"
+        raise Wrong(f"{reading.show(found)} is not an encoding of a database", advice)
+    return known[folded]
+
+
+def _unread(node: Node, _reading: Reading) -> Node:
+    """Return what is read later, because what it may say depends on the rest of the database."""
+    return node
 
 
 _state = choice("present", "absent")
 SCHEMA_KEYS: dict[str, Key] = {
     "state": Key(_state),
-    "owner": Key(role_name("owner")),
+    "owner": Key(mentioned_role("owner")),
     "access": Key(_access),
     "public": Key(choice("none", "usage", "create")),
-    "defaults_for": Key(names(role_name("defaults_for"), "[shop_owner]")),
+    "defaults_for": Key(list_of(mentioned_role("defaults_for"), "[shop_owner]")),
     "comment": Key(comment),
 }
 EXTENSION_KEYS: dict[str, Key] = {
     "name": Key(identifier, required=True, example="name: citext"),
+    "state": Key(_state),
     "schema": Key(identifier),
     "version": Key(text("a version", "1.6", verbatim=True)),
     "cascade": Key(boolean),
-    "state": Key(_state),
 }
 
 
 def _schemas(node: Node, reading: Reading) -> dict[str, Schema]:
     found: dict[str, Schema] = {}
-    for name, (key, value) in mapping(node, "`shop: {}` and the like below it").entries.items():
-        if not failed(attempt(identifier, key, reading)):
-            schema = attempt(partial(_schema, name=name, key=key), value, reading)
-            if not failed(schema):
-                found[name] = schema
+    for key, value in mapping(node, "`shop: {}` and the like below it").entries.values():
+        name = attempt(_schema_name, key, reading)
+        schema = attempt(partial(_schema, key=key), value, reading)
+        if not failed(name) and not failed(schema):
+            found[name] = schema
     return found
 
 
-def _schema(node: Node, reading: Reading, *, name: str, key: Scalar) -> Schema:
-    values = read_table(mapping(node, "`{access: {shop_read: read}}`, or `{}`"), SCHEMA_KEYS, reading, "a schema")
+def _schema_name(key: Scalar, reading: Reading) -> str:
+    name = key_name(key, reading)
+    if is_system(name):
+        raise Wrong(f"`{shorten(name)}` is a schema of PostgreSQL itself", "remove it, or write another name")
+    return name
+
+
+def _schema(node: Node, reading: Reading, *, key: Scalar) -> Schema:
+    entries = mapping(node, "`{access: {shop_read: read}}`, or `{}`")
+    values = read_table(entries, SCHEMA_KEYS, reading, "a schema")
     is_absent = values.pop("state", "") == "absent"
-    return Schema(name, is_absent=is_absent, place=f"{reading.path}:{key.mark.line}", **values)
+    if is_absent:
+        report_others(entries, ("state",), reading, "with `state: absent`")
+    return Schema(key.text, is_absent=is_absent, place=f"{reading.path}:{key.mark.line}", **values)
 
 
-def _extensions(node: Node, reading: Reading) -> tuple[Extension, ...]:
+def _extensions(node: Node, reading: Reading, *, database: Database) -> tuple[Extension, ...]:
     if not isinstance(node, Sequence):
         raise Wrong("it must be a list", "for example `[pgcrypto, {name: citext, schema: ext}]`")
-    found = [attempt(_extension, each, reading) for each in node.items]
-    return tuple(each for each in found if not failed(each) and each is not None)
+    found: list[Extension] = []
+    for item in node.items:
+        extension = attempt(partial(_extension, schemas=database.schemas), item, reading)
+        if failed(extension):
+            continue
+        if any(each.name == extension.name for each in found):
+            reading.report(item.mark, f"`{shorten(extension.name)}` is in the list already", "keep one of the two")
+            continue
+        found.append(extension)
+    return tuple(found)
 
 
-def _extension(node: Node, reading: Reading) -> Extension | None:
+def _extension(node: Node, reading: Reading, *, schemas: MappingType[str, Schema]) -> Extension:
     place = f"{reading.path}:{node.mark.line}"
     if not isinstance(node, Mapping):
         return Extension(identifier(node, reading), place=place)
     values = read_table(node, EXTENSION_KEYS, reading, "an extension")
+    if "name" not in values:
+        raise Reported
     is_absent = values.pop("state", "") == "absent"
-    return Extension(is_absent=is_absent, place=place, **values) if "name" in values else None
+    if is_absent:
+        report_others(node, ("name", "state"), reading, "with `state: absent`")
+    elif "schema" in values:
+        _check_schema(values["schema"], node.entries["schema"][1], schemas, reading)
+    return Extension(is_absent=is_absent, place=place, **values)
+
+
+def _check_schema(name: str, node: Node, schemas: MappingType[str, Schema], reading: Reading) -> None:
+    """Report the schema of an extension that the database does not have by itself, nor by the spec."""
+    if name in schemas and schemas[name].is_absent:
+        message = f"the schema `{shorten(name)}` has `state: absent`"
+        reading.report(node.mark, message, "keep the schema, or name another one")
+    elif name not in schemas and name not in _ALWAYS_THERE:
+        meant = nearest(name, schemas)
+        advice = f"did you mean `{meant}`?" if meant else f"add `schemas: {{{shorten(name)}: {{}}}}`"
+        reading.report(node.mark, f"there is no schema `{shorten(name)}` below `schemas`", advice)
 
 
 def database_keys(major: int) -> dict[str, Key]:
-    """Return the keys of a database; what its settings may be depends on the major version."""
+    """Return the keys of a database; what some of them may be depends on the major version, 0 where it is not known."""
     return {
         "state": Key(_state),
-        "owner": Key(role_name("owner")),
+        "owner": Key(mentioned_role("owner")),
         "template": Key(identifier),
-        "encoding": Key(text("an encoding", "UTF8")),
+        "encoding": Key(_encoding),
         "locale": Key(text("a locale", "C.UTF-8")),
         "provider": Key(choice("libc", "icu", "builtin")),
         "icu_locale": Key(text("a locale of ICU", "en-US")),
         "tablespace": Key(identifier),
-        "connection_limit": Key(connection_limit),
+        "connection_limit": Key(limit("connections")),
         "allow_connections": Key(boolean),
         "comment": Key(comment),
-        "connect": Key(names(grantee("connect"), "[shop_read]")),
-        "temporary": Key(names(grantee("temporary"), "[shop_write]")),
+        "connect": Key(list_of(mentioned_grantee("connect"), "[shop_read]")),
+        "temporary": Key(list_of(mentioned_grantee("temporary"), "[shop_write]")),
         "settings": Key(settings(major)),
         "schemas": Key(_schemas),
-        "extensions": Key(_extensions),
-        "grants": Key(partial(grants, major=major)),
-        "migrations": Key(lambda node, _: node),
+        "extensions": Key(_unread),
+        "grants": Key(_unread),
+        "migrations": Key(_unread),
         "sessions": Key(choice("refuse", "end")),
         "seeds": LATER,
         "backup": LATER,
     }
 
 
-DATABASE_KEYS = database_keys(0)
 _FIELDS = {"state": "is_absent", "sessions": "ends_sessions"}
 
 
-def databases(node: Node, reading: Reading, major: int) -> Databases:
-    """Read every database by name."""
+def databases(node: Node, reading: Reading, server: Server, above: tuple[Migrations, ...]) -> Databases:
+    """Read every database by name; what concerns roles is judged by :mod:`provision.spec.role_checks`.
+
+    ``above`` are the migrations at the top of the file, which go to the database of the server.
+    """
     found: dict[str, Database] = {}
-    trees: list[Migrations] = []
-    for name, (key, value) in mapping(node, "`shop: {owner: app}` and the like below it").entries.items():
+    trees = list(above)
+    keys = database_keys(server.major)
+    for key, value in mapping(node, "`shop: {owner: app}` and the like below it").entries.values():
         if reading.is_full:
             break
-        if failed(attempt(identifier, key, reading)):
-            continue
-        database = attempt(partial(_database, name=name, key=key, major=major, trees=trees), value, reading)
-        if not failed(database) and database is not None:
+        name = attempt(_database_name, key, reading)
+        database = attempt(partial(_database, key=key, keys=keys, server=server, trees=trees), value, reading)
+        if not failed(name) and not failed(database):
             found[name] = database
     return Databases(found, tuple(trees))
 
 
+def _database_name(key: Scalar, reading: Reading) -> str:
+    name = key_name(key, reading)
+    if name in TEMPLATES:
+        raise Wrong(f"`{name}` is a template of new databases, and is not managed", "remove it, or write another name")
+    return name
+
+
 def _database(
-    node: Node, reading: Reading, *, name: str, key: Scalar, major: int, trees: list[Migrations]
-) -> Database | None:
+    node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], server: Server, trees: list[Migrations]
+) -> Database:
     entries = mapping(node, "`{owner: app}`, or `{}`")
-    values = read_table(entries, database_keys(major), reading, "a database")
-    if "migrations" in values:
-        read = attempt(partial(migrations, database=name), values.pop("migrations"), reading, key="migrations")
-        trees += () if failed(read) else read
-    if reading.may_lack and not values.keys() | {"migrations"} >= entries.entries.keys():
-        return None  # a variable that it needs is not set, and that was reported
+    values = read_table(entries, keys, reading, "a database")
+    if reading.may_lack and not values.keys() >= entries.entries.keys():
+        raise Reported  # a variable that it needs is not set
+    inside = {each: values.pop(each) for each in ("extensions", "grants", "migrations") if each in values}
     values["state"] = values.get("state") == "absent"
     values["sessions"] = values.get("sessions") == "end"
     place = f"{reading.path}:{key.mark.line}"
-    return Database(name, place=place, **{_FIELDS.get(each, each): value for each, value in values.items()})
+    database = Database(key.text, place=place, **{_FIELDS.get(each, each): value for each, value in values.items()})
+    _check(database, entries, reading, server)
+    readers: dict[str, Callable[[Node, Reading], Any]] = {
+        "extensions": partial(_extensions, database=database),
+        "grants": partial(grants, database=database, major=server.major),
+        "migrations": partial(migrations, database=database.name, others=trees, meant=server.database),
+    }
+    found = {each: attempt(readers[each], inside[each], reading, key=each) for each in inside}
+    found = {each: value for each, value in found.items() if not failed(value)}
+    trees += found.pop("migrations", ())
+    return replace(database, **found)
+
+
+def _check(database: Database, entries: Mapping, reading: Reading, server: Server) -> None:
+    """Report keys that contradict each other, or that this version of PostgreSQL does not have."""
+
+    def at(name: str, message: str, advice: str) -> None:
+        key, _ = entries.entries[name]
+        reading.report(key.mark, message, advice)
+
+    if database.is_absent:
+        report_others(entries, ("state", "sessions"), reading, "with `state: absent`")
+        if database.name == MAINTENANCE:
+            at("state", f"`{MAINTENANCE}` is the database from which others are made and removed", "remove it")
+        elif database.name == server.database:
+            at("state", "this is the database of the server", "name another one in `server.database`, or keep this one")
+        return
+    if "sessions" in entries.entries:
+        advice = "remove it, or write `state: absent` beside it"
+        at("sessions", "`sessions` has a meaning only with `state: absent`", advice)
+    if database.template == database.name:
+        at("template", "a database cannot be made from itself", "write `template0`, or remove it")
+    within = [each for each in ("schemas", "extensions", "grants", "migrations") if each in entries.entries]
+    if database.allow_connections is False and within:
+        message = f"no connection is allowed, and {listed(within)} need one"
+        at("allow_connections", message, "remove it, or what is inside")
+    _check_locale(database, at, server.major)
+
+
+def _check_locale(database: Database, at: Callable[[str, str, str], None], major: int) -> None:
+    provider = database.provider
+    if provider is not None and 0 < major < SINCE.get(provider, 0):
+        message = f"the provider `{provider}` exists from PostgreSQL {SINCE[provider]} on, and this is {major}"
+        at("provider", message, "remove it, or write `libc`")
+    elif provider == "icu" and database.icu_locale is None:
+        at("provider", "`provider: icu` needs `icu_locale`", "for example `icu_locale: en-US`")
+    elif provider == "builtin" and database.locale is None:
+        at("provider", "`provider: builtin` needs `locale`", "for example `locale: C.UTF-8`")
+    if database.icu_locale is not None and provider != "icu":
+        advice = "write that beside it" if not 0 < major < SINCE["icu"] else "remove it"
+        at("icu_locale", "`icu_locale` has a meaning only with `provider: icu`", advice)

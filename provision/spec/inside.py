@@ -1,4 +1,4 @@
-"""What a spec declares inside the server, as a whole: ``roles``, ``databases``, and what they say of each other."""
+"""What a spec declares inside the server, as a whole: ``roles``, ``databases``, and the migrations of all of them."""
 
 from __future__ import annotations
 
@@ -8,47 +8,62 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.spec.databases import Databases, databases
 from provision.spec.reading import attempt, failed, listed
+from provision.spec.role_checks import check
 from provision.spec.roles import roles
-from provision.spec.yaml import Mapping
+from provision.spec.yaml import Mapping, Scalar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping as MappingType
+
     from provision.spec.access import Database, Role
     from provision.spec.model import Migrations, Server
     from provision.spec.reading import Reading
 
 
 class Inside(NamedTuple):
-    """What is declared, and the server with the database that is meant."""
+    """What is declared inside, and the server with the database that is meant by it."""
 
-    roles: dict[str, Role]
-    databases: dict[str, Database]
+    roles: MappingType[str, Role]
+    databases: MappingType[str, Database]
     server: Server
     migrations: tuple[Migrations, ...]
 
 
-def inside(
-    top: Mapping, values: dict[str, Any], server: Server, trees: tuple[Migrations, ...], reading: Reading
-) -> Inside:
-    """Read both sections, and choose the database of the server."""
-    major = server.major
-    found = attempt(partial(roles, major=major), values["roles"], reading, key="roles") if "roles" in values else {}
-    declared = Databases({}, ())
+def inside(top: Mapping, values: MappingType[str, Any], server: Server, reading: Reading) -> Inside:
+    """Read ``roles`` and ``databases``, and judge what they say together."""
+    server = _with_database(server, top, reading)
+    above: tuple[Migrations, ...] = values.get("migrations", ())
+    found: dict[str, Role] = {}
+    if "roles" in values:
+        read = attempt(partial(roles, server=server), values["roles"], reading, key="roles")
+        found = {} if failed(read) else read
+    declared = Databases({}, above)
     if "databases" in values:
-        declared = attempt(partial(databases, major=major), values["databases"], reading, key="databases")
-        declared = Databases({}, ()) if failed(declared) else declared
-    server = _with_database(server, top, declared.declared, reading)
-    return Inside({} if failed(found) else found, declared.declared, server, (*trees, *declared.migrations))
+        all_ = attempt(partial(databases, server=server, above=above), values["databases"], reading, key="databases")
+        declared = declared if failed(all_) else all_
+    check(top, found, declared.declared, server, reading)
+    trees = [replace(each, login=None) if each.login == server.user else each for each in declared.migrations]
+    return Inside(found, declared.declared, server, tuple(trees))
 
 
-def _with_database(server: Server, top: Mapping, declared: dict[str, Database], reading: Reading) -> Server:
+def _with_database(server: Server, top: Mapping, reading: Reading) -> Server:
+    """Return the server with the one declared database, where no other is named."""
     _, section = top.entries["server"]
-    if isinstance(section, Mapping) and "database" in section.entries:
+    if "databases" not in top.entries or (isinstance(section, Mapping) and "database" in section.entries):
         return server
-    present = [name for name, each in declared.items() if not each.is_absent]
-    if len(present) == 1:
-        return replace(server, database=present[0])
-    if len(present) > 1:
-        key, _ = top.entries["databases"]
-        message = f"there are several databases, {listed(present)}, and none is the server's"
-        reading.report(key.mark, message, f"write which one is meant: `server: {{database: {present[0]}}}`")
-    return server
+    key, declared = top.entries["databases"]
+    names = _present(declared)
+    if len(names) > 1:
+        message = f"there are the databases {listed(names)}, and the spec does not say which one is the server's"
+        reading.report(key.mark, message, f"name it: `server: {{database: {names[0]}}}`")
+    return replace(server, database=names[0]) if names else server
+
+
+def _present(declared: Any) -> list[str]:
+    """Return the names of the databases that are not to be removed, as far as they can be read."""
+    found = []
+    for name, (_, node) in declared.entries.items() if isinstance(declared, Mapping) else ():
+        _, state = node.entries.get("state", (None, None)) if isinstance(node, Mapping) else (None, None)
+        if not (isinstance(state, Scalar) and state.text == "absent"):
+            found.append(name)
+    return found

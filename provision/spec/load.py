@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import SpecError, UsageError
 from provision.spec.reading import Reading, nearest
-from provision.spec.sections import HOMES, env_files, spec
+from provision.spec.sections import env_files, homes, spec
 from provision.spec.variables import Variables
 from provision.spec.yaml import MAXIMUM_BYTES, parse
 
@@ -67,7 +67,7 @@ def read(
         SpecError: it is wrong; all of its problems are in the error.
     """
     document = parse(content)
-    reading = Reading(path, document, Variables(environ, ()), HOMES, major, needs_password_file, may_lack)
+    reading = Reading(path, document, Variables(environ, ()), homes, major, needs_password_file, may_lack)
     reading.environ = Variables(environ, env_files(document.top, reading))
     for fault in reading.document.faults:
         reading.report(fault.mark, fault.message, fault.suggestion)

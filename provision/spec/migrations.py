@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from provision.alembic.child.fill import NAMES, unknown
 from provision.alembic.tree.location import LOCATING, locate
@@ -32,6 +32,7 @@ from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Sequence as Sequence_
 
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
@@ -148,9 +149,10 @@ def _argument(node: Node, reading: Reading) -> str:
 MIGRATIONS_TIMEOUT = 15 * 60.0
 MIGRATIONS_NAME = "alembic"
 
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 tree_name = named(
     "a name for migrations",
-    r"[A-Za-z0-9][A-Za-z0-9_-]*",
+    _NAME,
     "it has letters, digits, `-` and `_`, and begins with a letter or a digit",
 )
 
@@ -185,7 +187,7 @@ def _schema(node: Node, reading: Reading) -> str | None:
     return identifier(node, reading)
 
 
-def _role(node: Node, reading: Reading, *, use: str) -> str:
+def _role(node: Node, reading: Reading, *, use: Literal["as", "role"]) -> str:
     value = identifier(node, reading)
     reading.mentions.append(Mention("role", value, node.mark, use))
     return value
@@ -219,32 +221,42 @@ MIGRATIONS_KEYS = {
 _NOT_WITH_COMMAND = ("prepare", "options", "attributes", "x", "transaction_per_revision", "lock_timeout")
 
 
-def migrations(node: Node, reading: Reading, *, database: str | None = None) -> tuple[Migrations, ...]:
-    """Read one tree of migrations, or a list of them; a ``database`` gives its name to one that has no other."""
-    if not isinstance(node, Sequence):
-        tree = _tree(node, reading, database)
-        return (tree,) if tree else ()
+def migrations(
+    node: Node, reading: Reading, *, database: str | None = None, others: Sequence_[Migrations] = (), meant: str = ""
+) -> tuple[Migrations, ...]:
+    """Read one tree of migrations, or a list of them.
+
+    They are those of a ``database``, which also gives its name to one, or of the one that is ``meant`` at the top of
+    the file. ``others`` are those that were read before.
+    """
+    items = node.items if isinstance(node, Sequence) else (node,)
     trees: list[Migrations] = []
-    for item in node.items:
-        tree = attempt(partial(_tree, database=database), item, reading)
+    for item in items:
+        read = partial(_tree, database=database)
+        tree = attempt(read, item, reading) if isinstance(node, Sequence) else read(item, reading)
         if failed(tree) or tree is None:
             continue
-        named = isinstance(item, Mapping) and "name" in item.entries
-        if not named and len(node.items) > 1:
+        if len(items) > 1 and not (isinstance(item, Mapping) and "name" in item.entries):
             reading.report(item.mark, "migrations in a list need the key `name`", "for example `name: app`")
-        elif any(tree.name == other.name for other in trees):
-            reading.report(item.mark, "these migrations have the name of others in the list", "write another name")
-        elif (same := next((other for other in trees if _history(other) == _history(tree)), None)) is not None:
-            reading.report(
-                item.mark,
-                f"`{same.name}` and `{tree.name}` are one tree with one version table",
-                "keep one (with `target: heads` for several branches), or give each its own `version_table`",
-            )
+        else:
+            _compare(tree, (*others, *trees), item, reading, meant)
         trees.append(tree)
     return tuple(trees)
 
 
-def _history(tree: Migrations) -> tuple[Any, ...]:
+def _compare(tree: Migrations, others: Sequence_[Migrations], node: Node, reading: Reading, meant: str) -> None:
+    """Report a tree that another one is already, by its name or by its history."""
+    if any(tree.name == other.name for other in others):
+        reading.report(node.mark, "these migrations have the name of others in the list", "write another name")
+    elif same := next((each for each in others if _history(each, meant) == _history(tree, meant)), None):
+        reading.report(
+            node.mark,
+            f"`{same.name}` and `{tree.name}` are one tree with one version table",
+            "keep one (with `target: heads` for several branches), or give each its own `version_table`",
+        )
+
+
+def _history(tree: Migrations, meant: str) -> tuple[Any, ...]:
     """Return what makes the history of a database: where the revisions are, and where is noted what is applied."""
     place: Any = (tree.script_location, tree.package, tree.config, tree.section)
     if not any(place[:3]):
@@ -253,7 +265,7 @@ def _history(tree: Migrations) -> tuple[Any, ...]:
         text = tree.config.read_text(encoding="utf-8") if tree.config else None
         found = locate(tree, text, Path)
         place = (found.script.resolve(), *[each.resolve() for each in found.versions])
-    return place, tree.version_table, tree.version_table_schema or "public"
+    return place, tree.database or meant, tree.version_table, tree.version_table_schema or "public"
 
 
 def _tree(node: Node, reading: Reading, database: str | None) -> Migrations | None:
@@ -261,6 +273,8 @@ def _tree(node: Node, reading: Reading, database: str | None) -> Migrations | No
     if not entries.entries and not entries.duplicates:
         return None
     values = read_table(entries, MIGRATIONS_KEYS, reading, "`migrations`")
+    if database and "name" not in entries.entries and not re.fullmatch(_NAME, database):
+        raise Wrong("the name of this database cannot be that of its migrations", "give them one: `name: app`")
     _check_together(entries, values, reading)
     if reading.may_lack and not values.keys() >= entries.entries.keys():
         return None  # a variable that it needs is not set, and that was reported

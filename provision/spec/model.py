@@ -156,6 +156,7 @@ class Spec:
 
     ``templates_may`` names the powers that a template may give a container: see
     :mod:`provision.runtimes.docker.privileges`. ``variables`` are those that came from a file, and from which.
+    ``remarks`` are about what is right and probably not meant.
     ``missing`` are the variables that are not set, in a spec that was read without them: what they fill is left out.
     ``text`` is what a caller of the Python API gives in place of a file.
     ``fetched`` keeps what was fetched for this spec, so that it is fetched once.
@@ -171,6 +172,7 @@ class Spec:
     roles: Mapping[str, Role] = field(default_factory=dict)
     databases: Mapping[str, Database] = field(default_factory=dict)
     missing: tuple[Problem, ...] = ()
+    remarks: tuple[Problem, ...] = field(default=(), compare=False)
     text: bytes | None = field(default=None, repr=False, compare=False)
     fetched: dict[str, Secret] = field(default_factory=dict, compare=False, repr=False)
 

@@ -11,15 +11,18 @@ import contextlib
 import os.path
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from provision.spec.reading import Wrong, listed, nearest, scalar, shorten
+from provision.spec.reading import Wrong, attempt, failed, listed, nearest, scalar, shorten
+from provision.spec.yaml import Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node, Scalar
+
+T = TypeVar("T")
 
 LONGEST_IDENTIFIER = 63  # NAMEDATALEN - 1: https://www.postgresql.org/docs/current/limits.html
 LARGEST_PORT = 65535
@@ -126,6 +129,51 @@ def identifier(node: Node, reading: Reading) -> str:
             f"the name has {size} bytes, and PostgreSQL keeps {LONGEST_IDENTIFIER} of them", "write a shorter one"
         )
     return value
+
+
+def limit(what: str) -> Callable[[Node, Reading], int]:
+    """Return a reader of a number that PostgreSQL keeps in 32 bits; ``none`` is no limit, which is -1 there."""
+
+    def read(node: Node, reading: Reading) -> int:
+        found = scalar(node, f"a number of {what}, or `none`")
+        value = reading.text(found)
+        if value == "none":
+            return -1
+        if not re.fullmatch(r"0|[1-9][0-9]{0,9}", value) or int(value) >= 1 << 31:
+            advice = "write `none` for no limit" if value == "-1" else "write a whole number, or `none`"
+            raise Wrong(f"{reading.show(found)} is not a number of {what}", advice)
+        return int(value)
+
+    return read
+
+
+def comment(node: Node, reading: Reading) -> str:
+    """Read a comment, which may have several lines; ``none`` is an empty one, which PostgreSQL takes for none."""
+    found = scalar(node, "a text, or `none`")
+    value = reading.text(found)
+    if "\0" in value:
+        raise Wrong("the text has a NUL in it")
+    return "" if value == "none" else value
+
+
+def list_of(read: Callable[[Node, Reading], T], example: str) -> Callable[[Node, Reading], tuple[T, ...]]:
+    """Return a reader of a list, which may be empty and has nothing twice."""
+
+    def read_all(node: Node, reading: Reading) -> tuple[T, ...]:
+        if not isinstance(node, Sequence):
+            raise Wrong("it must be a list", f"for example `{example}`")
+        found: list[T] = []
+        for item in node.items:
+            value = attempt(read, item, reading)
+            if failed(value):
+                continue
+            if value in found:
+                reading.report(item.mark, "this is in the list already", "keep one of the two")
+                continue
+            found.append(value)
+        return tuple(found)
+
+    return read_all
 
 
 def port(node: Node, reading: Reading) -> int | None:

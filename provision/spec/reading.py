@@ -17,7 +17,7 @@ from provision.spec.masking import ShownLines, is_public_key, is_secret_key, is_
 from provision.spec.yaml import Mapping, Mark, Scalar, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
     from collections.abc import Mapping as MappingType
     from pathlib import Path
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from provision.spec.yaml import Document, Node
 
 T = TypeVar("T")
+N = TypeVar("N", bound="Node")
 
 _ALMOST = 0.85
 """So alike is the name of a variable that was mistyped; `SHOP_PASSWORD` and `DB_PASSWORD` are two names."""
@@ -45,6 +46,13 @@ class Wrong(Exception):  # noqa: N818  # it is not an error of the program: the 
         self.message = message
         self.suggestion = suggestion
         self.at = at
+
+
+class Reported(Wrong):
+    """What is wrong is among the problems already."""
+
+    def __init__(self) -> None:
+        super().__init__("")
 
 
 class Unset(Wrong):
@@ -82,8 +90,8 @@ class Reading:
     path: Path
     document: Document
     environ: Variables
-    homes: MappingType[str, str]
-    """Where the keys belong that people look for in another section: ``in `server```."""
+    homes: Callable[[], MappingType[str, str]]
+    """Return where the keys belong that people look for in another section: ``in `server```."""
     major: int = 0
     """The major version of the image, where its name does not say it and something else has shown it."""
     needs_password_file: bool = False
@@ -99,6 +107,8 @@ class Reading:
     """Whether the value that is being read is a secret."""
     faulty: set[Mark] = field(default_factory=set)
     """Where the text is not what a spec may hold: what follows from that is not reported."""
+    remarks: list[Problem] = field(default_factory=list)
+    """What is right, and probably not meant."""
     mentions: list[Mention] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
     """What variables put into values that are masked: see :mod:`provision.spec.sections`."""
@@ -111,9 +121,16 @@ class Reading:
         """Add a problem at ``mark``, or what is ``missing``, unless the text itself is already wrong there."""
         if mark in self.faulty or self.is_full:
             return
-        line = min(mark.line, len(self.document.lines))
         found = self.missing if missing else self.problems
-        found.append(Problem(self.path, line, mark.column, self.lines.line(line, mark.column), message, suggestion))
+        found.append(self._problem(mark, message, suggestion))
+
+    def remark(self, mark: Mark, message: str, suggestion: str | None = None) -> None:
+        """Add what is right at ``mark``, and probably not meant."""
+        self.remarks.append(self._problem(mark, message, suggestion))
+
+    def _problem(self, mark: Mark, message: str, suggestion: str | None) -> Problem:
+        line = min(mark.line, len(self.document.lines))
+        return Problem(self.path, line, mark.column, self.lines.line(line, mark.column), message, suggestion)
 
     @property
     def is_full(self) -> bool:
@@ -244,12 +261,14 @@ def read_table(node: Mapping, keys: MappingType[str, Key], reading: Reading, sec
 _FAILED: Any = object()
 
 
-def attempt(read: Callable[[Node, Reading], T], node: Node, reading: Reading, *, key: str = "") -> T:
+def attempt(read: Callable[[N, Reading], T], node: N, reading: Reading, *, key: str = "") -> T:
     """Return what ``read`` makes of ``node``, or ``_FAILED`` with the problem reported."""
     before = reading.secret
     reading.secret = (before or is_secret_key(key)) and not is_public_key(key)
     try:
         return read(node, reading)
+    except Reported:
+        return _FAILED  # type: ignore[no-any-return]
     except Wrong as wrong:
         message = f"`{key}`: {wrong.message}" if key else wrong.message
         missing = isinstance(wrong, Unset) and reading.may_lack and not reading.identifies
@@ -269,13 +288,20 @@ def _report_unknown(key: Scalar, value: Node, keys: MappingType[str, Key], readi
         reading.report(key.mark, "unknown key", f"the keys here are {listed(keys)}")
         return
     message = f"unknown key `{shorten(key.text)}`"
-    if (place := reading.homes.get(key.text)) is not None:
+    if (place := reading.homes().get(key.text)) is not None:
         reading.report(key.mark, message, f"it belongs {place}")
     elif (meant := nearest(key.text, keys)) is not None:
         reading.report(key.mark, message, f"did you mean `{meant}`?")
     else:
         supported = [name for name, known in keys.items() if known.read is not None]
         reading.report(key.mark, message, f"the keys here are {listed(supported)}")
+
+
+def report_others(node: Mapping, allowed: Container[str], reading: Reading, why: str) -> None:
+    """Report each key of ``node`` that has no meaning, which is ``why``, with those that are ``allowed``."""
+    for name, (key, _) in node.entries.items():
+        if name not in allowed:
+            reading.report(key.mark, f"`{shorten(name)}` has no meaning {why}", "remove it")
 
 
 def mapping(node: Node, example: str) -> Mapping:

@@ -1,5 +1,6 @@
 """Settings of a role or a database (``ALTER ROLE … SET``, ``ALTER DATABASE … SET``).
 
+A list is kept element by element: ``search_path = 'a, b'`` is one schema there, whose name has a comma in it.
 https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-SQL
 """
 
@@ -12,66 +13,77 @@ from provision.spec.parameters import canonical_name, catalogue, check, check_na
 from provision.spec.reading import Mention, Wrong, attempt, failed, mapping, scalar
 from provision.spec.setting_values import is_list, list_items
 from provision.spec.settings import refuse_secret
-from provision.spec.yaml import Scalar, Sequence
+from provision.spec.yaml import Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
+    from provision.spec.yaml import Node, Scalar
 
     Value = tuple[str, ...] | None
 
 ROLE = "role"
-"""The one setting that is not in ``pg_settings`` and that people set: what sessions are then."""
+"""What sessions are set to. It is no row of ``pg_settings``."""
 OURS = "provision."
+"""Settings that provision keeps notes in."""
+_EMPTY = ("",)
+"""What PostgreSQL keeps of a list without elements."""
 _SETTABLE = ("user", "superuser")
+# GUC_LIST_QUOTE in guc_tables.c: each element is a name. The elements of other lists are words, joined with commas.
+_NAMES = frozenset({"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"})
 
 
 def settings(major: int) -> Callable[[Node, Reading], Mapping[str, Value]]:
-    """Return a reader of settings; None is ``default``: what was set is taken away."""
+    """Return a reader of settings by name; the value None is ``default``, which takes away what was set."""
 
     def read(node: Node, reading: Reading) -> Mapping[str, Value]:
         found: dict[str, Value] = {}
-        lines: dict[str, Scalar] = {}
-        for key, value in mapping(node, "`statement_timeout: 5min` and the like below it").entries.values():
-            name = canonical_name(major, key.text)
-            name = ROLE if name.casefold() == ROLE else name
-            if name in lines:
-                message = f"the same setting as in line {lines[name].mark.line}; case does not matter"
+        first: dict[str, Scalar] = {}
+        for key, node_ in mapping(node, "`statement_timeout: 5min` and the like below it").entries.values():
+            name = ROLE if key.text.casefold() == ROLE else canonical_name(major, key.text)
+            if name in first:
+                message = f"the same setting as in line {first[name].mark.line}; case does not matter"
                 reading.report(key.mark, message, "keep one of the two")
                 continue
-            lines[name] = key
-            read_ = attempt(partial(_setting, key=key, name=name, major=major), value, reading, key=key.text)
-            if not failed(read_):
-                found[name] = read_
+            first[name] = key
+            value = attempt(partial(_value, key=key, name=name, major=major), node_, reading, key=key.text)
+            if not failed(value):
+                found[name] = value
         return found
 
     return read
 
 
-def _setting(node: Node, reading: Reading, *, key: Scalar, name: str, major: int) -> Value:
+def _value(node: Node, reading: Reading, *, key: Scalar, name: str, major: int) -> Value:
     _check_name(name, key, major)
-    items = node.items if isinstance(node, Sequence) else (node,)
-    texts = [_text(each, reading, name) for each in items]
-    if not isinstance(node, Sequence) and texts == ["default"]:
+    if isinstance(node, Sequence):
+        texts = [_text(each, reading, name) for each in node.items]
+        return _list(node, texts, name)
+    text = _text(node, reading, name)
+    if text == "default":
         return None
     if name == ROLE:
-        reading.mentions.append(Mention("role", texts[0], node.mark, "settings.role"))
-        return (texts[0],)
-    return _elements(node, reading, name, texts, major)
+        if text != "none":
+            reading.mentions.append(Mention("role", text, node.mark, "settings.role"))
+        return (text,)
+    if is_list(name):
+        return _split(scalar(node, "a text"), text, reading, name)
+    if wrong := check(major, name, text, shown=reading.show(scalar(node, "a text or a number"))):
+        raise Wrong(wrong.message, wrong.suggestion)
+    return (text,)
 
 
 def _check_name(name: str, key: Scalar, major: int) -> None:
-    if name.startswith(OURS):
-        raise Wrong(f"names that begin with `{OURS}` are provision's own", "write another name", at=key)
+    if name.casefold().startswith(OURS):
+        raise Wrong(f"names that begin with `{OURS}` are for provision's own notes", "write another name", at=key)
     if name == ROLE:
         return
     if wrong := check_name(major, name):
         raise Wrong(wrong.message, wrong.suggestion, at=key)
     parameter = catalogue(major).get(name)
     if parameter is not None and parameter.context not in _SETTABLE:
-        raise Wrong("this setting is the server's as a whole", "write it below `server.settings`", at=key)
+        raise Wrong("it is a setting of the whole server", "write it below `server.settings`", at=key)
 
 
 def _text(node: Node, reading: Reading, name: str) -> str:
@@ -83,14 +95,20 @@ def _text(node: Node, reading: Reading, name: str) -> str:
     return value
 
 
-def _elements(node: Node, reading: Reading, name: str, texts: list[str], major: int) -> Value:
+def _list(node: Sequence, texts: list[str], name: str) -> Value:
     if not is_list(name):
-        if isinstance(node, Sequence):
-            raise Wrong("this is a list, and the setting takes one value", "write the value itself")
-        if wrong := check(major, name, texts[0], shown=reading.show(scalar(node, "a text or a number"))):
-            raise Wrong(wrong.message, wrong.suggestion)
-        return (texts[0],)
-    if isinstance(node, Sequence):
-        return tuple(texts)
-    items = list_items(texts[0])
-    return tuple(items) if items is not None else (texts[0],)
+        raise Wrong("this is a list, and the setting takes one value", "write the value itself")
+    for item, text in zip(node.items, texts, strict=True):
+        if name in _NAMES and len(text) > 1 and text[0] == text[-1] == '"':
+            raise Wrong("each item is a name as it is, without SQL's quotes", "remove the double quotes", at=item)
+    return tuple(texts) or _EMPTY
+
+
+def _split(node: Scalar, text: str, reading: Reading, name: str) -> Value:
+    items = list_items(text)
+    if items is None:
+        raise Wrong(f"{reading.show(node)} is not a list", "write a list: `[a, b]`")
+    if name in _NAMES and len(items) > 1:
+        example = ", ".join(items) if text == node.text else "a, b"  # the value of a variable is not repeated
+        raise Wrong(f"{reading.show(node)} is one name to PostgreSQL here", f"write a list: `[{example}]`")
+    return tuple(items) or _EMPTY

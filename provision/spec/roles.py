@@ -1,4 +1,4 @@
-"""The section ``roles``: who can log in, what belongs to groups, and what each role is.
+"""The section ``roles``: who can log in, what belongs to which group, and what each role is.
 
 https://www.postgresql.org/docs/current/sql-createrole.html
 """
@@ -9,90 +9,48 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from provision.spec.access import NEVER, NO_LIMIT, PUBLIC, Member, NoPassword, Role
-from provision.spec.credentials import PASSWORD_KEYS, password
-from provision.spec.passwords import PasswordMissing
-from provision.spec.readers import boolean, choice, identifier
-from provision.spec.reading import Key, Mention, Wrong, attempt, failed, mapping, read_table, scalar
+from provision.spec.access import NEVER, Member, NoPassword, Role
+from provision.spec.credentials import password
+from provision.spec.passwords import PasswordGenerated, PasswordMissing
+from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of
+from provision.spec.reading import (
+    Key,
+    Mention,
+    Reported,
+    Wrong,
+    attempt,
+    failed,
+    mapping,
+    read_table,
+    report_others,
+    scalar,
+    shorten,
+)
+from provision.spec.role_names import declared_role, key_name, mentioned_role
 from provision.spec.role_settings import settings
-from provision.spec.yaml import Mapping, Scalar, Sequence
+from provision.spec.yaml import Mapping, Scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from provision.spec.access import Grantee
+    from provision.spec.model import Server
     from provision.spec.passwords import PasswordSource
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
-EVERYBODY = "public"
-_LARGEST = 2**31 - 1
+OPTIONS_SINCE = 16
+"""The major version from which on a membership has the options ``inherit`` and ``set``."""
 _INSTANT = (
-    r"(?P<day>\d{4}-\d{2}-\d{2})[Tt ]+(?P<time>\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?) ?(?P<zone>[Zz]|[-+]\d{2}(:?\d{2})?)"
+    r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt]| +)(?P<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)"
+    r" ?(?P<zone>[Zz]|[-+][0-9]{2}(?::?[0-9]{2})?)"
 )
 
 
-def role_name(use: str) -> Callable[[Node, Reading], str]:
-    """Return a reader of the name of a role that is declared elsewhere: the name, or ``{role: NAME}``."""
-
-    def read(node: Node, reading: Reading) -> str:
-        if isinstance(node, Mapping):
-            values = read_table(node, {"role": Key(role_name(use), required=True, example="role: app")}, reading, "it")
-            if "role" not in values:
-                raise Wrong("it must be the name of a role", "write it alone")
-            return str(values["role"])
-        value = identifier(node, reading)
-        reading.mentions.append(Mention("role", value, node.mark, use))
-        return value
-
-    return read
+def _password(node: Node, reading: Reading) -> PasswordSource | NoPassword:
+    if isinstance(node, Scalar) and node.text == "none":
+        return NoPassword()
+    return password(node, reading)
 
 
-def grantee(use: str) -> Callable[[Node, Reading], Grantee]:
-    """Return a reader of a role, or of ``public``: everybody."""
-
-    def read(node: Node, reading: Reading) -> Grantee:
-        if isinstance(node, Scalar) and reading.text(node) == EVERYBODY:
-            return PUBLIC
-        return role_name(use)(node, reading)
-
-    return read
-
-
-def names(read: Callable[[Node, Reading], Any], example: str) -> Callable[[Node, Reading], tuple[Any, ...]]:
-    """Return a reader of a list; one that is empty is a value too."""
-
-    def read_all(node: Node, reading: Reading) -> tuple[Any, ...]:
-        if not isinstance(node, Sequence):
-            raise Wrong("it must be a list", f"for example `{example}`")
-        found = [attempt(read, each, reading) for each in node.items]
-        return tuple(dict.fromkeys(each for each in found if not failed(each)))
-
-    return read_all
-
-
-def connection_limit(node: Node, reading: Reading) -> int:
-    """Read how many connections there may be; ``none`` is no limit."""
-    found = scalar(node, "a number of connections")
-    value = reading.text(found)
-    if value == "none":
-        return NO_LIMIT
-    if not re.fullmatch(r"[0-9]{1,10}", value) or int(value) > _LARGEST:
-        raise Wrong(f"{reading.show(found)} is not a number of connections", "write a whole number, or `none`")
-    return int(value)
-
-
-def comment(node: Node, reading: Reading) -> str:
-    """Read a comment, which may have several lines; ``none`` takes one away, and is empty here."""
-    found = scalar(node, "a text")
-    value = reading.text(found)
-    if "\0" in value:
-        raise Wrong("the text has a NUL in it")
-    return "" if value == "none" else value
-
-
-def valid_until(node: Node, reading: Reading) -> str:
-    """Read until when the password is valid, in UTC."""
+def _valid_until(node: Node, reading: Reading) -> str:
     from datetime import UTC, datetime
 
     found = scalar(node, "an instant like `2027-01-01T00:00:00Z`, or `never`")
@@ -109,26 +67,25 @@ def valid_until(node: Node, reading: Reading) -> str:
     return instant.replace(tzinfo=None).isoformat() + "Z"
 
 
-def _password(node: Node, reading: Reading) -> PasswordSource | NoPassword:
-    if isinstance(node, Scalar) and node.text == "none":
-        return NoPassword()
-    before = len(reading.missing)
-    found = password(node, reading)
-    missing = reading.missing[before:]
-    return PasswordMissing(tuple(missing)) if missing else found
-
-
-def _member(node: Node, reading: Reading) -> Member:
+def _member(node: Node, reading: Reading, *, major: int) -> Member:
     if not isinstance(node, Mapping):
-        return Member(role_name("member_of")(node, reading))
+        return Member(_group(node, reading))
     values = read_table(node, MEMBER_KEYS, reading, "a membership")
+    if 0 < major < OPTIONS_SINCE:
+        for name in values.keys() & {"inherit", "set"}:
+            message = f"memberships have the option `{name}` from PostgreSQL {OPTIONS_SINCE} on, and this is {major}"
+            reading.report(node.entries[name][0].mark, message, "remove it")
     if "role" not in values:
-        raise Wrong("it names no role", "for example `{role: shop_owner, set: true}`")
-    return Member(values.pop("role"), is_absent=values.pop("state", "present") == "absent", **values)
+        raise Reported
+    is_absent = values.pop("state", "") == "absent"
+    if is_absent:
+        report_others(node, ("role", "state"), reading, "with `state: absent`")
+    return Member(values.pop("role"), is_absent=is_absent, **values)
 
 
+_group = mentioned_role("member_of")
 MEMBER_KEYS = {
-    "role": Key(role_name("member_of")),
+    "role": Key(_group, required=True, example="role: shop_owner"),
     "admin": Key(boolean),
     "inherit": Key(boolean),
     "set": Key(boolean),
@@ -136,73 +93,119 @@ MEMBER_KEYS = {
 }
 
 
-def role_keys(major: int) -> dict[str, Key]:
-    """Return the keys of a role; what its settings may be depends on the major version."""
-    return {**ROLE_KEYS, "settings": Key(settings(major)), "settings_in": Key(partial(_settings_in, major=major))}
+def _groups(node: Node, reading: Reading, *, major: int) -> tuple[Member, ...]:
+    found: tuple[Member, ...] = list_of(partial(_member, major=major), "[shop_read]")(node, reading)
+    names = [each.group for each in found]
+    for name in dict.fromkeys(each for each in names if names.count(each) > 1):
+        reading.report(node.mark, f"`{shorten(name)}` is in the list twice", "keep one of the two")
+    return found
 
 
 def _settings_in(node: Node, reading: Reading, *, major: int) -> dict[str, Any]:
     found = {}
-    for name, (key, value) in mapping(node, "`shop: {search_path: [shop]}` and the like below it").entries.items():
-        reading.mentions.append(Mention("database", name, key.mark, "settings_in"))
+    for key, value in mapping(node, "`shop: {search_path: [shop]}` and the like below it").entries.values():
+        name = attempt(key_name, key, reading)
         here = attempt(settings(major), value, reading)
-        if not failed(here):
+        if not failed(name) and not failed(here):
+            reading.mentions.append(Mention("database", name, key.mark, "settings_in"))
             found[name] = here
     return found
 
 
-ROLE_KEYS: dict[str, Key] = {
-    "state": Key(choice("present", "absent")),
-    "login": Key(boolean),
-    "password": Key(_password),
-    "superuser": Key(boolean),
-    "createdb": Key(boolean),
-    "createrole": Key(boolean),
-    "replication": Key(boolean),
-    "bypassrls": Key(boolean),
-    "inherit": Key(boolean),
-    "connection_limit": Key(connection_limit),
-    "valid_until": Key(valid_until),
-    "comment": Key(comment),
-    "settings": Key(settings(0)),
-    "settings_in": Key(partial(_settings_in, major=0)),
-    "member_of": Key(names(_member, "[shop_read]")),
-    "external": Key(boolean),
-    "renamed_from": Key(identifier),
-    "reassign_to": Key(role_name("reassign_to")),
-    "drop_owned": Key(boolean),
-    "sessions": Key(choice("refuse", "end")),
-}
+def role_keys(major: int) -> dict[str, Key]:
+    """Return the keys of a role; what some of them may be depends on the major version, 0 where it is not known."""
+    return {
+        "state": Key(choice("present", "absent")),
+        "login": Key(boolean),
+        "password": Key(_password),
+        "superuser": Key(boolean),
+        "createdb": Key(boolean),
+        "createrole": Key(boolean),
+        "replication": Key(boolean),
+        "bypassrls": Key(boolean),
+        "inherit": Key(boolean),
+        "connection_limit": Key(limit("connections")),
+        "valid_until": Key(_valid_until),
+        "comment": Key(comment),
+        "settings": Key(settings(major)),
+        "settings_in": Key(partial(_settings_in, major=major)),
+        "member_of": Key(partial(_groups, major=major)),
+        "external": Key(boolean),
+        "renamed_from": Key(identifier),
+        "reassign_to": Key(mentioned_role("reassign_to")),
+        "drop_owned": Key(boolean),
+        "sessions": Key(choice("refuse", "end")),
+    }
+
+
+_OF_ABSENT = ("reassign_to", "drop_owned", "sessions")
 _FIELDS = {"state": "is_absent", "external": "is_external", "sessions": "ends_sessions"}
 
 
-def roles(node: Node, reading: Reading, major: int) -> dict[str, Role]:
-    """Read every role by name."""
+def roles(node: Node, reading: Reading, server: Server) -> dict[str, Role]:
+    """Read every role by name; what they say of each other is judged by :mod:`provision.spec.inside`."""
     found: dict[str, Role] = {}
-    for name, (key, value) in mapping(node, "`app: {login: true}` and the like below it").entries.items():
+    keys, read_name = role_keys(server.major), declared_role(server.user)
+    for key, value in mapping(node, "`app: {login: true}` and the like below it").entries.values():
         if reading.is_full:
             break
-        if not failed(attempt(_name, key, reading)):
-            role = attempt(partial(_role, name=name, key=key, major=major), value, reading)
-            if not failed(role) and role is not None:
-                found[name] = role
+        name = attempt(read_name, key, reading)
+        role = attempt(partial(_role, key=key, keys=keys, server=server), value, reading)
+        if not failed(name) and not failed(role):
+            found[name] = role
     return found
 
 
-def _name(key: Node, reading: Reading) -> str:
-    return identifier(key, reading)
-
-
-def _role(node: Node, reading: Reading, *, name: str, key: Scalar, major: int) -> Role | None:
+def _role(node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], server: Server) -> Role:
     entries = mapping(node, "`{login: true}`, or `{}` for a group")
-    values = read_table(entries, role_keys(major), reading, "a role")
+    before = len(reading.missing)
+    values = read_table(entries, keys, reading, "a role")
+    if missing := reading.missing[before:]:
+        values["password"] = PasswordMissing(tuple(missing))
     if reading.may_lack and not values.keys() >= entries.entries.keys():
-        return None  # a variable that it needs is not set, and that was reported
+        raise Reported  # a variable that it needs is not set
     values["state"] = values.get("state") == "absent"
     values["sessions"] = values.get("sessions") == "end"
-    values.setdefault("login", "password" in values and not isinstance(values["password"], NoPassword))
-    place = f"{reading.path}:{key.mark.line}"
-    return Role(name, place=place, **{_FIELDS.get(each, each): value for each, value in values.items()})
+    has_password = not isinstance(values.get("password", NoPassword()), NoPassword)
+    values.setdefault("login", has_password)
+    fields = {_FIELDS.get(each, each): value for each, value in values.items()}
+    role = Role(key.text, place=f"{reading.path}:{key.mark.line}", **fields)
+    _check(role, key, entries, reading, server)
+    return role
 
 
-__all__ = ["MEMBER_KEYS", "PASSWORD_KEYS", "ROLE_KEYS", "roles"]
+def _check(role: Role, key: Scalar, entries: Mapping, reading: Reading, server: Server) -> None:
+    """Report keys that contradict each other."""
+    if role.is_absent:
+        report_others(entries, ("state", *_OF_ABSENT), reading, "with `state: absent`")
+        if role.reassign_to and role.drop_owned:
+            at, _ = entries.entries["drop_owned"]
+            advice = "keep `reassign_to` to give away what the role owns, or `drop_owned` to remove it"
+            reading.report(at.mark, "`drop_owned` contradicts `reassign_to`", advice)
+        return
+    for name in _OF_ABSENT:
+        if name in entries.entries:
+            advice = "remove it, or write `state: absent` beside it"
+            at, _ = entries.entries[name]
+            reading.report(at.mark, f"`{name}` has a meaning only with `state: absent`", advice)
+    if role.is_external:
+        report_others(entries, ("state", "external"), reading, "with `external: true`: it is made elsewhere")
+        return
+    _check_password(role, key, entries, reading, server)
+
+
+def _check_password(role: Role, key: Scalar, entries: Mapping, reading: Reading, server: Server) -> None:
+    source = role.password
+    if source is not None and not isinstance(source, NoPassword) and not role.login:
+        at, _ = entries.entries["password"]
+        advice = "remove it, or write `login: true`"
+        reading.report(at.mark, "`password` has no meaning with `login: false`", advice)
+    if server.runtime != "external" or not role.login:
+        return
+    advice = "write `password: ${NAME}`, `{file: …}` or `{command: […]}`; `none` where it logs in without one"
+    if source is None and "password" not in entries.entries:
+        reading.report(key.mark, "`runtime: external` needs the password of a role that logs in", advice)
+    elif isinstance(source, PasswordGenerated):
+        at, value = entries.entries["password"]
+        if not isinstance(value, Mapping) or "generate" in value.entries:
+            reading.report(at.mark, "a generated password has no meaning with `runtime: external`", advice)

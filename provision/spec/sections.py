@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.tree.location import LOCATING
@@ -25,6 +26,7 @@ from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Mapping as MappingType
     from pathlib import Path
 
     from provision.spec.access import Database, Role
@@ -162,9 +164,19 @@ SPEC_KEYS = {
     "roles": Key(_unread),
     "databases": Key(_unread),
 }
-HOMES = {
-    key: place
-    for place, keys in (
+_SEVERAL_HOMES = ("name", "command", "role", "state", "comment", "connection_limit", "sessions")
+
+
+@cache
+def homes() -> MappingType[str, str]:
+    """Return where the keys belong that people look for in another section."""
+    from provision.spec.databases import SCHEMA_KEYS, database_keys
+    from provision.spec.roles import role_keys
+
+    sections: tuple[tuple[str, MappingType[str, object]], ...] = (
+        ("in `databases.NAME.schemas.NAME`", SCHEMA_KEYS),
+        ("in `roles.NAME`", role_keys(0)),
+        ("in `databases.NAME`", database_keys(0)),
         ("at the top of the file", SPEC_KEYS),
         ("in `server.data`", {"volume": None, "ephemeral": None}),
         ("in `server.credentials`", CREDENTIALS_KEYS),
@@ -172,10 +184,8 @@ HOMES = {
         ("in `server`", SERVER_KEYS),
         ("in `migrations`", MIGRATIONS_KEYS),
     )
-    for key in keys
-    if key not in ("name", "command")
-} | {"name": "at the top of the file"}
-"""Where the keys belong that people look for in another section."""
+    found = {key: place for place, keys in sections for key in keys if key not in _SEVERAL_HOMES}
+    return found | {"name": "at the top of the file"}
 
 
 def spec(top: Mapping, reading: Reading) -> Spec | None:
@@ -194,12 +204,12 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
                 at.mark, f"`{key}` has no meaning with `runtime: external`: nothing is rendered", "remove it"
             )
     trees: tuple[Migrations, ...] = values.get("migrations", ())
-    roles: dict[str, Role] = {}
-    databases: dict[str, Database] = {}
-    if values.keys() & {"roles", "databases"}:
-        from provision.spec import inside  # most specs have none, and it reads much
+    roles: MappingType[str, Role] = {}
+    databases: MappingType[str, Database] = {}
+    if reading.mentions or values.keys() & {"roles", "databases"}:
+        from provision.spec.inside import inside  # few specs have them, and it is much to import
 
-        roles, databases, found, trees = inside.inside(top, values, found, trees, reading)
+        roles, databases, found, trees = inside(top, values, found, reading)
     return Spec(
         path=reading.path,
         name=environment,
@@ -211,4 +221,5 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         templates_may=values.get("templates_may", ()),
         variables=tuple(sorted(reading.environ.used.items())),
         missing=tuple(reading.missing),
+        remarks=tuple(reading.remarks),
     )

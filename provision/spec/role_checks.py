@@ -1,0 +1,276 @@
+"""What a spec says of its roles in one place and in another: names, memberships, and who may log in where.
+
+Each problem is reported where it can be corrected, once both sections are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.model import MAINTENANCE
+from provision.spec.access import PUBLIC, NoPassword
+from provision.spec.reading import nearest, shorten
+from provision.spec.role_names import OWNER_OF_THE_DATABASE, complaint
+from provision.spec.role_settings import ROLE
+from provision.spec.roles import OPTIONS_SINCE
+from provision.spec.yaml import Mapping, Scalar, Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping as MappingType
+
+    from provision.spec.access import Database, Grantee, Member, Role
+    from provision.spec.model import Server
+    from provision.spec.reading import Mention, Reading
+    from provision.spec.yaml import Mark, Node
+
+
+def check(
+    top: Mapping, roles: MappingType[str, Role], databases: MappingType[str, Database], server: Server, reading: Reading
+) -> None:
+    """Report what is wrong with roles, and remark on what is probably not meant."""
+    spec = _Spec(top, roles, databases, server, reading)
+    spec.check_renames()
+    spec.check_mentions()
+    spec.check_cycles()
+    spec.check_settings()
+    for database, tree in spec.trees():
+        spec.check_tree(database, tree)
+    spec.remark_twins()
+
+
+@dataclass(eq=False)
+class _Spec:
+    top: Mapping
+    roles: MappingType[str, Role]
+    """Those that could be read."""
+    databases: MappingType[str, Database]
+    server: Server
+    reading: Reading
+
+    def keys(self, section: str) -> MappingType[str, tuple[Scalar, Node]] | None:
+        """Return what stands in a section; None where it is no mapping, which was reported."""
+        if section not in self.top.entries:
+            return {}
+        _, node = self.top.entries[section]
+        if isinstance(node, Scalar) and node.is_null:
+            return {}
+        return node.entries if isinstance(node, Mapping) else None
+
+    def mark(self, *path: str) -> Mark:
+        """Return where the last key of a path stands, or the nearest one above it."""
+        node: Node = self.top
+        found = self.top.mark
+        for name in path:
+            if not isinstance(node, Mapping) or name not in node.entries:
+                break
+            key, node = node.entries[name]
+            found = key.mark
+        return found
+
+    def report(self, mark: Mark, message: str, advice: str) -> None:
+        self.reading.report(mark, message, advice)
+
+    # --- Names -------------------------------------------------------------------------------------------------------
+
+    def check_renames(self) -> None:
+        first: dict[str, str] = {}
+        for name, role in self.roles.items():
+            old = role.renamed_from
+            if old is None:
+                continue
+            mark = self.mark("roles", name, "renamed_from")
+            if old == self.server.user:
+                advice = "write the new name into `server.credentials.user`"
+                self.report(mark, f"`{shorten(old)}` is the role that provision logs in as", advice)
+            elif old in (self.keys("roles") or {}):
+                message = f"`{shorten(old)}` is declared too, and is the same role"
+                self.report(mark, message, "remove it below `roles`, or remove `renamed_from`")
+            elif old in first:
+                message = f"`{shorten(old)}` has its new name from `{shorten(first[old])}` already"
+                self.report(mark, message, "keep one of the two")
+            first.setdefault(old, name)
+
+    def check_mentions(self) -> None:
+        roles, databases = self.keys("roles"), self.keys("databases")
+        for each in self.reading.mentions:
+            if each.kind == "role" and roles is not None:
+                self._check_role(each, {*roles, self.server.user})
+            elif each.kind == "database" and databases is not None:
+                self._check_database(each, {*databases, self.server.database, MAINTENANCE})
+
+    def _check_role(self, each: Mention, declared: set[str]) -> None:
+        renamed = next((name for name, role in self.roles.items() if role.renamed_from == each.name), None)
+        found = complaint(each.name, self.server.major, declared)
+        if renamed is not None and each.name not in declared:
+            message = f"the role `{shorten(each.name)}` is called `{shorten(renamed)}` here"
+            self.report(each.mark, f"`{each.use}`: {message}", f"write `{shorten(renamed)}`")
+        elif found is not None:
+            message, advice = found
+            self.report(each.mark, f"`{each.use}`: {message}", advice)
+        elif each.name in self.roles and self.roles[each.name].is_absent:
+            message = f"the role `{shorten(each.name)}` has `state: absent`"
+            self.report(each.mark, f"`{each.use}`: {message}", "name another role, or keep this one")
+        elif each.name == OWNER_OF_THE_DATABASE and each.use == "member_of":
+            message = f"`{each.use}`: `{each.name}` has the owner of each database as its only member"
+            self.report(each.mark, message, "name another role, or write `owner` for the database")
+
+    def _check_database(self, each: Mention, declared: set[str]) -> None:
+        if each.name not in declared:
+            meant = nearest(each.name, declared)
+            advice = f"did you mean `{meant}`?" if meant else f"add `{shorten(each.name)}: {{}}` below `databases`"
+            message = f"there is no database `{shorten(each.name)}` below `databases`"
+            self.report(each.mark, f"`{each.use}`: {message}", advice)
+        elif each.name in self.databases and self.databases[each.name].is_absent:
+            message = f"the database `{shorten(each.name)}` has `state: absent`"
+            self.report(each.mark, f"`{each.use}`: {message}", "remove it here, or keep the database")
+
+    def remark_twins(self) -> None:
+        for section, what in (("roles", "roles"), ("databases", "databases")):
+            first: dict[str, Scalar] = {}
+            for name, (key, _) in (self.keys(section) or {}).items():
+                other = first.setdefault(name.casefold(), key)
+                if other.text != name:
+                    message = f"`{shorten(name)}` and `{shorten(other.text)}` in line {other.mark.line} are two {what}"
+                    advice = "names that differ in case only are taken for one in SQL without quotes"
+                    self.reading.remark(key.mark, message, advice)
+
+    # --- Memberships -------------------------------------------------------------------------------------------------
+
+    def check_cycles(self) -> None:
+        """Report each circle of memberships once, at the role of it that is written first."""
+        seen: set[str] = set()
+        for name in self.roles:
+            path = self._path(name, name)
+            if path and seen.isdisjoint(path):
+                seen.update(path)
+                chain = " → ".join(f"`{shorten(each)}`" for each in (name, *path))
+                message = f"these memberships form a circle: {chain}"
+                self.report(self.mark("roles", name, "member_of"), message, "remove one of them")
+
+    def _path(self, start: str, goal: str) -> list[str] | None:
+        """Return the groups that lead from a role to another one, the last is ``goal``; None where none do."""
+        before: dict[str, str] = {}
+        left = [start]
+        while left:
+            name = left.pop(0)
+            for each in self.groups(name):
+                if each.group not in before:
+                    before[each.group] = name
+                    left.append(each.group)
+        if goal not in before:
+            return None
+        path = [goal]
+        while before[path[0]] != start:
+            path.insert(0, before[path[0]])
+        return path
+
+    def groups(self, name: str) -> tuple[Member, ...]:
+        role = self.roles.get(name)
+        return tuple(each for each in role.member_of if not each.is_absent) if role is not None else ()
+
+    def reaches(self, start: str, goals: set[str], counts: Callable[[str, Member], bool]) -> bool:
+        """Whether memberships that count lead from a role to one of ``goals``, as far as it can be known.
+
+        What a role that is made elsewhere belongs to is not known, and a superuser needs no membership.
+        """
+        found, left = {start}, [start]
+        while left:
+            name = left.pop()
+            role = self.roles.get(name)
+            if name in goals or name == self.server.user or (role and (role.is_external or role.superuser)):
+                return True
+            if role is None and name in (self.keys("roles") or {}):
+                return True  # it could not be read, and that was reported
+            groups = {each.group for each in self.groups(name) if counts(name, each)}
+            left += groups - found
+            found |= groups
+        return False
+
+    def sets(self, _name: str, each: Member) -> bool:
+        return each.set or 0 < self.server.major < OPTIONS_SINCE
+
+    def inherits(self, name: str, each: Member) -> bool:
+        return self.roles[name].inherit if 0 < self.server.major < OPTIONS_SINCE else each.inherit
+
+    # --- Logins ------------------------------------------------------------------------------------------------------
+
+    def check_settings(self) -> None:
+        """Report the setting ``role`` of a role that may not be set to it: its logins would go on as themselves."""
+        for name, role in self.roles.items():
+            for path, values in (
+                ("settings", role.settings),
+                *(("settings_in", each) for each in role.settings_in.values()),
+            ):
+                if (value := values.get(ROLE)) and value[0] != "none":
+                    self._check_set(name, value[0], self.mark("roles", name, path))
+
+    def _check_set(self, login: str, goal: str, mark: Mark) -> None:
+        declared = self.keys("roles") or {}
+        if goal not in declared and not goal.startswith("pg_"):
+            return  # it was reported
+        if goal in self.roles and self.roles[goal].is_absent:
+            return  # this too
+        if self.reaches(login, {goal}, self.sets):
+            return
+        is_member = self._path(login, goal) is not None
+        message = f"`{shorten(login)}` may not be set to `{shorten(goal)}`"
+        option = "" if 0 < self.server.major < OPTIONS_SINCE else ", set: true"
+        entry = f"{{role: {shorten(goal)}{option}}}" if option else shorten(goal)
+        why = ": its membership lacks `set: true`" if is_member else ""
+        self.report(mark, f"{message}{why}", f"write `member_of: [{entry}]` for `{shorten(login)}`")
+
+    def trees(self) -> Iterator[tuple[str, Mapping]]:
+        """Yield the mappings of all migrations with the database that they go to."""
+        sections = [(self.server.database, self.top)]
+        sections += [
+            (name, node) for name, (_, node) in (self.keys("databases") or {}).items() if isinstance(node, Mapping)
+        ]
+        for database, section in sections:
+            _, node = section.entries.get("migrations", (None, None))
+            for item in node.items if isinstance(node, Sequence) else (node,):
+                if isinstance(item, Mapping):
+                    yield database, item
+
+    def check_tree(self, database: str, tree: Mapping) -> None:
+        login = self._text(tree, "as")
+        if login is not None and (wrong := self._cannot_log_in(login)):
+            self.report(tree.entries["as"][1].mark, f"`as`: {wrong[0]}", wrong[1])
+        elif login is not None:
+            self._check_connect(database, login, tree.entries["as"][1].mark)
+        role = self._text(tree, "role")
+        if role is not None and login is not None:
+            self._check_set(login, role, tree.entries["role"][1].mark)
+
+    def _text(self, tree: Mapping, name: str) -> str | None:
+        _, node = tree.entries.get(name, (None, None))
+        return self.reading.filled(node, None) if isinstance(node, Scalar) else None
+
+    def _cannot_log_in(self, name: str) -> tuple[str, str] | None:
+        role = self.roles.get(name)
+        shown = f"`{shorten(name)}`"
+        if name.startswith("pg_"):
+            return f"{shown} is a role of PostgreSQL that cannot log in", "name a role below `roles`"
+        if role is None or role.is_absent:
+            return None  # it is the superuser, or was reported
+        if role.is_external:
+            return f"{shown} is made elsewhere, so its password is not known here", "name a role that is declared here"
+        if not role.login:
+            return f"{shown} cannot log in", f"write `login: true` for {shown} below `roles`"
+        if isinstance(role.password, NoPassword):
+            return f"{shown} has no password to log in with", f"give {shown} one, or name another role"
+        if role.connection_limit == 0:
+            return f"{shown} may have no connection", f"write a larger `connection_limit` for {shown}"
+        return None
+
+    def _check_connect(self, name: str, login: str, mark: Mark) -> None:
+        database = self.databases.get(name)
+        if database is None or database.connect is None or PUBLIC in database.connect or database.owner is None:
+            return
+        able: set[Grantee] = {*database.connect, database.owner}
+        if login not in self.roles or self.roles[login].is_absent:
+            return
+        if not self.reaches(login, {each for each in able if each}, self.inherits):
+            message = f"`as`: `{shorten(login)}` may not connect to `{shorten(name)}`"
+            self.report(mark, message, f"add `{shorten(login)}` to `connect` of the database")

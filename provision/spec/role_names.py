@@ -1,0 +1,144 @@
+"""Names of roles: where a spec declares one, and where it uses one that it has declared.
+
+https://www.postgresql.org/docs/current/sql-createrole.html, https://www.postgresql.org/docs/current/predefined-roles.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from provision.spec.access import PUBLIC
+from provision.spec.readers import identifier
+from provision.spec.reading import Key, Mention, Reported, Wrong, mapping, nearest, read_table, shorten
+from provision.spec.yaml import Mapping, Scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from provision.spec.access import Grantee
+    from provision.spec.reading import Reading
+    from provision.spec.yaml import Node
+
+EVERYBODY: Final = "public"
+OWNER_OF_THE_DATABASE: Final = "pg_database_owner"
+PREDEFINED: Final = {
+    14: (
+        "pg_execute_server_program",
+        "pg_monitor",
+        "pg_read_all_data",
+        "pg_read_all_settings",
+        "pg_read_all_stats",
+        "pg_read_server_files",
+        "pg_signal_backend",
+        "pg_stat_scan_tables",
+        "pg_write_all_data",
+        "pg_write_server_files",
+        OWNER_OF_THE_DATABASE,
+    ),
+    15: ("pg_checkpoint",),
+    16: ("pg_create_subscription", "pg_use_reserved_connections"),
+    17: ("pg_maintain",),
+    18: ("pg_signal_autovacuum_worker",),
+}
+"""The roles that every server has, by the major version that they came with."""
+_ONLY_PUBLIC: Final = f"write `{EVERYBODY}` for everybody, or `{{role: PUBLIC}}` for the role of that name"
+
+
+def key_name(key: Scalar, reading: Reading) -> str:
+    """Read a name that is the key of a mapping.
+
+    Raises:
+        Wrong: it cannot be the name of anything inside PostgreSQL.
+    """
+    if "${" in key.text or "$$" in key.text:
+        raise Wrong(f"`{shorten(key.text)}` is a key, and variables are put into values only", "write the name itself")
+    return identifier(key, reading)
+
+
+def declared_role(user: str) -> Callable[[Scalar, Reading], str]:
+    """Return a reader of the name of a role that is declared; ``user`` is the login of ``server.credentials``."""
+
+    def read(key: Scalar, reading: Reading) -> str:
+        name = key_name(key, reading)
+        if name in ("none", EVERYBODY):
+            advice = f"`{EVERYBODY}` is everybody, and needs no declaration" if name == EVERYBODY else None
+            raise Wrong(f"no role can be called `{name}`: PostgreSQL reserves the word", advice or "write another name")
+        if name.startswith("pg_"):
+            is_there = any(name in names for names in PREDEFINED.values())
+            advice = "remove it: the other keys can name it anyway" if is_there else "write another name"
+            raise Wrong("names of roles that begin with `pg_` are PostgreSQL's own", advice)
+        if name == user:
+            raise Wrong(
+                f"`{shorten(name)}` is the role that provision logs in as: `server.credentials` says what it is",
+                "remove it: the other keys can name it anyway",
+            )
+        return name
+
+    return read
+
+
+def mentioned_role(use: str) -> Callable[[Node, Reading], str]:
+    """Return a reader of the name of a role that is declared elsewhere; ``{role: NAME}`` is the same.
+
+    Whether there is one is judged by :mod:`provision.spec.mentions` once the whole spec is read.
+    """
+
+    def read(node: Node, reading: Reading) -> str:
+        if isinstance(node, Mapping):
+            return _in_mapping(node, reading, use)
+        name = identifier(node, reading)
+        reading.mentions.append(Mention("role", name, node.mark, use))
+        return name
+
+    return read
+
+
+def _in_mapping(node: Mapping, reading: Reading, use: str) -> str:
+    keys = {"role": Key(mentioned_role(use), required=True, example="role: app")}
+    before = len(reading.problems) + len(reading.missing)
+    values = read_table(mapping(node, "`{role: app}`"), keys, reading, "the role")
+    if len(reading.problems) + len(reading.missing) > before or "role" not in values:
+        raise Reported
+    return str(values["role"])
+
+
+def mentioned_grantee(use: str) -> Callable[[Node, Reading], Grantee]:
+    """Return a reader of a role, or of ``public``: everybody."""
+    read_role = mentioned_role(use)
+
+    def read(node: Node, reading: Reading) -> Grantee:
+        if isinstance(node, Scalar) and reading.text(node).casefold() == EVERYBODY:
+            if reading.text(node) != EVERYBODY:
+                raise Wrong(f"{reading.show(node)} can be read as everybody, and as a role", _ONLY_PUBLIC)
+            return PUBLIC
+        return read_role(node, reading)
+
+    return read
+
+
+def complaint(name: str, major: int, declared: Collection[str]) -> tuple[str, str] | None:
+    """Return what is wrong with a name that is used for a role, and what to write; None where there is that role."""
+    if name in declared:
+        return None
+    if name.startswith("pg_"):
+        return _not_predefined(name, major)
+    if name == EVERYBODY:
+        return f"`{EVERYBODY}` is everybody and not a role", "write the name of a role"
+    if meant := nearest(name, declared):
+        return f"there is no role `{shorten(name)}` below `roles`", f"did you mean `{meant}`?"
+    advice = f"add `{shorten(name)}: {{}}` below `roles`, or `{{external: true}}` where it is made elsewhere"
+    return f"there is no role `{shorten(name)}` below `roles`", advice
+
+
+def _not_predefined(name: str, major: int) -> tuple[str, str] | None:
+    since: Any = next((each for each, names in PREDEFINED.items() if name in names), None)
+    if since is not None:
+        advice = "remove it, or name another role"
+        return (
+            (f"`{name}` exists from PostgreSQL {since} on, and this is {major}", advice) if 0 < major < since else None
+        )
+    if major > max(PREDEFINED):
+        return None  # it may be one of a version that is newer than this program
+    meant = nearest(name, [each for names in PREDEFINED.values() for each in names])
+    message = f"PostgreSQL has no predefined role `{shorten(name)}`"
+    return message, f"did you mean `{meant}`?" if meant else "name a role that is declared below `roles`"
