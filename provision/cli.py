@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "apply": "Make the server what the spec says.",
     "status": "Show what runs, where, and at which revision.",
     "verify": "Compare everything that is declared with what is. Changes nothing.",
+    "access": "Show who can use what in the server, and through what. Changes nothing.",
     "logs": "Print what the server has logged.",
     "psql": "Open a psql session, logged in.",
     "url": "Print the connection URL, with its password.",
@@ -58,7 +59,7 @@ _MODULES: Final = _by_name(
         "plan": "plan apply",
         "server": "start stop restart destroy",
         "status": "status verify",
-        "access": "url psql logs",
+        "connect": "url psql logs",
         "project": "init validate render",
     }
 )

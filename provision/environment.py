@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from provision.alembic import Decided, Migrated, Script, Tree
     from provision.init.found import Beginning
+    from provision.insight import Access
+    from provision.insight.lint import Findings
+    from provision.kinds import Look
     from provision.model import Endpoint, File, Status
     from provision.observe import Survey
     from provision.observe.outside import Log
@@ -335,6 +338,33 @@ class Environment:
         with self.context():
             return logs(self.made, follow=follow, tail=tail)
 
+    def access(self, *, role: str | None = None, on: str | None = None) -> Access:
+        """Say who can use what in the declared databases, and through what; nothing is changed.
+
+        ``role`` is one that the server has, ``on`` an object: ``shop.customers``, ``shop.*``, a schema, a database.
+
+        Raises:
+            UnavailableError: no server runs.
+            UsageError: the server has no such role, or no such object.
+        """
+        from provision import insight
+
+        with self._inside() as look:
+            return insight.access(look, role=role, on=on)
+
+    def access_lint(self, *, ignored: Sequence[str] = ()) -> Findings:
+        """Look for what is dangerous about the roles and privileges of the server, but for the rules to be ``ignored``.
+
+        Raises:
+            UnavailableError: no server runs.
+            UsageError: there is no such rule.
+        """
+        from provision import insight
+        from provision.insight.lint import lint
+
+        with self._inside() as look:
+            return lint(look, insight.databases(look)[0], ignored)
+
     def psql(self, arguments: Sequence[str] = ()) -> int:
         """Run psql on the declared database, on the terminal of this process, and return its exit code."""
         from provision.apply import psql
@@ -349,6 +379,13 @@ class Environment:
 
         with variables.using(self._environ), nullcontext() if self._commands else no_commands.active():
             yield
+
+    @contextmanager
+    def _inside(self) -> Iterator[Look]:
+        from provision.observe import outside, server
+
+        with self.context(), server.inside(outside.world(self.spec)) as look:
+            yield look
 
     def _move(self, verb: str, progress: Progress | None, *, must_run: bool = False) -> Result:
         from provision import apply

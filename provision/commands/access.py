@@ -1,88 +1,69 @@
-"""``provision url``, ``psql`` and ``logs``: ways to the server for programs and people."""
+"""``provision access``: who can use what in the server, through what, and what is dangerous about it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import load_environment, pass_console, spec_argument, switches
-from provision.errors import EXIT_DONE, EXIT_INTERRUPTED
+from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
+from provision.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from provision.environment import Environment
     from provision.report.console import Console
 
-_ARGUMENTS: Final = "provision.psql"
 
-
-@click.command("url", epilog='Example: export DATABASE_URL="$(provision url specs/dev.yml)"')
+@click.command("access", epilog="Example: provision access --on shop.customers specs/dev.yml")
 @spec_argument
-@click.option("--driver", metavar="NAME", help="Name the driver, as SQLAlchemy wants it: postgresql+NAME://…")
+@click.option("--role", metavar="ROLE", help="Only what this role can do.")
+@click.option("--on", metavar="OBJECT", help="Only this: shop.customers, shop.*, a schema, or a database.")
+@click.option("--lint", is_flag=True, help="Look for what is dangerous instead; exits with 1 when something is found.")
+@click.option("--ignore", multiple=True, metavar="RULE", help="With --lint: what this rule finds is meant.")
+@json_option
 @switches
 @pass_console
-def url(console: Console, spec: Path | None, *, driver: str | None) -> None:
-    """Print the connection URL with its password, percent-encoded, and nothing else.
+def command(
+    console: Console, spec: Path | None, *, role: str | None, on: str | None, lint: bool, ignore: tuple[str, ...]
+) -> int:
+    """Show who can use what in the declared databases, and through what. Changes nothing.
 
-    This is the only command that prints the password; it is meant for programs.
+    The server itself answers (has_table_privilege and its kin), so that every way counts: as the owner, by a grant, as
+    a member of a group, through PUBLIC, after SET ROLE.
     """
-    console.put(load_environment(console, spec).url(driver=driver))
+    if lint and (role or on):
+        raise click.UsageError("--lint looks at every role, so it goes without --role and --on")
+    if ignore and not lint:
+        raise click.UsageError("--ignore goes with --lint")
+    environment = load_environment(console, spec)
+    return _lint(console, environment, ignore) if lint else _show(console, environment, role, on)
 
 
-class _AfterDashes(click.Command):
-    """A command that keeps what follows ``--`` for another program."""
+def _show(console: Console, environment: Environment, role: str | None, on: str | None) -> int:
+    from provision.report import access as report
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Set the other program's arguments aside, and parse the rest."""
-        at = args.index("--") if "--" in args else len(args)
-        ctx.meta[_ARGUMENTS] = tuple(args[at + 1 :])
-        try:
-            return super().parse_args(ctx, args[:at])
-        except click.UsageError as error:
-            message = f"{error.format_message().rstrip('.')}; arguments of psql follow --"
-            raise click.UsageError(message, ctx) from error
-
-
-@click.command(
-    "psql",
-    cls=_AfterDashes,
-    options_metavar="[OPTIONS]",
-    epilog="Example: provision psql specs/dev.yml -- -c 'SELECT version()'",
-)
-@spec_argument
-@switches
-@pass_console
-@click.pass_context
-def psql(ctx: click.Context, console: Console, spec: Path | None) -> int:
-    """Open psql on the declared database. What follows -- is passed on to it.
-
-    The password is handed over without appearing in a command line. The exit code is psql's own.
-    """
-    return load_environment(console, spec).psql(ctx.meta[_ARGUMENTS])
-
-
-@click.command("logs", epilog="Example: provision logs -f -n 20 specs/dev.yml")
-@spec_argument
-@click.option("-f", "--follow", is_flag=True, help="Print new lines until interrupted.")
-@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
-@switches
-@pass_console
-def logs(console: Console, spec: Path | None, *, follow: bool, tail: int | None) -> int:
-    """Print the server's log, oldest line first."""
-    try:
-        found = load_environment(console, spec).logs(follow=follow, tail=tail)
-        if found.elsewhere:
-            console.complain(
-                "logging_collector is on: the server writes its log into files, and prints its first lines only"
-            )
-            console.complain(f"next: {found.elsewhere}")
-        for line in found.lines:
-            console.put(line.rstrip("\r\n"))
-            if console.reader_gone:
-                break
-    except KeyboardInterrupt:
-        if not follow:
-            raise
-        return EXIT_INTERRUPTED  # the way to end it, so there is nothing to say
+    found = environment.access(role=role, on=on)
+    if console.json:
+        console.document(report.document(found, environment.spec, console.elapsed()))
+        return EXIT_DONE
+    paint, width = console.paint(console.out), console.columns(console.out) or report.WIDTH
+    console.put(report.heading(found, environment.spec, console.elapsed(), paint), prose=True)
+    for line in report.lines(found, paint, width, every=console.verbose):
+        console.put(line)
     return EXIT_DONE
+
+
+def _lint(console: Console, environment: Environment, ignored: Sequence[str]) -> int:
+    from provision.report import access_lint as report
+
+    found, paint = environment.access_lint(ignored=ignored), console.paint(console.out)
+    if console.json:
+        console.document(report.document(found, environment.spec, console.elapsed()))
+    else:
+        for line in report.lines(found, paint):
+            console.put(line, prose=True)
+        console.say(report.recap(found, environment.spec, console.elapsed(), paint))
+    return EXIT_FAILED if found.found else EXIT_DONE

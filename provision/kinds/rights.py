@@ -40,12 +40,13 @@ def contents(look: Look, database: str) -> Contents | None:
 
 def inherited(cluster: Cluster, role: str) -> frozenset[str]:
     """Return the roles whose privileges a role has without SET ROLE, itself among them."""
+    return _closure(cluster, role, lambda each: is_inherited(cluster, each))
 
-    def is_inherited(each: Membership) -> bool:
-        found = cluster.roles.get(each.member)
-        return each.inherit if each.inherit is not None else found is None or found.inherit
 
-    return _closure(cluster, role, is_inherited)
+def is_inherited(cluster: Cluster, each: Membership) -> bool:
+    """Tell whether a member has the privileges of its group without SET ROLE; before 16 the member's own row says."""
+    found = cluster.roles.get(each.member)
+    return each.inherit if each.inherit is not None else found is None or found.inherit
 
 
 def settable(cluster: Cluster, role: str) -> frozenset[str]:

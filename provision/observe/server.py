@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,8 @@ from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 from provision.system.secrets import Password
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from provision.model import Address, Desired, Endpoint, Observed, State, Status, Unknown
     from provision.observe.outside import World
 
@@ -53,6 +56,24 @@ def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = Fals
         asked, status = _log_in(world, replace(unasked, session=query), at, new=new)
         found = Seen(observed(asked), status)
         return found if asked.session is None else _with_details(world, asked, found, at)
+    finally:
+        query.close()
+
+
+@contextmanager
+def inside(world: World) -> Iterator[Look]:
+    """Have a look that asks the server that runs, for what needs no plan; a standby will do.
+
+    Raises:
+        UnavailableError: no server runs, or it lets nobody in.
+    """
+    at = world.endpoint()
+    query = ReadOnlyQuery(at, named=world.site.is_ours)
+    look = Look(world.spec, world.inputs, {}, world.site.config_file, files.read_text, files.mode_of, session=query)
+    try:
+        yield replace(look, has_database=_enter(look, world.spec.server.database, new=False))
+    except LoginError as error:
+        raise diagnosed(error, at) from error
     finally:
         query.close()
 

@@ -105,6 +105,12 @@ def provision(project: Path, *words: str) -> Ran:
         ("apply --detailed-exitcode specs/dev.yml", 64, "--detailed-exitcode goes with --check"),
         ("apply --sql specs/dev.yml", 64, "--sql goes with --check"),
         ("apply --lock-timeout -1 specs/dev.yml", 64, "--lock-timeout"),
+        (
+            "access --lint --role app specs/dev.yml",
+            64,
+            "--lint looks at every role, so it goes without --role and --on",
+        ),
+        ("access --ignore all-data specs/dev.yml", 64, "--ignore goes with --lint"),
         ("psql specs/dev.yml -c x", 64, "arguments of psql follow --"),
         ("validate specs/dev.yml", 0, "specs/dev.yml: valid (shop-dev, postgres:17)"),
         ("validate specs/bad.yml", 65, "specs/bad.yml:6:3: unknown key `max_conections`"),

@@ -1,0 +1,88 @@
+"""``provision url``, ``psql`` and ``logs``: ways to the server for programs and people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from provision.commands.options import load_environment, pass_console, spec_argument, switches
+from provision.errors import EXIT_DONE, EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.report.console import Console
+
+_ARGUMENTS: Final = "provision.psql"
+
+
+@click.command("url", epilog='Example: export DATABASE_URL="$(provision url specs/dev.yml)"')
+@spec_argument
+@click.option("--driver", metavar="NAME", help="Name the driver, as SQLAlchemy wants it: postgresql+NAME://…")
+@switches
+@pass_console
+def url(console: Console, spec: Path | None, *, driver: str | None) -> None:
+    """Print the connection URL with its password, percent-encoded, and nothing else.
+
+    This is the only command that prints the password; it is meant for programs.
+    """
+    console.put(load_environment(console, spec).url(driver=driver))
+
+
+class _AfterDashes(click.Command):
+    """A command that keeps what follows ``--`` for another program."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Set the other program's arguments aside, and parse the rest."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[_ARGUMENTS] = tuple(args[at + 1 :])
+        try:
+            return super().parse_args(ctx, args[:at])
+        except click.UsageError as error:
+            message = f"{error.format_message().rstrip('.')}; arguments of psql follow --"
+            raise click.UsageError(message, ctx) from error
+
+
+@click.command(
+    "psql",
+    cls=_AfterDashes,
+    options_metavar="[OPTIONS]",
+    epilog="Example: provision psql specs/dev.yml -- -c 'SELECT version()'",
+)
+@spec_argument
+@switches
+@pass_console
+@click.pass_context
+def psql(ctx: click.Context, console: Console, spec: Path | None) -> int:
+    """Open psql on the declared database. What follows -- is passed on to it.
+
+    The password is handed over without appearing in a command line. The exit code is psql's own.
+    """
+    return load_environment(console, spec).psql(ctx.meta[_ARGUMENTS])
+
+
+@click.command("logs", epilog="Example: provision logs -f -n 20 specs/dev.yml")
+@spec_argument
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until interrupted.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
+@switches
+@pass_console
+def logs(console: Console, spec: Path | None, *, follow: bool, tail: int | None) -> int:
+    """Print the server's log, oldest line first."""
+    try:
+        found = load_environment(console, spec).logs(follow=follow, tail=tail)
+        if found.elsewhere:
+            console.complain(
+                "logging_collector is on: the server writes its log into files, and prints its first lines only"
+            )
+            console.complain(f"next: {found.elsewhere}")
+        for line in found.lines:
+            console.put(line.rstrip("\r\n"))
+            if console.reader_gone:
+                break
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+        return EXIT_INTERRUPTED  # the way to end it, so there is nothing to say
+    return EXIT_DONE
