@@ -63,7 +63,7 @@ def validate(console: Console, specs: tuple[Path, ...]) -> int:
     """
     from provision.environment import Environment
     from provision.report import documents
-    from provision.report.errors import report
+    from provision.report.errors import remarks, report
 
     code, found = EXIT_DONE, []
     for path in [find_spec(path, Path()) for path in specs] or [find_spec(None, Path())]:
@@ -76,10 +76,11 @@ def validate(console: Console, specs: tuple[Path, ...]) -> int:
             if not console.json:
                 report(error, console)
         else:
-            found.append(documents.validated(str(path), spec.name, checked=checked))
+            found.append(documents.validated(str(path), spec.name, checked=checked, remarks=spec.remarks))
             unchecked = "" if checked else "; settings not checked: `provision apply` reads them from the image"
             if not console.json:
                 console.say(f"{path}: valid ({spec.name}, {spec.server.image}){unchecked}")
+                console.lines(remarks(spec.remarks, console.paint(console.talk), width=console.columns(console.talk)))
     if console.json:
         console.document(documents.validation(found))
     return code

@@ -135,7 +135,12 @@ def validation(specs: Sequence[Document]) -> Document:
 
 
 def validated(
-    path: str, environment: str | None, problems: Sequence[Problem] = (), *, checked: bool = True
+    path: str,
+    environment: str | None,
+    problems: Sequence[Problem] = (),
+    *,
+    remarks: Sequence[Problem] = (),
+    checked: bool = True,
 ) -> Document:
     """Return what was found in one spec file; ``checked`` is whether its settings could be checked."""
     return {
@@ -144,6 +149,7 @@ def validated(
         "environment": environment,
         "settings_checked": checked,
         "problems": [_problem(problem) for problem in problems],
+        "remarks": [_problem(remark) for remark in remarks],
     }
 
 

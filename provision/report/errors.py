@@ -155,6 +155,11 @@ def _sentence(error: ProvisionError) -> str:
     return error.sentence
 
 
+def remarks(found: Sequence[Problem], paint: Paint, *, width: int) -> Iterator[str]:
+    """Yield what is right in a file and probably not meant, as :func:`problems` shows what is wrong."""
+    yield from problems(found, paint, width=max(NARROWEST, min(WIDEST, width or WIDEST)))
+
+
 def problems(found: Sequence[Problem], paint: Paint, *, width: int) -> Iterator[str]:
     """Yield each problem of a file: where and what, the line with a caret, and what to write instead."""
     for number, problem in enumerate(found):

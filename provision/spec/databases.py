@@ -31,7 +31,7 @@ from provision.spec.reading import (
     scalar,
     shorten,
 )
-from provision.spec.role_names import key_name, mentioned_grantee, mentioned_role
+from provision.spec.role_names import key_name, mentioned_grantee, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
 from provision.spec.yaml import Mapping, Sequence
 
@@ -119,7 +119,9 @@ EXTENSION_KEYS: dict[str, Key] = {
 
 def _schemas(node: Node, reading: Reading) -> dict[str, Schema]:
     found: dict[str, Schema] = {}
-    for key, value in mapping(node, "`shop: {}` and the like below it").entries.values():
+    entries = mapping(node, "`shop: {}` and the like below it").entries
+    remark_twins([key for key, _ in entries.values()], "schemas", reading)
+    for key, value in entries.values():
         name = attempt(_schema_name, key, reading)
         schema = attempt(partial(_schema, key=key), value, reading)
         if not failed(name) and not failed(schema):
@@ -222,7 +224,9 @@ def databases(node: Node, reading: Reading, server: Server, above: tuple[Migrati
     found: dict[str, Database] = {}
     trees = list(above)
     keys = database_keys(server.major)
-    for key, value in mapping(node, "`shop: {owner: app}` and the like below it").entries.values():
+    entries = mapping(node, "`shop: {owner: app}` and the like below it").entries
+    remark_twins([key for key, _ in entries.values()], "databases", reading)
+    for key, value in entries.values():
         if reading.is_full:
             break
         name = attempt(_database_name, key, reading)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def check(
     top: Mapping, roles: MappingType[str, Role], databases: MappingType[str, Database], server: Server, reading: Reading
 ) -> None:
-    """Report what is wrong with roles, and remark on what is probably not meant."""
+    """Report what is wrong with roles."""
     spec = _Spec(top, roles, databases, server, reading)
     spec.check_renames()
     spec.check_mentions()
@@ -37,7 +37,6 @@ def check(
     spec.check_settings()
     for database, tree in spec.trees():
         spec.check_tree(database, tree)
-    spec.remark_twins()
 
 
 @dataclass(eq=False)
@@ -125,16 +124,6 @@ class _Spec:
         elif each.name in self.databases and self.databases[each.name].is_absent:
             message = f"the database `{shorten(each.name)}` has `state: absent`"
             self.report(each.mark, f"`{each.use}`: {message}", "remove it here, or keep the database")
-
-    def remark_twins(self) -> None:
-        for section, what in (("roles", "roles"), ("databases", "databases")):
-            first: dict[str, Scalar] = {}
-            for name, (key, _) in (self.keys(section) or {}).items():
-                other = first.setdefault(name.casefold(), key)
-                if other.text != name:
-                    message = f"`{shorten(name)}` and `{shorten(other.text)}` in line {other.mark.line} are two {what}"
-                    advice = "names that differ in case only are taken for one in SQL without quotes"
-                    self.reading.remark(key.mark, message, advice)
 
     # --- Memberships -------------------------------------------------------------------------------------------------
 

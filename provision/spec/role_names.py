@@ -13,7 +13,7 @@ from provision.spec.reading import Key, Mention, Reported, Wrong, mapping, neare
 from provision.spec.yaml import Mapping, Scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from provision.spec.access import Grantee
     from provision.spec.reading import Reading
@@ -53,6 +53,17 @@ def key_name(key: Scalar, reading: Reading) -> str:
     if "${" in key.text or "$$" in key.text:
         raise Wrong(f"`{shorten(key.text)}` is a key, and variables are put into values only", "write the name itself")
     return identifier(key, reading)
+
+
+def remark_twins(keys: Iterable[Scalar], what: str, reading: Reading) -> None:
+    """Remark on names that differ in case only."""
+    first: dict[str, Scalar] = {}
+    for key in keys:
+        other = first.setdefault(key.text.casefold(), key)
+        if other is not key:
+            message = f"`{shorten(key.text)}` and `{shorten(other.text)}` in line {other.mark.line} are two {what}"
+            advice = "without quotes, SQL means the name in lower case; rename one unless you need both"
+            reading.remark(key.mark, message, advice)
 
 
 def declared_role(user: str) -> Callable[[Scalar, Reading], str]:

@@ -26,7 +26,7 @@ from provision.spec.reading import (
     scalar,
     shorten,
 )
-from provision.spec.role_names import declared_role, key_name, mentioned_role
+from provision.spec.role_names import declared_role, key_name, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
 from provision.spec.yaml import Mapping, Scalar
 
@@ -146,7 +146,9 @@ def roles(node: Node, reading: Reading, server: Server) -> dict[str, Role]:
     """Read every role by name; what they say of each other is judged by :mod:`provision.spec.inside`."""
     found: dict[str, Role] = {}
     keys, read_name = role_keys(server.major), declared_role(server.user)
-    for key, value in mapping(node, "`app: {login: true}` and the like below it").entries.values():
+    entries = mapping(node, "`app: {login: true}` and the like below it").entries
+    remark_twins([key for key, _ in entries.values()], "roles", reading)
+    for key, value in entries.values():
         if reading.is_full:
             break
         name = attempt(read_name, key, reading)

@@ -221,5 +221,5 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         templates_may=values.get("templates_may", ()),
         variables=tuple(sorted(reading.environ.used.items())),
         missing=tuple(reading.missing),
-        remarks=tuple(reading.remarks),
+        remarks=tuple(sorted(reading.remarks, key=lambda each: (each.line, each.column))),
     )

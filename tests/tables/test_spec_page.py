@@ -11,14 +11,17 @@ import pytest
 import yaml
 
 from provision.spec.credentials import CREDENTIALS_KEYS, PASSWORD_KEYS
+from provision.spec.databases import EXTENSION_KEYS, SCHEMA_KEYS, database_keys
+from provision.spec.grants import grant_keys, on_keys
 from provision.spec.load import load
 from provision.spec.migrations import MIGRATIONS_KEYS
+from provision.spec.roles import MEMBER_KEYS, role_keys
 from provision.spec.sections import SPEC_KEYS
 from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
 from provision.spec.settings import OWNED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from provision.spec.reading import Key
 
@@ -32,8 +35,28 @@ SECTIONS: dict[str, Mapping[str, Key]] = {
     "server.data": DATA_KEYS,
     "server.resources": RESOURCES_KEYS,
     "migrations": MIGRATIONS_KEYS,
+    "roles": role_keys(0),
+    "roles.member_of": MEMBER_KEYS,
+    "databases": database_keys(0),
+    "databases.schemas": SCHEMA_KEYS,
+    "databases.extensions": EXTENSION_KEYS,
+    "databases.grants": grant_keys(0),
+    "databases.grants.on": on_keys(0),
 }
-NESTED = [title for title in SECTIONS if title != "The top of the file"]
+GRANT: dict[str, Any] = {"to": "public", "on": {"tables": "shop.*"}, "privileges": ["select"]}
+WITHIN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "The top of the file": lambda keys: keys,
+    "migrations": lambda keys: {"migrations": {"script_location": ".", **keys}},
+    "roles": lambda keys: {"roles": {"app": keys}},
+    "roles.member_of": lambda keys: {"roles": {"app": {"member_of": [{"role": "all", **keys}]}, "all": {}}},
+    "databases": lambda keys: {"databases": {"shop": keys}},
+    "databases.schemas": lambda keys: {"databases": {"shop": {"schemas": {"shop": keys}}}},
+    "databases.extensions": lambda keys: {"databases": {"shop": {"extensions": [{"name": "citext", **keys}]}}},
+    "databases.grants": lambda keys: {"databases": {"shop": {"grants": [{**GRANT, **keys}]}}},
+}
+"""A spec with keys in a section, where that is not named after the place."""
+ABSENT = {"drop_owned", "sessions"}
+"""What belongs beside `state: absent`."""
 MISSING = {"name": "name: shop-dev\n", "server": "server: {image: postgres:17}\n"}
 """What makes a whole spec of an example that shows one section."""
 TREES = (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8")
@@ -77,23 +100,23 @@ def test_the_defaults_that_are_shown_are_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize("title", SECTIONS)
 def test_the_defaults_in_the_tables_change_nothing_when_they_are_written(title: str, tmp_path: Path) -> None:
     (tmp_path / "env.py").touch()
+    path = tmp_path / "spec.yml"
     for key, default, meaning in re.findall(r"^\| `(\w+)` \| `([^`]+)` \| (.*) \|$", section(title), re.MULTILINE):
         if default in ("name", "NAME-data"):
             continue  # made of the name, and in the file that shows all defaults
-        spec: dict[str, Any] = {"name": "shop-dev", "server": {"image": "postgres:17"}}
-        if meaning.startswith("external only"):
-            spec["server"] |= {"runtime": "external", "credentials": {"password": "x"}}
-        if title == "migrations":
-            spec["migrations"] = {"script_location": "."}
-        path = tmp_path / "spec.yml"
-        path.write_text(yaml.safe_dump(spec))
-        before = load(path, {})
-        place = spec
-        for step in title.split(".") if title in NESTED else ():
-            place = place.setdefault(step, {})
-        place[key] = yaml.safe_load(default)
-        path.write_text(yaml.safe_dump(spec))
-        assert load(path, {}) == before, key
+        keys: dict[str, Any] = {"state": "absent"} if key in ABSENT and title in ("roles", "databases") else {}
+        specs = []
+        for written in (keys, {**keys, key: yaml.safe_load(default)}):
+            spec: dict[str, Any] = {"name": "shop-dev", "server": {"image": "postgres:17"}}
+            if meaning.startswith("external only"):
+                spec["server"] |= {"runtime": "external", "credentials": {"password": "x"}}
+            place = spec
+            for step in title.split(".") if written and title not in WITHIN else ():
+                place = place.setdefault(step, {})
+            place |= WITHIN.get(title, dict)(written)
+            path.write_text(yaml.safe_dump(spec, sort_keys=False))
+            specs.append(load(path, {}))
+        assert specs[0] == specs[1], key
 
 
 @pytest.mark.parametrize("text", [text for _, text in EXAMPLES])
@@ -106,7 +129,7 @@ def test_an_example_is_right(text: str, tmp_path: Path) -> None:
         path.with_name("initdb").mkdir(exist_ok=True)
         (path.with_name("initdb") / script).touch()
     path.write_text(text + "".join(line for key, line in MISSING.items() if key not in yaml.safe_load(text)))
-    assert load(path, {"HOME": str(tmp_path)}).name == "shop-dev"
+    assert load(path, {"HOME": str(tmp_path), "SHOP_PASSWORD": "x"}).name == "shop-dev"
 
 
 @pytest.mark.parametrize("line", LINES)
