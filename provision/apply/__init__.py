@@ -10,6 +10,7 @@ from __future__ import annotations
 import os.path
 import time
 from contextlib import closing, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from provision import desired as desires
@@ -269,6 +270,8 @@ class Run:
         at, began, seconds = steps[0], time.monotonic(), []
         try:
             self.progress.started(at)
+            for file in chain.from_iterable(map(transactions.written, steps)):
+                performer.perform(file)
             with performer.transaction(transactions.parts(at)[0]) as run:
                 for at in steps:
                     for effect in transactions.parts(at):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import LockedError, RacedError, StepFailedError, command
 from provision.kinds.scram import verifier
-from provision.model.effects import VERIFIER, RunInTransaction
+from provision.model.effects import VERIFIER, RunInTransaction, WriteFile
 from provision.system import postgres
 from provision.system.waiting import attempts
 
@@ -55,9 +55,17 @@ def groups(steps: Iterable[Step]) -> Iterator[list[Step]]:
 
 
 def parts(step: Step) -> tuple[RunInTransaction, ...]:
-    """Return the effects of a step that can share a transaction with others; none where it has another effect too."""
+    """Return the effects of a step that can share a transaction with others; none where it has another effect too.
+
+    Files that the step writes are no such effect: they are written before the transaction begins.
+    """
     found = tuple([each for each in step.effects if isinstance(each, RunInTransaction)])
-    return found if len(found) == len(step.effects) else ()
+    return found if len(found) + len(written(step)) == len(step.effects) else ()
+
+
+def written(step: Step) -> tuple[WriteFile, ...]:
+    """Return what a step writes into files."""
+    return tuple([each for each in step.effects if isinstance(each, WriteFile)])
 
 
 def _shared(step: Step) -> set[tuple[str, bool, Stage]]:

@@ -16,7 +16,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Graph
-    from provision.model import Address, Desired, Effect, File, Observed, Plan, Secret, Session, State, Unknown, Wishes
+    from provision.model import (
+        Address,
+        Desired,
+        Effect,
+        File,
+        Observed,
+        Plan,
+        Proof,
+        Secret,
+        Session,
+        State,
+        Unknown,
+        Wishes,
+    )
     from provision.model.effects import RunLocalSql
     from provision.spec.model import Spec
 
@@ -131,6 +144,14 @@ class Look:
             UnseenError: the server cannot be asked.
         """
         return self._session.reported(name, database=database or self.database)
+
+    def proves(self, role: str, password: Secret) -> Proof:
+        """Return what a login as a role shows of its password.
+
+        Raises:
+            UnseenError: the server cannot be asked.
+        """
+        return self._session.proves(role, password)
 
     @property
     def _session(self) -> Session:

@@ -250,7 +250,8 @@ SELECT 'role', r.rolname::text, NULL, jsonb_build_object('oid', r.oid::bigint, '
     'inherit', r.rolinherit, 'createrole', r.rolcreaterole, 'createdb', r.rolcreatedb, 'login', r.rolcanlogin,
     'replication', r.rolreplication, 'bypassrls', r.rolbypassrls, 'connection_limit', r.rolconnlimit,
     'valid_until', CASE WHEN isfinite(r.rolvaliduntil)
-        THEN to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END,
+        THEN to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ELSE nullif(r.rolvaliduntil::text, 'infinity') END,
     'comment', shobj_description(r.oid, 'pg_authid'), 'verifier', @verifier)
 FROM @table AS r
 UNION ALL

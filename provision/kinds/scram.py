@@ -8,12 +8,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from provision.model import Secret
 
 _ITERATIONS = 4096
+_MOST_ITERATIONS = 1_000_000
+"""A role can choose how long it takes to compare its verifier, so there is an end."""
 _PROHIBITED = ("a1", "c12", "c21_c22", "c3", "c4", "c5", "c6", "c7", "c8", "c9")
 """The tables of RFC 3454 with what a password may not have."""
 
@@ -26,6 +29,14 @@ def verifier(password: Secret, salt: bytes, iterations: int = _ITERATIONS) -> st
     server = hmac.digest(salted, b"Server Key", "sha256")
     salt64, stored64, server64 = (base64.b64encode(part).decode() for part in (salt, stored, server))
     return f"SCRAM-SHA-256${iterations}:{salt64}${stored64}:{server64}"
+
+
+def is_of(stored: str, password: Secret) -> bool:
+    """Tell whether a verifier that the server has stored is one of a password."""
+    found = re.fullmatch(r"SCRAM-SHA-256\$([0-9]{1,7}):([A-Za-z0-9+/]+={0,2})\$.+", stored)
+    if found is None or int(found[1]) > _MOST_ITERATIONS:
+        return False
+    return hmac.compare_digest(verifier(password, base64.b64decode(found[2]), int(found[1])), stored)
 
 
 def prepared(text: str) -> str:

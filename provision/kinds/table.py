@@ -24,4 +24,7 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
     """Return the kinds of :data:`INSIDE`, and those of roles and access between them, where a spec declares these."""
     if not (spec.roles or spec.databases):
         return INSIDE
-    return INSIDE
+    from provision.kinds import membership, role, role_setting  # most specs have none of it
+
+    # Who becomes a member gets what the group owns then, so owners change before.
+    return (server, settings, role, database, role_setting, membership, collation, migrations)

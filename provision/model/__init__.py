@@ -422,6 +422,15 @@ class Status:
     clients: int | None = None
 
 
+class Proof(StrEnum):
+    """What a login shows of a password; UNKNOWN: this server does not ask for one from here, or not by SCRAM."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    MD5 = "md5"
+    UNKNOWN = "unknown"
+
+
 class Query(Protocol):
     """Read-only questions to the server, over one connection per database."""
 
@@ -444,3 +453,6 @@ class Session(Query, Protocol):
         Raises:
             provision.errors.UnavailableError: the server cannot be reached.
         """
+
+    def proves(self, role: str, password: Secret) -> Proof:
+        """Log in as another role, and return what that shows of its password."""

@@ -152,6 +152,8 @@ def overview(spec: Spec) -> Survey:
     unknown = [f"{each.path.name}:{each.line}: {each.message}" for each in spec.missing]
     if error is not None and not isinstance(error, SpecError):
         unknown.append(f"what is in the server, because the login needs the password: {error.sentence}")
+    skipped = [each for each in secrets.skip_roles(spec) if not isinstance(each, SpecError)]
+    unknown += [f"whether a role has its password: {each.sentence}" for each in skipped]
     seen = _overview(spec)
     return replace(seen, plan=replace(seen.plan, unknown=(*seen.plan.unknown, *unknown)))
 

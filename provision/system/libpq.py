@@ -79,6 +79,11 @@ def connect(**parameters: Any) -> psycopg2.extensions.connection:
     return connection
 
 
+def by_scram() -> str | None:
+    """Return the value of libpq's ``require_auth`` that lets only SCRAM log in; None where libpq is older than 16."""
+    return "scram-sha-256" if _is_known("require_auth") else None
+
+
 @cache
 def _defaults() -> dict[str, str]:
     """Return the defaults of the parameters that this version of libpq has."""

@@ -17,7 +17,7 @@ from provision.system.files import explaining
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PARTS = ("secrets", "cache", "config")
+_PARTS = ("secrets", "secrets/roles", "cache", "config")
 """The directories in that of an environment in which all files are ours; in others they may be the server's."""
 _WRITTEN_IN_PLACE = ("lock", "log/postgresql.log")
 _WRITABLE_BY_OTHERS, _FOR_OTHERS = 0o022, 0o077

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 import time
 from contextlib import closing
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command
+from provision.model import Proof
 from provision.system import libpq
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     import psycopg2.extensions
 
-    from provision.model import Endpoint
+    from provision.model import Endpoint, Secret
 
 
 # Whether an error means that the server, or its connection, went away: then the statement is not to blame.
@@ -93,6 +95,14 @@ _ANSWERS = (
     (re.compile(r"password authentication failed|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
                 r"|role \".*\" (does not exist|is not permitted)"), Login.REFUSED),
     (re.compile(r"the database system is (starting up|in recovery|shutting down|not yet accepting)"), Login.STARTING),
+)  # fmt: skip
+
+
+_PROOFS = (
+    (re.compile(r"password authentication failed"), Proof.WRONG),
+    (re.compile(r"server requested a hashed password"), Proof.MD5),  # pg_hba.conf says md5, and so does the catalog
+    (re.compile(r"is not permitted to log in|too many connections for (role|database)|permission denied for database"
+                r"|database \".*\" (does not exist|is not currently accepting)"), Proof.RIGHT),
 )  # fmt: skip
 
 
@@ -223,6 +233,19 @@ class ReadOnlyQuery:
             LoginError: the login fails.
         """
         return self._connection(database or self._endpoint.database).info.parameter_status(name) or ""
+
+    def proves(self, role: str, password: Secret) -> Proof:
+        """Log in as another role, and return what that shows of its password.
+
+        The server first looks at the password, so any other refusal comes after one that was right.
+        """
+        at = replace(self._endpoint, user=role, password=password)
+        try:
+            _open(at, None, require_auth=libpq.by_scram(), **self._names).close()
+        except LoginError as error:
+            words = "\n".join(error.evidence)
+            return next((proof for pattern, proof in _PROOFS if pattern.search(words)), Proof.UNKNOWN)
+        return Proof.RIGHT
 
     def _connection(self, database: str) -> psycopg2.extensions.connection:
         if database not in self._connections:

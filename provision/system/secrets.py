@@ -46,7 +46,8 @@ def of_role(spec: Spec, name: str) -> Secret:
     source = spec.roles[name].password
     if source is None or isinstance(source, NoPassword):
         source = PasswordGenerated()
-    return spec.fetched.setdefault(f"role {name}", Password(source, spec.role_password_file(name)))
+    made = Password(source, spec.role_password_file(name), f"roles.{name}.password")
+    return spec.fetched.setdefault(f"role {name}", made)
 
 
 def is_known(spec: Spec, name: str) -> bool:
@@ -55,6 +56,20 @@ def is_known(spec: Spec, name: str) -> bool:
     if source is None or isinstance(source, PasswordGenerated):
         return _kept(spec.role_password_file(name)) is not None
     return not isinstance(source, NoPassword)
+
+
+def skip_roles(spec: Spec) -> list[ProvisionError]:
+    """Go on without the passwords of roles that only a program tells, or that cannot be fetched; return why not."""
+    errors = []
+    for name, role in spec.roles.items():
+        if not isinstance(role.password, PasswordCommand):
+            try:
+                of_role(spec, name).reveal()
+                continue
+            except ProvisionError as error:
+                errors.append(error)
+        spec.fetched[f"role {name}"] = UNREAD
+    return errors
 
 
 def skip(spec: Spec) -> ProvisionError | None:
@@ -70,14 +85,14 @@ def skip(spec: Spec) -> ProvisionError | None:
 class Password(Secret):
     """A password that is fetched when it is revealed first; ``kept`` is the file in which a generated one was kept.
 
-    A file or a program that fails is not asked a second time in the same run.
+    ``key`` is where the spec has it. A file or a program that fails is not asked a second time in the same run.
     """
 
-    __slots__ = ("_error", "_is_fetched_again", "_kept", "_source")
+    __slots__ = ("_error", "_is_fetched_again", "_kept", "_key", "_source")
 
-    def __init__(self, source: PasswordSource, kept: Path) -> None:
+    def __init__(self, source: PasswordSource, kept: Path, key: str = "credentials.password") -> None:
         super().__init__("")
-        self._source, self._kept = source, kept
+        self._source, self._kept, self._key = source, kept, key
         self._error: ProvisionError | None = None
         self._is_fetched_again = False
 
@@ -97,7 +112,7 @@ class Password(Secret):
             self._text = _kept(self._kept) or self._text or secrets.token_urlsafe(_BYTES)
             return self._text
         try:
-            self._text = self._text or fetch(self._source).reveal()
+            self._text = self._text or fetch(self._source, self._key).reveal()
         except ProvisionError as error:
             self._error = error
             raise
@@ -109,8 +124,10 @@ class Password(Secret):
             self._is_fetched_again, self._text = True, ""
 
 
-def fetch(source: PasswordValue | PasswordFile | PasswordCommand | PasswordMissing) -> Secret:
-    """Return the password that a spec, a file or a program gives.
+def fetch(
+    source: PasswordValue | PasswordFile | PasswordCommand | PasswordMissing, key: str = "credentials.password"
+) -> Secret:
+    """Return the password that a spec, a file or a program gives; ``key`` is where the spec says so.
 
     Raises:
         ProvisionError: the file is missing or empty, the program fails or prints nothing.
@@ -126,7 +143,7 @@ def fetch(source: PasswordValue | PasswordFile | PasswordCommand | PasswordMissi
             raise ProvisionError(f"{where} does not exist", next_step=making(source.path))
         return _first_line(_decoded(content, where), where)
     where = f"the program {source.argv[0]!r}"
-    return _first_line(_decoded(_output(source), where), where)
+    return _first_line(_decoded(_output(source, key), where), where)
 
 
 def _kept(path: Path) -> str | None:
@@ -164,7 +181,7 @@ def _first_line(text: str, where: str) -> Secret:
     return Secret(line)
 
 
-def _output(source: PasswordCommand) -> bytes:
+def _output(source: PasswordCommand, key: str) -> bytes:
     shown = source.argv[0]  # what follows it may be a secret
     try:
         done = processes.run(
@@ -177,12 +194,12 @@ def _output(source: PasswordCommand) -> bytes:
         raise ProvisionError(
             f"the password program {shown!r} cannot be run",
             evidence=[str(error)],
-            next_step="run the program of `credentials.password.command` yourself",
+            next_step=f"run the program of `{key}.command` yourself",
         ) from error
     if done.returncode != 0:
         raise ProvisionError(
             f"the password program {shown!r} failed with exit code {done.returncode}",
             evidence=done.stderr.decode(errors="replace").splitlines()[-5:],
-            next_step="run the program of `credentials.password.command` yourself",
+            next_step=f"run the program of `{key}.command` yourself",
         )
     return done.stdout

@@ -18,6 +18,7 @@ from provision import plan as planner
 from provision import runtimes
 from provision.errors import RefusedError
 from provision.kinds import Inputs, Look, configuration, pg_settings
+from provision.model import Proof
 from provision.model.effects import (
     CheckData,
     EngineCall,
@@ -85,6 +86,9 @@ class Server:
     def reported(self, _name: str, *, database: str | None = None) -> str:
         assert database
         return f"{self._major}.0"
+
+    def proves(self, _role: str, _password: Secret) -> Proof:
+        return Proof.UNKNOWN
 
 
 class World:
