@@ -12,7 +12,7 @@ from support import planning
 
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import locate
-from provision.alembic.tree.source import Revision, read_revision
+from provision.alembic.tree.source import Revision, read_fields, restore
 from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import Edit, LedgerEntry, edit_remarks
 from provision.errors import MigrationsError, ProvisionError, RefusedError
@@ -122,10 +122,10 @@ def test_file(case: Case) -> None:
     path, source = Path("r.py"), case["source"].encode()
     if "error" in case:
         with pytest.raises(MigrationsError) as caught:
-            read_revision(source, path)
+            restore(read_fields(source, path), path, "")
         check(caught.value, case)
         return
-    found = read_revision(source, path)
+    found = restore(read_fields(source, path), path, "")
     creates = [list(each) for each in found.creates]
     fields = [found.id, list(found.down), list(found.depends_on), list(found.branch_labels), found.message, creates]
     assert fields == case["fields"]
@@ -159,7 +159,7 @@ def test_a_branch_label_can_be_depended_on() -> None:
     ],
 )
 def test_names_that_one_line_assigns(line: str) -> None:
-    found = read_revision(f"x, = 1,\n{line}\n".encode(), Path("a.py"))
+    found = restore(read_fields(f"x, = 1,\n{line}\n".encode(), Path("a.py")), Path("a.py"), "")
     assert (found.id, found.down, found.line) == ("a", (), 2)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from provision.alembic.child.config import read_text
-from provision.alembic.tree.env import part, settings_module, variables_of, ways, ways_in
+from provision.alembic.tree.env import guesses, part, settings_module, variables_of, ways
 
 if TYPE_CHECKING:
     from provision.alembic.child.protocol import Failure
@@ -275,7 +276,8 @@ def url_way(tree: Migrations, location: Location, *, fallback: str = "") -> str:
         missing = {name: value for name, value in of.items() if name not in getattr(tree, key)}
         if missing:
             lines.append(f"{key}: {{{', '.join(f'{name}: {value!r}' for name, value in missing.items())}}}")
-    lines = lines or [each for each in ways_in(text) if not _is_given(each, tree)][:3]
+    guessed = (f"{key}: {{{name}: {value}}}" for key, name, value in guesses(text) if name not in getattr(tree, key))
+    lines = lines or list(islice(guessed, 3))
     if lines:
         return f"tell env.py the URL; it reads what this line in `migrations` sets: {' or '.join(lines)}"
     if module := settings_module(text):
@@ -294,8 +296,3 @@ def _module(name: str, location: Location) -> tuple[str, str] | None:
             if path and (root / file).is_file():
                 return package, read_text(str(root / file))
     return None
-
-
-def _is_given(way: str, tree: Migrations) -> bool:
-    key, _, name = way.partition(": {")
-    return name.split(":")[0] in getattr(tree, key)

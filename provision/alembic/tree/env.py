@@ -71,8 +71,8 @@ def ways(text: str, find: Find, samples: Mapping[str, str] | None = None) -> Way
     sources = [text, *(source for _, source, _ in modules)]
     return Ways(
         env={each.name: _TEMPLATES.get(what, f"{{{what}}}") for each, what in named.items()},
-        options=_options(env),
-        x=dict.fromkeys(_looked_up(env, "get_x_argument"), "{url}"),
+        options=dict.fromkeys(filter(_is_url, _options(env)), "{url}"),
+        x=dict.fromkeys(filter(_is_url, _looked_up(env, "get_x_argument")), "{url}"),
         attributes=tuple(dict.fromkeys(_attributes(env))),
         driver=_driver(urls, samples or {}, sources) if urls else None,
         module=next((name for name, _, tree in modules if read_variables([tree])), None),
@@ -114,26 +114,28 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (f"{name}.{each.name}" for each in node.names)
 
 
-def _options(env: ast.Module) -> dict[str, str]:
-    """Return the options of the configuration that hold a URL, ``sqlalchemy.url`` excepted, which is always set."""
-    found = dict.fromkeys(_looked_up(env, "get_section"), "{url}")
+def _is_url(name: str) -> bool:
+    """Whether a name says that it is that of a URL; ``sqlalchemy.url`` is always set."""
+    return _URL_LIKE.search(name) is not None and name != "sqlalchemy.url"
+
+
+def _options(env: ast.Module) -> Iterator[str]:
+    """Yield the options of the configuration that are looked up."""
+    yield from _looked_up(env, "get_section")
     for node in (each for each in ast.walk(env) if isinstance(each, ast.Call)):
         called = last_name(node.func)
         texts = [text_of(each) for each in node.args]
         if called in _OPTIONS and len(texts) > _OPTIONS[called]:
-            name = texts[_OPTIONS[called]] or ""
-            if _URL_LIKE.search(name) and name != "sqlalchemy.url":
-                found[name] = "{url}"
+            yield texts[_OPTIONS[called]] or ""
         elif called in _PREFIXED and texts:
             prefix = next((text_of(each.value) for each in node.keywords if each.arg == "prefix"), None)
             prefix = prefix if prefix is not None else next((each for each in texts[1:] if each is not None), None)
-            if prefix is not None and prefix != "sqlalchemy.":
-                found[f"{prefix}url"] = "{url}"
-    return found
+            if prefix is not None:
+                yield f"{prefix}url"
 
 
 def _looked_up(env: ast.Module, function: str) -> Iterator[str]:
-    """Yield what holds a URL, as its name says, among the keys that are looked up in what a function returns."""
+    """Yield the keys that are looked up in what a function returns."""
     held = {
         target.id
         for node in ast.walk(env)
@@ -142,16 +144,15 @@ def _looked_up(env: ast.Module, function: str) -> Iterator[str]:
         if isinstance(target, ast.Name) and last_name(node.value.func) == function
     }
     for name, source in _keys(env):
-        is_held = (isinstance(source, ast.Name) and source.id in held) or (
+        if (isinstance(source, ast.Name) and source.id in held) or (
             isinstance(source, ast.Call) and last_name(source.func) == function
-        )
-        if is_held and _URL_LIKE.search(name) and name != "sqlalchemy.url":
+        ):
             yield name
 
 
-def _attributes(env: ast.Module) -> Iterator[str]:
+def _attributes(env: ast.Module, *, optional: bool = False) -> Iterator[str]:
     """Yield the attributes of the configuration without which there is no connection: ``attributes["connection"]``."""
-    for name, source in _keys(env, optional=False):
+    for name, source in _keys(env, optional=optional):
         if last_name(source) == "attributes" and re.search(r"(?i)conn|engine|bind", name):
             yield name
 
@@ -366,47 +367,30 @@ def _field(statement: ast.AnnAssign) -> tuple[str, str | None, list[str]]:
     return annotation, None if is_required and not given.get("default_factory") else text_of(first) or "", names[:1]
 
 
-_NAME = r"""\(?\s*f?["']([A-Za-z_][\w.-]*)["']"""
-_URL_LIKE2 = re.compile(r"(?i)(url|uri|dsn|database|conn|postgres|pg|db)")
-_CONNECTIONS = re.compile(r"(?i)conn|engine|bind")
-_READS = (
-    ("x", rf"get_x_argument\s*\([^)]*\)\s*(?:\.get\s*\(|\[)\s*{_NAME}", "{}: '{{url}}'"),
-    ("options", rf"get_(?:main|alembic)_option\s*{_NAME}", "{}: '{{url}}'"),
-    ("options", rf"get_section_option\s*\([^,]+,\s*{_NAME}", "{}: '{{url}}'"),
-    ("env", rf"(?:environ\s*(?:\.get\s*\(|\[)|getenv\s*\(|\benv\s*\()\s*{_NAME}", "{}: '{{url}}'"),
-    ("attributes", rf"attributes\s*(?:\.get\s*\(|\[)\s*{_NAME}", "{}: true"),
-)
+_MAYBE_URL = re.compile(r"(?i)(url|uri|dsn|database|conn|postgres|pg|db)")
 _SETTINGS = re.compile(
     r"(?m)^\s*from\s+([\w.]+)\s+import\s+[^#\n]*\b(\w*settings\w*|\w*config\w*|engine|\w*_url)\b", re.IGNORECASE
 )
-_UNPREPARED = {"SystemExit", "NoEventLoopError", "NoSuchOptError", "ConfigurationError"}
 _OURS = {"sqlalchemy.url", "version_table", "version_table_schema", "script_location"}
 
 
-def ways_in(env: str) -> tuple[str, ...]:
-    """Return what can be written under ``migrations`` so that this ``env.py`` finds the URL, most likely first.
+def guesses(text: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what may lead an ``env.py`` to its database, most likely first: a key of ``migrations``, a name, a value.
 
     What it reads for other ends is left out as far as its name tells.
     """
-    found: dict[str, None] = {}
-    for key, pattern, form in _READS:
-        for name in re.findall(pattern, env):
-            wanted = _CONNECTIONS if key == "attributes" else _URL_LIKE2
-            if name not in _OURS and wanted.search(name) and part(name) in (None, "url"):
-                found[f"{key}: {{{form.format(name)}}}"] = None
-    return tuple(found)
+    env = parsed(text)
+    if env is None:
+        return
+    read = [each.name for each in read_variables([env])]
+    for key, names in (("x", _looked_up(env, "get_x_argument")), ("options", _options(env)), ("env", read)):
+        for name in dict.fromkeys(names):
+            if name not in _OURS and _MAYBE_URL.search(name) and part(name) in (None, "url"):
+                yield key, name, "'{url}'"
+    yield from (("attributes", name, "true") for name in dict.fromkeys(_attributes(env, optional=True)))
 
 
 def settings_module(env: str) -> str | None:
     """Return the application's module that ``env.py`` takes its URL from, as far as an import tells."""
     found = [match for match in _SETTINGS.findall(env) if not match[0].startswith(("alembic", "sqlalchemy", "logging"))]
     return f"{found[0][0]}.{found[0][1]}" if found else None
-
-
-def wants_preparation(kind: str, message: str) -> bool:
-    """Tell whether ``env.py`` failed, with an error of this type, because its program usually prepares something."""
-    return (
-        kind in _UNPREPARED
-        or message.startswith("Working outside of application context")
-        or (kind == "AttributeError" and message.startswith("'Config' object has no attribute"))
-    )

@@ -8,6 +8,7 @@ database holds one row (one head depends on the other). The rules here are Alemb
 from __future__ import annotations
 
 from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,7 @@ from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
     from pathlib import Path
-
-    from provision.alembic.tree.source import Revision
 
 
 _ILLEGAL = frozenset("@-+:")  # Alembic's: they have a meaning in a target
@@ -109,29 +107,15 @@ def _require_acyclic(revisions: Mapping[str, Revision], parents: Mapping[str, Se
     Raises:
         MigrationsError: there is a cycle; its files are the evidence.
     """
-    missing = {name: len(before) for name, before in parents.items()}
-    after: dict[str, list[str]] = {name: [] for name in parents}
-    for name, before in parents.items():
-        for each in before:
-            after[each].append(name)
-    ready = [name for name, count in missing.items() if count == 0]
-    while ready:
-        for name in after[ready.pop()]:
-            missing[name] -= 1
-            if missing[name] == 0:
-                ready.append(name)
-    stuck = [name for name, count in missing.items() if count]
-    if not stuck:
-        return
-    path = [stuck[0]]
-    while path.count(path[-1]) == 1:
-        path.append(next(each for each in parents[path[-1]] if missing[each]))
-    cycle = path[path.index(path[-1]) :]
-    raise MigrationsError(
-        f"the revisions go round in a circle: {' → '.join(cycle)}",
-        evidence=[f"{revisions[each].path}:{revisions[each].down_line}" for each in cycle[:-1]],
-        next_step="correct the `down_revision` or `depends_on` of one of these files",
-    )
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        cycle = error.args[1][::-1]
+        raise MigrationsError(
+            f"the revisions go round in a circle: {' → '.join(cycle)}",
+            evidence=[f"{revisions[each].path}:{revisions[each].down_line}" for each in cycle[:-1]],
+            next_step="correct the `down_revision` or `depends_on` of one of these files",
+        ) from None
 
 
 def unread_places(unread: Sequence[Path]) -> tuple[list[str], str]:
@@ -280,12 +264,11 @@ class Graph:
 
     def lineage(self, name: str) -> frozenset[str]:
         """Return what a revision follows and what follows it, near and far, without dependencies; and itself."""
-        found = {name}
-        todo = [name]
-        while todo:
-            todo = [each for one in todo for each in self.revisions[one].down if each not in found]
-            found.update(todo)
-        return frozenset(found | self.followers((name,)))
+        return frozenset(self._below((name,)) | self.followers((name,)))
+
+    def _below(self, names: Iterable[str]) -> set[str]:
+        """Return ``names`` and what they follow, near and far, without dependencies."""
+        return _reached(names, lambda name: self.revisions[name].down)
 
     def version_rows(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the rows of the version table once ``names`` and all their ancestors are applied, sorted.
@@ -310,22 +293,43 @@ class Graph:
         return tuple([row for row in rows if row not in self.revisions])
 
     def newest_first(self, revisions: set[str], heads: Collection[str]) -> tuple[str, ...]:
-        """Return revisions in the order in which Alembic undoes them, from ``heads`` on."""
+        """Return revisions in the order in which Alembic undoes them, from ``heads`` on: each before its parents."""
         if not revisions:
             return ()
-        needed = {name: self._needed(name) for name in self._depends_on}
-        parents = {**self._parents, **needed}
-        return _alembics_order(revisions, heads, parents, lambda name: self._is_simple(name, needed), self.ancestors)
-
-    def _is_simple(self, name: str, needed: Mapping[str, tuple[str, ...]]) -> bool:
-        down = self.revisions[name].down
-        return len(down) == 1 and (name not in needed or needed[name] == down)
+        parents = {**self._parents, **{name: self._needed(name) for name in self._depends_on}}
+        rank = {each: number for number, each in enumerate(parents)}
+        todo = set(revisions)
+        walk = sorted({head for head in heads if head in todo}, key=rank.__getitem__)
+        above = [self.ancestors((head,)) for head in walk]
+        output: list[str] = []
+        at = 0
+        while walk:
+            candidate = walk[at]
+            dependent = next((i for i, known in enumerate(above) if i != at and candidate in known), None)
+            if dependent is not None:
+                at = dependent
+                continue
+            if candidate in todo:
+                output.append(candidate)
+                todo.remove(candidate)
+            following = [each for each in parents[candidate] if each in todo and each not in walk]
+            if not following:
+                del walk[at], above[at]
+                at = max(at - 1, 0)
+                continue
+            walk[at], *rest = following
+            walk += rest
+            if len(parents[candidate]) == 1 and parents[candidate] == self.revisions[candidate].down:
+                above[at].discard(candidate)
+            else:
+                above[at] = self.ancestors(following[:1])
+                above += [self.ancestors((each,)) for each in rest]
+        return tuple(output)
 
     def _needed(self, name: str) -> tuple[str, ...]:
         """Return the immediate predecessors, without dependencies that the branch below already has."""
         own = self.revisions[name].down
-        below = _reached(own, lambda each: self.revisions[each].down)
-        inherited = {needed for each in below for needed in self._depends_on.get(each, ())}
+        inherited = {needed for each in self._below(own) for needed in self._depends_on.get(each, ())}
         return tuple(dict.fromkeys([*own, *[x for x in self._depends_on[name] if x not in inherited]]))
 
 
@@ -339,45 +343,3 @@ def _reached(names: Iterable[str], further: Callable[[str], Iterable[str]]) -> s
             seen.add(name)
             todo += further(name)
     return seen
-
-
-def _alembics_order(
-    revisions: AbstractSet[str],
-    heads: Collection[str],
-    parents: Mapping[str, tuple[str, ...]],
-    simple: Callable[[str], bool],
-    ancestors: Callable[[Collection[str]], AbstractSet[str]],
-) -> tuple[str, ...]:
-    """Return ``revisions`` so that each comes before all that it builds on.
-
-    ``parents`` are the immediate predecessors in the order of the tree's files, ``simple`` tells a revision with
-    exactly one of them and no dependency, ``ancestors`` includes the revisions that it is asked about.
-    """
-    rank = {each: number for number, each in enumerate(parents)}
-    todo = set(revisions)
-    walk = sorted({head for head in heads if head in todo}, key=rank.__getitem__)
-    above = [set(ancestors((head,))) for head in walk]
-    output: list[str] = []
-    at = 0
-    while walk:
-        candidate = walk[at]
-        dependent = next((i for i, known in enumerate(above) if i != at and candidate in known), None)
-        if dependent is not None:
-            at = dependent
-            continue
-        if candidate in todo:
-            output.append(candidate)
-            todo.remove(candidate)
-        following = [each for each in parents[candidate] if each in todo and each not in walk]
-        if not following:
-            del walk[at], above[at]
-            at = max(at - 1, 0)
-        elif simple(candidate):
-            walk[at] = following[0]
-            above[at].discard(candidate)
-        else:
-            walk[at] = following[0]
-            walk += following[1:]
-            above[at] = set(ancestors(following[:1]))
-            above += [set(ancestors((each,))) for each in following[1:]]
-    return tuple(output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.alembic.tree.targets import resolve_typed
 from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
@@ -84,9 +85,7 @@ def history(graph: Graph, between: str | None = None, rows: Collection[str] = ()
 
 
 def _end(graph: Graph, name: str, rows: Collection[str]) -> tuple[str, ...]:
-    from provision.alembic.tree.targets import range_end
-
-    return tuple(rows) if name == "current" else range_end(graph, name, rows or None)
+    return tuple(rows) if name == "current" else resolve_typed(graph, name, rows or None)
 
 
 def _labels(graph: Graph) -> dict[str, tuple[str, ...]]:

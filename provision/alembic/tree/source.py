@@ -10,6 +10,7 @@ before the first line of code it counts for the whole file.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import re
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Any, cast
 from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
-    import ast
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
@@ -73,38 +73,20 @@ def digest(source: bytes) -> str:
 
 def restore(fields: Fields, path: Path, sha256: str) -> Revision:
     """Return the revision of a file whose fields are known."""
-    name, down, depends_on, labels, message, creates, line, down_line = fields
-    return Revision(
-        name,
-        tuple(down),
-        tuple(depends_on),
-        tuple(labels),
-        message,
-        tuple([(schema, table) for schema, table in creates]),
-        line,
-        down_line,
-        path,
-        sha256,
-    )
+    values: Fields = [*map(_tuples, fields), path, sha256]
+    return Revision(*values)
 
 
-def read_revision(source: bytes, path: Path) -> Revision:
-    """Read one revision file.
-
-    Raises:
-        MigrationsError: the file has a syntax error, or states its id in a way that only running it would tell.
-    """
-    return restore(read_fields(source, path), path, digest(source))
+def _tuples(value: Any) -> Any:
+    return tuple([_tuples(each) for each in value]) if isinstance(value, list) else value
 
 
 def read_fields(source: bytes, path: Path) -> Fields:
     """Read one revision file into the fields that are kept of it.
 
     Raises:
-        MigrationsError: as :func:`read`.
+        MigrationsError: the file has a syntax error, or states its id in a way that only running it would tell.
     """
-    import ast
-
     try:
         module = ast.parse(source, str(path))
     except (SyntaxError, ValueError) as error:
@@ -135,8 +117,6 @@ def read_fields(source: bytes, path: Path) -> Fields:
 
 
 def _assignments(module: ast.Module) -> dict[str, ast.expr]:
-    import ast
-
     found: dict[str, ast.expr] = {}
     for statement in module.body:
         if isinstance(statement, ast.Assign):
@@ -149,8 +129,6 @@ def _assignments(module: ast.Module) -> dict[str, ast.expr]:
 
 def _bound(target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:
     """Return the names that a target binds, with their values: ``revision, down_revision = "a", None`` binds two."""
-    import ast
-
     if isinstance(target, ast.Name):
         return {target.id: value}
     if not isinstance(target, ast.Tuple | ast.List) or not isinstance(value, ast.Tuple | ast.List):
@@ -161,8 +139,6 @@ def _bound(target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:
 
 def _strings(name: str, assigned: Mapping[str, ast.expr], path: Path) -> list[str]:
     """Return the value of a name as a list of strings; a name of another literal is followed."""
-    import ast
-
     node = assigned.get(name)
     for _ in range(len(assigned)):
         if not isinstance(node, ast.Name) or node.id not in assigned:
@@ -184,8 +160,6 @@ def _strings(name: str, assigned: Mapping[str, ast.expr], path: Path) -> list[st
 
 def _created_tables(module: ast.Module) -> Iterator[list[str | None]]:
     """Find ``op.create_table("name", …)`` outside ``downgrade``; one that accepts an existing table is left out."""
-    import ast
-
     todo: list[ast.AST] = [module]
     while todo:
         node = todo.pop(0)
@@ -207,8 +181,6 @@ def _first_line(docstring: str | None) -> str:
 
 
 def _not_static(name: str, node: ast.expr, path: Path) -> NotStaticError:
-    import ast
-
     return NotStaticError(
         f"{path}:{node.lineno} computes `{name}`, so it cannot be known without running the file",
         evidence=(f"{name} = {ast.unparse(node)}",),
@@ -317,8 +289,6 @@ class Notes:
 
 def read_notes(source: bytes) -> Notes:
     """Read the comments of a revision file, which is valid Python."""
-    import ast
-
     comments, blank = _comments(source)
     module = ast.parse(source)
     code = [each for each in module.body if not _is_docstring(each, module)]
@@ -355,8 +325,6 @@ def _comments(source: bytes) -> tuple[dict[int, str], set[int]]:
 
 def _statements(module: ast.Module, blank: set[int]) -> Iterator[tuple[int, int]]:
     """Yield the lines of each statement, from the comments above it to its end; of a block, those of its head."""
-    import ast
-
     for node in ast.walk(module):
         if not isinstance(node, ast.stmt):
             continue
@@ -369,8 +337,6 @@ def _statements(module: ast.Module, blank: set[int]) -> Iterator[tuple[int, int]
 
 
 def _raises(module: ast.Module) -> int | None:
-    import ast
-
     for node in module.body:
         if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
             body = [each for each in node.body if not _is_docstring(each, node)]
@@ -380,6 +346,4 @@ def _raises(module: ast.Module) -> int | None:
 
 
 def _is_docstring(node: ast.stmt, parent: ast.Module | ast.FunctionDef) -> bool:
-    import ast
-
     return node is parent.body[0] and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

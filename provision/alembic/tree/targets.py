@@ -12,6 +12,7 @@ keeps what does not follow its target, and a stamp keeps the rows of other branc
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from provision.alembic.tree.graph import similar
 from provision.errors import MigrationsError, command
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.source import Revision
@@ -58,16 +59,23 @@ def resolve(graph: Graph, target: str, rows: Collection[str] | None = None) -> t
     return _walk(graph, found[0] if found else None, steps, branch if steps > 0 else None, target)
 
 
-def range_end(graph: Graph, name: str, rows: Collection[str] | None = None) -> tuple[str, ...]:
-    """Return the revisions that one end of ``FROM:TO`` means.
+def resolve_typed(graph: Graph, target: str, rows: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return the revisions that a target means which was typed, and is not the spec's.
 
     Raises:
         MigrationsError: it means no revision, or it is ambiguous.
     """
+    with _typed():
+        return resolve(graph, target, rows)
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    """Have an error name what was typed, where it would name the ``target`` of a spec."""
     try:
-        return resolve(graph, name, rows)
+        yield
     except MigrationsError as error:
-        error.sentence = error.sentence.replace(f"`target: {name}`", f"`{name}`")
+        error.sentence = error.sentence.replace("`target: ", "`")
         error.next_step = error.next_step and error.next_step.replaced("`target: ", "`")
         raise
 
@@ -83,7 +91,7 @@ def scope(graph: Graph, target: str) -> frozenset[str] | None:
     branch, at, _ = target.partition("@")
     if not at:
         return None
-    lineage = graph.lineage(_branch(graph, branch, target))
+    lineage = graph.lineage(_ident(graph, branch, target))
     return frozenset({name for name in graph.revisions if not lineage.isdisjoint(graph.ancestors((name,)))})
 
 
@@ -91,7 +99,7 @@ def _absolute(graph: Graph, target: str) -> tuple[str, ...]:
     branch, at, name = target.rpartition("@")
     if not at:
         return _plain(graph, target)
-    share = graph.lineage(_branch(graph, branch, target))
+    share = graph.lineage(_ident(graph, branch, target))
     if name == "base":
         return ()
     if name in {"head", "heads"}:
@@ -122,10 +130,6 @@ def _plain(graph: Graph, target: str) -> tuple[str, ...]:
     return (_ident(graph, target, target),)
 
 
-def _branch(graph: Graph, branch: str, target: str) -> str:
-    return _ident(graph, branch, target)
-
-
 def _ident(graph: Graph, name: str, target: str, share: Collection[str] | None = None) -> str:
     """Return the revision with an id, a branch label, or the unique beginning of one of them."""
     if name in graph.revisions:
@@ -146,7 +150,7 @@ def _start(graph: Graph, target: str, branch: str | None, rows: Collection[str],
         raise _too_far(target)
     if branch is None:
         return tuple(rows)
-    share = graph.lineage(_branch(graph, branch, target))
+    share = graph.lineage(_ident(graph, branch, target))
     found = [name for name in rows if name in share]
     if found:
         return tuple(found)
@@ -165,7 +169,7 @@ def _start(graph: Graph, target: str, branch: str | None, rows: Collection[str],
 def _walk(graph: Graph, start: str | None, steps: int, branch: str | None, target: str) -> tuple[str, ...]:
     """Go up or down the tree; None is below the first revision."""
     at = start
-    share = graph.lineage(_branch(graph, branch, target)) if branch else None
+    share = graph.lineage(_ident(graph, branch, target)) if branch else None
     for number in range(abs(steps)):
         if steps > 0:
             following = graph.bases if at is None else graph.children(at)
@@ -198,7 +202,7 @@ def move_up(graph: Graph, rows: Collection[str], target: str) -> Move:
     Raises:
         MigrationsError: the target is not one of this tree's, or it is not clear which.
     """
-    wanted = _resolve_typed(graph, target, rows)
+    wanted = resolve_typed(graph, target, rows)
     return Move(graph.pending(rows, wanted), graph.version_rows([*rows, *wanted]))
 
 
@@ -208,9 +212,10 @@ def move_down(graph: Graph, rows: Collection[str], target: str) -> Move:
     Raises:
         MigrationsError: the target is not applied, or it is not clear which it is.
     """
-    found = _resolve_typed(graph, target, rows)
-    if len(found) > 1:
-        raise _typed(_several_starts(target, [graph[name] for name in found]))
+    with _typed():
+        found = resolve(graph, target, rows)
+        if len(found) > 1:
+            raise _several_starts(target, [graph[name] for name in found])
     applied = graph.ancestors(rows)
     if found and found[0] not in applied:
         raise MigrationsError(
@@ -244,25 +249,9 @@ def rows_after_stamp(graph: Graph, rows: Collection[str], wanted: Sequence[str],
             + command("migrate stamp", f"--purge {' '.join(wanted)}"),
         )
     known = () if purge else rows
-    found = [name for target in wanted for name in _resolve_typed(graph, target, known)]
+    found = [name for target in wanted for name in resolve_typed(graph, target, known)]
     kept = [row for row in known if not any(_is_about(graph, target, row, known) for target in wanted)]
     return graph.version_rows([*kept, *found])
-
-
-def _resolve_typed(graph: Graph, target: str, rows: Collection[str]) -> tuple[str, ...]:
-    try:
-        return resolve(graph, target, rows)
-    except MigrationsError as error:
-        raise _typed(error) from None
-
-
-def _typed(error: MigrationsError) -> MigrationsError:
-    """Return an error about a target of the spec as one about a target that was typed."""
-    return MigrationsError(
-        error.sentence.replace("`target: ", "`"),
-        evidence=error.evidence,
-        next_step=error.next_step and error.next_step.replaced("`target: ", "`"),
-    )
 
 
 def _is_about(graph: Graph, target: str, row: str, rows: Collection[str]) -> bool:

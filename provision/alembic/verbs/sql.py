@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from provision.alembic.running.ask import ask_sql
 from provision.alembic.running.process import NOWHERE
 from provision.alembic.state import KIND, Revisions, observed
-from provision.alembic.tree.targets import move_down, move_up, range_end, resolve
+from provision.alembic.tree.targets import move_down, move_up, resolve, resolve_typed
 from provision.alembic.trees import Tree
 from provision.alembic.verbs.database import asking, refuse_rows
 from provision.errors import RefusedError, command
@@ -60,7 +60,7 @@ def between(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Scr
     note, at = "", NOWHERE
     rows: tuple[str, ...] = ()
     if colon:
-        rows = tree.graph.version_rows(range_end(tree.graph, first or "base"))
+        rows = tree.graph.version_rows(resolve_typed(tree.graph, first or "base"))
     elif (endpoint := server()) is None:
         note = _FRESH
     else:
