@@ -192,9 +192,9 @@ _PARTS = {
     "credentials": ("credentials", "creds"),
 }
 _LIBPQ = {"PGUSER": "user", "PGPASSWORD": "password", "PGHOST": "host", "PGPORT": "port", "PGDATABASE": "database"}
-_ENVIRON = re.compile(r"(?:\w+\.)?(?:environ|env)")
+_ENVIRON = re.compile(r"(?:.*\.)?environ|(?:\w+\.)?env")
 _READERS = re.compile(
-    r"(?:\w+\.)?environ\.(?:get|pop|setdefault)|(?:\w+\.)?getenv|\w*env\w*(?:\.\w+)?|(?:\w+\.)?config"
+    r"(?:.*\.)?environ\.(?:get|pop|setdefault)|(?:\w+\.)?getenv|\w*env\w*(?:\.\w+)?|(?:\w+\.)?config"
 )
 _DEEPEST = 3
 """Deep enough for a model in a model."""
