@@ -7,12 +7,13 @@ escapes is a bug of ours (70).
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 # How a server repeats a statement that failed: with the password that was in it.
@@ -127,6 +128,17 @@ class ProvisionError(Exception):
     @next_step.setter
     def next_step(self, step: str | None) -> None:
         self._next_step = NextStep(step) if step else None
+
+
+@contextmanager
+def translated(*causes: type[BaseException], into: ProvisionError) -> Iterator[None]:
+    """Raise ``into`` in place of a cause, whose words become its evidence, a line each."""
+    try:
+        yield
+    except causes as cause:
+        words = str(getattr(cause, "explanation", None) or cause)  # the engine's own words, where it has some
+        into.evidence = (*into.evidence, *map(_without_password, words.splitlines()))
+        raise into from cause
 
 
 class StepFailedError(ProvisionError):

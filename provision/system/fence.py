@@ -8,6 +8,7 @@ refreshed. A sequence cannot be locked as such, but a change of it, which is nev
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError, command
@@ -68,16 +69,8 @@ class Fence:
             cursor.execute("SELECT name FROM pg_settings WHERE name = ANY (%s)", (list(_OPTIONS),))
             settings = [f"SET {name} = 0" for (name,) in cursor.fetchall()]
         first = [f"LOCK TABLE {_SHARED} IN EXCLUSIVE MODE"] if len(self._sessions) == 1 else []
-        self._execute(
-            database,
-            [
-                *settings,
-                "BEGIN",
-                f"SET LOCAL lock_timeout = '{_TIMEOUT}'",
-                *first,
-                f"LOCK TABLE {_CATALOGS} IN EXCLUSIVE MODE",
-            ],
-        )
+        begin = [*settings, "BEGIN", f"SET LOCAL lock_timeout = '{_TIMEOUT}'"]
+        self._execute(database, [*begin, *first, f"LOCK TABLE {_CATALOGS} IN EXCLUSIVE MODE"])
         with session.cursor() as cursor:
             cursor.execute(_RELATIONS)
             found = cursor.fetchall()
@@ -90,10 +83,8 @@ class Fence:
         """Let everybody wait who would open a large object, also those who read it by functions.
 
         Raises:
-            StepFailedError: it was not held before, or a session has one open for too long.
+            StepFailedError: a session has one open for too long.
         """
-        if database not in self._sessions:
-            raise StepFailedError(f"the database {database!r} is not held")
         self._execute(database, ["LOCK TABLE pg_largeobject IN EXCLUSIVE MODE"])
 
     def end_sessions(self) -> None:
@@ -147,12 +138,8 @@ class Fence:
 
     def _others(self) -> list[str]:
         try:
-            session = connect(self._endpoint, read_only=True)
-        except LoginError as error:
-            return list(error.evidence)
-        try:
-            with session.cursor() as cursor:
+            with closing(connect(self._endpoint, read_only=True)) as session, session.cursor() as cursor:
                 cursor.execute(_OTHERS)
                 return [line for (line,) in cursor.fetchall()]
-        finally:
-            session.close()
+        except LoginError as error:
+            return list(error.evidence)

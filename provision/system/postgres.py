@@ -12,7 +12,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError, StepFailedError, UnavailableError, command
+from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import Proof
 from provision.system import libpq
 
@@ -207,22 +207,18 @@ class ReadOnlyQuery:
 
         name = database or self._endpoint.database
         limits = "" if "pg_settings" in sql else _LIMITS
-        try:
-            with self._connection(name).cursor() as cursor:
-                cursor.execute(f"{_READING}{limits}{sql}", parameters or None)
-                return cursor.fetchall()
-        except InsufficientPrivilege as error:
-            raise RefusedError(
-                f"the role {self._endpoint.user!r} lacks a privilege in the database {name!r}",
-                evidence=str(error).splitlines(),
-                next_step="as an administrator: grant it, or have this role own the database and what is in it",
-            ) from error
-        except psycopg2.Error as error:
-            raise UnavailableError(
-                f"the server at {self._endpoint.host}:{self._endpoint.port} did not answer a question",
-                evidence=str(error).splitlines(),
-                next_step=command("status"),
-            ) from error
+        refused = RefusedError(
+            f"the role {self._endpoint.user!r} lacks a privilege in the database {name!r}",
+            next_step="as an administrator: grant it, or have this role own the database and what is in it",
+        )
+        silent = UnavailableError(
+            f"the server at {self._endpoint.host}:{self._endpoint.port} did not answer a question",
+            next_step=command("status"),
+        )
+        with translated(psycopg2.Error, into=silent), translated(InsufficientPrivilege, into=refused):
+            cursor = self._connection(name).cursor()
+            cursor.execute(f"{_READING}{limits}{sql}", parameters or None)
+            return cursor.fetchall()
 
     def reported(self, name: str, *, database: str | None = None) -> str:
         """Return what the server tells everybody who logs in, without being asked.
@@ -273,20 +269,16 @@ def execute(endpoint: Endpoint, database: str, statements: Sequence[str]) -> Non
 
     with closing(connect(endpoint, database, read_only=False)) as connection, connection.cursor() as cursor:
         for statement in statements:
+            reading = StepFailedError(
+                f"the server lets {endpoint.user!r} only read, so nothing was changed",
+                evidence=[statement],
+                next_step=command("psql", "-- -c 'SHOW default_transaction_read_only'") + "   (who has set that?)",
+            )
             try:
-                _run(cursor, statement)
-            except ReadOnlySqlTransaction as error:
-                raise StepFailedError(
-                    f"the server lets {endpoint.user!r} only read, so nothing was changed",
-                    evidence=[statement, *str(error).splitlines()],
-                    next_step=command("psql", "-- -c 'SHOW default_transaction_read_only'") + "   (who has set that?)",
-                ) from error
+                with translated(ReadOnlySqlTransaction, into=reading):
+                    _run(cursor, statement)
             except psycopg2.Error as error:
-                if is_lost(error.pgcode, str(error)):
-                    raise gone(error, f"the server ran: {statement}") from error
-                raise StepFailedError(
-                    "the server refused a statement", evidence=[statement, *str(error).splitlines()]
-                ) from error
+                raise _failure(error, statement) from error
 
 
 def _run(cursor: psycopg2.extensions.cursor, statement: str) -> None:
@@ -310,11 +302,14 @@ def failure(error: Exception) -> StepFailedError | None:
     """Return our error for one that the driver raised; None: it is not the driver's."""
     import psycopg2
 
-    if not isinstance(error, psycopg2.Error):
-        return None
+    return _failure(error) if isinstance(error, psycopg2.Error) else None
+
+
+def _failure(error: psycopg2.Error, statement: str = "") -> StepFailedError:
     if is_lost(error.pgcode, str(error)):
-        return gone(error, "it was asked for something")
-    return StepFailedError("the server refused a statement", evidence=str(error).splitlines())
+        return gone(error, f"the server ran: {statement}" if statement else "it was asked for something")
+    lines = [each for each in (statement, *str(error).splitlines()) if each]
+    return StepFailedError("the server refused a statement", evidence=lines)
 
 
 def gone(error: BaseException, doing: str) -> StepFailedError:

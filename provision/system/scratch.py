@@ -13,8 +13,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import RefusedError, StepFailedError, UnavailableError, command
+from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import MAINTENANCE
+from provision.model.sql import identifier
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:
@@ -151,71 +152,56 @@ def _take(connection: psycopg2.extensions.connection, name: str) -> bool:
 
 
 def _create(connection: psycopg2.extensions.connection, name: str, template: str | None) -> None:
-    from psycopg2 import errors, sql
+    from psycopg2 import errors
 
-    statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    statement = f"CREATE DATABASE {identifier(name)}"
     if template is not None:
-        statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-    except errors.InsufficientPrivilege as error:
-        raise RefusedError(
-            "the role may not create the scratch database that this needs",
-            evidence=str(error).splitlines(),
-            next_step=f'as an administrator: ALTER ROLE "{connection.info.user}" CREATEDB; '
-            "or use a server that is there for tests",
-        ) from error
-    except errors.ObjectInUse as error:
-        raise RefusedError(
-            f"{template or 'template1'} cannot be copied while a client is connected to it",
-            evidence=str(error).splitlines(),
-            next_step="run the same command again",
-        ) from error
-    except _errors() as error:
-        raise StepFailedError(
-            "the scratch database cannot be made",
-            evidence=str(error).splitlines(),
-            next_step="correct what it says, and run the same command again",
-        ) from error
+        statement += f" TEMPLATE {identifier(template)}"
+    refused = RefusedError(
+        "the role may not create the scratch database that this needs",
+        next_step=f'as an administrator: ALTER ROLE "{connection.info.user}" CREATEDB; '
+        "or use a server that is there for tests",
+    )
+    in_use = RefusedError(
+        f"{template or 'template1'} cannot be copied while a client is connected to it",
+        next_step="run the same command again",
+    )
+    failed = StepFailedError(
+        "the scratch database cannot be made", next_step="correct what it says, and run the same command again"
+    )
+    with (
+        translated(_errors(), into=failed),
+        translated(errors.ObjectInUse, into=in_use),
+        translated(errors.InsufficientPrivilege, into=refused),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
 
 
 def _copy_settings(endpoint: Endpoint, name: str) -> None:
     """Have in force what ``ALTER DATABASE`` has set for the declared database: it is no part of a copy."""
-    from psycopg2 import sql
-
     with closing(connect(endpoint, read_only=False)) as connection, connection.cursor() as cursor:
         cursor.execute(_SETTINGS)
         for (setting,) in cursor.fetchall():
-            statement = sql.SQL("ALTER DATABASE {} SET {} FROM CURRENT")
-            cursor.execute(statement.format(sql.Identifier(name), sql.Identifier(setting)))
+            cursor.execute(f"ALTER DATABASE {identifier(name)} SET {identifier(setting)} FROM CURRENT")
 
 
 def _drop(connection: psycopg2.extensions.connection, name: str) -> None:
-    from psycopg2 import sql
-
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-    except _errors() as error:
-        raise UnavailableError(
-            f"the scratch database {name} could not be dropped",
-            evidence=str(error).splitlines(),
-            next_step="run the same command again: it drops what earlier runs have left",
-        ) from error
+    failed = UnavailableError(
+        f"the scratch database {name} could not be dropped",
+        next_step="run the same command again: it drops what earlier runs have left",
+    )
+    with translated(_errors(), into=failed), connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
 
 
 def _rows(connection: psycopg2.extensions.connection, question: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(question, parameters)
-            return cursor.fetchall()
-    except _errors() as error:
-        raise UnavailableError(
-            "the server did not answer a question about scratch databases",
-            evidence=str(error).splitlines(),
-            next_step=command("status"),
-        ) from error
+    silent = UnavailableError(
+        "the server did not answer a question about scratch databases", next_step=command("status")
+    )
+    with translated(_errors(), into=silent), connection.cursor() as cursor:
+        cursor.execute(question, parameters)
+        return cursor.fetchall()
 
 
 def _errors() -> type[Exception]:

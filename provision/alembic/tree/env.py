@@ -193,9 +193,7 @@ _PARTS = {
 }
 _LIBPQ = {"PGUSER": "user", "PGPASSWORD": "password", "PGHOST": "host", "PGPORT": "port", "PGDATABASE": "database"}
 _ENVIRON = re.compile(r"(?:.*\.)?environ|(?:\w+\.)?env")
-_READERS = re.compile(
-    r"(?:.*\.)?environ\.(?:get|pop|setdefault)|(?:\w+\.)?getenv|\w*env\w*(?:\.\w+)?|(?:\w+\.)?config"
-)
+_READERS = re.compile(r"(?:.*\.)?environ\.(?:get|pop|setdefault)|(?:\w+\.)?getenv|\w*env\w*(?:\.\w+)?|(?:\w+\.)?config")
 _DEEPEST = 3
 """Deep enough for a model in a model."""
 COMPLETE = {"user", "password", "host", "database"}

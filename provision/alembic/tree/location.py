@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.tree.python import parsed
-from provision.errors import MigrationsError
+from provision.errors import MigrationsError, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +93,8 @@ def _ini(text: str, path: Path, section: str) -> Mapping[str, Any]:
     import configparser
 
     parser = configparser.ConfigParser({"here": str(path.parent)})
-    try:
+    wrong = MigrationsError(f"{path} is not a configuration that Alembic can read", next_step="correct the file")
+    with translated(configparser.Error, into=wrong):
         parser.read_string(text, str(path))
         if section != "alembic" and not parser.has_section(section):
             raise MigrationsError(
@@ -102,9 +103,6 @@ def _ini(text: str, path: Path, section: str) -> Mapping[str, Any]:
                 next_step="correct `migrations.section` in the spec",
             )
         return {key: parser.get(section, key) for key in LOCATING if parser.has_option(section, key)}
-    except configparser.Error as error:
-        sentence = f"{path} is not a configuration that Alembic can read"
-        raise MigrationsError(sentence, evidence=str(error).splitlines(), next_step="correct the file") from None
 
 
 def _toml(text: str, path: Path) -> Mapping[str, Any]:

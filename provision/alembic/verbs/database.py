@@ -83,10 +83,8 @@ def scratch_server(tree: Tree, server: Callable[[], Endpoint]) -> Endpoint:
             next_step="write `script_location` or `config` without `command` into the spec, if Alembic can run them",
         )
     endpoint = server()
-    try:
+    with asking(endpoint):
         scratch.source(endpoint)
-    except LoginError as error:
-        raise diagnosed(error, endpoint) from error
     return endpoint
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from provision.alembic.child.rehearse import STRENGTH
 from provision.alembic.verbs.database import asking, run_scratch
-from provision.errors import ProvisionError, UnavailableError, command
+from provision.errors import ProvisionError, UnavailableError, command, translated
 from provision.system import scratch as databases
 from provision.system.postgres import connect
 
@@ -81,10 +81,8 @@ def _copy(tree: Tree, endpoint: Endpoint, rows: Sequence[str], *, clone: bool) -
             try:
                 run_scratch(tree, copy, rows)
             except ProvisionError as error:
-                error.evidence = (
-                    *error.evidence,
-                    "this was on an empty scratch database, to make a copy of the schema",
-                )
+                why = "this was on an empty scratch database, to make a copy of the schema"
+                error.evidence = (*error.evidence, why)
                 error.next_step = "try again when no other session is in the database: then it is cloned"
                 raise
         yield copy
@@ -251,18 +249,12 @@ def locks_of(endpoint: Endpoint, pid: int, child: Child) -> set[tuple[str, str]]
     """
     import psycopg2
 
+    gone = UnavailableError("the server went away while a statement ran", next_step=command("status"))
     with closing(connect(endpoint, read_only=False)) as gate, closing(connect(endpoint, read_only=True)) as eyes:
-        try:
+        with translated(psycopg2.Error, into=gone), eyes.cursor() as look:
             _shut(gate)
             child.go_on()
-            with eyes.cursor() as look:
-                return _watched(look, pid, child)
-        except psycopg2.Error as error:
-            raise UnavailableError(
-                "the server went away while a statement ran",
-                evidence=str(error).splitlines(),
-                next_step=command("status"),
-            ) from error
+            return _watched(look, pid, child)
 
 
 def _shut(gate: psycopg2.extensions.connection) -> None:
