@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import StepFailedError
 from provision.spec import parameters
 from provision.system import files, owned, processes
-from provision.system.machine import as_user, lookup
+from provision.system.machine import as_user, give
 from provision.system.postgres import ReadOnlyQuery
 
 if TYPE_CHECKING:
@@ -49,14 +49,8 @@ def recall(spec: Spec, identity: str) -> bool:
 
     An empty ``identity`` takes those of the spec's image, whatever build of it they come from.
     """
-    try:
-        kept = json.loads(owned.text(spec.home / FILE) or "{}")
-        rows, major = dict(kept["settings"]), int(kept["major"])
-    except (ValueError, KeyError, TypeError):
-        return False
-    if kept.get("image") != spec.server.image or (identity and kept.get("identity") != identity):
-        return False
-    if spec.server.major not in (0, major):
+    major, rows, kept_identity = _kept(spec)
+    if major == 0 or spec.server.major not in (0, major) or identity not in ("", kept_identity):
         return False
     if major not in parameters.MAJORS:
         parameters.learn(major, rows)
@@ -65,11 +59,18 @@ def recall(spec: Spec, identity: str) -> bool:
 
 def kept_major(spec: Spec) -> int:
     """Return the major version of the image that was kept with its settings, or 0."""
+    return _kept(spec)[0]
+
+
+def _kept(spec: Spec) -> tuple[int, dict[str, Any], object]:
+    """Return what was kept of the spec's image: its major version, or 0, its settings, and which build it was."""
     try:
         kept = json.loads(owned.text(spec.home / FILE) or "{}")
-        return int(kept["major"]) if kept["image"] == spec.server.image else 0
+        if kept["image"] == spec.server.image:
+            return int(kept["major"]), dict(kept["settings"]), kept["identity"]
     except (ValueError, KeyError, TypeError):
-        return 0
+        pass
+    return 0, {}, None
 
 
 def remember(spec: Spec, identity: str) -> None:
@@ -138,8 +139,7 @@ def _from_programs(effect: ReadSettings) -> str:
     options: dict[str, Any] = {"stderr": processes.PIPE, "stdout": processes.PIPE, "cwd": "/", "env": environment(),
                                "timeout": _PATIENCE, **as_user(effect.user)}  # fmt: skip
     try:
-        if effect.user is not None:
-            shutil.chown(directory, lookup(effect.user).uid, lookup(effect.user).gid)
+        give(directory, effect.user)
         data = directory / "data"
         initdb = (str(effect.programs / "initdb"), f"--pgdata={data}", "--username=postgres", "--auth=trust",
                   "--no-sync")  # fmt: skip

@@ -15,14 +15,15 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import StepFailedError
 from provision.system import lock
 from provision.system.engine_calls import unless_gone
 from provision.system.files import make_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from docker import APIClient
 
     from provision.runtimes import Claim
     from provision.system.engine_calls import Engine
@@ -86,16 +87,9 @@ def body(claim: Claim) -> dict[str, Any]:
 
 @contextmanager
 def _in_engine(claim: Claim, place: str, engine: Engine, wait: lock.Wait) -> Iterator[None]:
-    import requests
-
-    try:
-        stream = _Name(place, claim, engine, wait).take()
-    except requests.RequestException as error:
-        raise StepFailedError(
-            f"the engine at {engine.address} did not answer while the data was to be held",
-            evidence=[f"{type(error).__name__}: {error}"],
-            next_step=f"{engine.program} info",
-        ) from error
+    name = name_of(place)
+    with engine.doing(f"make the container {name!r}, which keeps other runs off the data"):
+        stream = _Name(name, body(claim), engine.client, wait).take()
     try:
         yield
     finally:
@@ -105,12 +99,8 @@ def _in_engine(claim: Claim, place: str, engine: Engine, wait: lock.Wait) -> Ite
 class _Name:
     """The name of the data among the engine's containers, which one run has at a time."""
 
-    def __init__(self, place: str, claim: Claim, engine: Engine, wait: lock.Wait) -> None:
-        self._name = name_of(place)
-        self._body = body(claim)
-        self._program = engine.program
-        self._client = engine.client
-        self._wait = wait
+    def __init__(self, name: str, body: Mapping[str, Any], client: APIClient, wait: lock.Wait) -> None:
+        self._name, self._body, self._client, self._wait = name, body, client, wait
         self._idle: dict[str, float] = {}
         """Since when a container has that name and does not run, by its id."""
 
@@ -132,7 +122,7 @@ class _Name:
         except docker.errors.APIError as error:
             if error.status_code == _CONFLICT or "already in use" in str(error):
                 return None
-            raise self._failure(error) from error
+            raise
         return str(made["Id"])
 
     def _start(self, created: str) -> Any:
@@ -149,15 +139,8 @@ class _Name:
                 self._client.remove_container(created, v=True)
             if error.status_code in (_NOT_FOUND, _CONFLICT):
                 return None
-            raise self._failure(error) from error
+            raise
         return stream
-
-    def _failure(self, error: Any) -> StepFailedError:
-        return StepFailedError(
-            f"the engine refused the container {self._name!r}, which keeps other runs off the data",
-            evidence=[error.explanation or str(error)],
-            next_step=f"{self._program} info",
-        )
 
     def _pause(self) -> None:
         """Wait a moment for the holder of the name."""

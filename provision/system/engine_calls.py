@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import StepFailedError, command
+from provision.errors import StepFailedError, command, translated
 from provision.runtimes.docker import mounts
 from provision.system.engine import connect
 from provision.system.engine_address import unreachable
@@ -68,28 +68,30 @@ class Engine:
         Raises:
             StepFailedError: the engine refused, with its own words.
         """
-        import docker.errors
-
-        try:
+        with self.doing(f"{call.operation.replace('_', ' ')} {call.target!r}"):
             if call.operation == "pull_image":
                 self._pull_image(call.target, detail)
             elif call.operation in _SIMPLE:
                 _SIMPLE[call.operation](self.client, call.target, call.body)
             else:
                 getattr(self, f"_{call.operation}")(call.target, call.body)
-        except docker.errors.APIError as error:
-            raise StepFailedError(
-                f"the engine refused to {call.operation.replace('_', ' ')} {call.target!r}",
-                evidence=[error.explanation or str(error)],
-                next_step=f"{self.program} info",
-            ) from error
-        except _cut_off() as error:
-            raise StepFailedError(
-                f"the engine at {self.address} did not answer while it should {call.operation.replace('_', ' ')}"
-                f" {call.target!r}",
-                evidence=[f"{type(error).__name__}: {error}"],
-                next_step=f"{self.program} info",
-            ) from error
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Say that the engine refused to do something, or did not answer, when that happens within the block.
+
+        Raises:
+            StepFailedError: it happened; the evidence is in the engine's own words.
+        """
+        import docker.errors
+
+        advice = f"{self.program} info"
+        refused = StepFailedError(f"the engine refused to {what}", next_step=advice)
+        silent = StepFailedError(
+            f"the engine at {self.address} did not answer while it should {what}", next_step=advice
+        )
+        with translated(*_cut_off(), into=silent), translated(docker.errors.APIError, into=refused):
+            yield
 
     def execute(self, container: str, argv: tuple[str, ...], stdin: Secret) -> tuple[int, str]:
         """Run a program in a container with a secret on its standard input; return its exit code and output."""
@@ -180,24 +182,19 @@ class Engine:
 
         repository, tag = split_reference(image)
         done: dict[str, tuple[int, int]] = {}
-        try:
+        failed = StepFailedError(
+            f"the image {image!r} is not in the engine at {self.address} and could not be pulled",
+            next_step=f"{self.program} pull {image}",
+        )
+        with translated(docker.errors.APIError, into=failed):
             for event in self.client.pull(repository, tag=tag, stream=True, decode=True):
                 if "error" in event:
-                    raise self._not_pulled(image, event["error"])
+                    raise docker.errors.APIError(event["error"])
                 progress = event.get("progressDetail") or {}
                 if progress.get("total"):
                     done[event["id"]] = (progress["current"], progress["total"])
                     current, total = (sum(part) for part in zip(*done.values(), strict=True))
                     detail(f"{event['status'].lower()} {current / 1e6:.0f} of {total / 1e6:.0f} MB")
-        except docker.errors.APIError as error:
-            raise self._not_pulled(image, error.explanation or str(error)) from error
-
-    def _not_pulled(self, image: str, why: str) -> StepFailedError:
-        return StepFailedError(
-            f"the image {image!r} is not in the engine at {self.address} and could not be pulled",
-            evidence=[why.strip()],
-            next_step=f"{self.program} pull {image}",
-        )
 
     # --- networks and volumes ---
 

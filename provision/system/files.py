@@ -174,16 +174,9 @@ def make_own_directory(path: Path, mode: int, record: Path) -> None:
     """
     if path.exists():
         return
-    with explaining(f"the directory {path} cannot be made", path):
-        make_directory(path.parent, 0o755)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            temporary.chmod(mode)
-            remember(temporary, record)
-            temporary.replace(path)
-        except BaseException:
-            temporary.rmdir()
-            raise
+    with explaining(f"the directory {path} cannot be made", path), beside(path) as temporary:
+        temporary.chmod(mode)
+        remember(temporary, record)
 
 
 def remember(directory: Path, record: Path) -> None:
@@ -268,14 +261,10 @@ def move(source: Path, path: Path, *, if_there: bool) -> None:
     Raises:
         ProvisionError: it cannot be done, and the old name stays.
     """
-    try:
+    if if_there and not source.exists():
+        return
+    with explaining(f"{source} cannot be moved to {path}", path):
         source.rename(path)
-    except OSError as error:
-        if if_there and not source.exists():
-            return
-        raise ProvisionError(
-            f"{source} cannot be moved to {path}", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
-        ) from error
     with suppress(OSError):  # a name that is not on the disk yet is the old one after a crash, which is as good
         sync_directory(path.parent)
 
@@ -298,12 +287,12 @@ def copy(source: Path, path: Path) -> None:
         ProvisionError: it cannot be written.
     """
     with explaining(f"{source} cannot be copied to {path}", path):
-        make_directory(path.parent, 0o755)
         if source.is_file():
             write_atomically(path, source.read_bytes().decode(), 0o644)
             return
-        with _replacing(path) as temporary:
+        with beside(path) as temporary:
             _copy_tree(source, temporary)
+            _open_to_all(temporary)
 
 
 def copy_trees(source: Path, path: Path, trees: tuple[str, ...]) -> None:
@@ -317,23 +306,26 @@ def copy_trees(source: Path, path: Path, trees: tuple[str, ...]) -> None:
     if all((path / each).is_dir() for each in trees):
         return
     with explaining(f"{source} cannot be copied to {path}", path):
-        make_directory(path.parent, 0o755)
         for left in path.parent.glob(f".{path.name}.*"):  # of a run that was killed
             shutil.rmtree(left)
-        with _replacing(path) as temporary:
+        with beside(path) as temporary:
             for each in trees:
                 _copy_tree(source / each, temporary / each)
+            _open_to_all(temporary)
             remove(path)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a directory to fill, which takes the place of ``path`` at the end."""
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+def beside(path: Path, mark: str = "") -> Iterator[Path]:
+    """Yield a directory to fill, which takes the place of ``path`` in one rename: whole, or not at all.
+
+    Raises:
+        OSError: it cannot be made, or put in place.
+    """
+    make_directory(path.parent, 0o755)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{mark}"))
     try:
         yield temporary
-        for each in (temporary, *(each for each in temporary.rglob("*") if each.is_dir())):
-            each.chmod(0o755)
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -341,6 +333,11 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def _copy_tree(source: Path, path: Path) -> None:
     shutil.copytree(source, path, symlinks=True, copy_function=_link_or_copy, dirs_exist_ok=True)
+
+
+def _open_to_all(directory: Path) -> None:
+    for each in (directory, *(each for each in directory.rglob("*") if each.is_dir())):
+        each.chmod(0o755)
 
 
 def _link_or_copy(source: str, target: str, *, follow_symlinks: bool = True) -> None:

@@ -12,22 +12,24 @@ import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from provision.errors import StepFailedError, command
 from provision.model.sql import identifier
 from provision.system import processes, servers
-from provision.system.files import make_directory, remember, sync_directory
-from provision.system.machine import as_user, lookup
+from provision.system.files import beside, explaining, remember, sync_directory
+from provision.system.machine import as_user, give
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _typeshed import SupportsRead
 
     from provision.model import Secret
     from provision.model.effects import Scripts, ServerCall
 
 _LINES = 12
+_MARK = "initdb-"
 _DATABASES = ("postgres", "template1")
 """What initdb has made."""
 # As in the official image, so that `server.host` alone says who can connect; initdb adds this for 127.0.0.1 only.
@@ -39,16 +41,13 @@ def initialise(call: ServerCall, password: Secret) -> None:
 
     Raises:
         StepFailedError: initdb or a script failed, with what it said.
+        ProvisionError: the directory cannot be made.
     """
     parent = call.data.parent
-    make_directory(parent, 0o755)
-    prefix = f".{call.data.name}.initdb-"
-    for left in parent.glob(f"{prefix}*"):  # by a run that was killed
+    for left in parent.glob(f".{call.data.name}.{_MARK}*"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    try:
-        if call.user is not None:
-            shutil.chown(temporary, lookup(call.user).uid, lookup(call.user).gid)
+    with explaining(f"the data directory {call.data} cannot be made", call.data), beside(call.data, _MARK) as temporary:
+        give(temporary, call.user)
         _run_initdb(call, temporary, password)
         with (temporary / "pg_hba.conf").open("a") as file:
             file.write(_EVERYWHERE)
@@ -58,22 +57,14 @@ def initialise(call: ServerCall, password: Secret) -> None:
             _run_scripts(call, call.scripts, temporary)
         if call.record is not None:
             remember(temporary, temporary / call.record.name)
-        temporary.replace(call.data)
-        sync_directory(parent)
-    except OSError as error:
-        raise StepFailedError(
-            f"the data directory {call.data} cannot be made", evidence=[str(error)], next_step=f"ls -la {parent}"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    sync_directory(parent)
 
 
 def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
     """Run initdb; the password reaches it through a pipe, which only the user that reads it may open."""
     reading, writing = os.pipe()
     try:
-        if call.user is not None:
-            os.fchown(reading, lookup(call.user).uid, lookup(call.user).gid)
+        give(reading, call.user)
         os.write(writing, f"{password.reveal()}\n".encode())
         os.close(writing)
         writing = -1

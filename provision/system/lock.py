@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import LockedError
 from provision.system.files import explaining, make_directory
-from provision.system.owned import keep, open_own
+from provision.system.owned import keep, open_own, unfollowed
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def calm(path: Path, *, since: float, timeout: float) -> bool:
     Nothing is made or written, so that whoever only looks may ask.
     """
     try:
-        with open(path, opener=_unfollowed) as file:  # Path.open takes no opener
+        with open(path, opener=unfollowed) as file:  # Path.open takes no opener
             if _is_ours(file.read()):
                 return False
             disturbed = os.fstat(file.fileno()).st_mtime >= since
@@ -149,10 +149,6 @@ def calm(path: Path, *, since: float, timeout: float) -> bool:
     except OSError:
         pass
     return False
-
-
-def _unfollowed(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _is_ours(text: str) -> bool:

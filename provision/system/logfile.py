@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from provision.system.owned import open_own
+from provision.system.owned import open_own, unfollowed
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -46,15 +46,11 @@ def lines(path: Path, *, follow: bool = False, tail: int | None = None) -> Itera
 def last(path: Path, count: int, *, since: int = 0) -> list[str]:
     """Return the last lines of what was written after byte ``since``."""
     try:
-        with open(path, "rb", opener=_unfollowed) as file:  # Path.open takes no opener
+        with open(path, "rb", opener=unfollowed) as file:  # Path.open takes no opener
             file.seek(max(since, _start_of_last(file, count)))
             return file.read().decode(errors="replace").splitlines()[-count:]
     except OSError:
         return []
-
-
-def _unfollowed(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def size(path: Path) -> int:

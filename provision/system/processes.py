@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, Popen, TimeoutExpired
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -10,6 +11,7 @@ from provision.system import no_commands, variables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Popen", "TimeoutExpired", "run", "start"]
 
@@ -45,6 +47,17 @@ def start(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> Popen[by
     """
     no_commands.refuse(unknown or _unknown(argv))
     return Popen(argv, **{"env": variables.environ(), **options})
+
+
+def major_of(program: Path | str) -> int:
+    """Return the major version that one of PostgreSQL's programs says it has; 0 where it says none.
+
+    Raises:
+        NotRunError: ``--no-commands`` forbids it.
+        OSError: it cannot be run.
+    """
+    match = re.search(r"\d+", run((program, "--version"), capture_output=True, text=True).stdout)
+    return int(match[0]) if match else 0
 
 
 def ps(*arguments: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import ProvisionError, StepFailedError
+from provision.errors import ProvisionError, StepFailedError, translated
 from provision.system import processes
 from provision.system.engine_address import PODMAN
 from provision.system.files import nameless
@@ -70,25 +69,16 @@ def _here(effect: RunProgram) -> str:
     variables["PATH"] = os.pathsep.join(each for each in places if each)
     secret = effect.secret.reveal().encode()
     given: dict[str, Any] = {"input": secret}
-    try:
-        with nameless(secret) as file:
-            if sys.platform == "linux":  # elsewhere only one of several readers would get it
-                variables[PASSFILE] = f"/dev/fd/{file.fileno()}"
-                given = {"stdin": processes.DEVNULL, "pass_fds": (file.fileno(),)}
-            done = processes.run(
-                effect.argv,
-                stdout=processes.PIPE,
-                stderr=processes.STDOUT,
-                cwd="/",
-                env=variables,
-                **given,
-            )
-    except OSError as error:
-        raise StepFailedError(f"{effect.what}: it failed", evidence=[str(error)]) from error
-    output: str = done.stdout.decode(errors="replace")
+    with translated(OSError, into=StepFailedError(f"{effect.what}: it failed")), nameless(secret) as file:
+        if sys.platform == "linux":  # elsewhere only one of several readers would get it
+            variables[PASSFILE] = f"/dev/fd/{file.fileno()}"
+            given = {"stdin": processes.DEVNULL, "pass_fds": (file.fileno(),)}
+        given |= {"stdout": processes.PIPE, "stderr": processes.STDOUT, "env": variables}
+        done = processes.run(effect.argv, cwd="/", **given)
+    said: str = done.stdout.decode(errors="replace")
     if done.returncode != 0:
-        raise StepFailedError(f"{effect.what}: it failed", evidence=_said(output))
-    return output
+        raise StepFailedError(f"{effect.what}: it failed", evidence=_said(said))
+    return said
 
 
 def _inside(effect: RunProgram, container: str, engine: Engine) -> str:
@@ -144,15 +134,15 @@ def run_psql(
         ProvisionError: there is no psql.
     """
     local = shutil.which("psql")
-    if local is not None and ((container is None and programs is None) or _major(local) >= major):
+    if local is not None and ((container is None and programs is None) or processes.major_of(local) >= major):
         return _local(local, endpoint, arguments)
     if programs is not None and (own := shutil.which("psql", path=programs)) is not None:
         return _local(own, endpoint, arguments)
     enter = _entrance(engine) if container is not None and engine is not None else None
     if container is not None and enter is not None:
         flags = "-it" if sys.stdin.isatty() and sys.stdout.isatty() else "-i"
-        place = (f"--username={endpoint.user}", f"--dbname={endpoint.database}")
-        return processes.run((*enter, "exec", flags, container, "psql", *place, *arguments)).returncode
+        argv = (*enter, "exec", flags, container, "psql", *_login(endpoint), *arguments)
+        return processes.run(argv).returncode
     if local is not None:
         return _local(local, endpoint, arguments)
     raise ProvisionError(
@@ -174,12 +164,6 @@ def _entrance(engine: EngineReader) -> tuple[str, ...] | None:
     return None
 
 
-def _major(psql: str) -> int:
-    said = processes.run((psql, "--version"), capture_output=True, text=True).stdout
-    match = re.search(r"(\d+)", said)
-    return int(match[1]) if match else 0
-
-
 def _local(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
     """Hand the password over in a file that has no name, so that nothing stays behind whatever is killed.
 
@@ -189,12 +173,11 @@ def _local(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
     """
     escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
     with nameless(f"*:*:*:*:{escaped}\n".encode()) as file:
-        place = (
-            f"--host={endpoint.host}",
-            f"--port={endpoint.port}",
-            f"--username={endpoint.user}",
-            f"--dbname={endpoint.database}",
-        )
+        place = (f"--host={endpoint.host}", f"--port={endpoint.port}", *_login(endpoint))
         environment = {**without(PLACE), "PGPASSFILE": f"/dev/fd/{file.fileno()}", **tls(endpoint)}
         argv = (psql, *place, *arguments)
         return processes.run(argv, env=environment, pass_fds=(file.fileno(),)).returncode
+
+
+def _login(endpoint: Endpoint) -> tuple[str, str]:
+    return f"--username={endpoint.user}", f"--dbname={endpoint.database}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision import runtimes
-from provision.errors import ProvisionError, RefusedError, StepFailedError, UnavailableError
+from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.spec.load import read
 from provision.spec.parameters import MAJORS
 from provision.system import compose_plugin, files, git
@@ -52,7 +52,7 @@ def add(path: Path, content: str, *, append: bool) -> None:
     Raises:
         ProvisionError: it is there after all, or cannot be written.
     """
-    try:
+    with files.explaining(f"{path} cannot be written", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab" if append else "xb") as file:
             try:
@@ -62,10 +62,6 @@ def add(path: Path, content: str, *, append: bool) -> None:
                 if not append:  # half of a file would be taken for one that is there
                     path.unlink()
                 raise
-    except OSError as error:
-        raise ProvisionError(
-            f"{path} cannot be written", evidence=[str(error)], next_step=f"ls -ld {path.parent}"
-        ) from error
 
 
 class Machine:

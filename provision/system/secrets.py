@@ -7,7 +7,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError, SpecError
+from provision.errors import ProvisionError, SpecError, translated
 from provision.model import UNREAD, Secret
 from provision.spec.access import NoPassword
 from provision.spec.credentials import making
@@ -182,24 +182,14 @@ def _first_line(text: str, where: str) -> Secret:
 
 
 def _output(source: PasswordCommand, key: str) -> bytes:
-    shown = source.argv[0]  # what follows it may be a secret
-    try:
-        done = processes.run(
-            source.argv,
-            cwd=source.cwd,
-            capture_output=True,
-            timeout=_TIMEOUT,
-        )
-    except (OSError, processes.TimeoutExpired) as error:
-        raise ProvisionError(
-            f"the password program {shown!r} cannot be run",
-            evidence=[str(error)],
-            next_step=f"run the program of `{key}.command` yourself",
-        ) from error
+    shown, by_hand = source.argv[0], f"run the program of `{key}.command` yourself"  # what follows it may be a secret
+    failed = ProvisionError(f"the password program {shown!r} cannot be run", next_step=by_hand)
+    with translated(OSError, processes.TimeoutExpired, into=failed):
+        done = processes.run(source.argv, cwd=source.cwd, capture_output=True, timeout=_TIMEOUT)
     if done.returncode != 0:
         raise ProvisionError(
             f"the password program {shown!r} failed with exit code {done.returncode}",
             evidence=done.stderr.decode(errors="replace").splitlines()[-5:],
-            next_step=f"run the program of `{key}.command` yourself",
+            next_step=by_hand,
         )
     return done.stdout

@@ -7,15 +7,14 @@ complete or not there at all, whatever was killed in between, and one that a ser
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from provision.errors import StepFailedError, command
+from provision.errors import StepFailedError, command, translated
 from provision.system import libpq, logfile, postmaster, processes
 from provision.system.files import make_directory
-from provision.system.machine import as_user, lookup, owner
+from provision.system.machine import as_user, give, lookup, owner
 from provision.system.owned import check_there, open_own
 from provision.system.postgres import UNLOGGED
 from provision.system.variables import environ
@@ -73,7 +72,7 @@ def _start(call: ServerCall) -> None:
         _point(call.link, call.data)
     log = call.log or call.data / "server.log"
     make_directory(log.parent, 0o755)
-    check_there(log)
+    check_there(log.parent, log)
     if logfile.size(log) > _LARGEST_LOG:
         log.replace(log.with_suffix(f"{log.suffix}.1"))
     for waited in attempts(call.timeout, 20 * _POLL):
@@ -95,21 +94,19 @@ def _start(call: ServerCall) -> None:
 def _spawn(call: ServerCall, log: Path) -> int:
     """Start the server in a session of its own, so that it continues when we end or our terminal closes."""
     descriptor = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab") as output:
-        try:
-            process = processes.start(
-                call.argv,
-                stdin=processes.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd="/",
-                env=environment(),
-                start_new_session=True,
-                umask=0o077,
-                **as_user(call.user),
-            )
-        except OSError as error:
-            raise StepFailedError("the server cannot be run", evidence=[str(error)]) from error
+    failed = StepFailedError("the server cannot be run")
+    with os.fdopen(descriptor, "ab") as output, translated(OSError, into=failed):
+        process = processes.start(
+            call.argv,
+            stdin=processes.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=environment(),
+            start_new_session=True,
+            umask=0o077,
+            **as_user(call.user),
+        )
     process.returncode = 0  # it outlives us, and Python must not complain about that
     return process.pid
 
@@ -150,8 +147,7 @@ def _make_socket_directory(path: Path, user: str | None) -> None:
     with suppress(FileExistsError):
         make_directory(path.parent, 0o755)
         path.mkdir(mode=0o700)
-        if user is not None:
-            shutil.chown(path, lookup(user).uid, lookup(user).gid)
+        give(path, user)
     wanted = lookup(user).uid if user is not None else os.geteuid()
     found = owner(path)
     if path.is_symlink() or not path.is_dir() or found is None or found.uid != wanted:
@@ -199,14 +195,9 @@ def _stop(call: ServerCall, first: signal.Signals) -> None:
 
 
 def _end(pid: int, number: int, patience: float) -> bool:
-    try:
+    failed = StepFailedError(f"the server, process {pid}, belongs to another user", next_step=f"ps -o user= -p {pid}")
+    with suppress(ProcessLookupError), translated(PermissionError, into=failed):
         os.kill(pid, number)
-    except ProcessLookupError:
-        return True
-    except PermissionError as error:
-        raise StepFailedError(
-            f"the server, process {pid}, belongs to another user", next_step=f"ps -o user= -p {pid}"
-        ) from error
     return any(not postmaster.is_alive(pid) for _ in attempts(patience, _POLL))
 
 
@@ -224,7 +215,7 @@ def local_sql(effect: RunLocalSql, script: Secret) -> None:
         failure = _as_superuser(effect, user, script)
         if failure is None:
             return
-        said += _without(script, failure).splitlines()[-3:]
+        said += failure.replace(script.reveal().strip(), "…").splitlines()[-3:]
     raise StepFailedError(
         f"the server's own socket in {effect.socket_directory}, port {effect.port}, refuses the change",
         evidence=said,
@@ -251,7 +242,3 @@ def _as_superuser(effect: RunLocalSql, user: str, script: Secret) -> str | None:
     except psycopg2.Error as error:
         return (error.diag.message_primary or str(error)) if error.pgcode else str(error)
     return None
-
-
-def _without(script: Secret, text: str) -> str:
-    return text.replace(script.reveal().strip(), "…")

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, translated
 from provision.system import processes
 from provision.system.variables import environ, without
 
@@ -64,16 +64,13 @@ def run(program: str, texts: Mapping[str, str], major: int, directory: Path) -> 
             path.write_text(text, encoding="utf-8")
             paths[str(path)] = name
         argv = (program, "--reporter", "json", "--pg-version", f"{major}.0", *paths)
-        try:
+        failed = ProvisionError(f"{program} cannot be run", next_step=f"{program} --version")
+        with translated(OSError, processes.TimeoutExpired, into=failed):
             done = processes.run(
                 argv, cwd=directory,
                 env=without((_PRINTS_ANNOTATIONS,)), capture_output=True, text=True, stdin=processes.DEVNULL,
                 timeout=_TIMEOUT,
             )  # fmt: skip
-        except (OSError, processes.TimeoutExpired) as error:
-            raise ProvisionError(
-                f"{program} cannot be run", evidence=[str(error)], next_step=f"{program} --version"
-            ) from None
         try:
             found = json.loads(done.stdout)
             return [{**each, "file": paths[each["file"]]} for each in found]

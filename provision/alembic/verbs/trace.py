@@ -250,11 +250,15 @@ def locks_of(endpoint: Endpoint, pid: int, child: Child) -> set[tuple[str, str]]
     import psycopg2
 
     gone = UnavailableError("the server went away while a statement ran", next_step=command("status"))
-    with closing(connect(endpoint, read_only=False)) as gate, closing(connect(endpoint, read_only=True)) as eyes:
-        with translated(psycopg2.Error, into=gone), eyes.cursor() as look:
-            _shut(gate)
-            child.go_on()
-            return _watched(look, pid, child)
+    with (
+        translated(psycopg2.Error, into=gone),
+        closing(connect(endpoint, read_only=False)) as gate,
+        closing(connect(endpoint, read_only=True)) as eyes,
+        eyes.cursor() as look,
+    ):
+        _shut(gate)
+        child.go_on()
+        return _watched(look, pid, child)
 
 
 def _shut(gate: psycopg2.extensions.connection) -> None:
