@@ -49,26 +49,20 @@ def history(entry: Entry, paint: Paint) -> str:
     """Return a revision as ``alembic history`` does: what it follows, itself, its marks and its message."""
     before = ", ".join(entry.down) or "<base>"
     needed = f" ({', '.join(entry.depends_on)})" if entry.depends_on else ""
-    marks = _labels(entry) + _marks(entry) + (" (branchpoint)" if entry.is_branch_point else "")
-    marks += " (mergepoint)" if len(entry.down) > 1 else ""
-    return f"{before}{needed} -> {paint('bold', entry.id)}{marks}, {entry.message}"
+    return f"{before}{needed} -> {head(entry, paint)}{_points(entry)}, {entry.message}"
 
 
 def head(entry: Entry, paint: Paint) -> str:
     """Return a revision as ``alembic heads`` does."""
-    return paint("bold", entry.id) + _labels(entry) + _marks(entry)
+    labels = f" ({', '.join(entry.branch_labels)})" if entry.branch_labels else ""
+    return paint("bold", entry.id) + labels + _marks(entry) + (" (current)" if entry.is_current else "")
 
 
 def current(entry: Entry, paint: Paint) -> str:
     """Return a row of the version table as ``alembic current`` does; one that is not of this checkout is marked."""
     if entry.path is None:
         return f"{paint('bold', entry.id)} {paint('red', '(not in this checkout)')}"
-    return (
-        paint("bold", entry.id)
-        + _marks(entry, tell_current=False)
-        + (" (branchpoint)" if entry.is_branch_point else "")
-        + (" (mergepoint)" if len(entry.down) > 1 else "")
-    )
+    return paint("bold", entry.id) + _marks(entry) + _points(entry)
 
 
 def moved(name: str, done: Migrated, took: float, paint: Paint) -> str:
@@ -173,11 +167,9 @@ def at(rows: Sequence[str]) -> str:
     return " + ".join(rows) or "base"
 
 
-def _labels(entry: Entry) -> str:
-    return f" ({', '.join(entry.branch_labels)})" if entry.branch_labels else ""
+def _marks(entry: Entry) -> str:
+    return (" (head)" if entry.is_head else "") + (" (effective head)" if entry.is_effective_head else "")
 
 
-def _marks(entry: Entry, *, tell_current: bool = True) -> str:
-    marks = " (head)" if entry.is_head else ""
-    marks += " (effective head)" if entry.is_effective_head else ""
-    return marks + (" (current)" if entry.is_current and tell_current else "")
+def _points(entry: Entry) -> str:
+    return (" (branchpoint)" if entry.is_branch_point else "") + (" (mergepoint)" if len(entry.down) > 1 else "")

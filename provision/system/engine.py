@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from provision.errors import StepFailedError, UnavailableError
-from provision.system.engine_address import PODMAN, EngineAddress, unreachable
+from provision.system.engine_address import PODMAN, EngineAddress, reaching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,17 +69,15 @@ class EngineReader:
         """
         if self._silence is not None:
             raise self._silence
-        if (socket_path := self.address.socket_path) is not None:
-            self._fetch_unix(socket_path, "/_ping", _PING_TIMEOUT)
-            return
-        parts = urlsplit(self.address.url)
-        if parts.scheme in ("tcp", "http", "https"):
-            place = (parts.hostname or "127.0.0.1", parts.port or (_TLS_PORT if self.address.tls else _PORT))
-            try:
+        with reaching(self.address):
+            if (socket_path := self.address.socket_path) is not None:
+                self._fetch_unix(socket_path, "/_ping", _PING_TIMEOUT)
+                return
+            parts = urlsplit(self.address.url)
+            if parts.scheme in ("tcp", "http", "https"):
+                place = (parts.hostname or "127.0.0.1", parts.port or (_TLS_PORT if self.address.tls else _PORT))
                 socket.create_connection(place, _CONNECT_TIMEOUT).close()
-            except OSError as error:
-                raise unreachable(self.address, error) from error
-        self._fetch_by_sdk("/_ping")
+            self._fetch_by_sdk("/_ping")
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of ``GET path``, or None where the engine answers 404.
@@ -103,22 +101,8 @@ class EngineReader:
             )
         if not body.strip() and path.endswith(_PROCESSES):
             return None  # Podman, of a container that has no `ps`
-        return self._understood(path, body)
-
-    def _understood(self, path: str, body: bytes) -> Any:
-        """Return the JSON of an answer.
-
-        Raises:
-            UnavailableError: it is none, or not what Docker answers there.
-        """
-        try:
-            found = json.loads(body)
-        except ValueError as error:
-            raise unreachable(self.address, ConnectionError(f"its answer to GET {path} is no JSON: {error}")) from error
-        needed = next((shape for way, shape in _SHAPES.items() if re.fullmatch(way, path)), None)
-        if not isinstance(found, dict | list) or (needed is not None and not _has(found, needed)):
-            raise unreachable(self.address, ConnectionError(f"its answer to GET {path} is not the one of Docker's API"))
-        return found
+        with reaching(self.address):
+            return _understood(path, body)
 
     def misses(self, directory: Path) -> str | None:
         """Return why the engine cannot mount a directory of this machine; None where it can, or says nothing of it.
@@ -130,7 +114,8 @@ class EngineReader:
             return None
         mount = {"Type": "bind", "Source": str(directory), "Target": "/directory", "ReadOnly": True}
         body = json.dumps({"Image": _NO_IMAGE, "HostConfig": {"Mounts": [mount]}})
-        status, answer = self._fetch_unix(socket_path, "/containers/create", posted=body)
+        with reaching(self.address):
+            status, answer = self._fetch_unix(socket_path, "/containers/create", posted=body)
         if status != _BAD_REQUEST:
             return None
         with suppress(ValueError, AttributeError):
@@ -148,13 +133,10 @@ class EngineReader:
         status, body = self._fetch(f"/containers/{container}/archive", {"path": path})
         if status != _OK:
             return None
-        try:
-            with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-                entry = next((each for each in tar.getmembers() if each.isfile()), None)
-                found = tar.extractfile(entry) if entry else None
-                return found.read().decode(errors="replace") if found else None
-        except (tarfile.TarError, EOFError) as error:
-            raise unreachable(self.address, error) from error
+        with reaching(self.address, tarfile.TarError, EOFError), tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            entry = next((each for each in tar.getmembers() if each.isfile()), None)
+            found = tar.extractfile(entry) if entry else None
+            return found.read().decode(errors="replace") if found else None
 
     def has(self, container: str, path: str) -> bool:
         """Whether there is anything at a path in a container; a directory comes with all that is in it."""
@@ -172,9 +154,10 @@ class EngineReader:
         if self._silence is not None:
             raise self._silence
         try:
-            if (socket_path := self.address.socket_path) is not None:
-                return self._fetch_unix(socket_path, target)
-            return self._fetch_by_sdk(target)
+            with reaching(self.address):
+                if (socket_path := self.address.socket_path) is not None:
+                    return self._fetch_unix(socket_path, target)
+                return self._fetch_by_sdk(target)
         except UnavailableError as error:
             self._silence = error  # one that did not answer is not waited for a second time
             raise
@@ -182,38 +165,29 @@ class EngineReader:
     def _fetch_unix(
         self, socket_path: str, target: str, timeout: float = _TIMEOUT, posted: str | None = None
     ) -> tuple[int, bytes]:
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(timeout)
-                connection.connect(socket_path)
-                connection.sendall(_request(target, posted))
-                chunks = []
-                while chunk := connection.recv(1 << 16):
-                    chunks.append(chunk)
-        except OSError as error:
-            raise unreachable(self.address, error) from error
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout)
+            connection.connect(socket_path)
+            connection.sendall(_request(target, posted))
+            chunks = []
+            while chunk := connection.recv(1 << 16):
+                chunks.append(chunk)
         head, separator, body = b"".join(chunks).partition(b"\r\n\r\n")
         if not separator:
-            raise unreachable(self.address, ConnectionError("it closed the connection without an answer"))
+            raise ConnectionError("it closed the connection without an answer")
         status = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
         if status is None:
-            raise unreachable(self.address, ConnectionError("what answers there does not speak HTTP"))
+            raise ConnectionError("what answers there does not speak HTTP")
         length = re.search(rb"(?i)\r\ncontent-length: *(\d{1,18}) *(?:\r\n|$)", head)
         if length is not None and len(body) < int(length[1]):
-            broken = ConnectionError(f"its answer broke off after {len(body)} of {int(length[1])} bytes")
-            raise unreachable(self.address, broken)
+            raise ConnectionError(f"its answer broke off after {len(body)} of {int(length[1])} bytes")
         self._recognise(head.decode(errors="replace"))
         return int(status[1]), body
 
     def _fetch_by_sdk(self, target: str) -> tuple[int, bytes]:
         if self._client is None:
             self._client = connect(self.address)
-        import requests
-
-        try:
-            answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
-        except requests.RequestException as error:
-            raise unreachable(self.address, error) from error
+        answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
         self._recognise(f"{_LIBPOD}: {answer.headers.get(_LIBPOD, '')}")
         return answer.status_code, answer.content
 
@@ -230,6 +204,22 @@ def _request(target: str, body: str | None) -> bytes:
     content = body.encode()
     head = f"Host: docker\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
     return f"POST {target} HTTP/1.0\r\n{head}\r\n\r\n".encode() + content
+
+
+def _understood(path: str, body: bytes) -> Any:
+    """Return the JSON of an answer.
+
+    Raises:
+        ConnectionError: it is none, or not what Docker answers there.
+    """
+    try:
+        found = json.loads(body)
+    except ValueError as error:
+        raise ConnectionError(f"its answer to GET {path} is no JSON: {error}") from error
+    needed = next((shape for way, shape in _SHAPES.items() if re.fullmatch(way, path)), None)
+    if not isinstance(found, dict | list) or (needed is not None and not _has(found, needed)):
+        raise ConnectionError(f"its answer to GET {path} is not the one of Docker's API")
+    return found
 
 
 def _has(found: Any, shape: Mapping[str, Any]) -> bool:
@@ -262,15 +252,12 @@ def connect(address: EngineAddress) -> APIClient:
     import docker
     import docker.errors
     import docker.tls
-    import requests
 
     tls: docker.tls.TLSConfig | bool = False
     if address.tls is not None:
         pair = (str(address.tls / "cert.pem"), str(address.tls / "key.pem"))
         tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(address.tls / "ca.pem"), verify=True)
-    try:
+    with reaching(address, docker.errors.DockerException):  # those of requests are OSErrors
         client = docker.APIClient(base_url=address.url, version="auto", tls=tls, timeout=_PING_TIMEOUT)
-    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-        raise unreachable(address, error) from error
     client.timeout = _CALL_TIMEOUT
     return client

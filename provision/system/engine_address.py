@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import socket
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from provision.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 DOCKER, PODMAN = "docker", "podman"
 _PROBE_TIMEOUT = 1.0
@@ -157,27 +157,37 @@ def _context(config: Path, name: str) -> EngineAddress:
     return EngineAddress(host, f"docker context {name!r}", tls if tls.is_dir() else None)
 
 
+@contextmanager
+def reaching(address: EngineAddress, *causes: type[Exception]) -> Iterator[None]:
+    """Make an error of what fails on the way to an engine; ``causes`` are those beside an OSError.
+
+    Raises:
+        UnavailableError: it failed.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (OSError, *causes)):
+            raise unreachable(address, error) from error
+        raise
+
+
 def unreachable(address: EngineAddress, error: BaseException) -> UnavailableError:
     """Return the error for an engine that does not answer: which one was tried, why it failed, what to do."""
-    reason = [f"{type(error).__name__}: {error}"]
-    podman = address.program == PODMAN
-    if isinstance(error, PermissionError):
-        place = address.socket_path or address.url
-        if podman:
-            return UnavailableError(
-                f"permission denied on {place}: it is another user's Podman",
-                evidence=reason,
-                next_step="systemctl --user enable --now podman.socket   (your own)",
-            )
-        return UnavailableError(
+    place, own = address.socket_path or address.url, "systemctl --user enable --now podman.socket"
+    sentence, advice = {
+        (PODMAN, True): (f"permission denied on {place}: it is another user's Podman", f"{own}   (your own)"),
+        (DOCKER, True): (
             f"permission denied on {place}: join the group docker",
-            evidence=reason,
-            next_step="sudo usermod -aG docker $USER   (then log in again)",
-        )
-    if podman:
-        start = "systemctl --user enable --now podman.socket" if os.getuid() else "systemctl enable --now podman.socket"
-        return UnavailableError(
-            f"no Podman service answers at {address}", evidence=reason, next_step=f"{start}, or name it in DOCKER_HOST"
-        )
-    advice = "start Docker, or name the engine in DOCKER_HOST (docker context ls)"
-    return UnavailableError(f"no Docker engine answers at {address}", evidence=reason, next_step=advice)
+            "sudo usermod -aG docker $USER   (then log in again)",
+        ),
+        (PODMAN, False): (
+            f"no Podman service answers at {address}",
+            f"{own if os.getuid() else own.replace(' --user', '')}, or name it in DOCKER_HOST",
+        ),
+        (DOCKER, False): (
+            f"no Docker engine answers at {address}",
+            "start Docker, or name the engine in DOCKER_HOST (docker context ls)",
+        ),
+    }[address.program, isinstance(error, PermissionError)]
+    return UnavailableError(sentence, evidence=[f"{type(error).__name__}: {error}"], next_step=advice)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import StepFailedError, command, translated
 from provision.runtimes.docker import mounts
 from provision.system.engine import connect
-from provision.system.engine_address import unreachable
+from provision.system.engine_address import reaching
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -121,12 +121,10 @@ class Engine:
             container, stream=True, follow=follow, tail="all" if tail is None else tail, stdout=True, stderr=True
         )
         rest = b""
-        try:
+        with reaching(self.address, *_cut_off()):
             for chunk in stream:
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
-        except _cut_off() as error:
-            raise unreachable(self.address, error) from error
         if rest:
             yield rest.decode(errors="replace")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -52,62 +51,26 @@ _PRINTED = 5
 _AGAIN = "run the same command again"
 
 
-@dataclass(frozen=True)
 class Report:
-    """A failure of the child, and what it takes to explain it. ``printed`` is what the user's code has printed."""
+    """A failure of the child, and what it takes to explain it.
 
-    event: Failure
-    tree: Migrations
-    location: Location
-    python: str
-    truth: Truth
-    printed: str = ""
+    ``first`` is the first line of its words and ``more`` are the others; ``what`` has the error's class before them,
+    unless it is the server's. ``last_words`` are what code that ended the process has printed: there it says why.
+    """
 
-    @property
-    def kind(self) -> str:
-        """The class of the exception."""
-        return self.event["type"]
-
-    @property
-    def message(self) -> str:
-        """Its words; several lines."""
-        return self.event["message"]
-
-    @property
-    def first(self) -> str:
-        """The first line of the words."""
-        return (self.message.splitlines() or [self.kind])[0]
-
-    @property
-    def more(self) -> list[str]:
-        """The other lines."""
-        return self.message.splitlines()[1:]
-
-    @property
-    def what(self) -> str:
-        """The first line, with the error's class where it is not the server's."""
-        return self.first if self.event["sqlstate"] else f"{self.kind}: {self.first}"
-
-    @property
-    def place(self) -> list[str]:
-        """Where it happened, if that is known."""
-        return [f"at {self.event['place']}"] if self.event["place"] else []
-
-    @property
-    def statement(self) -> list[str]:
-        """The statement that failed, if there was one."""
-        text = " ".join((self.event["statement"] or "").split())
-        return [f"statement: {text if len(text) <= _STATEMENT else text[:_STATEMENT] + ' …'}"] if text else []
-
-    @property
-    def last_words(self) -> list[str]:
-        """What code that ended the process has printed: that is where it says why."""
-        return self.printed.splitlines()[-_PRINTED:] if self.kind == "SystemExit" else []
-
-    @property
-    def lacks_package(self) -> bool:
-        """Whether an import failed."""
-        return self.kind in _LACKS_PACKAGE
+    def __init__(
+        self, event: Failure, tree: Migrations, location: Location, python: str, truth: Truth, printed: str = ""
+    ) -> None:
+        self.event, self.tree, self.location, self.python, self.truth = event, tree, location, python, truth
+        self.kind, self.message = event["type"], event["message"]
+        self.first, *self.more = self.message.splitlines() or [self.kind]
+        self.what = self.first if event["sqlstate"] else f"{self.kind}: {self.first}"
+        statement = " ".join((event.get("statement") or "").split())
+        shown = statement if len(statement) <= _STATEMENT else f"{statement[:_STATEMENT]} …"
+        self.statement = [f"statement: {shown}"] if statement else []
+        self.place = [f"at {event['place']}"] if event.get("place") else []
+        self.last_words = printed.splitlines()[-_PRINTED:] if self.kind == "SystemExit" else []
+        self.lacks_package = self.kind in _LACKS_PACKAGE
 
     @property
     def wants_preparation(self) -> bool:

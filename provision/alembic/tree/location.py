@@ -58,11 +58,10 @@ def locate(tree: Migrations, config: str | None = None, find: Callable[[str], Pa
         MigrationsError: the configuration does not say where, or says it in a way that needs an import.
     """
     given = {key: tree.options[key].reveal() for key in LOCATING if key in tree.options}
+    script = tree.script_location
     if tree.package is not None:
         script = _path(tree.package, tree.cwd or Path(), Path("the spec"), find)
-        return _location(script, tree.cwd or script.parent, given, Path("the spec"), find)
-    if tree.script_location is not None:
-        script = tree.script_location
+    if script is not None:
         return _location(script, tree.cwd or script.parent, given, Path("the spec"), find)
     if tree.config is None or config is None:
         sentence = "a tree needs its script_location or its config"

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.running.errors import NoModelsError, RevisionFailedError, SharedChangeError
@@ -264,16 +264,8 @@ def _ended(tree: Tree, walk: _Walk, broken: Law) -> Law:
     is_broken = broken.outcome == "failed"
     text = f"the first upgrade() of {broken.text}" if broken.revision and is_broken else broken.text
     before = tuple(_wrong_lines(tree, walk, [name for name in tree.graph.revisions if walk.said(name)]))
-    return Law(
-        REVERSAL,
-        "failed" if is_broken or before else "not checked",
-        text,
-        broken.seconds,
-        (*broken.evidence, *before),
-        broken.revision,
-        broken.path,
-        broken.next_step,
-    )
+    outcome: Outcome = "failed" if is_broken or before else "not checked"
+    return replace(broken, outcome=outcome, text=text, evidence=(*broken.evidence, *before))
 
 
 def _wrong_lines(tree: Tree, walk: _Walk, names: list[str]) -> list[str]:
@@ -297,6 +289,14 @@ def irreversible(tree: Tree) -> dict[str, str]:
 
 
 _SHORT = 120
+_SENTENCES = {
+    ("down", "more"): "downgrade() leaves {} behind",
+    ("down", "less"): "downgrade() removes {}, which was there before the revision",
+    ("down", "other"): "downgrade() does not bring back {}",
+    ("again", "more"): "the second upgrade() makes {}, which the first did not",
+    ("again", "less"): "the second upgrade() does not make {}, which the first did",
+    ("again", "other"): "the second upgrade() makes another {}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,18 +314,11 @@ class Difference:
     found: str | None
 
     def __str__(self) -> str:
-        what = f"{self.kind} {self.name}"
-        if self.phase == "down":
-            if self.wanted is None:
-                return f"downgrade() leaves {what} behind"
-            if self.found is None:
-                return f"downgrade() removes {what}, which was there before the revision"
-            return f"downgrade() does not bring back {what}: {_changed(self.wanted, self.found)}"
-        if self.wanted is None:
-            return f"the second upgrade() makes {what}, which the first did not"
-        if self.found is None:
-            return f"the second upgrade() does not make {what}, which the first did"
-        return f"the second upgrade() makes another {what}: {_changed(self.wanted, self.found)}"
+        how = "more" if self.wanted is None else "less" if self.found is None else "other"
+        sentence = _SENTENCES[self.phase, how].format(f"{self.kind} {self.name}")
+        if how == "other":
+            sentence += f": it was `{_short(self.wanted or '')}` and is `{_short(self.found or '')}`"
+        return sentence
 
 
 def sentences(found: list[Difference]) -> list[str]:
@@ -359,10 +352,6 @@ def _is_part(each: Difference, gone: set[tuple[str, str]]) -> bool:
         plain = each.name.removesuffix(" as")
         return any(phase == each.phase and plain.startswith(f"{name}_") for phase, name in gone)
     return False
-
-
-def _changed(wanted: str, found: str) -> str:
-    return f"it was `{_short(wanted)}` and is `{_short(found)}`"
 
 
 def _short(text: str) -> str:
