@@ -91,7 +91,7 @@ class Performer:
         if self._engine is None:
             from provision.system.engine_calls import Engine
 
-            self._engine = Engine(self.world.look.address, self.world.look.engine_program)
+            self._engine = Engine(self.world.look.address, self.world.look.reader.program)
         return self._engine
 
     @property

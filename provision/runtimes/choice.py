@@ -50,7 +50,7 @@ def _first_that_works(spec: Spec, look: Look) -> tuple[str, str]:
         try:
             works = load(name).available(spec, look)
         except (UnavailableError, RefusedError) as error:
-            if name == "docker" and look.engine_is_named:
+            if name == "docker" and look.address.is_named:
                 raise _not_silently(error) from error
             reasons.append(error.sentence)
             evidence += [f"{name}: {error.sentence}", *(f"  {line}" for line in error.evidence)]

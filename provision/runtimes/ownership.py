@@ -78,7 +78,7 @@ def container_on(look: Look, source: str, *, place: str, but: Collection[str] = 
             if is_same or (_are_nested(theirs, place, look) and _runs_a_server(look, container["Id"])):
                 how = f"it was made from {container['Image']}, is {container['State']}, and has it at"
                 return DataUser(
-                    name, f"{how} {mount['Destination']}", container.get("Labels") or {}, look.engine_program
+                    name, f"{how} {mount['Destination']}", container.get("Labels") or {}, look.reader.program
                 )
     return None
 
@@ -140,7 +140,7 @@ def _are_nested(one: str, other: str, look: Look) -> bool:
 
 def real(path: str, look: Look) -> str:
     """Return a path of the engine's host without links in it, where that is this machine."""
-    return os.path.realpath(path) if look.engine_is_local and path.startswith("/") else path
+    return os.path.realpath(path) if look.address.is_local and path.startswith("/") else path
 
 
 def _runs_a_server(look: Look, container: str) -> bool:

@@ -33,6 +33,10 @@ class Look:
     ``home`` is the directory of an environment, which remembers the engine that it was made with.
     """
 
+    text = staticmethod(files.read_text)
+    exists = staticmethod(files.exists)
+    kept = staticmethod(owned.text)
+
     def __init__(self, environ: Mapping[str, str], home: Path | None = None) -> None:
         self._environ = environ
         self._home = home
@@ -70,42 +74,9 @@ class Look:
         return f"the engine at {self.address}"
 
     @property
-    def engine_program(self) -> str:
-        """The program that people use with the engine."""
-        return self.reader.program
-
-    @property
     def engine_updates(self) -> bool:
         """Whether the engine changes the limits of a container that runs; Podman does since version 5."""
         return self.reader.podman is None or self.reader.podman >= _FIRST_PODMAN_THAT_UPDATES
-
-    @property
-    def engine_is_named(self) -> bool:
-        """Whether the user names the engine, so that no other one is meant."""
-        return self.address.is_named
-
-    @property
-    def engine_host(self) -> str:
-        """The host on which the engine publishes ports."""
-        return self.address.hostname
-
-    @property
-    def engine_socket(self) -> str | None:
-        """The path of the engine's Unix socket; None where it is reached in another way."""
-        return self.address.socket_path
-
-    @property
-    def engine_is_local(self) -> bool:
-        """Whether the engine sees this machine's files."""
-        return self.address.is_local
-
-    def find_engine(self) -> None:
-        """Return quickly when an engine answers, and raise UnavailableError as quickly when none does."""
-        self.reader.ping()
-
-    def engine_misses(self, path: Path) -> str | None:
-        """Return why the engine cannot mount a directory of this machine, or None where it can, or does not tell."""
-        return self.reader.misses(path)
 
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""
@@ -124,35 +95,11 @@ class Look:
             self._volumes[label] = {each["Name"]: each for each in listed.get("Volumes") or ()}
         return self._volumes[label]
 
-    def container_lines(self, container: str, count: int) -> list[str]:
-        """Return the last lines of a container's log."""
-        return self.reader.logs(container, count)
-
-    def container_file(self, container: str, path: str) -> str | None:
-        """Return the text of a small file in a container, whether it runs or not; None where there is none."""
-        return self.reader.file(container, path)
-
-    def container_has(self, container: str, path: str) -> bool:
-        """Whether there is a file or a small directory at a path in a container, whether it runs or not."""
-        return self.reader.has(container, path)
-
     def container_log(self, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
         """Yield the lines of a container's log; with ``follow`` also those to come."""
         from provision.system.engine_calls import Engine
 
-        return Engine(self.address, self.engine_program).logs(container, follow=follow, tail=tail)
-
-    def text(self, path: Path) -> str | None:
-        """Return a file's text, or None where there is no file."""
-        return files.read_text(path)
-
-    def kept(self, path: Path) -> str | None:
-        """Return the text of a file that an earlier run kept; None where there is none that is surely ours."""
-        return owned.text(path)
-
-    def exists(self, path: Path) -> bool:
-        """Whether there is anything at a path."""
-        return files.exists(path)
+        return Engine(self.address, self.reader.program).logs(container, follow=follow, tail=tail)
 
     def made(self, directory: Path, record: Path) -> bool:
         """Whether we made a directory, as the file ``record`` remembers."""

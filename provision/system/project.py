@@ -110,7 +110,7 @@ class Machine:
         if self._works("docker", _PREFERRED):
             return preferred, None
         for major in (_PREFERRED, *reversed(MAJORS)):
-            if not self._look.engine_is_named and self._works("embedded", major):
+            if not self._look.address.is_named and self._works("embedded", major):
                 why = f"no Docker engine answers, and the PostgreSQL of this machine is {major}: so the image is"
                 return _IMAGE.format(major), None if major == _PREFERRED else f"{why} {_IMAGE.format(major)}"
         return preferred, None

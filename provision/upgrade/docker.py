@@ -101,7 +101,7 @@ class DockerUpgrader(Upgrader[DockerSite]):
         if volume is not None and not is_ours(self.spec, volume.get("Labels") or {}, site.look):
             raise RefusedError(
                 f"the upgrade would fill the volume {copy!r}, and there is one that is not of this environment",
-                next_step=f"{site.look.engine_program} volume inspect {copy}",
+                next_step=f"{site.look.reader.program} volume inspect {copy}",
             )
 
     def begin(self) -> tuple[Step, ...]:

@@ -32,6 +32,7 @@ from provision.model.effects import (
 from provision.observe.server import observed
 from provision.runtimes.docker.site import DockerSite
 from provision.spec.parameters import canonical_name, catalogue, normalise
+from provision.system.engine_address import EngineAddress
 from provision.system.machine import SystemUser
 
 if TYPE_CHECKING:
@@ -91,20 +92,35 @@ class Server:
         return Proof.UNKNOWN
 
 
+class Reader:
+    """An engine that sees every directory, and whose containers have no files."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+
+    def misses(self, _path: Path) -> None:
+        return None
+
+    def file(self, _container: str, _path: str) -> str | None:
+        return None
+
+    def has(self, _container: str, _path: str) -> bool:
+        return False
+
+
 class World:
     """What there is; ``local`` tells whether the engine sees this machine's files.
 
     ``podman``: it shows a container as Podman does.
     """
 
-    engine_socket = "/run/user/1000/docker.sock"
-    engine_name, engine_host, machine = "an engine", "engine.example", Machine()
-    engine_is_named = False
+    engine_name, machine = "an engine", Machine()
     began = 0.0
 
     def __init__(self, templates: Mapping[str, str], *, local: bool = True, podman: bool = False) -> None:
-        self.engine_is_local = local
-        self.engine_program = "podman" if podman else "docker"
+        url = "unix:///run/user/1000/docker.sock" if local else "tcp://engine.example:2375"
+        self.address = EngineAddress(url, "", is_named=False)
+        self.reader = Reader("podman" if podman else "docker")
         self.engine_updates = not podman
         self._templates = templates
         self.files: dict[Path, tuple[str, int]] = {}
@@ -128,13 +144,10 @@ class World:
                 return image(by_id[name])
             return image(int(name.rpartition(":")[2])) if name in self.images else None
         found = self.objects.get(f"{kind}/{name.removesuffix('/json')}")
-        return in_podmans_words(found) if found and kind == "containers" and self.engine_program == "podman" else found
+        return in_podmans_words(found) if found and kind == "containers" and self.reader.program == "podman" else found
 
     def image(self, reference: str) -> Any:
         return self.engine(f"/images/{reference}/json")
-
-    def engine_misses(self, _path: Path) -> None:
-        return None
 
     def volumes(self, _label: str) -> Mapping[str, Any]:
         return {}
@@ -144,12 +157,6 @@ class World:
 
     def kept(self, path: Path) -> str | None:
         return self.text(path)
-
-    def container_file(self, _container: str, _path: str) -> str | None:
-        return None
-
-    def container_has(self, _container: str, _path: str) -> bool:
-        return False
 
     def exists(self, path: Path) -> bool:
         return any(path == each or path in each.parents for each in self.files)

@@ -100,7 +100,7 @@ def test_its_directory_remembers_that(tmp_path: Path) -> None:
     look = Look(environ, home)
     assert look.address.url == f"unix://{tmp_path}/podman/podman.sock"
     with pytest.raises(UnavailableError, match="no Podman service answers"):
-        look.find_engine()
+        look.reader.ping()
 
 
 def test_an_environment_of_an_older_version_is_looked_for_at_dockers_own_sockets(tmp_path: Path) -> None:

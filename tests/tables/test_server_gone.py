@@ -75,11 +75,12 @@ def state(**more: Any) -> dict[str, Any]:
 class Look:
     def __init__(self, seen: dict[str, Any], lines: list[str]) -> None:
         self._seen, self._lines = seen, lines
+        self.reader = self
 
     def engine(self, _path: str) -> dict[str, Any]:
         return self._seen
 
-    def container_lines(self, _name: str, _count: int) -> list[str]:
+    def logs(self, _name: str, _count: int) -> list[str]:
         return self._lines
 
 

@@ -61,7 +61,7 @@ def available(spec: Spec, look: Look) -> str:
         UnavailableError: none answers.
     """
     del spec
-    look.find_engine()
+    look.reader.ping()
     return look.engine_name
 
 

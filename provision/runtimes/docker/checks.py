@@ -157,12 +157,12 @@ def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Lo
     if container is not None and container["State"]["Running"]:
         ours = _published(container["HostConfig"].get("PortBindings") or {})
     for host, port in sorted(_published(creation.body["HostConfig"].get("PortBindings", {})) - ours):
-        find = look.listener if look.engine_is_local else look.container_on
+        find = look.listener if look.address.is_local else look.container_on
         # The engine may just be starting ours again, for a run that was killed.
         owner = find(host or "0.0.0.0", port, creation.container)  # noqa: S104  # asked, not bound
         if owner is not None:
             what = f"the port {port} of {host or 'every address'} is taken by {owner}"
-            if not look.engine_is_local:
+            if not look.address.is_local:
                 raise RefusedError(what, next_step="set `server.port` to another port of the engine's host")
             free = look.free_port(host, creation.container)
             raise RefusedError(what, next_step=f"set `server.port: {free}` (free now), or `port: auto`")

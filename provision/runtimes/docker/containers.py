@@ -323,7 +323,7 @@ def update_in_place(creation: Creation, before: Container, after: Container, loo
         body["MemorySwap"] = 2 * body["Memory"]  # the engine's own choice when it creates a container
     if body and not look.engine_updates:
         return ()
-    if body and look.engine_program == PODMAN:
+    if body and look.reader.program == PODMAN:
         body.setdefault("RestartPolicy", host.get("RestartPolicy", {"Name": "no"}))
         if (cpus := body.pop("NanoCpus", None)) is not None:
             body |= {"CpuPeriod": _PERIOD, "CpuQuota": round(cpus * _PERIOD / 10**9)}

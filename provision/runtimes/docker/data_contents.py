@@ -96,7 +96,7 @@ def check_directory(seen: Inspection) -> None:
 
 def _found(seen: Inspection, path: Path, below: str) -> tuple[str, ...] | None:
     """Return what else than data is in a directory; None where we may not look. What we made holds nothing else."""
-    if not seen.look.engine_is_local or not seen.look.exists(path):
+    if not seen.look.address.is_local or not seen.look.exists(path):
         return ()
     if seen.look.made(path, seen.spec.home / DATA_RECORD):
         return ()
@@ -105,7 +105,7 @@ def _found(seen: Inspection, path: Path, below: str) -> tuple[str, ...] | None:
 
 def reader(look: Look, at: CheckData) -> Reader:
     """Return what reads a file below a mount of a container."""
-    return lambda path: look.container_file(at.container, f"{at.target}/{path}")
+    return lambda path: look.reader.file(at.container, f"{at.target}/{path}")
 
 
 def check(spec: Spec, at: CheckData, read: Reader, entries: Callable[[str], Sequence[str] | None]) -> None:
@@ -192,7 +192,7 @@ def unfinished_volume(seen: Inspection) -> str | None:
     if any(read(sign) is not None for sign in _SIGNS_OF_LIFE):
         return None
     if read("PG_VERSION") is None:
-        begun = seen.look.container_has(seen.container_name, f"{place.directory}/{_FIRST}")
+        begun = seen.look.reader.has(seen.container_name, f"{place.directory}/{_FIRST}")
         return place.source if begun and read(_LAST) is None else None
     return None if _OPENED.search(read("pg_hba.conf") or "") else place.source
 
@@ -219,7 +219,7 @@ def check_finished(seen: Inspection) -> None:
     if seen.container is None or seen.container["State"]["Status"] not in ("exited", "dead", "restarting"):
         return
     mark = f"{seen.current_directory}/{scripts.MARK}"
-    if seen.current_place is None or seen.look.container_file(seen.container_name, mark) is None:
+    if seen.current_place is None or seen.look.reader.file(seen.container_name, mark) is None:
         return
     raise RefusedError(
         f"the scripts that initialise the data of {seen.container_name!r} did not finish, so the data is incomplete",
@@ -258,6 +258,6 @@ def _is_in_a_directory(creation: Creation, look: Look) -> bool:
         for each in creation.body["HostConfig"]["Mounts"]
         if each["Type"] == "bind" and not each.get("ReadOnly")
     ]
-    if writable and not look.engine_is_local:
+    if writable and not look.address.is_local:
         return True
     return any(look.machine.entries(each) != () for each in writable)

@@ -271,7 +271,7 @@ class Inspection(Site):
         if published is None:
             return None
         host = published[0]["HostIp"]
-        host = _REACHED.get(host, host) if self.look.engine_is_local else self.look.engine_host
+        host = _REACHED.get(host, host) if self.look.address.is_local else self.look.address.hostname
         return Endpoint(host, int(published[0]["HostPort"]), server.user, password, server.database)
 
     # --- what a run asks while it works ---
@@ -279,7 +279,7 @@ class Inspection(Site):
     @property
     def log_command(self) -> str:
         """The command that shows the log."""
-        return f"{self.look.engine_program} logs {self.container_name}"
+        return f"{self.look.reader.program} logs {self.container_name}"
 
     def watch(self) -> ContainerWatch:
         """Return what tells whether the container has ended."""
@@ -295,18 +295,18 @@ class Inspection(Site):
     def explain_end(self) -> Trouble:
         """Return what became of the container."""
         seen = containers.inspect(self.look, self.container_name)
-        lines = self.look.container_lines(self.container_name, _LAST_LINES) if seen is not None else ()
+        lines = self.look.reader.logs(self.container_name, _LAST_LINES) if seen is not None else ()
         return server_log.end_of_container(self.container_name, seen, lines, self.look.began)
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the container's files; empty where the server writes none."""
         if self.container is None or not any(
-            _COLLECTED in line for line in self.look.container_lines(self.container_name, _LAST_LINES)
+            _COLLECTED in line for line in self.look.reader.logs(self.container_name, _LAST_LINES)
         ):
             return ""  # to look into the data, the engine would have to mount it
         data = data_location.data_directory(self.container["Config"], self.spec.server.major)
-        path = collected(self.look.container_file(self.container_name, f"{data}/{CURRENT_LOGFILES}"), data)
-        argv = (self.look.engine_program, "exec", self.container_name, "tail", "-n", "100", path)
+        path = collected(self.look.reader.file(self.container_name, f"{data}/{CURRENT_LOGFILES}"), data)
+        argv = (self.look.reader.program, "exec", self.container_name, "tail", "-n", "100", path)
         return shlex.join(argv) if path else ""
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:

@@ -29,7 +29,7 @@ def check_owner(seen: Inspection) -> None:
     Raises:
         RefusedError: with the owner and a way out.
     """
-    name, program = seen.container_name, seen.look.engine_program
+    name, program = seen.container_name, seen.look.reader.program
     if seen.container is not None:
         labels = seen.container["Config"].get("Labels") or {}
         if ENVIRONMENT not in labels:
@@ -67,7 +67,7 @@ def check_alone(seen: Inspection, *, as_it_is: bool = False) -> None:
         return
     if (other := other_container(seen, as_it_is=as_it_is)) is not None:
         raise refusal(seen, found.source, other)
-    if isinstance(seen.spec.server.data, DataPath) and seen.look.engine_is_local:
+    if isinstance(seen.spec.server.data, DataPath) and seen.look.address.is_local:
         path = seen.spec.server.data.path
         ownership.check_processes(seen.look, path, path / found.below)
 
@@ -88,7 +88,7 @@ def refusal(seen: Inspection, source: str, other: DataUser) -> RefusedError:
     is_renamed = seen.container is None and is_ours(seen.spec, other.labels, seen.look)
     what = f"the directory {source}" if source.startswith("/") else f"the volume {source!r}"
     return other.refusal(
-        what, next_step=f"{seen.look.engine_program} rename {other.name} {seen.container_name}" if is_renamed else ""
+        what, next_step=f"{seen.look.reader.program} rename {other.name} {seen.container_name}" if is_renamed else ""
     )
 
 
@@ -105,7 +105,7 @@ def claim(seen: Inspection, *, as_it_is: bool) -> Claim | None:
     holder, volumes = ownership.holder(seen.spec), tuple(brought.get("Volumes") or ())
     if found.source.startswith("/"):
         place = ownership.real(found.source, seen.look)
-        paths = dict.fromkeys((Path(place), Path(place) / found.below)) if seen.look.engine_is_local else ()
+        paths = dict.fromkeys((Path(place), Path(place) / found.below)) if seen.look.address.is_local else ()
         return Claim(holder, tuple(paths), place, image, volumes)
     volume = seen.volumes.get(found.source) or seen.look.engine(f"/volumes/{found.source}") or {}
     if is_ours(seen.spec, volume.get("Labels") or {}, seen.look):
@@ -166,5 +166,5 @@ def check_volumes(seen: Inspection, names: Sequence[str], *, first: str = "") ->
             raise RefusedError(
                 f"the volume {name!r} was not made for the environment {seen.spec.name!r}; nothing was removed",
                 evidence=[f"it lacks the labels of this environment, {ENVIRONMENT!r} and {DIRECTORY!r}"],
-                next_step=first + f"{seen.look.engine_program} volume rm {name}   (if nothing needs it)",
+                next_step=first + f"{seen.look.reader.program} volume rm {name}   (if nothing needs it)",
             )

@@ -58,7 +58,7 @@ class Privilege:
 def asked(seen: Inspection) -> tuple[Privilege, ...]:
     """Return what the rendered compose file asks for; an address that the spec itself publishes on is the spec's."""
     mounts = [_behind(each, seen) for each in seen.creation.body["HostConfig"]["Mounts"]]
-    found = granted(seen.creation.body["HostConfig"], mounts, seen.look.engine_socket)
+    found = granted(seen.creation.body["HostConfig"], mounts, seen.look.address.socket_path)
     return tuple(each for each in found if each.word != PUBLISH or not _is_every(seen.spec.server.host))
 
 
@@ -67,7 +67,7 @@ def missing(seen: Inspection) -> tuple[tuple[Privilege, ...], tuple[Privilege, .
     container, new = seen.container, [each for each in asked(seen) if each.word not in seen.spec.templates_may]
     if container is None or not new:
         return tuple(new), ()
-    had = granted(container["HostConfig"], container["Mounts"], seen.look.engine_socket)
+    had = granted(container["HostConfig"], container["Mounts"], seen.look.address.socket_path)
     kept = {each.word for each in had}
     return (tuple(each for each in new if each.word not in kept), tuple(each for each in new if each.word in kept))
 

@@ -29,7 +29,7 @@ _REMOVE = 'rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?*; chmod 0755 "$1"'
 
 def shares_files(container: Mapping[str, Any] | None, look: Look) -> bool:
     """Tell whether a container reads files of this machine that only we may read."""
-    return look.engine_is_local and mapped_root(container, look) is None
+    return look.address.is_local and mapped_root(container, look) is None
 
 
 def mapped_root(container: Mapping[str, Any] | None, look: Look) -> tuple[int, int] | None:
@@ -44,7 +44,7 @@ def mapped_root(container: Mapping[str, Any] | None, look: Look) -> tuple[int, i
 
 def give_to_container(seen: Inspection, path: Path) -> tuple[Effect, ...]:
     """Return what gives a directory that is made for the data to the root of containers, where that is another user."""
-    root = mapped_root(seen.container, seen.look) if seen.look.engine_is_local else None
+    root = mapped_root(seen.container, seen.look) if seen.look.address.is_local else None
     if root is None:
         return ()
     script = f'chown {root[0]}:{root[1]} "$1"'
@@ -55,7 +55,7 @@ def remove_directory(seen: Inspection, path: Path) -> tuple[Effect, ...]:
     """Return what removes a directory with data, which belongs to another user: the server's, or a mapped one."""
     image = seen.image or seen.own_image
     removal = RemovePath(path)
-    if image is None or not seen.look.engine_is_local or seen.look.machine.ourselves().uid == 0:
+    if image is None or not seen.look.address.is_local or seen.look.machine.ourselves().uid == 0:
         return (removal,)
     return (ChangeDirectory(path, _REMOVE, image["Id"], _helper(seen)), removal)
 
@@ -70,12 +70,12 @@ def check_visible(seen: Inspection) -> None:
     Raises:
         RefusedError: with the directory, and how to share it.
     """
-    if seen.container is not None or not seen.look.engine_is_local:
+    if seen.container is not None or not seen.look.address.is_local:
         return
     data = seen.spec.server.data
     places = [seen.spec.directory, *([data.path] if isinstance(data, DataPath) else ())]
     for place in dict.fromkeys(_existing(each, seen.look) for each in places):
-        if (why := seen.look.engine_misses(place)) is not None:
+        if (why := seen.look.reader.misses(place)) is not None:
             raise RefusedError(
                 f"{seen.look.engine_name} does not see the directory {place}; nothing was made",
                 evidence=[why],

@@ -97,7 +97,7 @@ class DockerSite(Inspection):
             return RunLocalSql(script, password, self.spec.server.user, container=self.container_name, others=others)
 
         line, file = "host all all all scram-sha-256", '"$PGDATA/pg_hba.conf"'
-        inside = f"{self.look.engine_program} exec -u postgres {self.container_name}"
+        inside = f"{self.look.reader.program} exec -u postgres {self.container_name}"
         return Ground(
             steps.publish(self),
             (self.call("restart_container"), self._ready),

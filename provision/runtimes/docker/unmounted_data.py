@@ -175,7 +175,7 @@ def _search(seen: Inspection) -> str | None:
     mounts = (seen.container or {}).get("Mounts") or ()
     for target in data_location.anonymous(mounts):
         for below in ("", "/data", f"/{seen.spec.server.major}/docker", f"/{seen.spec.server.major}/main"):
-            if seen.look.container_file(seen.container_name, f"{target}{below}/{_VERSION}") is not None:
+            if seen.look.reader.file(seen.container_name, f"{target}{below}/{_VERSION}") is not None:
                 return f"{target}{below}"
     changed = (each["Path"] for each in seen.look.engine(f"/containers/{seen.container_name}/changes") or ())
     return next((each.removesuffix(_CONTROL) for each in changed if each.endswith(_CONTROL)), None)
@@ -213,12 +213,12 @@ def _declare(seen: Inspection, directory: str) -> str:
 
 
 def _without(seen: Inspection) -> str:
-    return f"{seen.look.engine_program} rm -f -v {seen.container_name}"
+    return f"{seen.look.reader.program} rm -f -v {seen.container_name}"
 
 
 def _move(seen: Inspection, directory: str) -> str:
     """Return the commands that copy the data to where the declared container looks for it, and keep the old one."""
-    name, place, program = shlex.quote(seen.container_name), seen.declared_place, seen.look.engine_program
+    name, place, program = shlex.quote(seen.container_name), seen.declared_place, seen.look.reader.program
     if place is None:
         return f"{program} stop {name}"
     to = shlex.quote(place.directory)

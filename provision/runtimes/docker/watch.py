@@ -54,7 +54,7 @@ class ContainerWatch(Watch):
 
     def last_line(self) -> str:
         """Return the last line of the container's log."""
-        return "".join(self._look.container_lines(self._name, 1))
+        return "".join(self._look.reader.logs(self._name, 1))
 
     def __call__(self) -> Trouble | None:
         """Look once."""
@@ -80,7 +80,7 @@ class ContainerWatch(Watch):
         elif state["Running"] and not state["Restarting"]:
             why = "ended, was started again by the engine,"
         sentence = f"the server in the container {self._name!r} {why} while it should become ready"
-        said = self._look.container_lines(self._name, _LOG_LINES)
+        said = self._look.reader.logs(self._name, _LOG_LINES)
         lines = telling(said)
         advice = [_ADVICE] if any(_HALF_MADE in line for line in lines) else []
         next_step = scripts.AGAIN if scripts.has_failed(said) else server_log.MORE_MEMORY if is_killed else ""

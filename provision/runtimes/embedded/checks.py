@@ -121,8 +121,8 @@ def check_alone(data: Path, look: Look) -> None:
     """
     other = None
     with suppress(UnavailableError, StepFailedError):
-        look.find_engine()
-        if look.engine_is_local:
+        look.reader.ping()
+        if look.address.is_local:
             other = ownership.container_on(look, str(data), place=str(data))
     if other is not None:
         raise other.refusal(f"the directory {data}")
