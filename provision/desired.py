@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from provision import runtimes
 from provision.errors import command
 from provision.kinds import table
+from provision.kinds.database import first as first_database
 from provision.model import UNREAD, File
 from provision.spec.passwords import PasswordGenerated
 from provision.version import __version__
@@ -64,7 +65,17 @@ def _digest(spec: Spec, inputs: Inputs) -> str:
     """Hash everything that a template can see. The password is not among it."""
     server_ = asdict(replace(spec.server, password=PasswordGenerated()))
     data = type(spec.server.data).__name__
-    seen = [__version__, inputs.runtime, spec.name, spec.path, inputs.port, server_, data, dict(inputs.templates)]
+    seen = [
+        __version__,
+        inputs.runtime,
+        spec.name,
+        spec.path,
+        inputs.port,
+        server_,
+        data,
+        first_database(spec),
+        dict(inputs.templates),
+    ]
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from provision.errors import ProvisionError, command
 from provision.kinds.configuration import content
 from provision.kinds.configuration import quote as quote_setting
+from provision.kinds.database import first as first_database
 from provision.spec.model import Ephemeral
 from provision.spec.passwords import PasswordGenerated
 
@@ -37,6 +38,7 @@ def values(spec: Spec, port: int) -> dict[str, object]:
         "directory": str(spec.directory),
         "server": server,
         "port": port,
+        "first_database": first_database(spec),
         "settings": content(spec),
         "ephemeral": isinstance(spec.server.data, Ephemeral),
     }

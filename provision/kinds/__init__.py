@@ -99,8 +99,9 @@ class Look:
 
     ``text`` and ``mode`` read a file and its permission bits. ``login`` is what the declared login came to:
     ``accepted``, or how the server refuses it; empty where none answers, None where nobody tried. ``has_database``
-    tells whether the server has the declared database: None where that is not known. ``session`` is None where nothing
-    can be asked. ``config_file`` is the path of the configuration as the server sees it.
+    tells whether the server has the declared database: None where that is not known; ``is_closed``: it lets nothing in.
+    ``session`` is None where nothing can be asked. ``config_file`` is the path of the configuration as the server
+    sees it.
     """
 
     spec: Spec
@@ -111,13 +112,14 @@ class Look:
     mode: Callable[[Path], int]
     login: str | None = ""
     has_database: bool | None = None
+    is_closed: bool = False
     session: Session | None = None
     _answers: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def database(self) -> str:
-        """The database that is asked: the declared one, or the maintenance database while that does not exist."""
-        return self.spec.server.database if self.has_database else MAINTENANCE
+        """The database that is asked: the declared one, or the maintenance database while that cannot be entered."""
+        return self.spec.server.database if self.has_database and not self.is_closed else MAINTENANCE
 
     def once(self, question: Callable[Concatenate[Look, P], T], *about: P.args, **named: P.kwargs) -> T:
         """Return the answer to a question ``about`` something; kinds that ask the same one share it."""

@@ -64,7 +64,7 @@ def _target(tree: Migrations, inputs: Inputs) -> Revisions:
 
 def seen(look: Look) -> dict[Address, State]:
     """Read the version tables; where one is missing or empty, look for tables that its tree would collide with."""
-    if look.session is None:
+    if look.session is None or look.is_closed:
         raise UnseenError
     trees = look.spec.migrations
     if not look.has_database:

@@ -37,11 +37,13 @@ def stored(major: int, values: Values, there: Mapping[str, str]) -> dict[str, st
 
 
 def statements(of: str, values: Values, names: Iterable[str]) -> tuple[str, ...]:
-    """Return what sets or resets settings ``of`` something: ``ALTER DATABASE "shop"``."""
-    return tuple([_statement(of, name, values[name]) for name in names])
+    """Return what sets or resets settings ``of`` something: ``ALTER ROLE "app"``."""
+    return tuple([statement(of, name, values) for name in names])
 
 
-def _statement(of: str, name: str, items: tuple[str, ...] | None) -> str:
+def statement(of: str, name: str, values: Values) -> str:
+    """Return what sets or resets one of them."""
+    items = values[name]
     quoted = identifier(*name.split("."))
     if items is None:
         return f"{of} RESET {quoted}"

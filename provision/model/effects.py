@@ -273,10 +273,19 @@ class EndSessions(Effect):
 
 @dataclass(frozen=True, slots=True)
 class RunSql(Effect):
-    """Run statements over the network connection, each in its own transaction, in ``database``."""
+    """Run statements over the network connection, each in its own transaction, in ``database``.
+
+    ``shown``: there is no value in them that a plan has to hide.
+    """
 
     database: str
     statements: tuple[str, ...]
+    shown: bool = False
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The words, and each statement that may be shown."""
+        return (str(self), *(self.statements if self.shown else ()))
 
     def __str__(self) -> str:
         return f"SQL in {self.database}: {count(len(self.statements), 'statement')}"

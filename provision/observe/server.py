@@ -71,7 +71,7 @@ def inside(world: World) -> Iterator[Look]:
     query = ReadOnlyQuery(at, named=world.site.is_ours)
     look = Look(world.spec, world.inputs, {}, world.site.config_file, files.read_text, files.mode_of, session=query)
     try:
-        yield replace(look, has_database=_enter(look, world.spec.server.database, new=False))
+        yield _enter(look, world.spec.server.database, new=False)
     except LoginError as error:
         raise diagnosed(error, at) from error
     finally:
@@ -109,7 +109,7 @@ def _log_in(world: World, look: Look, at: Endpoint, *, new: bool) -> tuple[Look,
     spec, site, status = world.spec, world.site, world.site.status
     asked = replace(look, login=_ACCEPTED)
     try:
-        asked = replace(asked, has_database=_enter(asked, spec.server.database, new=new or _was_never_proved(world)))
+        asked = _enter(asked, spec.server.database, new=new or _was_never_proved(world))
     except LoginError as error:
         login, status = _locked_out(world, error, at)
         return replace(look, login=login, session=None), status
@@ -125,21 +125,25 @@ def _log_in(world: World, look: Look, at: Endpoint, *, new: bool) -> tuple[Look,
     return asked, status
 
 
-def _enter(look: Look, name: str, *, new: bool) -> bool:
-    """Log in to the declared database; False where the server does not have it.
+def _enter(look: Look, name: str, *, new: bool) -> Look:
+    """Log in to the declared database, and note whether the server has it, and whether it lets nothing in.
+
+    One that it lets nothing in to may be one that a run has made and not opened yet.
 
     Raises:
         LoginError: the login fails for another reason.
     """
     if new and not look.rows(_HAS_DATABASE, (name,), database=MAINTENANCE):
-        return False
+        return replace(look, has_database=False)
     try:
         look.reported("is_superuser", database=name)
     except LoginError as error:
         if error.login is Login.NO_DATABASE:
-            return False
-        raise
-    return True
+            return replace(look, has_database=False)
+        if error.login is not Login.CLOSED or name not in look.spec.databases:
+            raise
+        return replace(look, has_database=True, is_closed=True)
+    return replace(look, has_database=True)
 
 
 def _was_never_proved(world: World) -> bool:

@@ -1,0 +1,44 @@
+"""Steps from pieces: all that differs in one thing changes at once, but what takes rights away comes first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.model import Action, Stage, Step
+from provision.model.effects import RunInTransaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from provision.model import Address, Change, State
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One difference and the statements that remove it; ``text`` is what people will notice."""
+
+    stage: Stage
+    why: Change | str
+    statements: tuple[str, ...]
+    text: str = ""
+
+
+def steps(
+    address: Address,
+    states: tuple[State, State | None],
+    pieces: Iterable[Piece],
+    database: str,
+    *,
+    shared: bool = False,
+) -> Iterator[Step]:
+    """Yield a step for each stage that has pieces; they run in ``database``."""
+    found = list(pieces)
+    for stage in Stage:
+        of_stage = [each for each in found if each.stage is stage]
+        if of_stage:
+            statements = tuple([line for each in of_stage for line in each.statements])
+            effects = (RunInTransaction(database, statements, shared=shared),)
+            why = tuple([each.why for each in of_stage])
+            text = "; ".join([each.text for each in of_stage if each.text])
+            yield Step(address, Action.UPDATE, *states, effects, why, text, stage=stage)
