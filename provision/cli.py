@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from provision.commands.options import switches
+from provision.commands.specfile import refuse_passwords
 from provision.commands.table import Verbs
 from provision.report.console import Console
 from provision.version import __version__
@@ -122,6 +123,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> i
     """Run one command line and return its exit code. This is the one place that catches everything."""
     console = Console(environ=environ)
     try:
+        refuse_passwords(_before_dashes(arguments))
         with verbs.make_context(PROGRAM, list(arguments), obj=console) as ctx:
             code = verbs.invoke(ctx)
     except click.exceptions.Exit as ended:
@@ -132,11 +134,14 @@ def run(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> i
         from provision.report.errors import report
 
         console.command = shlex.join((PROGRAM, *arguments))
-        before_dashes = list(arguments)[: list(arguments).index("--")] if "--" in arguments else arguments
-        console.json = console.json or "--json" in before_dashes
+        console.json = console.json or "--json" in _before_dashes(arguments)
         code = report(error, console)
     console.close()
     return int(code or 0)
+
+
+def _before_dashes(arguments: Sequence[str]) -> Sequence[str]:
+    return list(arguments)[: list(arguments).index("--")] if "--" in arguments else arguments
 
 
 def main() -> NoReturn:

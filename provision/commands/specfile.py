@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEFAULT_NAMES = ("provision.yml", "provision.yaml")
 _SUFFIXES = {".yml", ".yaml"}
 _MOST_SHOWN = 8
 _ALIKE = 0.6
+_ADDRESS = re.compile(r"postgres(?:ql)?(?:\+\w+)?:/")
+_CONNECTION = re.compile(r"(?:^|\s)(?:host|hostaddr|dbname|service|user)\s*=")
+_PASSWORD = re.compile(r"://[^/@\s:]*:[^@\s]+@|[?&\s]password\s*=|^password\s*=")
 
 
 def find_spec(given: Path | None, directory: Path) -> Path:
@@ -20,6 +28,7 @@ def find_spec(given: Path | None, directory: Path) -> Path:
     """
     if given is not None:
         if not given.is_file():
+            _refuse_address(str(given))
             _refuse(given)
         return given
     found = [Path(name) for name in DEFAULT_NAMES if (directory / name).is_file()]
@@ -31,6 +40,45 @@ def find_spec(given: Path | None, directory: Path) -> Path:
     sentence = f"which spec? No file was named, and there is no {DEFAULT_NAMES[0]} here"
     _fail(sentence, candidates, next_step=None if candidates else "provision init")
     return Path()
+
+
+def refuse_passwords(words: Sequence[str]) -> None:
+    """Refuse a command line that has the address of a server with a password in it; it is not repeated.
+
+    Raises:
+        provision.errors.UsageError: it has one; the error says how to give it.
+    """
+    for word in words:
+        if _PASSWORD.search(word):
+            _refuse_address(word, next((each for each in words if not each.startswith("-") and each != word), "plan"))
+
+
+def _refuse_address(word: str, verb: str = "plan") -> None:
+    """Raise the error for the address of a server in the place of a spec, with the spec to write."""
+    if not (_ADDRESS.match(word) or _CONNECTION.search(word)):
+        return
+    from provision.errors import UsageError
+
+    sentence = "a command takes a spec file, and not the address of a server"
+    if _PASSWORD.search(word):
+        sentence = "a password in a command line can be seen by every user, and stays in the history of the shell"
+    ctx = click.get_current_context(silent=True)
+    again = f"{ctx.command_path if ctx else f'provision {verb}'} {DEFAULT_NAMES[0]}"
+    raise UsageError(
+        sentence,
+        evidence=[f"write the address into {DEFAULT_NAMES[0]}, and let the password come from elsewhere:", *_EXTERNAL],
+        next_step=f"read -rs PGPASSWORD && export PGPASSWORD && {again}",
+    )
+
+
+_EXTERNAL = """name: shop
+server:
+  runtime: external
+  image: postgres:17   # its major version
+  host: db.example.com
+  database: shop
+  credentials: {user: shop, password: "${PGPASSWORD}"}   # or {file: ./password}, or {command: [pass, show, shop]}
+""".splitlines()
 
 
 def shell_word(path: Path) -> str:

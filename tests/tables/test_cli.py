@@ -141,6 +141,29 @@ def test_a_missing_password_file_is_a_problem_at_its_line(project: Path) -> None
     assert provision(project, "validate").code == 0
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "postgresql://app:hunter2@db/shop",
+        "postgres://db/shop?password=hunter2",
+        "host=db password=hunter2",
+        "password = hunter2 host = db",
+    ],
+)
+@pytest.mark.parametrize("verb", ["access", "plan", "migrate history specs/dev.yml", "psql specs/dev.yml"])
+def test_a_password_in_a_command_line_is_refused_and_not_repeated(project: Path, verb: str, word: str) -> None:
+    done = provision(project, *verb.split(), word)
+    assert (done.code, "hunter2" in done.all) == (64, False)
+    assert "a password in a command line can be seen by every user" in done.err
+    assert 'credentials: {user: shop, password: "${PGPASSWORD}"}' in done.err
+    assert "next: read -rs PGPASSWORD && export PGPASSWORD && provision " in done.err
+
+
+def test_the_address_of_a_server_is_no_spec(project: Path) -> None:
+    done = provision(project, "access", "postgresql://db.example.com/shop")
+    assert (done.code, "a command takes a spec file, and not the address of a server" in done.err) == (64, True)
+
+
 def test_an_empty_variable_is_named(project: Path) -> None:
     (project / "provision.yml").write_text(GOOD.replace("${PW:-x}", "${EMPTY}"))
     (project / ".env").write_text("EMPTY=\n")
