@@ -122,6 +122,7 @@ class Environment:
         reset_overrides: bool = False,
         allow_downgrade: bool = False,
         data: bool = False,
+        take_ownership: bool = False,
     ) -> Survey:
         """Look at everything and plan: what is declared, what is there, and the plan that leads there.
 
@@ -135,7 +136,7 @@ class Environment:
 
         with self.context():
             spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
-            return survey(spec, runtime=runtime, wishes=Wishes(no_restart, reset_overrides, data))
+            return survey(spec, runtime=runtime, wishes=Wishes(no_restart, reset_overrides, data, take_ownership))
 
     def plan(self, **options: Any) -> Plan:
         """Say what :meth:`apply` would do, and why; ``options`` and errors are those of :meth:`survey`."""
@@ -195,22 +196,45 @@ class Environment:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the server listens and how to log in; looked up at each use.
+        """Where the server listens and how to log in, as :meth:`login` says; looked up at each use."""
+        return self.login()
+
+    @property
+    def superuser(self) -> Endpoint:
+        """Where the server listens and how the superuser logs in; errors as in :meth:`login`."""
+        return self.login(superuser=True)
+
+    def login(self, *, role: str | None = None, superuser: bool = False, database: str | None = None) -> Endpoint:
+        """Say where the server listens and how to log in.
+
+        That is as the role that migrates the database (``migrations.as``), if one does, else as the superuser; or as
+        another declared ``role``, or to another declared ``database``.
 
         Raises:
             UnavailableError: no server runs.
-            ProvisionError: its generated password was lost.
+            UsageError: the spec has no such database, or no such role that logs in.
+            ProvisionError: the password is not known, or was lost.
         """
-        from provision.observe.outside import endpoint
+        from provision.observe.logins import Choice, endpoint
 
         with self.context():
-            found = endpoint(self.spec)
+            found = endpoint(self.spec, Choice(role, superuser, database))
             found.password.reveal()  # here, where the variables are those of the environment
             return found
 
-    def url(self, *, driver: str | None = None) -> str:
-        """Return the connection URL with its password; ``driver`` is SQLAlchemy's, as in ``postgresql+asyncpg``."""
-        return self.endpoint.url(driver=driver)
+    def url(
+        self,
+        *,
+        driver: str | None = None,
+        role: str | None = None,
+        superuser: bool = False,
+        database: str | None = None,
+    ) -> str:
+        """Return the connection URL with its password; ``driver`` is SQLAlchemy's, as in ``postgresql+asyncpg``.
+
+        The other arguments, and errors, are those of :meth:`login`.
+        """
+        return self.login(role=role, superuser=superuser, database=database).url(driver=driver)
 
     def start(self, *, progress: Progress | None = None) -> Result:
         """Start the server that was stopped.
@@ -278,7 +302,7 @@ class Environment:
         with self.context():
             chosen = self.tree(tree)
             move = alembic.downgrade if downgrade else alembic.upgrade
-            return self.move(move(chosen, lambda: self.endpoint, target or chosen.declared.target), progress)
+            return self.move(move(chosen, lambda: self.superuser, target or chosen.declared.target), progress)
 
     def move(self, decided: Decided, progress: Progress | None = None) -> Migrated:
         """Carry out an upgrade, a downgrade or a stamp that was decided.
@@ -365,12 +389,23 @@ class Environment:
         with self._inside() as look:
             return lint(look, insight.databases(look)[0], ignored)
 
-    def psql(self, arguments: Sequence[str] = ()) -> int:
-        """Run psql on the declared database, on the terminal of this process, and return its exit code."""
+    def psql(
+        self,
+        arguments: Sequence[str] = (),
+        *,
+        role: str | None = None,
+        superuser: bool = False,
+        database: str | None = None,
+    ) -> int:
+        """Run psql on a database, on the terminal of this process, and return its exit code.
+
+        ``role``, ``superuser``, ``database``, and errors, are those of :meth:`login`.
+        """
         from provision.apply import psql
+        from provision.observe.logins import Choice
 
         with self.context():
-            return psql(self.spec, arguments)
+            return psql(self.spec, arguments, Choice(role, superuser, database))
 
     @contextmanager
     def context(self) -> Iterator[None]:
@@ -433,7 +468,7 @@ def _nothing_done(seen: Survey, began: float) -> Result:
         freshen(seen.world)
     insist(seen.plan)
     remarks = (*seen.plan.partial, *seen.plan.remarks)
-    return Result((), time.monotonic() - began, seen.plan.notes, remarks, seen.endpoint)
+    return Result((), time.monotonic() - began, seen.plan.notes, remarks, seen.login)
 
 
 def _allowing_downgrades(spec: Spec) -> Spec:

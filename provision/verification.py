@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from provision.alembic import Revisions
+from provision.alembic import Revisions, edit_remarks
 from provision.errors import command
 from provision.model import UNKNOWN, Change, State, changes
 
@@ -53,6 +53,13 @@ class Verification:
     def notes(self) -> tuple[str, ...]:
         """What differs and is for others to change, a sentence each."""
         return (*self.survey.plan.overrides, *self.survey.plan.notes)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth knowing, and no difference; edited revisions are differences here."""
+        known = [each.known for each in self.survey.observed.values() if isinstance(each, Revisions) and each.known]
+        edits = {line for each in known for line in edit_remarks(each.edits)}
+        return tuple([each for each in self.survey.plan.remarks if each not in edits])
 
     @property
     def is_clean(self) -> bool:

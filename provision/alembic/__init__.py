@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from provision.alembic.origin import explain
     from provision.alembic.running.ask import Comparison, Rendered, Written
     from provision.alembic.running.events import MigrationEvent
-    from provision.alembic.running.migrate import Migrated, migrate
+    from provision.alembic.running.migrate import Manner, Migrated, migrate
     from provision.alembic.running.process import Child
+    from provision.alembic.sessions import entered, located
     from provision.alembic.state import (
         KIND,
         Revisions,
         address,
+        not_its_own,
         observed,
         partial,
         refuse_foreign,
@@ -48,9 +50,11 @@ _HOMES = {
     "origin": "explain",
     "running.ask": "Comparison Rendered Written",
     "running.events": "MigrationEvent",
-    "running.migrate": "Migrated migrate",
+    "running.migrate": "Manner Migrated migrate",
     "running.process": "Child",
-    "state": "KIND Revisions address observed partial refuse_foreign refuse_long stranded unread_directories",
+    "sessions": "entered located",
+    "state": "KIND Revisions address not_its_own observed partial refuse_foreign refuse_long stranded "
+    "unread_directories",
     "tree.graph": "Graph",
     "tree.listing": "Entry entries history",
     "tree.targets": "needs_rows resolve scope",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from provision.alembic.sessions import within
 from provision.alembic.tree import version_table
 from provision.alembic.tree.graph import unread_places
 from provision.alembic.tree.source import refuse_long_ids
@@ -34,8 +35,8 @@ class Revisions(State):
     ``stranded`` are tables that the tree would create and that exist although no row says so. ``known`` is what the
     ledger says about the files of what is applied; None: there is none. ``width`` is how many characters the version
     table holds, asked only for a tree with long ids. ``others`` are the rows of the other version tables that
-    ``env.py`` kept when it ran last. None of these three makes a state another one: a database is what it is, whatever
-    became of the files.
+    ``env.py`` kept when it ran last. ``holder`` owns the version table, where the tree's role may not write it. None of
+    these four makes a state another one: a database is what it is, whatever became of the files.
     """
 
     rows: tuple[str, ...]
@@ -43,6 +44,7 @@ class Revisions(State):
     width: int | None = field(default=None, compare=False)
     known: version_table.Known | None = field(default=None, compare=False)
     others: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False)
+    holder: str | None = field(default=None, compare=False)
 
 
 def address(tree: Migrations) -> Address:
@@ -50,13 +52,18 @@ def address(tree: Migrations) -> Address:
     return Address(KIND, tree.name)
 
 
-def observed(tree: Migrations, graph: Graph, query: Query) -> Revisions:
+def observed(tree: Migrations, graph: Graph, query: Query, database: str | None = None) -> Revisions:
     """Read the version table of one tree, and look for tables that the tree would collide with.
+
+    ``database`` is where it is, where the questions do not go there by themselves.
 
     Raises:
         UnavailableError: the server cannot be reached.
     """
+    query = within(tree, query, database)
     seen = _applied(tree, graph, query)
+    if tree.owner is not None:
+        seen = replace(seen, holder=version_table.owner_of_unwritable(tree, query))
     if seen.rows or not len(graph):
         return seen
     created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
@@ -141,6 +148,18 @@ def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> Refused
         next_step="if they are what the migrations made, say so: "
         + command("migrate stamp", f"{_named(tree)}{target}")
         + " (or the revision that they are really at); if not, rename or drop them",
+    )
+
+
+def not_its_own(tree: Migrations, holder: str) -> RefusedError:
+    """Return the error for a version table that the role of a tree may not write; ``holder`` owns it."""
+    return RefusedError(
+        f"the migrations run as {tree.owner!r}, and their version table belongs to {holder!r}",
+        evidence=[
+            f"{tree.owner!r} may not write {version_table.table_name(tree)}: earlier migrations ran as {holder!r}",
+            "nothing was migrated",
+        ],
+        next_step=command("apply --take-ownership") + f"   ({tree.owner!r} then owns what they made)",
     )
 
 

@@ -102,8 +102,11 @@ class Tree:
 
     @property
     def other_version_tables(self) -> tuple[tuple[str | None, str], ...]:
-        """The version tables (schema or None, name) of the spec's other trees."""
-        others = [each for each in self.spec.migrations if each.name != self.name]
+        """The version tables (schema or None, name) of the other trees in the same database."""
+        database = self.spec.database_of(self.declared)
+        others = [
+            each for each in self.spec.migrations if each.name != self.name and self.spec.database_of(each) == database
+        ]
         return tuple([(each.version_table_schema, each.version_table) for each in others])
 
 

@@ -23,7 +23,7 @@ from provision.errors import NotConvergedError, ProvisionError, RacedError, Unav
 from provision.kinds import configuration, database, login, settings
 from provision.model import INTERRUPTED, File, Outcome, Plan, Result
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
-from provision.observe import outside
+from provision.observe import logins, outside
 from provision.runtimes.names import ENGINE, SUPERUSER
 from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from provision.alembic import Migrated
     from provision.model import Effect, Endpoint, Progress, Step
     from provision.observe import Survey
+    from provision.observe.logins import Choice
     from provision.observe.outside import World
     from provision.spec.model import Spec
 
@@ -147,12 +148,13 @@ def write(home: Path, rendered: Sequence[File]) -> tuple[Path, ...]:
     return tuple(changed)
 
 
-def psql(spec: Spec, arguments: Sequence[str]) -> int:
-    """Run psql on the declared database and return its exit code.
+def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
+    """Run psql on a database and return its exit code.
 
     Raises:
-        UnavailableError: no server runs, or it refuses the declared login.
-        ProvisionError: there is no psql.
+        UnavailableError: no server runs, or it refuses the login.
+        UsageError: the spec has no such database, or no such role that logs in.
+        ProvisionError: there is no psql, or the password is not known.
     """
     from provision.system.login_errors import diagnosed
     from provision.system.postgres import Login, LoginError, connect
@@ -160,12 +162,12 @@ def psql(spec: Spec, arguments: Sequence[str]) -> int:
 
     seen = outside.world(spec)
     site = seen.site
-    at = seen.endpoint()
+    at = logins.chosen(seen, choice)
     try:
         connect(at, read_only=True).close()  # in a container, psql would need no password
     except LoginError as error:
         if error.login is Login.REFUSED:
-            raise diagnosed(error, at) from error
+            raise diagnosed(error, at, role="" if at.user == spec.server.user else at.user) from error
     engine = seen.look.reader if site.container_name is not None else None
     major = seen.spec.server.major
     return run_psql(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)
@@ -200,7 +202,7 @@ class Run:
                 before = survey.plan
                 if survey.plan.is_empty:
                     remember(survey.world, proved=not survey.wishes.no_restart)
-                    self.last, self.endpoint = survey.plan, survey.endpoint
+                    self.last, self.endpoint = survey.plan, survey.login
                     planner.insist(survey.plan)
                     return
                 performer = performer.move_to(survey.world) if performer else self.performer(survey.world)

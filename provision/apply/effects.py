@@ -320,14 +320,16 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.Migrate) -> None:
-        from provision.alembic import migrate
+        from provision.alembic import Manner, entered, located, migrate
 
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
-        child = self._children.pop(effect.name, None)
+        at = located(tree, self.endpoint)
+        session = entered(self.world.spec, tree, at)
+        manner = Manner(self._children.pop(effect.name, None), session=session)
         self._progress.detail("running the program" if tree.command else "loading env.py")
         try:
-            self.migrated = migrate(tree, place, self.endpoint, effect, self._tell, child)
+            self.migrated = migrate(tree, place, at, effect, self._tell, manner)
         except UnknownRevisionError as error:
             self.world.explain(error)
             raise

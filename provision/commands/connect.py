@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -10,24 +10,47 @@ from provision.commands.options import load_environment, pass_console, spec_argu
 from provision.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from provision.report.console import Console
 
+F = TypeVar("F", bound="Callable[..., Any]")
+
 _ARGUMENTS: Final = "provision.psql"
+
+
+def _login_options(function: F) -> F:
+    """Add the options that say as whom to log in, and where."""
+    for option in (
+        click.option("--database", metavar="NAME", help="Another declared database."),
+        click.option("--role", metavar="NAME", help="Log in as another declared role."),
+        click.option("--superuser", is_flag=True, help="Log in as the superuser."),
+    ):
+        function = option(function)
+    return function
+
+
+def _login(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a login, which can be one or the other."""
+    if given["superuser"] and given["role"]:
+        raise click.UsageError("--superuser and --role exclude each other")
+    return given
 
 
 @click.command("url", epilog='Example: export DATABASE_URL="$(provision url specs/dev.yml)"')
 @spec_argument
 @click.option("--driver", metavar="NAME", help="Name the driver, as SQLAlchemy wants it: postgresql+NAME://…")
+@_login_options
 @switches
 @pass_console
-def url(console: Console, spec: Path | None, *, driver: str | None) -> None:
+def url(console: Console, /, spec: Path | None, *, driver: str | None, **login: Any) -> None:
     """Print the connection URL with its password, percent-encoded, and nothing else.
 
-    This is the only command that prints the password; it is meant for programs.
+    It logs in as the role that migrates the database (`migrations.as`), else as the superuser. This is the only command
+    that prints the password; it is meant for programs.
     """
-    console.put(load_environment(console, spec).url(driver=driver))
+    console.put(load_environment(console, spec).url(driver=driver, **_login(login)))
 
 
 class _AfterDashes(click.Command):
@@ -51,15 +74,17 @@ class _AfterDashes(click.Command):
     epilog="Example: provision psql specs/dev.yml -- -c 'SELECT version()'",
 )
 @spec_argument
+@_login_options
 @switches
 @pass_console
 @click.pass_context
-def psql(ctx: click.Context, console: Console, spec: Path | None) -> int:
+def psql(ctx: click.Context, console: Console, /, spec: Path | None, **login: Any) -> int:
     """Open psql on the declared database. What follows -- is passed on to it.
 
-    The password is handed over without appearing in a command line. The exit code is psql's own.
+    It logs in as the role that migrates the database (`migrations.as`), else as the superuser. The password is handed
+    over without appearing in a command line. The exit code is psql's own.
     """
-    return load_environment(console, spec).psql(ctx.meta[_ARGUMENTS])
+    return load_environment(console, spec).psql(ctx.meta[_ARGUMENTS], **_login(login))
 
 
 @click.command("logs", epilog="Example: provision logs -f -n 20 specs/dev.yml")

@@ -214,7 +214,7 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
     from provision.alembic import applied_rows, entries
     from provision.report import migrations
 
-    rows = applied_rows(tree, environment.endpoint)
+    rows = applied_rows(tree, environment.superuser)
     _list(console, tree, entries(tree.graph, rows, rows), migrations.current)
 
 
@@ -235,7 +235,7 @@ def history(console: Console, environment: Environment, tree: Tree, between: str
 
     rows = None
     if indicate_current or any(alembic.needs_rows(each) for each in between.split(":")):
-        rows = alembic.applied_rows(tree, environment.endpoint)
+        rows = alembic.applied_rows(tree, environment.superuser)
     names = alembic.history(tree.graph, between, rows or ())
     listed = alembic.entries(tree.graph, names, rows if indicate_current else None)
     _list(console, tree, listed, migrations.history)
@@ -273,7 +273,7 @@ def upgrade(console: Console, environment: Environment, tree: Tree, target: str)
     return _carry_out(
         console,
         environment,
-        alembic.upgrade(tree, lambda: environment.endpoint, target or tree.declared.target),
+        alembic.upgrade(tree, lambda: environment.superuser, target or tree.declared.target),
         "upgrade",
     )
 
@@ -293,7 +293,7 @@ def downgrade(console: Console, environment: Environment, tree: Tree, target: st
     from provision import alembic
     from provision.commands.server import confirm
 
-    decided = alembic.downgrade(tree, lambda: environment.endpoint, target)
+    decided = alembic.downgrade(tree, lambda: environment.superuser, target)
     if not yes and not decided.plan.is_empty:
         again = _again(console, "downgrade --yes", target)
         confirm(console, tree.spec.name, decided.plan, what="data would go away", again=again)
@@ -314,7 +314,7 @@ def stamp(console: Console, environment: Environment, tree: Tree, targets: Words
     from provision import alembic
 
     return _carry_out(
-        console, environment, alembic.stamp(tree, lambda: environment.endpoint, targets, purge=purge), "stamp"
+        console, environment, alembic.stamp(tree, lambda: environment.superuser, targets, purge=purge), "stamp"
     )
 
 
@@ -369,7 +369,7 @@ def check(console: Console, environment: Environment, tree: Tree, _: None) -> in
     from provision import alembic
     from provision.report import migrations
 
-    found = alembic.check(tree, lambda: environment.endpoint)
+    found = alembic.check(tree, lambda: environment.superuser)
     if console.json:
         console.document(migrations.compared_document(tree, found))
     else:
@@ -419,7 +419,7 @@ def revision(
     from provision import alembic
 
     given |= {"head": given["head"] or "head", "depends_on": list(given["depends_on"]) or None}
-    _show_written(console, tree, alembic.revision(tree, given, lambda: environment.endpoint, allow_empty=allow_empty))
+    _show_written(console, tree, alembic.revision(tree, given, lambda: environment.superuser, allow_empty=allow_empty))
 
 
 @_verb(
@@ -434,7 +434,7 @@ def merge(console: Console, environment: Environment, tree: Tree, names: Words, 
     """Write a revision that follows several heads: those that are named, or all of them."""
     from provision import alembic
 
-    _show_written(console, tree, alembic.merge(tree, given, names, lambda: environment.endpoint))
+    _show_written(console, tree, alembic.merge(tree, given, names, lambda: environment.superuser))
 
 
 def _show_written(console: Console, tree: Tree, done: Written) -> None:
@@ -495,7 +495,7 @@ def _traced(environment: Environment, tree: Tree, found: Linted, span: str) -> T
     if not found.revisions:
         return alembic.Trace((), {}, is_clone=False, why="nothing is pending")
     target = alembic.resolve(tree.graph, span or tree.declared.target, found.rows)
-    endpoint = alembic.scratch_server(tree, lambda: environment.endpoint)
+    endpoint = alembic.scratch_server(tree, lambda: environment.superuser)
     return alembic.trace(tree, endpoint, found.rows, target)
 
 
@@ -509,7 +509,7 @@ def test(console: Console, environment: Environment, tree: Tree, _: None) -> int
     from provision.errors import with_spec
     from provision.report import laws as report
 
-    endpoint = scratch_server(tree, lambda: environment.endpoint)
+    endpoint = scratch_server(tree, lambda: environment.superuser)
     paint = console.paint(console.talk)
     console.say(report.heading(tree, endpoint.address, paint))
 

@@ -66,6 +66,9 @@ def planning_options(function: F) -> F:
             "--reset-overrides", is_flag=True, help="Take back what ALTER SYSTEM has set, so that the spec is in force."
         ),
         click.option("--no-restart", is_flag=True, help="Leave what restarts or recreates a running server for later."),
+        click.option(
+            "--take-ownership", is_flag=True, help="Give the role of the migrations what earlier ones made as another."
+        ),
         click.option("--data", is_flag=True, help="Also remove what holds data, where the spec says `state: absent`."),
         click.option(
             "--allow-downgrade", is_flag=True, help="Undo revisions where the database is ahead of the target."

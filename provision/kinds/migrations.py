@@ -15,6 +15,7 @@ from provision.alembic import (
     Revisions,
     address,
     edit_remarks,
+    not_its_own,
     observed,
     partial,
     refuse_foreign,
@@ -25,7 +26,7 @@ from provision.alembic import (
     unread_directories,
 )
 from provision.errors import MigrationsError, NotRunError, RefusedError, command
-from provision.kinds import UnseenError
+from provision.kinds import UnseenError, catalog
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import Migrate
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from provision.alembic import Graph
     from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.model import Unknown
     from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"
@@ -62,14 +64,21 @@ def _target(tree: Migrations, inputs: Inputs) -> Revisions:
         raise
 
 
-def seen(look: Look) -> dict[Address, State]:
+def seen(look: Look) -> dict[Address, State | Unknown]:
     """Read the version tables; where one is missing or empty, look for tables that its tree would collide with."""
     if look.session is None or look.is_closed:
         raise UnseenError
-    trees = look.spec.migrations
-    if not look.has_database:
-        return {address(tree): Revisions(()) for tree in trees}
-    return {address(tree): observed(tree, look.inputs.graphs[tree.name], look) for tree in trees}
+    return {address(tree): _seen(tree, look) for tree in look.spec.migrations}
+
+
+def _seen(tree: Migrations, look: Look) -> State | Unknown:
+    graph, name = look.inputs.graphs[tree.name], look.spec.database_of(tree)
+    if name == look.spec.server.database:
+        return observed(tree, graph, look) if look.has_database else Revisions(())
+    found = look.once(catalog.cluster).databases.get(name)
+    if found is None:
+        return Revisions(())
+    return observed(tree, graph, look, name) if found.connect else UNKNOWN
 
 
 def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
@@ -89,6 +98,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         return Plan(_later(tree, graph, after), remarks=notes)
     seen = before if isinstance(before, Revisions) else Revisions(())
     step = _step(tree, graph, seen, after if isinstance(after, Revisions) else Revisions(()))
+    if step and seen.holder and not scene.wishes.take_ownership:
+        raise not_its_own(tree, seen.holder)
     if scene.spec.databases:  # privileges on what it makes can be planned only then
         step = tuple([replace(each, reveals=True) for each in step])
     remarks = tuple(edit_remarks(seen.known.edits)) if seen.known else ()

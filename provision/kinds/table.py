@@ -24,7 +24,8 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
     """Return the kinds of :data:`INSIDE`, and those of roles and access between them, where a spec declares these."""
     if not (spec.roles or spec.databases):
         return INSIDE
-    from provision.kinds import membership, role, role_setting  # most specs have none of it
+    from provision.kinds import membership, ownership, role, role_setting  # most specs have none of it
 
     # Who becomes a member gets what the group owns then, so owners change before.
-    return (server, settings, role, database, role_setting, membership, collation, migrations)
+    inside = (server, settings, role, database, role_setting, membership, collation)
+    return (*inside, ownership, migrations)

@@ -258,11 +258,13 @@ class Wishes:
 
     ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
     what ``ALTER SYSTEM`` has set. ``data``: remove also what holds data, where the spec says that it is absent.
+    ``take_ownership``: give the role of the migrations what earlier ones made as another.
     """
 
     no_restart: bool = False
     reset_overrides: bool = False
     data: bool = False
+    take_ownership: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,14 @@ class Survey:
         return self.world.spec
 
     @property
+    def login(self) -> Endpoint | None:
+        """How programs log in to the server that runs: as the role that migrates its database, where one does."""
+        role = self.spec.login_in(self.spec.server.database)
+        if self.endpoint is None or role is None:
+            return self.endpoint
+        return replace(self.endpoint, user=role, password=self.world.inputs.passwords[role])
+
+    @property
     def runtime(self) -> str:
         """The name of the runtime."""
         return self.world.runtime

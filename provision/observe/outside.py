@@ -199,11 +199,6 @@ def rendered(spec: Spec) -> tuple[File, ...]:
     return desires.known(desires.files(spec, inputs, limited))
 
 
-def endpoint(spec: Spec) -> Endpoint:
-    """Return where the environment's server is reached; errors are those of :meth:`World.endpoint`."""
-    return world(spec).endpoint()
-
-
 def endpoint_unless_new(spec: Spec, *evidence: str) -> Endpoint | None:
     """Return where the environment's server is reached; None where there is no data yet.
 

@@ -92,6 +92,7 @@ def verification(seen: Verification) -> Document:
         "unseen": [address.key for address in seen.unseen],
         "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
         "notes": list(seen.notes),
+        "remarks": list(seen.remarks),
         "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
     }
 
@@ -180,7 +181,7 @@ def _environment(survey: Survey) -> Document:
         "environment": survey.spec.name,
         "spec": str(survey.spec.path),
         "runtime": {"name": survey.runtime, "reason": survey.reason},
-        "endpoint": _endpoint(survey.endpoint),
+        "endpoint": _endpoint(survey.login),
     }
 
 

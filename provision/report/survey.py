@@ -138,7 +138,7 @@ def _facts(survey: Survey, *, verbose: bool) -> dict[str, str]:
         "started": _moment(state.started),
         "clients": f"{state.clients} connected" if state.clients else "",
         "data": state.data,
-        "url": survey.endpoint.url(masked=True) if survey.endpoint else "",
+        "url": survey.login.url(masked=True) if survey.login else "",
         **{
             f"migrations {tree}" if len(state.revisions) > 1 else "migrations": ", ".join(
                 (_at(rows), *_behind(survey, tree))
@@ -173,6 +173,7 @@ def verification(seen: Verification, console: Console) -> Iterator[str]:
         word = "nothing known to differ" if seen.survey.plan.partial else "as declared"
         yield f"{name}: {paint('green', word)} ({count(seen.compared, 'thing')} compared)  {seconds(elapsed)}"
         yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in seen.survey.plan.partial)
+        yield from (f"  {paint('dim', '·')} {each}" for each in seen.remarks)
         return
     things = dict.fromkeys(each.address for each in seen.differences)
     verdict = f"{len(things)} of {count(seen.compared, 'thing')} not as declared" if things else "not as declared"
@@ -189,6 +190,7 @@ def verification(seen: Verification, console: Console) -> Iterator[str]:
         f"  {paint('dim', NOT_KNOWN)} {each}" for each in (*seen.survey.plan.unknown, *seen.survey.plan.partial)
     )
     yield from (f"  {paint('yellow', '!')} {note}" for note in seen.notes)
+    yield from (f"  {paint('dim', '·')} {each}" for each in seen.remarks)
     if seen.survey.refusal:
         yield f"  {paint('red', '✗')} apply refuses: {seen.survey.refusal.sentence}"
         yield from (f"      {with_spec(line, console.spec)}" for line in seen.survey.refusal.evidence)

@@ -149,6 +149,11 @@ class Migrations:
     login: str | None = None
     role: str | None = None
 
+    @property
+    def owner(self) -> str | None:
+        """The role that owns what the migrations make; None: the superuser."""
+        return self.role or self.login
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -185,6 +190,15 @@ class Spec:
     def home(self) -> Path:
         """``.provision/<name>/``: rendered files, generated secrets and caches of this environment."""
         return self.directory / ".provision" / self.name
+
+    def database_of(self, tree: Migrations) -> str:
+        """Return the name of the database that a tree migrates."""
+        return tree.database or self.server.database
+
+    def login_in(self, database: str) -> str | None:
+        """Return the role that migrates a database, the first where there are several; None: the superuser."""
+        logins = [tree.login for tree in self.migrations if tree.login and self.database_of(tree) == database]
+        return logins[0] if logins and logins[0] != self.server.user else None
 
     @property
     def password_file(self) -> Path:

@@ -90,6 +90,11 @@ _CAUSES = (
         _APPLY,
     ),
     _Cause(
+        r"permission denied to set role",
+        "the role {user!r} may not become {role!r}",
+        "write `roles: {{{user}: {{member_of: [{{role: {role}, set: true}}]}}}}` into the spec",
+    ),
+    _Cause(
         r"permission denied for database",
         "the role {user!r} may not connect to the database {database!r}",
         "as an administrator: GRANT CONNECT ON DATABASE {place} TO {quoted}",
@@ -112,6 +117,7 @@ _CAUSES = (
         "as an administrator, in another database: ALTER DATABASE {place} ALLOW_CONNECTIONS true",
     ),
 )
+_OF_SUPERUSER = {_APPLY, *[each.next_step for each in _CAUSES if "`server.credentials`" in each.next_step]}
 _UNREACHABLE = "start it, or correct `server.host` and `server.port`; provision does not start it (`runtime: external`)"
 _WORTH_WAITING = re.compile(r"Connection refused|Connection reset|closed the connection unexpectedly|timeout expired")
 
@@ -124,10 +130,12 @@ def is_worth_waiting(error: LoginError) -> bool:
     )
 
 
-def diagnosed(error: LoginError, endpoint: Endpoint, *, connections: int | None = None) -> UnavailableError:
+def diagnosed(
+    error: LoginError, endpoint: Endpoint, *, connections: int | None = None, role: str = ""
+) -> UnavailableError:
     """Return the cause as a sentence, with the words of libpq and the server, and what to do.
 
-    ``connections`` is how many the server may have.
+    ``connections`` is how many the server may have, ``role`` the declared role that logs in, if it is one.
     """
     text = "\n".join(error.evidence)
     cause = _cause(text)
@@ -138,6 +146,7 @@ def diagnosed(error: LoginError, endpoint: Endpoint, *, connections: int | None 
         "host": endpoint.host,
         "port": endpoint.port,
         "user": endpoint.user,
+        "role": endpoint.role,
         "database": endpoint.database,
         "sslmode": endpoint.sslmode,
         "root": endpoint.sslrootcert,
@@ -146,6 +155,8 @@ def diagnosed(error: LoginError, endpoint: Endpoint, *, connections: int | None 
         "number": f": all {connections} are taken" if connections else "",
     }
     advice = (cause.ours if endpoint.is_ours else "") or cause.next_step
+    if role and advice in _OF_SUPERUSER:
+        advice = f"correct `roles.{role}`, then: " + command("apply")
     return UnavailableError(
         cause.sentence.format(**words),
         evidence=error.evidence,

@@ -93,7 +93,7 @@ _ANSWERS = (
     (re.compile(r'database ".*" is not currently accepting connections'), Login.CLOSED),
     (re.compile(r'database ".*" does not exist'), Login.NO_DATABASE),
     (re.compile(r"password authentication failed|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
-                r"|role \".*\" (does not exist|is not permitted)"), Login.REFUSED),
+                r"|role \".*\" (does not exist|is not permitted)|permission denied to set role"), Login.REFUSED),
     (re.compile(r"the database system is (starting up|in recovery|shutting down|not yet accepting)"), Login.STARTING),
 )  # fmt: skip
 

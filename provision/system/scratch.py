@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import MAINTENANCE
-from provision.model.sql import identifier
+from provision.model.sql import identifier, literal
 from provision.system.postgres import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import psycopg2.extensions
 
@@ -45,6 +45,53 @@ _SETTINGS = """
 SELECT split_part(setting, '=', 1) FROM pg_db_role_setting, unnest(setconfig) AS setting
 WHERE setrole = 0 AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+
+
+# What PostgreSQL keeps as a list of names cannot be written as one text.
+_LISTS = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
+_GRANTS = """
+SELECT format('REVOKE ALL ON {kind} %%I FROM PUBLIC, %%I', name, owner), 3 FROM s WHERE acl IS NOT NULL
+UNION ALL
+SELECT format('GRANT %%s ON {kind} %%I TO %%s%%s', privilege_type, name,
+    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), 4
+FROM s, aclexplode(acl)
+"""
+_LIKE_DATABASE = f"""
+WITH s AS (SELECT %(name)s AS name, pg_get_userbyid(datdba) AS owner, datacl AS acl
+           FROM pg_database WHERE datname = %(source)s)
+{_GRANTS.format(kind="DATABASE")} ORDER BY 2
+"""  # noqa: S608  # from constants only
+_LIKE_INSIDE = f"""
+WITH e AS (SELECT extname, extversion, extnamespace FROM pg_extension WHERE extname = ANY (%(extensions)s::text[])),
+s AS (SELECT oid, nspname AS name, pg_get_userbyid(nspowner) AS owner, nspacl AS acl FROM pg_namespace
+      WHERE nspname !~ '^pg_' AND (nspname = ANY (%(schemas)s::text[]) OR oid IN (SELECT extnamespace FROM e)))
+SELECT format('CREATE SCHEMA IF NOT EXISTS %%I', name), 1 FROM s
+UNION ALL
+SELECT format('ALTER SCHEMA %%I OWNER TO %%I', name, owner), 2 FROM s
+UNION ALL
+{_GRANTS.format(kind="SCHEMA")}
+UNION ALL
+SELECT format('CREATE EXTENSION IF NOT EXISTS %%I SCHEMA %%I VERSION %%L CASCADE', extname, name, extversion), 5
+FROM e JOIN s ON s.oid = extnamespace
+ORDER BY 2
+"""  # noqa: S608  # from constants only
+_ROLE_SETTINGS = """
+SELECT rolname::text, split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
+FROM pg_db_role_setting JOIN pg_roles ON pg_roles.oid = setrole, unnest(setconfig) AS setting
+WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What a scratch database has in common with the declared one, where a role of less power runs the revisions.
+
+    That is the owner, the privileges and the settings of roles, and these schemas and extensions, where they are there.
+    """
+
+    schemas: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +128,19 @@ def source(endpoint: Endpoint) -> Source:
         UnavailableError: the server cannot be reached, or its database `postgres` not entered.
     """
     with closing(connect(endpoint, MAINTENANCE, read_only=True)) as connection:
-        ((size, clients, is_ours),) = _rows(connection, _SOURCE, (endpoint.database,))
-    return Source(size, clients, is_ours)
+        found = _rows(connection, _SOURCE, (endpoint.database,))
+    if not found:
+        raise UnavailableError(f"there is no database {endpoint.database!r} yet", next_step=command("apply"))
+    return Source(*found[0])
 
 
 @contextmanager
-def database(endpoint: Endpoint, whose: str, *, copied: bool = False) -> Iterator[Endpoint]:
+def database(
+    endpoint: Endpoint, whose: str, *, copied: bool = False, like: Likeness | None = None
+) -> Iterator[Endpoint]:
     """Have a scratch database for the environment ``whose``: empty, or a copy of the one of the endpoint.
+
+    It is ``like`` that one where this is given; else our login owns it.
 
     Raises:
         RefusedError: the role may not create databases, or a client is connected to the one to be copied.
@@ -99,9 +152,7 @@ def database(endpoint: Endpoint, whose: str, *, copied: bool = False) -> Iterato
         name = _new_name(whose)
         _take(connection, name)
         try:
-            _create(connection, name, endpoint.database if copied else None)
-            with suppress(_errors()):  # what cannot be set for it is not in force for our role either
-                _copy_settings(endpoint, name)
+            _make(connection, endpoint, name, endpoint.database if copied else None, like)
             yield replace(endpoint, database=name)
         except BaseException:
             with suppress(UnavailableError):  # what failed first is reported; the next run drops what is left
@@ -110,7 +161,7 @@ def database(endpoint: Endpoint, whose: str, *, copied: bool = False) -> Iterato
         _drop(connection, name)
 
 
-def renew(server: Endpoint, endpoint: Endpoint) -> None:
+def renew(server: Endpoint, endpoint: Endpoint, like: Likeness | None = None) -> None:
     """Make a scratch database empty again; ``server`` leads to the declared one.
 
     Raises:
@@ -119,9 +170,7 @@ def renew(server: Endpoint, endpoint: Endpoint) -> None:
     """
     with closing(connect(server, MAINTENANCE, read_only=False)) as connection:
         _drop(connection, endpoint.database)
-        _create(connection, endpoint.database, None)
-        with suppress(_errors()):
-            _copy_settings(server, endpoint.database)
+        _make(connection, server, endpoint.database, None, like)
 
 
 def drop_leftovers(connection: psycopg2.extensions.connection) -> tuple[str, ...]:
@@ -151,16 +200,78 @@ def _take(connection: psycopg2.extensions.connection, name: str) -> bool:
     return _rows(connection, "SELECT pg_try_advisory_lock(%s, %s)", _key(name)) == [(True,)]
 
 
-def _create(connection: psycopg2.extensions.connection, name: str, template: str | None) -> None:
+def _make(
+    connection: psycopg2.extensions.connection,
+    source: Endpoint,
+    name: str,
+    template: str | None,
+    like: Likeness | None,
+) -> None:
+    """Create a database, with the settings of the source, and what else it is to have in common with that."""
+    if like is None:
+        _create(connection, name, template)
+    else:
+        owned = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+        ((owner,),) = _rows(connection, owned, (source.database,))
+        _create(connection, name, template, owner)
+        _liken(connection, source, name, like if template is None else Likeness())
+    with suppress(_errors()):  # what cannot be set for it is not in force for our role either
+        _copy_settings(source, name)
+
+
+def _liken(connection: psycopg2.extensions.connection, source: Endpoint, name: str, like: Likeness) -> None:
+    """Give a new database the privileges, schemas and extensions, and the settings of roles, of its source.
+
+    Raises:
+        StepFailedError: the server refuses one.
+    """
+    outside = [each for each, _ in _rows(connection, _LIKE_DATABASE, {"name": name, "source": source.database})]
+    with closing(connect(source, read_only=False)) as here:
+        asked = {"schemas": list(like.schemas), "extensions": list(like.extensions)}
+        inside = [each for each, _ in _rows(here, _LIKE_INSIDE, asked)]
+        with closing(connect(source, name, read_only=False)) as there:
+            _run(connection, outside)
+            _run(there, inside)
+        _copy_role_settings(here, name)
+
+
+def _run(connection: psycopg2.extensions.connection, statements: Sequence[str]) -> None:
+    for statement in statements:
+        failed = StepFailedError(
+            "the scratch database cannot be made like the declared one",
+            evidence=[statement],
+            next_step="correct what it says, and run the same command again",
+        )
+        with translated(_errors(), into=failed), connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def _copy_role_settings(connection: psycopg2.extensions.connection, name: str) -> None:
+    """Have in force what ``ALTER ROLE … IN DATABASE`` has set."""
+    for role, setting, value in _rows(connection, _ROLE_SETTINGS):
+        alter = f"ALTER ROLE {identifier(role)} IN DATABASE {identifier(name)} SET {identifier(setting)}"
+        with suppress(_errors()), connection.cursor() as cursor:
+            if setting in _LISTS:
+                cursor.execute("SELECT set_config(%s, %s, false)", (setting, value))
+                cursor.execute(f"{alter} FROM CURRENT")
+            else:
+                cursor.execute(f"{alter} TO {literal(value)}")
+
+
+def _create(
+    connection: psycopg2.extensions.connection, name: str, template: str | None, owner: str | None = None
+) -> None:
     from psycopg2 import errors
 
-    statement = f"CREATE DATABASE {identifier(name)}"
+    statement, login = f"CREATE DATABASE {identifier(name)}", identifier(connection.info.user)
+    if owner is not None:
+        statement += f" OWNER {identifier(owner)}"
     if template is not None:
         statement += f" TEMPLATE {identifier(template)}"
+    grant = f"ALTER ROLE {login} CREATEDB" + (f"; GRANT {identifier(owner)} TO {login}" if owner else "")
     refused = RefusedError(
         "the role may not create the scratch database that this needs",
-        next_step=f'as an administrator: ALTER ROLE "{connection.info.user}" CREATEDB; '
-        "or use a server that is there for tests",
+        next_step=f"as an administrator: {grant}; or use a server that is there for tests",
     )
     in_use = RefusedError(
         f"{template or 'template1'} cannot be copied while a client is connected to it",

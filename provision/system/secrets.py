@@ -7,7 +7,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError, SpecError, translated
+from provision.errors import ProvisionError, SpecError, command, translated
 from provision.model import UNREAD, Secret
 from provision.spec.access import NoPassword
 from provision.spec.credentials import making
@@ -70,6 +70,16 @@ def skip_roles(spec: Spec) -> list[ProvisionError]:
                 errors.append(error)
         spec.fetched[f"role {name}"] = UNREAD
     return errors
+
+
+def not_known(name: str) -> ProvisionError:
+    """Return the error for a role that cannot log in because no password of it :func:`is_known`."""
+    return ProvisionError(
+        f"the password of the role {name!r} is not known",
+        evidence=[f"`roles.{name}` has no `password`, and none was generated here"],
+        next_step=command("apply")
+        + f"   (it generates one for a role that it creates; for one that exists, write `roles.{name}.password`)",
+    )
 
 
 def skip(spec: Spec) -> ProvisionError | None:

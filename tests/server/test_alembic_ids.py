@@ -16,7 +16,7 @@ from provision.alembic.verbs.database import asking
 from provision.alembic.verbs.writing import revision
 from provision.errors import MigrationsError, SpecError, StepFailedError
 from provision.kinds import migrations as kind
-from provision.observe.outside import endpoint
+from provision.observe.logins import Choice, endpoint
 from provision.spec.load import load as load_spec
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_an_empty_id_is_always_refused(tmp_path: Path) -> None:
 def test_a_new_revision_gets_no_id_that_does_not_fit(tmp_path: Path, name: str) -> None:
     tree = rehearsals.tree_of(tmp_path, trees.write(tmp_path, {"alpha": "pass"}))
     with pytest.raises(MigrationsError, match="empty" if not name else "33 characters"):
-        revision(tree, {"message": "new", "rev_id": name}, lambda: endpoint(tree.spec))
+        revision(tree, {"message": "new", "rev_id": name}, lambda: endpoint(tree.spec, Choice(superuser=True)))
     assert [each.name for each in (tmp_path / "migrations/versions").iterdir()] == ["alpha.py"]
 
 

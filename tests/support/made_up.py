@@ -61,6 +61,10 @@ class Survey:
     reason: str = "the engine at unix:///var/run/docker.sock"
     world: Any = field(default_factory=lambda: SimpleNamespace(needs_upkeep=False))
 
+    @property
+    def login(self) -> Endpoint | None:
+        return self.endpoint
+
 
 class MadeUp(Environment):
     """An environment whose world a word describes."""
@@ -88,8 +92,7 @@ class MadeUp(Environment):
         assert lock_timeout
         return self._perform(survey.plan.steps, progress, ENDPOINT)
 
-    @property
-    def endpoint(self) -> Endpoint:
+    def login(self, **_choice: Any) -> Endpoint:
         return ENDPOINT
 
     def start(self, *, progress: Any = None) -> Result:
@@ -115,7 +118,7 @@ class MadeUp(Environment):
     def logs(self, *, follow: bool = False, tail: int | None = None) -> Any:
         return SimpleNamespace(lines=iter([f"LOG: {follow} {tail}", "LOG: ready"]), elsewhere="")
 
-    def psql(self, arguments: Sequence[str] = ()) -> int:
+    def psql(self, arguments: Sequence[str] = (), **_choice: Any) -> int:
         print(self.spec.name, *arguments)  # noqa: T201
         return 3
 

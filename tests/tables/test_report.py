@@ -82,6 +82,10 @@ class Survey:
     reason: str = "an engine answers at unix:///var/run/docker.sock"
     refusal: Any = None
 
+    @property
+    def login(self) -> Endpoint | None:
+        return self.endpoint
+
 
 def step(address: str, action: Action, *effects: Any, why: tuple[Any, ...] = (), **more: Any) -> Step:
     return Step(Address(*address.split("/", 1)), action, None, None, effects, why, **more)

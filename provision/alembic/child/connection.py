@@ -40,12 +40,38 @@ SEES_LOCK = f"SELECT {_SEES_LOCK}"
 _PLACE = f"""
 SELECT {_SEES_LOCK}, (SELECT setting = reset_val FROM pg_settings WHERE name = 'lock_timeout'),
     current_setting('synchronous_commit') = 'on' AND current_setting('fsync') = 'on',
-    pg_backend_pid(), current_database(), coalesce(
+    pg_backend_pid(), current_database(), CAST(current_user AS text), coalesce(
     (SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class
      JOIN pg_namespace ON pg_namespace.oid = relnamespace
      WHERE pg_class.oid = to_regclass(coalesce(quote_ident(CAST(:schema AS text)) || '.', '') || quote_ident(:name))),
     quote_ident(coalesce(CAST(:schema AS text), CAST(current_schema() AS text))) || '.' || quote_ident(:name))
 """  # noqa: S608  # nothing in it comes from elsewhere
+
+
+def set_role(request: Request) -> None:
+    """Have each session that logs in as we say begin in the role that it is to have, whatever engine opens it.
+
+    Another login, or database, of the project is none of ours. A URL cannot say it: ``env.py`` may exchange its driver,
+    and SQLAlchemy hands no ``options`` to asyncpg.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    role = request["role"]
+    if role is None:
+        return
+
+    def connecting(dialect: Any, _record: Any, _arguments: Any, given: dict[str, Any]) -> None:
+        place = given.get("user"), given.get("dbname") or given.get("database")
+        if place != (request["user"], request["database"]):
+            return
+        if dialect.driver == "asyncpg":
+            given["server_settings"] = {**(given.get("server_settings") or {}), "role": role}
+        elif dialect.driver.startswith("psycopg"):
+            option = "-c role=" + re.sub(r"([\s\\])", r"\\\1", str(role))
+            given["options"] = f"{given.get('options') or ''} {option}".strip()
+
+    event.listen(Engine, "do_connect", connecting)
 
 
 def environment(config: Any, script: Any, request: Request, steps: Callable[..., Any], **more: Any) -> Any:
@@ -143,7 +169,10 @@ def _prove_place(context: Any, request: Online, progress: Progress) -> None:
     began = connection.in_transaction()
     names = {"schema": context.version_table_schema, "name": context.version_table}
     found = connection.execute(text(_PLACE.format(**lock)), names).fetchone()
-    same, is_default, connection.info[_WAITS], pid, database, table = found
+    if found[0] and request["role"] not in (None, found[5]):  # a driver, or an engine, that no option reaches
+        connection.execute(text("SET ROLE " + connection.dialect.identifier_preparer.quote(request["role"])))
+        found = connection.execute(text(_PLACE.format(**lock)), names).fetchone()
+    same, is_default, connection.info[_WAITS], pid, database, _, table = found
     if same and is_default:
         connection.info[_LIMIT] = round(request["lock_timeout"] * 1000)
         connection.execute(text(f"SET lock_timeout = {connection.info[_LIMIT]}"))

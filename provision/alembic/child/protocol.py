@@ -31,6 +31,8 @@ class Request(TypedDict):
     user: str
     password: str
     database: str
+    role: str | None
+    """What a session that logs in so is set to."""
     secrets: list[str]
     tls: dict[str, str]
     prepare: str | None

@@ -7,12 +7,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from provision.alembic.child.config import read_text
+from provision.alembic.running.rights import INSUFFICIENT_PRIVILEGE, way_to
 from provision.alembic.tree.env import guesses, part, settings_module, variables_of, ways
 
 if TYPE_CHECKING:
     from provision.alembic.child.protocol import Failure
     from provision.alembic.running.events import Truth
     from provision.alembic.tree.location import Location
+    from provision.errors import NextStep
     from provision.spec.model import Migrations
 
 _UNDEFINED_TABLE = "42P01"
@@ -101,6 +103,8 @@ def after_failure(report: Report) -> str:
         )
     if event["sqlstate"] == _IN_TRANSACTION:
         return f"run the statement inside `with op.get_context().autocommit_block():`; then {truth.next_step}"
+    if way := lacking(report):
+        return way + f"; then {truth.next_step}"
     if report.missing_import:
         return f"add `{report.missing_import}` to the file; then {truth.next_step}"
     unprepared = report.kind in _UNPREPARED or report.wants_preparation
@@ -110,6 +114,13 @@ def after_failure(report: Report) -> str:
         return f"correct the revision, or {program}; then {truth.next_step}"
     remains = truth.left or truth.committed
     return f"correct the revision; {truth.next_step}" if remains else f"correct the revision and {truth.next_step}"
+
+
+def lacking(report: Report) -> NextStep | None:
+    """Return what gives the role of the migrations a privilege that the server says it lacks."""
+    if report.event["sqlstate"] != INSUFFICIENT_PRIVILEGE:
+        return None
+    return way_to(report.tree, report.message, report.truth.database)
 
 
 def after_writing(what: str) -> str:
@@ -164,6 +175,8 @@ def after_env(report: Report) -> str:
         )
     if report.lacks_package:
         return _interpreter_way(report)
+    if grant := lacking(report):
+        return grant + f", and {_AGAIN}"
     if is_connection(report.event) or _lacks_url(kind, message):
         fallback = _OPTION_WAY if (kind, message) == ("KeyError", "'url'") else _URL_WAY
         return url_way(tree, report.location, fallback=fallback)

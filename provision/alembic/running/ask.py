@@ -130,8 +130,11 @@ def ask_comparison(
     others: Others = (),
     *,
     no_tables: bool = False,
+    session: Endpoint | None = None,
 ) -> Comparison:
     """Compare the models of ``env.py`` with the database. ``no_tables``: models without a table are no error.
+
+    ``session`` is how ``env.py`` logs in, where that is not as ``endpoint`` says.
 
     Raises:
         NoModelsError: env.py names no models.
@@ -141,7 +144,7 @@ def ask_comparison(
     """
     files = (tree, graph, location)
     asked: protocol.Compare = {
-        **_common("compare", ["revision", "--autogenerate"], files, endpoint),
+        **_common("compare", ["revision", "--autogenerate"], files, session or endpoint),
         **_NO_DATABASE,
         "no_tables": no_tables,
     }
@@ -160,10 +163,13 @@ def ask_revision(
     *,
     allow_empty: bool,
     endpoint: Endpoint | None,
+    session: Endpoint | None = None,
     others: Others = (),
     no_tables: bool = False,
 ) -> Written | None:
     """Write a revision file; None when that needs the database, and no ``endpoint`` was given.
+
+    ``session`` is as in :func:`ask_comparison`.
 
     Raises:
         NoModelsError: env.py names no models.
@@ -173,7 +179,7 @@ def ask_revision(
     """
     words = ["revision", *(["--autogenerate"] if revision["autogenerate"] else [])]
     asked: protocol.Write = {
-        **_common("write", words, files, endpoint or NOWHERE),
+        **_common("write", words, files, session or endpoint or NOWHERE),
         **_NO_DATABASE,
         "no_tables": no_tables,
         "revision": revision,
@@ -200,6 +206,7 @@ def _ask_on_database(
 ) -> list[protocol.Event]:
     """Have the child answer a request for which ``env.py`` connects to the database."""
     with closing(LockConnection(endpoint)) as lock:
+        lock.follow(files[0])
         asked["lock"] = lock.mark()
         asked["declared_table"] = table_key(files[0], lock)
         asked["others"] = [*others, *lock.rows(_UNMODELLED)]

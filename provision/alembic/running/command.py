@@ -20,6 +20,7 @@ from provision.alembic.child.fill import fill
 from provision.alembic.running import errors as alembic_errors
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.process import environment
+from provision.alembic.running.rights import way_to
 from provision.alembic.running.server import SelfBlockedError, Standstill
 from provision.errors import StepFailedError, UnavailableError
 from provision.system import processes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from provision.alembic.running.run import Run
     from provision.alembic.tree.graph import Graph
+    from provision.model import Endpoint
 
 
 _RUNNING = re.compile(r"Running upgrade .*?-> ([^\s,]+)")
@@ -108,7 +110,7 @@ def _start(run: Run, log: int) -> processes.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd=run.location.cwd,
-            env={**environment(tree), "PYTHONUNBUFFERED": "1", **tls(endpoint), **given},
+            env={**environment(tree), "PYTHONUNBUFFERED": "1", **tls(endpoint), **_role(endpoint), **given},
             start_new_session=True,
         )
     except OSError as error:
@@ -117,6 +119,11 @@ def _start(run: Run, log: int) -> processes.Popen[bytes]:
             evidence=(f"{error.strerror} ({error.filename})",),
             next_step="correct `migrations.command`: a program is looked for beside `migrations.python`, then in PATH",
         ) from None
+
+
+def _role(endpoint: Endpoint) -> dict[str, str]:
+    """Return the variable by which libpq sets the role of each session; no form of a URL suits all drivers."""
+    return {"PGOPTIONS": endpoint.options} if endpoint.role else {}
 
 
 def _target(run: Run) -> str:
@@ -204,7 +211,10 @@ def _failed(run: Run, status: int, text: str) -> StepFailedError:
     raised = [line for line in text.splitlines()[-_LINES:] if "Error" in line.partition(":")[0]]
     if any(is_lost(None, each) for each in (failure.message or "", *raised)):
         return alembic_errors.lost(f"the connection to the server was lost while {program} ran", evidence, truth)
-    if status < 0 or failure.passes:  # another run only helps against what passes by itself
+    step: str
+    if way := way_to(run.tree, failure.message or "", run.database):
+        step = way + f"; then {truth.next_step}"
+    elif status < 0 or failure.passes:  # another run only helps against what passes by itself
         step = truth.next_step
     elif "No module named" in (failure.message or ""):
         step = "install what is missing where the program runs; `url_driver` says which driver `{url}` names"

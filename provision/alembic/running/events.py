@@ -64,6 +64,7 @@ class Truth:
     """Statements of revisions (the id first) that are not applied, committed in transactions of their own."""
     server: str = ""
     """The address of the declared server: ``host:port``."""
+    database: str = ""
     is_scratch: bool = False
     """Whether it ran on a scratch database, of which nothing remains for the next run."""
 

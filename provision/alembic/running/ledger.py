@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.tree.source import digest
 from provision.alembic.tree.version_table import (
-    CREATE_LEDGER,
     LEDGER,
     LEDGER_IS_THERE,
     OTHER_TABLE,
     TABLE_KEY,
+    create_ledger,
     ledger_key,
     read_rows,
     table_name,
@@ -91,7 +91,8 @@ class Ledger:
         is_there = self._lock.rows(f"SELECT {LEDGER_IS_THERE}") == [(True,)]
         if not is_there and not self._runs:
             return
-        self._is_open = (is_there or self._write(CREATE_LEDGER)) and self._write(_FORGET, applied=list(self._before))
+        is_open = is_there or self._write(create_ledger(self._tree.owner))
+        self._is_open = is_open and self._write(_FORGET, applied=list(self._before))
 
     def note_now_and_then(self) -> None:
         """Do as :meth:`note`, but not for each of many quick revisions: that would take as long as they do."""

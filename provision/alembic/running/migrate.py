@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.alembic.running import errors as alembic_errors
-from provision.alembic.running import server
+from provision.alembic.running import rights, server
 from provision.alembic.running.command import serve_program
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.ledger import Ledger
@@ -63,18 +63,31 @@ class Migrated:
     revisions: tuple[tuple[str, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """In which way a migration runs.
+
+    ``child`` is one that was started early, and is used up. With a ``rehearsal``, the endpoint is that of a scratch
+    database. ``session`` is how ``env.py`` logs in, where that is not as the endpoint says.
+    """
+
+    child: Child | None = None
+    rehearsal: Rehearsal | None = None
+    session: Endpoint | None = None
+
+
+_AS_USUAL = Manner()
+
+
 def migrate(
     tree: Migrations,
     files: tuple[Graph, Location],
     endpoint: Endpoint,
     effect: Migrate,
     on_event: OnEvent,
-    child: Child | None = None,
-    rehearsal: Rehearsal | None = None,
+    manner: Manner = _AS_USUAL,
 ) -> Migrated:
-    """Perform one :class:`~provision.model.Migrate`; ``child`` is one that was started early, and is used up.
-
-    With a ``rehearsal``, the endpoint is that of a scratch database.
+    """Perform one :class:`~provision.model.Migrate`; the login of ``endpoint`` holds the lock.
 
     Raises:
         LockedError: another run was migrating all the time.
@@ -86,11 +99,13 @@ def migrate(
     try:
         with closing(server.LockConnection(endpoint)) as lock:
             lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
-            run = Run(tree, *files, endpoint, lock, deadline, on_event, effect, rehearsal=rehearsal)
-            return _migrate(run, child)
+            lock.follow(tree)
+            at = manner.session or endpoint
+            run = Run(tree, *files, at, lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
+            return _migrate(run, manner.child)
     finally:
-        if child is not None:
-            child.__exit__()
+        if manner.child is not None:
+            manner.child.__exit__()
 
 
 def _migrate(run: Run, child: Child | None) -> Migrated:
@@ -102,6 +117,7 @@ def _migrate(run: Run, child: Child | None) -> Migrated:
     if is_there and not effect.everywhere:
         on_event(MigrationEvent("nothing"))
         return Migrated(before, before)
+    rights.check(run.tree, run.lock, run.endpoint)
     ledger = Ledger(run.tree, run.graph, run.lock, on_event, runs=effect.direction != "stamp")
     ledger.open(before)
 

@@ -201,6 +201,7 @@ def common(
         "password": password,
         "database": endpoint.database,
         "secrets": [*([password] if endpoint.password is not NOWHERE.password else []), *secrets_of(tree)],
+        "role": endpoint.role,
         "tls": tls(endpoint),
         "prepare": tree.prepare,
         "url_driver": tree.url_driver,

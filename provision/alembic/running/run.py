@@ -74,15 +74,17 @@ class Run:
     def truth(self) -> Truth:
         """Return what is so on the server now, for an error: a lost connection must not hide that error."""
         waits, is_scratch = tuple(self.waits.values()), self.rehearsal is not None
-        at = f"{self.endpoint.host}:{self.endpoint.port}"
+        at, database = f"{self.endpoint.host}:{self.endpoint.port}", self.database
         with suppress(UnavailableError):
             upgrade = self.effect.direction == "upgrade"
             left = server.leftovers(self.lock, self.tree, self.before) if upgrade else ()
             rows = self.rows() or ()
             applied = self.graph.ancestors([row for row in rows if row in self.graph])
             committed = tuple([each for each in self.committed if (each[0] in applied) != upgrade])
-            return Truth(self.graph, rows, left, waits, committed=committed, server=at, is_scratch=is_scratch)
-        return Truth(self.graph, None, (), waits, server=at, is_scratch=is_scratch)
+            return Truth(
+                self.graph, rows, left, waits, committed=committed, server=at, database=database, is_scratch=is_scratch
+            )
+        return Truth(self.graph, None, (), waits, server=at, database=database, is_scratch=is_scratch)
 
     def fates(self) -> dict[str, str]:
         """Return what became of each revision, by what the version table holds now; nothing where it cannot be read."""
@@ -96,6 +98,11 @@ class Run:
                 for name, _ in self.effect.revisions
             }
         return {}
+
+    @property
+    def database(self) -> str:
+        """The declared database, also where a scratch one is migrated."""
+        return self.tree.database or self.endpoint.database
 
     @property
     def others(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.running.process import CHILD_NAME
+from provision.alembic.sessions import search_path
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import LockedError, UnavailableError, command
 from provision.system.postgres import connect, is_lost
@@ -95,6 +96,15 @@ class LockConnection:
             )
             failure.server_is_gone = is_lost(error.pgcode, str(error))
             raise failure from error
+
+    def follow(self, tree: Migrations) -> None:
+        """Look for tables where the sessions of a tree do.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        if tree.owner is not None:
+            self.rows("SELECT set_config('search_path', %s, false)", (search_path(tree, self),))
 
     def write(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> str | None:
         """Run statements in one transaction that hardly waits; return the server's words when it refuses them."""

@@ -37,6 +37,17 @@ CREATE TABLE {LEDGER} (
 );
 COMMENT ON TABLE {LEDGER} IS 'what was in each revision file when provision applied it; can be dropped at any time'
 """
+
+
+def create_ledger(owner: str | None) -> str:
+    """Return the statements that make the ledger; ``owner`` None: our login owns it."""
+    if owner is None:
+        return CREATE_LEDGER
+    schema = f"SCHEMA IF NOT EXISTS {_SCHEMA}"
+    made = CREATE_LEDGER.replace(schema, f"{schema} AUTHORIZATION {identifier(owner)}")
+    return f"{made}; ALTER TABLE {LEDGER} OWNER TO {identifier(owner)}"
+
+
 _FOUND = f"""
 FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS space ON space.oid = relnamespace
 WHERE nspname = '{_SCHEMA}' AND relname = '{_NAME}'
@@ -155,6 +166,16 @@ FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'version_num'
 """
 
 
+# A role that is not there yet has no privilege.
+_UNWRITABLE = """
+SELECT pg_get_userbyid(relowner)::text FROM pg_class AS c
+WHERE c.oid = to_regclass(%(table)s) AND NOT coalesce((
+    SELECT bool_and(has_table_privilege(r.oid, c.oid, privilege))
+    FROM pg_roles AS r, unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS t (privilege) WHERE rolname = %(owner)s
+), false)
+"""
+
+
 def table_name(tree: Migrations) -> str:
     """Return the version table as an identifier of SQL; without a schema it is found through the search path."""
     return _qualified(tree.version_table_schema, tree.version_table)
@@ -239,6 +260,18 @@ def version_num_width(tree: Migrations, query: Query) -> int | None:
     """
     found = query.rows(_WIDTH, (table_name(tree),))
     return int(found[0][0]) if found else None
+
+
+def owner_of_unwritable(tree: Migrations, query: Query) -> str | None:
+    """Return who owns the version table, where the sessions of the tree may not write it; None where they may.
+
+    Raises:
+        provision.errors.UnavailableError: the server cannot be reached.
+    """
+    if tree.owner is None:
+        return None
+    found = query.rows(_UNWRITABLE, {"table": table_name(tree), "owner": tree.owner})
+    return str(found[0][0]) if found else None
 
 
 def existing_tables(tables: Iterable[tuple[str | None, str]], query: Query) -> tuple[str, ...]:

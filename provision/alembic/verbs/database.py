@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.alembic.running.migrate import migrate
+from provision.alembic.running.migrate import Manner, migrate
 from provision.alembic.running.run import Rehearsal
+from provision.alembic.sessions import entered, located, within
 from provision.alembic.state import refuse_foreign
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import RefusedError, UnknownRevisionError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from provision.alembic.running.events import MigrationEvent
     from provision.alembic.running.process import Child
     from provision.alembic.trees import Tree
-    from provision.model import Endpoint
+    from provision.model import Endpoint, Query
 
 _ROUNDS = 3  # up, down and up again: each may take what the spec allows
 
@@ -44,13 +45,24 @@ def asking(endpoint: Endpoint) -> Iterator[ReadOnlyQuery]:
         query.close()
 
 
+@contextmanager
+def asking_about(tree: Tree, at: Endpoint) -> Iterator[Query]:
+    """Ask the database of a tree, on the search path of its sessions; ``at`` is the server's declared login.
+
+    Raises:
+        UnavailableError: the login fails; the error says why.
+    """
+    with asking(located(tree.declared, at)) as query:
+        yield within(tree.declared, query)
+
+
 def applied_rows(tree: Tree, endpoint: Endpoint) -> tuple[str, ...]:
     """Return the rows of a tree's version table; none where there is no such table.
 
     Raises:
         UnavailableError: the server refuses the login.
     """
-    with asking(endpoint) as query:
+    with asking_about(tree, endpoint) as query:
         return read_rows(tree.declared, query) or ()
 
 
@@ -82,10 +94,20 @@ def scratch_server(tree: Tree, server: Callable[[], Endpoint]) -> Endpoint:
             evidence=[f"command: {' '.join(tree.declared.command)}"],
             next_step="write `script_location` or `config` without `command` into the spec, if Alembic can run them",
         )
-    endpoint = server()
+    endpoint = located(tree.declared, server())
     with asking(endpoint):
         scratch.source(endpoint)
     return endpoint
+
+
+def likeness(tree: Tree) -> scratch.Likeness | None:
+    """Return what a scratch database has in common with the declared one; None: nothing, as the superuser owns both."""
+    declared = tree.spec.databases.get(tree.spec.database_of(tree.declared))
+    if declared is None:
+        return scratch.Likeness(("public",)) if tree.declared.owner else None
+    schemas = ["public", *[each.name for each in declared.schemas.values() if not each.is_absent]]
+    extensions = [each.name for each in declared.extensions if not each.is_absent]
+    return scratch.Likeness(tuple(schemas), tuple(extensions))
 
 
 def run_scratch(
@@ -105,11 +127,12 @@ def run_scratch(
     Raises:
         ProvisionError: a revision fails, or would have gone elsewhere.
     """
-    # What is applied here is nothing to remember.
-    declared = replace(tree.declared, ledger=False)
+    # What is applied here is nothing to remember; advice is about the declared database.
+    declared = replace(tree.declared, ledger=False, database=tree.spec.database_of(tree.declared))
     if walk:
         declared = replace(declared, timeout=declared.timeout * _ROUNDS, transaction_per_revision=True)
     table = table_name(declared)
     rehearsal = Rehearsal({"trace": trace, "walk": list(walk), "quoted_table": table}, hear)
     effect = Migrate(tree.name, tree.graph.version_rows(target))
-    migrate(declared, (tree.graph, tree.location), endpoint, effect, report, rehearsal=rehearsal)
+    manner = Manner(rehearsal=rehearsal, session=entered(tree.spec, declared, endpoint))
+    migrate(declared, (tree.graph, tree.location), endpoint, effect, report, manner)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.running.errors import NoModelsError, RevisionFailedError, SharedChangeError
 from provision.alembic.tree.source import read_notes
-from provision.alembic.verbs.database import run_scratch
+from provision.alembic.verbs.database import likeness, run_scratch
 from provision.alembic.verbs.writing import advice, compare_models
 from provision.errors import ProvisionError, command
 from provision.model.words import count
@@ -88,7 +88,8 @@ def try_laws(tree: Tree, endpoint: Endpoint, tell: Callable[[Law], None]) -> tup
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(2))
         # Left in the other order: when we are interrupted, what still runs loses its database, and ends.
-        one, other = [stack.enter_context(scratch.database(endpoint, tree.spec.name)) for _ in range(2)]
+        like = likeness(tree)
+        one, other = [stack.enter_context(scratch.database(endpoint, tree.spec.name, like=like)) for _ in range(2)]
         upward = pool.submit(copy_context().run, _upward, tree, one)
         back = pool.submit(copy_context().run, reversal_law, tree, endpoint, other)
         reaches, models = upward.result()
@@ -212,7 +213,7 @@ def reversal_law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
             if len(walk.errors) >= _MOST_ERRORS:
                 break
             if left:
-                scratch.renew(server, endpoint)
+                scratch.renew(server, endpoint, likeness(tree))
                 done = tree.graph.version_rows([name for name, _ in steps[: len(steps) - len(left)]])
                 run_scratch(tree, endpoint, done)
     except ProvisionError as error:

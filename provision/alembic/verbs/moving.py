@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.alembic.sessions import located
 from provision.alembic.state import Revisions, address, observed, partial, stranded
 from provision.alembic.tree.targets import move_down, move_up, resolve, rows_after_stamp
 from provision.alembic.verbs.database import asking, refuse_rows
@@ -102,7 +103,7 @@ def next_apply(tree: Tree, rows: tuple[str, ...]) -> str | None:
 
 
 def _observed(tree: Tree, endpoint: Endpoint) -> Revisions:
-    with asking(endpoint) as query:
+    with asking(located(tree.declared, endpoint)) as query:
         return observed(tree.declared, tree.graph, query)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.running.ask import ask_sql
 from provision.alembic.running.process import NOWHERE
+from provision.alembic.sessions import located, session
 from provision.alembic.state import KIND, Revisions, observed
 from provision.alembic.tree.targets import move_down, move_up, resolve, resolve_typed
 from provision.alembic.trees import Tree
@@ -64,8 +65,8 @@ def between(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Scr
     elif (endpoint := server()) is None:
         note = _FRESH
     else:
-        at = endpoint
-        with asking(endpoint) as query:
+        at = located(tree.declared, endpoint)
+        with asking(at) as query:
             rows = observed(tree.declared, tree.graph, query).rows
     refuse_rows(tree, rows)
     return _render(tree, rows, last or tree.declared.target, note, at)
@@ -84,7 +85,7 @@ def of_plan(spec: Spec, trees: Trees, plan: Plan, endpoint: Endpoint | None, *, 
             tree = Tree(spec, declared, trees[declared.name], trees.location(declared.name))
             rows = step.before.rows if isinstance(step.before, Revisions) else ()
             effects = [each for each in step.effects if isinstance(each, Migrate)]
-            found += _of_step(tree, rows, effects, endpoint or NOWHERE, is_fresh=is_fresh)
+            found += _of_step(tree, rows, effects, located(declared, endpoint or NOWHERE), is_fresh=is_fresh)
     return tuple(found)
 
 
@@ -120,5 +121,5 @@ def _render(tree: Tree, rows: tuple[str, ...], target: str, note: str, at: Endpo
 def _script(
     tree: Tree, rows: tuple[str, ...], names: tuple[str, ...], note: str, at: Endpoint, *, upgrade: bool
 ) -> Script:
-    files = (tree.declared, tree.graph, tree.location)
+    files, at = (tree.declared, tree.graph, tree.location), session(tree.spec, tree.declared, at)
     return Script(tree, upgrade, rows, ask_sql(files, upgrade=upgrade, rows=rows, names=names, at=at), note)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from provision.alembic.child.rehearse import STRENGTH
-from provision.alembic.verbs.database import asking, run_scratch
+from provision.alembic.verbs.database import asking, likeness, run_scratch
 from provision.errors import ProvisionError, UnavailableError, command, translated
 from provision.system import scratch as databases
 from provision.system.postgres import connect
@@ -76,7 +76,7 @@ def trace(tree: Tree, endpoint: Endpoint, rows: Sequence[str], target: Sequence[
 
 @contextmanager
 def _copy(tree: Tree, endpoint: Endpoint, rows: Sequence[str], *, clone: bool) -> Iterator[Endpoint]:
-    with databases.database(endpoint, tree.spec.name, copied=clone) as copy:
+    with databases.database(endpoint, tree.spec.name, copied=clone, like=likeness(tree)) as copy:
         if not clone and rows:
             try:
                 run_scratch(tree, copy, rows)

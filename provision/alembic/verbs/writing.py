@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from provision.alembic.running.ask import ask_comparison, ask_revision
 from provision.alembic.running.errors import EmptyModelsError
+from provision.alembic.sessions import entered, located
 from provision.alembic.state import Revisions, observed, refuse_long
 from provision.alembic.tree import bases
 from provision.alembic.tree.source import VERSION_NUM_WIDTH, id_fault, names_version_num
 from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import version_num_width
-from provision.alembic.verbs.database import asking, refuse_rows
+from provision.alembic.verbs.database import asking, asking_about, refuse_rows
 from provision.errors import MigrationsError, ProvisionError, RefusedError, command
 from provision.system import listing
 
@@ -119,7 +120,7 @@ def _rev_id_fault(tree: Tree, name: str, server: Server) -> str | None:
         return fault
     if names_version_num(tree.location.env.read_bytes()):
         return None
-    with suppress(ProvisionError), asking(server()) as query:
+    with suppress(ProvisionError), asking_about(tree, server()) as query:
         return id_fault(name, version_num_width(tree.declared, query) or VERSION_NUM_WIDTH)
     return fault
 
@@ -153,15 +154,16 @@ def _write(
     files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
 
     def write(at: Endpoint | None) -> Written | None:
+        own = at and entered(tree.spec, tree.declared, at)
         return with_tables(
             tree,
             lambda none: ask_revision(
-                files, given, allow_empty=allow_empty, endpoint=at, others=others, no_tables=none
+                files, given, allow_empty=allow_empty, endpoint=at, session=own, others=others, no_tables=none
             ),
         )
 
     # env.py is run for every new file where the configuration says `revision_environment = true`
-    done = write(endpoint) or write(server())
+    done = write(endpoint) or write(located(tree.declared, server()))
     if done is None:
         raise TypeError("the child asked for a server twice")
     return done
@@ -175,7 +177,7 @@ def _at_head(tree: Tree, server: Server) -> Endpoint:
             f"{tree.name} is migrated by its own program, {program[0]}: only that can reach its models",
             next_step=command("migrate revision", "-m '…'") + "   # without --autogenerate",
         )
-    endpoint = server()
+    endpoint = located(tree.declared, server())
     with asking(endpoint) as query:
         found = observed(tree.declared, tree.graph, query)
     refuse_rows(tree, found.rows)
@@ -212,7 +214,8 @@ def compare_models(tree: Tree, endpoint: Endpoint) -> Comparison:
         UnavailableError: the server cannot be reached.
     """
     files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
-    return with_tables(tree, lambda none: ask_comparison(*files, endpoint, others, no_tables=none))
+    own = entered(tree.spec, tree.declared, endpoint)
+    return with_tables(tree, lambda none: ask_comparison(*files, endpoint, others, no_tables=none, session=own))
 
 
 def with_tables(tree: Tree, ask: Callable[[bool], Answer]) -> Answer:

@@ -1,0 +1,151 @@
+"""What earlier migrations made as another role, where the spec says who owns what migrations make (``migrations.as``).
+
+Only the owner of a table may change it, so a tree that begins to run as another role needs what it made before. Who
+owns what is for people to decide: so it is a remark, and a step only where that was asked for. Left out are what an
+extension made, the schema ``public``, and schemas that the spec gives to another role.
+https://www.postgresql.org/docs/current/sql-altertable.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from provision.errors import command
+from provision.kinds import UnseenError, catalog
+from provision.model import Action, Address, Plan, State, Step
+from provision.model.effects import RunInTransaction
+from provision.model.sql import identifier
+from provision.model.words import count
+
+if TYPE_CHECKING:
+    from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.spec.model import Spec
+
+KIND = "ownership"
+_SHOWN = 5
+_ROUTINES = ("function", "procedure", "aggregate")
+
+# The catalogs of what has an owner and a schema, and how their columns begin.
+_CATALOGS = {
+    "pg_class": "rel",
+    "pg_proc": "pro",
+    "pg_type": "typ",
+    "pg_collation": "coll",
+    "pg_conversion": "con",
+    "pg_operator": "opr",
+    "pg_opclass": "opc",
+    "pg_opfamily": "opf",
+    "pg_statistic_ext": "stx",
+    "pg_ts_config": "cfg",
+    "pg_ts_dict": "dict",
+}
+# What goes along with a table or another type by itself: its indexes, its row type, arrays, multiranges.
+_BY_THEMSELVES = {
+    "pg_class": " AND relkind IN ('r', 'p', 'f', 'v', 'm', 'S')",
+    "pg_type": " AND (typtype IN ('b', 'd', 'e', 'r')"
+    " AND NOT EXISTS (SELECT FROM pg_type AS e WHERE e.typarray = c.oid)"
+    " OR typtype = 'c' AND EXISTS (SELECT FROM pg_class AS t WHERE t.oid = c.typrelid AND relkind = 'c'))",
+}
+_OWNED = "\nUNION ALL ".join(
+    f"SELECT '{name}'::regclass, c.oid, {prefix}namespace FROM {name} AS c, who "  # noqa: S608  # from constants only
+    f"WHERE {prefix}owner = who.oid AND {prefix}namespace IN (SELECT oid FROM n){_BY_THEMSELVES.get(name, '')}"
+    for name, prefix in _CATALOGS.items()
+)
+# A sequence comes after the table that it belongs to, with which it goes along.
+_QUERY = f"""
+WITH who AS MATERIALIZED (SELECT oid FROM pg_roles WHERE rolname = ANY (%(others)s::text[])),
+n AS MATERIALIZED (SELECT oid, nspname, nspowner FROM pg_namespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND nspname <> ALL (%(apart)s::text[])),
+o (classid, objid, space) AS (
+    SELECT 'pg_namespace'::regclass, n.oid, n.oid FROM n, who
+    WHERE nspowner = who.oid AND nspname <> ALL (%(declared)s::text[]) AND nspname <> 'public'
+    UNION ALL {_OWNED})
+SELECT i.type, i.identity
+FROM o JOIN n ON n.oid = space, pg_identify_object(classid, objid, 0) AS i
+WHERE NOT EXISTS (SELECT FROM pg_depend AS d
+    WHERE d.classid = o.classid AND d.objid = o.objid AND d.refclassid = 'pg_extension'::regclass AND deptype = 'e')
+ORDER BY i.type <> 'schema', i.type = 'sequence', o.classid <> 'pg_class'::regclass, i.identity
+"""  # noqa: S608  # from constants only
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership(State):
+    """Who owns what migrations make in a database, and what another role has made there.
+
+    ``statements`` give that to the owner.
+    """
+
+    owner: str
+    made_by_others: frozenset[str] = frozenset()
+    statements: tuple[str, ...] = field(default=(), compare=False)
+
+
+def owner_in(spec: Spec, database: str) -> str | None:
+    """Return the role that owns what migrations make in a database; None where its trees do not agree on one."""
+    found = {tree.owner for tree in spec.migrations if spec.database_of(tree) == database}
+    return found.pop() if len(found) == 1 else None
+
+
+def wanted(spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
+    """Return the owner in each database that migrations go to."""
+    names = dict.fromkeys(spec.database_of(tree) for tree in spec.migrations)
+    owners = {name: owner for name in names if (owner := owner_in(spec, name)) is not None}
+    return {Address(KIND, name): Ownership(owner) for name, owner in owners.items()}
+
+
+def seen(look: Look) -> dict[Address, State]:
+    """Return what belongs to the superuser, or to the login that migrates, in place of the owner."""
+    if look.session is None:
+        raise UnseenError
+    found = {address: state for address, state in look.wanted.items() if isinstance(state, Ownership)}
+    return {address: _seen(look, address.name, state.owner) for address, state in found.items()}
+
+
+def _seen(look: Look, database: str, owner: str) -> Ownership:
+    spec = look.spec
+    if not look.has_database if database == spec.server.database else not _enters(look, database):
+        return Ownership(owner)
+    logins = [tree.login for tree in spec.migrations if spec.database_of(tree) == database and tree.login]
+    schemas = spec.databases[database].schemas if database in spec.databases else {}
+    asked = {
+        "others": sorted({spec.server.user, *logins} - {owner}),
+        "declared": [each.name for each in schemas.values() if each.owner],
+        "apart": [each.name for each in schemas.values() if each.owner not in (None, owner)],
+    }
+    found = look.rows(_QUERY, asked, database=database)
+    statements = [
+        f"ALTER {'ROUTINE' if kind in _ROUTINES else kind.upper()} {name} OWNER TO {identifier(owner)}"
+        for kind, name in found
+    ]
+    return Ownership(owner, frozenset([f"{kind} {name}" for kind, name in found]), tuple(statements))
+
+
+def _enters(look: Look, database: str) -> bool:
+    found = look.once(catalog.cluster).databases.get(database)
+    return found is not None and found.connect
+
+
+def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
+    """Give the owner what belongs to others where that was asked for; else name it, and the command that does so."""
+    if not isinstance(before, Ownership) or not isinstance(after, Ownership) or before == after:
+        return Plan()
+    names = sorted(before.made_by_others)
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
+    if not scene.wishes.take_ownership:
+        return Plan(remarks=(_remark(address, after.owner, shown),))
+    step = Step(
+        address,
+        Action.UPDATE,
+        before,
+        after,
+        (RunInTransaction(address.name, before.statements),),
+        (f"to {after.owner}: {count(len(names), 'object')} ({shown})",),
+        "each table is locked for a moment: readers and writers wait",
+    )
+    return Plan((step,))
+
+
+def _remark(address: Address, owner: str, shown: str) -> str:
+    why = f"{address}: migrations run as {owner!r}, which does not own what earlier ones made: {shown}; "
+    return why + command("apply --take-ownership") + " gives it to that role"

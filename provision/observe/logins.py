@@ -1,0 +1,101 @@
+"""As whom programs and people log in: as the role that migrates a database, where one does, else as the superuser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from provision.errors import NextStep, UsageError
+from provision.observe import outside
+from provision.system import secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provision.model import Endpoint
+    from provision.observe.outside import World
+    from provision.spec.model import Spec
+
+SUPERUSER = "--superuser"
+
+
+class Choice(NamedTuple):
+    """Who is to log in, and where. ``role`` None is who migrates the database; ``database`` None the server's."""
+
+    role: str | None = None
+    superuser: bool = False
+    database: str | None = None
+
+
+def endpoint(spec: Spec, choice: Choice) -> Endpoint:
+    """Return where the environment's server is reached, and as whom; errors are those of :func:`chosen`."""
+    return chosen(outside.world(spec), choice)
+
+
+def chosen(world: World, choice: Choice) -> Endpoint:
+    """Return how a program or a person logs in; the password is read when it is revealed.
+
+    Raises:
+        UnavailableError: no server runs.
+        UsageError: the spec has no such role that logs in, or no such database.
+        ProvisionError: the password is not known.
+    """
+    spec = world.spec
+    database = _database(spec, choice.database)
+    role = None if choice.superuser else choice.role or spec.login_in(database)
+    if role in (None, spec.server.user):
+        return replace(world.endpoint(), database=database)
+    _refuse_group(spec, str(role))
+    at = world.require_running()
+    if not secrets.is_known(spec, str(role)):
+        error = secrets.not_known(str(role))
+        error.next_step = (error.next_step or NextStep()) + f"; or log in as the superuser: add {SUPERUSER}"
+        raise error
+    return replace(at, user=str(role), password=world.inputs.passwords[str(role)], database=database)
+
+
+def _database(spec: Spec, name: str | None) -> str:
+    own = spec.server.database
+    declared = (own, *[each.name for each in spec.databases.values() if each.name != own and not each.is_absent])
+    if name is None or name in declared:
+        return name or own
+    raise UsageError(
+        f"the spec declares no database {name!r}",
+        evidence=declared,
+        next_step=f"write one of these names: --database {own}",
+    )
+
+
+def _refuse_group(spec: Spec, name: str) -> None:
+    """Refuse a role that is not declared, or does not log in; who could instead is named."""
+    logins = [each.name for each in spec.roles.values() if each.login or each.is_external]
+    if name in logins:
+        return
+    if name not in spec.roles:
+        raise UsageError(
+            f"the spec declares no role {name!r}",
+            evidence=[f"it declares {_listed(logins)}" if logins else "it declares no role that logs in"],
+            next_step=f"write one of these: --role {logins[0]}" if logins else f"add {SUPERUSER}",
+        )
+    members = [each for each in logins if name in _groups(spec, each)]
+    raise UsageError(
+        f"the role {name!r} does not log in: it is a group",
+        evidence=[f"its members that log in: {_listed(members)}" if members else "no declared login is its member"],
+        next_step=f"--role {members[0]}" if members else f"add {SUPERUSER}",
+    )
+
+
+def _groups(spec: Spec, name: str) -> set[str]:
+    """Return the groups that a role belongs to, also by way of others."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        of = spec.roles[left.pop()].member_of
+        groups = [each.group for each in of if each.group in spec.roles and not each.is_absent]
+        left += [each for each in groups if each not in found]
+        found.update(groups)
+    return found
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
