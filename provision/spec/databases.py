@@ -18,7 +18,6 @@ from provision.spec.readers import boolean, choice, comment, identifier, limit, 
 from provision.spec.reading import (
     LATER,
     Key,
-    Mention,
     Reported,
     Wrong,
     attempt,
@@ -27,7 +26,7 @@ from provision.spec.reading import (
     mapping,
     nearest,
     read_table,
-    report_others,
+    report_without_meaning,
     scalar,
     shorten,
 )
@@ -69,7 +68,7 @@ def _access(node: Node, reading: Reading) -> dict[str, Any]:
     found = {}
     for key, value in mapping(node, "`shop_read: read` and the like below it").entries.values():
         name = attempt(_access_name, key, reading)
-        word = attempt(choice(*ACCESS), value, reading)
+        word = attempt(choice(*ACCESS), value, reading, key=shorten(key.text))
         if not failed(name) and not failed(word):
             found[name] = word
     return found
@@ -79,7 +78,7 @@ def _access_name(key: Scalar, reading: Reading) -> str:
     name = key_name(key, reading)
     if name == "public":
         raise Wrong("`public` is everybody and not a role", "write `public: usage` beside `access`")
-    reading.mentions.append(Mention("role", name, key.mark, "access"))
+    reading.mention("role", name, key, "access")
     return name
 
 
@@ -88,7 +87,7 @@ def _encoding(node: Node, reading: Reading) -> str:
     folded = re.sub(r"[^a-z0-9]", "", reading.text(found).lower())
     known = {each.replace("_", "").lower(): each for each in ENCODINGS} | {"unicode": "UTF8"}
     if folded not in known:
-        meant = nearest(folded, known)
+        meant = nearest(re.sub(r"[^a-z0-9]", "", found.text.lower()), known)
         advice = f"did you mean `{known[meant]}`?" if meant else f"they are {listed(ENCODINGS)}"
         raise Wrong(f"{reading.show(found)} is not an encoding of a database", advice)
     return known[folded]
@@ -123,7 +122,7 @@ def _schemas(node: Node, reading: Reading) -> dict[str, Schema]:
     remark_twins([key for key, _ in entries.values()], "schemas", reading)
     for key, value in entries.values():
         name = attempt(_schema_name, key, reading)
-        schema = attempt(partial(_schema, key=key), value, reading)
+        schema = attempt(partial(_schema, key=key), value, reading, key=shorten(key.text))
         if not failed(name) and not failed(schema):
             found[name] = schema
     return found
@@ -141,7 +140,7 @@ def _schema(node: Node, reading: Reading, *, key: Scalar) -> Schema:
     values = read_table(entries, SCHEMA_KEYS, reading, "a schema")
     is_absent = values.pop("state", "") == "absent"
     if is_absent:
-        report_others(entries, ("state",), reading, "with `state: absent`")
+        report_without_meaning(SCHEMA_KEYS.keys() - {"state"}, entries, reading, "with `state: absent`")
     return Schema(key.text, is_absent=is_absent, place=f"{reading.path}:{key.mark.line}", **values)
 
 
@@ -154,7 +153,7 @@ def _extensions(node: Node, reading: Reading, *, database: Database) -> tuple[Ex
         if failed(extension):
             continue
         if any(each.name == extension.name for each in found):
-            reading.report(item.mark, f"`{shorten(extension.name)}` is in the list already", "keep one of the two")
+            reading.report(item.mark, "this extension is in the list already", "keep one of the two")
             continue
         found.append(extension)
     return tuple(found)
@@ -169,21 +168,21 @@ def _extension(node: Node, reading: Reading, *, schemas: MappingType[str, Schema
         raise Reported
     is_absent = values.pop("state", "") == "absent"
     if is_absent:
-        report_others(node, ("name", "state"), reading, "with `state: absent`")
+        report_without_meaning(("schema", "version", "cascade"), node, reading, "with `state: absent`")
     elif "schema" in values:
-        _check_schema(values["schema"], node.entries["schema"][1], schemas, reading)
+        _check_schema(values["schema"], scalar(node.entries["schema"][1], "a name"), schemas, reading)
     return Extension(is_absent=is_absent, place=place, **values)
 
 
-def _check_schema(name: str, node: Node, schemas: MappingType[str, Schema], reading: Reading) -> None:
+def _check_schema(name: str, node: Scalar, schemas: MappingType[str, Schema], reading: Reading) -> None:
     """Report the schema of an extension that the database does not have by itself, nor by the spec."""
     if name in schemas and schemas[name].is_absent:
-        message = f"the schema `{shorten(name)}` has `state: absent`"
+        message = f"the schema {reading.show(node)} has `state: absent`"
         reading.report(node.mark, message, "keep the schema, or name another one")
     elif name not in schemas and name not in _ALWAYS_THERE:
-        meant = nearest(name, schemas)
-        advice = f"did you mean `{meant}`?" if meant else f"add `schemas: {{{shorten(name)}: {{}}}}`"
-        reading.report(node.mark, f"there is no schema `{shorten(name)}` below `schemas`", advice)
+        meant = nearest(node.text, schemas)
+        advice = f"did you mean `{meant}`?" if meant else "add it there; `{}` behind its name is enough"
+        reading.report(node.mark, f"there is no schema {reading.show(node)} below `schemas`", advice)
 
 
 def database_keys(major: int) -> dict[str, Key]:
@@ -230,7 +229,9 @@ def databases(node: Node, reading: Reading, server: Server, above: tuple[Migrati
         if reading.is_full:
             break
         name = attempt(_database_name, key, reading)
-        database = attempt(partial(_database, key=key, keys=keys, server=server, trees=trees), value, reading)
+        database = attempt(
+            partial(_database, key=key, keys=keys, server=server, trees=trees), value, reading, key=shorten(key.text)
+        )
         if not failed(name) and not failed(database):
             found[name] = database
     return Databases(found, tuple(trees))
@@ -275,7 +276,8 @@ def _check(database: Database, entries: Mapping, reading: Reading, server: Serve
         reading.report(key.mark, message, advice)
 
     if database.is_absent:
-        report_others(entries, ("state", "sessions"), reading, "with `state: absent`")
+        others = database_keys(0).keys() - {"state", "sessions"}
+        report_without_meaning(others, entries, reading, "with `state: absent`")
         if database.name == MAINTENANCE:
             at("state", f"`{MAINTENANCE}` is the database from which others are made and removed", "remove it")
         elif database.name == server.database:

@@ -142,42 +142,50 @@ def _object(node: Node, reading: Reading, *, word: str, major: int) -> Target:
         return Target(on.kind, str(int(reading.text(found))))
     name = identifier(node, reading)
     if on.kind == "parameter":
-        return Target(on.kind, _parameter(name, major))
+        return Target(on.kind, _parameter(name, reading.show(scalar(node, "a name")), major))
     if on.kind == "schema" and is_system(name):
-        raise Wrong(f"`{shorten(name)}` is PostgreSQL's own, and is not managed", "name another schema")
+        shown = reading.show(scalar(node, "a name"))
+        raise Wrong(f"{shown} is a schema of PostgreSQL itself, and is not managed", "name another schema")
     return Target(on.kind, quote(name, major))
 
 
-def _parameter(name: str, major: int) -> str:
+def _parameter(name: str, shown: str, major: int) -> str:
     if 0 < major < PARAMETERS_SINCE:
         raise Wrong(f"settings can be granted from PostgreSQL {PARAMETERS_SINCE} on, and this is {major}", "remove it")
     if wrong := check_name(major, canonical_name(major, name)):
-        raise Wrong(wrong.message, wrong.suggestion)
+        is_in_clear = shown == f"`{name}`"
+        message = wrong.message if is_in_clear else f"{shown} is not a setting of PostgreSQL {major}"
+        raise Wrong(message, wrong.suggestion if is_in_clear else None)
     return name.lower()  # as in pg_parameter_acl
 
 
 def _in_schema(node: Scalar, reading: Reading, word: str, major: int) -> Target:
     on, shown = ON[word], reading.show(node)
+    is_in_clear = not reading.secret and not reading.variables(node)  # the value of a variable is not repeated
     try:
         parts, rest = parse(reading.text(node))
         arguments = signature(rest, major) if on.kind == "routine" and not on.is_all and len(parts) > 1 else ""
     except NotANameError as error:
-        raise Wrong(f"{shown} cannot be read: {error}", error.advice) from None
+        why = f": {error}" if is_in_clear else ""
+        raise Wrong(f"{shown} cannot be read{why}", error.advice if is_in_clear else _EXAMPLE) from None
     if is_system(parts[0]):
-        raise Wrong(f"objects in `{parts[0]}` are PostgreSQL's own, and are not managed", "name another object")
+        raise Wrong(f"{shown} is in a schema of PostgreSQL itself, and is not managed", "name another object")
     if on.is_all:
         if len(parts) > 1 or rest != ".*":
-            raise Wrong(f"{shown} is not all of a schema", f"write `{quote(parts[0], major)}.*`")
+            advice = f"write `{quote(parts[0], major)}.*`" if is_in_clear else "for example `shop.*`"
+            raise Wrong(f"{shown} is not all of a schema", advice)
         return Target(on.kind, "", parts[0])
     if rest == ".*" and f"{word}s" in ON:
-        raise Wrong(f"{shown} is all of a schema", f"write `{word}s: {node.text}`")
+        raise Wrong(f"{shown} is all of a schema", f"write it with the key `{word}s`")
     if len(parts) == 1 and (not rest or on.kind == "routine"):
-        raise Wrong(f"{shown} has no schema", f"write it too, for example `public.{shorten(node.text)}`")
+        example = f"public.{shorten(node.text)}" if is_in_clear else "public.customers"
+        raise Wrong(f"{shown} has no schema", f"write it too, for example `{example}`")
     if len(parts) > 2 or (rest and not arguments):  # noqa: PLR2004  # a schema and a name
         raise Wrong(f"{shown} is not the name of an object", f"write it like `{_EXAMPLES.get(on.kind, 'shop.name')}`")
     return Target(on.kind, qualified(parts[0], parts[1], major) + arguments)
 
 
+_EXAMPLE: Final = "write it like `shop.customers`"
 _EXAMPLES: Final = {"table": "shop.customers", "sequence": "shop.customers_id_seq", "routine": "shop.refund(integer)"}
 
 

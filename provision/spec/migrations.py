@@ -17,7 +17,6 @@ from provision.spec.model import Migrations
 from provision.spec.readers import boolean, duration, existing, identifier, named, text
 from provision.spec.reading import (
     Key,
-    Mention,
     Wrong,
     attempt,
     failed,
@@ -189,7 +188,7 @@ def _schema(node: Node, reading: Reading) -> str | None:
 
 def _role(node: Node, reading: Reading, *, use: Literal["as", "role"]) -> str:
     value = identifier(node, reading)
-    reading.mentions.append(Mention("role", value, node.mark, use))
+    reading.mention("role", value, scalar(node, "a role"), use)
     return value
 
 

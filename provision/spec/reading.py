@@ -17,7 +17,7 @@ from provision.spec.masking import ShownLines, is_public_key, is_secret_key, is_
 from provision.spec.yaml import Mapping, Mark, Scalar, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Iterable
     from collections.abc import Mapping as MappingType
     from pathlib import Path
 
@@ -79,8 +79,15 @@ class Mention(NamedTuple):
 
     kind: Literal["role", "database"]
     name: str
-    mark: Mark
+    node: Scalar
     use: str
+    shown: str
+    """For a message."""
+
+    @property
+    def is_in_clear(self) -> bool:
+        """Whether the name is written in the file as it is, and no secret, so that it can be compared in a message."""
+        return self.shown == f"`{self.name}`"
 
 
 @dataclass(eq=False)
@@ -140,6 +147,10 @@ class Reading:
     def show(self, node: Scalar) -> str:
         """Return the text of ``node`` for a message: short, printable, and never a secret or a variable's value."""
         return MASK if self.secret else f"`{shorten(node.text)}`"
+
+    def mention(self, kind: Literal["role", "database"], name: str, node: Scalar, use: str) -> None:
+        """Note that ``node`` names something that the spec declares elsewhere."""
+        self.mentions.append(Mention(kind, name, node, use, self.show(node)))
 
     def text(self, node: Scalar) -> str:
         """Return the text of ``node`` with its variables put in.
@@ -297,11 +308,12 @@ def _report_unknown(key: Scalar, value: Node, keys: MappingType[str, Key], readi
         reading.report(key.mark, message, f"the keys here are {listed(supported)}")
 
 
-def report_others(node: Mapping, allowed: Container[str], reading: Reading, why: str) -> None:
-    """Report each key of ``node`` that has no meaning, which is ``why``, with those that are ``allowed``."""
-    for name, (key, _) in node.entries.items():
-        if name not in allowed:
-            reading.report(key.mark, f"`{shorten(name)}` has no meaning {why}", "remove it")
+def report_without_meaning(names: Iterable[str], node: Mapping, reading: Reading, why: str) -> None:
+    """Report those of ``names`` that are keys of ``node``: they have no meaning, which is ``why``."""
+    for name in names:
+        if name in node.entries:
+            key, _ = node.entries[name]
+            reading.report(key.mark, f"`{name}` has no meaning {why}", "remove it")
 
 
 def mapping(node: Node, example: str) -> Mapping:

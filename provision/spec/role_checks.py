@@ -82,12 +82,12 @@ class _Spec:
             mark = self.mark("roles", name, "renamed_from")
             if old == self.server.user:
                 advice = "write the new name into `server.credentials.user`"
-                self.report(mark, f"`{shorten(old)}` is the role that provision logs in as", advice)
+                self.report(mark, "`renamed_from`: this is the role that provision logs in as", advice)
             elif old in (self.keys("roles") or {}):
-                message = f"`{shorten(old)}` is declared too, and is the same role"
+                message = f"`renamed_from`: `{shorten(old)}` is declared too, and would be the same role"
                 self.report(mark, message, "remove it below `roles`, or remove `renamed_from`")
             elif old in first:
-                message = f"`{shorten(old)}` has its new name from `{shorten(first[old])}` already"
+                message = f"`renamed_from`: that role is called `{shorten(first[old])}` already"
                 self.report(mark, message, "keep one of the two")
             first.setdefault(old, name)
 
@@ -101,29 +101,26 @@ class _Spec:
 
     def _check_role(self, each: Mention, declared: set[str]) -> None:
         renamed = next((name for name, role in self.roles.items() if role.renamed_from == each.name), None)
-        found = complaint(each.name, self.server.major, declared)
+        found = complaint(each, self.server.major, declared)
         if renamed is not None and each.name not in declared:
-            message = f"the role `{shorten(each.name)}` is called `{shorten(renamed)}` here"
-            self.report(each.mark, f"`{each.use}`: {message}", f"write `{shorten(renamed)}`")
-        elif found is not None:
-            message, advice = found
-            self.report(each.mark, f"`{each.use}`: {message}", advice)
-        elif each.name in self.roles and self.roles[each.name].is_absent:
-            message = f"the role `{shorten(each.name)}` has `state: absent`"
-            self.report(each.mark, f"`{each.use}`: {message}", "name another role, or keep this one")
-        elif each.name == OWNER_OF_THE_DATABASE and each.use == "member_of":
-            message = f"`{each.use}`: `{each.name}` has the owner of each database as its only member"
-            self.report(each.mark, message, "name another role, or write `owner` for the database")
+            found = f"the role {each.shown} is called `{shorten(renamed)}` here", f"write `{shorten(renamed)}`"
+        elif found is None and each.name in self.roles and self.roles[each.name].is_absent:
+            found = f"the role {each.shown} has `state: absent`", "name another role, or keep this one"
+        elif found is None and each.name == OWNER_OF_THE_DATABASE and each.use == "member_of":
+            message = f"{each.shown} has the owner of each database as its only member"
+            found = message, "name another role, or write `owner` for the database"
+        if found is not None:
+            self.report(each.node.mark, f"`{each.use}`: {found[0]}", found[1])
 
     def _check_database(self, each: Mention, declared: set[str]) -> None:
         if each.name not in declared:
-            meant = nearest(each.name, declared)
-            advice = f"did you mean `{meant}`?" if meant else f"add `{shorten(each.name)}: {{}}` below `databases`"
-            message = f"there is no database `{shorten(each.name)}` below `databases`"
-            self.report(each.mark, f"`{each.use}`: {message}", advice)
+            meant = nearest(each.name, declared) if each.is_in_clear else None
+            advice = f"did you mean `{shorten(meant)}`?" if meant else "declare it there: `{}` is enough"
+            message = f"there is no database {each.shown} below `databases`"
+            self.report(each.node.mark, f"`{each.use}`: {message}", advice)
         elif each.name in self.databases and self.databases[each.name].is_absent:
-            message = f"the database `{shorten(each.name)}` has `state: absent`"
-            self.report(each.mark, f"`{each.use}`: {message}", "remove it here, or keep the database")
+            message = f"the database {each.shown} has `state: absent`"
+            self.report(each.node.mark, f"`{each.use}`: {message}", "remove it here, or keep the database")
 
     # --- Memberships -------------------------------------------------------------------------------------------------
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from provision.spec.access import PUBLIC
 from provision.spec.readers import identifier
-from provision.spec.reading import Key, Mention, Reported, Wrong, mapping, nearest, read_table, shorten
+from provision.spec.reading import Key, Reported, Wrong, mapping, nearest, read_table, scalar, shorten
 from provision.spec.yaml import Mapping, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from provision.spec.access import Grantee
-    from provision.spec.reading import Reading
+    from provision.spec.reading import Mention, Reading
     from provision.spec.yaml import Node
 
 EVERYBODY: Final = "public"
@@ -60,7 +60,7 @@ def remark_twins(keys: Iterable[Scalar], what: str, reading: Reading) -> None:
     first: dict[str, Scalar] = {}
     for key in keys:
         other = first.setdefault(key.text.casefold(), key)
-        if other is not key:
+        if other is not key and not reading.secret:
             message = f"`{shorten(key.text)}` and `{shorten(other.text)}` in line {other.mark.line} are two {what}"
             advice = "without quotes, SQL means the name in lower case; rename one unless you need both"
             reading.remark(key.mark, message, advice)
@@ -98,7 +98,7 @@ def mentioned_role(use: str) -> Callable[[Node, Reading], str]:
         if isinstance(node, Mapping):
             return _in_mapping(node, reading, use)
         name = identifier(node, reading)
-        reading.mentions.append(Mention("role", name, node.mark, use))
+        reading.mention("role", name, scalar(node, "a name"), use)
         return name
 
     return read
@@ -127,29 +127,31 @@ def mentioned_grantee(use: str) -> Callable[[Node, Reading], Grantee]:
     return read
 
 
-def complaint(name: str, major: int, declared: Collection[str]) -> tuple[str, str] | None:
-    """Return what is wrong with a name that is used for a role, and what to write; None where there is that role."""
+def complaint(mention: Mention, major: int, declared: Collection[str]) -> tuple[str, str] | None:
+    """Return what is wrong with a role that is named, and what to write; None where there is that role."""
+    name, shown = mention.name, mention.shown
     if name in declared:
         return None
     if name.startswith("pg_"):
-        return _not_predefined(name, major)
+        return _not_predefined(name, shown, major)
     if name == EVERYBODY:
         return f"`{EVERYBODY}` is everybody and not a role", "write the name of a role"
-    if meant := nearest(name, declared):
-        return f"there is no role `{shorten(name)}` below `roles`", f"did you mean `{meant}`?"
-    advice = f"add `{shorten(name)}: {{}}` below `roles`, or `{{external: true}}` where it is made elsewhere"
-    return f"there is no role `{shorten(name)}` below `roles`", advice
+    if mention.is_in_clear and (meant := nearest(name, declared)):
+        return f"there is no role {shown} below `roles`", f"did you mean `{shorten(meant)}`?"
+    entry = f"`{shorten(name)}: {{}}`" if mention.is_in_clear else "it"
+    advice = f"add {entry} there, or with `{{external: true}}` where it is made elsewhere"
+    return f"there is no role {shown} below `roles`", advice
 
 
-def _not_predefined(name: str, major: int) -> tuple[str, str] | None:
+def _not_predefined(name: str, shown: str, major: int) -> tuple[str, str] | None:
     since: Any = next((each for each, names in PREDEFINED.items() if name in names), None)
     if since is not None:
         advice = "remove it, or name another role"
         return (
-            (f"`{name}` exists from PostgreSQL {since} on, and this is {major}", advice) if 0 < major < since else None
+            (f"{shown} exists from PostgreSQL {since} on, and this is {major}", advice) if 0 < major < since else None
         )
     if major > max(PREDEFINED):
         return None  # it may be one of a version that is newer than this program
     meant = nearest(name, [each for names in PREDEFINED.values() for each in names])
-    message = f"PostgreSQL has no predefined role `{shorten(name)}`"
-    return message, f"did you mean `{meant}`?" if meant else "name a role that is declared below `roles`"
+    advice = f"did you mean `{meant}`?" if meant else "name a role that is declared below `roles`"
+    return f"PostgreSQL has no predefined role {shown}", advice

@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provision.spec.masking import is_secret_word
 from provision.spec.parameters import canonical_name, catalogue, check, check_name
-from provision.spec.reading import Mention, Wrong, attempt, failed, mapping, scalar
+from provision.spec.reading import Wrong, attempt, failed, mapping, scalar
 from provision.spec.setting_values import is_list, list_items
 from provision.spec.settings import refuse_secret
 from provision.spec.yaml import Sequence
@@ -41,6 +42,9 @@ def settings(major: int) -> Callable[[Node, Reading], Mapping[str, Value]]:
         found: dict[str, Value] = {}
         first: dict[str, Scalar] = {}
         for key, node_ in mapping(node, "`statement_timeout: 5min` and the like below it").entries.values():
+            if reading.secret and is_secret_word(key, node_):
+                reading.report(key.mark, "unknown setting")
+                continue
             name = ROLE if key.text.casefold() == ROLE else canonical_name(major, key.text)
             if name in first:
                 message = f"the same setting as in line {first[name].mark.line}; case does not matter"
@@ -65,7 +69,7 @@ def _value(node: Node, reading: Reading, *, key: Scalar, name: str, major: int) 
         return None
     if name == ROLE:
         if text != "none":
-            reading.mentions.append(Mention("role", text, node.mark, "settings.role"))
+            reading.mention("role", text, scalar(node, "a role"), "settings.role")
         return (text,)
     if is_list(name):
         return _split(scalar(node, "a text"), text, reading, name)

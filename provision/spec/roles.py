@@ -15,14 +15,13 @@ from provision.spec.passwords import PasswordGenerated, PasswordMissing
 from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of
 from provision.spec.reading import (
     Key,
-    Mention,
     Reported,
     Wrong,
     attempt,
     failed,
     mapping,
     read_table,
-    report_others,
+    report_without_meaning,
     scalar,
     shorten,
 )
@@ -79,7 +78,7 @@ def _member(node: Node, reading: Reading, *, major: int) -> Member:
         raise Reported
     is_absent = values.pop("state", "") == "absent"
     if is_absent:
-        report_others(node, ("role", "state"), reading, "with `state: absent`")
+        report_without_meaning(("admin", "inherit", "set"), node, reading, "with `state: absent`")
     return Member(values.pop("role"), is_absent=is_absent, **values)
 
 
@@ -95,9 +94,8 @@ MEMBER_KEYS = {
 
 def _groups(node: Node, reading: Reading, *, major: int) -> tuple[Member, ...]:
     found: tuple[Member, ...] = list_of(partial(_member, major=major), "[shop_read]")(node, reading)
-    names = [each.group for each in found]
-    for name in dict.fromkeys(each for each in names if names.count(each) > 1):
-        reading.report(node.mark, f"`{shorten(name)}` is in the list twice", "keep one of the two")
+    if len({each.group for each in found}) < len(found):
+        reading.report(node.mark, "a group is in the list twice", "keep one of the two")
     return found
 
 
@@ -105,9 +103,9 @@ def _settings_in(node: Node, reading: Reading, *, major: int) -> dict[str, Any]:
     found = {}
     for key, value in mapping(node, "`shop: {search_path: [shop]}` and the like below it").entries.values():
         name = attempt(key_name, key, reading)
-        here = attempt(settings(major), value, reading)
+        here = attempt(settings(major), value, reading, key=shorten(key.text))
         if not failed(name) and not failed(here):
-            reading.mentions.append(Mention("database", name, key.mark, "settings_in"))
+            reading.mention("database", name, key, "settings_in")
             found[name] = here
     return found
 
@@ -139,6 +137,7 @@ def role_keys(major: int) -> dict[str, Key]:
 
 
 _OF_ABSENT = ("reassign_to", "drop_owned", "sessions")
+_OF_PRESENT = tuple(name for name in role_keys(0) if name not in ("state", *_OF_ABSENT))
 _FIELDS = {"state": "is_absent", "external": "is_external", "sessions": "ends_sessions"}
 
 
@@ -152,7 +151,7 @@ def roles(node: Node, reading: Reading, server: Server) -> dict[str, Role]:
         if reading.is_full:
             break
         name = attempt(read_name, key, reading)
-        role = attempt(partial(_role, key=key, keys=keys, server=server), value, reading)
+        role = attempt(partial(_role, key=key, keys=keys, server=server), value, reading, key=shorten(key.text))
         if not failed(name) and not failed(role):
             found[name] = role
     return found
@@ -179,7 +178,7 @@ def _role(node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], se
 def _check(role: Role, key: Scalar, entries: Mapping, reading: Reading, server: Server) -> None:
     """Report keys that contradict each other."""
     if role.is_absent:
-        report_others(entries, ("state", *_OF_ABSENT), reading, "with `state: absent`")
+        report_without_meaning(_OF_PRESENT, entries, reading, "with `state: absent`")
         if role.reassign_to and role.drop_owned:
             at, _ = entries.entries["drop_owned"]
             advice = "keep `reassign_to` to give away what the role owns, or `drop_owned` to remove it"
@@ -191,7 +190,8 @@ def _check(role: Role, key: Scalar, entries: Mapping, reading: Reading, server: 
             at, _ = entries.entries[name]
             reading.report(at.mark, f"`{name}` has a meaning only with `state: absent`", advice)
     if role.is_external:
-        report_others(entries, ("state", "external"), reading, "with `external: true`: it is made elsewhere")
+        others = [name for name in _OF_PRESENT if name != "external"]
+        report_without_meaning(others, entries, reading, "with `external: true`: it is made elsewhere")
         return
     _check_password(role, key, entries, reading, server)
 
