@@ -35,9 +35,13 @@ _RACED = ("23505", "40001", "40P01", "42704", "42710", "42P04", "42P06", "42P07"
 _UPDATED = "tuple concurrently"
 _QUIET = (
     "SET LOCAL log_statement = 'none'; SET LOCAL log_min_duration_statement = -1; "
-    "SET LOCAL log_min_error_statement = 'panic'"
+    "SET LOCAL log_min_error_statement = 'panic'; SET LOCAL pg_stat_statements.track_utility = 'off'"
 )
-_NOT_QUIET = "RESET log_statement; RESET log_min_duration_statement; RESET log_min_error_statement"
+"""The extension keeps the texts of statements like these, for its readers; without it, it is only a name."""
+_NOT_QUIET = (
+    "RESET log_statement; RESET log_min_duration_statement; RESET log_min_error_statement; "
+    "RESET pg_stat_statements.track_utility"
+)
 
 
 def groups(steps: Iterable[Step]) -> Iterator[list[Step]]:

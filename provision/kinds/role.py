@@ -14,7 +14,7 @@ from provision.kinds import catalog, removal, role_password
 from provision.kinds.removal import Leaving
 from provision.kinds.role_password import MARK
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
-from provision.model.effects import VERIFIER, RunInTransaction
+from provision.model.effects import VERIFIER, MovePath, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.spec.access import NEVER, NO_LIMIT
 
@@ -206,9 +206,12 @@ def _changing(address: Address, before: Role, after: Role, scene: Scene) -> Iter
     """Yield a renaming, what takes away, and what only gives; after a renaming everything is looked at again."""
     if before.name != after.name:
         statement = f"ALTER ROLE {identifier(before.name)} RENAME TO {identifier(after.name)}"
-        effect = RunInTransaction(MAINTENANCE, (statement,), shared=True)
+        effects: tuple[Effect, ...] = (RunInTransaction(MAINTENANCE, (statement,), shared=True),)
+        if role_password.is_generated(scene.spec.roles[after.name]):
+            old, new = [scene.spec.role_password_file(each.name) for each in (before, after)]
+            effects = (MovePath(old, new, if_there=True), *effects)
         why = (Change("name", before.name, after.name),)
-        yield Step(address, Action.UPDATE, before, after, (effect,), why, reveals=True, stage=Stage.REVOKE)
+        yield Step(address, Action.UPDATE, before, after, effects, why, reveals=True, stage=Stage.REVOKE)
     why_by_name = {each.field.replace(" ", "_"): each for each in changes(before, after)}
     lost = [each for each in _FIELDS if each in why_by_name and _shrinks(each, before, after)]
     for stage, names in ((Stage.REVOKE, lost), (Stage.CHANGE, [each for each in _FIELDS if each not in lost])):

@@ -42,16 +42,17 @@ def is_generated(role: Role) -> bool:
 
 
 def seen(look: Look, role: Role, now: str, *, is_marked: bool) -> tuple[Password | None, str]:
-    """Return what there is, and why that could not be compared; ``now`` is the role's present name.
+    """Return what there is, and why that could not be compared.
 
-    A role that exists keeps its own password, unless a source is written, or we have generated it.
+    A role that exists keeps its own password, unless a source is written, or we have generated it. One that is to be
+    renamed is compared under its new name; ``now`` is its present one.
     """
     want, cluster = wanted(role), look.once(catalog.cluster)
     is_ours = is_marked and look.inputs.runtime != _EXTERNAL
-    if want is None or (role.password is None and not is_ours):
+    if want is None or now != role.name or (role.password is None and not is_ours):
         return want, ""
     if not cluster.is_superuser:
-        return _proved(look, role, now, want)
+        return _proved(look, role, want)
     return _compared(look, role, cluster.roles[now].verifier, want), ""
 
 
@@ -69,15 +70,15 @@ def _compared(look: Look, role: Role, verifier: str | None, want: Password) -> P
     return "as declared" if scram.is_of(verifier, password) else "another"
 
 
-def _proved(look: Look, role: Role, now: str, want: Password) -> tuple[Password, str]:
+def _proved(look: Look, role: Role, want: Password) -> tuple[Password, str]:
     if want == "none":
         return want, "only a superuser sees whether there is one"
-    until = look.once(catalog.cluster).roles[now].valid_until
+    until = look.once(catalog.cluster).roles[role.name].valid_until
     if until is not None and instant(until) <= instant(datetime.now(UTC).isoformat()):
         return want, f"it has expired ({instant(until)}), and only a superuser could compare it"
     if (password := look.inputs.passwords[role.name]) is UNREAD:
         return want, ""
-    proof = look.proves(now, password)
+    proof = look.proves(role.name, password)
     if proof is Proof.UNKNOWN:
         return want, "only a superuser could compare it: this server does not ask for it by SCRAM from here"
     words: dict[Proof, Password] = {Proof.RIGHT: "as declared", Proof.WRONG: "another", Proof.MD5: "md5"}

@@ -59,8 +59,11 @@ def is_refused(message: str) -> bool:
 
 NAME = "provision"
 """The application name of our sessions, which tells them from those of clients."""
-UNLOGGED = "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic"
-"""Options of a session whose statements are not for the server's log."""
+UNLOGGED = (
+    "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic "
+    "-c pg_stat_statements.track_utility=off"
+)
+"""Options of a session whose statements are not for the server's log, nor for the views of that extension."""
 _CONNECT_TIMEOUT = 5
 _NO_FILE = "/nonexistent"
 """In place of ``~/.pgpass``, which libpq reads where the password is empty."""
