@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from provision.model.words import count
@@ -63,18 +64,8 @@ def heading(tree: Tree, place: str, paint: Paint) -> str:
 
 def document(tree: Tree, found: Sequence[Law], took: float) -> Document:
     """Return the document."""
-    laws = [
-        {
-            "name": law.name,
-            "outcome": law.outcome,
-            "text": law.text,
-            "evidence": list(law.evidence),
-            "revision": law.revision,
-            "path": law.path,
-            "next": law.next_step,
-            "seconds": round(law.seconds, 3),
-        }
-        for law in found
-    ]
+    laws = [asdict(law) for law in found]
+    for each in laws:
+        each |= {"next": each.pop("next_step"), "seconds": round(each["seconds"], 3)}
     passed = not any(law.outcome == "failed" for law in found)
     return {**of(tree, "laws"), "passed": passed, "seconds": round(took, 3), "laws": laws}

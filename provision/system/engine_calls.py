@@ -36,6 +36,9 @@ _SIMPLE: Mapping[str, Callable[[APIClient, str, Mapping[str, Any]], object]] = {
     "connect_network": lambda client, name, body: client.connect_container_to_network(
         body["container"], name, aliases=(body["endpoint"] or {}).get("Aliases")
     ),
+    "create_network": lambda client, name, body: client.create_network(
+        name, driver="bridge", labels=dict(body["labels"]), check_duplicate=True
+    ),
     "remove_network": lambda client, name, _: client.remove_network(name),
     "rename_container": lambda client, name, body: client.rename(name, body["name"]),
     "start_container": lambda client, name, _: client.start(name),
@@ -194,10 +197,7 @@ class Engine:
                     current, total = (sum(part) for part in zip(*done.values(), strict=True))
                     detail(f"{event['status'].lower()} {current / 1e6:.0f} of {total / 1e6:.0f} MB")
 
-    # --- networks and volumes ---
-
-    def _create_network(self, name: str, body: Mapping[str, Any]) -> None:
-        self.client.create_network(name, driver="bridge", labels=dict(body["labels"]), check_duplicate=True)
+    # --- volumes ---
 
     def _create_volume(self, name: str, body: Mapping[str, Any]) -> None:
         labels = dict(body["labels"])

@@ -100,10 +100,8 @@ def exists(path: Path) -> bool:
     """Whether there is anything at a path. What we may not look at could be there."""
     try:
         path.stat()
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 
@@ -343,11 +341,11 @@ def _open_to_all(directory: Path) -> None:
 def _link_or_copy(source: str, target: str, *, follow_symlinks: bool = True) -> None:
     del follow_symlinks
     mode = Path(source).lstat().st_mode
-    if mode & 0o044 == 0o044:  # noqa: PLR2004  # readable for everybody
-        try:
+    is_for_all = mode & 0o044 == 0o044  # noqa: PLR2004  # readable for everybody
+    with suppress(OSError):
+        if is_for_all:
             os.link(source, target, follow_symlinks=False)
-        except OSError:
-            shutil.copy2(source, target, follow_symlinks=False)
-        return
+            return
     shutil.copy2(source, target, follow_symlinks=False)
-    Path(target).chmod(0o755 if mode & 0o100 else 0o644)
+    if not is_for_all:
+        Path(target).chmod(0o755 if mode & 0o100 else 0o644)

@@ -271,55 +271,43 @@ class _Classes:
     def variables(self) -> Iterator[Variable]:
         """Yield the variables of all classes of settings."""
         for name in self._known:
-            if self._is_settings(name, 0):
-                options = self._options(name, 0)
-                yield from self._of(name, options.get("env_prefix", ""), options, 0)
+            family = list(self._family(name))
+            if any(each.endswith("BaseSettings") and each not in self._known for each in family):
+                classes = [self._known[each] for each in family if each in self._known]
+                options = {key: value for each in classes for key, value in each.options.items()}
+                yield from self._of(name, options.get("env_prefix", ""), options)
 
-    def _is_settings(self, name: str, depth: int) -> bool:
-        known = self._known.get(name)
-        if known is None or depth > _DEEPEST:
-            return name.endswith("BaseSettings")
-        return any(self._is_settings(each, depth + 1) for each in known.parents)
+    def _family(self, name: str, depth: int = 0) -> Iterator[str]:
+        """Yield a class after its parents, near and far, which may be those of a library."""
+        if name in self._known and depth <= _DEEPEST:
+            for each in self._known[name].parents:
+                yield from self._family(each, depth + 1)
+        yield name
 
-    def _options(self, name: str, depth: int) -> dict[str, str]:
-        known = self._known.get(name)
-        if known is None or depth > _DEEPEST:
-            return {}
-        inherited = [self._options(each, depth + 1) for each in known.parents]
-        return {key: value for each in (*inherited, known.options) for key, value in each.items()}
-
-    def _of(self, name: str, prefix: str, options: Mapping[str, str], depth: int) -> Iterator[Variable]:
+    def _of(self, name: str, prefix: str, options: Mapping[str, str], depth: int = 0) -> Iterator[Variable]:
         """Yield the variables of one class whose names begin with ``prefix``."""
-        known = self._known.get(name)
-        if known is None or depth > _DEEPEST:
-            return
-        for parent in known.parents:
-            yield from self._of(parent, prefix, options, depth + 1)
-        delimiter = options.get("env_nested_delimiter")
-        for key, (annotation, default, given) in known.fields.items():
+        delimiter, is_exact = options.get("env_nested_delimiter"), options.get("case_sensitive") == "True"
+        classes = (self._known[each] for each in self._family(name) if each in self._known)
+        for key, (annotation, default, given) in (each for known in classes for each in known.fields.items()):
             names = given or [f"{prefix}{key}"]
             models = [each for each in re.findall(r"\w+", annotation) if each in self._known]
-            if delimiter and models:
+            if not delimiter or not models:
+                yield from (Variable(each if given or is_exact else each.upper(), default) for each in names)
+            elif depth < _DEEPEST:
                 for each in names:
                     yield from self._of(models[0], f"{each}{delimiter}", options, depth + 1)
-                continue
-            is_exact = options.get("case_sensitive") == "True"
-            yield from (Variable(each if given or is_exact else each.upper(), default) for each in names)
 
 
 def _class(node: ast.ClassDef) -> _Class:
     found = _Class([ast.unparse(each).rpartition(".")[2] for each in node.bases])
     for statement in node.body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            found.fields[statement.target.id] = _field(statement)
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        if isinstance(target, ast.Name) and target.id == "model_config":
+            found.options |= _settings_options(getattr(statement, "value", None))
+        elif isinstance(statement, ast.AnnAssign) and isinstance(target, ast.Name):
+            found.fields[target.id] = _field(statement)
         elif isinstance(statement, ast.ClassDef) and statement.name == "Config":
             found.options |= _assigned(statement.body)
-    for statement in node.body:
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-        value = getattr(statement, "value", None)
-        if isinstance(target, ast.Name) and target.id == "model_config":
-            found.fields.pop("model_config", None)
-            found.options |= _settings_options(value)
     found.options |= {each.arg: ast.unparse(each.value).strip("'\"") for each in node.keywords if each.arg}
     return found
 

@@ -325,21 +325,17 @@ def _at_the_end(target: str, last: Revision, steps: int, branch: str | None) -> 
 
 def _not_one(target: str, found: Sequence[Revision], revisions: Mapping[str, Revision]) -> MigrationsError:
     """Return the error for a target that no revision, or more than one, begins with."""
+    from difflib import get_close_matches
+
     if found:
         return MigrationsError(
             f"`target: {target}` is ambiguous: {len(found)} revisions begin with it",
             evidence=[f"{each}  ({each.path})" for each in found[:_SHOWN]],
             next_step="write more characters of the id",
         )
+    words = get_close_matches(target.lower(), ("head", "heads", "base"), n=1)
     return MigrationsError(
         f"`target: {target}` is not a revision of this tree",
-        evidence=(*_similar_word(target), *similar(target, revisions)),
+        evidence=(*[f"did you mean `{each}`?" for each in words], *similar(target, revisions)),
         next_step="write head, heads, base, or a revision's id or the beginning of it",
     )
-
-
-def _similar_word(name: str) -> tuple[str, ...]:
-    import difflib
-
-    close = difflib.get_close_matches(name.lower(), ("head", "heads", "base"), n=1)
-    return tuple([f"did you mean `{each}`?" for each in close])

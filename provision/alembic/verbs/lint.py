@@ -81,11 +81,11 @@ def _looked_at(
     scripts = {each.revision: Script(statements(each.pieces), limits) for each in rendered if not each.reason}
     major, directory = tree.spec.server.major, tree.location.cwd
     reported = squawk.run(program, {name: each.text for name, each in scripts.items()}, major, directory)
-    again = {}
-    for name, each in scripts.items():
-        unread = each.unread([one for one in reported if one["file"] == name])
-        if unread:
-            again[name] = Script(each.statements, limits, without=unread)
+    again = {
+        name: Script(each.statements, limits, without=unread)
+        for name, each in scripts.items()
+        if (unread := each.unread([one for one in reported if one["file"] == name]))
+    }
     paths = {name: tree.graph[name].path for name in scripts}
     found, ignored = findings(reported, scripts, paths, said)
     more = squawk.run(program, {name: each.text for name, each in again.items()}, major, directory)
