@@ -66,6 +66,6 @@ def document(tree: Tree, found: Sequence[Law], took: float) -> Document:
     """Return the document."""
     laws = [asdict(law) for law in found]
     for each in laws:
-        each |= {"next": each.pop("next_step"), "seconds": round(each["seconds"], 3)}
+        each |= {"next": each.pop("next_step"), "evidence": [*each["evidence"]], "seconds": round(each["seconds"], 3)}
     passed = not any(law.outcome == "failed" for law in found)
     return {**of(tree, "laws"), "passed": passed, "seconds": round(took, 3), "laws": laws}

@@ -34,12 +34,7 @@ class Git:
     def __init__(self, directory: Path, seconds: float) -> None:
         self._directory, self._seconds = directory, seconds
         self._deadline = time.monotonic() + seconds
-        self._environ = {
-            **without(_PLACES),
-            "LC_ALL": "C",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_NO_LAZY_FETCH": "1",
-        }
+        self._environ = {**without(_PLACES), "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
 
     def __call__(self, *words: str, fine: tuple[int, ...] = (0,)) -> str:
         """Return what a command prints.
@@ -60,13 +55,9 @@ class Git:
         except OSError as error:
             raise GitError(f"it cannot be run: {error.strerror}") from None
         if done.returncode not in fine:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise GitError(_reason(said[0]) if said else f"it ended with exit code {done.returncode}")
+            said = done.stderr.decode(errors="replace").strip() or f"it ended with exit code {done.returncode}"
+            raise GitError(OUTSIDE if "not a git repository" in said else said.splitlines()[0].removeprefix("fatal: "))
         return done.stdout.decode(errors="replace")
-
-
-def _reason(said: str) -> str:
-    return OUTSIDE if "not a git repository" in said else said.removeprefix("fatal: ")
 
 
 def is_ignored(directory: Path, path: str) -> bool | None:

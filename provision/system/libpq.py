@@ -29,32 +29,22 @@ PLACE = frozenset(_PLACE.split())
 VARIABLES = PLACE | frozenset(_SESSION.split())
 """All variables that libpq reads."""
 
+_EMPTY = """
+password hostaddr passfile options application_name client_encoding requirepeer sslcert sslkey sslrootcert sslcrl
+sslcrldir ssl_max_protocol_version sslkeylogfile gsslib
+"""
 _DEFAULTS = {
-    "password": "",
-    "hostaddr": "",
-    "passfile": "",
-    "options": "",
-    "application_name": "",
-    "client_encoding": "",
+    **dict.fromkeys(_EMPTY.split(), ""),
     "require_auth": "password,md5,gss,sspi,scram-sha-256,none",
     "channel_binding": "prefer",
-    "requirepeer": "",
     "sslmode": "prefer",
     "sslnegotiation": "postgres",
     "sslcompression": "0",
-    "sslcert": "",
-    "sslkey": "",
     "sslcertmode": "allow",
-    "sslrootcert": "",
-    "sslcrl": "",
-    "sslcrldir": "",
     "sslsni": "1",
     "ssl_min_protocol_version": "TLSv1.2",
-    "ssl_max_protocol_version": "",
-    "sslkeylogfile": "",
     "gssencmode": "disable",
     "gssdelegation": "0",
-    "gsslib": "",
     "krbsrvname": "postgres",
     "target_session_attrs": "any",
     "load_balance_hosts": "disable",

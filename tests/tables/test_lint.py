@@ -11,7 +11,7 @@ import pytest
 from provision.alembic.child.catalogue import differences
 from provision.alembic.child.rehearse import shared
 from provision.alembic.tree.source import read_notes
-from provision.alembic.verbs.laws import Difference, sentences
+from provision.alembic.verbs.laws import sentences
 from provision.alembic.verbs.lint import COMMIT, Finding, Script, Statement, findings, statements
 from provision.alembic.verbs.trace import Lock, Table, Traced, consequences
 
@@ -172,20 +172,22 @@ def test_catalogues_are_compared() -> None:
 
 
 def test_a_difference_is_a_sentence_and_what_goes_with_a_table_is_not_told() -> None:
-    found = [
-        Difference("b", "down", "column", "public.t.id", None, "integer NOT NULL"),
-        Difference("b", "down", "constraint", "public.t.t_pkey", None, "PRIMARY KEY (id)"),
-        Difference("b", "down", "index", "public.t_pkey", None, "CREATE UNIQUE INDEX t_pkey ON public.t USING …"),
-        Difference("b", "down", "sequence", "public.t_id_seq", None, "S p"),
-        Difference("b", "down", "table", "public.t", None, "r p"),
-        Difference("b", "down", "column", "public.u.x", "integer", "bigint"),
-        Difference("b", "down", "index", "public.i", "CREATE INDEX i ON public.u USING btree (x)", None),
-        Difference("b", "down", "constraint", "public.u.u_key", None, "UNIQUE (x)"),
-        Difference("b", "down", "index", "public.u_key", None, "CREATE UNIQUE INDEX u_key ON public.u USING …"),
-        Difference("b", "again", "type", "public.mood", None, "e 'a'"),
-        Difference("b", "again", "view", "public.v", "v", None),
-        Difference("b", "again", "column", "public.u.y", "text", "integer"),
+    objects: list[tuple[Any, ...]] = [
+        ("down", "column", "public.t.id", None, "integer NOT NULL"),
+        ("down", "constraint", "public.t.t_pkey", None, "PRIMARY KEY (id)"),
+        ("down", "index", "public.t_pkey", None, "CREATE UNIQUE INDEX t_pkey ON public.t USING …"),
+        ("down", "sequence", "public.t_id_seq", None, "S p"),
+        ("down", "table", "public.t", None, "r p"),
+        ("down", "column", "public.u.x", "integer", "bigint"),
+        ("down", "index", "public.i", "CREATE INDEX i ON public.u USING btree (x)", None),
+        ("down", "constraint", "public.u.u_key", None, "UNIQUE (x)"),
+        ("down", "index", "public.u_key", None, "CREATE UNIQUE INDEX u_key ON public.u USING …"),
+        ("again", "type", "public.mood", None, "e 'a'"),
+        ("again", "view", "public.v", "v", None),
+        ("again", "column", "public.u.y", "text", "integer"),
     ]
+    keys = ("phase", "kind", "name", "wanted", "found")
+    found: list[Any] = [dict(zip(keys, each, strict=True)) for each in objects]
     assert sentences(found) == [
         "downgrade() leaves table public.t behind",
         "downgrade() does not bring back column public.u.x: it was `integer` and is `bigint`",

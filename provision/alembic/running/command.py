@@ -152,9 +152,9 @@ class _Heard:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in (*lines, self._rest) if rest else lines:
             words = self._run.masked(line.decode(errors="replace")).strip()
-            name = revision_in(words)
-            if name is not None and name in self._run.graph:
-                self._run.running = name
+            running = _RUNNING.search(words)
+            if running and running[1] in self._run.graph:
+                self._run.running = running[1]
             if words:
                 self._run.on_event(MigrationEvent("printed", words))
 
@@ -254,12 +254,6 @@ class ProgramFailure:
     statement: str | None = None
     message: str | None = None
     passes: bool = False
-
-
-def revision_in(line: str) -> str | None:
-    """Return the revision that a line of Alembic's log says is being run."""
-    match = _RUNNING.search(line)
-    return match[1] if match else None
 
 
 def read_output(text: str, graph: Graph, applied: Collection[str]) -> ProgramFailure:

@@ -25,7 +25,7 @@ from provision.system import scratch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provision.alembic.child.protocol import Event
+    from provision.alembic.child.protocol import Difference, Event
     from provision.alembic.running.events import MigrationEvent
     from provision.alembic.running.process import Child
     from provision.alembic.trees import Tree
@@ -186,9 +186,7 @@ class _Walk:
         if event["event"] == "no-downgrade":
             self.errors[event["revision"]] = ["the file has no function `downgrade`"]
         if event["event"] == "difference":
-            objects = event["kind"], event["name"], event["wanted"], event["found"]
-            found = Difference(event["revision"], event["phase"], *objects)
-            self.differences.setdefault(found.revision, []).append(found)
+            self.differences.setdefault(event["revision"], []).append(event)
 
     def fail(self, law: Law) -> None:
         """Take note of an error."""
@@ -300,40 +298,26 @@ _SENTENCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One object that differs. ``phase``: after the downgrade (``down``), or after the second upgrade (``again``).
-
-    ``wanted`` is its definition before that, ``found`` the one after it; None: it is not there.
-    """
-
-    revision: str
-    phase: Literal["down", "again"]
-    kind: str
-    name: str
-    wanted: str | None
-    found: str | None
-
-    def __str__(self) -> str:
-        how = "more" if self.wanted is None else "less" if self.found is None else "other"
-        sentence = _SENTENCES[self.phase, how].format(f"{self.kind} {self.name}")
-        if how == "other":
-            sentence += f": it was `{_short(self.wanted or '')}` and is `{_short(self.found or '')}`"
-        return sentence
+def _sentence(each: Difference) -> str:
+    """Say what differs; ``wanted`` is the definition before that, ``found`` the one after it; None: it is not there."""
+    wanted, found = each["wanted"], each["found"]
+    how = "more" if wanted is None else "less" if found is None else "other"
+    sentence = _SENTENCES[each["phase"], how].format(f"{each['kind']} {each['name']}")
+    return sentence if how != "other" else f"{sentence}: it was `{_short(wanted or '')}` and is `{_short(found or '')}`"
 
 
 def sentences(found: list[Difference]) -> list[str]:
     """Return what differs, a sentence each; columns go with their table, and an index with its constraint."""
     gone: set[tuple[str, str]] = {
-        (each.phase, each.name)
+        (each["phase"], each["name"])
         for each in found
-        if each.kind.endswith(("table", "view")) and (each.wanted is None or each.found is None)
+        if each["kind"].endswith(("table", "view")) and (each["wanted"] is None or each["found"] is None)
     }
-    keys = {(each.phase, _index_of(each.name)) for each in found if each.kind == "constraint"}
+    keys = {(each["phase"], _index_of(each["name"])) for each in found if each["kind"] == "constraint"}
     return [
-        str(each)
+        _sentence(each)
         for each in found
-        if not _is_part(each, gone) and not (each.kind == "index" and (each.phase, each.name) in keys)
+        if not _is_part(each, gone) and not (each["kind"] == "index" and (each["phase"], each["name"]) in keys)
     ]
 
 
@@ -344,14 +328,14 @@ def _index_of(constraint: str) -> str:
 
 
 def _is_part(each: Difference, gone: set[tuple[str, str]]) -> bool:
-    if each.kind in {"column", "constraint", "trigger", "policy", "rule"}:
-        return (each.phase, each.name.rpartition(".")[0]) in gone
-    definition = each.wanted or each.found or ""
-    if each.kind == "index":
-        return any(phase == each.phase and f" ON {name} " in definition for phase, name in gone)
-    if each.kind == "sequence":
-        plain = each.name.removesuffix(" as")
-        return any(phase == each.phase and plain.startswith(f"{name}_") for phase, name in gone)
+    if each["kind"] in {"column", "constraint", "trigger", "policy", "rule"}:
+        return (each["phase"], each["name"].rpartition(".")[0]) in gone
+    definition = each["wanted"] or each["found"] or ""
+    if each["kind"] == "index":
+        return any(phase == each["phase"] and f" ON {name} " in definition for phase, name in gone)
+    if each["kind"] == "sequence":
+        plain = each["name"].removesuffix(" as")
+        return any(phase == each["phase"] and plain.startswith(f"{name}_") for phase, name in gone)
     return False
 
 
