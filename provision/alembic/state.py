@@ -17,6 +17,7 @@ from provision.alembic.tree.source import refuse_long_ids
 from provision.alembic.tree.targets import resolve
 from provision.errors import RefusedError, UnknownRevisionError, command
 from provision.model import Address, State
+from provision.model.words import some
 
 if TYPE_CHECKING:
     from provision.alembic.tree.graph import Graph
@@ -144,7 +145,7 @@ def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> Refused
     target = " ".join(resolve(graph, tree.target))
     return RefusedError(
         f"{table} is missing or empty, but tables that these migrations create are there already",
-        evidence=_some([f"table {each}" for each in tables]),
+        evidence=some([f"table {each}" for each in tables], _SHOWN),
         next_step="if they are what the migrations made, say so: "
         + command("migrate stamp", f"{_named(tree)}{target}")
         + " (or the revision that they are really at); if not, rename or drop them",
@@ -166,8 +167,3 @@ def not_its_own(tree: Migrations, holder: str) -> RefusedError:
 def _named(tree: Migrations) -> str:
     """Return the option that says which tree is meant, where it has a name of its own."""
     return "" if tree.name == _UNNAMED else f"--tree {tree.name} "
-
-
-def _some(lines: list[str]) -> list[str]:
-    more = len(lines) - _SHOWN
-    return lines if more <= 0 else [*lines[:_SHOWN], f"… and {more} more"]

@@ -29,6 +29,7 @@ from provision.errors import MigrationsError, NotRunError, RefusedError, command
 from provision.kinds import UnseenError, catalog
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import Migrate
+from provision.model.words import some
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,11 +165,6 @@ def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedErro
     count = "a revision" if len(undo) == 1 else f"{len(undo)} revisions"
     return RefusedError(
         f"the database is ahead of `target: {tree.target}` by {count}, and undoing them can destroy data",
-        evidence=_some([str(graph[each]) for each in undo]),
+        evidence=some([str(graph[each]) for each in undo], _SHOWN),
         next_step="write `target: head`, or, to undo them: " + command("apply --allow-downgrade"),
     )
-
-
-def _some(lines: list[str]) -> list[str]:
-    more = len(lines) - _SHOWN
-    return lines if more <= 0 else [*lines[:_SHOWN], f"… and {more} more"]

@@ -6,12 +6,19 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
 def count(number: int, noun: str) -> str:
     """Return ``1 step`` or ``3 steps``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def some(lines: Sequence[str], most: int) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    more = len(lines) - most
+    return [*lines] if more <= 0 else [*lines[:most], f"… and {more} more"]
 
 
 def shown(path: Path) -> str:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, StepFailedError, translated
+from provision.model.words import some
 from provision.system import processes
 from provision.system.engine_address import PODMAN
 from provision.system.files import nameless
@@ -53,8 +54,7 @@ def compare(effect: CompareOutput, engine: Engines) -> None:
         return
     lines = [f"before: {line}" for line in sorted(one - other)] + [f"after:  {line}" for line in sorted(other - one)]
     lines.sort(key=lambda line: line.partition(": ")[2].strip())
-    more = [f"… and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
-    raise StepFailedError(f"{effect.one.what}: they differ", evidence=[*lines[:_LINES], *more])
+    raise StepFailedError(f"{effect.one.what}: they differ", evidence=some(lines, _LINES))
 
 
 def _output(effect: RunProgram, engine: Engines) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.tree.version_table import LEDGER
+from provision.model.words import some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,9 +82,8 @@ class Truth:
         return [*self.waits, *applied, *self._committed(), *left, *clean_up]
 
     def _committed(self) -> list[str]:
-        lines = [f"committed by {name} all the same: {statement}" for name, statement in self.committed[:_SHOWN]]
-        more = len(self.committed) - _SHOWN
-        return [*lines, f"… and {more} more statements"] if more > 0 else lines
+        lines = [f"committed by {name} all the same: {statement}" for name, statement in self.committed]
+        return some(lines, _SHOWN)
 
     @property
     def next_step(self) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from provision.errors import MigrationsError
+from provision.model.words import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -244,10 +245,9 @@ def refuse_long_ids(revisions: Iterable[Revision], width: int | None, *, widened
     first = id_fault(long[0].id, most) or ""
     if widened:
         return f"{first}, unless this migration makes it wider"
-    more = len(long) - _SHOWN
     raise MigrationsError(
         first,
-        evidence=[*[each.place for each in long[:_SHOWN]], *([f"and {more} more"] if more > 0 else [])],
+        evidence=some([each.place for each in long], _SHOWN),
         next_step=f"give it an id of at most {most} characters, also in the `down_revision` of what follows it; "
         "or widen the column first: ALTER TABLE alembic_version ALTER version_num TYPE varchar(255)",
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.alembic.tree.location import is_in_repository
 from provision.model.sql import identifier, literal
+from provision.model.words import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -134,9 +135,7 @@ def compare_files(graph: Graph, rows: Iterable[str], entries: Mapping[str, Ledge
 
 def edit_remarks(edits: tuple[Edit, ...]) -> Iterator[str]:
     """Yield each edit in a sentence, and once what that means and what to do."""
-    yield from (str(each) for each in edits[:_SHOWN])
-    if len(edits) > _SHOWN:
-        yield f"… and {len(edits) - _SHOWN} more edited revisions"
+    yield from some([str(each) for each in edits], _SHOWN)
     if edits:
         first = edits[0]
         if not first.is_in_repository:

@@ -20,6 +20,7 @@ from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import version_num_width
 from provision.alembic.verbs.database import asking, asking_about, refuse_rows
 from provision.errors import MigrationsError, ProvisionError, RefusedError, command
+from provision.model.words import some
 from provision.system import listing
 
 if TYPE_CHECKING:
@@ -230,13 +231,12 @@ def with_tables(tree: Tree, ask: Callable[[bool], Answer]) -> Answer:
         models = _models(tree)
         if not models.tables:
             return ask(True)
-        more = [f"and {len(models.tables) - _SHOWN} more"] if len(models.tables) > _SHOWN else []
-        shown = models.tables[:_SHOWN]
-        error.evidence = (*error.evidence, *[f"the module {each} has tables" for each in shown], *more)
+        named = [f"the module {each} has tables" for each in models.tables]
+        error.evidence = (*error.evidence, *some(named, _SHOWN))
         metadata = [f"{each.module}.{each.metadata}" for each in models.bases]
         given = metadata[0] if len(metadata) == 1 else f"[{', '.join(metadata)}]"
         env = os.path.relpath(tree.location.env)
-        error.next_step = f"in {env}: `import {', '.join(shown)}`, and `target_metadata={given}`"
+        error.next_step = f"in {env}: `import {', '.join(models.tables[:_SHOWN])}`, and `target_metadata={given}`"
         raise
 
 
