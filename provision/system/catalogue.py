@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,13 +92,10 @@ def ask(at: Endpoint, major: int, database: str) -> None:
     Raises:
         LoginError: it does not let us into the database.
     """
-    query = ReadOnlyQuery(at)
-    try:
+    with closing(ReadOnlyQuery(at)) as query:
         if query.reported("server_version", database=database).startswith(str(major)):
             ((rows,),) = query.rows(_QUERY, database=database)
             parameters.learn(major, rows)
-    finally:
-        query.close()
 
 
 def read(effect: ReadSettings, engine: Engine | None) -> None:

@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError, command
-from provision.system.postgres import Login, LoginError, connect
+from provision.system.postgres import Login, LoginError, connect, rows
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -65,15 +65,12 @@ class Fence:
         """
         session = connect(self._endpoint, database, read_only=False)
         self._sessions[database] = session
-        with session.cursor() as cursor:
-            cursor.execute("SELECT name FROM pg_settings WHERE name = ANY (%s)", (list(_OPTIONS),))
-            settings = [f"SET {name} = 0" for (name,) in cursor.fetchall()]
+        known = rows(session, "SELECT name FROM pg_settings WHERE name = ANY (%s)", (list(_OPTIONS),))
+        settings = [f"SET {name} = 0" for (name,) in known]
         first = [f"LOCK TABLE {_SHARED} IN EXCLUSIVE MODE"] if len(self._sessions) == 1 else []
         begin = [*settings, "BEGIN", f"SET LOCAL lock_timeout = '{_TIMEOUT}'"]
         self._execute(database, [*begin, *first, f"LOCK TABLE {_CATALOGS} IN EXCLUSIVE MODE"])
-        with session.cursor() as cursor:
-            cursor.execute(_RELATIONS)
-            found = cursor.fetchall()
+        found = rows(session, _RELATIONS)
         tables = [f"ONLY {name}" for name, is_sequence, _ in found if not is_sequence]
         batches = [tables[at : at + _AT_ONCE] for at in range(0, len(tables), _AT_ONCE)]
         self._execute(database, [f"LOCK TABLE {', '.join(each)} IN EXCLUSIVE MODE" for each in batches])
@@ -100,14 +97,12 @@ class Fence:
             raise StepFailedError("the old server still lets sessions in", next_step=_AGAIN)
         ours = [session.info.backend_pid for session in self._sessions.values()]
         session, alone, clients = next(iter(self._sessions.values())), 0, []
-        with session.cursor() as cursor:
-            for _ in wait:
-                cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction each look would be the first
-                cursor.execute(_END, (ours,))
-                clients = [pid for pid, backend, _ in cursor.fetchall() if backend == "client backend"]
-                alone = 0 if clients else alone + 1
-                if alone == _LOOKS:
-                    return
+        for _ in wait:
+            rows(session, "SELECT pg_stat_clear_snapshot()")  # within a transaction each look would be the first
+            clients = [pid for pid, backend, _ in rows(session, _END, (ours,)) if backend == "client backend"]
+            alone = 0 if clients else alone + 1
+            if alone == _LOOKS:
+                return
         raise StepFailedError(f"sessions of the old server do not end: processes {clients}", next_step=_AGAIN)
 
     def _is_closed(self) -> bool:
@@ -138,8 +133,7 @@ class Fence:
 
     def _others(self) -> list[str]:
         try:
-            with closing(connect(self._endpoint, read_only=True)) as session, session.cursor() as cursor:
-                cursor.execute(_OTHERS)
-                return [line for (line,) in cursor.fetchall()]
+            with closing(connect(self._endpoint, read_only=True)) as session:
+                return [line for (line,) in rows(session, _OTHERS)]
         except LoginError as error:
             return list(error.evidence)

@@ -171,6 +171,17 @@ def _open(
         raise LoginError(classify(str(error)), endpoint, str(error)) from error
 
 
+def rows(connection: psycopg2.extensions.connection, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """Return the rows of one statement, in whatever transaction the connection is.
+
+    Raises:
+        psycopg2.Error: the server refuses it, or went away.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+
 def tls(endpoint: Endpoint) -> dict[str, str]:
     """Return the variables that make libpq, and asyncpg, connect with the TLS that was declared.
 

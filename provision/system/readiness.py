@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import ProvisionError, StepFailedError, command
 from provision.model import UNREAD
 from provision.system.login_errors import diagnosed, is_worth_waiting
-from provision.system.postgres import Login, LoginError, connect
+from provision.system.postgres import Login, LoginError, connect, rows
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ _FILE = """
 SELECT name, setting, sourceline, error FROM pg_file_settings
 WHERE sourcefile = current_setting('config_file') ORDER BY seqno
 """
+_LOADED = "SELECT pg_conf_load_time()::text"
 _NEEDS_RESTART = "setting could not be applied"
 
 
@@ -119,30 +120,27 @@ def reload(endpoint: Endpoint, database: str, expected: Mapping[str, str] | None
     Raises:
         StepFailedError: the server finds an error in the file, or does not see it.
     """
-    with closing(connect(endpoint, database, read_only=False)) as connection, connection.cursor() as cursor:
+    with closing(connect(endpoint, database, read_only=False)) as connection:
         if expected is not None:
-            _await_file(cursor, {name.casefold(): value for name, value in expected.items()})
-        cursor.execute("SELECT pg_conf_load_time()::text")
-        before = cursor.fetchone()
-        cursor.execute("SELECT pg_reload_conf()")
+            _await_file(connection, {name.casefold(): value for name, value in expected.items()})
+        before = rows(connection, _LOADED)
+        rows(connection, "SELECT pg_reload_conf()")
     for _ in attempts(_RELOAD_TIMEOUT, _PAUSE):
-        with closing(connect(endpoint, database, read_only=True)) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_conf_load_time()::text")
-            if cursor.fetchone() != before:
+        with closing(connect(endpoint, database, read_only=True)) as connection:
+            if rows(connection, _LOADED) != before:
                 return
     raise StepFailedError(
         f"the server did not read its configuration again within {_RELOAD_TIMEOUT:g} s", next_step=command("logs")
     )
 
 
-def _await_file(cursor: Any, wanted: Mapping[str, str]) -> None:
+def _await_file(connection: Any, wanted: Mapping[str, str]) -> None:
     for _ in attempts(_RELOAD_TIMEOUT, _PAUSE):
-        cursor.execute(_FILE)
-        rows = cursor.fetchall()
+        found = rows(connection, _FILE)
         errors = [
-            f"line {line}: {name}: {error}" for name, _, line, error in rows if error not in (None, _NEEDS_RESTART)
+            f"line {line}: {name}: {error}" for name, _, line, error in found if error not in (None, _NEEDS_RESTART)
         ]
-        seen = {name.casefold(): value for name, value, _, _ in rows if name is not None}
+        seen = {name.casefold(): value for name, value, _, _ in found if name is not None}
         if seen == dict(wanted):
             if errors:
                 raise StepFailedError(

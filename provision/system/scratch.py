@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import MAINTENANCE
 from provision.model.sql import identifier, literal
-from provision.system.postgres import connect
+from provision.system.postgres import connect, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -292,8 +292,7 @@ def _create(
 def _copy_settings(endpoint: Endpoint, name: str) -> None:
     """Have in force what ``ALTER DATABASE`` has set for the declared database: it is no part of a copy."""
     with closing(connect(endpoint, read_only=False)) as connection, connection.cursor() as cursor:
-        cursor.execute(_SETTINGS)
-        for (setting,) in cursor.fetchall():
+        for (setting,) in rows(connection, _SETTINGS):
             cursor.execute(f"ALTER DATABASE {identifier(name)} SET {identifier(setting)} FROM CURRENT")
 
 
@@ -310,9 +309,8 @@ def _rows(connection: psycopg2.extensions.connection, question: str, parameters:
     silent = UnavailableError(
         "the server did not answer a question about scratch databases", next_step=command("status")
     )
-    with translated(_errors(), into=silent), connection.cursor() as cursor:
-        cursor.execute(question, parameters)
-        return cursor.fetchall()
+    with translated(_errors(), into=silent):
+        return rows(connection, question, parameters)
 
 
 def _errors() -> type[Exception]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,13 +36,11 @@ def asking(endpoint: Endpoint) -> Iterator[ReadOnlyQuery]:
     Raises:
         UnavailableError: the login fails; the error says why.
     """
-    query = ReadOnlyQuery(endpoint)
     try:
-        yield query
+        with closing(ReadOnlyQuery(endpoint)) as query:
+            yield query
     except LoginError as error:
         raise diagnosed(error, endpoint) from error
-    finally:
-        query.close()
 
 
 @contextmanager

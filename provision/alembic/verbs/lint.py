@@ -189,7 +189,7 @@ def findings(
 
     ``reported`` is its JSON, in which ``file`` is the id of a revision.
     """
-    found: list[Finding] = []
+    found: dict[Finding, None] = {}
     ignored = 0
     order = {name: number for number, name in enumerate(scripts)}
     for each in sorted(reported, key=lambda one: (order[one["file"]], one["line"], one["column"])):
@@ -211,6 +211,5 @@ def findings(
             str(each["help"]).rstrip(".") if each["help"] else None,
             statement.text,
         )
-        if finding not in found:
-            found.append(finding)
+        found[finding] = None
     return tuple(found), ignored

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from provision.alembic.running.ask import ask_comparison, ask_revision
@@ -153,15 +154,11 @@ def _write(
     tree: Tree, given: NewRevision, server: Server, *, allow_empty: bool, endpoint: Endpoint | None = None
 ) -> Written:
     files, others = (tree.declared, tree.graph, tree.location), tree.other_version_tables
+    ask = partial(ask_revision, files, given, allow_empty=allow_empty, others=others)
 
     def write(at: Endpoint | None) -> Written | None:
         own = at and entered(tree.spec, tree.declared, at)
-        return with_tables(
-            tree,
-            lambda none: ask_revision(
-                files, given, allow_empty=allow_empty, endpoint=at, session=own, others=others, no_tables=none
-            ),
-        )
+        return with_tables(tree, lambda none: ask(endpoint=at, session=own, no_tables=none))
 
     # env.py is run for every new file where the configuration says `revision_environment = true`
     done = write(endpoint) or write(located(tree.declared, server()))
