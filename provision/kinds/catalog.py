@@ -131,12 +131,11 @@ class Default(NamedTuple):
 
 
 class Extension(NamedTuple):
-    """A row of ``pg_extension``, with the version that the server would install."""
+    """A row of ``pg_extension``."""
 
     owner: str
     schema: str
     version: str
-    default_version: str | None
     is_relocatable: bool
 
 
@@ -324,8 +323,7 @@ SELECT 'default', n.nspname::text, d.defaclobjtype::text,
 FROM pg_default_acl AS d LEFT JOIN pg_namespace AS n ON n.oid = d.defaclnamespace
 UNION ALL
 SELECT 'extension', n.nspname::text, e.extname::text, jsonb_build_object('owner', pg_get_userbyid(e.extowner),
-    'version', e.extversion, 'is_relocatable', e.extrelocatable, 'default_version',
-    (SELECT a.default_version FROM pg_available_extensions AS a WHERE a.name = e.extname))
+    'version', e.extversion, 'is_relocatable', e.extrelocatable)
 FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
 UNION ALL
 SELECT 'other', x.kind, x.name, jsonb_build_object('owner', pg_get_userbyid(x.owner), 'acl', {_acl("x.acl")})

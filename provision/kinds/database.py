@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import UnseenError, catalog, database_privileges, database_removal, stored_settings
+from provision.kinds import UnseenError, catalog, database_privileges, database_removal, role, stored_settings
 from provision.kinds.database_privileges import CONNECT, TEMPORARY, Privileges
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
@@ -43,7 +43,8 @@ class Database(State):
     """A database that exists; what is None, or no key of ``settings``, is not compared.
 
     ``acl`` and ``there`` are what the catalog says: the privileges as they will be with the declared owner, who exists
-    already where ``has_owner`` is true. ``removal`` is what a database holds that shall go away.
+    already where ``has_owner`` is true. ``has_renames``: roles get other names first, by which they are meant here.
+    ``removal`` is what a database holds that goes away.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Database(State):
     there: catalog.Database | None = field(default=None, compare=False)
     acl: Privileges | None = field(default=None, compare=False)
     has_owner: bool = field(default=True, compare=False)
+    has_renames: bool = field(default=False, compare=False)
     removal: Removal | None = field(default=None, compare=False)
 
     @property
@@ -113,7 +115,7 @@ def seen(look: Look) -> dict[Address, State]:
 
 
 def _seen(look: Look, want: access.Database, cluster: catalog.Cluster) -> Database:
-    there = cluster.databases[want.name]
+    there = _renamed(cluster.databases[want.name], look.once(role.known_as))
     acl = Privileges.of(there, want.owner or there.owner, cluster)
     return Database(
         want.name,
@@ -128,8 +130,24 @@ def _seen(look: Look, want: access.Database, cluster: catalog.Cluster) -> Databa
         there=there,
         acl=acl,
         has_owner=want.owner in cluster.roles,
+        has_renames=bool(look.once(role.renames)),
         removal=database_removal.look_at(look, want.name) if want.is_absent else None,
     )
+
+
+def _renamed(there: catalog.Database, names: Mapping[str, str]) -> catalog.Database:
+    """Return what the catalog says, with the names that roles will have."""
+    if not names:
+        return there
+    acl = frozenset(
+        [
+            each._replace(
+                grantee=names.get(each.grantee or "", each.grantee), grantor=names.get(each.grantor, each.grantor)
+            )
+            for each in there.acl
+        ]
+    )
+    return replace(there, owner=names.get(there.owner, there.owner), acl=acl)
 
 
 def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
@@ -209,7 +227,10 @@ def _update(address: Address, before: Database, declared: access.Database, spec:
     if not opens:
         _refuse_closed(before, declared, spec)
     after = _declared(declared)
-    found = steps_of(address, (before, after), _pieces(before, after, declared, opens=opens), MAINTENANCE, shared=True)
+    pieces = list(_pieces(before, after, declared, opens=opens))
+    if before.has_renames:
+        pieces = [replace(each, stage=Stage.CHANGE) for each in pieces]
+    found = steps_of(address, (before, after), pieces, MAINTENANCE, shared=True)
     yield from (replace(each, reveals=opens and each.stage is Stage.CHANGE) for each in found)
     if before.tablespace != declared.tablespace is not None:
         statement = f"ALTER DATABASE {identifier(address.name)} SET TABLESPACE {identifier(declared.tablespace)}"

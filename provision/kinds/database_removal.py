@@ -92,12 +92,6 @@ def steps(address: Address, before: State, found: Removal | None, declared: Data
         RefusedError: that was not asked for, or something stands in the way.
     """
     name, found = declared.name, found or Removal((), (), ())
-    if name in (MAINTENANCE, scene.spec.server.database):
-        raise RefusedError(
-            f"the database {name!r} cannot be dropped by provision, which is connected to it",
-            evidence=[f"{declared.place}: state: absent"],
-            next_step=f"take `databases.{name}` out of the spec, or name another `server.database`",
-        )
     in_the_way = () if declared.ends_sessions else found.sessions
     lines = (*found.holds, *in_the_way, *(sentence for sentence, _ in found.obstacles))
     ways = [way for _, way in found.obstacles]

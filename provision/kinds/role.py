@@ -114,6 +114,11 @@ def renames(look: Look) -> dict[str, str]:
     return {role.name: role.renamed_from for role in declared if role.renamed_from and role.renamed_from in there}
 
 
+def known_as(look: Look) -> dict[str, str]:
+    """Return the declared names of the roles that are to be renamed, by the present ones."""
+    return {now: name for name, now in look.once(renames).items()}
+
+
 def seen(look: Look) -> dict[Address, State]:
     """Return the declared roles that exist, also those that are declared absent."""
     there, now = look.once(catalog.cluster).roles, look.once(renames)

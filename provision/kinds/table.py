@@ -24,8 +24,9 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
     """Return the kinds of :data:`INSIDE`, and those of roles and access between them, where a spec declares these."""
     if not (spec.roles or spec.databases):
         return INSIDE
-    from provision.kinds import membership, ownership, role, role_setting  # most specs have none of it
+    # Most specs have none of it.
+    from provision.kinds import extension, membership, ownership, role, role_setting, schema
 
     # Who becomes a member gets what the group owns then, so owners change before.
-    inside = (server, settings, role, database, role_setting, membership, collation)
-    return (*inside, ownership, migrations)
+    shared = (role, database, role_setting, schema, membership)
+    return (server, settings, *shared, extension, collation, ownership, migrations)

@@ -72,7 +72,11 @@ def _steps(steps: Sequence[Step], paint: Paint, *, verbose: bool) -> Iterator[st
 def _condition(certain: Sequence[Step]) -> str:
     """Say what has to be so before the rest is known: a server that runs already may only refuse the login."""
     kinds = {step.address.kind for step in certain}
-    return "the login works" if "login" in kinds and not kinds & {"container", "process"} else "the server runs"
+    if kinds & {"container", "process"}:
+        return "the server runs"
+    if kinds & {"login", "database"}:
+        return "the login works" if "login" in kinds else "the database is there"
+    return "the server runs"
 
 
 def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
