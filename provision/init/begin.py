@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from provision.init import compose, environment, trees
 from provision.init.found import SPECS, Beginning, Finding, NewFile
 from provision.init.specfile import write
-from provision.spec.yaml import Scalar, parse
+from provision.spec.yaml import Mapping, Scalar, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping as Texts
 
     from provision.init.found import Directory, Interpreter, Options, Tree
-    from provision.spec.yaml import Mapping as Top
     from provision.system.project import Machine
 
 TEMPLATES = ("alembic.ini.j2", "env.py.j2", "models.py.j2", "provision.yml.j2", "script.py.mako")
@@ -24,7 +23,7 @@ _IGNORED = ".provision/"
 _IGNORING = {".provision", "**/.provision", ".provision/*", ".provision/**"}
 
 
-def begin(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
+def begin(directory: Directory, options: Options, machine: Machine, templates: Texts[str, str]) -> Beginning:
     """Return what ``init`` does in a directory; ``templates`` maps each of :data:`TEMPLATES` to its text.
 
     Raises:
@@ -44,7 +43,8 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: M
             f"{spec} is not a spec that can be read, and nothing is made beside it: provision validate shows why",
         ]
         return Beginning(None, spec, _gitignore(directory), tuple(found), tuple(remarks))
-    if parsed.top is not None and _declares_migrations(parsed.top):
+    unused = (*unused, *_imports(parsed.top))
+    if parsed.top is not None and _has(parsed.top, "migrations"):
         return Beginning(None, spec, _gitignore(directory), tuple(found), unused)
     existing, files, more, remarks, message = _environment(directory, machine, templates)
     tree = existing[0]
@@ -64,10 +64,11 @@ def _unused(options: Options, spec: str) -> tuple[str, ...]:
     )
 
 
-def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Mapping[str, str]) -> Beginning:
+def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Texts[str, str]) -> Beginning:
     existing, files, found, remarks, message = _environment(directory, machine, templates)
     composed, said = compose.find(directory, machine.compose)
-    written = write(directory, options, machine, composed, existing, templates)
+    is_new = message is not None or all(_has_no_revision(tree, directory) for tree in existing)
+    written = write(directory, options, machine, composed, existing, templates, is_new=is_new)
     if composed and (service := composed.service):
         found = (
             *found,
@@ -87,13 +88,30 @@ def _begin_anew(directory: Directory, options: Options, machine: Machine, templa
     )
 
 
-def _declares_migrations(top: Top) -> bool:
-    _, value = top.entries.get("migrations", (None, None))
+def _has_no_revision(tree: Tree, directory: Directory) -> bool:
+    """Tell whether a tree is one that an earlier run made, and that has no revision yet."""
+    versions = f"{tree.script}/versions/"
+    return f"{versions}.gitkeep" in directory.names and not any(
+        name.startswith(versions) and name.endswith(".py") for name in directory.names
+    )
+
+
+def _has(top: Mapping, key: str) -> bool:
+    _, value = top.entries.get(key, (None, None))
     return value is not None and not (isinstance(value, Scalar) and value.is_null)
 
 
+def _imports(top: Mapping | None) -> tuple[str, ...]:
+    """Return a remark on a server that others run, whose roles and databases the spec does not declare."""
+    _, server = top.entries.get("server", (None, None)) if top is not None else (None, None)
+    _, runtime = server.entries.get("runtime", (None, None)) if isinstance(server, Mapping) else (None, None)
+    if top is None or _has(top, "roles") or not isinstance(runtime, Scalar) or runtime.text != "external":
+        return ()
+    return ("`provision import` prints the roles and databases of the server, to be declared in the spec",)
+
+
 def _environment(
-    directory: Directory, machine: Machine, templates: Mapping[str, str]
+    directory: Directory, machine: Machine, templates: Texts[str, str]
 ) -> tuple[tuple[Tree, ...], tuple[NewFile, ...], tuple[Finding, ...], list[str], str | None]:
     """Return the trees, the files of one that has to be made, what was found, remarks, and its first revision."""
     existing, remarks = trees.find(directory)

@@ -14,6 +14,7 @@ import yaml
 
 from provision.errors import SpecError, UsageError
 from provision.init.found import SPECS, Service
+from provision.model import MAINTENANCE
 from provision.rendering import render_template
 from provision.spec.load import read
 from provision.spec.server import DEFAULT_PORT
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 TEMPLATE = "provision.yml.j2"
 _LONGEST_NAME = 48
 _SUFFIXES = ("", "-dev", "-db", "-postgres", "-provision")
+_APP = "app"
 _GENERATED = "{generate: true}"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -54,13 +56,17 @@ def write(
     compose: Compose | None,
     trees: tuple[Tree, ...],
     templates: Mapping[str, str],
+    *,
+    is_new: bool,
 ) -> Written:
     """Return the spec of a directory, from what was asked for, else what its compose file says, else the defaults.
+
+    Where the project ``is_new``, without migrations of its own, its application gets a role that is no superuser.
 
     Raises:
         UsageError: the loader would not take it, with what is wrong.
     """
-    return _Draft(directory, options, machine, compose).written(trees, templates)
+    return _Draft(directory, options, machine, compose).written(trees, templates, is_new=is_new)
 
 
 class _Draft:
@@ -75,7 +81,7 @@ class _Draft:
         """The one that has the password."""
         self._default = match[2] if match else None
 
-    def written(self, trees: tuple[Tree, ...], templates: Mapping[str, str]) -> Written:
+    def written(self, trees: tuple[Tree, ...], templates: Mapping[str, str], *, is_new: bool) -> Written:
         name, compose = self._name(), self._compose
         if compose and name in _names(self._directory.path.name, compose):
             self._remarks.append(
@@ -85,8 +91,14 @@ class _Draft:
         port, port_remark, stop = self._port()
         files, ask = self._password_files()
         self._check_ignored(files)
+        base = str(server["database"] or MAINTENANCE)
+        if base == MAINTENANCE or "$" in base:  # a key has no variable
+            base = plain(re.sub(r"\W", "_", next(valid_names(self._directory.path.name, None))))
         values = {
             **server,
+            "owns": is_new and not self._service.name and base != MAINTENANCE,
+            "base": base,
+            "app": _APP if server["user"] != _APP else f"{_APP}_login",
             "name": plain(name),
             "env_files": [plain(each) for each in files],
             "port": plain(port),
@@ -124,7 +136,7 @@ class _Draft:
         user, base = self._taken("credentials: {user: %s}", service.user), self._taken("database: %s", service.database)
         if not base and not service.name:
             base = re.sub(r"\W", "_", next(valid_names(self._directory.path.name, None)))
-        password, source = _GENERATED, "  # made once, and kept in .provision/; `provision url` prints it"
+        password, source = _GENERATED, "  # made once, and kept in .provision/"
         if service.password or service.file:
             password = plain(service.password) if service.password else f"{{file: {_flow(service.file or '')}}}"
             source = f"  # as in {service.path}"
