@@ -56,9 +56,9 @@ class Role:
 
     ``password`` is None where no source is written: then a login that an apply creates gets a generated one, and a role
     that exists keeps its own. ``valid_until`` is an instant in UTC (``2027-01-01T00:00:00Z``), or :data:`NEVER`.
-    ``settings_in`` maps a database to settings of the role there. ``is_external``: it is made elsewhere, and may only
-    be named. ``reassign_to``, ``drop_owned`` and ``ends_sessions`` belong to a role that ``is_absent``. ``place`` is
-    where it is written, as ``path:line``.
+    ``comment`` is empty where one is to be taken away. ``settings_in`` maps a database to settings of the role there.
+    ``is_external``: it is made elsewhere, and may only be named. ``reassign_to``, ``drop_owned`` and ``ends_sessions``
+    belong to a role that ``is_absent``. ``place`` is where it is written, as ``path:line``.
     """
 
     name: str
@@ -135,7 +135,9 @@ ObjectKind = Literal[
 class Target:
     """What a grant is on. ``name`` is that of one object: ``shop.customers``, ``shop.refund(integer, text)``.
 
-    ``schema`` is set, and ``name`` empty, where all objects of the kind in a schema are meant (``tables: audit.*``).
+    It and ``columns`` are as the catalogs' ``quote_ident`` and ``format_type`` write them; :func:`split` in
+    :mod:`provision.spec.object_names` takes a qualified one apart. ``schema`` is set, without quotes, and ``name``
+    empty, where all objects of the kind in a schema are meant (``tables: audit.*``).
     """
 
     kind: ObjectKind

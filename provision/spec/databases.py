@@ -248,9 +248,8 @@ def _database(
     node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], server: Server, trees: list[Migrations]
 ) -> Database:
     entries = mapping(node, "`{owner: app}`, or `{}`")
+    before = len(reading.missing)
     values = read_table(entries, keys, reading, "a database")
-    if reading.may_lack and not values.keys() >= entries.entries.keys():
-        raise Reported  # a variable that it needs is not set
     inside = {each: values.pop(each) for each in ("extensions", "grants", "migrations") if each in values}
     values["state"] = values.get("state") == "absent"
     values["sessions"] = values.get("sessions") == "end"
@@ -262,8 +261,10 @@ def _database(
         "grants": partial(grants, database=database, major=server.major),
         "migrations": partial(migrations, database=database.name, others=trees, meant=server.database),
     }
-    found = {each: attempt(readers[each], inside[each], reading, key=each) for each in inside}
+    found = {each: attempt(readers[each], inside[each], reading, key=each) for each in readers if each in inside}
     found = {each: value for each, value in found.items() if not failed(value)}
+    if len(reading.missing) > before:
+        raise Reported  # a variable that it needs is not set
     trees += found.pop("migrations", ())
     return replace(database, **found)
 

@@ -16,6 +16,7 @@ from provision.spec.readers import boolean, choice, comment, identifier, limit, 
 from provision.spec.reading import (
     Key,
     Reported,
+    Unset,
     Wrong,
     attempt,
     failed,
@@ -46,7 +47,16 @@ _INSTANT = (
 def _password(node: Node, reading: Reading) -> PasswordSource | NoPassword:
     if isinstance(node, Scalar) and node.text == "none":
         return NoPassword()
-    return password(node, reading)
+    before = len(reading.missing)
+    found: PasswordSource | None = None
+    try:
+        found = password(node, reading)
+    except Unset as unset:
+        if not reading.may_lack:
+            raise
+        reading.report(node.mark, f"`password`: {unset.message}", unset.suggestion, missing=True)
+    missing = reading.missing[before:]
+    return PasswordMissing(tuple(missing)) if found is None or missing else found
 
 
 def _valid_until(node: Node, reading: Reading) -> str:
@@ -161,9 +171,8 @@ def _role(node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], se
     entries = mapping(node, "`{login: true}`, or `{}` for a group")
     before = len(reading.missing)
     values = read_table(entries, keys, reading, "a role")
-    if missing := reading.missing[before:]:
-        values["password"] = PasswordMissing(tuple(missing))
-    if reading.may_lack and not values.keys() >= entries.entries.keys():
+    source = values.get("password")
+    if len(reading.missing) - before > (len(source.problems) if isinstance(source, PasswordMissing) else 0):
         raise Reported  # a variable that it needs is not set
     values["state"] = values.get("state") == "absent"
     values["sessions"] = values.get("sessions") == "end"

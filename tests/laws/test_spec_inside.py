@@ -16,6 +16,7 @@ from provision.spec.access import NO_LIMIT, Database, Extension, Grant, Member, 
 from provision.spec.grants import OF_COLUMNS, ON, PRIVILEGES
 from provision.spec.load import read
 from provision.spec.object_names import qualified, quote
+from provision.spec.passwords import PasswordMissing
 
 if TYPE_CHECKING:
     from provision.spec.model import Spec
@@ -186,3 +187,36 @@ def test_each_use_of_a_role_that_is_not_declared_is_a_problem(
         loaded(written)
     assert len(caught.value.problems) == uses
     assert all(f"there is no role `{gone}` below `roles`" in each.message for each in caught.value.problems)
+
+
+LACKING = """
+name: shop
+server: {image: postgres:17, database: shop}
+roles:
+  known: {password: "${PW}"}
+  file: {password: {file: "${DIR}/password"}}
+  unknown: {member_of: ["${GROUP}"]}
+  lost: {settings: {work_mem: "${MEMORY}"}}
+databases:
+  shop: {owner: "${OWNER}", grants: [{to: lost, on: {tables: shop.*}, privileges: all}]}
+  other: {owner: unknown}
+  third: {migrations: {script_location: "app:migrations", as: "${LOGIN}"}}
+"""
+
+
+def test_what_lacks_a_variable_is_left_out_and_the_rest_is_read() -> None:
+    found = read(Path("/shop.yml"), LACKING.encode(), {}, may_lack=True)
+    assert [type(role.password) for role in found.roles.values()] == [PasswordMissing, PasswordMissing]
+    assert list(found.roles) == ["known", "file"]
+    assert list(found.databases) == ["other"]
+    assert [problem.line for problem in found.missing] == [5, 6, 7, 8, 10, 12]
+    with pytest.raises(SpecError) as caught:
+        read(Path("/shop.yml"), LACKING.encode(), {})
+    assert [problem.line for problem in caught.value.problems if "is not set" in problem.message] == [
+        5,
+        6,
+        7,
+        8,
+        10,
+        12,
+    ]
