@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, edit_remarks
 from provision.errors import command
-from provision.model import UNKNOWN, Change, State, changes
+from provision.model import UNKNOWN, Action, Change, State, changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,8 +115,24 @@ def _of_step(step: Step) -> Iterator[Difference]:
     if isinstance(before, Revisions):
         yield from (Difference(address, f"pending: {reason}") for reason in step.why)
         return
+    if step.action in (Action.GRANT, Action.REVOKE):
+        yield _of_privileges(step)
+        return
     for reason in step.why or (_DIFFERS,):
         yield _field(address, reason) if isinstance(reason, Change) else Difference(address, reason)
+
+
+def _of_privileges(step: Step) -> Difference:
+    """Say which privileges are missing, or surplus: grouped for people, and each as the declared or the real value."""
+    from provision.kinds.access import Access
+
+    differs = step.before if isinstance(step.before, Access) else None
+    details = f" ({'; '.join(map(str, step.why))})" if step.why else ""
+    if step.action is Action.GRANT:
+        each = "; ".join(sorted(differs.missing)) if differs else None
+        return Difference(step.address, f"missing: {step.title}{details}", "missing", declared=each)
+    each = "; ".join(sorted(differs.surplus)) if differs else None
+    return Difference(step.address, f"surplus: {step.title}{details}", "surplus", real=each)
 
 
 def _absence(address: Address) -> str:

@@ -69,17 +69,19 @@ def seen(look: Look) -> dict[Address, State | Unknown]:
     """Read the version tables; where one is missing or empty, look for tables that its tree would collide with."""
     if look.session is None or look.is_closed:
         raise UnseenError
-    return {address(tree): _seen(tree, look) for tree in look.spec.migrations}
+    return {address(tree): look.once(applied, tree.name) for tree in look.spec.migrations}
 
 
-def _seen(tree: Migrations, look: Look) -> State | Unknown:
-    graph, name = look.inputs.graphs[tree.name], look.spec.database_of(tree)
-    if name == look.spec.server.database:
+def applied(look: Look, name: str) -> State | Unknown:
+    """Ask what of a tree is applied; kinds share the answer by ``look.once(migrations.applied, NAME)``."""
+    tree = next(each for each in look.spec.migrations if each.name == name)
+    graph, database = look.inputs.graphs[name], look.spec.database_of(tree)
+    if database == look.spec.server.database:
         return observed(tree, graph, look) if look.has_database else Revisions(())
-    found = look.once(catalog.cluster).databases.get(name)
+    found = look.once(catalog.cluster).databases.get(database)
     if found is None:
         return Revisions(())
-    return observed(tree, graph, look, name) if found.connect else UNKNOWN
+    return observed(tree, graph, look, database) if found.connect else UNKNOWN
 
 
 def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:

@@ -25,8 +25,18 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
     if not (spec.roles or spec.databases):
         return INSIDE
     # Most specs have none of it.
-    from provision.kinds import extension, membership, ownership, role, role_setting, schema
+    from provision.kinds import (
+        default_privilege,
+        extension,
+        membership,
+        ownership,
+        privilege,
+        role,
+        role_setting,
+        schema,
+    )
 
-    # Who becomes a member gets what the group owns then, so owners change before.
+    # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
+    # privileges at birth, so defaults change before; on what was there, privileges change in the end.
     shared = (role, database, role_setting, schema, membership)
-    return (server, settings, *shared, extension, collation, ownership, migrations)
+    return (server, settings, *shared, extension, default_privilege, collation, ownership, migrations, privilege)

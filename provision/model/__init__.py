@@ -207,10 +207,12 @@ class Action(StrEnum):
     """What a step does to its address, from the least to the most disruptive."""
 
     CREATE = "create"
+    GRANT = "grant"
     UPDATE = "update"
     RELOAD = "reload"
     START = "start"
     MIGRATE = "migrate"
+    REVOKE = "revoke"
     STOP = "stop"
     RESTART = "restart"
     RECREATE = "recreate"
@@ -236,7 +238,8 @@ class Step:
     notice; ``destroys`` is true when data goes away. After a step with ``reveals`` the world has to be observed again
     before more is done: the server was started, and its inside can be seen now. A step that stands only for what is
     to come then (its ``effects`` are empty) is shown, and planned anew. ``clients`` is how many connected clients lose
-    their connection. ``stage`` orders the steps inside a server before their kinds do.
+    their connection. ``stage`` orders the steps inside a server before their kinds do. ``title`` says in place of the
+    address what the step is about; steps with the same action and title are shown together.
     """
 
     address: Address
@@ -250,6 +253,7 @@ class Step:
     reveals: bool = False
     clients: int = 0
     stage: Stage = Stage.CHANGE
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

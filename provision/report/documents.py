@@ -198,6 +198,7 @@ def _step(step: Step) -> Document:
         "address": step.address.key,
         "action": str(step.action),
         "certain": not is_foretold(step),
+        "title": step.title,
         "why": [_reason(reason) for reason in step.why],
         "consequence": step.consequence,
         "destroys_data": step.destroys,

@@ -17,20 +17,22 @@ from provision.model.words import count, shown
 from provision.report.words import clean, is_foretold, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from provision.environment import Rendered
     from provision.model import Change, Outcome, Result, Step
     from provision.report.console import Paint
 
-SIGNS: Final = {Action.CREATE: "+", Action.REMOVE: "-", Action.RECREATE: "±"}
-STYLES: Final = {Action.CREATE: "green", Action.REMOVE: "red", Action.RECREATE: "yellow"}
+SIGNS: Final = {Action.CREATE: "+", Action.GRANT: "+", Action.REMOVE: "-", Action.REVOKE: "-", Action.RECREATE: "±"}
+STYLES: Final = {"+": "green", "-": "red"}
 PAST: Final = {each: f"{each}d" if each.endswith("e") else f"{each}ed" for each in Action} | {Action.STOP: "stopped"}
 ALARM: Final = "DESTROYS DATA"
 WORD_WIDTH: Final = max(len(action) for action in Action)
 MOST_REASONS: Final = 10
 LAST_REASONS: Final = 2
+_COLUMNS: Final = 80
+_OF_SERVER: Final = {"container", "process", "server"}
 _TRUSTED: Final = "it is planned without --no-commands"
 _DIFF_STYLES: Final = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -57,12 +59,13 @@ def lines(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
 def _steps(steps: Sequence[Step], paint: Paint, *, verbose: bool) -> Iterator[str]:
     step = steps[0]
     sign = "?" if is_foretold(step) else SIGNS.get(step.action, "~")
-    style = "dim" if is_foretold(step) else STYLES.get(step.action, "yellow")
+    style = "dim" if is_foretold(step) else STYLES.get(sign, "yellow")
     alarm = f"  {paint('alarm', ALARM)}" if step.destroys else ""
-    yield f"  {paint(style, f'{sign} {step.action:<{WORD_WIDTH}}')}  {paint('bold', subject(steps))}{alarm}"
-    margin = " " * (WORD_WIDTH + 6)
-    for reason in reasons(reasons_of(steps), every=verbose):
-        yield f"{margin}{reason}"
+    margin, about, why = " " * (WORD_WIDTH + 6), subject(steps), list(reasons(reasons_of(steps), every=verbose))
+    if step.title and why and len(line := f"{about}  ({'; '.join(why)})") <= _COLUMNS - len(margin):
+        about, why = line, []
+    yield f"  {paint(style, f'{sign} {step.action:<{WORD_WIDTH}}')}  {paint('bold', about)}{alarm}"
+    yield from (f"{margin}{reason}" for reason in why)
     if step.consequence:
         yield margin + paint("alarm" if step.destroys else "yellow", step.consequence)
     if verbose:
@@ -72,11 +75,11 @@ def _steps(steps: Sequence[Step], paint: Paint, *, verbose: bool) -> Iterator[st
 def _condition(certain: Sequence[Step]) -> str:
     """Say what has to be so before the rest is known: a server that runs already may only refuse the login."""
     kinds = {step.address.kind for step in certain}
-    if kinds & {"container", "process"}:
+    if kinds & _OF_SERVER or not kinds - {file.KIND}:
         return "the server runs"
     if kinds & {"login", "database"}:
         return "the login works" if "login" in kinds else "the database is there"
-    return "the server runs"
+    return "this is done"
 
 
 def left(value: Plan | Result, paint: Paint) -> Iterator[str]:
@@ -102,7 +105,8 @@ def total(value: Plan) -> str:
 
 def _tally(steps: Sequence[Step], words: Mapping[Action, str]) -> Iterator[str]:
     """Count the steps of each action, in the order of the plan; migrations whose revisions are known count those."""
-    found = Counter(step.action for step in steps if not _migrations(step))
+    things = {step.title or number: step.action for number, step in enumerate(steps) if not _migrations(step)}
+    found = Counter(things.values())
     yield from (f"{number} {words[action]}" for action, number in found.items())
 
 
@@ -124,20 +128,23 @@ def is_file(step: Step) -> bool:
     return step.address.kind == file.KIND and isinstance(step.after, File)
 
 
-def grouped(steps: Iterable[Step], *, every: bool) -> Iterator[tuple[Step, ...]]:
-    """Yield the steps that share a line; with ``every``, each step has its own."""
-
-    def key(numbered: tuple[int, Step]) -> object:
-        number, step = numbered
-        return step.action if is_file(step) and not every else number
-
-    for _, found in groupby(enumerate(steps), key):
-        yield tuple([step for _, step in found])
+def grouped(steps: Sequence[Step], *, every: bool) -> Iterator[tuple[Step, ...]]:
+    """Yield the steps that share a line: neighbouring files, and what has the same title; not with ``every``."""
+    found: dict[object, list[Step]] = {}
+    first = 0
+    for number, step in enumerate(steps):
+        is_next = is_file(step) and is_file(steps[number - 1]) and step.action is steps[number - 1].action
+        first = first if is_next else number
+        key = (step.action, step.title, is_foretold(step)) if step.title else first
+        found.setdefault(number if every else key, []).append(step)
+    yield from map(tuple, found.values())
 
 
 def subject(steps: Sequence[Step]) -> str:
-    """Return what a line is about: an address, or ``4 files in .provision/shop``."""
+    """Return what a line is about: a title, an address, or ``4 files in .provision/shop``."""
     after = steps[0].after
+    if steps[0].title:
+        return clean(steps[0].title)
     if len(steps) == 1 or not isinstance(after, File):
         return str(steps[0].address)
     home = after.path.parents[steps[0].address.name.count("/")]
@@ -145,9 +152,12 @@ def subject(steps: Sequence[Step]) -> str:
 
 
 def reasons_of(steps: Sequence[Step]) -> tuple[Change | str, ...]:
-    """Return the reasons for a line; those of several files begin with their names."""
-    if len(steps) == 1:
-        return steps[0].why
+    """Return the reasons for a line; those of several files begin with their names.
+
+    Of steps with the same title, the last is about what exists, the first about what will: people think of it later.
+    """
+    if len(steps) == 1 or steps[0].title:
+        return tuple([why for step in reversed(steps) for why in step.why])
     return tuple([f"{step.address.name}: {why}" for step in steps for why in step.why])
 
 

@@ -1,0 +1,130 @@
+"""What a grantee may do on a schema or on a target of ``grants``, as a state: as declared, and what differs from that.
+
+:mod:`provision.kinds.privilege` is about objects that exist, :mod:`provision.kinds.default_privilege` about those that
+will be created.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from provision.kinds.policy import pairs
+from provision.model import MAINTENANCE, Action, Address, Plan, Stage, State, Step
+from provision.model.effects import RunInTransaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provision.errors import RefusedError
+    from provision.kinds import Before
+    from provision.kinds.policy import Declared, Pair
+    from provision.spec.access import Database, Grantee
+    from provision.spec.model import Spec
+
+
+class Change(NamedTuple):
+    """One half of what is to be done for a pair: the statements, and in words what they are about."""
+
+    statements: tuple[str, ...] = ()
+    title: str = ""
+    detail: str = ""
+    cuts_off: str = ""
+
+
+NO_CHANGE = Change()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a look shows to be done for a pair, and what is in the way.
+
+    ``is_shared``: it changes what all databases share. ``waits`` says for what it waits.
+    """
+
+    database: str = ""
+    is_shared: bool = False
+    grant: Change = NO_CHANGE
+    revoke: Change = NO_CHANGE
+    waits: str = ""
+    refusal: RefusedError | None = None
+    remarks: tuple[str, ...] = ()
+
+
+NO_WORK = Work()
+
+
+@dataclass(frozen=True, slots=True)
+class Access(State):
+    """What ``to`` may do on ``on``: ``word`` is what is declared, and each privilege that differs is in words."""
+
+    to: str
+    on: str
+    word: str
+    missing: frozenset[str] = frozenset()
+    surplus: frozenset[str] = frozenset()
+    work: Work = field(default=NO_WORK, compare=False, repr=False)
+
+
+def declared(spec: Spec, *, is_future: bool) -> Iterator[tuple[Database, Pair, Declared]]:
+    """Yield the pairs of each database; where ``is_future``, those that are also about future objects."""
+    for database in spec.databases.values():
+        for pair, each in () if database.is_absent else pairs(database).items():
+            if each.has_future or not is_future:
+                yield database, pair, each
+
+
+def as_declared(pair: Pair, said: Declared) -> Access:
+    """Return the state of a pair where nothing differs."""
+    return Access(named(pair[1]), pair[0], said.word)
+
+
+def address(kind: str, database: Database, pair: Pair) -> Address:
+    """Return the address of a pair."""
+    return Address(kind, f"{database.name}/{pair[0]}/{named(pair[1])}")
+
+
+def named(grantee: Grantee) -> str:
+    """Return a grantee as people and addresses have it; no role can be called ``public``."""
+    return "public" if grantee is None else grantee
+
+
+def steps(address: Address, before: Before, after: State | None) -> Plan:
+    """Return what takes the surplus, what gives what is missing, and what waits.
+
+    Raises:
+        RefusedError: the spec names what is not there, or another role would have to do it.
+    """
+    if not isinstance(after, Access):
+        return Plan()
+    if not isinstance(before, Access):
+        return Plan((_later(address, before, after),) if after.word != "none" else ())
+    work = before.work
+    if work.refusal is not None:
+        raise work.refusal
+    found = []
+    for change, action, stage in (
+        (work.revoke, Action.REVOKE, Stage.REVOKE),
+        (work.grant, Action.GRANT, Stage.CHANGE),
+    ):
+        if change.statements:
+            effect = RunInTransaction(
+                MAINTENANCE if work.is_shared else work.database, change.statements, shared=work.is_shared
+            )
+            why = (change.detail,) if change.detail else ()
+            title = change.title
+            found.append(
+                Step(address, action, before, after, (effect,), why, change.cuts_off, stage=stage, title=title)
+            )
+    if work.waits:
+        found.append(_later(address, before, after, work.waits))
+    return Plan(tuple(found), remarks=work.remarks)
+
+
+def grant_title(state: Access) -> str:
+    """Return what a grant is about, in words."""
+    return f"{state.word} on {state.on} to {state.to}"
+
+
+def _later(address: Address, before: Before, after: Access, why: str = "") -> Step:
+    return Step(address, Action.GRANT, before, after, (), (why,) if why else (), title=grant_title(after))

@@ -1,0 +1,281 @@
+"""Declared privileges against what is there: a verdict for each pair of a policy.
+
+Privileges are compared object by object, as sets of (grantee, privilege, grant option), effective, and never by
+grantor. Objects that have kind, owner and ACL in common are compared together. What an object's owner has is its own:
+it is never taken.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from provision.kinds import policy
+from provision.kinds.words import KEYWORDS, LETTERS
+from provision.model.sql import identifier
+from provision.spec.access import PUBLIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from provision.kinds.catalog import Acl, Cluster, Contents
+    from provision.kinds.policy import Pair, Scope, Wish
+    from provision.kinds.words import Rights
+    from provision.spec.access import Database, Grant, Grantee, Target
+
+    Names = tuple[str, ...]
+
+_BOOTSTRAP = 10  # the oid of the superuser that initdb makes, who is the owner of all parameters
+_NOTHING: Mapping[str, bool] = {}
+_BUILT_IN: Mapping[str, Rights] = {"ROUTINE": {"EXECUTE": False}, "TYPE": {"USAGE": False}}
+"""What PUBLIC gets on new objects where no default was changed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Objects that are compared together; ``names`` are as SQL writes them. ``column`` is set for a column of tables.
+
+    ``schema`` is None for what is in none, and for a schema itself.
+    """
+
+    kind: str
+    schema: str | None
+    owner: str
+    acl: Acl
+    names: Names
+    column: str | None = None
+
+    @property
+    def keyword(self) -> str:
+        """What a GRANT names the objects with."""
+        return KEYWORDS[self.kind]
+
+
+class Difference(NamedTuple):
+    """What a grantee lacks on some names of a part, and what it has beyond what is declared.
+
+    ``missing`` tells for each privilege whether it comes with the grant option; ``surplus`` whether only that goes.
+    """
+
+    part: Part
+    names: Names
+    grantee: Grantee
+    missing: Rights
+    surplus: Rights
+
+
+class Future(NamedTuple):
+    """The same for what a role will create; ``schema`` None: in every schema of the database."""
+
+    creator: str
+    schema: str | None
+    keyword: str
+    grantee: Grantee
+    missing: Rights
+    surplus: Rights
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What differs for one pair; ``unknown`` are the grants on objects that are not there."""
+
+    differences: list[Difference] = field(default_factory=list)
+    futures: list[Future] = field(default_factory=list)
+    unknown: list[Grant] = field(default_factory=list)
+
+
+class Makers(NamedTuple):
+    """A schema's owner, who creates objects in it, and whether the spec names these."""
+
+    owner: str
+    creators: Names
+    is_declared: bool
+
+
+def compared(held: Rights, wanted: Rights, *, is_owner: bool = False) -> tuple[Rights, Rights]:
+    """Return what is missing and what is surplus: see :class:`Difference`.
+
+    >>> compared({"SELECT": True, "INSERT": False}, {"SELECT": False, "DELETE": False})
+    ({'DELETE': False}, {'SELECT': True, 'INSERT': False})
+    """
+    if held == wanted:
+        return _NOTHING, _NOTHING
+    if is_owner:  # who can grant everything anyway
+        return {each: False for each in wanted if each not in held}, _NOTHING
+    missing = {each: option for each, option in wanted.items() if each not in held or (option and not held[each])}
+    surplus = {each: each in wanted for each, option in held.items() if each not in wanted or option > wanted[each]}
+    return missing, surplus
+
+
+def held(acl: Acl, grantee: Grantee) -> Rights:
+    """Return what an ACL gives to a grantee, whoever gave it."""
+    found: dict[str, bool] = {}
+    for edge in acl:
+        if edge.grantee == grantee:
+            found[edge.privilege] = edge.grantable or found.get(edge.privilege, False)
+    return found
+
+
+class Judge:
+    """Compares the policy of one database; ``makers`` tells those of each schema that it names."""
+
+    def __init__(
+        self, declared: Database, cluster: Cluster, contents: Contents, makers: Callable[[str], Makers]
+    ) -> None:
+        self.verdicts: defaultdict[Pair, Verdict] = defaultdict(Verdict)
+        self._declared, self._cluster, self._contents = declared, cluster, contents
+        self._said: set[tuple[object, ...]] = set()
+        scopes, elsewhere = policy.scopes(declared, cluster.major)
+        self._makers = {each.schema: makers(each.schema) for each in scopes}
+        self._by_schema = self._found_in({each.schema for each in scopes})
+        for scope in scopes:
+            self._objects(scope)
+            self._columns(scope)
+            self._futures(scope)
+        for (_, grantee), wish in elsewhere.items():
+            self._elsewhere(wish, grantee)
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        """All that was compared in schemas."""
+        return chain.from_iterable(self._by_schema.values())
+
+    def _found_in(self, schemas: Iterable[str]) -> dict[str, list[Part]]:
+        """Return the parts of each schema, itself first; one that is still to be made has nothing but its owner."""
+        found: dict[str, list[Part]] = {}
+        for name in schemas:
+            there = self._contents.schemas.get(name)
+            owner, acl = (there.owner, there.acl) if there else (self._makers[name].owner, frozenset())
+            found[name] = [Part("schema", None, owner, acl, (identifier(name),))]
+        for each in self._contents.objects:
+            if each.schema in found:
+                found[each.schema].append(Part(each.kind, each.schema, each.owner, each.acl, each.names))
+        return found
+
+    def _compare(self, on: str, part: Part, names: Names, grantee: Grantee, wanted: Rights) -> None:
+        missing, surplus = compared(held(part.acl, grantee), wanted, is_owner=grantee == part.owner)
+        if missing or surplus:
+            verdict = self.verdicts[on, grantee]
+            verdict.differences.append(Difference(part, names, grantee, missing, surplus))
+
+    def _objects(self, scope: Scope) -> None:
+        """Compare what all objects of a schema should give, and where single ones are declared, what these should."""
+        left = {(keyword, name) for keyword, wishes in scope.single.items() for name in wishes}
+        for part in self._by_schema[scope.schema]:
+            base, wishes, names = scope.rights(part.keyword), scope.single.get(part.keyword), part.names
+            if wishes:
+                there = {name: wishes[name] for name in names if name in wishes}
+                left -= {(part.keyword, name) for name in there}
+                own = {name: wish for name, wish in there.items() if wish.rights is not None or base is None}
+                for name, wish in own.items():
+                    self._compare(wish.on, part, (name,), scope.grantee, wish.rights or _NOTHING)
+                names = tuple([each for each in names if each not in own])
+            if base is not None and names:
+                self._compare(scope.on(part.keyword), part, names, scope.grantee, base)
+        missing = [scope.single[keyword][name] for keyword, name in sorted(left)]
+        if scope.wide and not self._is_known(scope.schema):
+            missing += scope.wide.values()
+        for wish in missing:
+            self.verdicts[wish.on, scope.grantee].unknown += wish.grants
+
+    def _is_known(self, schema: str) -> bool:
+        return schema in self._contents.schemas or schema in self._declared.schemas
+
+    def _columns(self, scope: Scope) -> None:
+        """Compare the privileges of columns, where all that a table gives to the grantee is declared."""
+        wishes = scope.single.get("TABLE", {})
+        tables = dict.fromkeys([name for name, wish in wishes.items() if wish.columns])
+        if scope.rights("TABLE") is not None or wishes:
+            tables |= dict.fromkeys([table for schema, table in self._contents.columns if schema == scope.schema])
+        for table in tables:
+            wish = wishes.get(table)
+            whole = next(
+                (each for each in self._by_schema[scope.schema] if is_table(each) and table in each.names), None
+            )
+            if whole is None or (wish is None and scope.rights("TABLE") is None):
+                continue
+            acls, wanted = self._contents.columns.get((scope.schema, table), {}), wish.columns if wish else {}
+            for column in {**acls, **wanted}:
+                part = Part("column", scope.schema, whole.owner, acls.get(column, frozenset()), (table,), column)
+                on = wish.on if wish else scope.on("TABLE")
+                self._compare(on, part, (table,), scope.grantee, wanted.get(column, _NOTHING))
+
+    def _futures(self, scope: Scope) -> None:
+        """Compare what objects that do not exist yet will give: too much by any role, too little by the creators."""
+        creators = self._makers[scope.schema].creators
+        for keyword, letter in LETTERS.items():
+            wanted = scope.rights(keyword)
+            if wanted is None:
+                continue
+            rows = {
+                each.creator: held(each.acl, scope.grantee)
+                for each in self._contents.defaults
+                if (each.schema, each.kind) == (scope.schema, letter)
+            }
+            for creator in dict.fromkeys((*creators, *rows)):
+                missing, surplus = compared(rows.get(creator, _NOTHING), wanted)
+                missing = missing if creator in creators else _NOTHING
+                self._future(scope.on(keyword), Future(creator, scope.schema, keyword, scope.grantee, missing, surplus))
+            for creator in creators:
+                _, surplus = compared(self._everywhere(creator, keyword, scope), wanted)
+                self._future(scope.on(keyword), Future(creator, None, keyword, scope.grantee, _NOTHING, surplus))
+
+    def _everywhere(self, creator: str, keyword: str, scope: Scope) -> Rights:
+        """Return what a grantee gets on what a role creates in any schema, as far as that may be taken.
+
+        A superuser makes the routines of extensions, without which types and operators fail: the spec has to name it.
+        """
+        is_public, role = scope.grantee is PUBLIC, self._cluster.roles.get(creator)
+        if (
+            is_public
+            and keyword == "ROUTINE"
+            and role
+            and role.superuser
+            and not self._makers[scope.schema].is_declared
+        ):
+            return _NOTHING
+        for each in self._contents.defaults:
+            if (each.creator, each.schema, each.kind) == (creator, None, LETTERS[keyword]):
+                return held(each.acl, scope.grantee)
+        return _BUILT_IN.get(keyword, _NOTHING) if is_public else _NOTHING
+
+    def _future(self, on: str, found: Future) -> None:
+        """Note a difference, unless another schema has said the same of all schemas."""
+        if found.schema is None:
+            about = (found.creator, found.keyword, found.grantee)
+            found = found._replace(
+                surplus={each: option for each, option in found.surplus.items() if (*about, each) not in self._said}
+            )
+            self._said |= {(*about, each) for each, option in found.surplus.items() if not option}
+        if found.creator != found.grantee and (found.missing or found.surplus):
+            self.verdicts[on, found.grantee].futures.append(found)
+
+    def _elsewhere(self, wish: Wish, grantee: Grantee) -> None:
+        """Compare an object that is in no schema; lists of ``connect`` and ``temporary`` are a database's own keys."""
+        part = self._found(wish.grants[0].on)
+        if part is None:
+            self.verdicts[wish.on, grantee].unknown += wish.grants
+            return
+        own = {"CONNECT": self._declared.connect, "TEMPORARY": self._declared.temporary}
+        hidden = {each for each, names in own.items() if names is not None and part.kind == "database"}
+        acl = frozenset([edge for edge in part.acl if edge.privilege not in hidden])
+        wanted = {each: option for each, option in (wish.rights or {}).items() if each not in hidden}
+        self._compare(wish.on, Part(part.kind, None, part.owner, acl, part.names), part.names, grantee, wanted)
+
+    def _found(self, target: Target) -> Part | None:
+        names, kind = (target.name,), target.kind
+        if kind == "database":
+            there = self._cluster.databases[self._declared.name]
+            return Part(kind, None, there.owner, there.acl, (identifier(self._declared.name),))
+        if kind == "parameter":
+            owner = next((name for name, role in self._cluster.roles.items() if role.oid == _BOOTSTRAP), "")
+            return Part(kind, None, owner, self._cluster.parameters.get(target.name.lower(), frozenset()), names)
+        other = self._contents.others.get((kind, target.name))
+        return other and Part(kind, None, *other, names)
+
+
+def is_table(part: Part) -> bool:
+    """Tell whether a part is of tables or views, and not of their columns."""
+    return part.keyword == "TABLE" and part.column is None
