@@ -180,11 +180,11 @@ def _role(node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], se
     values.setdefault("login", has_password)
     fields = {_FIELDS.get(each, each): value for each, value in values.items()}
     role = Role(key.text, place=f"{reading.path}:{key.mark.line}", **fields)
-    _check(role, key, entries, reading, server)
+    _check(role, entries, reading, server)
     return role
 
 
-def _check(role: Role, key: Scalar, entries: Mapping, reading: Reading, server: Server) -> None:
+def _check(role: Role, entries: Mapping, reading: Reading, server: Server) -> None:
     """Report keys that contradict each other."""
     if role.is_absent:
         report_without_meaning(_OF_PRESENT, entries, reading, "with `state: absent`")
@@ -202,21 +202,17 @@ def _check(role: Role, key: Scalar, entries: Mapping, reading: Reading, server: 
         others = [name for name in _OF_PRESENT if name != "external"]
         report_without_meaning(others, entries, reading, "with `external: true`: it is made elsewhere")
         return
-    _check_password(role, key, entries, reading, server)
+    _check_password(role, entries, reading, server)
 
 
-def _check_password(role: Role, key: Scalar, entries: Mapping, reading: Reading, server: Server) -> None:
+def _check_password(role: Role, entries: Mapping, reading: Reading, server: Server) -> None:
     source = role.password
     if source is not None and not isinstance(source, NoPassword) and not role.login:
         at, _ = entries.entries["password"]
         advice = "remove it, or write `login: true`"
         reading.report(at.mark, "`password` has no meaning with `login: false`", advice)
-    if server.runtime != "external" or not role.login:
-        return
-    advice = "write `password: ${NAME}`, `{file: …}` or `{command: […]}`; `none` where it logs in without one"
-    if source is None and "password" not in entries.entries:
-        reading.report(key.mark, "`runtime: external` needs the password of a role that logs in", advice)
-    elif isinstance(source, PasswordGenerated):
+    if server.runtime == "external" and role.login and isinstance(source, PasswordGenerated):
+        advice = "write `password: ${NAME}`, `{file: …}` or `{command: […]}`; `none` where it logs in without one"
         at, value = entries.entries["password"]
         if not isinstance(value, Mapping) or "generate" in value.entries:
             reading.report(at.mark, "a generated password has no meaning with `runtime: external`", advice)
