@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.kinds import catalog
+from provision.model.sql import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from provision.kinds import Look
     from provision.kinds.catalog import Cluster, Contents, Membership
@@ -64,6 +65,27 @@ def administers(cluster: Cluster, role: str, group: str) -> bool:
         return True
     found = cluster.roles.get(group)
     return cluster.major < OWN_ROLES_SINCE and there.createrole and not (found is not None and found.superuser)
+
+
+def lacking(cluster: Cluster, *roles: str) -> tuple[str, ...]:
+    """Return those of some roles that the login that asks would have to be a member of, to act for them."""
+    if cluster.is_superuser:
+        return ()
+    mine = settable(cluster, cluster.login)
+    if cluster.major >= OWN_ROLES_SINCE:  # before, another grant would not help, and its end would take the first away
+        mine &= inherited(cluster, cluster.login)
+    return tuple([each for each in roles if each not in mine])
+
+
+def borrowing(roles: Sequence[str], major: int, *statements: str) -> tuple[str, ...]:
+    """Return statements with a membership in some roles around them, which ends with their transaction."""
+    has_options = major >= OWN_ROLES_SINCE
+    options, by = (" WITH INHERIT TRUE, SET TRUE", " GRANTED BY CURRENT_USER") if has_options else ("", "")
+    return (
+        *(f"GRANT {identifier(each)} TO CURRENT_USER{options}" for each in roles),
+        *statements,
+        *(f"REVOKE {identifier(each)} FROM CURRENT_USER{by}" for each in roles),
+    )
 
 
 def _closure(cluster: Cluster, role: str, counts: Callable[[Membership], bool]) -> frozenset[str]:

@@ -213,6 +213,16 @@ def test_a_login_without_superuser_makes_roles_and_proves_passwords(of: Callable
     environment.settled()
     assert cluster.login("app") == "", "once it is valid again it can be compared"
 
+    cluster.server.execute(f"ALTER DATABASE {cluster.name('shop')} OWNER TO {deployer}")
+    rows = "SELECT member::regrole::text, count(*) FROM pg_auth_members WHERE roleid = '{group}'::regrole GROUP BY 1"
+    cluster.execute("CREATE TABLE owned (); ALTER TABLE owned OWNER TO {app}")
+    before = [each for each in cluster.execute(rows) if each[0] != cluster.name("app")]
+    cluster.environment.declare(roles={cluster.name("app"): None})
+    cluster.declare(app={"state": "absent", "reassign_to": cluster.name("group")})
+    environment.apply()
+    environment.settled()
+    assert cluster.execute(rows) == before, "it was a member for as long as the transaction only"
+
 
 # --- removal ---
 
