@@ -184,6 +184,18 @@ def test_a_role_that_is_made_elsewhere_has_to_be_there(of: Callable[[int], Clust
     environment.settled()
 
 
+def test_a_login_that_is_made_needs_a_password_and_one_that_exists_keeps_its_own(of: Callable[[int], Cluster]) -> None:
+    cluster = of(17)
+    environment = cluster.declare(app={"login": True})
+    refused = environment.run("apply", code=1).err
+    assert f"nothing says what the password of the role '{cluster.name('app')}' is" in refused
+    assert "next: write `password` there: `${NAME}`, `{file: …}`, `{command: […]}` or `none`" in refused
+    cluster.server.execute(f"CREATE ROLE {cluster.name('app')} LOGIN PASSWORD 'its own'")
+    environment.apply()
+    environment.settled()
+    assert cluster.login("app", "its own") == ""
+
+
 # --- without superuser ---
 
 
