@@ -230,9 +230,7 @@ class ReadOnlyQuery:
             next_step=command("status"),
         )
         with translated(psycopg2.Error, into=silent), translated(InsufficientPrivilege, into=refused):
-            cursor = self._connection(name).cursor()
-            cursor.execute(f"{_READING}{limits}{sql}", parameters or None)
-            return cursor.fetchall()
+            return rows(self._connection(name), f"{_READING}{limits}{sql}", parameters or None)
 
     def reported(self, name: str, *, database: str | None = None) -> str:
         """Return what the server tells everybody who logs in, without being asked.

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from provision.alembic.running.errors import NoModelsError, RevisionFailedError, SharedChangeError
 from provision.alembic.tree.source import read_notes
@@ -46,14 +46,19 @@ class Law:
     name: str
     outcome: Outcome
     text: str
-    seconds: float = 0.0
     evidence: tuple[str, ...] = ()
     revision: str | None = None
     path: str | None = None
     next_step: str | None = None
+    seconds: float = 0.0
 
 
-def failed(law: str, tree: Tree, error: ProvisionError, began: float, revision: str | None) -> Law:
+def _timed(law: Callable[..., Law], *arguments: Any) -> Law:
+    began = time.monotonic()
+    return replace(law(*arguments), seconds=time.monotonic() - began)
+
+
+def failed(law: str, tree: Tree, error: ProvisionError, revision: str | None) -> Law:
     """Return a law that an error broke, or kept from being tried: what was refused breaks none.
 
     What is applied in the scratch database is left out.
@@ -65,7 +70,7 @@ def failed(law: str, tree: Tree, error: ProvisionError, began: float, revision: 
     refused = isinstance(error, SharedChangeError)
     step = error.next_step if path is None or refused else f"correct {path}"
     outcome: Outcome = "not checked" if refused else "failed"
-    return Law(law, outcome, error.sentence, time.monotonic() - began, evidence, revision, path, step)
+    return Law(law, outcome, error.sentence, evidence, revision, path, step)
 
 
 HEADS, UPGRADE, MODELS = "one head", "empty → head", "models"
@@ -91,7 +96,7 @@ def try_laws(tree: Tree, endpoint: Endpoint, tell: Callable[[Law], None]) -> tup
         like = likeness(tree)
         one, other = [stack.enter_context(scratch.database(endpoint, tree.spec.name, like=like)) for _ in range(2)]
         upward = pool.submit(copy_context().run, _upward, tree, one)
-        back = pool.submit(copy_context().run, reversal_law, tree, endpoint, other)
+        back = pool.submit(copy_context().run, _timed, reversal_law, tree, endpoint, other)
         reaches, models = upward.result()
         keep(reaches)
         keep(back.result())
@@ -122,43 +127,34 @@ def one_head(tree: Tree) -> Law:
 
 def _upward(tree: Tree, endpoint: Endpoint) -> tuple[Law, Law]:
     """Try the second law, and with the database that it leaves behind the fourth."""
-    began = time.monotonic()
-    running: list[str] = []
+    reaches = _timed(_reaches_head, tree, endpoint)
+    if reaches.outcome != "passed":
+        return reaches, Law(MODELS, "not checked", "there is no database at the head to compare them with")
+    return reaches, _timed(_models, tree, endpoint)
 
-    def tell(event: MigrationEvent) -> None:
-        if event.what == "started":
-            running.append(event.subject)
 
+def _reaches_head(tree: Tree, endpoint: Endpoint) -> Law:
+    walk = _Walk()
     try:
-        run_scratch(tree, endpoint, tree.graph.heads, tell)
+        run_scratch(tree, endpoint, tree.graph.heads, walk.tell)
     except ProvisionError as error:
-        models = Law(MODELS, "not checked", "there is no database at the head to compare them with")
-        return failed(UPGRADE, tree, error, began, running[-1] if running else None), models
-    ran = count(len(tree.graph), "revision") if len(tree.graph) else "nothing to run"
-    return Law(UPGRADE, "passed", ran, time.monotonic() - began), _models(tree, endpoint)
+        return failed(UPGRADE, tree, error, walk.revision or None)
+    return Law(UPGRADE, "passed", count(len(tree.graph), "revision") if len(tree.graph) else "nothing to run")
 
 
 def _models(tree: Tree, endpoint: Endpoint) -> Law:
     """Try the fourth law, on a database that is at the head."""
-    began = time.monotonic()
     try:
         found = compare_models(tree, endpoint)
     except NoModelsError:
         return Law(MODELS, "not checked", "env.py has no target_metadata")
     except ProvisionError as error:
-        return failed(MODELS, tree, error, began, None)
-    seconds = time.monotonic() - began
+        return failed(MODELS, tree, error, None)
     lines = found.differences
     if not lines:
-        return Law(MODELS, "passed", f"nothing differs in {count(found.tables, 'table')} of the models", seconds)
-    return Law(
-        MODELS,
-        "failed",
-        f"{count(len(lines), 'difference')} at the head",
-        seconds,
-        lines,
-        next_step=advice(lines, command("migrate revision", "--autogenerate -m '…'")),
-    )
+        return Law(MODELS, "passed", f"nothing differs in {count(found.tables, 'table')} of the models")
+    step = advice(lines, command("migrate revision", "--autogenerate -m '…'"))
+    return Law(MODELS, "failed", f"{count(len(lines), 'difference')} at the head", evidence=lines, next_step=step)
 
 
 REVERSAL = "up → down → up"
@@ -201,13 +197,12 @@ class _Walk:
 
 def reversal_law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
     """Try the law on a scratch database of a server; ``server`` leads to the declared one."""
-    began = time.monotonic()
     excused = irreversible(tree)
     steps = tuple([(name, name not in excused) for name in tree.graph.pending((), tree.graph.heads)])
     walk, left = _Walk(), steps
     try:
         while left:
-            left = _go_on(tree, endpoint, left, walk, began)
+            left = _go_on(tree, endpoint, left, walk)
             if len(walk.errors) >= _MOST_ERRORS:
                 break
             if left:
@@ -216,21 +211,19 @@ def reversal_law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
                 run_scratch(tree, endpoint, done)
     except ProvisionError as error:
         is_its_own = isinstance(error, RevisionFailedError | SharedChangeError)
-        return _ended(tree, walk, failed(REVERSAL, tree, error, began, walk.revision if is_its_own else None))
-    seconds = time.monotonic() - began
+        return _ended(tree, walk, failed(REVERSAL, tree, error, walk.revision if is_its_own else None))
     excuses = [f"{tree.graph.describe(name)}: not undone, {why}" for name, why in excused.items()]
     broken = [name for name, _ in steps if walk.said(name)]
     if not broken:
         tried = len(steps) - len(excused)
         text = f"{tried} of {len(steps)} revisions" if excused else count(tried, "revision")
-        return Law(REVERSAL, "passed", text, seconds, tuple(excuses))
+        return Law(REVERSAL, "passed", text, evidence=tuple(excuses))
     first = tree.graph[broken[0]]
     untried = [f"{len(left)} later revision{'s were' if len(left) > 1 else ' was'} not tried"] if left else []
     return Law(
         REVERSAL,
         "failed",
         str(first) if len(broken) == 1 else f"{first}, and {len(broken) - 1} more",
-        seconds,
         (*untried, *_wrong_lines(tree, walk, broken), *excuses),
         first.id,
         str(first.path),
@@ -239,7 +232,7 @@ def reversal_law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
 
 
 def _go_on(
-    tree: Tree, endpoint: Endpoint, left: tuple[tuple[str, bool], ...], walk: _Walk, began: float
+    tree: Tree, endpoint: Endpoint, left: tuple[tuple[str, bool], ...], walk: _Walk
 ) -> tuple[tuple[str, bool], ...]:
     """Walk, and return what is left behind a revision that could not be undone.
 
@@ -252,7 +245,7 @@ def _go_on(
     except RevisionFailedError as error:
         if walk.round <= _FIRST_UPGRADE:
             raise
-        walk.fail(failed(REVERSAL, tree, error, began, walk.revision))
+        walk.fail(failed(REVERSAL, tree, error, walk.revision))
         at = [name for name, _ in left].index(walk.revision)
         return left[at + 1 :]
     return ()
