@@ -8,6 +8,7 @@ https://www.postgresql.org/docs/current/app-postgres.html#APP-POSTGRES-SINGLE-US
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -36,10 +37,10 @@ _QUERY = (
 )
 _ANSWER = re.compile(r'json_object_agg = "(\{.*\})"\t\(typeid', re.DOTALL)
 _TMPFS = "/provision"
-_SCRIPT = f"""
+_SCRIPT = """
 PATH="$PATH:$(pg_config --bindir 2>/dev/null)"
-initdb -D {_TMPFS}/data -U postgres -A trust --no-sync >&2 || exit 1
-echo "$PROVISION_QUERY" | postgres --single -D {_TMPFS}/data postgres
+initdb -D "$PROVISION_DIRECTORY/data" -U postgres -A trust --no-sync >&2 || exit 1
+echo "$PROVISION_QUERY" | postgres --single -D "$PROVISION_DIRECTORY/data" postgres
 """
 _PATIENCE = 60
 _LINES = 10
@@ -121,7 +122,7 @@ def _from_image(effect: ReadSettings, engine: Engine) -> str:
         "Image": effect.image,
         "Entrypoint": ["sh", "-c", _SCRIPT],
         "Cmd": [],
-        "Env": [f"PROVISION_QUERY={_QUERY}"],
+        "Env": [f"PROVISION_DIRECTORY={_TMPFS}", f"PROVISION_QUERY={_QUERY}"],
         "HostConfig": {"NetworkMode": "none", "Tmpfs": {_TMPFS: "mode=1777"}},
         **({"User": "postgres"} if effect.is_root else {}),
     }
@@ -132,20 +133,15 @@ def _from_image(effect: ReadSettings, engine: Engine) -> str:
 def _from_programs(effect: ReadSettings) -> str:
     from provision.system.servers import environment
 
-    assert effect.programs is not None  # noqa: S101  # without an image
     directory = Path(tempfile.mkdtemp(prefix="provision-settings-"))
-    options: dict[str, Any] = {"stderr": processes.PIPE, "stdout": processes.PIPE, "cwd": "/", "env": environment(),
-                               "timeout": _PATIENCE, **as_user(effect.user)}  # fmt: skip
+    variables = environment()
+    path = f"{effect.programs}{os.pathsep}{variables.get('PATH', os.defpath)}"
+    given = {**variables, "PATH": path, "PROVISION_DIRECTORY": str(directory), "PROVISION_QUERY": _QUERY}
     try:
         give(directory, effect.user)
-        data = directory / "data"
-        initdb = (str(effect.programs / "initdb"), f"--pgdata={data}", "--username=postgres", "--auth=trust",
-                  "--no-sync")  # fmt: skip
-        done = processes.run(initdb, **options)
-        if not done.returncode:
-            single = (str(effect.programs / "postgres"), "--single", "-D", str(data), "postgres")
-            done = processes.run(single, input=f"{_QUERY}\n".encode(), **options)
-        return b"\n".join((done.stdout, done.stderr)).decode(errors="replace")
+        output: dict[str, Any] = {"stdout": processes.PIPE, "stderr": processes.STDOUT, **as_user(effect.user)}
+        done = processes.run(("sh", "-c", _SCRIPT), cwd="/", env=given, timeout=_PATIENCE, **output)
+        return str(done.stdout.decode(errors="replace"))
     except (OSError, processes.TimeoutExpired) as error:
         return str(error)
     finally:
