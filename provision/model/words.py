@@ -21,6 +21,12 @@ def some(lines: Sequence[str], most: int) -> list[str]:
     return [*lines] if more <= 0 else [*lines[:most], f"… and {more} more"]
 
 
+def short(text: str, most: int) -> str:
+    """Return a text as one line, cut off where it is longer than so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 2]} …"
+
+
 def shown(path: Path) -> str:
     """Return a path as short as it is unambiguous: relative when it is below the current directory."""
     here, text = os.getcwd(), str(path)  # noqa: PTH109  # a plain string is wanted

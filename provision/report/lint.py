@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from provision.alembic import consequences
-from provision.model.words import count, shown
+from provision.model.words import count, short, shown
 from provision.report.migrations import of
 from provision.report.words import clean, seconds
 
@@ -48,12 +48,7 @@ def _statement(text: str, paint: Paint, *, every: bool) -> Iterator[str]:
     if every:
         yield from (f"      {paint('dim', clean(line))}" for line in text.splitlines())
         return
-    yield f"      {paint('dim', _short(text))}"
-
-
-def _short(text: str) -> str:
-    line = clean(" ".join(text.split()))
-    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 2]} …"
+    yield f"      {paint('dim', clean(short(text, _WIDEST)))}"
 
 
 def recap(tree: Tree, found: Linted, took: float, paint: Paint) -> str:
@@ -87,7 +82,8 @@ def traced(tree: Tree, found: Trace, paint: Paint, *, every: bool = False) -> It
         if each.revision != revision:
             revision = each.revision
             yield f"  {tree.graph.describe(revision)}"
-        yield f"    {shown(each.path)}:{each.line}: {_short(each.statement)}  {paint('dim', seconds(each.seconds))}"
+        statement = clean(short(each.statement, _WIDEST))
+        yield f"    {shown(each.path)}:{each.line}: {statement}  {paint('dim', seconds(each.seconds))}"
         yield from (f"      {clean(line)}" for line in effects)
     if revision is None:
         yield "  no session waits, and no table is rewritten"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from provision.alembic.child.config import read_text
 from provision.alembic.running.rights import INSUFFICIENT_PRIVILEGE, way_to
 from provision.alembic.tree.env import guesses, part, settings_module, variables_of, ways
+from provision.model.words import short
 
 if TYPE_CHECKING:
     from provision.alembic.child.protocol import Failure
@@ -67,9 +68,8 @@ class Report:
         self.kind, self.message = event["type"], event["message"]
         self.first, *self.more = self.message.splitlines() or [self.kind]
         self.what = self.first if event["sqlstate"] else f"{self.kind}: {self.first}"
-        statement = " ".join((event.get("statement") or "").split())
-        shown = statement if len(statement) <= _STATEMENT else f"{statement[:_STATEMENT]} …"
-        self.statement = [f"statement: {shown}"] if statement else []
+        statement = short(event.get("statement") or "", _STATEMENT)
+        self.statement = [f"statement: {statement}"] if statement else []
         self.place = [f"at {event['place']}"] if event.get("place") else []
         self.last_words = printed.splitlines()[-_PRINTED:] if self.kind == "SystemExit" else []
         self.lacks_package = self.kind in _LACKS_PACKAGE

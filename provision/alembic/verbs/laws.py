@@ -19,7 +19,7 @@ from provision.alembic.tree.source import read_notes
 from provision.alembic.verbs.database import likeness, run_scratch
 from provision.alembic.verbs.writing import advice, compare_models
 from provision.errors import ProvisionError, command
-from provision.model.words import count
+from provision.model.words import count, short
 from provision.system import scratch
 
 if TYPE_CHECKING:
@@ -296,7 +296,11 @@ def _sentence(each: Difference) -> str:
     wanted, found = each["wanted"], each["found"]
     how = "more" if wanted is None else "less" if found is None else "other"
     sentence = _SENTENCES[each["phase"], how].format(f"{each['kind']} {each['name']}")
-    return sentence if how != "other" else f"{sentence}: it was `{_short(wanted or '')}` and is `{_short(found or '')}`"
+    return (
+        sentence
+        if how != "other"
+        else f"{sentence}: it was `{short(wanted or '', _SHORT)}` and is `{short(found or '', _SHORT)}`"
+    )
 
 
 def sentences(found: list[Difference]) -> list[str]:
@@ -330,8 +334,3 @@ def _is_part(each: Difference, gone: set[tuple[str, str]]) -> bool:
         plain = each["name"].removesuffix(" as")
         return any(phase == each["phase"] and plain.startswith(f"{name}_") for phase, name in gone)
     return False
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHORT else f"{line[: _SHORT - 2]} …"
