@@ -17,6 +17,7 @@ from provision.alembic.tree.source import refuse_long_ids
 from provision.alembic.tree.targets import resolve
 from provision.errors import RefusedError, UnknownRevisionError, command
 from provision.model import Address, State
+from provision.model.sql import identifier
 from provision.model.words import some
 
 if TYPE_CHECKING:
@@ -152,15 +153,23 @@ def stranded(tree: Migrations, graph: Graph, tables: tuple[str, ...]) -> Refused
     )
 
 
-def not_its_own(tree: Migrations, holder: str) -> RefusedError:
-    """Return the error for a version table that the role of a tree may not write; ``holder`` owns it."""
+def not_its_own(tree: Migrations, holder: str, *, taken: bool = True) -> RefusedError:
+    """Return the error for a version table that the role of a tree may not write; ``holder`` owns it.
+
+    ``taken``: an apply can give it to that role, with what else was made by earlier migrations.
+    """
+    table = version_table.table_name(tree)
+    statement = f"ALTER TABLE {table} OWNER TO {identifier(tree.owner or '')}"
     return RefusedError(
         f"the migrations run as {tree.owner!r}, and their version table belongs to {holder!r}",
         evidence=[
-            f"{tree.owner!r} may not write {version_table.table_name(tree)}: earlier migrations ran as {holder!r}",
+            f"{tree.owner!r} may not write {table}: earlier migrations ran as {holder!r}",
             "nothing was migrated",
         ],
-        next_step=command("apply --take-ownership") + f"   ({tree.owner!r} then owns what they made)",
+        next_step=command("apply --take-ownership") + f"   ({tree.owner!r} then owns what they made)"
+        if taken
+        else f"other migrations of this database run as another role, so as {holder!r}: {statement}, "
+        "and the same for the tables of this tree",
     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Observed,
         Plan,
         Proof,
+        Query,
         Secret,
         Session,
         State,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         Wishes,
     )
     from provision.model.effects import RunLocalSql
-    from provision.spec.model import Spec
+    from provision.spec.model import Migrations, Spec
 
     Files = Mapping[str, File]
     Before = State | Unknown | None
@@ -101,7 +102,7 @@ class Look:
     ``accepted``, or how the server refuses it; empty where none answers, None where nobody tried. ``has_database``
     tells whether the server has the declared database: None where that is not known; ``is_closed``: it lets nothing in.
     ``session`` is None where nothing can be asked. ``config_file`` is the path of the configuration as the server
-    sees it.
+    sees it. ``own`` asks as the login of a tree, in its database.
     """
 
     spec: Spec
@@ -114,6 +115,7 @@ class Look:
     has_database: bool | None = None
     is_closed: bool = False
     session: Session | None = None
+    own: Callable[[Migrations], Query] | None = None
     _answers: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

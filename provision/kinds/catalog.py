@@ -176,6 +176,18 @@ def cluster(look: Look) -> Cluster:
     )
 
 
+def enters(look: Look, database: str) -> bool | None:
+    """Tell whether the server has a database; None where that lets nothing in.
+
+    Raises:
+        UnseenError: the server cannot be asked.
+    """
+    if database == look.spec.server.database:
+        return None if look.is_closed else bool(look.has_database)
+    found = look.once(cluster).databases.get(database)
+    return found is not None and (found.connect or None)
+
+
 def contents(look: Look, database: str) -> Contents:
     """Ask for what is in one database; kinds share the answer by ``look.once(catalog.contents, database)``.
 

@@ -8,6 +8,7 @@ although its tables are there.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,15 @@ from provision.alembic import (
     stranded,
     unread_directories,
 )
-from provision.errors import MigrationsError, NotRunError, RefusedError, command
-from provision.kinds import UnseenError, catalog
+from provision.errors import (
+    MigrationsError,
+    NotRunError,
+    ProvisionError,
+    RefusedError,
+    UnavailableError,
+    command,
+)
+from provision.kinds import UnseenError
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import Migrate
 from provision.model.words import some
@@ -67,7 +75,7 @@ def _target(tree: Migrations, inputs: Inputs) -> Revisions:
 
 def seen(look: Look) -> dict[Address, State | Unknown]:
     """Read the version tables; where one is missing or empty, look for tables that its tree would collide with."""
-    if look.session is None or look.is_closed:
+    if look.session is None:
         raise UnseenError
     return {address(tree): look.once(applied, tree.name) for tree in look.spec.migrations}
 
@@ -76,12 +84,27 @@ def applied(look: Look, name: str) -> State | Unknown:
     """Ask what of a tree is applied; kinds share the answer by ``look.once(migrations.applied, NAME)``."""
     tree = next(each for each in look.spec.migrations if each.name == name)
     graph, database = look.inputs.graphs[name], look.spec.database_of(tree)
-    if database == look.spec.server.database:
-        return observed(tree, graph, look) if look.has_database else Revisions(())
-    found = look.once(catalog.cluster).databases.get(database)
-    if found is None:
-        return Revisions(())
-    return observed(tree, graph, look, database) if found.connect else UNKNOWN
+    is_there = _is_there(look, database)
+    if not is_there:
+        return Revisions(()) if is_there is not None else UNKNOWN
+    elsewhere = database if database != look.spec.server.database else None
+    try:
+        return observed(tree, graph, look, elsewhere)
+    except (RefusedError, UnavailableError):
+        if tree.login is None or look.own is None or look.reported("is_superuser") == "on":
+            raise
+    with suppress(ProvisionError):  # a role that is not there yet, or whose password is not known
+        return observed(tree, graph, look.own(tree))
+    return UNKNOWN
+
+
+def _is_there(look: Look, database: str) -> bool | None:
+    """Tell whether the server has a database; None where that lets nothing in."""
+    if not (look.spec.roles or look.spec.databases):
+        return None if look.is_closed else bool(look.has_database)
+    from provision.kinds import catalog  # most specs have only one
+
+    return catalog.enters(look, database)
 
 
 def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
@@ -101,8 +124,9 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         return Plan(_later(tree, graph, after), remarks=notes)
     seen = before if isinstance(before, Revisions) else Revisions(())
     step = _step(tree, graph, seen, after if isinstance(after, Revisions) else Revisions(()))
-    if step and seen.holder and not scene.wishes.take_ownership:
-        raise not_its_own(tree, seen.holder)
+    taken = scene.spec.owner_in(scene.spec.database_of(tree)) is not None
+    if step and seen.holder and not (taken and scene.wishes.take_ownership):
+        raise not_its_own(tree, seen.holder, taken=taken)
     if scene.spec.databases:  # privileges on what it makes can be planned only then
         step = tuple([replace(each, reveals=True) for each in step])
     remarks = tuple(edit_remarks(seen.known.edits)) if seen.known else ()

@@ -12,19 +12,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.errors import command
-from provision.kinds import UnseenError, catalog
-from provision.model import Action, Address, Plan, State, Step
+from provision.kinds import UnseenError
+from provision.kinds.catalog import enters
+from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
 from provision.model.words import count
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
+    from provision.model import Unknown
     from provision.spec.model import Spec
 
 KIND = "ownership"
 _SHOWN = 5
-_ROUTINES = ("function", "procedure", "aggregate")
+_WORDS = {"function": "routine", "procedure": "routine", "aggregate": "routine", "statistics object": "statistics"}
+"""What ALTER calls a kind of object, where that has another name than in its identity."""
 
 # The catalogs of what has an owner and a schema, and how their columns begin.
 _CATALOGS = {
@@ -40,12 +43,13 @@ _CATALOGS = {
     "pg_ts_config": "cfg",
     "pg_ts_dict": "dict",
 }
-# What goes along with a table or another type by itself: its indexes, its row type, arrays, multiranges.
+# What goes along with a table or another type by itself: its indexes, its row type, arrays; from 17 on, multiranges.
 _BY_THEMSELVES = {
     "pg_class": " AND relkind IN ('r', 'p', 'f', 'v', 'm', 'S')",
     "pg_type": " AND (typtype IN ('b', 'd', 'e', 'r')"
     " AND NOT EXISTS (SELECT FROM pg_type AS e WHERE e.typarray = c.oid)"
-    " OR typtype = 'c' AND EXISTS (SELECT FROM pg_class AS t WHERE t.oid = c.typrelid AND relkind = 'c'))",
+    " OR typtype = 'c' AND EXISTS (SELECT FROM pg_class AS t WHERE t.oid = c.typrelid AND relkind = 'c')"
+    " OR typtype = 'm' AND current_setting('server_version_num')::int < 170000)",
 }
 _OWNED = "\nUNION ALL ".join(
     f"SELECT '{name}'::regclass, c.oid, {prefix}namespace FROM {name} AS c, who "  # noqa: S608  # from constants only
@@ -73,28 +77,23 @@ ORDER BY i.type <> 'schema', i.type = 'sequence', o.classid <> 'pg_class'::regcl
 class Ownership(State):
     """Who owns what migrations make in a database, and what another role has made there.
 
-    ``statements`` give that to the owner.
+    ``names`` are the same in the order of the ``statements`` that give it to the owner.
     """
 
     owner: str
     made_by_others: frozenset[str] = frozenset()
+    names: tuple[str, ...] = field(default=(), compare=False)
     statements: tuple[str, ...] = field(default=(), compare=False)
-
-
-def owner_in(spec: Spec, database: str) -> str | None:
-    """Return the role that owns what migrations make in a database; None where its trees do not agree on one."""
-    found = {tree.owner for tree in spec.migrations if spec.database_of(tree) == database}
-    return found.pop() if len(found) == 1 else None
 
 
 def wanted(spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
     """Return the owner in each database that migrations go to."""
     names = dict.fromkeys(spec.database_of(tree) for tree in spec.migrations)
-    owners = {name: owner for name in names if (owner := owner_in(spec, name)) is not None}
+    owners = {name: owner for name in names if (owner := spec.owner_in(name)) is not None}
     return {Address(KIND, name): Ownership(owner) for name, owner in owners.items()}
 
 
-def seen(look: Look) -> dict[Address, State]:
+def seen(look: Look) -> dict[Address, State | Unknown]:
     """Return what belongs to the superuser, or to the login that migrates, in place of the owner."""
     if look.session is None:
         raise UnseenError
@@ -102,10 +101,10 @@ def seen(look: Look) -> dict[Address, State]:
     return {address: _seen(look, address.name, state.owner) for address, state in found.items()}
 
 
-def _seen(look: Look, database: str, owner: str) -> Ownership:
-    spec = look.spec
-    if not look.has_database if database == spec.server.database else not _enters(look, database):
-        return Ownership(owner)
+def _seen(look: Look, database: str, owner: str) -> State | Unknown:
+    is_there, spec = enters(look, database), look.spec
+    if not is_there:
+        return Ownership(owner) if is_there is not None else UNKNOWN
     logins = [tree.login for tree in spec.migrations if spec.database_of(tree) == database and tree.login]
     schemas = spec.databases[database].schemas if database in spec.databases else {}
     asked = {
@@ -114,23 +113,16 @@ def _seen(look: Look, database: str, owner: str) -> Ownership:
         "apart": [each.name for each in schemas.values() if each.owner not in (None, owner)],
     }
     found = look.rows(_QUERY, asked, database=database)
-    statements = [
-        f"ALTER {'ROUTINE' if kind in _ROUTINES else kind.upper()} {name} OWNER TO {identifier(owner)}"
-        for kind, name in found
-    ]
-    return Ownership(owner, frozenset([f"{kind} {name}" for kind, name in found]), tuple(statements))
-
-
-def _enters(look: Look, database: str) -> bool:
-    found = look.once(catalog.cluster).databases.get(database)
-    return found is not None and found.connect
+    statements = [f"ALTER {_WORDS.get(kind, kind).upper()} {name} OWNER TO {identifier(owner)}" for kind, name in found]
+    names = tuple([f"{kind} {name}" for kind, name in found])
+    return Ownership(owner, frozenset(names), names, tuple(statements))
 
 
 def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
     """Give the owner what belongs to others where that was asked for; else name it, and the command that does so."""
     if not isinstance(before, Ownership) or not isinstance(after, Ownership) or before == after:
         return Plan()
-    names = sorted(before.made_by_others)
+    names = before.names
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
     if not scene.wishes.take_ownership:
         return Plan(remarks=(_remark(address, after.owner, shown),))

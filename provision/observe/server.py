@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.alembic import Revisions
+from provision.alembic import Revisions, entered, located
 from provision.errors import RefusedError
 from provision.kinds import Look, UnseenError, pg_settings, table
 from provision.model import MAINTENANCE, NOT_KNOWN, UNKNOWN, UNREAD
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from provision.model import Address, Desired, Endpoint, Observed, State, Status, Unknown
     from provision.observe.outside import World
+    from provision.spec.model import Migrations
 
 _HAS_DATABASE = "SELECT 1 FROM pg_database WHERE datname = %s"
 _CONNECTIONS = 100  # PostgreSQL's default of max_connections
@@ -51,13 +52,16 @@ def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = Fals
         return Seen(observed(unasked, is_fresh=world.site.is_fresh), world.site.status)
     if at.password is UNREAD:
         return _without_login(world, replace(unasked, login=None))
-    query = ReadOnlyQuery(at, named=world.site.is_ours)
-    try:
-        asked, status = _log_in(world, replace(unasked, session=query), at, new=new)
+    with ExitStack() as stack:
+        query = stack.enter_context(closing(ReadOnlyQuery(at, named=world.site.is_ours)))
+
+        def own(tree: Migrations) -> ReadOnlyQuery:
+            login = entered(world.spec, tree, located(tree, at))
+            return stack.enter_context(closing(ReadOnlyQuery(login)))
+
+        asked, status = _log_in(world, replace(unasked, session=query, own=own), at, new=new)
         found = Seen(observed(asked), status)
         return found if asked.session is None else _with_details(world, asked, found, at)
-    finally:
-        query.close()
 
 
 @contextmanager

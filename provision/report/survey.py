@@ -72,6 +72,13 @@ def _at(rows: Sequence[str]) -> str:
     return f"revision{'s' if len(rows) > 1 else ''} {' + '.join(rows)}"
 
 
+def _where(survey: Survey, name: str) -> str:
+    """Name the database of a tree where that is neither the server's nor called like the tree."""
+    spec = survey.spec
+    database = next((spec.database_of(each) for each in spec.migrations if each.name == name), name)
+    return "" if database in (name, spec.server.database) else f" in {database}"
+
+
 def _behind(survey: Survey, name: str) -> Iterator[str]:
     """Say how far a tree is from its target, where the plan knows: ``3 revisions behind head``."""
     target = next((each.target for each in survey.spec.migrations if each.name == name), "the target")
@@ -141,7 +148,7 @@ def _facts(survey: Survey, *, verbose: bool) -> dict[str, str]:
         "url": survey.login.url(masked=True) if survey.login else "",
         **{
             f"migrations {tree}" if len(state.revisions) > 1 else "migrations": ", ".join(
-                (_at(rows), *_behind(survey, tree))
+                (_at(rows) + _where(survey, tree), *_behind(survey, tree))
             )
             for tree, rows in state.revisions.items()
         },

@@ -200,6 +200,11 @@ class Spec:
         logins = [tree.login for tree in self.migrations if tree.login and self.database_of(tree) == database]
         return logins[0] if logins and logins[0] != self.server.user else None
 
+    def owner_in(self, database: str) -> str | None:
+        """Return the role that owns what migrations make in a database; None where its trees do not agree on one."""
+        found = {tree.owner for tree in self.migrations if self.database_of(tree) == database}
+        return found.pop() if len(found) == 1 else None
+
     @property
     def password_file(self) -> Path:
         """Where a generated password is kept, and what a container mounts."""

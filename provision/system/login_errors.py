@@ -92,7 +92,8 @@ _CAUSES = (
     _Cause(
         r"permission denied to set role",
         "the role {user!r} may not become {role!r}",
-        "write `roles: {{{user}: {{member_of: [{{role: {role}, set: true}}]}}}}` into the spec",
+        "write `roles: {{{user}: {{member_of: [{{role: {role}, set: true}}]}}}}` into the spec "
+        "(before PostgreSQL 16 `member_of: [{role}]`)",
     ),
     _Cause(
         r"permission denied for database",

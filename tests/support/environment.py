@@ -143,14 +143,22 @@ class Environment:
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement as a user would, by the printed URL, and return its rows."""
-        with closing(self.connection()) as connection, connection.cursor() as cursor:
+        return self._ask(self.connection(), statement, parameters)
+
+    def superuser(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement as the superuser, and return its rows."""
+        return self._ask(self.connection(superuser=True), statement, parameters)
+
+    @staticmethod
+    def _ask(opened: psycopg2.extensions.connection, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        with closing(opened) as connection, connection.cursor() as cursor:
             connection.autocommit = True
             cursor.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
-    def connection(self, database: str | None = None) -> psycopg2.extensions.connection:
+    def connection(self, database: str | None = None, *, superuser: bool = False) -> psycopg2.extensions.connection:
         """Open a connection by the printed URL, to its database or another one."""
-        parts = urlsplit(self.url)
+        parts = urlsplit(self.run("url", "--superuser").out.strip() if superuser else self.url)
         return psycopg2.connect(
             host=parts.hostname,
             port=parts.port,

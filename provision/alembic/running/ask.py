@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from provision.alembic.running import errors as alembic_errors
 from provision.alembic.running.events import Truth
 from provision.alembic.running.process import ASKING_NAME, NOWHERE, Child, OutOfTimeError, common, masked
-from provision.alembic.running.server import LockConnection
+from provision.alembic.running.server import lock_connection
 from provision.alembic.tree.version_table import table_key
 from provision.errors import MigrationsError
 from provision.model import Secret
@@ -148,7 +148,7 @@ def ask_comparison(
         **_NO_DATABASE,
         "no_tables": no_tables,
     }
-    events = _ask_on_database(files, asked, endpoint, others)
+    events = _ask_on_database(files, asked, (endpoint, session), others)
     found = Comparison(tuple([each["text"] for each in events if each["event"] == "operation"]))
     for event in events:
         if event["event"] == "models":
@@ -185,7 +185,7 @@ def ask_revision(
         "revision": revision,
         "allow_empty": allow_empty,
     }
-    events = _ask_on_database(files, asked, endpoint, others) if endpoint else _ask(files, asked)
+    events = _ask_on_database(files, asked, (endpoint, session), others) if endpoint else _ask(files, asked)
     if any(each["event"] == "needs-server" for each in events):
         return None
     return Written(
@@ -202,11 +202,11 @@ def _common(
 
 
 def _ask_on_database(
-    files: Files, asked: protocol.Compare | protocol.Write, endpoint: Endpoint, others: Others
+    files: Files, asked: protocol.Compare | protocol.Write, at: tuple[Endpoint, Endpoint | None], others: Others
 ) -> list[protocol.Event]:
     """Have the child answer a request for which ``env.py`` connects to the database."""
-    with closing(LockConnection(endpoint)) as lock:
-        lock.follow(files[0])
+    endpoint, session = at
+    with closing(lock_connection(files[0], endpoint, session or endpoint)) as lock:
         asked["lock"] = lock.mark()
         asked["declared_table"] = table_key(files[0], lock)
         asked["others"] = [*others, *lock.rows(_UNMODELLED)]

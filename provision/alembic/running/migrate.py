@@ -97,10 +97,9 @@ def migrate(
     """
     deadline = time.monotonic() + tree.timeout
     try:
-        with closing(server.LockConnection(endpoint)) as lock:
+        at = manner.session or endpoint
+        with closing(server.lock_connection(tree, endpoint, at)) as lock:
             lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
-            lock.follow(tree)
-            at = manner.session or endpoint
             run = Run(tree, *files, at, lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
             return _migrate(run, manner.child)
     finally:

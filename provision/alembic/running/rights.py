@@ -103,4 +103,5 @@ def way_to(tree: Migrations, message: str, database: str) -> NextStep | None:
 
 
 def _membership(login: str, role: str) -> str:
-    return f"write `roles: {{{login}: {{member_of: [{{role: {role}, set: true}}]}}}}` into the spec"
+    keys = f"{{{login}: {{member_of: [{{role: {role}, set: true}}]}}}}"
+    return f"write `roles: {keys}` into the spec (before PostgreSQL 16 `member_of: [{role}]`)"

@@ -14,7 +14,7 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from provision.alembic.running.process import CHILD_NAME
 from provision.alembic.sessions import search_path
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import LockedError, UnavailableError, command
-from provision.system.postgres import connect, is_lost
+from provision.system.postgres import LoginError, connect, is_lost
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -96,6 +96,11 @@ class LockConnection:
             )
             failure.server_is_gone = is_lost(error.pgcode, str(error))
             raise failure from error
+
+    @property
+    def is_superuser(self) -> bool:
+        """Whether its login is a superuser, which sees all sessions, and reads what others own."""
+        return self._connection.info.parameter_status("is_superuser") == "on"
 
     def follow(self, tree: Migrations) -> None:
         """Look for tables where the sessions of a tree do.
@@ -182,6 +187,30 @@ class LockConnection:
     def close(self) -> None:
         """Close the connection, and release the lock with it."""
         self._connection.close()
+
+
+def lock_connection(tree: Migrations, endpoint: Endpoint, session: Endpoint) -> LockConnection:
+    """Open the connection for a tree, as the declared login, or as the tree's own where that one is no superuser.
+
+    Raises:
+        LoginError: it is refused.
+    """
+    own = replace(session, role=None)
+    try:
+        lock = LockConnection(endpoint)
+    except LoginError:
+        if own.user == endpoint.user:
+            raise
+        lock = LockConnection(own)
+    try:
+        if own.user != endpoint.user and not lock.is_superuser:
+            lock.close()
+            lock = LockConnection(own)
+        lock.follow(tree)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
 
 
 _SHORT = 80

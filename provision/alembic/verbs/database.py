@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.running.migrate import Manner, migrate
 from provision.alembic.running.run import Rehearsal
-from provision.alembic.sessions import entered, located, within
-from provision.alembic.state import refuse_foreign
+from provision.alembic.sessions import entered, located, session, within
+from provision.alembic.state import observed, refuse_foreign
 from provision.alembic.tree.version_table import read_rows, table_name
-from provision.errors import RefusedError, UnknownRevisionError
+from provision.errors import RefusedError, UnavailableError, UnknownRevisionError
 from provision.model.effects import Migrate
 from provision.system import scratch
 from provision.system.login_errors import diagnosed
@@ -19,12 +19,16 @@ from provision.system.postgres import LoginError, ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
 
     from provision.alembic.child.protocol import Event
     from provision.alembic.running.events import MigrationEvent
     from provision.alembic.running.process import Child
+    from provision.alembic.state import Revisions
     from provision.alembic.trees import Tree
     from provision.model import Endpoint, Query
+
+    Answer = TypeVar("Answer")
 
 _ROUNDS = 3  # up, down and up again: each may take what the spec allows
 
@@ -43,15 +47,25 @@ def asking(endpoint: Endpoint) -> Iterator[ReadOnlyQuery]:
         raise diagnosed(error, endpoint) from error
 
 
-@contextmanager
-def asking_about(tree: Tree, at: Endpoint) -> Iterator[Query]:
-    """Ask the database of a tree, on the search path of its sessions; ``at`` is the server's declared login.
+def ask(tree: Tree, at: Endpoint, question: Callable[[Query], Answer]) -> Answer:
+    """Ask the database of a tree something; ``at`` is the server's declared login, where that may know the answer.
+
+    One that is no superuser may lack the privilege, or not be let in; then the tree's own login asks.
 
     Raises:
         UnavailableError: the login fails; the error says why.
+        RefusedError: it lacks a privilege.
     """
-    with asking(located(tree.declared, at)) as query:
-        yield within(tree.declared, query)
+    at = located(tree.declared, at)
+    own = session(tree.spec, tree.declared, at)
+    try:
+        with asking(at) as query:
+            return question(query)
+    except (RefusedError, UnavailableError):
+        if own.user == at.user or at.is_ours:
+            raise
+    with asking(entered(tree.spec, tree.declared, at)) as query:
+        return question(query)
 
 
 def applied_rows(tree: Tree, endpoint: Endpoint) -> tuple[str, ...]:
@@ -60,8 +74,17 @@ def applied_rows(tree: Tree, endpoint: Endpoint) -> tuple[str, ...]:
     Raises:
         UnavailableError: the server refuses the login.
     """
-    with asking_about(tree, endpoint) as query:
-        return read_rows(tree.declared, query) or ()
+    return ask(tree, endpoint, lambda query: read_rows(tree.declared, within(tree.declared, query))) or ()
+
+
+def look(tree: Tree, endpoint: Endpoint) -> Revisions:
+    """Return where the database is in a tree.
+
+    Raises:
+        UnavailableError: the login fails; the error says why.
+        RefusedError: it lacks a privilege.
+    """
+    return ask(tree, endpoint, lambda query: observed(tree.declared, tree.graph, query))
 
 
 def refuse_rows(tree: Tree, rows: tuple[str, ...]) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.alembic.sessions import located
-from provision.alembic.state import Revisions, address, observed, partial, stranded
+from provision.alembic.state import Revisions, address, partial, stranded
 from provision.alembic.tree.targets import move_down, move_up, resolve, rows_after_stamp
-from provision.alembic.verbs.database import asking, refuse_rows
+from provision.alembic.verbs.database import look, refuse_rows
 from provision.errors import MigrationsError, NextStep, RefusedError, command
 from provision.model import Action, Plan, Step
 from provision.model.effects import Migrate
@@ -42,7 +41,7 @@ def upgrade(tree: Tree, server: Server, target: str) -> Decided:
         RefusedError: the database is somewhere that no upgrade of this tree leads from.
     """
     _refuse_program(tree, "upgrade", target)
-    before = _observed(tree, server())
+    before = look(tree, server())
     refuse_rows(tree, before.rows)
     move = move_up(tree.graph, before.rows, target)
     if move.names and before.stranded:
@@ -64,7 +63,7 @@ def downgrade(tree: Tree, server: Server, target: str) -> Decided:
         RefusedError: the database is somewhere that no downgrade of this tree leads from.
     """
     _refuse_program(tree, "downgrade")
-    rows = _observed(tree, server()).rows
+    rows = look(tree, server()).rows
     refuse_rows(tree, rows)
     move = move_down(tree.graph, rows, target)
     if not move.names:
@@ -81,7 +80,7 @@ def stamp(tree: Tree, server: Server, targets: Sequence[str], *, purge: bool) ->
         MigrationsError: a target, or a row that is not purged, is not one of this tree's.
     """
     _refuse_program(tree, "stamp")
-    rows = _observed(tree, server()).rows
+    rows = look(tree, server()).rows
     after = rows_after_stamp(tree.graph, rows, targets, purge=purge)
     if after == rows:
         return Decided(tree, rows, Plan(()))
@@ -100,11 +99,6 @@ def next_apply(tree: Tree, rows: tuple[str, ...]) -> str | None:
     if wanted == tuple(sorted(rows)):
         return None
     return f"the spec says `target: {tree.declared.target}`: the next apply goes to {' + '.join(wanted) or 'base'}"
-
-
-def _observed(tree: Tree, endpoint: Endpoint) -> Revisions:
-    with asking(located(tree.declared, endpoint)) as query:
-        return observed(tree.declared, tree.graph, query)
 
 
 def _files(tree: Tree, names: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from provision.alembic.running.ask import ask_sql
 from provision.alembic.running.process import NOWHERE
 from provision.alembic.sessions import located, session
-from provision.alembic.state import KIND, Revisions, observed
+from provision.alembic.state import KIND, Revisions
 from provision.alembic.tree.targets import move_down, move_up, resolve, resolve_typed
 from provision.alembic.trees import Tree
-from provision.alembic.verbs.database import asking, refuse_rows
+from provision.alembic.verbs.database import look, refuse_rows
 from provision.errors import RefusedError, command
 from provision.model.effects import Migrate
 
@@ -66,8 +66,7 @@ def between(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Scr
         note = _FRESH
     else:
         at = located(tree.declared, endpoint)
-        with asking(at) as query:
-            rows = observed(tree.declared, tree.graph, query).rows
+        rows = look(tree, endpoint).rows
     refuse_rows(tree, rows)
     return _render(tree, rows, last or tree.declared.target, note, at)
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from provision.alembic.running.ask import ask_comparison, ask_revision
 from provision.alembic.running.errors import EmptyModelsError
-from provision.alembic.sessions import entered, located
-from provision.alembic.state import Revisions, observed, refuse_long
+from provision.alembic.sessions import entered, located, within
+from provision.alembic.state import Revisions, refuse_long
 from provision.alembic.tree import bases
 from provision.alembic.tree.source import VERSION_NUM_WIDTH, id_fault, names_version_num
 from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import version_num_width
-from provision.alembic.verbs.database import asking, asking_about, refuse_rows
+from provision.alembic.verbs.database import ask, look, refuse_rows
 from provision.errors import MigrationsError, ProvisionError, RefusedError, command
 from provision.model.words import some
 from provision.system import listing
@@ -122,8 +122,9 @@ def _rev_id_fault(tree: Tree, name: str, server: Server) -> str | None:
         return fault
     if names_version_num(tree.location.env.read_bytes()):
         return None
-    with suppress(ProvisionError), asking_about(tree, server()) as query:
-        return id_fault(name, version_num_width(tree.declared, query) or VERSION_NUM_WIDTH)
+    with suppress(ProvisionError):
+        width = ask(tree, server(), lambda query: version_num_width(tree.declared, within(tree.declared, query)))
+        return id_fault(name, width or VERSION_NUM_WIDTH)
     return fault
 
 
@@ -176,8 +177,7 @@ def _at_head(tree: Tree, server: Server) -> Endpoint:
             next_step=command("migrate revision", "-m '…'") + "   # without --autogenerate",
         )
     endpoint = located(tree.declared, server())
-    with asking(endpoint) as query:
-        found = observed(tree.declared, tree.graph, query)
+    found = look(tree, endpoint)
     refuse_rows(tree, found.rows)
     refuse_pending(tree, found)
     return endpoint
