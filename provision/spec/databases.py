@@ -147,16 +147,14 @@ def _schema(node: Node, reading: Reading, *, key: Scalar) -> Schema:
 def _extensions(node: Node, reading: Reading, *, database: Database) -> tuple[Extension, ...]:
     if not isinstance(node, Sequence):
         raise Wrong("it must be a list", "for example `[pgcrypto, {name: citext, schema: ext}]`")
-    found: list[Extension] = []
+    found: dict[str, Extension] = {}
     for item in node.items:
         extension = attempt(partial(_extension, schemas=database.schemas), item, reading)
-        if failed(extension):
-            continue
-        if any(each.name == extension.name for each in found):
+        if not failed(extension) and extension.name in found:
             reading.report(item.mark, "this extension is in the list already", "keep one of the two")
-            continue
-        found.append(extension)
-    return tuple(found)
+        elif not failed(extension):
+            found[extension.name] = extension
+    return tuple(found.values())
 
 
 def _extension(node: Node, reading: Reading, *, schemas: MappingType[str, Schema]) -> Extension:

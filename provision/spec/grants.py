@@ -5,6 +5,7 @@ https://www.postgresql.org/docs/current/ddl-priv.html
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -137,7 +138,7 @@ def _object(node: Node, reading: Reading, *, word: str, major: int) -> Target:
         return _in_schema(scalar(node, "the name of an object"), reading, word, major)
     if on.kind == "large_object":
         found = scalar(node, "the OID of a large object")
-        if not reading.text(found).isdecimal():
+        if not re.fullmatch(r"[0-9]{1,10}", reading.text(found)):
             raise Wrong(f"{reading.show(found)} is not the OID of a large object", "write its number")
         return Target(on.kind, str(int(reading.text(found))))
     name = identifier(node, reading)
@@ -305,7 +306,7 @@ def _contradiction(grant: Grant, database: Database, major: int) -> tuple[str, s
             if able is not None and grant.to not in able and name.upper() in has:
                 return f"this list has `{name}`, and the grantee is not in `{name}` of the database", "add it there"
         return None
-    schema = _schema_of(grant.on, database, major)
+    schema = _schema_of(grant.on, database)
     if schema is None:
         return None
     if schema.is_absent:
@@ -313,9 +314,9 @@ def _contradiction(grant: Grant, database: Database, major: int) -> tuple[str, s
     return _contradicts_schema(grant, has, schema) if grant.on.kind == "schema" else None
 
 
-def _schema_of(on: Target, database: Database, major: int) -> Schema | None:
+def _schema_of(on: Target, database: Database) -> Schema | None:
     if on.kind == "schema":
-        return next((each for each in database.schemas.values() if quote(each.name, major) == on.name), None)
+        return database.schemas.get(parse(on.name).parts[0])
     if on.schema is None and on.kind not in _IN_SCHEMAS:
         return None
     return database.schemas.get(on.schema or split(on.name)[0])

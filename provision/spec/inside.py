@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.spec.databases import Databases, databases
-from provision.spec.reading import attempt, failed, listed
+from provision.spec.reading import attempt, failed, listed, shorten
 from provision.spec.role_checks import check
 from provision.spec.roles import roles
 from provision.spec.yaml import Mapping, Scalar
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from provision.spec.access import Database, Role
     from provision.spec.model import Migrations, Server
     from provision.spec.reading import Reading
+
+
+_MOST_SHOWN = 4
 
 
 class Inside(NamedTuple):
@@ -54,8 +57,10 @@ def _with_database(server: Server, top: Mapping, reading: Reading) -> Server:
     key, declared = top.entries["databases"]
     names = _present(declared)
     if len(names) > 1:
-        message = f"there are the databases {listed(names)}, and the spec does not say which one is the server's"
-        reading.report(key.mark, message, f"name it: `server: {{database: {names[0]}}}`")
+        shown = [shorten(each) for each in names[:_MOST_SHOWN]]
+        some = listed(shown) if len(names) <= _MOST_SHOWN else f"{listed(shown)} and {len(names) - _MOST_SHOWN} more"
+        message = f"there are the databases {some}, and the spec does not say which one is the server's"
+        reading.report(key.mark, message, f"name it: `server: {{database: {shown[0]}}}`")
     return replace(server, database=names[0]) if names else server
 
 

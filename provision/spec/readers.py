@@ -162,15 +162,13 @@ def list_of(read: Callable[[Node, Reading], T], example: str) -> Callable[[Node,
     def read_all(node: Node, reading: Reading) -> tuple[T, ...]:
         if not isinstance(node, Sequence):
             raise Wrong("it must be a list", f"for example `{example}`")
-        found: list[T] = []
+        found: dict[T, None] = {}
         for item in node.items:
             value = attempt(read, item, reading)
-            if failed(value):
-                continue
-            if value in found:
+            if not failed(value) and value in found:
                 reading.report(item.mark, "this is in the list already", "keep one of the two")
-                continue
-            found.append(value)
+            elif not failed(value):
+                found[value] = None
         return tuple(found)
 
     return read_all

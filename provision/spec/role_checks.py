@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from provision.model import MAINTENANCE
 from provision.spec.access import PUBLIC, NoPassword
 from provision.spec.reading import nearest, shorten
-from provision.spec.role_names import OWNER_OF_THE_DATABASE, complaint
+from provision.spec.role_names import complaint
 from provision.spec.role_settings import ROLE
 from provision.spec.roles import OPTIONS_SINCE
 from provision.spec.yaml import Mapping, Scalar, Sequence
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from provision.spec.model import Server
     from provision.spec.reading import Mention, Reading
     from provision.spec.yaml import Mark, Node
+
+
+_LONGEST_CIRCLE = 6
 
 
 def check(
@@ -92,23 +95,26 @@ class _Spec:
             first.setdefault(old, name)
 
     def check_mentions(self) -> None:
-        roles, databases = self.keys("roles"), self.keys("databases")
+        keys = self.keys("roles"), self.keys("databases")
+        roles = None if keys[0] is None else {*keys[0], self.server.user}
+        databases = None if keys[1] is None else {*keys[1], self.server.database, MAINTENANCE}
+        renamed = {role.renamed_from: role.name for role in reversed([*self.roles.values()]) if role.renamed_from}
         for each in self.reading.mentions:
+            if self.reading.is_full:
+                return
             if each.kind == "role" and roles is not None:
-                self._check_role(each, {*roles, self.server.user})
+                self._check_role(each, roles, renamed.get(each.name))
             elif each.kind == "database" and databases is not None:
-                self._check_database(each, {*databases, self.server.database, MAINTENANCE})
+                self._check_database(each, databases)
 
-    def _check_role(self, each: Mention, declared: set[str]) -> None:
-        renamed = next((name for name, role in self.roles.items() if role.renamed_from == each.name), None)
-        found = complaint(each, self.server.major, declared)
+    def _check_role(self, each: Mention, declared: set[str], renamed: str | None) -> None:
+        found = None
         if renamed is not None and each.name not in declared:
             found = f"the role {each.shown} is called `{shorten(renamed)}` here", f"write `{shorten(renamed)}`"
-        elif found is None and each.name in self.roles and self.roles[each.name].is_absent:
+        elif each.name not in declared:
+            found = complaint(each, self.server.major, declared)
+        elif each.name in self.roles and self.roles[each.name].is_absent:
             found = f"the role {each.shown} has `state: absent`", "name another role, or keep this one"
-        elif found is None and each.name == OWNER_OF_THE_DATABASE and each.use == "member_of":
-            message = f"{each.shown} has the owner of each database as its only member"
-            found = message, "name another role, or write `owner` for the database"
         if found is not None:
             self.report(each.node.mark, f"`{each.use}`: {found[0]}", found[1])
 
@@ -125,32 +131,27 @@ class _Spec:
     # --- Memberships -------------------------------------------------------------------------------------------------
 
     def check_cycles(self) -> None:
-        """Report each circle of memberships once, at the role of it that is written first."""
-        seen: set[str] = set()
-        for name in self.roles:
-            path = self._path(name, name)
-            if path and seen.isdisjoint(path):
-                seen.update(path)
-                chain = " → ".join(f"`{shorten(each)}`" for each in (name, *path))
-                message = f"these memberships form a circle: {chain}"
-                self.report(self.mark("roles", name, "member_of"), message, "remove one of them")
+        """Report circles of memberships: each role is walked through once."""
+        done: set[str] = set()
+        for start in self.roles:
+            path: dict[str, Iterator[Member]] = {} if start in done else {start: iter(self.groups(start))}
+            while path:
+                name = next(reversed(path))
+                group = next(path[name], None)
+                if group is None:
+                    done.add(name)
+                    del path[name]
+                elif group.group in path:
+                    self._report_circle([*path][[*path].index(group.group) :])
+                elif group.group not in done:
+                    path[group.group] = iter(self.groups(group.group))
 
-    def _path(self, start: str, goal: str) -> list[str] | None:
-        """Return the groups that lead from a role to another one, the last is ``goal``; None where none do."""
-        before: dict[str, str] = {}
-        left = [start]
-        while left:
-            name = left.pop(0)
-            for each in self.groups(name):
-                if each.group not in before:
-                    before[each.group] = name
-                    left.append(each.group)
-        if goal not in before:
-            return None
-        path = [goal]
-        while before[path[0]] != start:
-            path.insert(0, before[path[0]])
-        return path
+    def _report_circle(self, names: list[str]) -> None:
+        shown = [f"`{shorten(each)}`" for each in (*names, names[0])]
+        if len(shown) > _LONGEST_CIRCLE:
+            shown[2:-1] = ["…"]
+        message = f"these memberships form a circle: {' → '.join(shown)}"
+        self.report(self.mark("roles", names[0], "member_of"), message, "remove one of them")
 
     def groups(self, name: str) -> tuple[Member, ...]:
         role = self.roles.get(name)
@@ -200,12 +201,12 @@ class _Spec:
             return  # this too
         if self.reaches(login, {goal}, self.sets):
             return
-        is_member = self._path(login, goal) is not None
-        message = f"`{shorten(login)}` may not be set to `{shorten(goal)}`"
-        option = "" if 0 < self.server.major < OPTIONS_SINCE else ", set: true"
-        entry = f"{{role: {shorten(goal)}{option}}}" if option else shorten(goal)
-        why = ": its membership lacks `set: true`" if is_member else ""
-        self.report(mark, f"{message}{why}", f"write `member_of: [{entry}]` for `{shorten(login)}`")
+        is_member = self.reaches(login, {goal}, lambda _name, _member: True)
+        why = ": a membership between them lacks `set: true`" if is_member else ""
+        has_options = not 0 < self.server.major < OPTIONS_SINCE
+        entry = f"{{role: {shorten(goal)}, set: true}}" if has_options else shorten(goal)
+        message = f"`{shorten(login)}` may not be set to `{shorten(goal)}`{why}"
+        self.report(mark, message, f"write `member_of: [{entry}]` for `{shorten(login)}`")
 
     def trees(self) -> Iterator[tuple[str, Mapping]]:
         """Yield the mappings of all migrations with the database that they go to."""

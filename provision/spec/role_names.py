@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from provision.spec.access import PUBLIC
 from provision.spec.readers import identifier
-from provision.spec.reading import Key, Reported, Wrong, mapping, nearest, read_table, scalar, shorten
+from provision.spec.reading import MOST_PROBLEMS, Key, Reported, Wrong, mapping, nearest, read_table, scalar, shorten
 from provision.spec.yaml import Mapping, Scalar
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def remark_twins(keys: Iterable[Scalar], what: str, reading: Reading) -> None:
     first: dict[str, Scalar] = {}
     for key in keys:
         other = first.setdefault(key.text.casefold(), key)
-        if other is not key and not reading.secret:
+        if other is not key and not reading.secret and len(reading.remarks) < MOST_PROBLEMS:
             message = f"`{shorten(key.text)}` and `{shorten(other.text)}` in line {other.mark.line} are two {what}"
             advice = "without quotes, SQL means the name in lower case; rename one unless you need both"
             reading.remark(key.mark, message, advice)
@@ -128,10 +128,10 @@ def mentioned_grantee(use: str) -> Callable[[Node, Reading], Grantee]:
 
 
 def complaint(mention: Mention, major: int, declared: Collection[str]) -> tuple[str, str] | None:
-    """Return what is wrong with a role that is named, and what to write; None where there is that role."""
+    """Return what is wrong with a role that is none of the ``declared``, and what to write; None: PostgreSQL has it."""
     name, shown = mention.name, mention.shown
-    if name in declared:
-        return None
+    if name == OWNER_OF_THE_DATABASE and mention.use == "member_of":
+        return f"{shown} has the owner of each database as its only member", "name another role"
     if name.startswith("pg_"):
         return _not_predefined(name, shown, major)
     if name == EVERYBODY:
