@@ -73,7 +73,7 @@ class Leaving(State):
     ``shared`` are databases and tablespaces that it owns, ``granted`` the memberships that it has given to others,
     ``is_granted`` tells that it has privileges on what databases share. ``closed`` are databases that do not let us in,
     ``sessions`` those of the role; ``is_kept``: its generated password is kept here. ``lacking`` are the roles that our
-    login has to be a member of meanwhile.
+    login has to be a member of meanwhile. ``groups`` are the memberships of the role itself.
     """
 
     login: bool
@@ -85,6 +85,7 @@ class Leaving(State):
     sessions: tuple[str, ...] = ()
     is_kept: bool = False
     lacking: tuple[str, ...] = ()
+    groups: tuple[catalog.Membership, ...] = ()
 
     @property
     def lost(self) -> list[str]:
@@ -132,6 +133,7 @@ def leaving(look: Look, role: access.Role) -> Leaving:
         tuple([f"{database}: {words}" for database, words in found.get("session", ())]),
         look.text(look.spec.role_password_file(role.name)) is not None,
         rights.lacking(cluster, role.name, *([role.reassign_to] if role.reassign_to else [])),
+        tuple([each for each in cluster.memberships if each.member == role.name]),
     )
 
 
@@ -145,7 +147,7 @@ def own_login(name: str) -> RefusedError:
 
 
 def steps(address: Address, before: Leaving, scene: Scene) -> Plan:
-    """Take the login away first of all; the role goes last, when nothing depends on it any more.
+    """Take login and groups away first, before a group gets more rights; the role goes when nothing depends on it.
 
     Raises:
         RefusedError: it would cost data or end sessions, and nobody asked for that; or something would stay that
@@ -153,13 +155,7 @@ def steps(address: Address, before: Leaving, scene: Scene) -> Plan:
     """
     role = scene.spec.roles[address.name]
     _refuse(role, before, scene)
-    name = identifier(role.name)
-    found = []
-    if before.login:
-        effect = RunInTransaction(MAINTENANCE, (f"ALTER ROLE {name} NOLOGIN",), shared=True)
-        why = (Change("login", "on", "off"), "declared absent")
-        words = f"{role.name} cannot log in any more"
-        found.append(Step(address, Action.UPDATE, before, None, (effect,), why, words, stage=Stage.REVOKE))
+    found = [_losing(address, before)] if before.login or before.groups else []
     noticed = [f"its sessions are ended: {', '.join(before.sessions)}"] if before.sessions else []
     noticed += [f"{each}, which it has granted, goes with it" for each in before.granted]
     found.append(
@@ -176,6 +172,28 @@ def steps(address: Address, before: Leaving, scene: Scene) -> Plan:
         )
     )
     return Plan(tuple(found))
+
+
+def _losing(address: Address, before: Leaving) -> Step:
+    name = identifier(address.name)
+    statements = [f"ALTER ROLE {name} NOLOGIN"] if before.login else []
+    for each in before.groups:
+        by = "" if each.set is None else f" GRANTED BY {identifier(each.grantor)}"
+        end = " CASCADE" if each.admin and before.granted else ""
+        statements.append(f"REVOKE {identifier(each.group)} FROM {name}{by}{end}")
+    groups = sorted({each.group for each in before.groups})
+    why: tuple[Change | str, ...] = (
+        *([Change("login", "on", "off")] if before.login else []),
+        *([Change("member of", ", ".join(groups), "none")] if groups else []),
+        "declared absent",
+    )
+    words = [
+        *(["cannot log in any more"] if before.login else []),
+        *([f"leaves {', '.join(groups)}"] if groups else []),
+    ]
+    effect = RunInTransaction(MAINTENANCE, tuple(statements), shared=True)
+    text = f"{address.name} {' and '.join(words)}"
+    return Step(address, Action.UPDATE, before, None, (effect,), why, text, stage=Stage.REVOKE)
 
 
 def _refuse(role: access.Role, before: Leaving, scene: Scene) -> None:

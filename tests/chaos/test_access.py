@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from contextlib import closing, contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -51,7 +52,7 @@ def policy(number: int) -> dict[str, Any]:
     for each in range(LOGINS):
         group, other = f"group{(each + 3 * number) % GROUPS}", f"group{(each + 3 - 3 * number) % GROUPS}"
         roles[f"login{each}"] = {"login": True, "member_of": [group, {"role": other, "state": "absent"}]}
-    gone = {"state": "absent", "reassign_to": "owner0", "drop_owned": True}
+    gone = {"state": "absent", "reassign_to": "owner0"}
     roles[LEAVER] = gone if number else {"login": True, "member_of": ["group0"]}
     databases = {}
     for each in range(DATABASES):
@@ -63,6 +64,12 @@ def policy(number: int) -> dict[str, Any]:
             "schemas": {"app": {"public": "none", "access": words}},
         }
     return {"roles": roles, "databases": databases, "server": {"database": "shop0"}}
+
+
+def declare(environment: Embedded, number: int) -> Embedded:
+    """Declare one of the policies in place of what was declared before."""
+    environment.declare(roles=None, databases=None).declare(policy(number))
+    return environment
 
 
 def rights(connections: list[Any]) -> set[Right]:
@@ -118,7 +125,7 @@ def test_no_one_gains_a_right_that_neither_policy_gives(pytestconfig: pytest.Con
         seconds = 0.0
         for number in (0, 1, 0):
             began = time.monotonic()
-            environment.declare(policy(number)).apply()
+            declare(environment, number).apply()
             seconds = time.monotonic() - began
             with closing_all(connected(environment)) as connections:
                 if not states:
@@ -129,7 +136,7 @@ def test_no_one_gains_a_right_that_neither_policy_gives(pytestconfig: pytest.Con
         allowed = states[0] | states[1]
         for moment in range(moments):
             number = (moment + 1) % 2
-            environment.declare(policy(number))
+            declare(environment, number)
             with closing_all(connected(environment)) as connections, watched(connections, allowed) as watch:
                 run = environment.begin("apply")
                 time.sleep(seconds * chosen.random())
@@ -181,7 +188,7 @@ def test_a_new_database_admits_no_one_before_its_connect_is_set() -> None:
         visitor = threading.Thread(target=knock, daemon=True)
         visitor.start()
         made = {"owner": "app", "connect": ["app"], "schemas": {"app": {}}}
-        environment.declare(databases={"fresh0": made, "fresh1": made}).apply()
+        environment.declare(databases={name: deepcopy(made) for name in ("fresh0", "fresh1")}).apply()
         ends.set()
         visitor.join()
         assert entered == []
