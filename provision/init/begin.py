@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from provision.init import compose, environment, trees
 from provision.init.found import SPECS, Beginning, Finding, NewFile
-from provision.init.specfile import write
+from provision.init.specfile import Draft
 from provision.spec.yaml import Mapping, Scalar, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Texts
+    from collections.abc import Sequence
 
     from provision.init.found import Directory, Interpreter, Options, Tree
     from provision.system.project import Machine
@@ -34,24 +35,19 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: T
     spec = next((name for name in SPECS if name in directory.names), None)
     if spec is None:
         return _begin_anew(directory, options, machine, templates)
-    found = [Finding(spec, "the spec, which stays as it is")]
-    unused = _unused(options, spec)
+    unused, kept = _unused(options, spec), Finding(spec, "the spec, which stays as it is")
     parsed = parse(directory.texts.get(spec, "").encode(errors="surrogateescape"))
     if parsed.faults:
-        remarks = [
-            *unused,
-            f"{spec} is not a spec that can be read, and nothing is made beside it: provision validate shows why",
-        ]
-        return Beginning(None, spec, _gitignore(directory), tuple(found), tuple(remarks))
+        why = f"{spec} is not a spec that can be read, and nothing is made beside it: provision validate shows why"
+        return Beginning(None, spec, _gitignore(directory), (kept,), (*unused, why))
     unused = (*unused, *_imports(parsed.top))
     if parsed.top is not None and _has(parsed.top, "migrations"):
-        return Beginning(None, spec, _gitignore(directory), tuple(found), unused)
-    existing, files, more, remarks, message = _environment(directory, machine, templates)
-    tree = existing[0]
+        return Beginning(None, spec, _gitignore(directory), (kept,), unused)
+    (tree, *_), files, more, remarks, message = _environment(directory, machine, templates)
     place = f"config: {tree.config}" if tree.config else f"script_location: {tree.script}"
-    remarks = [*unused, *remarks]
-    remarks.append(f"{spec} has no migrations, and is not changed; add to it: migrations: {{{place}}}")
-    return Beginning(None, spec, (*files, *_gitignore(directory)), (*found, *more), tuple(remarks), _next(message, ()))
+    missing = f"{spec} has no migrations, and is not changed; add to it: migrations: {{{place}}}"
+    said = (*unused, *remarks, missing)
+    return Beginning(None, spec, (*files, *_gitignore(directory)), (kept, *more), said, _next(message, ()))
 
 
 def _unused(options: Options, spec: str) -> tuple[str, ...]:
@@ -67,8 +63,9 @@ def _unused(options: Options, spec: str) -> tuple[str, ...]:
 def _begin_anew(directory: Directory, options: Options, machine: Machine, templates: Texts[str, str]) -> Beginning:
     existing, files, found, remarks, message = _environment(directory, machine, templates)
     composed, said = compose.find(directory, machine.compose)
+    draft = Draft(directory, options, machine, composed)
     is_new = message is not None or all(_has_no_revision(tree, directory) for tree in existing)
-    written = write(directory, options, machine, composed, existing, templates, is_new=is_new)
+    spec = NewFile(SPECS[0], draft.write(existing, templates, is_new=is_new))
     if composed and (service := composed.service):
         found = (
             *found,
@@ -79,12 +76,12 @@ def _begin_anew(directory: Directory, options: Options, machine: Machine, templa
     if not directory.complete:
         remarks.append("there are more files here than were looked at: models may be missing from env.py")
     return Beginning(
-        written.name,
+        draft.name,
         SPECS[0],
-        (*files, *_gitignore(directory), NewFile(SPECS[0], written.text)),  # the spec last: it refers to the others
+        (*files, *_gitignore(directory), spec),  # the spec last: it refers to the others
         found,
-        (*remarks, *said, *written.remarks),
-        _next(message, written.before),
+        (*remarks, *said, *draft.remarks),
+        _next(message, draft.before),
     )
 
 
@@ -131,11 +128,11 @@ def _words(tree: Tree) -> str:
 
 def _interpreter(python: Interpreter) -> str:
     packages = python.packages
-    if "alembic" in packages:
-        if not packages.intersection(environment.DRIVERS):
-            return "runs the migrations, and has no driver for PostgreSQL yet (psycopg2-binary, or psycopg[binary])"
-        return "runs the migrations"
-    return "has no Alembic, so provision's own interpreter runs the migrations"
+    if "alembic" not in packages:
+        return "has no Alembic, so provision's own interpreter runs the migrations"
+    if not packages.intersection(environment.DRIVERS):
+        return "runs the migrations, and has no driver for PostgreSQL yet (psycopg2-binary, or psycopg[binary])"
+    return "runs the migrations"
 
 
 def _gitignore(directory: Directory) -> tuple[NewFile, ...]:
@@ -149,7 +146,7 @@ def _gitignore(directory: Directory) -> tuple[NewFile, ...]:
     return (NewFile(".gitignore", f"{before}{_IGNORED}{end}", append=True),)
 
 
-def _next(message: str | None, first: tuple[str, ...]) -> tuple[str, ...]:
+def _next(message: str | None, first: Sequence[str]) -> tuple[str, ...]:
     if message is None:
         return (*first, "provision plan", "provision apply")
     return (*first, "provision apply", f'provision migrate revision --autogenerate -m "{message}"', "provision apply")

@@ -104,10 +104,8 @@ def settings_of_command(command: Any) -> dict[str, str] | None:
         words = [text(each) for each in command] if isinstance(command, list) else shlex.split(text(command))
         if words and _SHELLS.fullmatch(words[0]) and len(words) > 1:
             words = shlex.split(words[-1].replace(";", " ; "))
-            at = next(
-                (at for at, word in enumerate(words) if word.rpartition("/")[2] in ("postgres", "postgresql")), None
-            )
-            words = words[at:] if at is not None else []
+            while words and words[0].rpartition("/")[2] not in ("postgres", "postgresql"):
+                del words[0]
     except ValueError:
         return None
     return dict(_options(words))
@@ -145,5 +143,5 @@ def settings_of_file(content: str) -> tuple[dict[str, str], list[str]]:
 
 def may_hold_password(key: str, value: str) -> bool:
     """Whether a setting may have a secret in it."""
-    names = [match["name"] or match["bare"] or "" for match in compose_files.VARIABLE.finditer(value)]
+    names = (match["name"] or match["bare"] or "" for match in compose_files.VARIABLE.finditer(value))
     return any(is_secret_key(each.casefold()) for each in names) or may_hold_secret(key, value)

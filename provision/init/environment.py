@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from provision.alembic.tree import bases
@@ -14,7 +14,7 @@ from provision.init.trees import INI
 from provision.rendering import render_template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from provision.init.found import Directory
 
@@ -78,13 +78,9 @@ def _distinct(found: Iterable[Base]) -> list[tuple[str, Base]]:
     """Return bases under names that differ: those of several modules are often called the same."""
     named: dict[str, Base] = {}
     for base in found:
-        named[next(name for name in _numbered(base.name) if name not in named)] = base
+        names = chain((base.name,), (f"{base.name}{number}" for number in count(2)))
+        named[next(name for name in names if name not in named)] = base
     return list(named.items())
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    yield from (f"{name}{number}" for number in count(2))
 
 
 def _tidy(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
 from itertools import chain, count
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -35,56 +34,35 @@ _GENERATED = "{generate: true}"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A spec that the loader takes.
+class Draft:
+    """The spec of a directory: from what was asked for, else what its compose file says, else the defaults.
 
-    ``before`` are commands that an apply of it needs: they set the password's variable, if it is not set, and stop the
-    service of the compose file, if that has the port.
+    What cannot be taken over becomes one of the ``remarks``. ``before`` are commands that an apply needs: they set the
+    password's variable, if it is not set, and stop the service of the compose file, if that has the port.
     """
-
-    name: str
-    text: str
-    remarks: tuple[str, ...]
-    before: tuple[str, ...]
-
-
-def write(
-    directory: Directory,
-    options: Options,
-    machine: Machine,
-    compose: Compose | None,
-    trees: tuple[Tree, ...],
-    templates: Mapping[str, str],
-    *,
-    is_new: bool,
-) -> Written:
-    """Return the spec of a directory, from what was asked for, else what its compose file says, else the defaults.
-
-    Where the project ``is_new``, without migrations of its own, its application gets a role that is no superuser.
-
-    Raises:
-        UsageError: the loader would not take it, with what is wrong.
-    """
-    return _Draft(directory, options, machine, compose).written(trees, templates, is_new=is_new)
-
-
-class _Draft:
-    """A spec that is being put together; what cannot be taken over becomes a remark."""
 
     def __init__(self, directory: Directory, options: Options, machine: Machine, compose: Compose | None) -> None:
         self._directory, self._options, self._machine, self._compose = directory, options, machine, compose
-        self._remarks: list[str] = []
+        self.remarks: list[str] = []
+        self.before: list[str] = []
         self._service = (compose.service if compose else None) or Service("", "")
         match = _VARIABLE.fullmatch(self._service.password or "")
         self._variable = match[1] if match else ""
         """The one that has the password."""
         self._default = match[2] if match else None
+        self.name = self._name()
 
-    def written(self, trees: tuple[Tree, ...], templates: Mapping[str, str], *, is_new: bool) -> Written:
-        name, compose = self._name(), self._compose
+    def write(self, trees: tuple[Tree, ...], templates: Mapping[str, str], *, is_new: bool) -> str:
+        """Return the text.
+
+        Where the project ``is_new``, without migrations of its own, its application gets a role that is no superuser.
+
+        Raises:
+            UsageError: the loader would not take it, with what is wrong.
+        """
+        name, compose = self.name, self._compose
         if compose and name in _names(self._directory.path.name, compose):
-            self._remarks.append(
+            self.remarks.append(
                 f"{compose.path} has the name {name} too, and `docker compose down` may take this server along"
             )
         server = self._server()
@@ -107,7 +85,8 @@ class _Draft:
         }
         text = render_template(TEMPLATE, templates, values)
         self._check(text, trees)
-        return Written(name, text, tuple(self._remarks), tuple(each for each in (ask, stop) if each))
+        self.before = [each for each in (ask, stop) if each]
+        return text
 
     def _name(self) -> str:
         """Return the environment's name; unless it was asked for, one that no other directory has."""
@@ -117,9 +96,9 @@ class _Draft:
             return name
         other = next(each for each in names if each != name and machine.directory_of(each) is None)
         if self._options.name is None:
-            self._remarks.append(f"{name} is the environment of {where} already, so this one is {other}")
+            self.remarks.append(f"{name} is the environment of {where} already, so this one is {other}")
             return other
-        self._remarks.append(
+        self.remarks.append(
             f"{name} is the environment of {where} already, and `provision apply` refuses to share its container: "
             f"change `name`, for example to {other}"
         )
@@ -156,14 +135,14 @@ class _Draft:
     def _image(self) -> str:
         if self._options.image:
             return self._options.image
-        asked, (image, why) = self._service.image, self._machine.image()
-        if not asked:
-            self._remarks += [why] if why else []
-            return image
-        if not (wrong := self._problems(f"name: probe\nserver: {{image: {_flow(asked)}}}")):
+        asked = self._service.image
+        wrong = self._problems(f"name: probe\nserver: {{image: {_flow(asked)}}}") if asked else ()
+        if asked and not wrong:
             return asked
-        message = wrong[0].message.removeprefix("`image`: ")
-        self._remarks.append(f"{self._service.path}: {message}; the spec has {image}")
+        image, why = self._machine.image()
+        if wrong:
+            why = f"{self._service.path}: {wrong[0].message.removeprefix('`image`: ')}; the spec has {image}"
+        self.remarks += [why] if why else []
         return image
 
     def _problems(self, text: str, environ: Mapping[str, str] | None = None) -> tuple[Problem, ...]:
@@ -177,7 +156,7 @@ class _Draft:
         """Tell whether a spec may have what a compose file says; ``form`` is a key of its server."""
         wrong = self._problems(f"name: probe\nserver: {{image: {_flow(image)}, {form}}}")
         if wrong:
-            self._remarks.append(f"{self._service.path}: not taken: {_words(wrong[0])}")
+            self.remarks.append(f"{self._service.path}: not taken: {_words(wrong[0])}")
         return not wrong
 
     def _taken(self, form: str, value: str | None) -> str | None:
@@ -192,14 +171,14 @@ class _Draft:
             number = _VARIABLE.sub(lambda match: match[2] or "", declared)
             if not number.isdigit() or (who := listener(int(number))) is None:
                 return declared, "", None
-            self._remarks.append(
+            self.remarks.append(
                 f"port {number}, which {service.path} publishes, is in use by {who}: stop that server first, or write "
                 "`port: auto`"
             )
             return declared, "", f"docker compose stop {quote(service.name)}" if self._is_service(who) else None
         if (who := listener(DEFAULT_PORT)) is None:
             return str(DEFAULT_PORT), "", None
-        self._remarks.append(f"port {DEFAULT_PORT} is in use by {who}, so the spec says `port: auto`")
+        self.remarks.append(f"port {DEFAULT_PORT} is in use by {who}, so the spec says `port: auto`")
         return "auto", f"  # one that is free, and kept; {DEFAULT_PORT} was taken", None
 
     def _is_service(self, who: str) -> bool:
@@ -227,7 +206,7 @@ class _Draft:
         path = files[-1] if files else BESIDE
         has_it = self._variable in variables_of(self._directory.texts.get(path, ""))
         if has_it and not self._machine.is_ignored(path):
-            self._remarks.append(
+            self.remarks.append(
                 f"{path} has the password, and git does not ignore it: add {path} to .gitignore before you commit"
             )
 

@@ -165,19 +165,8 @@ def _located(path: str, section: str, cwd: str, directory: Directory) -> str | N
         found = [each.removesuffix("/env.py") for each in directory.names if f"/{each}".endswith(f"/{wanted}/env.py")]
         return directory.path / min(sorted(found), key=len, default=_NOWHERE)
 
-    asked = Migrations(
-        "",
-        None,
-        directory.path / path,
-        "head",
-        False,
-        None,
-        "",
-        None,
-        _TIMEOUT,
-        section=section,
-        cwd=directory.path / cwd,
-    )
+    config, start = directory.path / path, directory.path / cwd
+    asked = Migrations("", None, config, "head", False, None, "", None, _TIMEOUT, section=section, cwd=start)
     place = locate(asked, directory.texts[path], package).script
     return place.relative_to(directory.path).as_posix() if place.is_relative_to(directory.path) else None
 
@@ -279,12 +268,8 @@ class _Modules:
     def flask(self) -> str:
         """Return imports of the modules that configure Flask-SQLAlchemy, which ``env.py`` finds in the application."""
         found = sorted(path for path, text in self._texts.items() if path.endswith(".py") and _FLASK in text)
-        return "".join(f"\nimport {name}" for path in found for name in self._names(path))
-
-    def _names(self, path: str) -> Iterator[str]:
-        name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        if all(part.isidentifier() for part in name.split(".")):
-            yield name
+        names = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in found]
+        return "".join(f"\nimport {name}" for name in names if all(map(str.isidentifier, name.split("."))))
 
 
 def _samples(directory: Directory) -> dict[str, str]:
@@ -310,11 +295,9 @@ def _literal(module: ast.Module, name: str) -> str | None:
         if isinstance(target, ast.Name)
     }
     for node in ast.walk(module):
-        for keyword in node.keywords if isinstance(node, ast.Call) else ():
-            value = (
-                constants.get(keyword.value.id, keyword.value) if isinstance(keyword.value, ast.Name) else keyword.value
-            )
-            if keyword.arg == name and isinstance(value, ast.Constant) and isinstance(value.value, str):
+        if isinstance(node, ast.keyword) and node.arg == name:
+            value = constants.get(node.value.id) if isinstance(node.value, ast.Name) else node.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 return value.value
     return None
 
@@ -333,8 +316,5 @@ def _target(tree: Tree, directory: Directory, remarks: list[str]) -> str:
         return "head"  # what is wrong is said where the revisions are needed
     if len(heads) < 2:  # noqa: PLR2004
         return "head"
-    names = " and ".join(heads)
-    remarks.append(
-        f"{tree.script} has {len(heads)} heads, {names}: the spec has `target: heads`, which applies them all"
-    )
+    remarks.append(f"{tree.script} has the heads {' and '.join(heads)}: the spec has `target: heads`, to apply all")
     return "heads"

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from provision.model import State
+from provision.model import Action, Address, Endpoint, State, Step
+from provision.model.effects import WaitReady
 from provision.runtimes.names import SUPERUSER
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
     from provision.errors import RefusedError
     from provision.kinds import Ground
-    from provision.model import Desired, Effect, Endpoint, File, Observed, Secret, Status, Step
+    from provision.model import Desired, Effect, File, Observed, Secret, Status
     from provision.spec.model import Spec
     from provision.system.look import Look
+
+_REACHED = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,12 @@ class Site(Protocol):
     @property
     def desired(self) -> Desired:
         """What is declared outside the server."""
+        return {}
 
     @property
     def observed(self) -> Observed:
         """What exists of it."""
+        return {}
 
     @property
     def is_fresh(self) -> bool:
@@ -177,6 +182,10 @@ class Site(Protocol):
         """
         return ()
 
+    def leftovers(self) -> tuple[Step, ...]:
+        """Return the steps that remove what an interrupted upgrade has left, which nothing ever used."""
+        return ()
+
     def check_data(self, directory: str, version: str) -> None:
         """Refuse a running server of another version, or on another data directory than the one that is kept.
 
@@ -204,6 +213,17 @@ class Site(Protocol):
     def collision(self) -> Collision | None:
         """Look right after the server was started whether another one was started on the same data."""
         return None
+
+    @property
+    def ready(self) -> WaitReady:
+        """What waits until the server answers."""
+        return WaitReady(self.spec.server.ready_timeout)
+
+    def at(self, host: str, port: int, password: Secret) -> Endpoint:
+        """Return how to log in to a server that listens there; on all addresses is here too."""
+        server, at = self.spec.server, _REACHED.get(host, host)
+        more = server.sslmode, server.sslrootcert, self.is_ours
+        return Endpoint(at, port, server.user, password, server.database, *more)
 
     def endpoint(self, password: Secret) -> Endpoint | None:
         """Return where the running server is reached, or None where none runs."""
@@ -264,6 +284,11 @@ class RuntimeModule(Protocol):
 
     def examine(self, spec: Spec, files: Mapping[str, File], look: Look) -> Site:
         """Look at everything outside the server."""
+
+
+def removal(kind: str, name: str, *effects: Effect, why: str = "", destroys: bool = False) -> Step:
+    """Return the step that removes something of which no state is known."""
+    return Step(Address(kind, name), Action.REMOVE, None, None, effects, (why,) if why else (), destroys=destroys)
 
 
 def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ then initdb says that the directory is not empty.
 from __future__ import annotations
 
 import os.path
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
@@ -14,7 +15,6 @@ from provision.model import Action, Address, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from provision.model.effects import ReadSettings
     from provision.spec.model import Spec
@@ -61,33 +61,29 @@ def _is_empty(entries: Callable[[str], Sequence[str] | None], path: str) -> bool
     return True
 
 
-def occupied_directory(spec: Spec, path: Path, found: Sequence[str]) -> RefusedError:
-    """Return the error for a directory in which there is ``found``."""
-    example = f"server.data: {{path: {_below(spec, path)}}}"
-    return _refusal(f"the directory {path}", found, f"name an empty one, for example `{example}`")
-
-
-def occupied_volume(name: str, found: Sequence[str]) -> RefusedError:
-    """Return the error for a volume that was not made for this environment, and in which there is ``found``."""
-    example = f"server.data: {{volume: {name}-postgres}}"
-    return _refusal(f"the volume {name!r}", found, f"name another one, for example `{example}`")
-
-
-def _refusal(what: str, found: Sequence[str], next_step: str) -> RefusedError:
+def occupied(spec: Spec, source: str, found: Sequence[str]) -> RefusedError:
+    """Return the error for a directory, or for a volume of something else, in which there is ``found``."""
+    example = f"path: {_below(spec, Path(source))}" if source.startswith("/") else f"volume: {source}-postgres"
     names = ", ".join((*found[:_SHOWN], *(["…"] if len(found) > _SHOWN else [])))
     evidence = ["it has no file PG_VERSION, and a server takes over its data directory with all that is in it"]
     if _LOST_AND_FOUND in found:
         evidence.append(f"{_LOST_AND_FOUND} shows that a file system is mounted there")
-    return RefusedError(f"{what} holds other files ({names})", evidence=evidence, next_step=next_step)
+    return RefusedError(
+        f"{_named(source)} holds other files ({names})",
+        evidence=evidence,
+        next_step=f"name an empty one, for example `server.data: {{{example}}}`",
+    )
+
+
+def _named(source: str) -> str:
+    return f"the directory {source}" if source.startswith("/") else f"the volume {source!r}"
 
 
 def unreadable(source: str) -> RefusedError:
     """Return the error for a directory or volume that holds no data of a server, and whose files cannot be listed."""
-    is_path = source.startswith("/")
-    what = f"the directory {source}" if is_path else f"the volume {source!r}"
-    look = f"look with its owner's eyes: sudo ls -la {source}; or " if is_path else ""
+    look = f"look with its owner's eyes: sudo ls -la {source}; or " if source.startswith("/") else ""
     return RefusedError(
-        f"{what} holds no data of a server, and what else is in it cannot be seen",
+        f"{_named(source)} holds no data of a server, and what else is in it cannot be seen",
         evidence=["a server takes over its data directory with all that is in it"],
         next_step=f"{look}name an empty one as `server.data`",
     )
@@ -103,15 +99,18 @@ def _below(spec: Spec, path: Path) -> str:
 
 
 def other_major(
-    spec: Spec, what: str, major: str, evidence: Sequence[str] = (), *, kept: Sequence[int | None], can_upgrade: bool
+    spec: Spec, what: str, major: str, evidence: Sequence[str] = (), kept: Sequence[int | None] | None = None
 ) -> RefusedError:
-    """Return the error for data of another major version; ``kept`` are the versions that an upgrade has kept."""
+    """Return the error for data of another major version.
+
+    ``kept`` are the versions that an upgrade has kept, None where the data cannot be upgraded.
+    """
     lines = ["a data directory works with its own major version only", *evidence]
-    if spec.server.major in kept:
+    if spec.server.major in (kept or ()):
         lines.append(f"the data of PostgreSQL {spec.server.major} is kept as it was before the upgrade")
         step = f"go on with an image of PostgreSQL {major}, or give up what was written since the upgrade:"
         step += " " + command("upgrade --rollback")
-    elif can_upgrade and major.isdecimal() and int(major) < spec.server.major:
+    elif kept is not None and major.isdecimal() and int(major) < spec.server.major:
         first = "; or first look at what it would do: " + command("upgrade --check")
         step = command("upgrade") + first + f"; or go back to PostgreSQL {major}"
     else:
@@ -132,8 +131,10 @@ def reading_settings(effect: ReadSettings) -> Step:
     return Step(address, Action.CREATE, None, None, (effect,), why, text, reveals=True)
 
 
-def kept_words(places: str) -> str:
-    """Say what an upgrade has left, and how it goes away."""
-    finish, rollback = command("upgrade --finish"), command("upgrade --rollback")
-    start = f"the data from before the upgrade is kept in {places}: "
-    return start + finish + " removes it, " + rollback + " goes back to it"
+def with_kept(detail: str, places: Sequence[object]) -> str:
+    """Add to what is said of a server what an upgrade has left, and how that goes away."""
+    if not places:
+        return detail
+    start = f"{detail}; " if detail else ""
+    start += f"the data from before the upgrade is kept in {', '.join(map(str, places))}: "
+    return start + command("upgrade --finish") + " removes it, " + command("upgrade --rollback") + " goes back to it"

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 from provision.errors import ProvisionError, RefusedError
 from provision.kinds import Ground
-from provision.model import Action, Address, Endpoint, State, Status, Step
+from provision.model import Status
 from provision.model.effects import RemovePath
 from provision.model.sql import identifier
-from provision.runtimes import Existing, Site
+from provision.runtimes import Site, removal
 from provision.spec.passwords import PasswordGenerated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.model import File, Secret, Unknown
+    from provision.model import Endpoint, File, Secret, Step
     from provision.model.effects import RunLocalSql
     from provision.spec.model import Spec
     from provision.system.look import Look
@@ -101,16 +101,6 @@ class ExternalSite(Site):
     log_command = "SHOW log_destination"
 
     @property
-    def desired(self) -> dict[Address, State]:
-        """Return nothing: what is outside the server is not ours."""
-        return {}
-
-    @property
-    def observed(self) -> dict[Address, State | Unknown]:
-        """Return nothing, for the same reason."""
-        return {}
-
-    @property
     def status(self) -> Status:
         """The server as running, until a connection shows otherwise."""
         return Status("running")
@@ -118,11 +108,7 @@ class ExternalSite(Site):
     def logs(self, *, follow: bool, tail: int | None) -> NoReturn:
         """Refuse."""
         del follow, tail
-        raise RefusedError(
-            f"the server of {self.spec.name!r} is external: provision cannot read its log",
-            evidence=["`runtime: external`: provision sees only what a connection shows"],
-            next_step="read it where the server is run; SHOW log_destination tells how it is written",
-        )
+        self._refuse("cannot read its log", "read it where the server is run; SHOW log_destination tells its form")
 
     def endpoint(self, password: Secret) -> Endpoint:
         """Return the declared address."""
@@ -130,45 +116,32 @@ class ExternalSite(Site):
 
     def target(self, password: Secret) -> Endpoint:
         """Return the declared address."""
-        server = self.spec.server
-        return Endpoint(
-            server.host,
-            port(self.spec, self.look),
-            server.user,
-            password,
-            server.database,
-            server.sslmode,
-            server.sslrootcert,
-            is_ours=False,
-        )
+        return self.at(self.spec.server.host, port(self.spec, self.look), password)
 
     def ground(self, *, starting: bool) -> Ground:
         """Return ground on which nothing can be restarted, and no local socket is entered."""
 
         def local_sql(script: str, password: Secret) -> RunLocalSql:
             del script, password
-            self._refuse("enters")
+            self._refuse("never enters it")
 
         return Ground((), (), local_sql, starting)
 
     def start(self) -> NoReturn:
         """Refuse."""
-        self._refuse("starts")
+        self._refuse("never starts it")
 
     def stop(self) -> NoReturn:
         """Refuse."""
-        self._refuse("stops")
+        self._refuse("never stops it")
 
     def restart(self) -> NoReturn:
         """Refuse."""
-        self._refuse("restarts")
+        self._refuse("never restarts it")
 
-    def _refuse(self, verb: str) -> NoReturn:
-        raise RefusedError(
-            f"the server of {self.spec.name!r} is external: provision never {verb} it",
-            evidence=["`runtime: external` in the spec"],
-            next_step="do it where the server is run",
-        )
+    def _refuse(self, what: str, next_step: str = "do it where the server is run") -> NoReturn:
+        sentence = f"the server of {self.spec.name!r} is external: provision {what}"
+        raise RefusedError(sentence, evidence=["`runtime: external` in the spec"], next_step=next_step)
 
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
         """Remove what provision keeps here.
@@ -186,6 +159,5 @@ class ExternalSite(Site):
         home = self.spec.home
         if not self.look.exists(home):
             return ()
-        address = Address("directory", str(home))
-        text = "the server, its databases and its data are not touched"
-        return (Step(address, Action.REMOVE, Existing(str(home)), None, (RemovePath(home),), consequence=text),)
+        why = "the server, its databases and its data are not touched"
+        return (removal("directory", str(home), RemovePath(home), why=why),)

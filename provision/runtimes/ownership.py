@@ -17,7 +17,7 @@ from provision.errors import RefusedError, command
 from provision.runtimes.names import DIRECTORY, ENVIRONMENT, environment, of_home
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from provision.spec.model import Spec
     from provision.system.look import Look
@@ -72,14 +72,14 @@ def container_on(look: Look, source: str, *, place: str, but: Collection[str] = 
         name = _name(container)
         if name in but:
             continue
-        for mount in _writable(container):
+        mounts = [each for each in container.get("Mounts") or () if each["Type"] in ("bind", "volume")]
+        for mount in (each for each in mounts if each.get("RW", True)):
             theirs = str(mount.get("Source") or "")
             is_same = mount.get("Name") == source or (theirs != "" and real(theirs, look) == real(place, look))
             if is_same or (_are_nested(theirs, place, look) and _runs_a_server(look, container["Id"])):
                 how = f"it was made from {container['Image']}, is {container['State']}, and has it at"
-                return DataUser(
-                    name, f"{how} {mount['Destination']}", container.get("Labels") or {}, look.reader.program
-                )
+                how += f" {mount['Destination']}"
+                return DataUser(name, how, container.get("Labels") or {}, look.reader.program)
     return None
 
 
@@ -99,6 +99,15 @@ def check_processes(look: Look, *places: Path) -> None:
                 evidence=[f"it was started as {' '.join(found.argv)}", *made, _WHY],
                 next_step=f"kill -INT {found.pid}   (shuts it down), or name another `server.data.path`",
             )
+
+
+def taken_port(host: str, port: int, owner: str, free: int | None) -> RefusedError:
+    """Return the error for a port that is taken; without a ``free`` one, only the engine's host knows another."""
+    advice = f"set `server.port: {free}` (free now), or `port: auto`"
+    return RefusedError(
+        f"the port {port} of {host or 'every address'} is taken by {owner}",
+        next_step=advice if free else "set `server.port` to another port of the engine's host",
+    )
 
 
 def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: bool = True) -> None:
@@ -122,12 +131,6 @@ def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: boo
         evidence=[why, "its contents may belong to others, so provision never removes it"],
         next_step=rest + f"{more})",
     )
-
-
-def _writable(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for mount in container.get("Mounts") or ():
-        if mount.get("RW", True) and mount["Type"] in ("bind", "volume"):
-            yield mount
 
 
 def _are_nested(one: str, other: str, look: Look) -> bool:

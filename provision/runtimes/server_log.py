@@ -44,15 +44,19 @@ def end_of_container(name: str, seen: Mapping[str, Any] | None, lines: Sequence[
     if seen is None:
         return Trouble("", (f"the container {name!r} is gone",), next_step=command("apply"))
     state, logged = seen["State"], end_of_server(lines, since)
-    if state.get("OOMKilled") or (state["ExitCode"] == KILLED and not state["Running"]):
-        return Trouble("", (f"the container {name!r} {killed(state)}", *logged.evidence), next_step=MORE_MEMORY)
-    if not state["Running"]:
-        said = f"the container {name!r} is {state['Status']}, with exit code {state['ExitCode']}"
-        return Trouble("", (said, *logged.evidence), next_step=logged.next_step)
-    if seen.get("RestartCount"):
-        said = f"the container {name!r} ended, and the engine started it again"
-        return Trouble("", (said, *logged.evidence), next_step=logged.next_step)
-    return logged
+    said, next_step = "", logged.next_step
+    if is_killed(state):
+        said, next_step = killed(state), MORE_MEMORY
+    elif not state["Running"]:
+        said = f"is {state['Status']}, with exit code {state['ExitCode']}"
+    elif seen.get("RestartCount"):
+        said = "ended, and the engine started it again"
+    return Trouble("", (*([f"the container {name!r} {said}"] if said else []), *logged.evidence), next_step=next_step)
+
+
+def is_killed(state: Mapping[str, Any]) -> bool:
+    """Tell whether a container was killed."""
+    return bool(state.get("OOMKilled") or (state["ExitCode"] == KILLED and not state["Running"]))
 
 
 def killed(state: Mapping[str, Any]) -> str:

@@ -190,24 +190,19 @@ def _stages(run: Run, found: Survey) -> None:
                 with suppress(ProvisionError), performer.explained():
                     performer.perform(effect)
         if isinstance(error, ProvisionError):
-            error.evidence = (
-                *error.evidence,
-                "the old server keeps running with all of its data; the copy was removed",
-            )
+            kept = "the old server keeps running with all of its data; the copy was removed"
+            error.evidence = (*error.evidence, kept)
             error.next_step = (error.next_step or command("upgrade")).instead("apply", "upgrade")
         raise
 
 
 def _before(spec: Spec, origin: Origin) -> Spec:
     """Return the spec as it was for the older version, without settings that came later."""
-    major = origin.major
-    if major == spec.server.major:
+    server, major = spec.server, origin.major
+    if major == server.major:
         return spec
     known = catalogue(major)
-    settings = {
-        name: value
-        for name, value in spec.server.settings.items()
-        if "." in name or canonical_name(major, name.lower()) in known
-    }
-    server = replace(spec.server, image=origin.image, major=major, settings=settings, bin_dir=origin.bin_dir)
+    kept = [each for each in server.settings if "." in each or canonical_name(major, each.lower()) in known]
+    settings = {each: server.settings[each] for each in kept}
+    server = replace(server, image=origin.image, major=major, settings=settings, bin_dir=origin.bin_dir)
     return replace(spec, server=server)

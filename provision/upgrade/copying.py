@@ -43,13 +43,6 @@ new=(--host="$4" --port="$5" --username="$6")
 shift 6
 """
 
-# Tools that are newer than their server set what it does not know, before anything else that matters.
-_FILTER = """
-fitting() {
-  if [ "$1" = newer ]; then cat; else sed '1,/^COPY /{/^SET transaction_timeout = 0;$/d;}'; fi
-}
-"""
-
 _READY = """
 set -euo pipefail
 cat > /dev/null
@@ -59,9 +52,7 @@ until pg_isready --quiet --host="$2" --port="$3"; do
 done
 """
 
-_EXTENSIONS = (
-    _BEGIN  # noqa: S608  # a script; names come as its arguments
-    + """
+_EXTENSIONS = """
 missing=$(psql "${new[@]}" --dbname=postgres -XAtq -v ON_ERROR_STOP=1 -v names="$1" <<'SQL'
 SELECT name FROM unnest(string_to_array(:'names', ',')) AS name
 EXCEPT SELECT name FROM pg_available_extensions ORDER BY 1
@@ -69,31 +60,22 @@ SQL
 )
 [ -z "$missing" ] || { echo "the new server has no" $missing >&2; exit 1; }
 """
-)
 
-_ROLES = (
-    _BEGIN
-    + """
+_ROLES = """
 pg_dumpall "${old[@]}" --globals-only --quote-all-identifiers | grep -vxF "$1" |
   psql "${new[@]}" --dbname=postgres -Xq -v ON_ERROR_STOP=1 > /dev/null
 """
-)
 
-_DATABASE = (
-    _BEGIN
-    + _FILTER
-    + """
+# Tools that are newer than their server set what it does not know, before anything else that matters.
+_DATABASE = """
+fitting() {
+  if [ "$1" = newer ]; then cat; else sed '1,/^COPY /{/^SET transaction_timeout = 0;$/d;}'; fi
+}
 pg_dump "${old[@]}" --dbname="$1" --format=plain --create --clean --if-exists --quote-all-identifiers | fitting "$3" |
   psql "${new[@]}" --dbname="$2" -Xq -v ON_ERROR_STOP=1 > /dev/null
 """
-)
 
-_ANALYZE = (
-    _BEGIN
-    + """
-vacuumdb "${new[@]}" --all --analyze-only --quiet
-"""
-)
+_ANALYZE = 'vacuumdb "${new[@]}" --all --analyze-only --quiet'
 
 _SETTINGS = """
 SET search_path = pg_catalog;
@@ -104,8 +86,8 @@ SET extra_float_digits = 1; SET row_security = off; SET client_encoding = 'UTF8'
 _CLUSTER = """
 SELECT format('role %I: superuser %s, inherit %s, createrole %s, createdb %s, login %s, replication %s, bypassrls %s,'
   ' connections %s, valid until %s, password %s', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb,
-  rolcanlogin,
-  rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil, md5(rolpassword)) FROM pg_authid WHERE rolname !~ '^pg_';
+  rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil, md5(rolpassword)) FROM pg_authid
+  WHERE rolname !~ '^pg_';
 SELECT format('membership of %s in %s, admin %s', member::regrole, roleid::regrole, bool_or(admin_option))
   FROM pg_auth_members WHERE member::regrole::text !~ '^pg_' GROUP BY member, roleid;
 SELECT format('setting of role %s in database %s: %s', coalesce(r.rolname, 'any'), coalesce(d.datname, 'any'), each)
@@ -164,11 +146,9 @@ SELECT format('content of the large objects: %s', coalesce(sum(hashtextextended(
   md5(page)), 0)), 0)) FROM (SELECT loid, pageno, rtrim(data, '\\x00'::bytea) AS page FROM pg_largeobject) AS pages
   WHERE page <> ''::bytea;""",
         _about("""SELECT format('function %s: %s', p.oid::regprocedure, md5(prosrc))
-  FROM pg_proc p JOIN ours USING (oid)
-  WHERE class = 'pg_proc'::regclass;"""),
-        _about("""SELECT format('type %s: %s', t.oid::regtype, (SELECT string_agg(enumlabel, ',
-  ' ORDER BY enumsortorder)
-  FROM pg_enum WHERE enumtypid = t.oid)) FROM pg_type t JOIN ours USING (oid)
+  FROM pg_proc p JOIN ours USING (oid) WHERE class = 'pg_proc'::regclass;"""),
+        _about("""SELECT format('type %s: %s', t.oid::regtype, (SELECT string_agg(enumlabel, ', '
+  ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)) FROM pg_type t JOIN ours USING (oid)
   WHERE class = 'pg_type'::regclass AND typtype IN ('d', 'e', 'r');"""),
         _about("""SELECT format('constraint %I of %s', conname, conrelid::regclass) FROM pg_constraint k
   JOIN ours ON ours.oid = conrelid AND class = 'pg_class'::regclass WHERE contype <> 'n' AND conparentid = 0;"""),
@@ -176,8 +156,7 @@ SELECT format('content of the large objects: %s', coalesce(sum(hashtextextended(
   JOIN ours ON ours.oid = tgrelid AND class = 'pg_class'::regclass WHERE NOT tgisinternal AND tgparentid = 0;"""),
         _about("""SELECT format('policy %I of %s', polname, polrelid::regclass) FROM pg_policy
   JOIN ours ON ours.oid = polrelid AND class = 'pg_class'::regclass;"""),
-        _about("""SELECT format('grant on %s: %s to %s', c.oid::regclass, a.privilege_type,
-  coalesce(r.rolname, 'public'))
+        _about("""SELECT format('grant on %s: %s to %s', c.oid::regclass, a.privilege_type, coalesce(rolname, 'public'))
   FROM pg_class c JOIN ours USING (oid), aclexplode(relacl) a LEFT JOIN pg_authid r ON r.oid = a.grantee
   WHERE class = 'pg_class'::regclass AND a.grantee <> relowner AND a.privilege_type <> 'MAINTAIN';"""),
         _about("""SELECT format('comment on %s %s: %s', i.type, i.identity, md5(description)) FROM pg_description d
@@ -186,9 +165,7 @@ SELECT format('content of the large objects: %s', coalesce(sum(hashtextextended(
     ]
 )
 
-_INVENTORY = (
-    _BEGIN
-    + f"""
+_INVENTORY = f"""
 if [ "$1" = old ]; then server=("${{old[@]}}"); else server=("${{new[@]}}"); fi
 shift
 psql "${{server[@]}}" --dbname="$1" -XAtq -v ON_ERROR_STOP=1 <<'SQL'
@@ -201,7 +178,6 @@ SQL
     while IFS= read -r line; do printf '%s: %s\n' "${{database#dbname=}}" "$line"; done
 done
 """
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +230,7 @@ class Copying:
 
     def _argv(self, script: str, *more: str) -> tuple[str, ...]:
         where = (self.host, str(self.port), self.user, self.sockets, self.new_port, self.bootstrap)
-        return ("bash", "-c", script, "provision", *where, *more)
+        return ("bash", "-c", _BEGIN + script, "provision", *where, *more)
 
     def _run(self, what: str, argv: tuple[str, ...]) -> RunProgram:
         return RunProgram(argv, passfile(self.password), what, self.container, self.programs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import Action, Address, Step
@@ -27,7 +27,8 @@ from provision.upgrade.stages import FILLING, STOP_TIMEOUT, Kept, Origin, Upgrad
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.model import Effect, Secret
+    from provision.model import Effect
+    from provision.runtimes.docker.compose import Json, Uploads
     from provision.spec.model import Spec
     from provision.upgrade.stages import Source
 
@@ -43,7 +44,7 @@ class DockerUpgrader(Upgrader[DockerSite]):
         data, container = self.spec.server.data, site.container or {}
         self.found = site.generations
         self.volume = data.name if isinstance(data, Volume) else ""
-        self.declared = (data.declared or data.name) if isinstance(data, Volume) else ""
+        self.declared = generations.declared(data) if isinstance(data, Volume) else ""
         self.temporary = generations.temporary_name(site.container_name)
         self.image = str(container["Config"]["Image"]) if container else ""
         self.major = self._major()
@@ -62,11 +63,8 @@ class DockerUpgrader(Upgrader[DockerSite]):
         current, site = self.found.current, self.site
         if current is not None and current.major is not None:
             return current.major
-        for each in site.volumes.values():
-            label = ((each or {}).get("Labels") or {}).get(compose.MAJOR, "")
-            if label.isdecimal():
-                return int(label)
-        return data_location.major((site.container or {}).get("Config") or {}) or self.spec.server.major
+        labelled = next(filter(None, (generations.major_of(each or {}) for each in site.volumes.values())), 0)
+        return labelled or data_location.major((site.container or {}).get("Config") or {}) or self.spec.server.major
 
     def _removal(self, volume: str) -> tuple[Effect, ...]:
         """Return what removes a volume; one with a mark stops to count when the mark is gone."""
@@ -116,11 +114,11 @@ class DockerUpgrader(Upgrader[DockerSite]):
 
     def missing(self) -> tuple[Step, ...]:
         """Pull the image, and read the settings of a major version that the program does not know."""
+        if self.site.image is not None:
+            return steps.read_settings(self.site)
         image = self.site.creation.image
-        pull = Step(
-            Address("image", image), Action.CREATE, None, None, (EngineCall("pull_image", image),), reveals=True
-        )
-        return steps.read_settings(self.site) if self.site.image is not None else (pull,)
+        pull = (EngineCall("pull_image", image),)
+        return (Step(Address("image", image), Action.CREATE, None, None, pull, reveals=True),)
 
     def copying(self, source: Source) -> Copying:
         """Run the tools in the temporary container."""
@@ -161,25 +159,18 @@ class DockerUpgrader(Upgrader[DockerSite]):
 
     def switch(self) -> tuple[Effect, ...]:
         """Stop the old container, and mark the copy as verified."""
-        name, container = self.site.container_name, self.site.container or {"State": {"StartedAt": ""}}
-        labels = {
-            **self._own_labels, generations.VERIFIED: self.copy.name,
-            generations.FROM_START: str(container["State"]["StartedAt"]),
-        }  # fmt: skip
+        container = self.site.container or {"State": {"StartedAt": ""}}
+        start = str(container["State"]["StartedAt"])
+        labels = {**self._own_labels, generations.VERIFIED: self.copy.name, generations.FROM_START: start}
         return (
-            EngineCall("signal_container", name, {"signal": "SIGTERM"}),
-            self._stop,
+            EngineCall("signal_container", self.site.container_name, {"signal": "SIGTERM"}),
+            self.site.call("stop_container"),
             EngineCall("create_volume", generations.mark_name(self.copy.name), {"labels": labels}),
         )
 
     def undo(self) -> tuple[Effect, ...]:
         """Remove the copy, and start the old container."""
         return (*self._discard(), EngineCall("start_container", self.site.container_name))
-
-    @property
-    def _stop(self) -> EngineCall:
-        timeout = round(self.spec.server.stop_timeout)
-        return EngineCall("stop_container", self.site.container_name, {"timeout": timeout})
 
     @property
     def _own_labels(self) -> dict[str, str]:
@@ -201,9 +192,7 @@ class DockerUpgrader(Upgrader[DockerSite]):
             generations.FROM_IMAGE: self.image,
         }
 
-    def _body(
-        self, declared: compose.Creation, source: Source
-    ) -> tuple[Mapping[str, Any], Mapping[str, tuple[str | Secret, int]]]:
+    def _body(self, declared: compose.Creation, source: Source) -> tuple[Json, Uploads]:
         """Return what creates the temporary container, and the files that it gets instead of the old server's."""
         creation, uploads = compose.without_host_files(declared, source.files)
         left_out = ("ExposedPorts", "NetworkingConfig", "Hostname")
@@ -232,16 +221,13 @@ class DockerUpgrader(Upgrader[DockerSite]):
         """Look at the labels of the kept volumes."""
         ownership.check_volumes(self.site, [each.at.name for each in self.kept])
 
-    def leftovers(self) -> tuple[Step, ...]:
-        """Remove copies that never counted."""
-        return self.site.leftovers()
-
     def removing_server(self) -> tuple[Step, ...]:
         """Remove the container, which was made for the new volume."""
         if self.site.container is None:
             return ()
         remove = EngineCall("remove_container", self.site.container_name)
-        return (step(self.server, Action.REMOVE, self._stop, remove, why=f"it runs on {self.volume!r}"),)
+        stop, why = self.site.call("stop_container"), f"it runs on {self.volume!r}"
+        return (step(self.server, Action.REMOVE, stop, remove, why=why),)
 
     def removing_current(self) -> tuple[Effect, ...]:
         """Remove the mark first, so that half of this leaves a copy that does not count."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.model import Action, Address
-from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall, WaitReady, WriteFile
+from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall, WriteFile
 from provision.runtimes.embedded import checks, directories
 from provision.runtimes.embedded.command_line import initdb_argv, option, programs, server_argv
 from provision.runtimes.embedded.site import EmbeddedSite
@@ -43,7 +43,7 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
         data = self.places.data
         # Before the switch, the last server on this data was the one that filled it under another name.
         self.is_switched = Path(option(self.machine.last_start(data), "-D")).name == data.name
-        self.is_served = site.running is not None and site.running[0] == data
+        self.is_served = site.running is not None and site.served == data
         self.server = Address("process", self.spec.name)
         self.copied = directories.copy_path(self.found.first, self.spec.server.major)
         self.copy = Address("directory", str(self.copied))
@@ -85,9 +85,8 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
         """Start the old server with its own programs and configuration."""
         if not self.site.look.exists(self.places.config):
             raise self.unreadable(f"its configuration is gone: {self.places.config}")
-        checks.check_alone(self.places.data, self.site.look)
-        checks.check_port(self.spec.server.host, self.site.port, self.spec.name, self.site.look)
-        effects = (*self._start_old(), WaitReady(self.spec.server.ready_timeout))
+        self.site.check_free()
+        effects = (*self._start_old(), self.site.ready)
         why = f"only a running server can be copied; this is the one of PostgreSQL {self.major}"
         return (step(self.server, Action.START, *effects, why=why),)
 
@@ -118,7 +117,7 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
         configuration = source.files["configuration"]
         settings = {"listen_addresses": "", **FILLING}
         argv = (
-            *server_argv(own.directory, places, data=filled, config=self.configuration, sockets=places.filling_sockets),
+            *server_argv(own.directory, places, second=(filled, self.configuration, places.filling_sockets)),
             *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
         )
         start = ServerCall(
@@ -169,10 +168,9 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
         """
         started_with = next(iter(self.machine.last_start(self.places.data)), "")
         places = [Path(started_with).parent] if started_with else []
-        for place in (*places, None):
-            for each in self.machine.installations(place, self.major):
-                if each.major == self.major:
-                    return programs(each, self.places, self.site.look)
+        for each in self._installed(self.major, *places):
+            if each.major == self.major:
+                return programs(each, self.places, self.site.look)
         raise RefusedError(
             f"the programs of PostgreSQL {self.major}, which has made the data, are gone",
             evidence=[f"its server was started with {started_with}"] if started_with else [],
@@ -185,7 +183,8 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
         Raises:
             RefusedError: there are none.
         """
-        major, installed = self.spec.server.major, list(self._installations())
+        major = self.spec.server.major
+        installed = list(self._installed(major, self.spec.server.bin_dir))
         for each in installed:
             if each.major >= major and not self._lacking(each):
                 return each.programs
@@ -197,11 +196,9 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
             f" or install the client package of PostgreSQL {major}",
         )
 
-    def _installations(self) -> Iterator[Installation]:
-        server = self.spec.server
-        yield from self.machine.installations(server.bin_dir, server.major)
-        if server.bin_dir is not None:
-            yield from self.machine.installations(None, server.major)
+    def _installed(self, major: int, *places: Path | None) -> Iterator[Installation]:
+        for place in dict.fromkeys((*places, None)):
+            yield from self.machine.installations(place, major)
 
     def _lacking(self, found: Installation) -> list[str]:
         return [each for each in _TOOLS if not self.site.look.exists(found.programs / each)]
@@ -216,10 +213,6 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
                     f"a server runs on the old data in {each}", next_step=f"ps -fp {used.pid}   # whose is it?"
                 )
         checks.check_removable(self.spec, self.places, self.found.kept, self.site.look)
-
-    def leftovers(self) -> tuple[Step, ...]:
-        """Remove a copy that never counted."""
-        return directories.leftovers(self.places, self.site.look)
 
     def removing_server(self) -> tuple[Step, ...]:
         """Stop the new server."""

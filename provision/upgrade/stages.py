@@ -6,9 +6,8 @@ compared with the original and the old server was stopped, the copy does not cou
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from provision.errors import RefusedError, command
 from provision.model import Action, Address, Step
@@ -69,12 +68,14 @@ def step(at: Address, action: Action, *effects: Effect, why: str, text: str = ""
     return Step(at, action, None, None, effects, (why,), text, destroys=destroys)
 
 
-class Upgrader(ABC, Generic[S]):
+class Upgrader(Protocol[S]):
     """The data of one environment over the major versions, as it was seen once."""
 
+    site: S
+    spec: Spec
+
     def __init__(self, site: S) -> None:
-        self.site = site
-        self.spec = site.spec
+        self.site, self.spec = site, site.spec
 
     # --- what a runtime says ---
 
@@ -94,63 +95,45 @@ class Upgrader(ABC, Generic[S]):
     kept: tuple[Kept, ...]
     """The newest first."""
 
-    @abstractmethod
     def origin(self) -> Origin:
         """Return what the data was upgraded from."""
 
-    @abstractmethod
     def check_place(self) -> None:
         """Refuse data that is in a place that cannot be upgraded."""
 
-    @abstractmethod
     def check_copy(self) -> None:
         """Refuse an upgrade that cannot begin, or whose copy would take the place of something else."""
 
-    @abstractmethod
     def begin(self) -> tuple[Step, ...]:
         """Return the steps that start the old server as it was, because only a running one can be copied."""
 
-    @abstractmethod
     def target(self) -> Spec:
         """Return the spec with its data where the copy will be."""
 
-    @abstractmethod
     def missing(self) -> tuple[Step, ...]:
         """Return the steps after which the environment has to be looked at again: an image, or its settings."""
 
-    @abstractmethod
     def copying(self, source: Source) -> Copying:
         """Return the programs that copy."""
 
-    @abstractmethod
     def prepare(self, source: Source) -> tuple[Step, Step]:
         """Return the steps that make the copy's place, and the new server in it."""
 
-    @abstractmethod
     def close(self) -> tuple[Effect, ...]:
         """Return what stops the new server, once the copy is complete."""
 
-    @abstractmethod
     def switch(self) -> tuple[Effect, ...]:
         """Return what stops the old server, and has the copy count from then on."""
 
-    @abstractmethod
     def undo(self) -> tuple[Effect, ...]:
         """Return what brings everything back to how it was before; the copy may count already."""
 
-    @abstractmethod
     def check_removable(self) -> None:
         """Refuse to remove kept data that was not made for this environment, or that something uses."""
 
-    @abstractmethod
-    def leftovers(self) -> tuple[Step, ...]:
-        """Return the steps that remove what an interrupted run has left."""
-
-    @abstractmethod
     def removing_server(self) -> tuple[Step, ...]:
         """Return the steps that stop the new server for good."""
 
-    @abstractmethod
     def removing_current(self) -> tuple[Effect, ...]:
         """Return what removes the data of the new server."""
 
@@ -257,7 +240,7 @@ class Upgrader(ABC, Generic[S]):
             step(each.at, Action.REMOVE, *each.removal, why=f"the data of PostgreSQL {each.major}", destroys=True)
             for each in self.kept
         )
-        return (*self.leftovers(), *removals)
+        return (*self.site.leftovers(), *removals)
 
     def rollback(self) -> tuple[Step, ...]:
         """Return the steps that remove the new server and its data, after which the kept data is the current one.
@@ -275,4 +258,4 @@ class Upgrader(ABC, Generic[S]):
             why=f"the data goes back to {self.kept[0].at.name}, as it was before the upgrade",
             text="what was written since the upgrade is lost", destroys=True,
         )  # fmt: skip
-        return (*self.leftovers(), *self.removing_server(), remove)
+        return (*self.site.leftovers(), *self.removing_server(), remove)

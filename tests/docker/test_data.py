@@ -68,7 +68,7 @@ def test_a_volume_that_holds_other_files_is_left_alone(
     for _ in range(2):
         told = environment.run("apply", code=1).err
         assert f"error: the volume '{volume}' holds other files {named}" in told
-        assert f"next: name another one, for example `server.data: {{volume: {volume}-postgres}}`" in told
+        assert f"next: name an empty one, for example `server.data: {{volume: {volume}-postgres}}`" in told
         assert in_volume(environment, volume, image, LOOK) == before
         assert not environment.engine.containers(environment.name)
     # What was created before the run was killed never starts either.

@@ -82,7 +82,7 @@ def test_any_other_directory_is_fine(path: str) -> None:
 )
 def test_what_is_said(place: str, found: tuple[str, ...], names: str, example: str) -> None:
     declared = read(Path("/srv/spec.yml"), b"name: shop\nserver: {image: postgres:18}\n", {})
-    error = data_directory.occupied_directory(declared, Path(place), found)
+    error = data_directory.occupied(declared, place, found)
     assert error.sentence.endswith(f"{place} holds other files {names}")
     assert example in (error.next_step or "")
 

@@ -36,22 +36,25 @@ def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
     rendered = look.text(spec.home / COMPOSE)
     # An embedded server that was started here later has data; the compose file was rendered, and never applied.
     if rendered is not None and not look.exists(spec.home / LINK):
-        if surely:
-            from provision.runtimes.docker import data_contents
+        from provision.runtimes.docker import data_contents
 
-            return look.engine_name if data_contents.is_applied(rendered, spec.home / COMPOSE, look) else None
-        return look.engine_name
+        is_ours = not surely or data_contents.is_applied(rendered, spec.home / COMPOSE, look)
+        return look.engine_name if is_ours else None
     if look.exists(spec.home):
         return None
-    from provision.runtimes.docker import containers
-
     try:
-        container = containers.inspect(look, spec.server.container_name)
+        container = _container(spec, look)
     except UnavailableError:
         return None
     labels = container["Config"]["Labels"] if container is not None else {}
-    ours = labels.get(DIRECTORY) == str(spec.directory) and labels.get(ENVIRONMENT) == spec.name
-    return look.engine_name if ours else None
+    is_ours = labels.get(DIRECTORY) == str(spec.directory) and labels.get(ENVIRONMENT) == spec.name
+    return look.engine_name if is_ours else None
+
+
+def _container(spec: Spec, look: Look) -> Mapping[str, Any] | None:
+    from provision.runtimes.docker import containers
+
+    return containers.inspect(look, spec.server.container_name)
 
 
 def available(spec: Spec, look: Look) -> str:
@@ -72,9 +75,7 @@ def port(spec: Spec, look: Look) -> int:
     rendered = look.text(spec.home / COMPOSE)
     if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
         return int(match[1])
-    from provision.runtimes.docker import containers
-
-    container = containers.inspect(look, spec.server.container_name)
+    container = _container(spec, look)
     if container is not None and container["Config"]["Labels"].get(DIRECTORY) == str(spec.directory):
         for bindings in container["HostConfig"]["PortBindings"].values():
             return int(bindings[0]["HostPort"])
@@ -102,7 +103,7 @@ def _image_of_container(spec: Spec, look: Look) -> Mapping[str, Any] | None:
     """Return the image that the container was made from, where the declared one was removed from the engine."""
     from provision.runtimes.docker import containers
 
-    container = containers.inspect(look, spec.server.container_name)
+    container = _container(spec, look)
     if container is None or not containers.is_same_image(container["Config"]["Image"], spec.server.image):
         return None
     return look.image(container["Image"])

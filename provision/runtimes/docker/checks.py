@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.runtimes import data_directory
+from provision.runtimes import data_directory, ownership
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import MAJOR
 from provision.spec.model import Ephemeral, Volume
@@ -13,10 +13,9 @@ from provision.spec.parameters import MAJORS
 from provision.spec.server import OLDEST, major_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from provision.runtimes.docker.compose import Creation
-    from provision.runtimes.docker.generations import Generations
     from provision.runtimes.docker.inspection import Inspection
     from provision.spec.model import Spec
     from provision.system.look import Look
@@ -106,45 +105,23 @@ def check_major(seen: Inspection) -> None:
     Raises:
         RefusedError: with both majors and a way out.
     """
-    spec, found = seen.spec, seen.generations
+    spec, found, container = seen.spec, seen.generations, seen.container
     if not spec.server.major:
         return  # the image says it once it was pulled
+    runs = data_location.major(container["Config"]) if container is not None else 0
+    kept = [each.major for each in found.kept] if isinstance(spec.server.data, Volume) else None
+    served = {each.get("Name") for each in container["Mounts"]} if container and seen.state != "created" else set()
     for name, volume in seen.volumes.items():
-        if _shows_its_major(spec, name, volume, seen.container):
+        major = ((volume or {}).get("Labels") or {}).get(MAJOR)
+        # A label may repeat a tag that the spec corrects: the data is looked into before a server starts on it.
+        if major in (None, str(spec.server.major), str(major_of(spec.server.image))):
             continue
-        if (major := ((volume or {}).get("Labels") or {}).get(MAJOR)) not in (None, str(spec.server.major)):
-            raise other_major(spec, f"the volume {name!r}", str(major), generations=found)
+        if runs != spec.server.major or name not in served:
+            raise data_directory.other_major(spec, f"the volume {name!r}", major, kept=kept)
     # The container of an upgraded environment may still be the old one: it is recreated, on the new volume.
-    if seen.container is not None and not isinstance(spec.server.data, Ephemeral) and not found.is_upgraded:
-        major = data_location.major(seen.container["Config"]) or spec.server.major
-        if major != spec.server.major:
-            what = f"the data of the container {seen.container_name!r}"
-            raise other_major(spec, what, str(major), generations=found)
-
-
-def _shows_its_major(
-    spec: Spec, name: str, volume: Mapping[str, Any] | None, container: Mapping[str, Any] | None
-) -> bool:
-    """Tell whether the label of a volume does not count: a server of the declared major version has run on it.
-
-    Nor does it where it repeats the tag, which the spec corrects: the data is looked into before a server starts on it.
-    """
-    said = ((volume or {}).get("Labels") or {}).get(MAJOR)
-    if said == str(major_of(spec.server.image)) and said != str(spec.server.major):
-        return True
-    if container is None or container["State"]["Status"] == "created":
-        return False
-    is_on_it = any(each.get("Name") == name for each in container["Mounts"])
-    return is_on_it and data_location.major(container["Config"]) == spec.server.major
-
-
-def other_major(
-    spec: Spec, what: str, major: str, evidence: Sequence[str] = (), *, generations: Generations | None = None
-) -> RefusedError:
-    """Return the error for data of another major version; ``generations`` are those that an upgrade could be for."""
-    can_upgrade = generations is not None and isinstance(spec.server.data, Volume)
-    kept = [each.major for each in generations.kept] if generations is not None else []
-    return data_directory.other_major(spec, what, major, evidence, kept=kept, can_upgrade=can_upgrade)
+    if runs not in (0, spec.server.major) and not isinstance(spec.server.data, Ephemeral) and not found.is_upgraded:
+        what = f"the data of the container {seen.container_name!r}"
+        raise data_directory.other_major(spec, what, str(runs), kept=kept)
 
 
 def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Look) -> None:
@@ -161,11 +138,8 @@ def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Lo
         # The engine may just be starting ours again, for a run that was killed.
         owner = find(host or "0.0.0.0", port, creation.container)  # noqa: S104  # asked, not bound
         if owner is not None:
-            what = f"the port {port} of {host or 'every address'} is taken by {owner}"
-            if not look.address.is_local:
-                raise RefusedError(what, next_step="set `server.port` to another port of the engine's host")
-            free = look.free_port(host, creation.container)
-            raise RefusedError(what, next_step=f"set `server.port: {free}` (free now), or `port: auto`")
+            free = look.free_port(host, creation.container) if look.address.is_local else None
+            raise ownership.taken_port(host, port, owner, free)
 
 
 def _published(bindings: Mapping[str, Any]) -> set[tuple[str, int]]:

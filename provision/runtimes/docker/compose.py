@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,26 +20,31 @@ from provision.runtimes.docker.mounts import mount
 from provision.runtimes.docker.service import TRANSLATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from provision.model import File, Secret
+
+    Json = Mapping[str, Any]
+    Uploads = Mapping[str, tuple[str | Secret, int]]
+    """What is copied into a container: path → content and mode."""
 
 FINGERPRINT = "provision.fingerprint"
 FINGERPRINT_PLACEHOLDER = "@fingerprint@"
 MAJOR = "provision.major"
 DECLARED = "provision.declared"
-CONFIG_HASH = "com.docker.compose.config-hash"
 
 # https://github.com/moby/moby/blob/master/daemon/names/names.go ; https://pkg.go.dev/github.com/distribution/reference
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _IMAGE = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9_.:/@\[\]-]*")
 _TOP_KEYS = {"name", "services", "secrets", "volumes", "networks", "version"}
-
+_HANDLED = {"image", "container_name", "volumes", "secrets"}
+_NETWORK_KEYS = {"network_mode", "networks"}
+_VARIABLE = re.compile(r"\$(\$|\{[^}]*\}?|[A-Za-z_]\w*)?")
 
 BRIDGE = "bridge"
-_NETWORK_KEYS = ("network_mode", "networks")
-PROJECT, _NETWORK = "com.docker.compose.project", "com.docker.compose.network"
+_COMPOSE = "com.docker.compose."
+PROJECT, CONFIG_HASH = f"{_COMPOSE}project", f"{_COMPOSE}config-hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Creation:
 
     container: str
     image: str
-    body: Mapping[str, Any]
+    body: Json
     network: Network | None
     volumes: tuple[Named, ...]
     scripts: tuple[tuple[Path, str], ...] = ()
@@ -85,7 +91,14 @@ def read(text: str, path: Path) -> Creation:
     Raises:
         ProvisionError: it is not YAML, holds not exactly one service, or uses what this runtime does not support.
     """
-    return _Reader(path).read(text)
+    try:
+        return _creation(unescape(_document(text)), path)
+    except (TypeError, ValueError) as error:
+        raise ProvisionError(
+            f"the rendered {path.name} cannot be run: {error}",
+            evidence=[str(path)],
+            next_step="correct your docker-compose.yml.j2, then: " + command("render"),
+        ) from error
 
 
 def with_fingerprint(text: str, path: Path) -> str:
@@ -112,9 +125,7 @@ def relabelled(creation: Creation) -> Creation:
     return replace(creation, body={**creation.body, "Labels": labels})
 
 
-def without_host_files(
-    creation: Creation, files: Mapping[str, File]
-) -> tuple[Creation, Mapping[str, tuple[str | Secret, int]]]:
+def without_host_files(creation: Creation, files: Mapping[str, File]) -> tuple[Creation, Uploads]:
     """Take the mounts of rendered files out of a creation call; return it and path → (content, mode) to copy.
 
     An engine on another host cannot mount files of this one, so they are copied into the container. A mount of anything
@@ -134,155 +145,144 @@ def without_host_files(
     return relabelled(replace(creation, body={**creation.body, "HostConfig": host})), uploads
 
 
-class _Reader:
-    """Reads one file; knows its path for messages and relative paths."""
+# What reads a part of the file raises ValueError or TypeError, with what is wrong.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.directory = path.parent
-        self.project = ""
 
-    def read(self, text: str) -> Creation:
-        document = unescape(self._parse(text), self.path)
-        self._only(document, _TOP_KEYS, "the file")
-        services = self._mapping(document.get("services"), "`services`")
-        if len(services) != 1:
-            raise self._error(f"{len(services)} services are declared; this tool runs exactly one")
-        ((service_name, service),) = services.items()
-        self._only(service, {*TRANSLATIONS, *_HANDLED, *_NETWORK_KEYS}, f"service {service_name!r}")
-        for key, pattern in (("image", _IMAGE), ("container_name", _NAME)):
-            if not isinstance(service.get(key), str):
-                raise self._error(f"service {service_name!r} has no {key!r}")
-            self._named(service[key], pattern, f"service {service_name!r}, {key}")
-        self.project = str(document.get("name") or service["container_name"])
-        volumes = self._volumes(document)
-        try:
-            network = _network(self.project, service, document)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise self._error(f"service {service_name!r}, {error}") from error
-        body = self._body(str(service_name), service, document, volumes, network)
-        body["HostConfig"]["Mounts"], found = scripts.split(body["HostConfig"]["Mounts"])
-        named = tuple(volumes.values())
-        return Creation(service["container_name"], service["image"], body, network, named, found)
+@contextmanager
+def _naming(where: str, value: object) -> Iterator[None]:
+    """Say where in the file there is something that cannot be translated."""
+    try:
+        yield
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError) as error:
+        raise ValueError(f"{where}: {value!r} is not written as the Compose specification says") from error
 
-    def _parse(self, text: str) -> dict[str, Any]:
-        import yaml
 
-        from provision.spec.yaml import load_data
+def _document(text: str) -> Json:
+    import yaml
 
-        try:
-            document = load_data(text)
-        except yaml.YAMLError as error:
-            raise self._error(f"it is not YAML: {error}") from error
-        return self._mapping(document, "the file")
+    from provision.spec.yaml import load_data
 
-    def _mapping(self, found: object, where: str) -> dict[str, Any]:
-        """Return a mapping; nothing at all is an empty one."""
-        if found is None:
-            return {}
-        if not isinstance(found, dict):
-            raise self._error(f"{where} is not a mapping")
-        return found
+    try:
+        return _mapping(load_data(text), "the file")
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML: {error}") from error
 
-    def _named(self, name: str, pattern: re.Pattern[str], where: str) -> None:
-        """Refuse what the engine could not have made: it would be asked for something else."""
-        if not pattern.fullmatch(name) or "/.." in name:
-            raise self._error(f"{where}: {name!r} is not a name")
 
-    def _list(self, found: object, where: str) -> list[Any]:
-        if found is not None and not isinstance(found, list):
-            raise self._error(f"{where} is not a list")
-        return found or []
+def unescape(value: Any) -> Any:
+    """Do what Compose does to a ``$``: ``$$`` is one; a variable is refused: a rendered file must be complete."""
 
-    def _volumes(self, document: Mapping[str, Any]) -> dict[str, Named]:
-        found = {}
-        for key, each in self._mapping(document.get("volumes"), "`volumes`").items():
-            declared = self._mapping(each, f"volume {key!r}")
-            self._only(declared, {"name", "labels"}, f"volume {key!r}")
-            name = declared.get("name", f"{self.project}_{key}")
-            self._named(str(name), _NAME, f"volume {key!r}, name")
-            given = self._mapping(declared.get("labels"), f"volume {key!r}, labels:")
-            labels = {str(k): str(v) for k, v in given.items()}
-            own = {"com.docker.compose.project": self.project, "com.docker.compose.volume": str(key)}
-            found[str(key)] = Named(str(name), {**labels, **own})
-        return found
-
-    def _body(
-        self,
-        name: str,
-        service: Mapping[str, Any],
-        document: Mapping[str, Any],
-        volumes: Mapping[str, Named],
-        network: Network | None,
-    ) -> dict[str, Any]:
-        mode = BRIDGE if network is None else network.name
-        body: dict[str, Any] = {"Image": service["image"], "HostConfig": {"NetworkMode": mode}}
-        for key, translate in TRANSLATIONS.items():
-            if key in service:
-                try:
-                    translate(body, service[key])
-                except (TypeError, ValueError) as error:
-                    raise self._error(f"service {name!r}, {key}: {error}") from error
-                except (ArithmeticError, AttributeError, LookupError) as error:
-                    wrong = f"{service[key]!r} is not written as the Compose specification says"
-                    raise self._error(f"service {name!r}, {key}: {wrong}") from error
-        body["HostConfig"]["Mounts"] = [
-            *(self._mount(each, volumes) for each in self._list(service.get("volumes"), "`volumes` of the service")),
-            *(self._secret(each, document) for each in self._list(service.get("secrets"), "`secrets` of the service")),
-        ]
-        if network is not None:
-            aliases = sorted({name, service["container_name"], *network.aliases})
-            body["NetworkingConfig"] = {"EndpointsConfig": {network.name: {"Aliases": aliases}}}
-        labels = body.setdefault("Labels", {})
-        labels.update(
-            {
-                "com.docker.compose.project": self.project,
-                "com.docker.compose.service": name,
-                "com.docker.compose.container-number": "1",
-                "com.docker.compose.oneoff": "False",
-                "com.docker.compose.project.working_dir": str(self.directory),
-                "com.docker.compose.project.config_files": str(self.path),
-                CONFIG_HASH: labels.get(FINGERPRINT, ""),
-            }
+    def plain(match: re.Match[str]) -> str:
+        if match[1] == "$":
+            return "$"
+        raise ValueError(
+            f"it uses the variable {match[0]!r}, which only the caller's shell would know: write ${{...}} in the spec, "
+            "or $$ for a plain dollar sign"
         )
-        return body
 
-    def _mount(self, declared: object, volumes: Mapping[str, Named]) -> dict[str, Any]:
-        try:
-            return mount(declared, self.directory, {key: each.name for key, each in volumes.items()})
-        except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise self._error(f"the volume {declared!r}: {error}") from error
+    if isinstance(value, dict):
+        return {key: unescape(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [unescape(each) for each in value]
+    return _VARIABLE.sub(plain, value) if isinstance(value, str) else value
 
-    def _secret(self, name: object, document: Mapping[str, Any]) -> dict[str, Any]:
-        declared = self._mapping(document.get("secrets"), "`secrets`").get(str(name))
+
+def _mapping(found: object, where: str, known: set[str] | None = None) -> dict[str, Any]:
+    """Return a mapping, with no other keys than those that are known; nothing at all is an empty one."""
+    if not isinstance(found, dict | None):
+        raise TypeError(f"{where} is not a mapping")
+    keys = sorted(str(key) for key in found or () if known is not None and key not in known)
+    if unknown := [key for key in keys if not key.startswith("x-")]:
+        raise ValueError(f"{where} uses {', '.join(map(repr, unknown))}, which is not supported here")
+    return found or {}
+
+
+def _list(found: object, where: str) -> list[Any]:
+    if not isinstance(found, list | None):
+        raise TypeError(f"{where} is not a list")
+    return found or []
+
+
+def _check_name(name: str, pattern: re.Pattern[str], where: str) -> None:
+    """Refuse what the engine could not have made: it would be asked for something else."""
+    if not pattern.fullmatch(name) or "/.." in name:
+        raise ValueError(f"{where}: {name!r} is not a name")
+
+
+def _creation(document: Json, path: Path) -> Creation:
+    _mapping(document, "the file", _TOP_KEYS)
+    services = _mapping(document.get("services"), "`services`")
+    if len(services) != 1:
+        raise ValueError(f"{len(services)} services are declared; this tool runs exactly one")
+    ((name, declared),) = services.items()
+    where = f"service {name!r}"
+    service = _mapping(declared, where, {*TRANSLATIONS, *_HANDLED, *_NETWORK_KEYS})
+    for key, pattern in (("image", _IMAGE), ("container_name", _NAME)):
+        if not isinstance(service.get(key), str):
+            raise TypeError(f"{where} has no {key!r}")
+        _check_name(service[key], pattern, f"{where}, {key}")
+    project = str(document.get("name") or service["container_name"])
+    volumes = _volumes(document, project)
+    with _naming(where, service.get("networks")):
+        network = _network(project, service, document)
+    body: dict[str, Any] = {"Image": service["image"], "HostConfig": {}}
+    body["HostConfig"]["NetworkMode"] = BRIDGE if network is None else network.name
+    for key, translate in TRANSLATIONS.items():
+        if key in service:
+            with _naming(f"{where}, {key}", service[key]):
+                translate(body, service[key])
+    body["HostConfig"]["Mounts"], copied = scripts.split(_mounts(service, document, volumes, path.parent))
+    if network is not None:
+        aliases = sorted({str(name), service["container_name"], *network.aliases})
+        body["NetworkingConfig"] = {"EndpointsConfig": {network.name: {"Aliases": aliases}}}
+    body["Labels"] = _labels(body.get("Labels", {}), project, str(name), path)
+    return Creation(service["container_name"], service["image"], body, network, tuple(volumes.values()), copied)
+
+
+def _labels(own: Mapping[str, str], project: str, service: str, path: Path) -> dict[str, str]:
+    """Return the labels of a container with those that Compose gives it."""
+    composes = {
+        "project": project,
+        "service": service,
+        "container-number": "1",
+        "oneoff": "False",
+        "project.working_dir": str(path.parent),
+        "project.config_files": str(path),
+        "config-hash": own.get(FINGERPRINT, ""),
+    }
+    return {**own, **{f"{_COMPOSE}{key}": value for key, value in composes.items()}}
+
+
+def _volumes(document: Json, project: str) -> dict[str, Named]:
+    found = {}
+    for key, each in _mapping(document.get("volumes"), "`volumes`").items():
+        declared = _mapping(each, f"volume {key!r}", {"name", "labels"})
+        name = str(declared.get("name", f"{project}_{key}"))
+        _check_name(name, _NAME, f"volume {key!r}, name")
+        labels = _mapping(declared.get("labels"), f"volume {key!r}, labels:").items()
+        composes = {PROJECT: project, f"{_COMPOSE}volume": str(key)}
+        found[str(key)] = Named(name, {**{str(k): str(v) for k, v in labels}, **composes})
+    return found
+
+
+def _mounts(service: Json, document: Json, volumes: Mapping[str, Named], directory: Path) -> Iterator[dict[str, Any]]:
+    names = {key: each.name for key, each in volumes.items()}
+    for each in _list(service.get("volumes"), "`volumes` of the service"):
+        with _naming(f"the volume {each!r}", each):
+            yield mount(each, directory, names)
+    secrets = _mapping(document.get("secrets"), "`secrets`")
+    for name in _list(service.get("secrets"), "`secrets` of the service"):
+        declared = secrets.get(str(name))
         if not isinstance(declared, dict) or set(declared) != {"file"} or not isinstance(declared["file"], str):
-            raise self._error(f"secret {name!r} is not declared with `file:`")
-        try:
-            source = str((self.directory / declared["file"]).resolve())
-        except (OSError, RuntimeError, ValueError) as error:
-            raise self._error(f"secret {name!r}: {error}") from error
-        return {"Type": "bind", "Source": source, "Target": f"/run/secrets/{name}", "ReadOnly": True}
-
-    def _only(self, mapping: object, known: set[str], where: str) -> None:
-        if unknown := sorted(
-            str(key) for key in self._mapping(mapping, where) if key not in known and not str(key).startswith("x-")
-        ):
-            raise self._error(f"{where} uses {', '.join(map(repr, unknown))}, which is not supported here")
-
-    def _error(self, what: str) -> ProvisionError:
-        return ProvisionError(
-            f"the rendered {self.path.name} cannot be run: {what}",
-            evidence=[str(self.path)],
-            next_step="correct your docker-compose.yml.j2, then: " + command("render"),
-        )
+            raise ValueError(f"secret {name!r} is not declared with `file:`")
+        with _naming(f"secret {name!r}", name):
+            source = str((directory / declared["file"]).resolve())
+        yield {"Type": "bind", "Source": source, "Target": f"/run/secrets/{name}", "ReadOnly": True}
 
 
-def _network(project: str, service: Mapping[str, Any], document: Mapping[str, Any]) -> Network | None:
-    """Return the network of a service as Compose chooses it; None for the engine's default bridge.
-
-    Raises:
-        ValueError, TypeError: it is not supported, and why.
-    """
+def _network(project: str, service: Json, document: Json) -> Network | None:
+    """Return the network of a service as Compose chooses it; None for the engine's default bridge."""
     if "network_mode" in service:
         if service["network_mode"] != BRIDGE or service.get("networks"):
             raise ValueError(f"network_mode: only {BRIDGE!r}, without `networks`, is supported here")
@@ -305,33 +305,7 @@ def _network(project: str, service: Mapping[str, Any], document: Mapping[str, An
     labels = {str(name): str(value) for name, value in (network.get("labels") or {}).items()}
     return Network(
         str(network.get("name") or (key if network.get("external") else f"{project}_{key}")),
-        {**labels, PROJECT: project, _NETWORK: str(key)},
+        {**labels, PROJECT: project, f"{_COMPOSE}network": str(key)},
         tuple(str(each) for each in endpoint.get("aliases") or ()),
         external=bool(network.get("external")),
     )
-
-
-_HANDLED = {"image", "container_name", "volumes", "secrets"}
-
-_VARIABLE = re.compile(r"\$(\$|\{[^}]*\}?|[A-Za-z_]\w*)?")
-
-
-def unescape(value: Any, path: Path) -> Any:
-    """Do what Compose does to a ``$``: ``$$`` is one; a variable is refused: a rendered file must be complete."""
-    if isinstance(value, dict):
-        return {key: unescape(each, path) for key, each in value.items()}
-    if isinstance(value, list):
-        return [unescape(each, path) for each in value]
-    if not isinstance(value, str) or "$" not in value:
-        return value
-
-    def replace(match: re.Match[str]) -> str:
-        if match[1] == "$":
-            return "$"
-        raise ProvisionError(
-            f"the rendered {path.name} uses the variable {match[0]!r}, whose value only the caller's shell would know",
-            evidence=[str(path)],
-            next_step="use ${...} in the spec, or write $$ for a plain dollar sign",
-        )
-
-    return _VARIABLE.sub(replace, value)

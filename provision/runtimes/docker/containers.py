@@ -21,7 +21,7 @@ from provision.runtimes.docker.data_location import is_anonymous, variables
 from provision.runtimes.docker.scripts import DATABASE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from provision.model import Effect
     from provision.runtimes.docker.compose import Creation, Named, Network
@@ -53,6 +53,11 @@ class Container(State):
     fingerprint: str = ""
     declared: str = field(default="", compare=False)
     """What the spec said, as JSON; empty where another version of provision created the container."""
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether its data is."""
+        return any(each.startswith("tmpfs ") for each in self.mounts)
 
 
 IDLE = ("created", "exited", "dead")
@@ -153,9 +158,8 @@ def _healthcheck(check: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _restart(policy: Mapping[str, Any] | None) -> str:
-    if not policy or not policy.get("Name"):
-        return "no"
-    return str(policy["Name"]) + (f":{policy['MaximumRetryCount']}" if policy.get("MaximumRetryCount") else "")
+    name, most = (policy or {}).get("Name") or "no", (policy or {}).get("MaximumRetryCount")
+    return f"{name}:{most}" if most else str(name)
 
 
 # --- inspection: the words of Podman become those of Docker
@@ -170,8 +174,7 @@ _HUB = re.compile(r"(?:(?:index\.|registry-1\.)?docker\.io/)(?:library/(?=[^/]+$
 _REGISTRY = re.compile(r"(localhost|[^/]*[.:][^/]*)/")
 LIMITS = {"Memory": "memory", "NanoCpus": "cpus"}
 """The limits of a container, as the engine and as the spec name them."""
-_TMPFS = "tmpfs"
-_BRIDGE, _PODMANS_BRIDGE = "bridge", "podman"
+PODMAN = "podman"
 
 
 def inspect(look: Look, name: str) -> dict[str, Any] | None:
@@ -183,35 +186,27 @@ def inspect(look: Look, name: str) -> dict[str, Any] | None:
 def in_dockers_words(seen: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an engine shows of a container as Docker would show it."""
     config, host, state = seen["Config"], seen["HostConfig"], seen["State"]
-    status = _STATES.get(state["Status"], state["Status"])
+    environment = config.get("Env") or []
     mounted = {each["Destination"] for each in seen["Mounts"]}
-    tmpfs = [
-        {"Type": _TMPFS, "Source": "", "Destination": path, "RW": True}
-        for path in host.get("Tmpfs") or ()
-        if path not in mounted
-    ]
+    unseen = [path for path in host.get("Tmpfs") or () if path not in mounted]
+    tmpfs = ({"Type": "tmpfs", "Source": "", "Destination": path, "RW": True} for path in unseen)
+    networks = (seen.get("NetworkSettings") or {}).get("Networks") or {}
+    if _MARK in environment:  # what Docker calls bridge
+        networks = {"bridge" if name == PODMAN else name: each for name, each in networks.items()}
     return {
         **seen,
         "Config": {
             **config,
-            "Env": config.get("Env") or [],
+            "Env": environment,
             "Labels": config.get("Labels") or {},
             "Image": familiar(config["Image"]),
             "StopSignal": signal_name(config.get("StopSignal") or ""),
         },
         "HostConfig": {**host, "PortBindings": host.get("PortBindings") or {}},
-        "State": {**state, "Status": status},
-        "NetworkSettings": _default_network(seen.get("NetworkSettings") or {}, config.get("Env") or ()),
+        "State": {**state, "Status": _STATES.get(state["Status"], state["Status"])},
+        "NetworkSettings": {"Networks": networks},
         "Mounts": [*seen["Mounts"], *tmpfs],
     }
-
-
-def _default_network(settings: Mapping[str, Any], environment: Collection[str]) -> dict[str, Any]:
-    """Return the networks of a container; what Docker calls ``bridge``, Podman shows as ``podman``."""
-    attached = settings.get("Networks") or {}
-    if _MARK in environment:
-        attached = {_BRIDGE if name == _PODMANS_BRIDGE else name: each for name, each in attached.items()}
-    return {**settings, "Networks": attached}
 
 
 def in_words_of(seen: Mapping[str, Any], creation: Creation) -> dict[str, Any]:
@@ -224,8 +219,8 @@ def in_words_of(seen: Mapping[str, Any], creation: Creation) -> dict[str, Any]:
     image = creation.image if is_same_image(config["Image"], creation.image) else config["Image"]
     changed = {**config, "Image": image}
     if _MARK in config["Env"]:
-        asked = {each.partition("=")[0] for each in body.get("Env", ())}
-        changed["Env"] = [each for each in config["Env"] if not _is_added(each.partition("=")[0], asked)]
+        asked, has = variables(body), variables(config).items()
+        changed["Env"] = [f"{name}={text}" for name, text in has if name in asked or not _ADDED.fullmatch(name)]
         check, wanted = (each.get("Healthcheck") or {} for each in (config, body))
         if " ".join(check.get("Test") or ()) == " ".join(wanted.get("Test") or ()):
             changed["Healthcheck"] = {**check, "Test": wanted.get("Test")}
@@ -243,10 +238,6 @@ def unlimited(seen: Mapping[str, Any], creation: Creation) -> tuple[str, ...]:
         return ()
     asked, has = creation.body["HostConfig"], seen["HostConfig"]
     return tuple(each for each in LIMITS if asked.get(each) and not has.get(each))
-
-
-def _is_added(name: str, asked: Collection[str]) -> bool:
-    return _ADDED.fullmatch(name) is not None and name not in asked
 
 
 def familiar(reference: str) -> str:
@@ -274,9 +265,8 @@ def is_same_image(shown: str, asked: str) -> bool:
 
 def _parts(reference: str) -> tuple[str, str, str]:
     rest, _, digest = familiar(reference).partition("@")
-    name, separator, tag = rest.rpartition(":")
-    if not separator or "/" in tag:
-        name, tag = rest, ""
+    at = rest.find(":", rest.rfind("/") + 1)
+    name, tag = (rest[:at], rest[at + 1 :]) if at > 0 else (rest, "")
     return name, tag or ("" if digest else "latest"), digest
 
 
@@ -287,8 +277,7 @@ def signal_name(text: str) -> str:
     ('SIGINT', 'SIGINT', 'SIGINT', '')
     """
     if text.isdecimal():
-        known = {each.value: each.name for each in signal.Signals}
-        return known.get(int(text), text)
+        return next((each.name for each in signal.Signals if each.value == int(text)), text)
     upper = text.upper()
     return upper if upper.startswith("SIG") or not upper else f"SIG{upper}"
 
@@ -299,7 +288,6 @@ def signal_name(text: str) -> str:
 # connection. A limit cannot be lifted again: 0 means "leave it".
 # https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerUpdate
 
-PODMAN = "podman"
 _PERIOD = 100_000  # microseconds, the engine's own
 _UPDATED = {"memory": "Memory", "cpus": "NanoCpus", "restart": "RestartPolicy"}
 

@@ -15,8 +15,7 @@ from provision.errors import ProvisionError, RefusedError
 from provision.model import Action, Address, Step
 from provision.model.effects import CheckData, EngineCall
 from provision.runtimes import data_directory
-from provision.runtimes.docker import compose, containers, scripts
-from provision.runtimes.docker.checks import other_major
+from provision.runtimes.docker import compose, containers, data_location, scripts
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.containers import IDLE, labels_of
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT
@@ -24,17 +23,16 @@ from provision.runtimes.ownership import is_ours
 from provision.spec.model import DataPath, Ephemeral, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.inspection import Inspection
     from provision.spec.model import Spec
     from provision.system.look import Look
 
     Reader = Callable[[str], str | None]
-    from provision.runtimes.docker.compose import Creation
 
 _VERSION = "PG_VERSION"
-_TELLS = re.compile(r"PG_MAJOR=\d")
 _OLD_PLACES = (_VERSION, f"data/{_VERSION}")
 _MAJORS = range(14, 40)
 
@@ -45,14 +43,13 @@ def check_old(seen: Inspection) -> None:
     Raises:
         RefusedError: it is another major's.
     """
-    before, after = seen.current_place, seen.declared_place
+    before, after, name = seen.current_place, seen.declared_place, seen.container_name
     if seen.container is None or before is None or after is None or before.source != after.source:
         return
-    if seen.container["State"]["Running"] and any(_TELLS.match(each) for each in seen.container["Config"]["Env"] or ()):
+    if seen.container["State"]["Running"] and data_location.major(seen.container["Config"]):
         return  # it runs on this data, and says which major it is; to look, the engine would have to mount the volume
-    name = seen.container_name
-    at = CheckData(name, before.target)
-    check_majors(seen.spec, f"the data of the container {name!r}", after.below, reader(seen.look, at))
+    read = reader(seen.look, CheckData(name, before.target))
+    check_majors(seen.spec, f"the data of the container {name!r}", after.below, read)
 
 
 def check_new(seen: Inspection, container: str) -> tuple[CheckData, ...]:
@@ -61,23 +58,18 @@ def check_new(seen: Inspection, container: str) -> tuple[CheckData, ...]:
     data = seen.spec.server.data
     if after is None or isinstance(data, Ephemeral):
         return ()
-    if before is not None and before.source == after.source and not _never_ran(seen):
+    if before is not None and before.source == after.source and seen.state != "created":
         return ()
     if isinstance(data, DataPath):
         holds_something = seen.look.exists(data.path)
         is_foreign = holds_something and _found(seen, data.path, after.below) is None
     else:
-        labels = (seen.volumes.get(after.source) or {}).get("Labels") or {}
-        is_there = seen.volumes.get(after.source) is not None
-        holds_something = is_there and labels.get(MAJOR) != str(seen.spec.server.major)
-        is_foreign = is_there and not is_ours(seen.spec, labels, seen.look)
-    if not (holds_something or is_foreign):
-        return ()
-    return (CheckData(container, after.target, is_foreign, after.below, after.source),)
-
-
-def _never_ran(seen: Inspection) -> bool:
-    return seen.container is not None and str(seen.container["State"]["Status"]) == "created"
+        volume = seen.volumes.get(after.source)
+        labels = (volume or {}).get("Labels") or {}
+        holds_something = volume is not None and labels.get(MAJOR) != str(seen.spec.server.major)
+        is_foreign = volume is not None and not is_ours(seen.spec, labels, seen.look)
+    is_looked_into = holds_something or is_foreign
+    return (CheckData(container, after.target, is_foreign, after.below, after.source),) if is_looked_into else ()
 
 
 def check_directory(seen: Inspection) -> None:
@@ -91,16 +83,15 @@ def check_directory(seen: Inspection) -> None:
     if after is None or not isinstance(data, DataPath) or (before is not None and before.source == after.source):
         return
     if found := _found(seen, data.path, after.below):
-        raise data_directory.occupied_directory(seen.spec, data.path, found)
+        raise data_directory.occupied(seen.spec, str(data.path), found)
 
 
 def _found(seen: Inspection, path: Path, below: str) -> tuple[str, ...] | None:
     """Return what else than data is in a directory; None where we may not look. What we made holds nothing else."""
-    if not seen.look.address.is_local or not seen.look.exists(path):
+    look = seen.look
+    if not look.address.is_local or not look.exists(path) or look.made(path, seen.spec.home / DATA_RECORD):
         return ()
-    if seen.look.made(path, seen.spec.home / DATA_RECORD):
-        return ()
-    return data_directory.strangers(lambda name: seen.look.machine.entries(path / name), below=below)
+    return data_directory.strangers(lambda name: look.machine.entries(path / name), below=below)
 
 
 def reader(look: Look, at: CheckData) -> Reader:
@@ -119,13 +110,11 @@ def check(spec: Spec, at: CheckData, read: Reader, entries: Callable[[str], Sequ
     """
     if check_majors(spec, "the mounted data", at.below, read) or not at.is_foreign:
         return
-    found = data_directory.strangers(entries, below=at.below)
+    data, found = spec.server.data, data_directory.strangers(entries, below=at.below)
     if found is None:
         raise data_directory.unreadable(at.source)
-    if found and isinstance(spec.server.data, DataPath):
-        raise data_directory.occupied_directory(spec, spec.server.data.path, found)
     if found:
-        raise data_directory.occupied_volume(at.source, found)
+        raise data_directory.occupied(spec, str(data.path) if isinstance(data, DataPath) else at.source, found)
 
 
 def check_majors(spec: Spec, what: str, below: str, read: Reader) -> bool:
@@ -140,26 +129,21 @@ def check_majors(spec: Spec, what: str, below: str, read: Reader) -> bool:
     if made_by == major:
         return True
     found = {own: made_by} if made_by else _everywhere(read)
-    if found:
-        raise _wrong_contents(spec, what, found)
-    return False
+    if not found:
+        return False
+    evidence = [f"{place} in it says {major}" for place, major in found.items()]
+    if {*found.values()} != {major}:
+        raise data_directory.other_major(spec, what, " and ".join(dict.fromkeys(found.values())), evidence)
+    raise RefusedError(
+        f"{what} lies where {spec.server.image!r} does not look, and an empty server would be made beside it",
+        evidence=evidence,
+        next_step="mount it one level higher or lower in your docker-compose.yml.j2",
+    )
 
 
-def _everywhere(read: Callable[[str], str | None]) -> dict[str, str]:
+def _everywhere(read: Reader) -> dict[str, str]:
     places = (*_OLD_PLACES, *(f"{major}/docker/{_VERSION}" for major in _MAJORS))
     return {place: text.strip() for place in places if (text := read(place))}
-
-
-def _wrong_contents(spec: Spec, what: str, found: Mapping[str, str]) -> RefusedError:
-    majors = " and ".join(dict.fromkeys(found.values()))
-    evidence = [f"{place} in it says {major}" for place, major in found.items()]
-    if set(found.values()) == {str(spec.server.major)}:
-        return RefusedError(
-            f"{what} lies where {spec.server.image!r} does not look, and an empty server would be made beside it",
-            evidence=evidence,
-            next_step="mount it one level higher or lower in your docker-compose.yml.j2",
-        )
-    return other_major(spec, what, majors, evidence)
 
 
 # --- an initialisation that did not finish
@@ -180,12 +164,10 @@ WHY = "its first initialisation was broken off before any server ran on it, so t
 
 def unfinished_volume(seen: Inspection) -> str | None:
     """Return the volume whose first initialisation was broken off, if this environment's is one."""
-    if seen.container is None or seen.container["State"]["Status"] not in _DOWN:
-        return None
     place = seen.current_place
-    if place is None or not isinstance(seen.spec.server.data, Volume) or place.source not in seen.volumes:
+    if place is None or seen.state not in _DOWN or not isinstance(seen.spec.server.data, Volume):
         return None
-    labels = (seen.volumes[place.source] or {}).get("Labels") or {}
+    labels = (seen.volumes.get(place.source) or {}).get("Labels") or {}
     if not {ENVIRONMENT, DIRECTORY} <= set(labels):
         return None
     read = reader(seen.look, CheckData(seen.container_name, place.directory))
@@ -216,16 +198,15 @@ def check_finished(seen: Inspection) -> None:
     Raises:
         RefusedError: with the way to begin again.
     """
-    if seen.container is None or seen.container["State"]["Status"] not in ("exited", "dead", "restarting"):
+    name, mark = seen.container_name, f"{seen.current_directory}/{scripts.MARK}"
+    if seen.current_place is None or seen.state not in ("exited", "dead", "restarting"):
         return
-    mark = f"{seen.current_directory}/{scripts.MARK}"
-    if seen.current_place is None or seen.look.reader.file(seen.container_name, mark) is None:
-        return
-    raise RefusedError(
-        f"the scripts that initialise the data of {seen.container_name!r} did not finish, so the data is incomplete",
-        evidence=[f"{mark} is still there, which the last script removes"],
-        next_step=scripts.AGAIN,
-    )
+    if seen.look.reader.file(name, mark) is not None:
+        raise RefusedError(
+            f"the scripts that initialise the data of {name!r} did not finish, so the data is incomplete",
+            evidence=[f"{mark} is still there, which the last script removes"],
+            next_step=scripts.AGAIN,
+        )
 
 
 # --- a compose file that was rendered, and perhaps never applied
@@ -238,26 +219,17 @@ def is_applied(rendered: str, path: Path, look: Look) -> bool:
     """
     try:
         creation = compose.read(rendered, path)
-        return _is_in_the_engine(creation, look) or _is_in_a_directory(creation, look)
+        return containers.inspect(look, creation.container) is not None or any(_holds(creation, look))
     except ProvisionError:
         return True
 
 
-def _is_in_the_engine(creation: Creation, look: Look) -> bool:
-    if containers.inspect(look, creation.container) is not None:
-        return True
-    names = {each["Source"] for each in creation.body["HostConfig"]["Mounts"] if each["Type"] == "volume"}
-    names |= {each.name for each in creation.volumes}
-    return any(look.engine(f"/volumes/{name}") is not None for name in sorted(names - {""}))
-
-
-def _is_in_a_directory(creation: Creation, look: Look) -> bool:
-    """Tell whether something is in a directory that the container may write to, or may be there and cannot be seen."""
-    writable = [
-        Path(each["Source"])
-        for each in creation.body["HostConfig"]["Mounts"]
-        if each["Type"] == "bind" and not each.get("ReadOnly")
-    ]
-    if writable and not look.address.is_local:
-        return True
-    return any(look.machine.entries(each) != () for each in writable)
+def _holds(creation: Creation, look: Look) -> Iterator[bool]:
+    """Tell of each volume whether it is there, and of each directory whether something is in it, or may be."""
+    mounts = creation.body["HostConfig"]["Mounts"]
+    names = {each.name for each in creation.volumes} | {each["Source"] for each in mounts if each["Type"] == "volume"}
+    for name in sorted(names):
+        yield look.engine(f"/volumes/{name}") is not None
+    for each in mounts:
+        if each["Type"] == "bind" and not each.get("ReadOnly"):
+            yield not look.address.is_local or look.machine.entries(Path(each["Source"])) != ()

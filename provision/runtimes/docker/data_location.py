@@ -80,11 +80,6 @@ def of_spec(spec: Spec) -> Layout:
     return spec.server.layout or official(spec.server.major or MAJORS[-1])
 
 
-def with_memory(mounts: Iterable[Mapping[str, Any]], host: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return mounts, and with them what the key ``tmpfs`` of a service mounts."""
-    return [*mounts, *({"Type": "tmpfs", "Target": target} for target in host.get("Tmpfs") or ())]
-
-
 def place(mounts: Iterable[Mapping[str, Any]], directory: str) -> Place | None:
     """Return the mount that holds a directory, in a creation call or an inspected container; None: its own layer."""
     found = None

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from provision.model import Action, Address, Step
 from provision.model.effects import EngineCall
+from provision.runtimes import removal
 from provision.runtimes.docker import containers
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.names import ENVIRONMENT
@@ -23,6 +23,7 @@ from provision.spec.model import Volume
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from provision.model import Step
     from provision.spec.model import Spec
     from provision.system.look import Look
 
@@ -63,6 +64,11 @@ class Generations:
         return self.current is not None and BASE in self.current.labels
 
 
+def declared(data: Volume) -> str:
+    """Return the name in the spec."""
+    return data.declared or data.name
+
+
 def copy_name(declared: str, major: int) -> str:
     """Return the name of the volume that an upgrade to a major version fills."""
     return f"{declared}-{major}"
@@ -88,28 +94,28 @@ def find(spec: Spec, look: Look) -> Generations:
     data = spec.server.data
     if not isinstance(data, Volume):
         return Generations()
-    declared = data.declared or data.name
-    ours = {name: each for name, each in volumes(spec, look).items() if is_ours(spec, each.get("Labels") or {}, look)}
-    copies = {name: each for name, each in ours.items() if each["Labels"].get(BASE) == declared}
-    marks = {n: each for n, each in ours.items() if each["Labels"].get(VERIFIED, "").startswith(f"{declared}-")}
+    name = declared(data)
+    ours = {each: seen for each, seen in volumes(spec, look).items() if is_ours(spec, seen.get("Labels") or {}, look)}
+    copies = {each: seen for each, seen in ours.items() if seen["Labels"].get(BASE) == name}
+    marks = {each: seen for each, seen in ours.items() if seen["Labels"].get(VERIFIED, "").startswith(f"{name}-")}
     if not copies and not marks:
         return Generations()
-    first = ours.get(declared) or look.engine(f"/volumes/{declared}")
-    olds = {declared: first} if first is not None else {}
+    first = ours.get(name) or look.engine(f"/volumes/{name}")
+    olds = {name: first} if first is not None else {}
     container = containers.inspect(look, spec.server.container_name)
     counting = {
         name: each
         for name, each in copies.items()
         if (mark := marks.get(mark_name(name))) is not None
-        and not _is_outdated(mark, container, {*olds, *(n for n in copies if _major(copies[n]) < _major(each))})
+        and not _is_outdated(mark, container, {*olds, *(n for n in copies if major_of(copies[n]) < major_of(each))})
     }
-    found = [_generation(name, each) for name, each in {**olds, **counting}.items()]
+    there = {**olds, **counting}.items()
+    found = [Generation(each, major_of(seen) or None, seen.get("Labels") or {}) for each, seen in there]
     found.sort(key=lambda each: (BASE in each.labels, each.major or 0))
     valid = {mark_name(name) for name in counting}
     rest = sorted(({*copies} - {*counting}) | ({*marks} - valid))
-    return Generations(
-        found[-1] if found else None, tuple(reversed(found[:-1])), tuple(rest), tuple(sorted({*marks} & valid))
-    )
+    current, kept = found[-1] if found else None, tuple(found[-2::-1])
+    return Generations(current, kept, tuple(rest), tuple(sorted({*marks} & valid)))
 
 
 def located(spec: Spec, look: Look) -> Spec:
@@ -117,44 +123,30 @@ def located(spec: Spec, look: Look) -> Spec:
     data = spec.server.data
     if not isinstance(data, Volume):
         return spec
-    declared = data.declared or data.name
     current = find(spec, look).current
-    name = current.name if current is not None else declared
-    if (name, declared) == (data.name, data.name):
-        return spec
-    return moved(spec, name)
+    name = current.name if current is not None else declared(data)
+    return spec if data == Volume(name) else moved(spec, name)
 
 
 def moved(spec: Spec, name: str) -> Spec:
     """Return the spec with its data in another volume."""
     data = spec.server.data
     assert isinstance(data, Volume)  # noqa: S101  # asked by the callers
-    declared = data.declared or data.name
-    place = Volume(name, None if name == declared else declared)
+    place = Volume(name, None if name == declared(data) else declared(data))
     return replace(spec, server=replace(spec.server, data=place))
 
 
-def leftovers(found: Generations, container: str, look: Look) -> tuple[Step, ...]:
-    """Remove what an interrupted upgrade has left: a copy that was never used."""
-    if not found.unfinished:
-        return ()
-    why = ("an interrupted upgrade has left it; the data is where it was",)
-    name = temporary_name(container)
-    steps = []
-    if containers.inspect(look, name) is not None:
-        effect = EngineCall("remove_container", name, {"force": True})
-        steps.append(Step(Address("container", name), Action.REMOVE, None, None, (effect,), why))
-    for each in found.unfinished:
-        effect = EngineCall("remove_volume", each)
-        steps.append(Step(Address("volume", each), Action.REMOVE, None, None, (effect,), why))
-    return tuple(steps)
+def leftovers(found: Generations, container: str) -> tuple[Step, ...]:
+    """Remove what an interrupted upgrade has left: copies that were never used, and the container on one of them."""
+    filling = EngineCall("remove_container", temporary_name(container), {"force": True})
+    why = "an interrupted upgrade has left it; the data is where it was"
+    return tuple(
+        removal("volume", each, filling, EngineCall("remove_volume", each), why=why) for each in found.unfinished
+    )
 
 
-def _generation(name: str, volume: Mapping[str, Any]) -> Generation:
-    return Generation(name, _major(volume) or None, volume.get("Labels") or {})
-
-
-def _major(volume: Mapping[str, Any]) -> int:
+def major_of(volume: Mapping[str, Any]) -> int:
+    """Return the major version that a volume says, or 0 where it says none."""
     label = (volume.get("Labels") or {}).get(MAJOR, "")
     return int(label) if label.isdecimal() else 0
 

@@ -6,20 +6,15 @@ import posixpath
 import shlex
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
 from provision.model.effects import EngineCall
 from provision.runtimes import Existing, Site, Trouble, collected, server_log
-from provision.runtimes.data_directory import kept_words
+from provision.runtimes.data_directory import with_kept
 from provision.runtimes.docker import compose, containers, data_location, spec_label
-from provision.runtimes.docker.containers import (
-    IDLE,
-    Container,
-    desired_container,
-    observed_container,
-)
+from provision.runtimes.docker.containers import IDLE, Container, desired_container, observed_container
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.watch import ContainerWatch
 from provision.runtimes.names import CURRENT_LOGFILES
@@ -29,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from provision.model.effects import EngineOperation
-    from provision.runtimes.docker.compose import Creation
+    from provision.runtimes.docker.compose import Creation, Json, Uploads
     from provision.runtimes.docker.data_location import Place
     from provision.spec.model import Spec
     from provision.system.look import Look
@@ -43,7 +38,6 @@ _EXPORTED = (
 _COLLECTED = "Future log output will appear in directory"
 """What a server says last on its own output before logging_collector takes over."""
 _LAST_LINES = 60
-_REACHED = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared
 
 
 @dataclass(frozen=True)
@@ -52,12 +46,12 @@ class Inspection(Site):
 
     spec: Spec
     creation: Creation
-    uploads: Mapping[str, tuple[str | Secret, int]]
-    container: Mapping[str, Any] | None
-    image: Mapping[str, Any] | None
-    own_image: Mapping[str, Any] | None
-    network: Mapping[str, Any] | None
-    volumes: Mapping[str, Mapping[str, Any] | None]
+    uploads: Uploads
+    container: Json | None
+    image: Json | None
+    own_image: Json | None
+    has_network: bool
+    volumes: Mapping[str, Json | None]
     look: Look = field(repr=False)
     generations: Generations = field(default_factory=Generations)
 
@@ -76,7 +70,7 @@ class Inspection(Site):
         creation, data = self.creation, self.spec.server.data
         found = {Address("image", creation.image): self.image is not None}
         if creation.network is not None:
-            found[Address("network", creation.network.name)] = self.network is not None
+            found[Address("network", creation.network.name)] = self.has_network
         found |= {Address("volume", each.name): self.volumes[each.name] is not None for each in creation.volumes}
         if isinstance(data, DataPath):
             found[Address("directory", str(data.path))] = self.look.exists(data.path)
@@ -143,10 +137,8 @@ class Inspection(Site):
     @property
     def observed(self) -> dict[Address, State | Unknown]:
         """The same addresses, as far as there is something."""
-        found: dict[Address, State | Unknown] = {
-            each: Existing(each.name) for each, exists in self._surroundings.items() if exists
-        }
-        return found if self.observed_container is None else {**found, self.address: self.observed_container}
+        own = {} if self.observed_container is None else {self.address: self.observed_container}
+        return {**{each: Existing(each.name) for each, exists in self._surroundings.items() if exists}, **own}
 
     @cached_property
     def observed_container(self) -> Container | None:
@@ -194,7 +186,7 @@ class Inspection(Site):
         return "absent" if self.container is None else str(self.container["State"]["Status"])
 
     @property
-    def working(self) -> Mapping[str, Any] | None:
+    def working(self) -> Json | None:
         """The container, where it runs or has ended without an error."""
         ended_well = self.state == "exited" and self.container and not self.container["State"].get("ExitCode")
         return self.container if self.state == "running" or ended_well else None
@@ -216,28 +208,18 @@ class Inspection(Site):
             coming = " (not made yet)" if self.is_fresh else ""
             return Status("absent", image=self.creation.image, data=self._data_place + coming)
         state = self.container["State"]
-        words = {"exited": "stopped", "created": "stopped", "dead": "stopped"}
         ended = state["Status"] in ("exited", "restarting") and state["ExitCode"]
         detail = f"exit code {state['ExitCode']}" if ended else ""
         if state.get("OOMKilled"):
             detail += ", killed for lack of memory"
-        detail = f"{detail}; " + self._kept if detail and self._kept else detail or self._kept
         return Status(
-            words.get(state["Status"], state["Status"]),
-            detail=detail,
+            "stopped" if state["Status"] in IDLE else state["Status"],
+            with_kept(detail, [f"the volume {each.name!r}" for each in self.generations.kept]),
             image=self.container["Config"]["Image"],
             container=self.container_name,
             started=state["StartedAt"] if state["Running"] else None,
             data=self._data_place,
         )
-
-    @property
-    def _kept(self) -> str:
-        """Say what an upgrade has left, and how it goes away."""
-        if not self.generations.kept:
-            return ""
-        names = ", ".join(f"{each.name!r}" for each in self.generations.kept)
-        return kept_words(f"the volume {names}")
 
     @property
     def _data_place(self) -> str:
@@ -266,13 +248,12 @@ class Inspection(Site):
             )
         return found
 
-    def _published(self, bindings: Mapping[str, Any], password: Secret) -> Endpoint | None:
-        server, published = self.spec.server, next(iter(bindings.values()), None)
+    def _published(self, bindings: Json, password: Secret) -> Endpoint | None:
+        published = next(iter(bindings.values()), None)
         if published is None:
             return None
-        host = published[0]["HostIp"]
-        host = _REACHED.get(host, host) if self.look.address.is_local else self.look.address.hostname
-        return Endpoint(host, int(published[0]["HostPort"]), server.user, password, server.database)
+        host = published[0]["HostIp"] if self.look.address.is_local else self.look.address.hostname
+        return self.at(host, int(published[0]["HostPort"]), password)
 
     # --- what a run asks while it works ---
 
@@ -300,13 +281,13 @@ class Inspection(Site):
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the container's files; empty where the server writes none."""
-        if self.container is None or not any(
-            _COLLECTED in line for line in self.look.reader.logs(self.container_name, _LAST_LINES)
-        ):
+        name, look = self.container_name, self.look
+        lines = look.reader.logs(name, _LAST_LINES) if self.container is not None else ()
+        if not any(_COLLECTED in line for line in lines):
             return ""  # to look into the data, the engine would have to mount it
-        data = data_location.data_directory(self.container["Config"], self.spec.server.major)
-        path = collected(self.look.reader.file(self.container_name, f"{data}/{CURRENT_LOGFILES}"), data)
-        argv = (self.look.reader.program, "exec", self.container_name, "tail", "-n", "100", path)
+        data = self.current_directory
+        path = collected(look.reader.file(name, f"{data}/{CURRENT_LOGFILES}"), data)
+        argv = (look.reader.program, "exec", name, "tail", "-n", "100", path)
         return shlex.join(argv) if path else ""
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:

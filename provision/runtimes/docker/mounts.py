@@ -60,18 +60,17 @@ def _options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     if unknown := sorted(set(options) - _TYPES[kind]):
         raise ValueError(f"{', '.join(map(repr, unknown))} of {kind!r} is not supported here")
+    said: dict[str, Any]
     if kind == "tmpfs":
-        sizes = {"SizeBytes": int(options.get("size") or 0), "Mode": int(options.get("mode") or 0)}
-        return {"TmpfsOptions": {key: value for key, value in sizes.items() if value}} if any(sizes.values()) else {}
-    if kind == "volume":
-        known = {"NoCopy": options.get("nocopy"), "Subpath": options.get("subpath")}
-        found = {key: value for key, value in known.items() if value}
-        return {"VolumeOptions": found} if found else {}
-    propagation = _one_of("propagation", options.get("propagation"), _PROPAGATIONS)
-    recursive = _one_of("recursive", options.get("recursive"), ("enabled", "disabled"))
-    found = {"Propagation": propagation, "NonRecursive": recursive == "disabled"}
-    found = {key: value for key, value in found.items() if value}
-    return {"BindOptions": found} if found else {}
+        said = {"SizeBytes": int(options.get("size") or 0), "Mode": int(options.get("mode") or 0)}
+    elif kind == "volume":
+        said = {"NoCopy": options.get("nocopy"), "Subpath": options.get("subpath")}
+    else:
+        recursive = _one_of("recursive", options.get("recursive"), ("enabled", "disabled"))
+        propagation = _one_of("propagation", options.get("propagation"), _PROPAGATIONS)
+        said = {"Propagation": propagation, "NonRecursive": recursive == "disabled"}
+    found = {key: value for key, value in said.items() if value}
+    return {f"{kind.capitalize()}Options": found} if found else {}
 
 
 def _one_of(key: str, value: Any, values: Sequence[str]) -> str | None:
@@ -105,11 +104,10 @@ def _short(text: str) -> tuple[dict[str, Any], str | None]:
 
 def binds(host: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part ``HostConfig`` of a creation call with each mount that has an SELinux label in the older form."""
-    labelled = [each for each in host.get("Mounts") or () if LABEL in each]
+    labelled = [_bind(each) for each in host.get("Mounts") or () if LABEL in each]
     if not labelled:
         return dict(host)
-    rest = [each for each in host["Mounts"] if LABEL not in each]
-    return {**host, "Mounts": rest, "Binds": [_bind(each) for each in labelled]}
+    return {**host, "Mounts": [each for each in host["Mounts"] if LABEL not in each], "Binds": labelled}
 
 
 def _bind(mount: Mapping[str, Any]) -> str:

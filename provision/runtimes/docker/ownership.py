@@ -65,31 +65,29 @@ def check_alone(seen: Inspection, *, as_it_is: bool = False) -> None:
     found = _place(seen, as_it_is=as_it_is)
     if found is None:
         return
-    if (other := other_container(seen, as_it_is=as_it_is)) is not None:
-        raise refusal(seen, found.source, other)
+    if (other := occupied(seen, as_it_is=as_it_is)) is not None:
+        raise other[1]
     if isinstance(seen.spec.server.data, DataPath) and seen.look.address.is_local:
         path = seen.spec.server.data.path
         ownership.check_processes(seen.look, path, path / found.below)
 
 
-def other_container(seen: Inspection, *, as_it_is: bool) -> DataUser | None:
-    """Return a container of another environment, or of none, that can write to the data."""
+def occupied(seen: Inspection, *, as_it_is: bool) -> tuple[DataUser, RefusedError] | None:
+    """Return a container of another environment, or of none, that can write to the data, and the error for it."""
     found, name = _place(seen, as_it_is=as_it_is), seen.container_name
     if found is None:
         return None
     volume = seen.volumes.get(found.source) or {}  # nothing uses one that does not exist yet
     ours = (name, seen.temporary, temporary_name(name))
-    place = found.source if found.source.startswith("/") else str(volume.get("Mountpoint") or "")
-    return ownership.container_on(seen.look, found.source, place=place, but=ours)
-
-
-def refusal(seen: Inspection, source: str, other: DataUser) -> RefusedError:
-    """Return the error for a container on the data, which may be ours under another name."""
+    is_path = found.source.startswith("/")
+    place = found.source if is_path else str(volume.get("Mountpoint") or "")
+    other = ownership.container_on(seen.look, found.source, place=place, but=ours)
+    if other is None:
+        return None
     is_renamed = seen.container is None and is_ours(seen.spec, other.labels, seen.look)
-    what = f"the directory {source}" if source.startswith("/") else f"the volume {source!r}"
-    return other.refusal(
-        what, next_step=f"{seen.look.reader.program} rename {other.name} {seen.container_name}" if is_renamed else ""
-    )
+    rename = f"{seen.look.reader.program} rename {other.name} {name}" if is_renamed else ""
+    what = f"the directory {found.source}" if is_path else f"the volume {found.source!r}"
+    return other, other.refusal(what, next_step=rename)
 
 
 def claim(seen: Inspection, *, as_it_is: bool) -> Claim | None:
@@ -127,7 +125,8 @@ def collision(ours: Mapping[str, Any], other: DataUser, refusal: RefusedError, l
     if theirs is None:
         return None
     kill = {"signal": "KILL"}
-    if _started(theirs) <= _started(ours):
+    started, first = (datetime.fromisoformat(each["State"]["StartedAt"]) for each in (ours, theirs))
+    if first <= started:
         refusal.evidence = (*refusal.evidence, ownership.STARTED_FIRST)
         name = str(ours["Name"]).lstrip("/")
         return Collision((EngineCall("signal_container", name, kill),), "", refusal)
@@ -135,10 +134,6 @@ def collision(ours: Mapping[str, Any], other: DataUser, refusal: RefusedError, l
         return Collision((), "", refusal)
     note = f"killed the container {other.name!r}{whose(other.labels)}: it started on the data of this server after it"
     return Collision((EngineCall("signal_container", other.name, kill),), note, None)
-
-
-def _started(container: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(container["State"]["StartedAt"])
 
 
 def check_ours(seen: Inspection) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os.path
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from provision.errors import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
+    from provision.runtimes.docker.compose import Json
     from provision.runtimes.docker.inspection import Inspection
 
 ROOT: Final = "root"
@@ -24,20 +25,16 @@ CAPABILITIES: Final = "capabilities"
 PUBLISH: Final = "publish_all"
 
 _SOCKETS: Final = (
-    "/run/docker.sock",
-    "/run/docker/containerd/containerd.sock",
-    "/run/containerd/containerd.sock",
-    "/run/podman/podman.sock",
-    "/run/crio/crio.sock",
-    "/run/user/0/docker.sock",
-    "/run/user/0/podman/podman.sock",
+    *("/run/docker.sock", "/run/docker/containerd/containerd.sock", "/run/containerd/containerd.sock"),
+    *("/run/podman/podman.sock", "/run/crio/crio.sock"),
+    *("/run/user/0/docker.sock", "/run/user/0/podman/podman.sock"),
 )
 """Where engines listen, with 0 for any user. https://docs.docker.com/engine/security/protect-access/"""
 _ENGINE: Final = re.compile(r"(docker|podman|containerd|crio|buildkitd|dockershim)[\w.-]*\.sock")
 _ALIAS: Final = re.compile(r"/proc/[^/]+/(?:task/[^/]+/)?root(?=/|$)")  # the root of a process of the host
 _HOST_NAMESPACES: Final = {
     "PidMode": "processes",
-    "IpcMode": "shared memory",
+    "IpcMode": "IPC",
     "UTSMode": "host name",
     "UsernsMode": "user ids",
 }
@@ -64,12 +61,10 @@ def asked(seen: Inspection) -> tuple[Privilege, ...]:
 
 def missing(seen: Inspection) -> tuple[tuple[Privilege, ...], tuple[Privilege, ...]]:
     """Return what the spec does not allow: what the container would get, and what it has already."""
-    container, new = seen.container, [each for each in asked(seen) if each.word not in seen.spec.templates_may]
-    if container is None or not new:
-        return tuple(new), ()
-    had = granted(container["HostConfig"], container["Mounts"], seen.look.address.socket_path)
-    kept = {each.word for each in had}
-    return (tuple(each for each in new if each.word not in kept), tuple(each for each in new if each.word in kept))
+    new = [each for each in asked(seen) if each.word not in seen.spec.templates_may]
+    there = seen.container or {"HostConfig": {}, "Mounts": ()}
+    had = {each.word for each in granted(there["HostConfig"], there["Mounts"], seen.look.address.socket_path)}
+    return (tuple(each for each in new if each.word not in had), tuple(each for each in new if each.word in had))
 
 
 def check(seen: Inspection) -> None:
@@ -103,19 +98,15 @@ def _key(seen: Inspection, more: Iterable[Privilege]) -> str:
     return f"`templates_may: [{', '.join(all_of_them)}]`"
 
 
-def granted(
-    host: Mapping[str, Any], mounts: Iterable[Mapping[str, Any]], socket: str | None = None
-) -> tuple[Privilege, ...]:
+def granted(host: Json, mounts: Iterable[Json], socket: str | None = None) -> tuple[Privilege, ...]:
     """Return what a ``HostConfig`` and its mounts give; ``socket`` is where the caller's own engine listens."""
     return (*_of_mounts(mounts, socket), *_of_kernel(host), *_of_network(host))
 
 
-def _of_mounts(mounts: Iterable[Mapping[str, Any]], socket: str | None) -> Iterator[Privilege]:
+def _of_mounts(mounts: Iterable[Json], socket: str | None) -> Iterator[Privilege]:
     sockets = (*_SOCKETS, *([_normal(socket)] if socket else ()))
-    for each in mounts:
+    for each in (each for each in mounts if each["Type"] == "bind"):
         source, at = str(each.get("Source") or ""), each.get("Target") or each.get("Destination")
-        if each["Type"] != "bind":
-            continue
         path = _normal(source)
         general = re.sub(r"^/run/user/\d+(?=/|$)", "/run/user/0", path)
         if path == "/":
@@ -126,7 +117,7 @@ def _of_mounts(mounts: Iterable[Mapping[str, Any]], socket: str | None) -> Itera
             yield Privilege(SOCKET, f"mounts {source}, the directory of the engine's socket, at {at}")
 
 
-def _of_kernel(host: Mapping[str, Any]) -> Iterator[Privilege]:
+def _of_kernel(host: Json) -> Iterator[Privilege]:
     if host.get("Privileged"):
         yield Privilege(CAPABILITIES, "runs privileged")
     if names := host.get("CapAdd"):
@@ -143,7 +134,7 @@ def _of_kernel(host: Mapping[str, Any]) -> Iterator[Privilege]:
             yield Privilege(CAPABILITIES, f"shares the host's {what}")
 
 
-def _of_network(host: Mapping[str, Any]) -> Iterator[Privilege]:
+def _of_network(host: Json) -> Iterator[Privilege]:
     if host.get("NetworkMode") == "host":
         yield Privilege(PUBLISH, "uses the host's network")
     for inside, bindings in sorted((host.get("PortBindings") or {}).items()):
@@ -169,13 +160,11 @@ def _normal(path: str) -> str:
     return re.sub(r"^/var/run(?=/|$)", "/run", found)
 
 
-def _behind(mount: Mapping[str, Any], seen: Inspection) -> Mapping[str, Any]:
+def _behind(mount: Json, seen: Inspection) -> Json:
     """Return a mount as the bind that it is: a volume can stand for a directory of the host.
 
     https://docs.docker.com/reference/cli/docker/volume/create/#opt
     """
     options = (seen.volumes.get(str(mount.get("Source"))) or {}).get("Options") or {}
-    device = options.get("device")
-    if mount["Type"] != "volume" or not device or "bind" not in str(options.get("o", "")):
-        return mount
-    return {**mount, "Type": "bind", "Source": device}
+    is_bind = mount["Type"] == "volume" and options.get("device") and "bind" in str(options.get("o", ""))
+    return {**mount, "Type": "bind", "Source": options["device"]} if is_bind else mount

@@ -28,7 +28,8 @@ _END = f'rm -f "$PGDATA/{MARK}"\n'
 DATABASE = "POSTGRES_DB="
 """The variable with the database that the image makes, which matters at the initialisation only, too."""
 _OVER = "PostgreSQL init process complete"
-AGAIN = "correct the script, then: " + command("destroy --data") + " && " + command("apply")
+ANEW = command("destroy --data") + " && " + command("apply")
+AGAIN = "correct the script, then: " + ANEW
 
 
 def targets(scripts: Iterable[Path]) -> list[dict[str, str]]:

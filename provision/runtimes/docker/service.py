@@ -45,9 +45,8 @@ def duration_ns(value: object) -> int:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{value!r} is not a duration such as 10s")
-    return round(
-        _bounded(sum(round(_bounded(float(number) * _NANOSECONDS[unit], value)) for number, unit in parts), value)
-    )
+    times = (round(_bounded(float(number) * _NANOSECONDS[unit], value)) for number, unit in parts)
+    return round(_bounded(sum(times), value))
 
 
 def _bounded(number: float, value: object) -> float:
@@ -92,6 +91,7 @@ def whole(value: object, least: int = 0) -> int:
 Translation = Callable[[dict[str, Any], Any], None]
 _GATEWAY = "host-gateway"
 _TESTS = ("NONE", "CMD", "CMD-SHELL")
+_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
 _SHORTEST = 10**6
 """Nanoseconds: the engine refuses a time of a health check that is shorter."""
 
@@ -123,8 +123,7 @@ def _scalars(value: Any) -> list[Any]:
 def _pairs(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(k): _scalar(v) for k, v in value.items()}
-    pairs = dict(str(each).partition("=")[::2] for each in _scalars(value))
-    return {str(k): str(v) for k, v in pairs.items()}
+    return {key: text for key, _, text in (str(each).partition("=") for each in _scalars(value))}
 
 
 def _scalar(value: Any) -> str:
@@ -186,19 +185,15 @@ def _healthcheck(value: Any) -> dict[str, Any]:
         raise TypeError(f"{value!r} is not a mapping")
     if value.get("disable"):
         return {"Test": ["NONE"]}
+    if unknown := set(value) - {"test", "retries", *_TIMES}:
+        raise ValueError(f"{', '.join(sorted(unknown))} is not supported here")
     test = value.get("test")
     if not isinstance(test, str) and (not isinstance(test, list) or not test or test[0] not in _TESTS):
         raise ValueError(f"test: {test!r} is neither a text nor a list that begins with CMD or CMD-SHELL")
-    known = {"test", "interval", "timeout", "retries", "start_period"}
-    if unknown := set(value) - known:
-        raise ValueError(f"{', '.join(sorted(unknown))} is not supported here")
-    translated: dict[str, Any] = {
-        "Test": ["CMD-SHELL", test] if isinstance(test, str) else [str(t) for t in _scalars(test)]
-    }
-    times = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
-    translated |= {times[key]: duration_ns(value[key]) for key in times if key in value}
-    for key, field in times.items():
-        if 0 < translated.get(field, 0) < _SHORTEST:
+    translated: dict[str, Any] = {"Test": ["CMD-SHELL", test] if isinstance(test, str) else _words(test)}
+    for key in (each for each in _TIMES if each in value):
+        translated[_TIMES[key]] = time = duration_ns(value[key])
+        if 0 < time < _SHORTEST:
             raise ValueError(f"{key}: {value[key]!r} is shorter than a millisecond")
     if "retries" in value:
         translated["Retries"] = whole(value["retries"])
@@ -223,12 +218,15 @@ def _tmpfs(value: Any) -> dict[str, str]:
     return found
 
 
-def _ulimit(name: str, limit: Any) -> dict[str, Any]:
-    soft, hard = (limit.get("soft"), limit.get("hard")) if isinstance(limit, Mapping) else (limit, limit)
-    least, most = whole(soft, least=-1), whole(hard, least=-1)
-    if most != -1 and not 0 <= least <= most:
-        raise ValueError(f"{name}: the soft limit {soft!r} is higher than the hard limit {hard!r}")
-    return {"Name": name, "Soft": least, "Hard": most}
+def _ulimits(value: Any) -> list[dict[str, Any]]:
+    found = []
+    for name, limit in sorted(value.items()):
+        soft, hard = (limit.get("soft"), limit.get("hard")) if isinstance(limit, Mapping) else (limit, limit)
+        least, most = whole(soft, least=-1), whole(hard, least=-1)
+        if most != -1 and not 0 <= least <= most:
+            raise ValueError(f"{name}: the soft limit {soft!r} is higher than the hard limit {hard!r}")
+        found.append({"Name": str(name), "Soft": least, "Hard": most})
+    return found
 
 
 TRANSLATIONS: dict[str, Translation] = {
@@ -247,9 +245,7 @@ TRANSLATIONS: dict[str, Translation] = {
     "mem_limit": _to("Memory", size_bytes, of_host=True),
     "cpus": _to("NanoCpus", cpus_nano, of_host=True),
     "tmpfs": _to("Tmpfs", _tmpfs, of_host=True),
-    "ulimits": _to(
-        "Ulimits", lambda value: [_ulimit(str(name), limit) for name, limit in sorted(value.items())], of_host=True
-    ),
+    "ulimits": _to("Ulimits", _ulimits, of_host=True),
     "init": _to("Init", bool, of_host=True),
     "cap_add": _to("CapAdd", _words, of_host=True),
     "cap_drop": _to("CapDrop", _words, of_host=True),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.kinds import Ground
 from provision.model import Action, Secret
-from provision.model.effects import EngineCall, RunLocalSql, WaitReady
+from provision.model.effects import EngineCall, RunLocalSql
 from provision.runtimes import superusers
 from provision.runtimes.docker import (
     checks,
@@ -28,10 +28,10 @@ from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from provision.model import File, Step
     from provision.runtimes import Claim, Collision
+    from provision.runtimes.docker.compose import Json, Uploads
     from provision.spec.model import Spec
     from provision.system.look import Look
 
@@ -43,12 +43,11 @@ def examine(spec: Spec, files: Mapping[str, File], look: Look) -> DockerSite:
         RefusedError: it belongs to something else.
     """
     creation = compose.read(str(files["compose"].content), files["compose"].path)
-    uploads: Mapping[str, tuple[str | Secret, int]] = {}
+    uploads: Uploads = {}
     container = containers.inspect(look, creation.container)
     if not shared_files.shares_files(container, look):
         creation, uploads = compose.without_host_files(creation, files)
-    image = look.image(creation.image)
-    own_image = image
+    own_image = image = look.image(creation.image)
     if container is not None and (image is None or container["Image"] != image["Id"]):
         own_image = look.image(container["Image"])
     ours = generations.volumes(spec, look) if creation.volumes else {}
@@ -59,7 +58,7 @@ def examine(spec: Spec, files: Mapping[str, File], look: Look) -> DockerSite:
         container=container,
         image=image,
         own_image=own_image,
-        network=None if creation.network is None else _network(creation.network.name, container, look),
+        has_network=creation.network is not None and _has_network(creation.network.name, container, look),
         volumes={each.name: ours.get(each.name) or look.engine(f"/volumes/{each.name}") for each in creation.volumes},
         look=look,
         generations=generations.find(spec, look),
@@ -68,13 +67,10 @@ def examine(spec: Spec, files: Mapping[str, File], look: Look) -> DockerSite:
     return site
 
 
-def _network(name: str, container: Mapping[str, Any] | None, look: Look) -> Mapping[str, Any] | None:
-    """Return what shows that a network exists: the engine removes none to which a running container is attached."""
-    running = container is not None and container["State"]["Running"]
-    attached = container["NetworkSettings"]["Networks"].get(name) if container is not None and running else None
-    if attached and attached.get("NetworkID"):
-        return attached  # type: ignore[no-any-return]
-    return look.engine(f"/networks/{name}")  # type: ignore[no-any-return]
+def _has_network(name: str, container: Json | None, look: Look) -> bool:
+    """Tell whether a network exists: the engine removes none to which a running container is attached."""
+    attached = container["NetworkSettings"]["Networks"] if container and container["State"]["Running"] else {}
+    return bool((attached.get(name) or {}).get("NetworkID")) or look.engine(f"/networks/{name}") is not None
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ class DockerSite(Inspection):
         inside = f"{self.look.reader.program} exec -u postgres {self.container_name}"
         return Ground(
             steps.publish(self),
-            (self.call("restart_container"), self._ready),
+            (self.call("restart_container"), self.ready),
             local_sql,
             starting,
             restart_destroys=isinstance(self.spec.server.data, Ephemeral),
@@ -114,14 +110,11 @@ class DockerSite(Inspection):
         words = ((self.container or {}).get("Config") or {}).get("Cmd") or ()
         return f"config_file={self.config_file}" in words
 
-    @property
-    def _ready(self) -> WaitReady:
-        return WaitReady(self.spec.server.ready_timeout)
-
     def check_data(self, directory: str, version: str) -> None:
         """Refuse a running server of another version, or with data that would be gone with its container."""
         checks.check_version(self.spec, self.container, version)
-        unmounted_data.check_reported(self, directory)
+        if directory:
+            unmounted_data.check_current(self, directory)
 
     # --- the plan ---
 
@@ -154,7 +147,7 @@ class DockerSite(Inspection):
 
     def leftovers(self) -> tuple[Step, ...]:
         """Remove what an interrupted upgrade has left: a copy that nothing ever used."""
-        return generations.leftovers(self.generations, self.container_name, self.look)
+        return generations.leftovers(self.generations, self.container_name)
 
     # --- around a start ---
 
@@ -178,10 +171,10 @@ class DockerSite(Inspection):
     def collision(self) -> Collision | None:
         """Compare the start of our container with that of another one on the same data."""
         now = self._now()
-        other, place = ownership.other_container(now, as_it_is=True), now.current_place
-        if other is None or place is None or now.container is None:
+        other = ownership.occupied(now, as_it_is=True)
+        if other is None or now.container is None:
             return None
-        return ownership.collision(now.container, other, ownership.refusal(now, place.source, other), self.look)
+        return ownership.collision(now.container, *other, self.look)
 
     # --- verbs ---
 
@@ -192,7 +185,7 @@ class DockerSite(Inspection):
         checks.check_port(self.creation, self.container, self.look)
         ownership.check_alone(self, as_it_is=True)
         effect = EngineCall("unpause_container" if self.state == "paused" else "start_container", self.container_name)
-        return (steps.lifecycle(self, Action.START, (effect, self._ready)),)
+        return (steps.lifecycle(self, Action.START, (effect, self.ready)),)
 
     def stop(self) -> tuple[Step, ...]:
         """Stop the container; data in memory goes with it."""
@@ -207,7 +200,7 @@ class DockerSite(Inspection):
         if self.container is None or self.state != "running":
             return self.start()
         ownership.check_alone(self, as_it_is=True)
-        return (steps.lifecycle(self, Action.RESTART, (self.call("restart_container"), self._ready)),)
+        return (steps.lifecycle(self, Action.RESTART, (self.call("restart_container"), self.ready)),)
 
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
         """Remove container and network; with ``data`` also the data, and what was rendered.

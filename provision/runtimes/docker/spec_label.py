@@ -16,8 +16,6 @@ from provision.runtimes.names import DIRECTORY
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provision.runtimes.docker.containers import Container
     from provision.spec.model import Spec
 
@@ -58,9 +56,9 @@ def is_same(before: Container, after: Container, *, own_template: bool) -> bool:
         return False
     if own_template:
         return before.fingerprint == after.fingerprint
-    said, now = _read(before), _read(after)
+    said, now = json.loads(before.declared or "{}"), json.loads(after.declared or "{}")
     if said:
-        return said == now
+        return bool(said == now)
     shown = _shown(after)
     kept = {each: shown[each] for each in _LIMITS if each in shown}  # the engine changes these in place
     return set(now) <= _FIRST and {**_shown(before), **kept} == shown
@@ -73,8 +71,7 @@ def kept(spec: Spec, before: Container, after: Container, *, own_template: bool)
     """
     if not isinstance(spec.server.data, Ephemeral) or before.status not in _RUNNING:
         return None
-    in_memory = any(each.startswith("tmpfs ") for each in before.mounts)
-    if not in_memory or not is_same(before, after, own_template=own_template):
+    if not before.is_in_memory or not is_same(before, after, own_template=own_template):
         return None
     return replace(
         before,
@@ -113,14 +110,6 @@ def _data(spec: Spec) -> str:
     if isinstance(data, Ephemeral):
         return "tmpfs"
     return f"bind {data.path}" if isinstance(data, DataPath) else f"volume {data.name}"
-
-
-def _read(container: Container) -> Mapping[str, object]:
-    try:
-        found = json.loads(container.declared or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _shown(container: Container) -> dict[str, object]:

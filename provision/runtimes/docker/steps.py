@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.model import Action, Address, Step, changes
 from provision.model.effects import EngineCall, MakeDirectory, ReadSettings, RemovePath
-from provision.runtimes import Existing
+from provision.runtimes import removal
 from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.docker import (
     data_contents,
@@ -25,7 +25,7 @@ from provision.spec.model import DataPath, Ephemeral
 from provision.spec.parameters import is_known
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from provision.model import Change, Effect
@@ -74,11 +74,9 @@ def read_settings(seen: Inspection) -> tuple[Step, ...]:
 
 def unused_networks(seen: Inspection) -> tuple[Step, ...]:
     """Remove our network when a container is made that does not use it."""
-    why = ("the compose file does not declare it, and no other container is attached",)
-    return tuple(
-        Step(Address("network", name), Action.REMOVE, Existing(name), None, (EngineCall("remove_network", name),), why)
-        for name in networks.unused(seen)
-    )
+    why = "the compose file does not declare it, and no other container is attached"
+    names = networks.unused(seen)
+    return tuple(removal("network", name, EngineCall("remove_network", name), why=why) for name in names)
 
 
 def container(seen: Inspection) -> tuple[Step, ...]:
@@ -103,14 +101,15 @@ def container(seen: Inspection) -> tuple[Step, ...]:
 
 def _run(seen: Inspection, before: Container, after: Container, why: tuple[Change, ...]) -> Step:
     """Have a container run that is otherwise as declared."""
-    name = seen.container_name
-    effects: tuple[Effect, ...] = (*publish(seen), seen.call("restart_container"))
-    action = Action.RESTART
+    name, action = seen.container_name, Action.START
+    effects: tuple[Effect, ...]
     if before.status == "paused":
-        action, effects = Action.START, (EngineCall("unpause_container", name),)
+        effects = (EngineCall("unpause_container", name),)
     elif before.status in IDLE:
         checked = data_contents.check_new(seen, name)  # data on which it never ran
-        action, effects = Action.START, (*checked, *publish(seen), EngineCall("start_container", name))
+        effects = (*checked, *publish(seen), EngineCall("start_container", name))
+    else:
+        action, effects = Action.RESTART, (*publish(seen), seen.call("restart_container"))
     return Step(seen.address, action, before, after, effects, why=why)
 
 
@@ -149,15 +148,12 @@ def _recreate(seen: Inspection, before: Container, after: Container) -> Step:
         EngineCall("rename_container", seen.temporary, {"name": seen.container_name}),
         EngineCall("start_container", seen.container_name),
     )
-    consequence = "recreate: connections are dropped, the data is kept"
-    in_memory = any(each.startswith("tmpfs ") for each in before.mounts) and before.status not in IDLE
-    if in_memory:
-        consequence = "recreate: connections are dropped, and the data in memory is gone"
-    elif before.mounts != after.mounts:
-        consequence = _moved(seen, before)
-    consequence = "; ".join(filter(None, (consequence, privileges.words(seen))))
+    in_memory = before.is_in_memory and before.status not in IDLE
+    data = "the data is kept" if before.mounts == after.mounts else _moved(seen, before)
+    data = "and the data in memory is gone" if in_memory else data
+    text = "; ".join(filter(None, (f"recreate: connections are dropped, {data}", privileges.words(seen))))
     why = _reasons(seen, before, after)
-    return Step(seen.address, Action.RECREATE, before, after, effects, why, consequence, destroys=in_memory)
+    return Step(seen.address, Action.RECREATE, before, after, effects, why, text, destroys=in_memory)
 
 
 def _reasons(seen: Inspection, before: Container, after: Container) -> tuple[Change | str, ...]:
@@ -171,7 +167,7 @@ def _reasons(seen: Inspection, before: Container, after: Container) -> tuple[Cha
 
 
 def _moved(seen: Inspection, before: Container) -> str:
-    text = "recreate: connections are dropped; the data stays where it was, see the mounts"
+    text = "the data stays where it was, see the mounts"
     old, new = seen.current_place, seen.declared_place
     if old is None or (new and new.source == old.source) or before.status == "created":
         return text
@@ -192,17 +188,15 @@ def _inheriting(seen: Inspection, anonymous: Mapping[str, str]) -> Mapping[str, 
     """Return the creation call with the volumes that have no name, which Compose keeps as well."""
     host = seen.creation.body["HostConfig"]
     taken = {each["Target"] for each in host["Mounts"]}
-    mounts = [
-        {"Type": "volume", "Source": name, "Target": target}
-        for target, name in anonymous.items()
-        if target not in taken
-    ]
-    return {**seen.creation.body, "HostConfig": {**host, "Mounts": [*host["Mounts"], *mounts]}}
+    more = (
+        {"Type": "volume", "Source": anonymous[target], "Target": target} for target in sorted(anonymous.keys() - taken)
+    )
+    return {**seen.creation.body, "HostConfig": {**host, "Mounts": [*host["Mounts"], *more]}}
 
 
 def _remove(seen: Inspection, kept: Mapping[str, str]) -> tuple[Effect, ...]:
     """Remove the container, and those of its volumes without a name that are not kept."""
-    gone = [name for target, name in _anonymous(seen).items() if target not in kept]
+    gone = (name for target, name in _anonymous(seen).items() if target not in kept)
     remove = EngineCall("remove_container", seen.container_name, _KEEPING_VOLUMES)
     return (remove, *(EngineCall("remove_volume", each) for each in gone))
 
@@ -233,28 +227,20 @@ def destroy(seen: Inspection, *, data: bool) -> tuple[Step, ...]:
         text = "; ".join(["the data was in memory and is gone"] * lost + words)
         effects = (*stop(seen), *_remove(seen, kept))
         steps.append(lifecycle(seen, Action.REMOVE, effects, consequence=text, destroys=lost))
-    removals: list[Any] = [
-        ("network", name, (EngineCall("remove_network", name),), False) for name in networks.removable(seen)
-    ]
-    if data:
-        removals += _data_removals(seen)
-    for kind, name, effects, destroys in removals:
-        address = Address(kind, name)
-        before = seen.observed.get(address)
-        steps.append(Step(address, Action.REMOVE, before, None, effects, destroys=destroys))
-    return tuple(steps)
+    steps += [removal("network", name, EngineCall("remove_network", name)) for name in networks.removable(seen)]
+    return (*steps, *(_data_removals(seen) if data else ()))
 
 
-def _data_removals(seen: Inspection) -> list[Any]:
-    found, path = seen.generations, seen.spec.server.data
+def _data_removals(seen: Inspection) -> Iterator[Step]:
+    data, home = seen.spec.server.data, seen.spec.home
     names = [name for name, volume in seen.volumes.items() if volume is not None]
-    names += [*(each.name for each in found.kept), *found.marks]
-    removals: list[Any] = [("volume", name, (EngineCall("remove_volume", name),), True) for name in names]
-    if isinstance(path, DataPath) and _holds_a_cluster(seen, path.path):
-        removals.append(("directory", str(path.path), shared_files.remove_directory(seen, path.path), True))
-    if seen.look.exists(seen.spec.home):
-        removals.append(("directory", str(seen.spec.home), (RemovePath(seen.spec.home),), False))
-    return removals
+    for name in (*names, *(each.name for each in seen.generations.kept), *seen.generations.marks):
+        yield removal("volume", name, EngineCall("remove_volume", name), destroys=True)
+    if isinstance(data, DataPath) and _holds_a_cluster(seen, data.path):
+        effects = shared_files.remove_directory(seen, data.path)
+        yield removal("directory", str(data.path), *effects, destroys=True)
+    if seen.look.exists(home):
+        yield removal("directory", str(home), RemovePath(home))
 
 
 def _holds_a_cluster(seen: Inspection, path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, command
 from provision.runtimes.docker import data_location
+from provision.runtimes.docker.scripts import ANEW
 from provision.spec.model import Ephemeral, Volume
 
 if TYPE_CHECKING:
@@ -34,81 +35,52 @@ def check_declared(seen: Inspection) -> None:
     if isinstance(seen.spec.server.data, Ephemeral):
         return
     config = brought = (seen.image or seen.own_image or {}).get("Config") or {}
-    directory, mounts = seen.declared_directory, _declared_mounts(seen)
+    host, directory = seen.creation.body["HostConfig"], seen.declared_directory
+    mounts = [*host["Mounts"], *({"Type": "tmpfs", "Target": target} for target in host.get("Tmpfs") or ())]
     environment = data_location.variables(config) | data_location.variables(seen.creation.body)
-    if _wal_directory(seen.working) is None:  # it counts at the initialisation only
+    working = seen.working or {"Config": {}, "Mounts": ()}
+    if _wal_directory(working) is None:  # it counts at the initialisation only
         config = {**config, "Env": [f"{name}={value}" for name, value in environment.items()]}
-    why: str | None
-    works = data_location.variables((seen.working or {}).get("Config") or {}).get("PGDATA") == ""
-    if environment.get("PGDATA") == "" and not works:
+    used = frozenset(map(data_location.target_of, working["Mounts"]))
+    why = data_location.why_not(directory, config, mounts, is_fresh=seen.is_fresh, used=used)
+    if environment.get("PGDATA") == "" and data_location.variables(working["Config"]).get("PGDATA") != "":
         directory, why = "not known", "PGDATA is empty"
-    elif (why := data_location.why_not(directory, config, mounts, is_fresh=seen.is_fresh, used=_used(seen))) is None:
+    if why is None:
         return
+    near = [each for each in mounts if _is_near(data_location.target_of(each), directory)]
     raise RefusedError(
         f"the data of {seen.creation.image!r} cannot be kept: its data directory is {directory}, and {why}",
         evidence=[
             f"PGDATA is {data_location.variables(brought).get('PGDATA', 'not set') or 'empty'} in the image",
             *(f"the image has VOLUME {each}" for each in sorted(config.get("Volumes") or ())),
-            *(
-                f"docker-compose.yml has a {each['Type']} at {each['Target']}"
-                for each in mounts
-                if _is_near(each, directory)
-            ),
+            *(f"docker-compose.yml has a {each['Type']} at {each['Target']}" for each in near),
         ],
         next_step=_correct(seen),
     )
 
 
-def _declared_mounts(seen: Inspection) -> list[Mapping[str, Any]]:
-    host = seen.creation.body["HostConfig"]
-    return data_location.with_memory(host["Mounts"], host)
-
-
-def _used(seen: Inspection) -> frozenset[str]:
-    """Return the targets of what a server that works has mounted."""
-    container = seen.working or {"Mounts": ()}
-    host = container.get("HostConfig") or {}
-    return frozenset(map(data_location.target_of, data_location.with_memory(container["Mounts"], host)))
-
-
-def _is_near(mount: Mapping[str, Any], directory: str) -> bool:
-    target = data_location.target_of(mount)
+def _is_near(target: str, directory: str) -> bool:
     return data_location.holds(target, directory) or data_location.holds(directory, target)
 
 
 def _correct(seen: Inspection) -> str:
     """Return what to write in the compose file, and what to save before."""
-    if not seen.has_own_template:
-        return (
-            "set `PGDATA` under `environment`, and mount the data there, in a docker-compose.yml.j2 of your own "
-            "(`templates`)"
-        )
-    text = (
-        "in your docker-compose.yml.j2, mount the data at the data directory or above it (`PGDATA` under `environment` "
-        "sets another), and nothing else there or below it (`volumes`, `tmpfs`)"
-    )
     place = _mount_of(seen, seen.current_directory) if seen.working else None
     is_in_memory = place is not None and place.kind == "tmpfs"
-    return f"save the rows, which are in memory, with pg_dump; then, {text}" if is_in_memory else text
+    return ("save the rows, which are in memory, with pg_dump; then, " if is_in_memory else "") + (
+        "in a docker-compose.yml.j2 of your own (`templates`), mount the data at the data directory or above it "
+        "(`PGDATA` under `environment` sets another), and nothing else there or below it (`volumes`, `tmpfs`)"
+    )
 
 
-def check_current(seen: Inspection) -> None:
-    """Refuse to go on with a container that was made to keep its data elsewhere than in a volume or directory.
-
-    Raises:
-        RefusedError: with the commands that move the data.
-    """
-    if _has_data(seen) and _is_lost(_mount_of(seen, seen.current_directory)):
-        raise _misplaced(seen, seen.current_directory)
-
-
-def check_reported(seen: Inspection, directory: str) -> None:
-    """Refuse to go on with a running server whose data directory, as it says itself, is on no declared mount.
+def check_current(seen: Inspection, reported: str = "") -> None:
+    """Refuse to go on with a container whose data directory is on no declared mount; a server may have ``reported`` it.
 
     Raises:
         RefusedError: with the commands that move the data.
     """
-    if directory and _has_data(seen) and _is_lost(_mount_of(seen, directory)):
+    directory = reported or seen.current_directory
+    if _has_data(seen) and _is_lost(_mount_of(seen, directory)):
         raise _misplaced(seen, directory)
 
 
@@ -126,13 +98,13 @@ def check_removal(seen: Inspection) -> None:
         raise _misplaced(seen, found)
 
 
-def _wal_directory(container: Mapping[str, Any] | None) -> str | None:
+def _wal_directory(container: Mapping[str, Any]) -> str | None:
     """Return where a container keeps its write-ahead log, if that is not in the data directory."""
-    return data_location.variables((container or {}).get("Config") or {}).get("POSTGRES_INITDB_WALDIR")
+    return data_location.variables(container["Config"]).get("POSTGRES_INITDB_WALDIR")
 
 
 def _check_wal(seen: Inspection) -> None:
-    wal = _wal_directory(seen.container)
+    wal = _wal_directory(seen.container) if seen.container is not None else None
     if not wal or not _is_lost(_mount_of(seen, posixpath.normpath(wal))):
         return
     raise RefusedError(
@@ -142,9 +114,7 @@ def _check_wal(seen: Inspection) -> None:
             "it would be gone with the container, and without it the data cannot be used; so nothing was changed",
         ],
         next_step=f"save the rows with pg_dump; then mount {wal} in your docker-compose.yml.j2, and begin again: "
-        + command("destroy --data")
-        + " && "
-        + command("apply"),
+        + ANEW,
     )
 
 
@@ -157,10 +127,7 @@ def _has_data(seen: Inspection) -> bool:
 
 
 def _mount_of(seen: Inspection, directory: str) -> Place | None:
-    container = seen.container or {}
-    return data_location.place(
-        data_location.with_memory(container["Mounts"], container.get("HostConfig") or {}), directory
-    )
+    return None if seen.container is None else data_location.place(seen.container["Mounts"], directory)
 
 
 def _is_lost(place: Place | None) -> bool:
@@ -187,29 +154,23 @@ def _misplaced(seen: Inspection, directory: str) -> RefusedError:
     wanted = f"the volume {data.name!r}" if isinstance(data, Volume) else f"the directory {data.path}"
     place = _mount_of(seen, directory)
     where = f"in the volume {place.source[:12]}…, which has no name" if place else "in the container's own layer"
+    # Where the image's programs, and not its PGDATA, decide about the data directory, it has to be declared.
     is_known = directory in (seen.declared_directory, seen.current_directory)
+    declare = (
+        f"write `PGDATA: {directory}` under `environment`, and `target: {directory}` for the data, in a "
+        f"docker-compose.yml.j2 of your own (`templates`); or, without the data: {_without(seen)}"
+    )
     return RefusedError(
         f"the data of {seen.spec.name!r} is in {directory} of the container {name!r}, and not in {wanted}",
         evidence=[f"it is {where}, and would be gone with the container; so nothing was changed", *_shown_mounts(seen)],
-        next_step=_move(seen, directory) if is_known else _declare(seen, directory),
+        next_step=_move(seen, directory) if is_known else declare,
     )
 
 
 def _shown_mounts(seen: Inspection) -> list[str]:
     mounts = (seen.container or {}).get("Mounts") or ()
-    return [
-        f"{each.get('Name') or each['Source']} is mounted at {each['Destination']}"
-        for each in mounts
-        if each["Destination"] != "/etc/postgresql" and not each["Destination"].startswith("/run/secrets")
-    ]
-
-
-def _declare(seen: Inspection, directory: str) -> str:
-    """Return what to write where the image's programs, and not its PGDATA, decide about the data directory."""
-    return (
-        f"write `PGDATA: {directory}` under `environment`, and `target: {directory}` for the data, in a "
-        f"docker-compose.yml.j2 of your own (`templates`); or, without the data: {_without(seen)}"
-    )
+    shown = [each for each in mounts if not each["Destination"].startswith(("/etc/postgresql", "/run/secrets"))]
+    return [f"{each.get('Name') or each['Source']} is mounted at {each['Destination']}" for each in shown]
 
 
 def _without(seen: Inspection) -> str:

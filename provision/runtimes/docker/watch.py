@@ -61,27 +61,24 @@ class ContainerWatch(Watch):
         seen = containers.inspect(self._look, self._name)
         if seen is None:
             return Trouble(f"the container {self._name!r} is gone", ())
-        state, restarts = seen["State"], seen["RestartCount"]
-        first, self._restarts = self._restarts is None, self._restarts if self._restarts is not None else restarts
-        crashed = state["Status"] in ("exited", "dead", "restarting") or (not first and restarts > self._restarts)
-        if not crashed and state["Status"] != "paused":
-            return None
-        if state["Status"] == "exited" and not state["ExitCode"] and not state["OOMKilled"]:
-            self._stopped = self._stopped or time.monotonic()
-            if time.monotonic() - self._stopped < _RESTART_GAP:
-                return None
-            return Trouble(f"the container {self._name!r} was stopped", (), orderly=True)
-        if state["Status"] == "paused":
+        state, status = seen["State"], seen["State"]["Status"]
+        self._restarts = seen["RestartCount"] if self._restarts is None else self._restarts
+        if status == "paused":
             return Trouble(f"the container {self._name!r} is paused", ())
-        why = f"ended with exit code {state['ExitCode']}"
-        is_killed = state["OOMKilled"] or (state["ExitCode"] == server_log.KILLED and not state["Running"])
-        if is_killed:
-            why = server_log.killed(state)
+        if status not in ("exited", "dead", "restarting") and seen["RestartCount"] <= self._restarts:
+            return None
+        if status == "exited" and not state["ExitCode"] and not state["OOMKilled"]:
+            self._stopped = self._stopped or time.monotonic()
+            is_between = time.monotonic() - self._stopped < _RESTART_GAP
+            return None if is_between else Trouble(f"the container {self._name!r} was stopped", (), orderly=True)
+        why, next_step = f"ended with exit code {state['ExitCode']}", ""
+        if server_log.is_killed(state):
+            why, next_step = server_log.killed(state), server_log.MORE_MEMORY
         elif state["Running"] and not state["Restarting"]:
             why = "ended, was started again by the engine,"
         sentence = f"the server in the container {self._name!r} {why} while it should become ready"
         said = self._look.reader.logs(self._name, _LOG_LINES)
         lines = telling(said)
-        advice = [_ADVICE] if any(_HALF_MADE in line for line in lines) else []
-        next_step = scripts.AGAIN if scripts.has_failed(said) else server_log.MORE_MEMORY if is_killed else ""
-        return Trouble(sentence, (*([state["Error"]] if state["Error"] else []), *lines, *advice), next_step=next_step)
+        evidence = [state["Error"], *lines, _ADVICE if any(_HALF_MADE in line for line in lines) else ""]
+        next_step = scripts.AGAIN if scripts.has_failed(said) else next_step
+        return Trouble(sentence, tuple(filter(None, evidence)), next_step=next_step)

@@ -52,9 +52,7 @@ def available(spec: Spec, look: Look) -> str:
     Raises:
         RefusedError: no installation has the declared major version.
     """
-    server = spec.server
-    found = list(look.machine.installations(server.bin_dir, server.major))
-    chosen = checks.choose(server.major, server.bin_dir, found)
+    chosen = checks.choose(spec, look)
     return f"PostgreSQL {chosen.major} of {chosen.source}"
 
 
@@ -63,10 +61,9 @@ def port(spec: Spec, look: Look) -> int:
     if spec.server.port is not None:
         return spec.server.port
     places = settle(spec, look.machine)
-    found = running(places, look.machine)
-    taken = found[1].port if found else 0
-    match = re.search(r"^port = (\d+)$", look.text(places.rendered) or "", re.MULTILINE)
-    remembered = int(match[1]) if match else taken
+    _, found = running(places, look.machine)
+    taken = found.port if found else 0
+    remembered = _port_in(look.text(places.rendered)) or taken
     if remembered and (taken == remembered or look.listener(spec.server.host, remembered) is None):
         return remembered
     return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
@@ -105,14 +102,13 @@ def examine(spec: Spec, files: Mapping[str, File], look: Look) -> EmbeddedSite:
     """Look at the data directory, and for a server that runs on it or on another one of this environment."""
     places = settle(spec, look.machine)
     checks.check_owner(places, look)
-    configuration = str(files["configuration"].content)
-    match = re.search(r"^port = (\d+)$", configuration, re.MULTILINE)
+    text = str(files["configuration"].content)
+    port = spec.server.port or _port_in(text)
     return EmbeddedSite(
-        spec=spec,
-        places=places,
-        configuration=configuration,
-        port=spec.server.port or (int(match[1]) if match else 0),
-        running=running(places, look.machine),
-        made_by=look.machine.version(places.data),
-        look=look,
+        spec, places, text, port, *running(places, look.machine), look.machine.version(places.data), look
     )
+
+
+def _port_in(configuration: str | None) -> int:
+    match = re.search(r"^port = (\d+)$", configuration or "", re.MULTILINE)
+    return int(match[1]) if match else 0

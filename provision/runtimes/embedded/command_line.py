@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from provision.errors import RefusedError
 from provision.model import State
 from provision.model.effects import CopyPath, Scripts
+from provision.runtimes.embedded.checks import powerless
 from provision.runtimes.names import ENVIRONMENT_SETTING
 
 if TYPE_CHECKING:
@@ -77,17 +78,12 @@ def programs(found: Installation, places: Places, look: Look) -> Programs:
     if machine.runs(user, found.programs / "postgres"):
         return Programs(found.programs, ())
     if found.root is None:
-        name = user.name if user else ""
-        raise RefusedError(
-            f"the system user {name!r}, whom the server has to run as, cannot run {found.programs / 'postgres'}",
-            evidence=["PostgreSQL refuses to run as root, so as root it runs as another user"],
-            next_step=f"ls -ld {found.programs} {found.programs.parent}",
-        )
+        advice = f"ls -ld {found.programs} {found.programs.parent}"
+        raise powerless(user or machine.ourselves(), f"run {found.programs / 'postgres'}", advice)
     copied = places.root / f"programs-{found.version}"
-    directory = copied / found.programs.relative_to(found.root)
-    if all(look.exists(copied / tree) for tree in found.trees):
-        return Programs(directory, ())
-    return Programs(directory, (CopyPath(found.root, copied, found.trees),))
+    is_there = all(look.exists(copied / tree) for tree in found.trees)
+    copies = () if is_there else (CopyPath(found.root, copied, found.trees),)
+    return Programs(copied / found.programs.relative_to(found.root), copies)
 
 
 def initdb_argv(directory: Path, spec: Spec, *, durable: bool) -> tuple[str, ...]:
@@ -101,35 +97,19 @@ def initdb_argv(directory: Path, spec: Spec, *, durable: bool) -> tuple[str, ...
         locale: tuple[str, ...] = ("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     else:
         locale = ("--locale=C.UTF-8",) if sys.platform == "linux" else ("--no-locale",)
-    return (
-        str(directory / "initdb"),
-        f"--username={spec.server.user}",
-        "--auth-local=trust",
-        "--auth-host=scram-sha-256",
-        "--encoding=UTF8",
-        *locale,
-        *(() if durable else ("--no-sync",)),
-    )
+    access = (f"--username={spec.server.user}", "--auth-local=trust", "--auth-host=scram-sha-256")
+    return (str(directory / "initdb"), *access, "--encoding=UTF8", *locale, *(() if durable else ("--no-sync",)))
 
 
-def server_argv(
-    directory: Path,
-    places: Places,
-    *,
-    data: Path | None = None,
-    config: Path | None = None,
-    sockets: Path | None = None,
-) -> tuple[str, ...]:
+def server_argv(directory: Path, places: Places, *, second: tuple[Path, Path, Path] | None = None) -> tuple[str, ...]:
     """Return the arguments of the server; where it listens is in the configuration file.
 
-    ``data``, ``config`` and ``sockets`` are for a second server of the same environment.
+    ``second``: data, configuration and sockets of another server of the same environment.
     """
+    data, config, sockets = second or (places.data, places.config, places.sockets)
     return (
-        str(directory / "postgres"),
-        *("-D", str(data or places.data)),
-        *("-c", f"{CONFIG_FILE}{config or places.config}"),
-        *("-c", f"{ENVIRONMENT_SETTING}{places.home}"),
-        *("-k", str(sockets or places.sockets)),
+        *(str(directory / "postgres"), "-D", str(data), "-k", str(sockets)),
+        *("-c", f"{CONFIG_FILE}{config}", "-c", f"{ENVIRONMENT_SETTING}{places.home}"),
         *("-c", "unix_socket_permissions=0700"),
     )
 
@@ -163,15 +143,7 @@ def scripts(spec: Spec, places: Places, programs: tuple[Path, Path | None], port
             evidence=[f"there is no {installed or directory}/psql"],
             next_step="install it (Debian: apt install postgresql-client), or set `runtime: docker`",
         )
-    argv = (*server_argv(directory, places), "-c", "listen_addresses=")
+    psql, argv = directory / "psql", (*server_argv(directory, places), "-c", "listen_addresses=")
     return Scripts(
-        server.initdb,
-        server.database,
-        server.user,
-        directory / "psql",
-        argv,
-        places.sockets,
-        port,
-        places.log,
-        server.ready_timeout,
+        server.initdb, server.database, server.user, psql, argv, places.sockets, port, places.log, server.ready_timeout
     )

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.model import Action, Address, Step
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.runtimes.names import LINK, environment
 from provision.spec.model import DataPath, Ephemeral
@@ -31,7 +30,6 @@ from provision.spec.server import OLDEST
 if TYPE_CHECKING:
     from provision.model import Effect
     from provision.spec.model import Spec
-    from provision.system.look import Look
     from provision.system.machine import Machine, SystemUser
     from provision.system.postmaster import Postmaster
 
@@ -114,15 +112,13 @@ def settle(spec: Spec, machine: Machine) -> Places:
     return Places(home, root, found, user, tuple(dict.fromkeys(each for each in others if each is not None)))
 
 
-def running(places: Places, machine: Machine) -> tuple[Path, Postmaster] | None:
-    """Return the server of this environment that runs, and its data directory."""
+def running(places: Places, machine: Machine) -> tuple[Path, Postmaster | None]:
+    """Return the data directory of the server of this environment that runs, and that server."""
     for data in places.candidates:
         found = machine.settled_postmaster(data)  # a run that was killed may have told it to stop
         if found is not None and not _is_another(environment(found.argv), places.home, machine):
             return data, found
-    if machine.owner(places.data) is None and (found := machine.orphan(places.data)) is not None:
-        return places.data, found
-    return None
+    return places.data, machine.orphan(places.data) if machine.owner(places.data) is None else None
 
 
 def _linked(home: Path, machine: Machine) -> Path | None:
@@ -222,15 +218,6 @@ def removal(path: Path, found: Generations, *, if_there: bool = False) -> tuple[
         MovePath(path, found.hidden / path.name, if_there=if_there),
         RemovePath(found.hidden),
     )
-
-
-def leftovers(places: Places, look: Look) -> tuple[Step, ...]:
-    """Remove what an interrupted run has left: a copy that was never used, or the rest of a removed one."""
-    if not look.exists(places.generations.hidden):
-        return ()
-    why = ("an interrupted run has left it; the data is where it was",)
-    address = Address("directory", str(places.generations.hidden))
-    return (Step(address, Action.REMOVE, None, None, discard(places), why),)
 
 
 def discard(places: Places) -> tuple[Effect, ...]:

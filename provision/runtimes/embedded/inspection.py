@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from provision.errors import RefusedError, command
 from provision.model import Address, Endpoint, Secret, State, Status, Unknown
 from provision.runtimes import Site, Trouble, Watch, collected, server_log
-from provision.runtimes.data_directory import kept_words
+from provision.runtimes.data_directory import with_kept
 from provision.runtimes.embedded import checks, command_line
 from provision.runtimes.embedded.command_line import programs
 from provision.runtimes.names import CURRENT_LOGFILES
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from provision.system.look import Look
     from provision.system.machine import Machine
     from provision.system.postmaster import Postmaster
-
-_REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104  # compared
-
 
 _LOG_LINES = 15
 
@@ -63,13 +60,14 @@ class ProcessWatch(Watch):
 
 @dataclass(frozen=True)
 class Inspection(Site):
-    """What is declared, and what is there. ``running`` is a data directory with the server that runs on it."""
+    """What is declared, and what is there. ``running`` runs on the data directory ``served``, else the usual one."""
 
     spec: Spec
     places: Places
     configuration: str = field(repr=False)
     port: int
-    running: tuple[Path, Postmaster] | None
+    served: Path
+    running: Postmaster | None
     made_by: str | None
     look: Look = field(repr=False)
 
@@ -111,7 +109,7 @@ class Inspection(Site):
         if self.made_by is not None and not self._has_left_over:
             found[self._data] = command_line.DataDirectory(self.places.data, self.made_by)
         if self.running is not None:
-            found[self._process] = command_line.observed_process(self.running[1])
+            found[self._process] = command_line.observed_process(self.running)
         return found
 
     @property
@@ -121,7 +119,11 @@ class Inspection(Site):
     @property
     def _has_left_over(self) -> bool:
         """Whether there is data that went out of use when its ephemeral server ended."""
-        return self._is_ephemeral and (self.running is None or self.running[0] != self.places.data)
+        return self._is_ephemeral and (self.running is None or self.served != self.places.data)
+
+    @property
+    def _is_orphaned(self) -> bool:
+        return self.running is not None and self.running.is_orphaned
 
     @property
     def is_fresh(self) -> bool:
@@ -131,57 +133,37 @@ class Inspection(Site):
     @property
     def status(self) -> Status:
         """The process in a few words."""
-        if self.running is None:
-            return Status("absent" if self.is_fresh else "stopped", detail=self._kept, data=self._data_place)
-        found = self.running[1]
-        user = f" as {self.places.user.name}" if self.places.user else ""
-        orphaned = "its data directory was deleted" if found.is_orphaned else ""
-        detail = f"{orphaned}; " + self._kept if orphaned and self._kept else orphaned or self._kept
-        return Status(
-            "running", detail=detail, process=f"{found.pid}{user}", started=found.started or None, data=self._data_place
-        )
-
-    @property
-    def _kept(self) -> str:
-        """Say what an upgrade has left."""
         kept = self.places.generations.kept
-        return kept_words(", ".join(str(each) for each in kept)) if kept else ""
-
-    @property
-    def _data_place(self) -> str:
-        place = f"directory {self.places.data}"
-        return f"{place}, until the server stops" if self._is_ephemeral else place
+        place = f"directory {self.places.data}" + (", until the server stops" if self._is_ephemeral else "")
+        if self.running is None:
+            return Status("absent" if self.is_fresh else "stopped", with_kept("", kept), data=place)
+        process = f"{self.running.pid} as {self.places.user.name}" if self.places.user else str(self.running.pid)
+        detail = with_kept("its data directory was deleted" if self._is_orphaned else "", kept)
+        return Status("running", detail, process=process, started=self.running.started or None, data=place)
 
     def endpoint(self, password: Secret) -> Endpoint | None:
         """Return where the process listens, as it says itself."""
-        if self.running is None or not self.running[1].port:
+        if self.running is None or not self.running.port:
             return None
-        return self._endpoint(self.running[1].host or self.spec.server.host, self.running[1].port, password)
+        return self.at(self.running.host or self.spec.server.host, self.running.port, password)
 
     def target(self, password: Secret) -> Endpoint:
         """Return where the configuration has it listen."""
-        return self._endpoint(self.spec.server.host, self.port, password)
-
-    def _endpoint(self, host: str, port: int, password: Secret) -> Endpoint:
-        server = self.spec.server
-        return Endpoint(_REACHED.get(host, host), port, server.user, password, server.database)
+        return self.at(self.spec.server.host, self.port, password)
 
     # --- what a run asks while it works ---
 
     @cached_property
     def own_programs(self) -> Programs:
         """The programs of the declared version, as the server's user can run them."""
-        server = self.spec.server
-        found = list(self.look.machine.installations(server.bin_dir, server.major))
-        return programs(checks.choose(server.major, server.bin_dir, found), self.places, self.look)
+        return programs(checks.choose(self.spec, self.look), self.places, self.look)
 
     @property
     def programs(self) -> Path | None:
         """The directory of the server's own programs."""
-        return next(
-            (each.programs for each in self.look.machine.installations(self.spec.server.bin_dir, self.spec.server.major)
-             if each.major == self.spec.server.major), None,
-        )  # fmt: skip
+        server = self.spec.server
+        found = self.look.machine.installations(server.bin_dir, server.major)
+        return next((each.programs for each in found if each.major == server.major), None)
 
     @property
     def log_command(self) -> str:
@@ -198,8 +180,7 @@ class Inspection(Site):
 
     def collected_log(self) -> str:
         """Return the command that shows the log in the data directory; empty where the server writes none."""
-        data = self.running[0] if self.running else self.places.data
-        path = collected(self.look.machine.note(data, CURRENT_LOGFILES), str(data))
+        path = collected(self.look.machine.note(self.served, CURRENT_LOGFILES), str(self.served))
         return shlex.join(("tail", "-n", "100", path)) if path else ""
 
     def logs(self, *, follow: bool, tail: int | None) -> Iterator[str] | None:

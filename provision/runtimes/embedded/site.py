@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.kinds import Ground
-from provision.model import Action, Address, Effect, Secret, State, Step, changes
+from provision.model import Action, Effect, Secret, State, Step, changes
 from provision.model.effects import (
     CopyPath,
     MakeDirectory,
@@ -15,9 +16,8 @@ from provision.model.effects import (
     RemovePath,
     RunLocalSql,
     ServerCall,
-    WaitReady,
 )
-from provision.runtimes import Claim, Collision, ownership, superusers
+from provision.runtimes import Claim, Collision, ownership, removal, superusers
 from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.embedded import checks, directories
 from provision.runtimes.embedded.command_line import initdb_argv, scripts, server_argv
@@ -29,6 +29,7 @@ from provision.spec.parameters import is_known
 if TYPE_CHECKING:
     from provision.runtimes.embedded.command_line import Programs
 
+_OF = "the data of PostgreSQL %s"
 _GONE = "the data of an ephemeral server is gone when it stops"
 
 
@@ -42,28 +43,19 @@ class EmbeddedSite(Inspection):
         """Return how this server is restarted and spoken to."""
 
         def local_sql(script: str, password: Secret) -> RunLocalSql:
-            running = self.running[1] if self.running else None
-            sockets = running.sockets if running else str(self.places.sockets)
-            port = running.port if running else self.port
-            others = superusers(self.spec, self.look)
-            directory = type(self.places.home)(sockets)
-            return RunLocalSql(
-                script, password, self.spec.server.user, socket_directory=directory, port=port, others=others
-            )
+            port = self.running.port if self.running else self.port
+            user, others = self.spec.server.user, superusers(self.spec, self.look)
+            return RunLocalSql(script, password, user, None, self._sockets, port, others)
 
         hba = self.places.data / "pg_hba.conf"
         return Ground(
             self._publish,
-            (self.stopping, *self._start_it, self._ready),
+            (self.stopping, *self._start_it, self.ready),
             local_sql,
             starting,
             superuser=(self.look.kept(self.spec.home / SUPERUSER) or "").strip(),
             admitting=f"echo host all all all scram-sha-256 >> {hba}; " + command("restart"),
         )
-
-    @property
-    def _ready(self) -> WaitReady:
-        return WaitReady(self.spec.server.ready_timeout)
 
     @property
     def _publish(self) -> tuple[Effect, ...]:
@@ -90,14 +82,22 @@ class EmbeddedSite(Inspection):
         return self.starting(self.own_programs, *self._publish)
 
     @property
+    def _sockets(self) -> Path:
+        return Path(self.running.sockets) if self.running and self.running.sockets else self.places.sockets
+
+    @property
     def stopping(self) -> ServerCall:
         """What stops the server that runs."""
-        data, sockets = self.places.data, self.places.sockets
-        if self.running is not None:
-            data = self.running[0]
-            if self.running[1].sockets:
-                sockets = type(sockets)(self.running[1].sockets)
-        return ServerCall("stop", data, sockets=sockets, timeout=self.spec.server.stop_timeout)
+        return ServerCall("stop", self.served, sockets=self._sockets, timeout=self.spec.server.stop_timeout)
+
+    def check_free(self) -> None:
+        """Refuse to start a server where a container is on the data, or another process on the port.
+
+        Raises:
+            RefusedError: with which, and what to type.
+        """
+        checks.check_alone(self.places.data, self.look)
+        checks.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
 
     # --- the plan ---
 
@@ -109,8 +109,16 @@ class EmbeddedSite(Inspection):
         """
         checks.check_data(self.spec, self.places, self.look)
         checks.check_configuration(self.configuration, self.spec.server.host, self.port)
-        process, leftovers = self._plan_process(), directories.leftovers(self.places, self.look)
-        return (*self.plan_settings(), *leftovers, *self._plan_data(), *process)
+        process = self._plan_process()
+        return (*self.plan_settings(), *self.leftovers(), *self._plan_data(), *process)
+
+    def leftovers(self) -> tuple[Step, ...]:
+        """Remove a copy that was never used, or the rest of a removed one."""
+        hidden = self.places.generations.hidden
+        if not self.look.exists(hidden):
+            return ()
+        why = "an interrupted run has left it; the data is where it was"
+        return (removal("directory", str(hidden), *directories.discard(self.places), why=why),)
 
     def plan_settings(self) -> tuple[Step, ...]:
         """Read the settings of a major version that the program does not know from its own programs."""
@@ -131,7 +139,7 @@ class EmbeddedSite(Inspection):
             effects.append(MakeDirectory(places.root))
         if self._has_left_over:
             effects.append(RemovePath(places.data))
-        if self.running is not None and self.running[1].is_orphaned:
+        if self._is_orphaned:
             effects.append(self.stopping)
         argv = initdb_argv(self.own_programs.directory, self.spec, durable=not self._is_ephemeral)
         user = places.user.name if places.user else None
@@ -148,17 +156,16 @@ class EmbeddedSite(Inspection):
             return ()
         if self.running is None and not self.is_fresh:
             checks.check_alone(self.places.data, self.look)
-        here = self.spec.server.host, self.port
-        listening = self.running is not None and (self.running[1].host, self.running[1].port) == here
-        orphaned = self.running is not None and self.running[1].is_orphaned
-        if not listening and not orphaned:
+        here, orphaned = (self.spec.server.host, self.port), self._is_orphaned
+        is_listening = self.running is not None and (self.running.host, self.running.port) == here
+        if not is_listening and not orphaned:
             checks.check_port(*here, self.spec.name, self.look)
         if not isinstance(before, State):
             return (Step(self._process, Action.START, None, after, self._start_it),)
         why = ("its data directory was deleted",) if orphaned else changes(before, after)
         text = "restart: connections are dropped for about a second"
-        if self.running is not None and self.running[0] != self.places.data and not orphaned:
-            text += f"; the data so far stays in {self.running[0]}"
+        if self.served != self.places.data and not orphaned:
+            text += f"; the data so far stays in {self.served}"
         effects = (self.stopping, *self._start_it)
         return (Step(self._process, Action.RESTART, before, after, effects, why=why, consequence=text),)
 
@@ -167,8 +174,7 @@ class EmbeddedSite(Inspection):
     def claim(self, *, creating: bool) -> Claim:
         """Return the data directory, and the one that an image would mount around it."""
         del creating
-        data = self.places.data
-        data = data.resolve()
+        data = self.places.data.resolve()
         by_major = data.name == "docker" and data.parent.name.isdecimal()
         return Claim(ownership.holder(self.spec), (data.parents[1], data) if by_major else (data,))
 
@@ -182,8 +188,7 @@ class EmbeddedSite(Inspection):
         checks.check_place(self.spec, self.places, self.look)
         if self.running is None:
             ownership.check_processes(self.look, self.places.data)
-            checks.check_alone(self.places.data, self.look)
-            checks.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
+            self.check_free()
 
     def collision(self) -> Collision | None:
         """Look whether a container has the data; it was there first, because ours has just started."""
@@ -206,25 +211,22 @@ class EmbeddedSite(Inspection):
         if self.running is not None or self.is_fresh:
             return ()
         checks.check_data(self.spec, self.places, self.look)
-        checks.check_alone(self.places.data, self.look)
-        checks.check_port(self.spec.server.host, self.port, self.spec.name, self.look)
-        return (self._lifecycle(Action.START, *self._start_it, self._ready),)
+        self.check_free()
+        return (self._lifecycle(Action.START, *self._start_it, self.ready),)
 
     def stop(self) -> tuple[Step, ...]:
         """Stop the server; what is ephemeral goes with it."""
         if self.running is None:
             return ()
-        if not self._is_ephemeral:
-            return (self._lifecycle(Action.STOP, self.stopping, text="the data is kept"),)
-        gone = RemovePath(self.places.data)
-        text = "the data was ephemeral and is gone"
-        return (self._lifecycle(Action.STOP, self.stopping, gone, text=text, lost=True),)
+        gone = (RemovePath(self.places.data),) if self._is_ephemeral else ()
+        text = "the data was ephemeral and is gone" if gone else "the data is kept"
+        return (self._lifecycle(Action.STOP, self.stopping, *gone, text=text, lost=bool(gone)),)
 
     def restart(self) -> tuple[Step, ...]:
         """Stop and start the server."""
         if self.running is None:
             return self.start()
-        return (self._lifecycle(Action.RESTART, self.stopping, *self._start_it, self._ready),)
+        return (self._lifecycle(Action.RESTART, self.stopping, *self._start_it, self.ready),)
 
     def destroy(self, *, data: bool) -> tuple[Step, ...]:
         """Stop the server; with ``data`` remove everything that was made for it.
@@ -235,7 +237,7 @@ class EmbeddedSite(Inspection):
         places = self.places
         if data and self.made_by is not None:
             checks.check_removable(self.spec, places, (places.data, *places.generations.kept), self.look)
-        steps = [*directories.leftovers(places, self.look)]
+        steps = [*self.leftovers()]
         if self.running is not None:
             steps.append(self._lifecycle(Action.REMOVE, self.stopping))
         if data:
@@ -246,17 +248,14 @@ class EmbeddedSite(Inspection):
             gone = directories.removal(found.current, found) if found.is_upgraded else (RemovePath(places.data),)
             steps.append(Step(self._data, Action.REMOVE, before, None, gone, destroys=True))
         if data:
-            for path in dict.fromkeys((places.root, places.home)):
-                if self.look.exists(path):
-                    address = Address("directory", str(path))
-                    steps.append(Step(address, Action.REMOVE, None, None, (RemovePath(path),)))
+            paths = dict.fromkeys((places.root, places.home))
+            steps += [removal("directory", str(path), RemovePath(path)) for path in paths if self.look.exists(path)]
         return tuple(steps)
 
     def removing_kept(self) -> tuple[Step, ...]:
         """Return the steps that remove the data that an upgrade has kept."""
         found, version = self.places.generations, self.look.machine.version
         return tuple(
-            Step(Address("directory", str(each)), Action.REMOVE, None, None, directories.removal(each, found),
-                 (f"the data of PostgreSQL {version(each)}",), destroys=True)
+            removal("directory", str(each), *directories.removal(each, found), why=_OF % version(each), destroys=True)
             for each in found.kept
-        )  # fmt: skip
+        )
