@@ -73,7 +73,7 @@ class Leaving(State):
     ``shared`` are databases and tablespaces that it owns, ``granted`` the memberships that it has given to others,
     ``is_granted`` tells that it has privileges on what databases share. ``closed`` are databases that do not let us in,
     ``sessions`` those of the role; ``is_kept``: its generated password is kept here. ``lacking`` are the roles that our
-    login has to be a member of meanwhile. ``groups`` are the memberships of the role itself.
+    login has to be a member of meanwhile. ``groups`` are its own memberships that we may revoke.
     """
 
     login: bool
@@ -133,7 +133,7 @@ def leaving(look: Look, role: access.Role) -> Leaving:
         tuple([f"{database}: {words}" for database, words in found.get("session", ())]),
         look.text(look.spec.role_password_file(role.name)) is not None,
         rights.lacking(cluster, role.name, *([role.reassign_to] if role.reassign_to else [])),
-        tuple([each for each in cluster.memberships if each.member == role.name]),
+        tuple([each for each in cluster.memberships if each.member == role.name and rights.revokes(cluster, each)]),
     )
 
 

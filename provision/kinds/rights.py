@@ -67,6 +67,13 @@ def administers(cluster: Cluster, role: str, group: str) -> bool:
     return cluster.major < OWN_ROLES_SINCE and there.createrole and not (found is not None and found.superuser)
 
 
+def revokes(cluster: Cluster, membership: Membership) -> bool:
+    """Tell whether the login that asks may take a membership away: what others have granted is theirs from 16 on."""
+    if cluster.is_superuser or cluster.major < OWN_ROLES_SINCE:
+        return True
+    return membership.grantor in inherited(cluster, cluster.login)
+
+
 def lacking(cluster: Cluster, *roles: str) -> tuple[str, ...]:
     """Return those of some roles that the login that asks would have to be a member of, to act for them."""
     if cluster.is_superuser:
