@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
     statements: tuple[str, ...] = ()
     title: str = ""
-    detail: str = ""
+    details: tuple[str, ...] = ()
     cuts_off: str = ""
 
 
@@ -111,8 +111,7 @@ def steps(address: Address, before: Before, after: State | None) -> Plan:
             effect = RunInTransaction(
                 MAINTENANCE if work.is_shared else work.database, change.statements, shared=work.is_shared
             )
-            why = (change.detail,) if change.detail else ()
-            title = change.title
+            why, title = change.details, change.title
             found.append(
                 Step(address, action, before, after, (effect,), why, change.cuts_off, stage=stage, title=title)
             )

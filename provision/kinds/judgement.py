@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.alembic import Revisions, address
 from provision.errors import NotRunError
 from provision.kinds import catalog, granting, migrations, rights, unmet, wording
 from provision.kinds.access import Access, Change, Work, as_declared, grant_title
-from provision.kinds.differing import Judge, Makers
+from provision.kinds.differing import Future, Judge, Makers
 from provision.kinds.policy import on_words, pairs
 from provision.model.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from provision.errors import RefusedError
     from provision.kinds import Look
     from provision.kinds.catalog import Contents
-    from provision.kinds.differing import Difference, Future, Verdict
+    from provision.kinds.differing import Difference, Verdict
     from provision.kinds.policy import Declared, Pair
     from provision.spec.access import Database
     from provision.spec.model import Migrations
@@ -77,26 +78,24 @@ class _Judgement:
         surplus = [each for each in verdict.differences if each.surplus]
         if not (missing or surplus or verdict.unknown):
             return state
-        grants, revokes = granting.grants(missing), self._revoking.statements(surplus) if surplus else ()
-        work = Work(
-            self._database.name,
-            is_shared=any(each.part.kind in _SHARED for each in verdict.differences),
-            grant=Change(grants, grant_title(state), self._about(missing, said, verdict)),
-            revoke=Change(
-                revokes,
-                f"{wording.privileges([each.surplus for each in surplus])} on {state.on} from {state.to}",
-                wording.objects([each for each in surplus if said.has_future or each.part.column], with_schema=True),
-                self._cuts_off(surplus),
-            ),
-            waits=self._waits if verdict.unknown else "",
-            refusal=self._refusal(verdict),
-        )
+        about = wording.objects([each for each in surplus if said.has_future or each.part.column], with_schema=True)
         lacks = [f"{on_words(each.on)}, which is not there" for each in verdict.unknown]
         return replace(
             state,
             missing=frozenset([*wording.edges(missing, surplus=False), *lacks]),
             surplus=frozenset(wording.edges(surplus, surplus=True)),
-            work=work,
+            work=Work(
+                self._database.name,
+                is_shared=any(each.part.kind in _SHARED for each in verdict.differences),
+                grant=self._change(
+                    granting.grants(missing), _owners(missing), grant_title(state), self._about(missing, said, verdict)
+                ),
+                revoke=self._change(
+                    self._revoked(surplus), _owners(surplus), _taken(state, surplus), about, self._cuts_off(surplus)
+                ),
+                waits=self._waits if verdict.unknown else "",
+                refusal=self._refusal(verdict),
+            ),
         )
 
     def _about(self, missing: Sequence[Difference], said: Declared, verdict: Verdict) -> str:
@@ -112,22 +111,36 @@ class _Judgement:
         surplus = [each for each in verdict.futures if each.surplus]
         if not (missing or surplus):
             return state
-        grant = Change(
-            granting.future_grants(missing),
-            grant_title(state),
-            " and ".join([each for each in (self._pending, wording.creators(missing)) if each]),
-        )
-        revoke = Change(
-            granting.future_revokes(surplus),
-            f"{wording.privileges([each.surplus for each in surplus])} on {state.on} from {state.to}",
-            wording.creators(surplus),
-        )
+        about = " and ".join([each for each in (self._pending, wording.creators(missing)) if each])
         return replace(
             state,
             missing=frozenset(wording.future_edges(missing, surplus=False)),
             surplus=frozenset(wording.future_edges(surplus, surplus=True)),
-            work=Work(self._database.name, grant=grant, revoke=revoke, refusal=self._barred_futures(verdict.futures)),
+            work=Work(
+                self._database.name,
+                grant=self._change(granting.future_grants(missing), _owners(missing), grant_title(state), about),
+                revoke=self._change(
+                    granting.future_revokes(surplus),
+                    _owners(surplus),
+                    _taken(state, surplus),
+                    wording.creators(surplus),
+                ),
+                refusal=self._barred if self._reach.barred(_owners(verdict.futures)) else None,
+            ),
         )
+
+    def _change(
+        self, statements: tuple[str, ...], owners: frozenset[str], title: str, detail: str, cuts_off: str = ""
+    ) -> Change:
+        """Return what is to be done, as a member of the owners meanwhile where it has to be."""
+        lent = self._reach.lent(owners)
+        if lent and statements:
+            statements = rights.borrowing(lent, self._cluster.major, *statements)
+        meanwhile = f"as a member of {', '.join(lent)}, until the transaction ends" if lent else ""
+        return Change(statements, title, tuple([each for each in (detail, meanwhile) if each]), cuts_off)
+
+    def _revoked(self, surplus: Sequence[Difference]) -> tuple[str, ...]:
+        return self._revoking.statements(surplus) if surplus else ()
 
     @cached_property
     def _differences(self) -> list[Difference]:
@@ -145,30 +158,34 @@ class _Judgement:
         names = self._losers.of(surplus) if surplus else []
         return f"cuts off {wording.listed(names)}" if names else ""
 
+    @cached_property
+    def _reach(self) -> unmet.Reach:
+        return unmet.Reach(self._cluster, self._owner)
+
     def _refusal(self, verdict: Verdict) -> RefusedError | None:
-        """Return why nothing of a pair can be done: an object is missing for good, or another role is its owner."""
+        """Return why nothing of a pair can be done: an object is missing for good, or others would have to do it."""
         if verdict.unknown and not self._waits:
             unknown = {on: each.unknown for (on, _), each in self._verdicts.items() if each.unknown}
             return unmet.unknown(self._database.name, self._contents, unknown)
-        by_owner: dict[str, list[Difference]] = defaultdict(list)
-        for each in verdict.differences:
-            by_owner[each.part.owner].append(each)
-        return self._barred({owner: self._statements(some) for owner, some in by_owner.items()})
+        return self._barred if any(map(self._is_barred, verdict.differences)) else None
 
-    def _statements(self, differences: Sequence[Difference]) -> tuple[str, ...]:
-        return (*self._revoking.statements(differences), *granting.grants(differences))
-
-    def _barred_futures(self, futures: Sequence[Future]) -> RefusedError | None:
-        return self._barred(
-            {each.creator: (*granting.future_revokes([each]), *granting.future_grants([each])) for each in futures}
+    def _is_barred(self, each: Difference) -> bool:
+        needs_superuser = not self._cluster.is_superuser and any(
+            self._revoking.looped(each.part, lost) for lost in each.surplus
         )
+        return needs_superuser or bool(self._reach.barred({each.part.owner}))
 
-    def _barred(self, statements: Mapping[str, Sequence[str]]) -> RefusedError | None:
-        barred = unmet.out_of_reach(self._cluster, statements)
-        if not barred:
-            return None
-        some = {owner: lines for owner, lines in statements.items() if owner in barred}
-        return unmet.barred(self._cluster, self._database.name, some)
+    @cached_property
+    def _barred(self) -> RefusedError:
+        """The refusal of all that the login may not do in this database, with what it is."""
+        statements: dict[str, list[str]] = defaultdict(list)
+        for each in self._differences:
+            if self._is_barred(each):
+                statements[each.part.owner] += (*self._revoking.statements([each]), *granting.grants([each]))
+        for future in chain.from_iterable(each.futures for each in self._verdicts.values()):
+            if self._reach.barred({future.creator}):
+                statements[future.creator] += (*granting.future_revokes([future]), *granting.future_grants([future]))
+        return unmet.barred(self._cluster, self._database.name, statements)
 
     @cached_property
     def _waits(self) -> str:
@@ -208,5 +225,14 @@ class _Judgement:
         creators = [of_database if owner == _OWNER_OF_DATABASE else owner]
         for tree in self._trees:
             creators += [each for each in (tree.login, tree.role) if each] or [self._cluster.login]
-        beyond = unmet.out_of_reach(self._cluster, creators)
-        return Makers(owner, tuple(dict.fromkeys([each for each in creators if each not in beyond])), is_declared=False)
+        mine = [each for each in creators if not self._reach.barred({each})]  # nobody whom we can be is the others
+        return Makers(owner, tuple(dict.fromkeys(mine)), is_declared=False)
+
+
+def _owners(found: Iterable[Difference | Future]) -> frozenset[str]:
+    return frozenset([each.creator if isinstance(each, Future) else each.part.owner for each in found])
+
+
+def _taken(state: Access, surplus: Sequence[Difference | Future]) -> str:
+    """Return what a revoke is about, in words."""
+    return f"{wording.privileges([each.surplus for each in surplus])} on {state.on} from {state.to}"

@@ -13,12 +13,13 @@ from provision.model.words import count
 from provision.spec.reading import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from provision.kinds.catalog import Cluster, Contents
     from provision.spec.access import Grant
 
-_OPTIONS_SINCE = 16
+_OWNER_OF_DATABASE = "pg_database_owner"
 _SHOWN = 10
 
 
@@ -48,23 +49,50 @@ def _meant(grant: Grant, contents: Contents) -> str:
     return f"; did you mean {meant}?" if meant else ""
 
 
-def out_of_reach(cluster: Cluster, owners: Iterable[str]) -> frozenset[str]:
-    """Return the owners for whom the login cannot act, although they exist."""
-    if cluster.is_superuser:
-        return frozenset()
-    return frozenset(owners) & cluster.roles.keys() - rights.inherited(cluster, cluster.login)
+class Reach:
+    """Knows for whom the login can act: for itself, its groups, and those whose membership it may give to itself."""
+
+    def __init__(self, cluster: Cluster, owner: str) -> None:
+        self._cluster, self._owner = cluster, owner
+
+    def lent(self, owners: AbstractSet[str]) -> tuple[str, ...]:
+        """Return the roles that the login has to be a member of meanwhile, and may."""
+        return tuple([each for each in self._lacking(owners) if self._may_be(each)])
+
+    def barred(self, owners: AbstractSet[str]) -> tuple[str, ...]:
+        """Return the owners for whom the login cannot act in any way."""
+        return tuple([each for each in self._lacking(owners) if not self._may_be(each)])
+
+    def _lacking(self, owners: AbstractSet[str]) -> list[str]:
+        """Return those that the login is no member of, and will not be by making them."""
+        if self._cluster.is_superuser:
+            return []
+        named = {self._owner if each == _OWNER_OF_DATABASE else each for each in owners}
+        found = sorted(named - rights.inherited(self._cluster, self._cluster.login))
+        return [each for each in found if each in self._cluster.roles or not self._owns_roles]
+
+    @property
+    def _owns_roles(self) -> bool:
+        return self._cluster.major >= rights.OWN_ROLES_SINCE
+
+    def _may_be(self, role: str) -> bool:
+        """Tell whether the login may become a member; before 16 one that does not inherit would lose its membership."""
+        login = self._cluster.login
+        is_member = not self._owns_roles and role in rights.settable(self._cluster, login)
+        return not is_member and rights.administers(self._cluster, login, role)
 
 
 def barred(cluster: Cluster, database: str, statements: Mapping[str, Sequence[str]]) -> RefusedError:
     """Return the refusal of what only the owners can do; ``statements`` are what is to be done for each of them."""
     login = identifier(cluster.login)
-    option = " WITH INHERIT TRUE" if cluster.major >= _OPTIONS_SINCE else ""
+    option = " WITH INHERIT TRUE" if cluster.major >= rights.OWN_ROLES_SINCE else ""
     evidence, ways = [], []
     for owner, lines in statements.items():
         shown = [f"  {each};" for each in lines[:_SHOWN]]
         more = [f"  … and {len(lines) - _SHOWN} more"] if lines[_SHOWN:] else []
         evidence += [f"what belongs to {owner!r} needs:", *shown, *more]
-        if not cluster.roles[owner].superuser:
+        role = cluster.roles.get(owner)
+        if role is not None and not role.superuser:
             ways.append(f"GRANT {identifier(owner)} TO {login}{option};")
     return RefusedError(
         f"{cluster.login!r} may not change the privileges on what other roles own in the database {database!r}",

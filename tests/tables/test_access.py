@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -315,6 +316,14 @@ def test_a_login_that_is_no_superuser_needs_to_be_a_member_of_the_owner() -> Non
     assert statements(plans(policy, there, cluster((OWNER, "bot"), login="bot"))) == [
         "GRANT SELECT ON TABLE shop.a, shop.b TO reader"
     ]
+    admin = catalog.Membership(OWNER, "bot", "postgres", True, False, False)
+    lent = plans(policy, there, replace(cluster(login="bot"), memberships=(admin,)))
+    assert statements(lent) == [
+        "GRANT owner TO CURRENT_USER WITH INHERIT TRUE, SET TRUE",
+        "GRANT SELECT ON TABLE shop.a, shop.b TO reader",
+        "REVOKE owner FROM CURRENT_USER GRANTED BY CURRENT_USER",
+    ]
+    assert lent.steps[0].why == ("tables a, b", "as a member of owner, until the transaction ends")
     with pytest.raises(RefusedError, match="may not change the privileges on what other roles own") as refused:
         plans(policy, there, cluster(login="bot"))
     assert [each.replace('"', "") for each in refused.value.evidence] == [
