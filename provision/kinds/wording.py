@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NAMED = 3
 _LISTED = 5
-_KINDS = ("schema", "table", "view", "materialized view", "foreign table", "sequence", "function", "procedure", "type")
+_KINDS = ("table", "view", "materialized view", "foreign table", "sequence", "function", "procedure", "type")
 _OTHERS = {"fdw": "foreign data wrapper", "server": "foreign server", "large_object": "large object"}
 _OWNER_OF_DATABASE = "pg_database_owner"
 _OF_ALL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -34,17 +34,26 @@ _OF_ALL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def objects(differences: Sequence[Difference], *, with_schema: bool = False) -> str:
-    """Return what differences are about: the names of a few objects, the number of many."""
+    """Return what differences are about: the names of a few objects, the number of many.
+
+    Without ``with_schema``, the schema counts only where nothing else does.
+    """
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for each in differences:
         kind = each.part.kind
         names = each.names if each.part.column is None else (each.part.column,)
         found[_OTHERS.get(kind, kind)] |= dict.fromkeys(names)
-    if len(found) > 1 and not with_schema:
-        found.pop("schema", None)
-    if sum(map(len, found.values())) <= _NAMED:
-        return ", ".join([_called(kind, list(found[kind])) for kind in sorted(found, key=_rank)])
-    return ", ".join([count(len(found[kind]), kind) for kind in sorted(found, key=_rank)])
+    schema = ["the schema"] if found.pop("schema", None) and (with_schema or not found) else []
+    is_short = sum(map(len, found.values())) <= _NAMED
+    return ", ".join(
+        [
+            *schema,
+            *[
+                _called(kind, list(found[kind])) if is_short else count(len(found[kind]), kind)
+                for kind in sorted(found, key=_rank)
+            ],
+        ]
+    )
 
 
 def _called(kind: str, names: Sequence[str]) -> str:

@@ -49,8 +49,8 @@ def lines(value: Plan, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
     if foretold:
         condition = _TRUSTED if value.unknown else _condition(certain)
         yield f"  known{' for certain' if certain else ''} once {condition}:"
-        for step in foretold:
-            yield from _steps((step,), paint, verbose=verbose)
+        for each in grouped(foretold, every=verbose):
+            yield from _steps(each, paint, verbose=verbose)
     yield from left(value, paint)
     if value.steps:
         yield f"  {paint('bold', total(value))}"
