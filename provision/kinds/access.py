@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provision.kinds import Before
     from provision.kinds.policy import Declared, Pair
     from provision.spec.access import Database, Grantee
-    from provision.spec.model import Spec
+    from provision.spec.model import Migrations, Spec
 
 
 class Change(NamedTuple):
@@ -35,8 +35,7 @@ class Change(NamedTuple):
 NO_CHANGE = Change()
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What a look shows to be done for a pair, and what is in the way.
 
     ``is_shared``: it changes what all databases share. ``waits`` says for what it waits.
@@ -72,6 +71,11 @@ def declared(spec: Spec, *, is_future: bool) -> Iterator[tuple[Database, Pair, D
         for pair, each in () if database.is_absent else pairs(database).items():
             if each.has_future or not is_future:
                 yield database, pair, each
+
+
+def trees(spec: Spec, database: str) -> list[Migrations]:
+    """Return the migrations that go to a database."""
+    return [each for each in spec.migrations if spec.database_of(each) == database]
 
 
 def as_declared(pair: Pair, said: Declared) -> Access:

@@ -8,7 +8,6 @@ it is never taken.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,8 +32,7 @@ _BUILT_IN: Mapping[str, Rights] = {"ROUTINE": {"EXECUTE": False}, "TYPE": {"USAG
 """What PUBLIC gets on new objects where no default was changed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Part(NamedTuple):
     """Objects that are compared together; ``names`` are as SQL writes them. ``column`` is set for a column of tables.
 
     ``schema`` is None for what is in none, and for a schema itself.
@@ -77,13 +75,13 @@ class Future(NamedTuple):
     surplus: Rights
 
 
-@dataclass(slots=True)
 class Verdict:
     """What differs for one pair; ``unknown`` are the grants on objects that are not there."""
 
-    differences: list[Difference] = field(default_factory=list)
-    futures: list[Future] = field(default_factory=list)
-    unknown: list[Grant] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.differences: list[Difference] = []
+        self.futures: list[Future] = []
+        self.unknown: list[Grant] = []
 
 
 class Makers(NamedTuple):
@@ -126,6 +124,7 @@ class Judge:
     ) -> None:
         self.verdicts: defaultdict[Pair, Verdict] = defaultdict(Verdict)
         self._declared, self._cluster, self._contents = declared, cluster, contents
+        self._everywhere = {(each.creator, each.kind): each.acl for each in contents.defaults if each.schema is None}
         self._said: set[tuple[object, ...]] = set()
         scopes, elsewhere = policy.scopes(declared, cluster.major)
         self._makers = {each.schema: makers(each.schema) for each in scopes}
@@ -219,26 +218,29 @@ class Judge:
                 missing = missing if creator in creators else _NOTHING
                 self._future(scope.on(keyword), Future(creator, scope.schema, keyword, scope.grantee, missing, surplus))
             for creator in creators:
-                _, surplus = compared(self._everywhere(creator, keyword, scope), wanted)
+                row = self._everywhere.get((creator, letter))
+                _, surplus = compared(self._given(row, creator, keyword, scope), wanted)
                 self._future(scope.on(keyword), Future(creator, None, keyword, scope.grantee, _NOTHING, surplus))
+                if (
+                    surplus
+                    and row is not None
+                    and scope.grantee is PUBLIC
+                    and {each.grantee for each in row} <= {PUBLIC}
+                ):
+                    own = Future(creator, None, keyword, creator, surplus, _NOTHING)  # a row of nothing counts as none
+                    self.verdicts[scope.on(keyword), PUBLIC].futures.append(own)
 
-    def _everywhere(self, creator: str, keyword: str, scope: Scope) -> Rights:
+    def _given(self, row: Acl | None, creator: str, keyword: str, scope: Scope) -> Rights:
         """Return what a grantee gets on what a role creates in any schema, as far as that may be taken.
 
         A superuser makes the routines of extensions, without which types and operators fail: the spec has to name it.
         """
         is_public, role = scope.grantee is PUBLIC, self._cluster.roles.get(creator)
-        if (
-            is_public
-            and keyword == "ROUTINE"
-            and role
-            and role.superuser
-            and not self._makers[scope.schema].is_declared
-        ):
+        is_superuser = role is not None and role.superuser
+        if is_public and keyword == "ROUTINE" and is_superuser and not self._makers[scope.schema].is_declared:
             return _NOTHING
-        for each in self._contents.defaults:
-            if (each.creator, each.schema, each.kind) == (creator, None, LETTERS[keyword]):
-                return held(each.acl, scope.grantee)
+        if row:
+            return held(row, scope.grantee)
         return _BUILT_IN.get(keyword, _NOTHING) if is_public else _NOTHING
 
     def _future(self, on: str, found: Future) -> None:
@@ -279,3 +281,12 @@ class Judge:
 def is_table(part: Part) -> bool:
     """Tell whether a part is of tables or views, and not of their columns."""
     return part.keyword == "TABLE" and part.column is None
+
+
+def crowded(parts: Iterable[Part], limit: int) -> Iterator[str]:
+    """Yield the objects whose ACL has as many grantees as ``limit``, with their number."""
+    for each in parts:
+        if len(each.acl) >= limit and (number := len({edge.grantee for edge in each.acl})) >= limit:
+            where = "" if each.schema is None else f"{each.schema}."
+            more = f" and {len(each.names) - 1} more" if each.names[1:] else ""
+            yield f"{each.kind} {where}{each.names[0]}{more}: {number} grantees"

@@ -1,34 +1,27 @@
-"""Verdicts on the privileges of one database, as states: each with its statements, and with words for people."""
+"""Verdicts on the privileges of one database, as states.
+
+What is only needed where something differs is in :mod:`provision.kinds.corrections`, and imported then.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
-from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.alembic import Revisions, address
-from provision.errors import NotRunError
-from provision.kinds import catalog, granting, migrations, rights, unmet, wording
-from provision.kinds.access import Access, Change, Work, as_declared, grant_title
-from provision.kinds.differing import Future, Judge, Makers
-from provision.kinds.policy import on_words, pairs
-from provision.model.words import count
+from provision.kinds import catalog, rights
+from provision.kinds.access import Access, as_declared, trees
+from provision.kinds.differing import Judge, Makers, crowded
+from provision.kinds.policy import pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from provision.errors import RefusedError
     from provision.kinds import Look
     from provision.kinds.catalog import Contents
-    from provision.kinds.differing import Difference, Verdict
-    from provision.kinds.policy import Declared, Pair
+    from provision.kinds.policy import Pair
     from provision.spec.access import Database
-    from provision.spec.model import Migrations
 
 _OWNER_OF_DATABASE = "pg_database_owner"
-_SHARED = ("database", "parameter")
 MANY = 50
 """So many grantees of one object are worth a remark."""
 _ADVICE = "{}; grant to groups, and make logins their members: an ACL has to fit into one row"
@@ -48,191 +41,40 @@ def judge(look: Look, database: str) -> Judged | None:
         UnseenError: the server cannot be asked.
     """
     contents = rights.contents(look, database)
-    return _Judgement(look, look.spec.databases[database], contents).judged() if contents else None
+    if contents is None:
+        return None
+    declared, cluster = look.spec.databases[database], look.once(catalog.cluster)
+    judge = Judge(declared, cluster, contents, lambda schema: _makers(look, declared, contents, schema))
+    said = pairs(declared)
+    present = {pair: as_declared(pair, each) for pair, each in said.items()}
+    future = {pair: present[pair] for pair, each in said.items() if each.has_future}
+    if judge.verdicts:
+        from provision.kinds.corrections import Corrections
+
+        corrections = Corrections(look, declared, contents, judge.verdicts)
+        for pair, verdict in judge.verdicts.items():
+            if pair in future:
+                future[pair] = corrections.future(present[pair], verdict)
+            present[pair] = corrections.present(present[pair], said[pair], verdict)
+    if present and (remarks := tuple(map(_ADVICE.format, crowded(judge.parts, MANY)))):
+        first = next(iter(present))
+        present[first] = replace(present[first], work=present[first].work._replace(remarks=remarks))
+    return Judged(present, future)
 
 
-class _Judgement:
-    def __init__(self, look: Look, database: Database, contents: Contents) -> None:
-        self._look, self._database, self._contents = look, database, contents
-        self._cluster = look.once(catalog.cluster)
-        self._owner = self._cluster.databases[database.name].owner
-        self._judge = Judge(database, self._cluster, contents, self._makers)
-        self._verdicts = self._judge.verdicts
+def _makers(look: Look, database: Database, contents: Contents, schema: str) -> Makers:
+    """Return who owns a schema, or will, and who creates objects in it."""
+    cluster, declared, there = look.once(catalog.cluster), database.schemas.get(schema), contents.schemas.get(schema)
+    of_database = database.owner or cluster.databases[database.name].owner
+    owner = (declared.owner if declared else None) or (there.owner if there else of_database)
+    if declared and declared.defaults_for is not None:
+        return Makers(owner, declared.defaults_for, is_declared=True)
+    creators = [of_database if owner == _OWNER_OF_DATABASE else owner]
+    for tree in trees(look.spec, database.name):
+        creators += [each for each in (tree.login, tree.role) if each] or [cluster.login]
+    if not cluster.is_superuser:
+        from provision.kinds.unmet import Reach
 
-    def judged(self) -> Judged:
-        """Return the states of all pairs."""
-        present, future = {}, {}
-        for pair, said in pairs(self._database).items():
-            verdict, state = self._verdicts.get(pair), as_declared(pair, said)
-            present[pair] = self._present(state, said, verdict) if verdict else state
-            if said.has_future:
-                future[pair] = self._future(state, verdict) if verdict else state
-        if present and (crowded := tuple(map(_ADVICE.format, wording.crowded(self._judge.parts, MANY)))):
-            first = next(iter(present))
-            present[first] = replace(present[first], work=replace(present[first].work, remarks=crowded))
-        return Judged(present, future)
-
-    def _present(self, state: Access, said: Declared, verdict: Verdict) -> Access:
-        """Return a pair with what differs on objects that exist."""
-        missing = [each for each in verdict.differences if each.missing]
-        surplus = [each for each in verdict.differences if each.surplus]
-        if not (missing or surplus or verdict.unknown):
-            return state
-        about = wording.objects([each for each in surplus if said.has_future or each.part.column], with_schema=True)
-        lacks = [f"{on_words(each.on)}, which is not there" for each in verdict.unknown]
-        return replace(
-            state,
-            missing=frozenset([*wording.edges(missing, surplus=False), *lacks]),
-            surplus=frozenset(wording.edges(surplus, surplus=True)),
-            work=Work(
-                self._database.name,
-                is_shared=any(each.part.kind in _SHARED for each in verdict.differences),
-                grant=self._change(
-                    granting.grants(missing), _owners(missing), grant_title(state), self._about(missing, said, verdict)
-                ),
-                revoke=self._change(
-                    self._revoked(surplus), _owners(surplus), _taken(state, surplus), about, self._cuts_off(surplus)
-                ),
-                waits=self._waits if verdict.unknown else "",
-                refusal=self._refusal(verdict),
-            ),
-        )
-
-    def _about(self, missing: Sequence[Difference], said: Declared, verdict: Verdict) -> str:
-        """Return what is given on, in words; a single target is in the title."""
-        if not said.has_future:
-            return ""
-        more = "" if verdict.futures else self._pending
-        return " and ".join([each for each in (wording.objects(missing), more) if each])
-
-    def _future(self, state: Access, verdict: Verdict) -> Access:
-        """Return a pair with what differs on objects that will be created."""
-        missing = [each for each in verdict.futures if each.missing]
-        surplus = [each for each in verdict.futures if each.surplus]
-        if not (missing or surplus):
-            return state
-        about = " and ".join([each for each in (self._pending, wording.creators(missing)) if each])
-        return replace(
-            state,
-            missing=frozenset(wording.future_edges(missing, surplus=False)),
-            surplus=frozenset(wording.future_edges(surplus, surplus=True)),
-            work=Work(
-                self._database.name,
-                grant=self._change(granting.future_grants(missing), _owners(missing), grant_title(state), about),
-                revoke=self._change(
-                    granting.future_revokes(surplus),
-                    _owners(surplus),
-                    _taken(state, surplus),
-                    wording.creators(surplus),
-                ),
-                refusal=self._barred if self._reach.barred(_owners(verdict.futures)) else None,
-            ),
-        )
-
-    def _change(
-        self, statements: tuple[str, ...], owners: frozenset[str], title: str, detail: str, cuts_off: str = ""
-    ) -> Change:
-        """Return what is to be done, as a member of the owners meanwhile where it has to be."""
-        lent = self._reach.lent(owners)
-        if lent and statements:
-            statements = rights.borrowing(lent, self._cluster.major, *statements)
-        meanwhile = f"as a member of {', '.join(lent)}, until the transaction ends" if lent else ""
-        return Change(statements, title, tuple([each for each in (detail, meanwhile) if each]), cuts_off)
-
-    def _revoked(self, surplus: Sequence[Difference]) -> tuple[str, ...]:
-        return self._revoking.statements(surplus) if surplus else ()
-
-    @cached_property
-    def _differences(self) -> list[Difference]:
-        return [each for verdict in self._verdicts.values() for each in verdict.differences]
-
-    @cached_property
-    def _revoking(self) -> granting.Revoking:
-        return granting.Revoking(self._cluster, self._contents, self._differences)
-
-    @cached_property
-    def _losers(self) -> wording.Losers:
-        return wording.Losers(self._cluster, self._owner, self._differences)
-
-    def _cuts_off(self, surplus: Sequence[Difference]) -> str:
-        names = self._losers.of(surplus) if surplus else []
-        return f"cuts off {wording.listed(names)}" if names else ""
-
-    @cached_property
-    def _reach(self) -> unmet.Reach:
-        return unmet.Reach(self._cluster, self._owner)
-
-    def _refusal(self, verdict: Verdict) -> RefusedError | None:
-        """Return why nothing of a pair can be done: an object is missing for good, or others would have to do it."""
-        if verdict.unknown and not self._waits:
-            unknown = {on: each.unknown for (on, _), each in self._verdicts.items() if each.unknown}
-            return unmet.unknown(self._database.name, self._contents, unknown)
-        return self._barred if any(map(self._is_barred, verdict.differences)) else None
-
-    def _is_barred(self, each: Difference) -> bool:
-        needs_superuser = not self._cluster.is_superuser and any(
-            self._revoking.looped(each.part, lost) for lost in each.surplus
-        )
-        return needs_superuser or bool(self._reach.barred({each.part.owner}))
-
-    @cached_property
-    def _barred(self) -> RefusedError:
-        """The refusal of all that the login may not do in this database, with what it is."""
-        statements: dict[str, list[str]] = defaultdict(list)
-        for each in self._differences:
-            if self._is_barred(each):
-                statements[each.part.owner] += (*self._revoking.statements([each]), *granting.grants([each]))
-        for future in chain.from_iterable(each.futures for each in self._verdicts.values()):
-            if self._reach.barred({future.creator}):
-                statements[future.creator] += (*granting.future_revokes([future]), *granting.future_grants([future]))
-        return unmet.barred(self._cluster, self._database.name, statements)
-
-    @cached_property
-    def _waits(self) -> str:
-        """Say for what an object that is not there waits; empty where nothing will make it."""
-        schemas = [each.name for each in self._database.schemas.values() if not each.is_absent]
-        extensions = [each.name for each in self._database.extensions if not each.is_absent]
-        is_new = {*schemas} - self._contents.schemas.keys() or {*extensions} - self._contents.extensions.keys()
-        return self._pending or ("what this apply will make" if is_new else "")
-
-    @cached_property
-    def _pending(self) -> str:
-        """Say what pending revisions will make, empty where there are none."""
-        pending = 0
-        for tree in self._trees:
-            try:
-                graph = self._look.inputs.graphs[tree.name]
-            except NotRunError:
-                return "what revisions will make"
-            applied, target = self._look.once(migrations.applied, tree.name), self._look.wanted.get(address(tree))
-            if isinstance(target, Revisions) and isinstance(applied, Revisions) and not graph.unknown(applied.rows):
-                pending += len(graph.pending(applied.rows, target.rows))
-        return f"what {count(pending, 'revision')} will make" if pending else ""
-
-    @property
-    def _trees(self) -> list[Migrations]:
-        """The migrations that go to this database."""
-        spec = self._look.spec
-        return [each for each in spec.migrations if spec.database_of(each) == self._database.name]
-
-    def _makers(self, schema: str) -> Makers:
-        """Return who owns a schema, or will, and who creates objects in it."""
-        declared, there = self._database.schemas.get(schema), self._contents.schemas.get(schema)
-        of_database = self._database.owner or self._owner
-        owner = (declared.owner if declared else None) or (there.owner if there else of_database)
-        if declared and declared.defaults_for is not None:
-            return Makers(owner, declared.defaults_for, is_declared=True)
-        creators = [of_database if owner == _OWNER_OF_DATABASE else owner]
-        for tree in self._trees:
-            creators += [each for each in (tree.login, tree.role) if each] or [self._cluster.login]
-        mine = [each for each in creators if not self._reach.barred({each})]  # nobody whom we can be is the others
-        return Makers(owner, tuple(dict.fromkeys(mine)), is_declared=False)
-
-
-def _owners(found: Iterable[Difference | Future]) -> frozenset[str]:
-    return frozenset([each.creator if isinstance(each, Future) else each.part.owner for each in found])
-
-
-def _taken(state: Access, surplus: Sequence[Difference | Future]) -> str:
-    """Return what a revoke is about, in words."""
-    return f"{wording.privileges([each.surplus for each in surplus])} on {state.on} from {state.to}"
+        reach = Reach(cluster, of_database)  # what the others create here is not for this spec to say
+        creators = [each for each in creators if not reach.barred({each})]
+    return Makers(owner, tuple(dict.fromkeys(creators)), is_declared=False)

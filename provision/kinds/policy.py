@@ -7,7 +7,6 @@ declared for one grantee in one schema adds up, and is a scope.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.kinds import words
@@ -72,14 +71,14 @@ def _in_words(grant: Grant) -> str:
     return (", ".join(grant.privileges).lower() or "none") + columns + option
 
 
-@dataclass(slots=True)
 class Wish:
     """What the entries of ``grants`` with the same target and grantee say. ``rights`` None: only of columns."""
 
-    on: str
-    rights: Rights | None = None
-    columns: dict[str, Rights] = field(default_factory=dict)
-    grants: list[Grant] = field(default_factory=list)
+    def __init__(self, on: str) -> None:
+        self.on = on
+        self.rights: Rights | None = None
+        self.columns: dict[str, Rights] = {}
+        self.grants: list[Grant] = []
 
     def add(self, grant: Grant, major: int) -> None:
         """Add what an entry declares."""
@@ -91,7 +90,6 @@ class Wish:
             self.rights = joined(self.rights or {}, rights)
 
 
-@dataclass(slots=True)
 class Scope:
     """What is declared for one grantee in one schema: by a word, for all objects of a kind, for single objects.
 
@@ -99,12 +97,10 @@ class Scope:
     an object without its schema.
     """
 
-    schema: str
-    grantee: Grantee
-    major: int
-    word: str | None = None
-    wide: dict[str, Wish] = field(default_factory=dict)
-    single: defaultdict[str, dict[str, Wish]] = field(default_factory=lambda: defaultdict(dict))
+    def __init__(self, schema: str, grantee: Grantee, major: int, word: str | None = None) -> None:
+        self.schema, self.grantee, self.major, self.word = schema, grantee, major, word
+        self.wide: dict[str, Wish] = {}
+        self.single: defaultdict[str, dict[str, Wish]] = defaultdict(dict)
 
     def rights(self, keyword: str) -> Rights | None:
         """Return what every object of a keyword should give; None: that is not declared."""

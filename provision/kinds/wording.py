@@ -167,12 +167,3 @@ def listed(names: Sequence[str]) -> str:
     if len(names) <= _LISTED:
         return ", ".join(names)
     return f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} more"
-
-
-def crowded(parts: Iterable[Part], limit: int) -> Iterator[str]:
-    """Yield the objects whose ACL has as many grantees as ``limit``, with their number."""
-    for each in parts:
-        if len(each.acl) >= limit and (number := len({edge.grantee for edge in each.acl})) >= limit:
-            where = "" if each.schema is None else f"{each.schema}."
-            more = f" and {len(each.names) - 1} more" if each.names[1:] else ""
-            yield f"{each.kind} {where}{each.names[0]}{more}: {number} grantees"

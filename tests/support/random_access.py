@@ -278,10 +278,19 @@ class Place:
     def close(self) -> None:
         """Leave nothing behind."""
         roles = ", ".join(map(q, ROLES))
-        self.run(*[f"DROP SCHEMA IF EXISTS {q(each)} CASCADE" for each in SCHEMAS])
-        self.run(*[f"DROP OWNED BY {q(each)} CASCADE" for each in ROLES])
+        self._forget()
         self.connection.close()
         self._maintenance(f"DROP DATABASE {q(self.name)}", f"DROP ROLE {roles}")
+
+    def _forget(self) -> None:
+        """Take all from our roles. Memberships go first: a REVOKE with CASCADE leaves what these give again."""
+        for group, member in self.rows(
+            "SELECT DISTINCT roleid::regrole::text, member::regrole::text FROM pg_auth_members AS m"
+            " JOIN pg_roles AS r ON r.oid = m.member WHERE r.rolname = ANY(%(roles)s)", roles=list(ROLES)
+        ):  # fmt: skip
+            self.run(f"REVOKE {group} FROM {member}" + (" CASCADE" if self.major >= 16 else ""))
+        self.run(*[f"DROP SCHEMA IF EXISTS {q(each)} CASCADE" for each in SCHEMAS])
+        self.run(*[f"DROP OWNED BY {q(each)} CASCADE" for each in ROLES])
 
     def _maintenance(self, *statements: str) -> None:
         with closing(psycopg2.connect(dbname="postgres", **self._login)) as connection:
@@ -312,8 +321,8 @@ class Place:
         """Forget the last round, and make everything again with other owners."""
         roles = ", ".join(map(q, ROLES))
         self.said = []
-        self.run(*[f"DROP SCHEMA IF EXISTS {q(each)} CASCADE" for each in SCHEMAS])
-        self.run(*[f"DROP OWNED BY {q(each)} CASCADE" for each in ROLES], f"DROP ROLE {roles}")
+        self._forget()
+        self.run(f"DROP ROLE {roles}")
         self.run(*[f"CREATE ROLE {q(each)}" for each in ROLES])
         self.run("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
         self.run(

@@ -160,6 +160,17 @@ def test_future_objects_are_those_of_the_owner_or_of_whom_the_spec_names() -> No
     ]
 
 
+@pytest.mark.parametrize("acl", [edges(own=()), edges("=EXECUTE", own=())])
+def test_a_default_of_nothing_is_none_to_the_server(acl: frozenset[Edge]) -> None:
+    """Where not even the creator is in it, the server falls back on what is built in: everybody may execute."""
+    begin = "ALTER DEFAULT PRIVILEGES FOR ROLE owner"
+    there = contents(defaults=(Default(OWNER, None, "f", acl),))
+    assert statements(plans(declared(public="none"), there)) == [
+        f"{begin} REVOKE EXECUTE ON ROUTINES FROM PUBLIC",
+        f"{begin} GRANT EXECUTE ON ROUTINES TO owner",
+    ]
+
+
 def test_a_superuser_keeps_what_everybody_may_run_unless_the_spec_names_it() -> None:
     taken = "ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE EXECUTE ON ROUTINES FROM PUBLIC"
     assert statements(plans(declared(public="none"), contents())) == [taken.format(OWNER)]

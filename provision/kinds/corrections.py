@@ -1,0 +1,181 @@
+"""What is to be done about differences of privileges: the statements, and in words what they are about."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from provision.alembic import Revisions, address
+from provision.errors import NotRunError
+from provision.kinds import catalog, granting, migrations, rights, unmet, wording
+from provision.kinds.access import Access, Change, Work, grant_title, trees
+from provision.kinds.differing import Future
+from provision.kinds.policy import on_words
+from provision.model.words import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from provision.errors import RefusedError
+    from provision.kinds import Look
+    from provision.kinds.catalog import Contents
+    from provision.kinds.differing import Difference, Verdict
+    from provision.kinds.policy import Declared, Pair
+    from provision.spec.access import Database
+
+_SHARED = ("database", "parameter")
+
+
+class Corrections:
+    """Turns the verdicts on one database into states; it has to know all of them."""
+
+    def __init__(self, look: Look, database: Database, contents: Contents, verdicts: Mapping[Pair, Verdict]) -> None:
+        self._look, self._database, self._contents, self._verdicts = look, database, contents, verdicts
+        self._cluster = look.once(catalog.cluster)
+        self._owner = self._cluster.databases[database.name].owner
+        self._reach = unmet.Reach(self._cluster, self._owner)
+
+    def present(self, state: Access, said: Declared, verdict: Verdict) -> Access:
+        """Return a pair with what differs on objects that exist."""
+        missing = [each for each in verdict.differences if each.missing]
+        surplus = [each for each in verdict.differences if each.surplus]
+        if not (missing or surplus or verdict.unknown):
+            return state
+        about = wording.objects([each for each in surplus if said.has_future or each.part.column], with_schema=True)
+        lacks = [f"{on_words(each.on)}, which is not there" for each in verdict.unknown]
+        return replace(
+            state,
+            missing=frozenset([*wording.edges(missing, surplus=False), *lacks]),
+            surplus=frozenset(wording.edges(surplus, surplus=True)),
+            work=Work(
+                self._database.name,
+                is_shared=any(each.part.kind in _SHARED for each in verdict.differences),
+                grant=self._change(
+                    granting.grants(missing), _owners(missing), grant_title(state), self._about(missing, said, verdict)
+                ),
+                revoke=self._change(
+                    self._revoked(surplus), _owners(surplus), _taken(state, surplus), about, self._cuts_off(surplus)
+                ),
+                waits=self._waits if verdict.unknown else "",
+                refusal=self._refusal(verdict),
+            ),
+        )
+
+    def _about(self, missing: Sequence[Difference], said: Declared, verdict: Verdict) -> str:
+        """Return what is given on, in words; a single target is in the title."""
+        if not said.has_future:
+            return ""
+        more = "" if verdict.futures else self._pending
+        return " and ".join([each for each in (wording.objects(missing), more) if each])
+
+    def future(self, state: Access, verdict: Verdict) -> Access:
+        """Return a pair with what differs on objects that will be created."""
+        missing = [each for each in verdict.futures if each.missing]
+        surplus = [each for each in verdict.futures if each.surplus]
+        if not (missing or surplus):
+            return state
+        about = " and ".join([each for each in (self._pending, wording.creators(missing)) if each])
+        return replace(
+            state,
+            missing=frozenset(wording.future_edges(missing, surplus=False)),
+            surplus=frozenset(wording.future_edges(surplus, surplus=True)),
+            work=Work(
+                self._database.name,
+                grant=self._change(granting.future_grants(missing), _owners(missing), grant_title(state), about),
+                revoke=self._change(
+                    granting.future_revokes(surplus),
+                    _owners(surplus),
+                    _taken(state, surplus),
+                    wording.creators(surplus),
+                ),
+                refusal=self._barred if self._reach.barred(_owners(verdict.futures)) else None,
+            ),
+        )
+
+    def _change(
+        self, statements: tuple[str, ...], owners: frozenset[str], title: str, detail: str, cuts_off: str = ""
+    ) -> Change:
+        """Return what is to be done, as a member of the owners meanwhile where it has to be."""
+        lent = self._reach.lent(owners)
+        if lent and statements:
+            statements = rights.borrowing(lent, self._cluster.major, *statements)
+        meanwhile = f"as a member of {', '.join(lent)}, until the transaction ends" if lent else ""
+        return Change(statements, title, tuple([each for each in (detail, meanwhile) if each]), cuts_off)
+
+    def _revoked(self, surplus: Sequence[Difference]) -> tuple[str, ...]:
+        return self._revoking.statements(surplus) if surplus else ()
+
+    @cached_property
+    def _differences(self) -> list[Difference]:
+        return [each for verdict in self._verdicts.values() for each in verdict.differences]
+
+    @cached_property
+    def _revoking(self) -> granting.Revoking:
+        return granting.Revoking(self._cluster, self._contents, self._differences)
+
+    @cached_property
+    def _losers(self) -> wording.Losers:
+        return wording.Losers(self._cluster, self._owner, self._differences)
+
+    def _cuts_off(self, surplus: Sequence[Difference]) -> str:
+        names = self._losers.of(surplus) if surplus else []
+        return f"cuts off {wording.listed(names)}" if names else ""
+
+    def _refusal(self, verdict: Verdict) -> RefusedError | None:
+        """Return why nothing of a pair can be done: an object is missing for good, or others would have to do it."""
+        if verdict.unknown and not self._waits:
+            unknown = {on: each.unknown for (on, _), each in self._verdicts.items() if each.unknown}
+            return unmet.unknown(self._database.name, self._contents, unknown)
+        return self._barred if any(map(self._is_barred, verdict.differences)) else None
+
+    def _is_barred(self, each: Difference) -> bool:
+        needs_superuser = not self._cluster.is_superuser and any(
+            self._revoking.looped(each.part, lost) for lost in each.surplus
+        )
+        return needs_superuser or bool(self._reach.barred({each.part.owner}))
+
+    @cached_property
+    def _barred(self) -> RefusedError:
+        """The refusal of all that the login may not do in this database, with what it is."""
+        statements: dict[str, list[str]] = defaultdict(list)
+        for each in self._differences:
+            if self._is_barred(each):
+                statements[each.part.owner] += (*self._revoking.statements([each]), *granting.grants([each]))
+        for future in chain.from_iterable(each.futures for each in self._verdicts.values()):
+            if self._reach.barred({future.creator}):
+                statements[future.creator] += (*granting.future_revokes([future]), *granting.future_grants([future]))
+        return unmet.barred(self._cluster, self._database.name, statements)
+
+    @cached_property
+    def _waits(self) -> str:
+        """Say for what an object that is not there waits; empty where nothing will make it."""
+        schemas = [each.name for each in self._database.schemas.values() if not each.is_absent]
+        extensions = [each.name for each in self._database.extensions if not each.is_absent]
+        is_new = {*schemas} - self._contents.schemas.keys() or {*extensions} - self._contents.extensions.keys()
+        return self._pending or ("what this apply will make" if is_new else "")
+
+    @cached_property
+    def _pending(self) -> str:
+        """Say what pending revisions will make, empty where there are none."""
+        pending = 0
+        for tree in trees(self._look.spec, self._database.name):
+            try:
+                graph = self._look.inputs.graphs[tree.name]
+            except NotRunError:
+                return "what revisions will make"
+            applied, target = self._look.once(migrations.applied, tree.name), self._look.wanted.get(address(tree))
+            if isinstance(target, Revisions) and isinstance(applied, Revisions) and not graph.unknown(applied.rows):
+                pending += len(graph.pending(applied.rows, target.rows))
+        return f"what {count(pending, 'revision')} will make" if pending else ""
+
+
+def _owners(found: Iterable[Difference | Future]) -> frozenset[str]:
+    return frozenset([each.creator if isinstance(each, Future) else each.part.owner for each in found])
+
+
+def _taken(state: Access, surplus: Sequence[Difference | Future]) -> str:
+    """Return what a revoke is about, in words."""
+    return f"{wording.privileges([each.surplus for each in surplus])} on {state.on} from {state.to}"
