@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 
 
 class Change(NamedTuple):
-    """One half of what is to be done for a pair: the statements, and in words what they are about."""
+    """One half of what is to be done for a pair: the statements, and in words what they are about.
+
+    ``owners`` are the roles whose objects, or future ones, it is about; ``is_late``: one of them is still to be made.
+    """
 
     statements: tuple[str, ...] = ()
     title: str = ""
     details: tuple[str, ...] = ()
     cuts_off: str = ""
+    owners: tuple[str, ...] = ()
+    is_late: bool = False
 
 
 NO_CHANGE = Change()
@@ -97,7 +102,7 @@ def steps(address: Address, before: Before, after: State | None) -> Plan:
     """Return what takes the surplus, what gives what is missing, and what waits.
 
     Raises:
-        RefusedError: the spec names what is not there, or another role would have to do it.
+        RefusedError: the spec names what is not there.
     """
     if not isinstance(after, Access):
         return Plan()
@@ -108,13 +113,12 @@ def steps(address: Address, before: Before, after: State | None) -> Plan:
         raise work.refusal
     found = []
     for change, action, stage in (
-        (work.revoke, Action.REVOKE, Stage.REVOKE),
+        (work.revoke, Action.REVOKE, Stage.CHANGE if work.revoke.is_late else Stage.REVOKE),
         (work.grant, Action.GRANT, Stage.CHANGE),
     ):
         if change.statements:
-            effect = RunInTransaction(
-                MAINTENANCE if work.is_shared else work.database, change.statements, shared=work.is_shared
-            )
+            database = MAINTENANCE if work.is_shared else work.database
+            effect = RunInTransaction(database, change.statements, work.is_shared, acts_for=change.owners)
             why, title = change.details, change.title
             found.append(
                 Step(address, action, before, after, (effect,), why, change.cuts_off, stage=stage, title=title)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, address
 from provision.errors import NotRunError
-from provision.kinds import catalog, granting, migrations, rights, unmet, wording
+from provision.kinds import catalog, granting, migrations, unmet, wording
 from provision.kinds.access import Access, Change, Work, grant_title, trees
 from provision.kinds.differing import Future
 from provision.kinds.policy import on_words
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from provision.spec.access import Database
 
 _SHARED = ("database", "parameter")
+_BOOTSTRAP = 10  # the oid of the superuser that initdb makes
 
 
 class Corrections:
@@ -36,7 +35,6 @@ class Corrections:
         self._look, self._database, self._contents, self._verdicts = look, database, contents, verdicts
         self._cluster = look.once(catalog.cluster)
         self._owner = self._cluster.databases[database.name].owner
-        self._reach = unmet.Reach(self._cluster, self._owner)
 
     def present(self, state: Access, said: Declared, verdict: Verdict) -> Access:
         """Return a pair with what differs on objects that exist."""
@@ -57,7 +55,11 @@ class Corrections:
                     granting.grants(missing), _owners(missing), grant_title(state), self._about(missing, said, verdict)
                 ),
                 revoke=self._change(
-                    self._revoked(surplus), _owners(surplus), _taken(state, surplus), about, self._cuts_off(surplus)
+                    self._revoked(surplus),
+                    self._losing(surplus),
+                    _taken(state, surplus),
+                    about,
+                    self._cuts_off(surplus),
                 ),
                 waits=self._waits if verdict.unknown else "",
                 refusal=self._refusal(verdict),
@@ -91,19 +93,14 @@ class Corrections:
                     _taken(state, surplus),
                     wording.creators(surplus),
                 ),
-                refusal=self._barred if self._reach.barred(_owners(verdict.futures)) else None,
             ),
         )
 
     def _change(
         self, statements: tuple[str, ...], owners: frozenset[str], title: str, detail: str, cuts_off: str = ""
     ) -> Change:
-        """Return what is to be done, as a member of the owners meanwhile where it has to be."""
-        lent = self._reach.lent(owners)
-        if lent and statements:
-            statements = rights.borrowing(lent, self._cluster.major, *statements)
-        meanwhile = f"as a member of {', '.join(lent)}, until the transaction ends" if lent else ""
-        return Change(statements, title, tuple([each for each in (detail, meanwhile) if each]), cuts_off)
+        is_late = any(each not in self._cluster.roles for each in owners)
+        return Change(statements, title, (detail,) if detail else (), cuts_off, tuple(sorted(owners)), is_late)
 
     def _revoked(self, surplus: Sequence[Difference]) -> tuple[str, ...]:
         return self._revoking.statements(surplus) if surplus else ()
@@ -125,29 +122,17 @@ class Corrections:
         return f"cuts off {wording.listed(names)}" if names else ""
 
     def _refusal(self, verdict: Verdict) -> RefusedError | None:
-        """Return why nothing of a pair can be done: an object is missing for good, or others would have to do it."""
+        """Return why nothing of a pair can be done: an object is missing for good."""
         if verdict.unknown and not self._waits:
             unknown = {on: each.unknown for (on, _), each in self._verdicts.items() if each.unknown}
             return unmet.unknown(self._database.name, self._contents, unknown)
-        return self._barred if any(map(self._is_barred, verdict.differences)) else None
+        return None
 
-    def _is_barred(self, each: Difference) -> bool:
-        needs_superuser = not self._cluster.is_superuser and any(
-            self._revoking.looped(each.part, lost) for lost in each.surplus
-        )
-        return needs_superuser or bool(self._reach.barred({each.part.owner}))
-
-    @cached_property
-    def _barred(self) -> RefusedError:
-        """The refusal of all that the login may not do in this database, with what it is."""
-        statements: dict[str, list[str]] = defaultdict(list)
-        for each in self._differences:
-            if self._is_barred(each):
-                statements[each.part.owner] += (*self._revoking.statements([each]), *granting.grants([each]))
-        for future in chain.from_iterable(each.futures for each in self._verdicts.values()):
-            if self._reach.barred({future.creator}):
-                statements[future.creator] += (*granting.future_revokes([future]), *granting.future_grants([future]))
-        return unmet.barred(self._cluster, self._database.name, statements)
+    def _losing(self, surplus: Sequence[Difference]) -> frozenset[str]:
+        """Return for whom privileges are taken: superusers too, where roles inherit nothing meanwhile."""
+        looped = any(self._revoking.looped(each.part, lost) for each in surplus for lost in each.surplus)
+        superusers = {name for name, role in self._cluster.roles.items() if role.oid == _BOOTSTRAP}
+        return _owners(surplus) | (superusers if looped else set())
 
     @cached_property
     def _waits(self) -> str:

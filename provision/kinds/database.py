@@ -186,13 +186,20 @@ def _create(address: Address, after: Database, declared: access.Database | None,
         *([_statement(declared, "comment")] if declared.comment else []),
         *([_opening(declared)] if opens else []),
     ]
-    rest = [RunInTransaction(MAINTENANCE, tuple(statements), shared=True)] if statements else []
+    owners = () if declared.owner is None else (declared.owner,)
+    rest = [RunInTransaction(MAINTENANCE, tuple(statements), shared=True, acts_for=owners)] if statements else []
     return Step(address, Action.CREATE, None, after, (made, *rest), reveals=_is_looked_into(declared, spec))
 
 
 def _is_looked_into(declared: access.Database, spec: Spec) -> bool:
     trees = {each.database or spec.server.database for each in spec.migrations}
     return declared.has_inside or declared.name in trees
+
+
+def making(declared: access.Database, owner: str) -> str:
+    """Return the statement that makes a database that an administrator fills, before its owner gets it."""
+    words = " ".join(_options(replace(declared, allow_connections=None), opens=False))
+    return f"CREATE DATABASE {identifier(declared.name)} OWNER {identifier(owner)} {words}"
 
 
 def _options(declared: access.Database, *, opens: bool) -> Iterator[str]:
@@ -230,7 +237,8 @@ def _update(address: Address, before: Database, declared: access.Database, spec:
     pieces = list(_pieces(before, after, declared, opens=opens))
     if before.has_renames:
         pieces = [replace(each, stage=Stage.CHANGE) for each in pieces]
-    found = steps_of(address, (before, after), pieces, MAINTENANCE, shared=True)
+    owner = (before.there.owner,) if before.there else ()
+    found = steps_of(address, (before, after), pieces, MAINTENANCE, shared=True, acts_for=owner)
     yield from (replace(each, reveals=opens and each.stage is Stage.CHANGE) for each in found)
     if before.tablespace != declared.tablespace is not None:
         statement = f"ALTER DATABASE {identifier(address.name)} SET TABLESPACE {identifier(declared.tablespace)}"
@@ -243,8 +251,9 @@ def _pieces(before: Database, after: Database, declared: access.Database, *, ope
     for each in changes(before, after):
         if each.field not in _APART and not (opens and each.field in _OF_OPENING):
             stage = Stage.REVOKE if _takes_away(each, before) else Stage.CHANGE
-            text = f"{each.before} does not own it any more" if each.field == "owner" else ""
-            yield Piece(stage, each, (_statement(declared, each.field),), text)
+            lost = f"{each.before} does not own it any more" if each.field == "owner" else ""
+            owner = (declared.owner,) if each.field == "owner" and declared.owner else ()
+            yield Piece(stage, each, (_statement(declared, each.field),), lost, owner)
     if before.acl is not None:
         for privilege, wanted in ((CONNECT, declared.connect), (TEMPORARY, declared.temporary)):
             yield from before.acl.pieces(declared.name, privilege, wanted) if wanted is not None else ()

@@ -69,7 +69,10 @@ class Privileges:
         has = {each.grantee for each in edges}
         lost, kept = has - {*wanted}, has & {*wanted}
         shown, left = self.shown(privilege, wanted) or (), _names(kept | ({self.owner} & {*wanted}))
+        # Without CONNECT, our login could not look into the database.
+        stays = [self.login] if self.login not in (None, self.owner, *has) and privilege == CONNECT else []
         taking = (
+            *(f"GRANT {on} TO {_sql(each)}" for each in stays),
             *(f"REVOKE GRANT OPTION FOR {on} FROM {_sql(each)} CASCADE" for each in _sorted(bound)),
             *(f"REVOKE {on} FROM {_sql(each)}" for each in _sorted(lost & direct)),
             *(f"GRANT {on} TO {_sql(each)}" for each in _sorted(kept - direct)),
@@ -95,6 +98,15 @@ def of_new(declared: access.Database) -> Iterator[str]:
             if PUBLIC not in wanted:
                 yield f"REVOKE {on} FROM PUBLIC"
             yield from (f"GRANT {on} TO {_sql(each)}" for each in wanted if each not in (PUBLIC, declared.owner))
+
+
+def shuts_out(declared: access.Database, login: str) -> bool:
+    """Tell whether the declared lists leave out a login that is no superuser, and not the owner."""
+    return (
+        declared.connect is not None
+        and not {PUBLIC, login} & {*declared.connect}
+        and declared.owner not in (None, login)
+    )
 
 
 def _name(grantee: Grantee) -> str:

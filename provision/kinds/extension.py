@@ -13,7 +13,7 @@ from provision.kinds import catalog, rights
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, changes
-from provision.model.effects import RunInTransaction
+from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.spec.setting_values import list_items
 
@@ -49,7 +49,7 @@ _LIBRARIES = "shared_preload_libraries"
 _USUAL_PATH = '"$user", public'
 
 _AVAILABLE = """
-SELECT v.name, v.version, v.requires::text[], a.default_version
+SELECT v.name, v.version, v.requires::text[], a.default_version, v.trusted OR NOT v.superuser
 FROM pg_available_extension_versions AS v JOIN pg_available_extensions AS a USING (name) WHERE v.name = ANY(%s)
 """
 # Who may not know the setting gets NULL.
@@ -76,10 +76,14 @@ WHERE e.extname = %(name)s AND c.relkind IN ('r', 'p')
 
 
 class Available(NamedTuple):
-    """What the server could install: its default version, and what each version requires."""
+    """What the server could install: its default version, and what each version requires.
+
+    ``is_trusted``: whoever may create in a database may install it there.
+    """
 
     default: str
     versions: dict[str, tuple[str, ...]]
+    is_trusted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Extension(State):
     schema: str | None = None
     version: str | None = None
     trouble: str = ""
+    owner: str = field(default="", compare=False)
     others: tuple[str, ...] = field(default=(), compare=False)
     is_relocatable: bool = field(default=True, compare=False)
     is_loaded: bool | None = field(default=None, compare=False)
@@ -156,6 +161,7 @@ def _seen(look: Look, database: access.Database, want: access.Extension, there: 
         want.name,
         there.schema if want.schema is not None else None,
         version if want.version is not None else None,
+        owner=there.owner,
         is_relocatable=there.is_relocatable,
         is_loaded=_is_loaded(look, want.name),
         path=cluster.settings.get((database.name, None), {}).get("search_path"),
@@ -174,9 +180,14 @@ def available(look: Look) -> dict[str, Available]:
             asked.add(each.name)
     rows = look.rows(_AVAILABLE, (sorted(asked),)) if asked else []
     found: dict[str, Available] = {}
-    for name, version, requires, default in rows:
-        found.setdefault(name, Available(default, {})).versions[version] = tuple(requires or ())
+    for name, version, requires, default, is_trusted in rows:
+        found.setdefault(name, Available(default, {}, is_trusted)).versions[version] = tuple(requires or ())
     return found
+
+
+def trusted(look: Look) -> frozenset[str]:
+    """Return the extensions that a login may make, or update, that is no superuser."""
+    return frozenset([name for name, each in look.once(available).items() if each.is_trusted])
 
 
 def _trouble(look: Look, database: access.Database, each: access.Extension) -> str:
@@ -229,12 +240,14 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         why = ("once its database is there",)
         return Plan((Step(address, Action.CREATE, UNKNOWN, after, (), why),), remarks=remarks)
     if before is None:
-        effect = RunInTransaction(database.name, (_creating(want),))
+        effect = RunInTransaction(database.name, (creating(want),), acts_for=(OWNER_OF_DATABASE,))
         return Plan((Step(address, Action.CREATE, None, after, (effect,)),), remarks=remarks)
-    return Plan(tuple(steps_of(address, (state, after), _pieces(state, after, want), database.name)), remarks=remarks)
+    found = steps_of(address, (state, after), _pieces(state, after, want), database.name, acts_for=(state.owner,))
+    return Plan(tuple(found), remarks=remarks)
 
 
-def _creating(want: access.Extension) -> str:
+def creating(want: access.Extension) -> str:
+    """Return the statement that makes an extension."""
     words = [f"CREATE EXTENSION {identifier(want.name)}"]
     if want.schema is not None:
         words.append(f"SCHEMA {identifier(want.schema)}")
@@ -325,6 +338,7 @@ def _drop(address: Address, before: Extension, want: access.Extension, scene: Sc
             evidence=[place, *before.tables],
             next_step="to drop it: " + command("apply --data"),
         )
-    effects = (RunInTransaction(before.database, (f"DROP EXTENSION {identifier(before.name)}",)),)
+    drop = (f"DROP EXTENSION {identifier(before.name)}",)
+    effects = (RunInTransaction(before.database, drop, acts_for=(before.owner,)),)
     why, destroys = ("state: absent", *before.tables), bool(before.tables)
     return (Step(address, Action.REMOVE, before, None, effects, why, destroys=destroys, stage=Stage.DROP),)

@@ -72,9 +72,6 @@ def _makers(look: Look, database: Database, contents: Contents, schema: str) -> 
     creators = [of_database if owner == _OWNER_OF_DATABASE else owner]
     for tree in trees(look.spec, database.name):
         creators += [each for each in (tree.login, tree.role) if each] or [cluster.login]
-    if not cluster.is_superuser:
-        from provision.kinds.unmet import Reach
-
-        reach = Reach(cluster, of_database)  # what the others create here is not for this spec to say
-        creators = [each for each in creators if not reach.barred({each})]
+    # What others create here, for whom our login cannot act, is not for this spec to say.
+    creators = [each for each in creators if rights.standing(cluster, each) != "may not be"]
     return Makers(owner, tuple(dict.fromkeys(creators)), is_declared=False)

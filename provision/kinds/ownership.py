@@ -126,12 +126,15 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
     if not scene.wishes.take_ownership:
         return Plan(remarks=(_remark(address, after.owner, shown),))
+    logins = [
+        tree.login for tree in scene.spec.migrations if tree.login and scene.spec.database_of(tree) == address.name
+    ]
     step = Step(
         address,
         Action.UPDATE,
         before,
         after,
-        (RunInTransaction(address.name, before.statements),),
+        (RunInTransaction(address.name, before.statements, acts_for=(after.owner, *logins)),),
         (f"to {after.owner}: {count(len(names), 'object')} ({shown})",),
         "each table is locked for a moment: readers and writers wait",
     )

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One difference and the statements that remove it; ``text`` is what people will notice."""
+    """One difference and the statements that remove it; ``text`` is what people will notice.
+
+    ``acts_for`` are roles for which it is done, beside those of all pieces.
+    """
 
     stage: Stage
     why: Change | str
     statements: tuple[str, ...]
     text: str = ""
+    acts_for: tuple[str, ...] = ()
 
 
 def steps(
@@ -31,14 +35,16 @@ def steps(
     database: str,
     *,
     shared: bool = False,
+    acts_for: tuple[str, ...] = (),
 ) -> Iterator[Step]:
-    """Yield a step for each stage that has pieces; they run in ``database``."""
+    """Yield a step for each stage that has pieces; they run in ``database``, for some roles."""
     found = list(pieces)
     for stage in Stage:
         of_stage = [each for each in found if each.stage is stage]
         if of_stage:
             statements = tuple([line for each in of_stage for line in each.statements])
-            effects = (RunInTransaction(database, statements, shared=shared),)
+            roles = (*acts_for, *(role for each in of_stage for role in each.acts_for))
+            effects = (RunInTransaction(database, statements, shared, acts_for=tuple(dict.fromkeys(roles))),)
             why = tuple([each.why for each in of_stage])
             text = "; ".join([each.text for each in of_stage if each.text])
             yield Step(address, Action.UPDATE, *states, effects, why, text, stage=stage)

@@ -72,8 +72,8 @@ class Leaving(State):
 
     ``shared`` are databases and tablespaces that it owns, ``granted`` the memberships that it has given to others,
     ``is_granted`` tells that it has privileges on what databases share. ``closed`` are databases that do not let us in,
-    ``sessions`` those of the role; ``is_kept``: its generated password is kept here. ``lacking`` are the roles that our
-    login has to be a member of meanwhile. ``groups`` are its own memberships that we may revoke.
+    ``sessions`` those of the role; ``is_kept``: its generated password is kept here. ``groups`` are its own memberships
+    that we may revoke.
     """
 
     login: bool
@@ -84,7 +84,6 @@ class Leaving(State):
     closed: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     is_kept: bool = False
-    lacking: tuple[str, ...] = ()
     groups: tuple[catalog.Membership, ...] = ()
 
     @property
@@ -132,7 +131,6 @@ def leaving(look: Look, role: access.Role) -> Leaving:
         tuple([each for each in there if not rights.enters(cluster, each)]),
         tuple([f"{database}: {words}" for database, words in found.get("session", ())]),
         look.text(look.spec.role_password_file(role.name)) is not None,
-        rights.lacking(cluster, role.name, *([role.reassign_to] if role.reassign_to else [])),
         tuple([each for each in cluster.memberships if each.member == role.name and rights.revokes(cluster, each)]),
     )
 
@@ -265,8 +263,8 @@ def _effects(role: access.Role, before: Leaving, scene: Scene) -> Iterator[Effec
         first = _unless(_more_than(role, len(before.owned.get(database, ()))), "the role owns more than before")
         if role.reassign_to is not None:
             first = f"REASSIGN OWNED BY {name} TO {identifier(role.reassign_to)}"
-        both = rights.borrowing(before.lacking, scene.spec.server.major, first, f"DROP OWNED BY {name}")
-        yield RunInTransaction(database, both, shared=database == MAINTENANCE)
+        both, owners = (first, f"DROP OWNED BY {name}"), (role.name, *filter(None, [role.reassign_to]))
+        yield RunInTransaction(database, both, shared=database == MAINTENANCE, acts_for=owners)
     guard = _unless(f"EXISTS (SELECT {mine})", "the role has logged in meanwhile")
     yield RunInTransaction(MAINTENANCE, (guard, f"DROP ROLE {name}"), shared=True)
     if before.is_kept:

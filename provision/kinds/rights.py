@@ -5,13 +5,12 @@ https://www.postgresql.org/docs/current/role-membership.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from provision.kinds import catalog
-from provision.model.sql import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from provision.kinds import Look
     from provision.kinds.catalog import Cluster, Contents, Membership
@@ -74,25 +73,21 @@ def revokes(cluster: Cluster, membership: Membership) -> bool:
     return membership.grantor in inherited(cluster, cluster.login)
 
 
-def lacking(cluster: Cluster, *roles: str) -> tuple[str, ...]:
-    """Return those of some roles that the login that asks would have to be a member of, to act for them."""
-    if cluster.is_superuser:
-        return ()
-    mine = settable(cluster, cluster.login)
-    if cluster.major >= OWN_ROLES_SINCE:  # before, another grant would not help, and its end would take the first away
-        mine &= inherited(cluster, cluster.login)
-    return tuple([each for each in roles if each not in mine])
+def standing(cluster: Cluster, role: str) -> Literal["is", "may be", "may not be"]:
+    """Tell whether the login that asks is a member of a role, or can be for a while. It never is that of a superuser.
 
-
-def borrowing(roles: Sequence[str], major: int, *statements: str) -> tuple[str, ...]:
-    """Return statements with a membership in some roles around them, which ends with their transaction."""
-    has_options = major >= OWN_ROLES_SINCE
-    options, by = (" WITH INHERIT TRUE, SET TRUE", " GRANTED BY CURRENT_USER") if has_options else ("", "")
-    return (
-        *(f"GRANT {identifier(each)} TO CURRENT_USER{options}" for each in roles),
-        *statements,
-        *(f"REVOKE {identifier(each)} FROM CURRENT_USER{by}" for each in roles),
-    )
+    Of a role that is not there it will be from 16 on: it makes that one (see createrole_self_grant).
+    """
+    there, login = cluster.roles.get(role), cluster.login
+    has_own_roles, is_set = cluster.major >= OWN_ROLES_SINCE, role in settable(cluster, login)
+    if cluster.is_superuser or (is_set and role in inherited(cluster, login)):
+        return "is"
+    if there is None:
+        return "is" if has_own_roles else "may be"
+    # Before 16 one membership is all there is, so another one would not help, and its end would be that of the first.
+    if there.superuser or (is_set and not has_own_roles):
+        return "may not be"
+    return "may be" if administers(cluster, login, role) else "may not be"
 
 
 def _closure(cluster: Cluster, role: str, counts: Callable[[Membership], bool]) -> frozenset[str]:

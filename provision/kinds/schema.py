@@ -13,7 +13,7 @@ from provision.kinds import catalog, rights, role
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, changes
-from provision.model.effects import RunInTransaction
+from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Schema(State):
     name: str
     owner: str | None = None
     comment: str | None = None
+    present_owner: str = field(default="", compare=False)
     has_owner: bool = field(default=True, compare=False)
     objects: tuple[str, ...] = field(default=(), compare=False)
 
@@ -94,6 +95,7 @@ def _seen(look: Look, database: str, want: access.Schema, there: catalog.Schema)
         want.name,
         look.once(role.known_as).get(there.owner, there.owner) if want.owner is not None else None,
         there.comment or "" if want.comment is not None else None,
+        present_owner=there.owner,
         has_owner=want.owner in look.once(catalog.cluster).roles,
         objects=tuple([name for (name,) in objects if name not in leaving]),
     )
@@ -108,13 +110,19 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     if isinstance(before, Schema):
         if not isinstance(after, Schema):
             return Plan(_drop(address, before, scene))
-        return Plan(tuple(steps_of(address, (before, after), _pieces(before, after, scene), before.database)))
+        pieces, owner = _pieces(before, after, scene), (before.present_owner,)
+        return Plan(tuple(steps_of(address, (before, after), pieces, before.database, acts_for=owner)))
     if not isinstance(after, Schema):
         return Plan()
     if before is UNKNOWN:
         return Plan((Step(address, Action.CREATE, UNKNOWN, after, (), ("once its database is there",)),))
-    effect = RunInTransaction(after.database, tuple(_creating(after, scene)))
+    effect = RunInTransaction(after.database, tuple(_creating(after, scene)), acts_for=_owners(after))
     return Plan((Step(address, Action.CREATE, None, after, (effect,)),))
+
+
+def _owners(after: Schema) -> tuple[str, ...]:
+    """Return the roles for which a schema is made, or given away."""
+    return (OWNER_OF_DATABASE, *([after.owner] if after.owner is not None else []))
 
 
 def _creating(after: Schema, scene: Scene) -> Iterator[str]:
@@ -135,14 +143,14 @@ _FOR_OWNER = (
 """Where the spec does not say who owns the database, only the server knows."""
 
 
-def _pieces(before: Schema, after: State, scene: Scene) -> Iterator[Piece]:
+def _pieces(before: Schema, after: Schema, scene: Scene) -> Iterator[Piece]:
     declared, name = scene.spec.databases[before.database].schemas[before.name], identifier(before.name)
     for each in changes(before, after):
         if each.field == "owner":
             # Before others become members of the old owner, where there is a new one already.
             stage = Stage.REVOKE if before.has_owner else Stage.CHANGE
             statement = f"ALTER SCHEMA {name} OWNER TO {identifier(declared.owner or '')}"
-            yield Piece(stage, each, (statement,), f"{before.owner} does not own it any more")
+            yield Piece(stage, each, (statement,), f"{before.owner} does not own it any more", _owners(after))
         else:
             text = literal(declared.comment) if declared.comment else "NULL"
             yield Piece(Stage.CHANGE, each, (f"COMMENT ON SCHEMA {name} IS {text}",))
@@ -159,5 +167,5 @@ def _drop(address: Address, before: Schema, scene: Scene) -> tuple[Step, ...]:
             next_step="drop what is in it by a migration; or yourself, with all of it: "
             + command("psql", f"-- -d {before.database} -c 'DROP SCHEMA {name} CASCADE'"),
         )
-    effects = (RunInTransaction(before.database, (f"DROP SCHEMA {name}",)),)
+    effects = (RunInTransaction(before.database, (f"DROP SCHEMA {name}",), acts_for=(before.present_owner,)),)
     return (Step(address, Action.REMOVE, before, None, effects, ("state: absent",), stage=Stage.DROP),)

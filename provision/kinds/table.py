@@ -30,6 +30,7 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
         extension,
         membership,
         ownership,
+        preflight,
         privilege,
         role,
         role_setting,
@@ -39,4 +40,15 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
     # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.
     shared = (role, database, role_setting, schema, membership)
-    return (server, settings, *shared, extension, default_privilege, collation, ownership, migrations, privilege)
+    return (
+        server,
+        settings,
+        preflight,
+        *shared,
+        extension,
+        default_privilege,
+        collation,
+        ownership,
+        migrations,
+        privilege,
+    )

@@ -291,6 +291,8 @@ class RunSql(Effect):
         return f"SQL in {self.database}: {count(len(self.statements), 'statement')}"
 
 
+OWNER_OF_DATABASE = "pg_database_owner"
+"""PostgreSQL's own name for whoever owns the database."""
 VERIFIER = "@verifier@"
 """Stands for a SCRAM verifier of a password in a statement; its salt is drawn when the statement runs."""
 
@@ -302,12 +304,15 @@ class RunInTransaction(Effect):
     ``shared``: they change what all databases share (roles, memberships, a database's owner), which one run at a time
     does in a cluster; ``database`` is then the maintenance database. ``password`` is the one that :data:`VERIFIER`
     stands for. What another session changes at the same time rolls all of it back, and everything is looked at again.
+    ``acts_for`` are the roles that own what is changed, or will: who is no superuser has to be their member; those of
+    the database's owner may be left to :data:`OWNER_OF_DATABASE`.
     """
 
     database: str
     statements: tuple[str, ...]
     shared: bool = False
     password: Secret | None = None
+    acts_for: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:

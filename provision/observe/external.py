@@ -67,7 +67,7 @@ def check(look: Look) -> None:
             evidence=[f"its version is {version}"],
             next_step=f"write `image: postgres:{major}`, or correct `server.host` and `server.port`",
         )
-    if not (look.has_database or may_create):
+    if not (look.has_database or may_create or look.spec.databases):  # of databases, the plan says all that is missing
         raise RefusedError(
             f"the database {server.database!r} does not exist, and the role {role!r} may not create databases",
             evidence=["the privilege that is missing: CREATEDB"],
