@@ -124,9 +124,10 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         return Plan(_later(tree, graph, after), remarks=notes)
     seen = before if isinstance(before, Revisions) else Revisions(())
     step = _step(tree, graph, seen, after if isinstance(after, Revisions) else Revisions(()))
-    taken = scene.spec.owner_in(scene.spec.database_of(tree)) is not None
-    if step and seen.holder and not (taken and scene.wishes.take_ownership):
-        raise not_its_own(tree, seen.holder, taken=taken)
+    if step and seen.holder:
+        taken = scene.spec.owner_in(scene.spec.database_of(tree)) is not None
+        if not (taken and scene.wishes.take_ownership):
+            raise not_its_own(tree, seen.holder, taken=taken)
     if scene.spec.databases:  # privileges on what it makes can be planned only then
         step = tuple([replace(each, reveals=True) for each in step])
     remarks = tuple(edit_remarks(seen.known.edits)) if seen.known else ()

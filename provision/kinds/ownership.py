@@ -51,9 +51,11 @@ _BY_THEMSELVES = {
     " OR typtype = 'c' AND EXISTS (SELECT FROM pg_class AS t WHERE t.oid = c.typrelid AND relkind = 'c')"
     " OR typtype = 'm' AND current_setting('server_version_num')::int < 170000)",
 }
+_FIRST = 16384
+"""No object of initdb has an OID as high: see FirstNormalObjectId in transam.h."""
 _OWNED = "\nUNION ALL ".join(
-    f"SELECT '{name}'::regclass, c.oid, {prefix}namespace FROM {name} AS c, who "  # noqa: S608  # from constants only
-    f"WHERE {prefix}owner = who.oid AND {prefix}namespace IN (SELECT oid FROM n){_BY_THEMSELVES.get(name, '')}"
+    f"SELECT '{name}'::regclass, c.oid, {prefix}namespace FROM {name} AS c "  # noqa: S608  # from constants only
+    f"WHERE c.oid >= {_FIRST} AND {prefix}owner = ANY (ARRAY(SELECT oid FROM who)){_BY_THEMSELVES.get(name, '')}"
     for name, prefix in _CATALOGS.items()
 )
 # A sequence comes after the table that it belongs to, with which it goes along.

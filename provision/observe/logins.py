@@ -10,8 +10,6 @@ from provision.observe import outside
 from provision.system import secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from provision.model import Endpoint
     from provision.observe.outside import World
     from provision.spec.model import Spec
@@ -67,21 +65,27 @@ def _database(spec: Spec, name: str | None) -> str:
 
 
 def _refuse_group(spec: Spec, name: str) -> None:
-    """Refuse a role that is not declared, or does not log in; who could instead is named."""
-    logins = [each.name for each in spec.roles.values() if each.login or each.is_external]
+    """Refuse a role that is not declared here, or does not log in; who could instead is named.
+
+    Raises:
+        UsageError: it is one.
+    """
+    logins = [each.name for each in spec.roles.values() if each.login and not each.is_absent]
     if name in logins:
         return
-    if name not in spec.roles:
-        raise UsageError(
-            f"the spec declares no role {name!r}",
-            evidence=[f"it declares {_listed(logins)}" if logins else "it declares no role that logs in"],
-            next_step=f"write one of these: --role {logins[0]}" if logins else f"add {SUPERUSER}",
-        )
+    declared = spec.roles.get(name)
     members = [each for each in logins if name in _groups(spec, each)]
+    if declared is None:
+        error, others = f"the spec declares no role {name!r}", logins
+    elif declared.is_external:
+        error, others = f"the role {name!r} is made elsewhere, so its password is not known here", logins
+    else:
+        error, others = f"the role {name!r} does not log in", members
+    what = "members" if others is members else "roles"
     raise UsageError(
-        f"the role {name!r} does not log in: it is a group",
-        evidence=[f"its members that log in: {_listed(members)}" if members else "no declared login is its member"],
-        next_step=f"--role {members[0]}" if members else f"add {SUPERUSER}",
+        error,
+        evidence=[f"{what} that log in: {', '.join(others) or 'none'}"],
+        next_step=f"--role {others[0]}" if others else f"add {SUPERUSER}",
     )
 
 
@@ -95,7 +99,3 @@ def _groups(spec: Spec, name: str) -> set[str]:
         left += [each for each in groups if each not in found]
         found.update(groups)
     return found
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

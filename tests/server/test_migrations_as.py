@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from uuid import uuid4
 
 import pytest
 import trees
+from environments import ONLINE
+from support import program
 from support.env_files import asynchronous
 from test_alembic_envs import secrets
 from test_command import PROGRAM, by_program
@@ -254,3 +257,39 @@ def test_who_blocks_a_migration_is_seen_by_the_superuser(tmp_path: Path, databas
         error = failure(tree, database, roles)
     blocker.close()
     assert "SELECT count(*) FROM taken" in "\n".join(error.evidence)
+
+
+def test_a_declared_login_that_may_not_become_the_role_lets_the_role_look_and_hold_the_lock(
+    tmp_path: Path, database: Server
+) -> None:
+    name, end = database.endpoint.database, uuid4().hex[:6]
+    admin, app = f"admin_{end}", f"app_{end}"
+    trees.write(tmp_path, {"alpha": trees.table("alpha")}, env=ONLINE)
+    database.execute(
+        f"CREATE ROLE {admin} LOGIN CREATEDB CREATEROLE PASSWORD 'of the admin'",
+        f"CREATE ROLE {app} LOGIN PASSWORD 'public'",  # it is in the name of the version table, too
+        f'ALTER DATABASE "{name}" OWNER TO {app}',
+    )
+    at = database.endpoint
+    (tmp_path / "spec.yml").write_text(
+        f"name: as-{end}\nserver: {{runtime: external, image: 'postgres:18', host: {at.host}, port: {at.port}, "
+        f"database: '{name}', credentials: {{user: {admin}, password: of the admin}}}}\n"
+        f"roles: {{{app}: {{login: true, password: public}}}}\n"
+        f"migrations: {{script_location: ./migrations, as: {app}, ledger: true}}\n"
+    )
+
+    def provision(*words: str, code: int = 0) -> str:
+        ran = program.run(*words, "spec.yml", cwd=tmp_path, environ={**os.environ, "NO_COLOR": "1"})
+        assert ran.code == code, ran.all
+        return ran.all
+
+    try:
+        provision("apply")
+        assert "nothing to do" in provision("plan", "--detailed-exitcode")
+        assert provision("migrate", "current").startswith("alpha (head)")
+        assert "~ table alpha" not in provision("migrate", "check", code=1)
+        assert f'GRANT "{app}" TO "{admin}"' in provision("migrate", "test", code=1)
+        assert set(dict(database.execute(OWNERS)).values()) == {app}
+    finally:
+        database.execute(f"DROP OWNED BY {app}", f'ALTER DATABASE "{name}" OWNER TO postgres')
+        database.execute(f"DROP ROLE {admin}, {app}")

@@ -143,8 +143,8 @@ def test_who_logs_in(environment: Embedded) -> None:
         )
         assert said.out == f"{expected[0]}\n"
     for words, code, expected_words in (
-        (("--role", "group"), 64, "it is a group\n    its members that log in: reader\nnext: --role reader"),
-        (("--role", "none-such"), 64, "error: the spec declares no role 'none-such'\n    it declares app, reader\n"),
+        (("--role", "group"), 64, "'group' does not log in\n    members that log in: reader\nnext: --role reader"),
+        (("--role", "none-such"), 64, "declares no role 'none-such'\n    roles that log in: app, reader\n"),
         (("--database", "none-such"), 64, "error: the spec declares no database 'none-such'\n    shop\n    other\n"),
         (("--role", "app", "--superuser"), 64, "--superuser and --role exclude each other"),
     ):  # fmt: skip

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from .protocol import Event, Failure
 
-NAMES = frozenset({"revision", "path", "script", "place", "sql", "event", "stage", "sqlstate", "kind", "phase"})
+NAMES = frozenset(
+    {"revision", "table", "path", "script", "place", "sql", "event", "stage", "sqlstate", "kind", "phase"}
+)
 """What the parent looks things up with, and SQL to be run as it is: a password like ``app`` can be a part of them, and
 must not change them. No SQL is said that :meth:`Channel.tells` of."""
 
