@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from provision.errors import StepFailedError, command
+from provision.errors import RacedError, StepFailedError, command
 from provision.system.postgres import Login, LoginError, connect, rows
 from provision.system.waiting import attempts
 
@@ -25,6 +25,7 @@ _AT_ONCE = 200
 _PATIENCE = 30.0
 _POLL = 0.05
 _LOOKS = 3
+_TRIES = 3
 _AGAIN = command("upgrade")
 _OPTIONS = ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
 _SHARED = "pg_authid, pg_auth_members, pg_database, pg_db_role_setting"
@@ -63,6 +64,16 @@ class Fence:
         Raises:
             StepFailedError: a session writes for longer than we wait.
         """
+        for left in reversed(range(_TRIES)):
+            try:
+                self._hold(database)
+                break
+            except RacedError:  # a deadlock, with autovacuum for example, which takes the catalogs in its own order
+                self._sessions.pop(database).close()
+                if not left:
+                    raise
+
+    def _hold(self, database: str) -> None:
         session = connect(self._endpoint, database, read_only=False)
         self._sessions[database] = session
         known = rows(session, "SELECT name FROM pg_settings WHERE name = ANY (%s)", (list(_OPTIONS),))
@@ -119,13 +130,15 @@ class Fence:
 
     def _execute(self, database: str, statements: list[str]) -> None:
         import psycopg2
+        from psycopg2.errors import DeadlockDetected
 
         with self._sessions[database].cursor() as cursor:
             for statement in statements:
                 try:
                     cursor.execute(statement)
                 except psycopg2.Error as error:
-                    raise StepFailedError(
+                    kind = RacedError if isinstance(error, DeadlockDetected) else StepFailedError
+                    raise kind(
                         f"whoever writes to the database {database!r} could not be held back",
                         evidence=[*str(error).splitlines()[:3], *self._others()],
                         next_step="end the transactions named above, or wait for them, and try again",
