@@ -54,7 +54,10 @@ EXPECTED = HERE / "report" / "expected"
 SCHEMAS = HERE.parent.parent / "docs" / "schema"
 PASSWORD = "p@ss/wörd %"
 TREES = (SimpleNamespace(name="app", target="head"), SimpleNamespace(name="audit", target="b1"))
-SHOP = SimpleNamespace(name="shop-dev", path=Path("/srv/shop/specs/dev.yml"), migrations=TREES)
+SERVER = SimpleNamespace(database="shop")
+SHOP = SimpleNamespace(
+    name="shop-dev", path=Path("/srv/shop/specs/dev.yml"), migrations=TREES, server=SERVER, database_of=lambda _: "shop"
+)
 HOME = Path("/srv/shop/specs/.provision/shop-dev")
 ENDPOINT = Endpoint("127.0.0.1", 5432, "postgres", Secret(PASSWORD), "shop")
 
