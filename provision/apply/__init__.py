@@ -252,8 +252,8 @@ class Run:
         return Performer(world, self.progress, lock_timeout=self._lock_timeout)
 
     def _refuse_to_repeat(self, plan: Plan) -> None:
-        done = [(each.step.address, each.step.action, each.step.why) for each in self.outcomes if each.error is None]
-        again = [step for step in plan.steps if step.effects and (step.address, step.action, step.why) in done]
+        done = [_what(each.step) for each in self.outcomes if each.error is None]
+        again = [step for step in plan.steps if step.effects and _what(step) in done]
         if again or not any(step.effects for step in plan.steps):
             raise _not_logged_in(again[0]) if again and again[0].address.kind == login.KIND else _not_converged(plan)
 
@@ -322,6 +322,11 @@ class Run:
             if self.restores and (of_settings or step.address.kind == settings.KIND):
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
             raise
+
+
+def _what(step: Step) -> tuple[object, ...]:
+    """Return what a step does, to see that it is the same again: a few words can stand for other objects, too."""
+    return step.address, step.action, step.why, step.before
 
 
 def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionError, *, restarted: bool) -> None:

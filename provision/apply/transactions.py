@@ -30,8 +30,8 @@ _PATIENCE, _POLL, _LONGEST_POLL = 60.0, 0.02, 0.5
 _SELF_GRANT, _SELF_GRANT_SINCE = "SET LOCAL createrole_self_grant = 'set, inherit'", 160000
 """A role that CREATEROLE makes can then own what its creator makes: see the page of this parameter."""
 _BUSY = "55P03"
-_RACED = ("23505", "40001", "40P01", "42704", "42710", "42P04", "42P06", "42P07")
-"""Unique index of a catalog, serialization, deadlock, undefined or duplicate object, database, schema, table."""
+_RACED = ("23505", "3F000", "40001", "40P01", "42704", "42710", "42883", "42P01", "42P04", "42P06", "42P07")
+"""Unique index of a catalog, serialization, deadlock; undefined, or duplicate: object, database, schema, table."""
 _UPDATED = "tuple concurrently"
 _QUIET = (
     "SET LOCAL log_statement = 'none'; SET LOCAL log_min_duration_statement = -1; "

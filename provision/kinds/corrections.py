@@ -10,7 +10,7 @@ from provision.alembic import Revisions, address
 from provision.errors import NotRunError
 from provision.kinds import catalog, granting, migrations, unmet, wording
 from provision.kinds.access import Access, Change, Work, grant_title, trees
-from provision.kinds.differing import Future
+from provision.kinds.differing import Absent, Future
 from provision.kinds.policy import on_words
 from provision.model.words import count
 
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from provision.kinds.catalog import Contents
     from provision.kinds.differing import Difference, Verdict
     from provision.kinds.policy import Declared, Pair
-    from provision.spec.access import Database
+    from provision.spec.access import Database, Grant, Grantee
 
 _SHARED = ("database", "parameter")
 _BOOTSTRAP = 10  # the oid of the superuser that initdb makes
+_COLUMNS = """SELECT n.nspname::text, quote_ident(c.relname), quote_ident(a.attname)
+FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE (n.nspname::text, quote_ident(c.relname)) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+    AND a.attnum > 0 AND NOT a.attisdropped"""
 
 
 class Corrections:
@@ -35,6 +39,24 @@ class Corrections:
         self._look, self._database, self._contents, self._verdicts = look, database, contents, verdicts
         self._cluster = look.once(catalog.cluster)
         self._owner = self._cluster.databases[database.name].owner
+        self._find_columns()
+
+    def _find_columns(self) -> None:
+        """Ask whether columns are there on which something is missing, and count the others as unknown."""
+        asked = [each.part for each in self._differences if each.part.column and each.missing]
+        if not asked:
+            return
+        schemas, tables = [each.schema for each in asked], [each.names[0] for each in asked]
+        there = set(self._look.rows(_COLUMNS, (schemas, tables), database=self._database.name))
+        for (on, grantee), verdict in self._verdicts.items():
+            for each in [each for each in verdict.differences if each.part.column and each.missing]:
+                if (each.part.schema, each.names[0], each.part.column) not in there:
+                    verdict.differences.remove(each)
+                    verdict.unknown.append(Absent(self._grant_of(on, grantee, each.part.column), each.part.column))
+
+    def _grant_of(self, on: str, grantee: Grantee, column: str | None) -> Grant:
+        found = [each for each in self._database.grants if (on_words(each.on), each.to) == (on, grantee)]
+        return next(each for each in found if column in each.on.columns)
 
     def present(self, state: Access, said: Declared, verdict: Verdict) -> Access:
         """Return a pair with what differs on objects that exist."""
@@ -43,7 +65,7 @@ class Corrections:
         if not (missing or surplus or verdict.unknown):
             return state
         about = wording.objects([each for each in surplus if said.has_future or each.part.column], with_schema=True)
-        lacks = [f"{on_words(each.on)}, which is not there" for each in verdict.unknown]
+        lacks = [f"{each}, which is not there" for each in verdict.unknown]
         return replace(
             state,
             missing=frozenset([*wording.edges(missing, surplus=False), *lacks]),
@@ -105,7 +127,7 @@ class Corrections:
     def _revoked(self, surplus: Sequence[Difference]) -> tuple[str, ...]:
         return self._revoking.statements(surplus) if surplus else ()
 
-    @cached_property
+    @property
     def _differences(self) -> list[Difference]:
         return [each for verdict in self._verdicts.values() for each in verdict.differences]
 
@@ -124,7 +146,7 @@ class Corrections:
     def _refusal(self, verdict: Verdict) -> RefusedError | None:
         """Return why nothing of a pair can be done: an object is missing for good."""
         if verdict.unknown and not self._waits:
-            unknown = {on: each.unknown for (on, _), each in self._verdicts.items() if each.unknown}
+            unknown = [each for found in self._verdicts.values() for each in found.unknown]
             return unmet.unknown(self._database.name, self._contents, unknown)
         return None
 

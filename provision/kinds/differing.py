@@ -75,13 +75,24 @@ class Future(NamedTuple):
     surplus: Rights
 
 
+class Absent(NamedTuple):
+    """A grant on an object, or on a ``column`` of it, that is not there."""
+
+    grant: Grant
+    column: str | None = None
+
+    def __str__(self) -> str:
+        on = policy.on_words(self.grant.on)
+        return on if self.column is None else f"column {self.column} of {on}"
+
+
 class Verdict:
-    """What differs for one pair; ``unknown`` are the grants on objects that are not there."""
+    """What differs for one pair, and what is not there."""
 
     def __init__(self) -> None:
         self.differences: list[Difference] = []
         self.futures: list[Future] = []
-        self.unknown: list[Grant] = []
+        self.unknown: list[Absent] = []
 
 
 class Makers(NamedTuple):
@@ -117,13 +128,21 @@ def held(acl: Acl, grantee: Grantee) -> Rights:
 
 
 class Judge:
-    """Compares the policy of one database; ``makers`` tells those of each schema that it names."""
+    """Compares the policy of one database; ``makers`` tells those of each schema that it names.
+
+    ``renames`` has the present names of roles that are to be renamed: what such a role has too much goes afterwards.
+    """
 
     def __init__(
-        self, declared: Database, cluster: Cluster, contents: Contents, makers: Callable[[str], Makers]
+        self,
+        declared: Database,
+        cluster: Cluster,
+        contents: Contents,
+        makers: Callable[[str], Makers],
+        renames: Mapping[str, str],
     ) -> None:
         self.verdicts: defaultdict[Pair, Verdict] = defaultdict(Verdict)
-        self._declared, self._cluster, self._contents = declared, cluster, contents
+        self._declared, self._cluster, self._contents, self._renames = declared, cluster, contents, renames
         self._everywhere = {(each.creator, each.kind): each.acl for each in contents.defaults if each.schema is None}
         self._said: set[tuple[object, ...]] = set()
         scopes, elsewhere = policy.scopes(declared, cluster.major)
@@ -151,10 +170,12 @@ class Judge:
         for each in self._contents.objects:
             if each.schema in found:
                 found[each.schema].append(Part(each.kind, each.schema, each.owner, each.acl, each.names))
-        return found
+        return {name: sorted(parts, key=_order) for name, parts in found.items()}
 
     def _compare(self, on: str, part: Part, names: Names, grantee: Grantee, wanted: Rights) -> None:
-        missing, surplus = compared(held(part.acl, grantee), wanted, is_owner=grantee == part.owner)
+        now = grantee if grantee is PUBLIC else self._renames.get(grantee, grantee)
+        missing, surplus = compared(held(part.acl, now), wanted, is_owner=now == part.owner)
+        surplus = surplus if now == grantee else _NOTHING
         if missing or surplus:
             verdict = self.verdicts[on, grantee]
             verdict.differences.append(Difference(part, names, grantee, missing, surplus))
@@ -177,7 +198,7 @@ class Judge:
         if scope.wide and not self._is_known(scope.schema):
             missing += scope.wide.values()
         for wish in missing:
-            self.verdicts[wish.on, scope.grantee].unknown += wish.grants
+            self.verdicts[wish.on, scope.grantee].unknown += map(Absent, wish.grants)
 
     def _is_known(self, schema: str) -> bool:
         return schema in self._contents.schemas or schema in self._declared.schemas
@@ -258,7 +279,7 @@ class Judge:
         """Compare an object that is in no schema; lists of ``connect`` and ``temporary`` are a database's own keys."""
         part = self._found(wish.grants[0].on)
         if part is None:
-            self.verdicts[wish.on, grantee].unknown += wish.grants
+            self.verdicts[wish.on, grantee].unknown += map(Absent, wish.grants)
             return
         own = {"CONNECT": self._declared.connect, "TEMPORARY": self._declared.temporary}
         hidden = {each for each, names in own.items() if names is not None and part.kind == "database"}
@@ -276,6 +297,11 @@ class Judge:
             return Part(kind, None, owner, self._cluster.parameters.get(target.name.lower(), frozenset()), names)
         other = self._contents.others.get((kind, target.name))
         return other and Part(kind, None, *other, names)
+
+
+def _order(part: Part) -> tuple[bool, int, Names]:
+    """Return where a part comes, whatever order the server gives: the schema first."""
+    return part.schema is not None, list(KEYWORDS).index(part.kind), part.names
 
 
 def is_table(part: Part) -> bool:

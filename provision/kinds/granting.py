@@ -226,7 +226,7 @@ def _given(privilege: str, keyword: str, kept: Mapping[Grantee, bool]) -> Iterat
 def _filled(filling: Filling) -> Iterator[str]:
     """Yield the statements with their names, as many of these in one as it may be long."""
     for templates, names in filling.items():
-        for some in _bounded(names):
+        for some in _bounded(sorted(names)):
             for head, tail in templates:
                 yield head if tail is None else f"{head}{some}{tail}"
 

@@ -6,9 +6,10 @@ What is only needed where something differs is in :mod:`provision.kinds.correcti
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.kinds import catalog, rights
+from provision.kinds import catalog, rights, role
 from provision.kinds.access import Access, as_declared, trees
 from provision.kinds.differing import Judge, Makers, crowded
 from provision.kinds.policy import pairs
@@ -44,7 +45,8 @@ def judge(look: Look, database: str) -> Judged | None:
     if contents is None:
         return None
     declared, cluster = look.spec.databases[database], look.once(catalog.cluster)
-    judge = Judge(declared, cluster, contents, lambda schema: _makers(look, declared, contents, schema))
+    makers, renames = partial(_makers, look, declared, contents), look.once(role.renames)
+    judge = Judge(declared, cluster, contents, makers, renames)
     said = pairs(declared)
     present = {pair: as_declared(pair, each) for pair, each in said.items()}
     future = {pair: present[pair] for pair, each in said.items() if each.has_future}

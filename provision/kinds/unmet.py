@@ -1,4 +1,4 @@
-"""Why declared privileges cannot be brought about: objects that are not there, and owners that the login cannot be."""
+"""Why declared privileges cannot be brought about: what they are on is not there, and nothing will make it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from provision.model.words import count
 from provision.spec.reading import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from provision.kinds.catalog import Contents
+    from provision.kinds.differing import Absent
     from provision.spec.access import Grant
 
 
-def unknown(database: str, contents: Contents, grants: Mapping[str, Sequence[Grant]]) -> RefusedError:
-    """Return the refusal of grants, by target, on what is not there and will not be made."""
-    said = [f"{each.place}: {on}{_meant(each, contents)}" for on, found in grants.items() for each in found]
+def unknown(database: str, contents: Contents, absent: Sequence[Absent]) -> RefusedError:
+    """Return the refusal of grants on what is not there and will not be made."""
+    number = len(set(map(str, absent)))
+    said = [f"{each.grant.place}: {each}{'' if each.column else _meant(each.grant, contents)}" for each in absent]
     return RefusedError(
-        f"`grants` of the database {database!r} name what is not there: {count(len(grants), 'object')}",
+        f"`grants` of the database {database!r} name what is not there: {count(number, 'object')}",
         evidence=said,
         next_step="correct the names, or write the migration that creates the objects, then: " + command("apply"),
     )

@@ -49,7 +49,7 @@ def objects(differences: Sequence[Difference], *, with_schema: bool = False) -> 
         [
             *schema,
             *[
-                _called(kind, list(found[kind])) if is_short else count(len(found[kind]), kind)
+                _called(kind, sorted(found[kind])) if is_short else count(len(found[kind]), kind)
                 for kind in sorted(found, key=_rank)
             ],
         ]

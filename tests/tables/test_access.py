@@ -13,7 +13,7 @@ from provision.kinds.access import Access
 from provision.kinds.catalog import Cluster, Contents, Default, Edge, Objects
 from provision.kinds.judgement import judge
 from provision.model import Action, Plan
-from provision.spec.access import Database, Grant, Schema, Target
+from provision.spec.access import Database, Grant, Role, Schema, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,10 +72,10 @@ def grant(to: str | None, on: str, *privileges: str, columns: tuple[str, ...] = 
     return Grant(to, Target(kind, "" if schema else name, schema, columns), privileges, grantable, "spec.yml:9")  # type: ignore[arg-type]
 
 
-def plans(database: Database, there: Contents, around: Cluster | None = None) -> Plan:
-    """Return the plan of both kinds."""
+def plans(database: Database, there: Contents, around: Cluster | None = None, **roles: Role) -> Plan:
+    """Return the plan of both kinds; the table ``shop.a`` has the columns ``c`` and ``"D d"``."""
     around = around or cluster()
-    spec: Any = SimpleNamespace(databases={"shop": database}, migrations=(), database_of=lambda _: "shop")
+    spec: Any = SimpleNamespace(roles=roles, databases={"shop": database}, migrations=(), database_of=lambda _: "shop")
     look: Any = SimpleNamespace(spec=spec, inputs=SimpleNamespace(graphs={}), wanted={})
 
     def once(question: Any, *about: Any) -> Any:
@@ -83,7 +83,7 @@ def plans(database: Database, there: Contents, around: Cluster | None = None) ->
             around if question is catalog.cluster else there if question is catalog.contents else question(look, *about)
         )
 
-    look.once = once
+    look.once, look.rows = once, lambda *_, **__: [("shop", "a", "c"), ("shop", "a", '"D d"')]
     nothing: Any = None
     parts = []
     for kind in (default_privilege, privilege):
@@ -302,12 +302,18 @@ def test_a_long_list_becomes_several_statements() -> None:
 
 
 def test_an_object_that_is_not_there_is_refused_with_the_name_that_is_nearly_the_same() -> None:
-    wrong = (grant(READER, "table shop.orderz", "SELECT"), grant(None, "language plpgsq"), grant(READER, "table shp.a"))
-    there = contents(objects("table", "orders"))
-    with pytest.raises(RefusedError, match="name what is not there: 3 objects") as refused:
+    wrong = (
+        grant(READER, "table shop.orderz", "SELECT"),
+        grant(None, "language plpgsq"),
+        grant(READER, "table shp.a"),
+        grant(READER, "table shop.a", "SELECT", columns=("c", "see")),
+    )
+    there = contents(objects("table", "orders", "a"))
+    with pytest.raises(RefusedError, match="name what is not there: 4 objects") as refused:
         plans(declared(None, *wrong), there)
     assert refused.value.evidence == (
         "spec.yml:9: table shop.orderz; did you mean shop.orders?",
+        "spec.yml:9: column see of table shop.a",
         "spec.yml:9: table shp.a; there is no schema shp, did you mean shop?",
         "spec.yml:9: language plpgsq; did you mean plpgsql?",
     )
@@ -325,6 +331,15 @@ def test_a_step_says_for_whom_it_acts() -> None:
     there = contents(TABLES, usage=READER)
     plan = plans(declared({READER: "read"}, defaults_for=(WRITER,)), there)
     assert [each.acts_for for step in plan.steps for each in step.effects] == [(WRITER,), (OWNER,)]  # type: ignore[attr-defined]
+
+
+def test_a_role_that_is_to_be_renamed_has_what_it_had() -> None:
+    there = contents(objects("table", "a", "b", acl=edges("reader=SELECT,INSERT")), usage=READER)
+    renamed = {"fresh": Role("fresh", renamed_from=READER)}
+    policy = declared({"fresh": "write"}, defaults_for=())
+    assert statements(plans(policy, there, **renamed)) == ["GRANT UPDATE, DELETE ON TABLE shop.a, shop.b TO fresh"]
+    policy = declared({"fresh": "usage"}, defaults_for=())
+    assert statements(plans(policy, there, **renamed)) == [], "what it has too much goes after that, by its new name"
 
 
 def test_fifty_grantees_are_worth_a_remark() -> None:
