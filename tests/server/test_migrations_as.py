@@ -183,6 +183,40 @@ def test_the_version_table_is_found_on_the_path_of_the_login(tmp_path: Path, dat
     assert key == f"{roles.quoted[1]}.alembic_version"
 
 
+def test_a_version_table_off_the_path_is_named_and_nothing_runs_once_more(
+    tmp_path: Path, database: Server, roles: Roles
+) -> None:
+    login, owner = roles.quoted
+    name = database.endpoint.database
+    database.execute(
+        f"CREATE SCHEMA shop AUTHORIZATION {owner}",
+        f"CREATE SCHEMA ext AUTHORIZATION {owner}",
+        f'ALTER ROLE {login} IN DATABASE "{name}" SET search_path = shop, ext',
+    )
+    tree = trees.write(tmp_path, {"alpha": trees.table("alpha")})
+    run(tree, database, roles)
+    made = database.execute(OWNERS)
+
+    database.execute("ALTER SCHEMA shop OWNER TO postgres")  # so the role may no longer use it
+    error = failure(tree, database, roles)
+    assert error.sentence.startswith("the version table is in the schema shop, where")
+    assert error.evidence[:2] == (
+        '"shop"."alembic_version" holds alpha',
+        f"{roles.owner!r} lacks USAGE on the schema shop",
+    )
+    assert f'GRANT USAGE, CREATE ON SCHEMA "shop" TO {owner}' in str(error.next_step)
+
+    database.execute(
+        f"ALTER SCHEMA shop OWNER TO {owner}", f'ALTER ROLE {login} IN DATABASE "{name}" SET search_path = ext'
+    )
+    error = failure(tree, database, roles)
+    assert error.evidence[1] == "the search path of the migrations is ext"
+    assert str(error.next_step).startswith("write `version_table_schema: shop` into `migrations`")
+    assert database.execute(OWNERS) == made
+    assert run(replace(tree, version_table_schema="shop"), database, roles).revisions == ()
+    assert run(replace(tree, version_table_schema="ext"), database, roles).after == ("alpha",)
+
+
 def test_a_role_that_may_make_nothing_is_refused_before_anything_runs(tmp_path: Path, database: Server) -> None:
     with roles_of(database, owns=False) as roles:
         error = failure(trees.write(tmp_path, {"alpha": trees.table("alpha")}), database, roles)

@@ -117,6 +117,8 @@ def _migrate(run: Run, child: Child | None) -> Migrated:
         on_event(MigrationEvent("nothing"))
         return Migrated(before, before)
     rights.check(run.tree, run.lock, run.endpoint)
+    if not before and effect.direction == "upgrade":
+        rights.refuse_hidden(run.tree, run.graph, run.lock)
     ledger = Ledger(run.tree, run.graph, run.lock, on_event, runs=effect.direction != "stamp")
     ledger.open(before)
 
