@@ -52,9 +52,10 @@ class Survey:
     def login(self) -> Endpoint | None:
         """How programs log in to the server that runs: as the role that migrates its database, where one does."""
         role = self.spec.login_in(self.spec.server.database)
-        if self.endpoint is None or role is None:
+        password = self.world.inputs.passwords.get(role or "")  # none where a variable of the role is not set
+        if self.endpoint is None or role is None or password is None:
             return self.endpoint
-        return replace(self.endpoint, user=role, password=self.world.inputs.passwords[role])
+        return replace(self.endpoint, user=role, password=password)
 
     @property
     def runtime(self) -> str:

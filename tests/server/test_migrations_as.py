@@ -120,6 +120,12 @@ with engine.connect() as connection:
     with context.begin_transaction():
         context.run_migrations()
 """
+HANDED_IN = """
+from alembic import context
+context.configure(connection=context.config.attributes["connection"])
+with context.begin_transaction():
+    context.run_migrations()
+"""
 PARTS = {"U": "{user}", "P": "{password}", "H": "{host}", "N": "{port}", "D": "{database}"}
 ENVS = {
     "psycopg2": (trees.ENV, "postgresql+psycopg2"),
@@ -129,6 +135,7 @@ ENVS = {
     "options of its own, psycopg2": (BY_HAND.format(driver="psycopg2"), None),
     "options of its own, psycopg": (BY_HAND.format(driver="psycopg"), None),
     "a connection that SQLAlchemy does not make": (CREATOR, None),
+    "a connection that is handed in": (HANDED_IN, "postgresql+psycopg"),
 }
 
 
@@ -140,7 +147,8 @@ def test_every_session_begins_in_the_role_whatever_the_driver(
     body = {"alpha": WHO, "beta": 'op.execute("RESET ROLE")\n' + trees.table("beta")}
     if name == "a connection that SQLAlchemy does not make":  # there, RESET ROLE leads back to the login
         body["beta"] = trees.table("beta")
-    tree = replace(trees.write(tmp_path, body, env=env), url_driver=driver, env=secrets(**PARTS))
+    attributes: Any = {"connection": "connection"} if env == HANDED_IN else {}
+    tree = replace(trees.write(tmp_path, body, env=env), url_driver=driver, env=secrets(**PARTS), attributes=attributes)
     assert run(tree, database, roles).after == ("beta",)
     assert database.execute("SELECT now, login FROM who") == [(roles.owner, roles.login)]
     owners = dict(database.execute(OWNERS))

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from support.embedded import IMAGE, Embedded, an_embedded_environment, an_open_directory
+from support.env_files import asynchronous
 from support.installation import an_installation
 
 from provision import Environment
@@ -97,6 +98,21 @@ def test_what_earlier_migrations_made_is_named_refused_and_taken(earlier: Embedd
     ]
     assert "·" not in earlier.settled().out
     assert earlier.query("SELECT current_user, version_num FROM alembic_version") == [("app", "r2")]
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg", "asyncpg"])
+def test_then_every_driver_migrates_as_the_role(earlier: Embedded, driver: str) -> None:
+    if earlier.superuser(NOT_BOSS):
+        earlier.run("apply", "--take-ownership")
+    tables = ["users", "orders", "psycopg2", "psycopg", "asyncpg"]
+    earlier.migrations(*tables[: tables.index(driver) + 1])
+    if driver == "asyncpg":
+        env = asynchronous("transaction_per_migration=True")
+        (earlier.directory / "migrations" / "env.py").write_text(env, encoding="utf-8")
+    earlier.declare(migrations={"url_driver": f"postgresql+{driver}"}).apply()
+    assert earlier.superuser(NOT_BOSS) == []
+    assert earlier.superuser("SELECT relowner::regrole::text FROM pg_class WHERE relname = %s", driver) == [("boss",)]
+    earlier.settled()
 
 
 @pytest.fixture
