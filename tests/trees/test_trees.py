@@ -21,10 +21,11 @@ from support.order import Order
 from support.planning import migration
 
 from provision.alembic.child.fill import fill
-from provision.alembic.running.migrate import migrate
+from provision.alembic.running.migrate import Manner, migrate
 from provision.alembic.tree.targets import resolve
 from provision.alembic.trees import load
 from provision.kinds import migrations as kind
+from provision.model import Secret
 from provision.spec.load import load as load_spec
 from provision.system.postgres import ReadOnlyQuery
 
@@ -193,3 +194,27 @@ def test_a_tree_goes_on_from_where_plain_alembic_left_it(name: str, database: An
         plain(tree, other)
     assert versions(database) == versions(other)
     assert schema(database) == schema(other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tree_makes_all_of_it_as_a_role_that_owns_the_database(name: str, database: Any) -> None:
+    login, owner, here = f"login_{uuid4().hex[:6]}", f"owner_{uuid4().hex[:6]}", database.endpoint
+    database.execute(f"CREATE ROLE {owner}", f"CREATE ROLE {login} LOGIN PASSWORD 'se cret%'")
+    database.execute(f"GRANT {owner} TO {login}", f'ALTER DATABASE "{here.database}" OWNER TO {owner}')
+    session = replace(here, user=login, password=Secret("se cret%"), role=owner)
+    try:
+        for declared in trees(name):
+            tree = replace(declared, login=login, role=owner)
+            for step in plan(tree, database):
+                for effect in step.effects:
+                    migrate(tree, load(tree), here, effect, lambda _event: None, Manner(session=session))
+            assert plan(tree, database) == ()
+        owners = database.execute(
+            "SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class WHERE relkind IN ('r', 'v', 'm', 'S', 'p') "
+            "AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)' "
+            "AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')"
+        )
+        assert owners == [(owner,)]
+    finally:
+        database.execute(f"DROP OWNED BY {owner}, {login}", f'ALTER DATABASE "{here.database}" OWNER TO postgres')
+        database.execute(f"DROP ROLE {owner}, {login}")
