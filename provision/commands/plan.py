@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from provision.observe import Survey
     from provision.report.console import Console
 
+_ASKED_FOR = ("data", "take_ownership")
+"""Wishes without which the same plan would be refused, or another one."""
+
 
 @click.command("plan", epilog="Example: provision plan --diff specs/dev.yml")
 @spec_argument
@@ -85,11 +88,12 @@ def _show(
         scripts = environment.sql(seen) if sql else None
         console.document(documents.plan(seen, read=content_of if diff else None, scripts=scripts))
     else:
-        _show_text(console, environment, seen, diff=diff, sql=sql)
+        asked = [f"--{each.replace('_', '-')}" for each in _ASKED_FOR if wishes.get(each)]
+        _show_text(console, environment, seen, diff=diff, sql=sql, apply=console.line("apply", *asked))
     return EXIT_CHANGES_PENDING if detailed_exitcode and seen.plan.differs else EXIT_DONE
 
 
-def _show_text(console: Console, environment: Environment, seen: Survey, *, diff: bool, sql: bool) -> None:
+def _show_text(console: Console, environment: Environment, seen: Survey, *, diff: bool, sql: bool, apply: str) -> None:
     from provision.report import plan as report
     from provision.report import survey
 
@@ -105,7 +109,7 @@ def _show_text(console: Console, environment: Environment, seen: Survey, *, diff
         console.lines(report.diff(seen.plan, paint), whole=True)
     if sql:
         _show_sql(console, environment, seen)
-    next_step = trusted(console, console.line("plan")) if seen.plan.unknown else console.line("apply")
+    next_step = trusted(console, console.line("plan")) if seen.plan.unknown else apply
     console.say(f"{paint('cyan', 'next:')} {next_step}")
 
 

@@ -10,7 +10,7 @@ from provision.kinds import rights
 from provision.model import MAINTENANCE, Action, Plan, Stage, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier, literal
-from provision.model.words import count
+from provision.model.words import count, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,8 +81,7 @@ def _tables(look: Look, name: str) -> Iterator[str]:
         return
     names = [f"{each.schema}.{table}" for each in found.objects if each.kind in _HOLDING for table in each.names]
     if names:
-        more = "" if len(names) <= _SHOWN else f", … and {len(names) - _SHOWN} more"
-        yield f"{count(len(names), 'table')}: {', '.join(names[:_SHOWN])}{more}"
+        yield f"{count(len(names), 'table')}: {', '.join(some(names, _SHOWN))}"
 
 
 def steps(address: Address, before: State, found: Removal | None, declared: Database, scene: Scene) -> Plan:

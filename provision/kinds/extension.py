@@ -15,6 +15,7 @@ from provision.kinds.pieces import steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, changes
 from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
+from provision.model.words import some
 from provision.spec.setting_values import list_items
 
 if TYPE_CHECKING:
@@ -326,10 +327,9 @@ def _is_on_paths_of_roles(schema: str, database: access.Database, spec: Spec) ->
 def _drop(address: Address, before: Extension, want: access.Extension, scene: Scene) -> tuple[Step, ...]:
     place, name = f"{want.place}: state: absent", f"the extension {before.name!r} of {before.database!r}"
     if found := before.dependents:
-        more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         raise RefusedError(
             f"{name} is declared absent, and other objects depend on it",
-            evidence=[place, *found[:_SHOWN], *more],
+            evidence=[place, *some(found, _SHOWN)],
             next_step="change or drop these by a migration, or take it out of the spec",
         )
     if before.tables and not scene.wishes.data:

@@ -15,6 +15,7 @@ from provision.kinds.pieces import steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, changes
 from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
+from provision.model.words import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,10 +161,9 @@ def _drop(address: Address, before: Schema, scene: Scene) -> tuple[Step, ...]:
     declared = scene.spec.databases[before.database].schemas[before.name]
     name, found = identifier(before.name), before.objects
     if found:
-        more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         raise RefusedError(
             f"the schema {before.name!r} of {before.database!r} is declared absent, and it is not empty",
-            evidence=[f"{declared.place}: state: absent", *found[:_SHOWN], *more],
+            evidence=[f"{declared.place}: state: absent", *some(found, _SHOWN)],
             next_step="drop what is in it by a migration; or yourself, with all of it: "
             + command("psql", f"-- -d {before.database} -c 'DROP SCHEMA {name} CASCADE'"),
         )
