@@ -41,7 +41,8 @@ def objects(differences: Sequence[Difference], *, with_schema: bool = False) -> 
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for each in differences:
         kind = each.part.kind
-        names = each.names if each.part.column is None else (each.part.column,)
+        column = each.part.column
+        names = each.names if column is None else [f"{name}.{column}" for name in each.names]
         found[_OTHERS.get(kind, kind)] |= dict.fromkeys(names)
     schema = ["the schema"] if found.pop("schema", None) and (with_schema or not found) else []
     is_short = sum(map(len, found.values())) <= _NAMED

@@ -77,7 +77,7 @@ def test_drift_is_shown_grouped_with_whom_it_cuts_off_and_exactly_in_json(shop: 
     assert lines[at + 1] == "tables alembic_version, customers, orders"
     assert lines[at + 2].startswith("cuts off ")
     assert {shop.read, member} <= set(lines[at + 2].removeprefix("cuts off ").split(", "))
-    assert f"- revoke select on public from {shop.other} (column id)" in lines  # noqa: S608  # no SQL
+    assert f"- revoke select on public from {shop.other} (column orders.id)" in lines  # noqa: S608  # no SQL
     assert f"+ grant read on public to {shop.read} (table orders)" in lines
     assert "3 to revoke, 1 to grant" in lines
 
