@@ -140,8 +140,10 @@ class Corrections:
         return wording.Losers(self._cluster, self._owner, self._differences)
 
     def _cuts_off(self, surplus: Sequence[Difference]) -> str:
+        """Say whom a revoke cuts off, and from what they may not expect."""
         names = self._losers.of(surplus) if surplus else []
-        return f"cuts off {wording.listed(names)}" if names else ""
+        found = [f"cuts off {wording.listed(names)}" if names else "", wording.of_extensions(surplus)]
+        return "; ".join([each for each in found if each])
 
     def _refusal(self, verdict: Verdict) -> RefusedError | None:
         """Return why nothing of a pair can be done: an object is missing for good."""

@@ -44,6 +44,7 @@ class Part(NamedTuple):
     acl: Acl
     names: Names
     column: str | None = None
+    is_of_extension: bool = False
 
     @property
     def keyword(self) -> str:
@@ -169,7 +170,8 @@ class Judge:
             found[name] = [Part("schema", None, owner, acl, (identifier(name),))]
         for each in self._contents.objects:
             if each.schema in found:
-                found[each.schema].append(Part(each.kind, each.schema, each.owner, each.acl, each.names))
+                part = Part(each.kind, each.schema, each.owner, each.acl, each.names, None, each.is_of_extension)
+                found[each.schema].append(part)
         return {name: sorted(parts, key=_order) for name, parts in found.items()}
 
     def _compare(self, on: str, part: Part, names: Names, grantee: Grantee, wanted: Rights) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provision.kinds.rights import inherited
 from provision.kinds.words import ordered
 from provision.model.words import count
+from provision.spec.access import PUBLIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,6 +56,16 @@ def objects(differences: Sequence[Difference], *, with_schema: bool = False) -> 
             ],
         ]
     )
+
+
+def of_extensions(surplus: Iterable[Difference]) -> str:
+    """Say how many routines of extensions are taken from everybody: types and operators may need them."""
+    number = sum(
+        len(each.names)
+        for each in surplus
+        if each.part.is_of_extension and each.part.keyword == "ROUTINE" and each.grantee is PUBLIC
+    )
+    return f"takes {count(number, 'routine')} of extensions from everybody; operators may need them" if number else ""
 
 
 def _called(kind: str, names: Sequence[str]) -> str:

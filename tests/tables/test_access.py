@@ -293,6 +293,16 @@ def test_a_plan_names_what_is_taken_and_whom_it_cuts_off() -> None:
     assert state.surplus == {f"insert on table shop.{each}" for each in "abcd"}
 
 
+def test_routines_of_extensions_are_not_taken_from_everybody_without_a_word() -> None:
+    (step,) = plans(
+        declared(public="none", defaults_for=()),
+        contents(ROUTINE._replace(is_of_extension=True)),
+        cluster((READER, "bot")),
+    ).steps
+    taken = "takes 1 routine of extensions from everybody; operators may need them"
+    assert step.consequence == f"cuts off bot, cron; {taken}"
+
+
 def test_a_long_list_becomes_several_statements() -> None:
     there = contents(objects("table", *[f"table_number_{number}" for number in range(300)]), usage=READER)
     found = statements(plans(declared({READER: "read"}, defaults_for=()), there))
