@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import threading
+import time
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -180,12 +182,48 @@ def test_what_keeps_a_database_from_being_dropped_is_named_with_the_way_around(
             assert words in refused.err
 
 
-def _session(server: Foreign, database: str) -> Any:
+def _session(server: Foreign, database: str, user: str = "postgres") -> Any:
     return psycopg2.connect(
         host="127.0.0.1",
         port=server.port,
-        user="postgres",
+        user=user,
         password=PASSWORD,
         dbname=database,
         application_name="a client",
     )
+
+
+# --- a new one, while it is made
+
+
+@pytest.mark.parametrize("major", [14, 18])
+def test_a_new_one_lets_only_those_in_who_are_declared_also_when_the_run_is_killed(
+    shops: Callable[[int], Shop], major: int
+) -> None:
+    shop = shops(major)
+    environment = shop.declare(owner=shop.owner, connect=[shop.read])
+    over, entered = threading.Event(), list[str]()
+
+    def look() -> None:
+        while not over.is_set():
+            with suppress(psycopg2.OperationalError):
+                _session(shop.server, shop.name, shop.other).close()
+                entered.append(shop.other)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for delay in (0, 0.005, 0.02, 0.05):
+            with environment.begin() as run:
+                while shop.row("datname") is None and run.poll() is None:
+                    time.sleep(0.002)
+                time.sleep(delay)
+                run.kill()
+            environment.apply()
+            environment.settled()
+            assert [shop.may_connect(each) for each in (shop.read, shop.other)] == [True, False]
+            shop.server.execute(f"DROP DATABASE {shop.name} WITH (FORCE)")
+    finally:
+        over.set()
+        watcher.join()
+    assert entered == []
