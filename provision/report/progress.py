@@ -207,7 +207,7 @@ class Live(Plain):
                 return
             elapsed = time.monotonic() - self._since
             frame = FRAMES[int(elapsed * _FRAMES_PER_SECOND) % len(FRAMES)]
-            head = f" {step.action:<{WORD_WIDTH}}  {step.address}  {seconds(elapsed)}"
+            head = f" {step.action:<{WORD_WIDTH}}  {subject((step,))}  {seconds(elapsed)}"
             room = max(self.console.columns(self.console.talk) - _FREE - len("  ⠋"), 1)
             text = fitting(f"{head}  {self._detail}" if self._detail else head, room)
             detail = self._paint("dim", text[len(head) :])
