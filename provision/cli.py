@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "apply": "Make the server what the spec says.",
     "status": "Show what runs, where, and at which revision.",
     "verify": "Compare everything that is declared with what is. Changes nothing.",
+    "import": "Print the roles and databases of the server as a spec has them.",
     "access": "Show who can use what in the server, and through what. Changes nothing.",
     "logs": "Print what the server has logged.",
     "psql": "Open a psql session, logged in.",
@@ -61,6 +62,7 @@ _MODULES: Final = _by_name(
         "server": "start stop restart destroy",
         "status": "status verify",
         "connect": "url psql logs",
+        "import_": "import",
         "project": "init validate render",
     }
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from provision.alembic import Decided, Migrated, Script, Tree
     from provision.init.found import Beginning
     from provision.insight import Access
+    from provision.insight.importing import Imported
     from provision.insight.lint import Findings
     from provision.kinds import Look
     from provision.model import Endpoint, File, Status
@@ -388,6 +389,17 @@ class Environment:
 
         with self._inside() as look:
             return lint(look, insight.databases(look)[0], ignored)
+
+    def imported(self) -> Imported:
+        """Return the roles and databases that the server has, as a spec would declare them; nothing is changed.
+
+        Raises:
+            UnavailableError: no server runs.
+        """
+        from provision.insight import importing
+
+        with self._inside() as look:
+            return importing.imported(look)
 
     def psql(
         self,

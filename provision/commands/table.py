@@ -21,10 +21,10 @@ class Verbs(click.Group):
     """A group that knows its commands by a table, and loads one only to run it.
 
     ``table`` maps each verb to its one-line help, in the order of the help page. ``package`` has a module for each,
-    with its ``command``; ``modules`` names those that have several, under their own names. ``usual`` is the verb that
-    was meant where a spec takes its place. ``words`` maps words of other programs to what they are called here,
-    ``answers`` words that are no verb of ours to a sentence and the line to type (``{}`` is what follows the word), and
-    ``inner`` is a verb whose own verbs may have been meant.
+    with its ``command``; ``modules`` names those that are called otherwise, or have several under their own names.
+    ``usual`` is the verb that was meant where a spec takes its place. ``words`` maps words of other programs to what
+    they are called here, ``answers`` words that are no verb of ours to a sentence and the line to type (``{}`` is what
+    follows the word), and ``inner`` is a verb whose own verbs may have been meant.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Verbs(click.Group):
         if cmd_name not in self.table:
             return None
         module = import_module(f"{self.package}.{self.modules.get(cmd_name, cmd_name)}")
-        return cast("click.Command", getattr(module, cmd_name if cmd_name in self.modules else "command"))
+        return cast("click.Command", getattr(module, cmd_name, None) or module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, without loading a single verb."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from provision.spec.access import PUBLIC, Grant, Target
 from provision.spec.object_names import NotANameError, parse, qualified, quote, signature, split
@@ -30,9 +30,9 @@ from provision.spec.role_names import mentioned_grantee
 from provision.spec.yaml import Mapping, Sequence
 
 if TYPE_CHECKING:
-    from provision.spec.access import Database, ObjectKind, Schema
+    from provision.spec.access import Database, Grantee, ObjectKind, Schema
     from provision.spec.reading import Reading
-    from provision.spec.yaml import Node, Scalar
+    from provision.spec.yaml import Mark, Node, Scalar
 
 PRIVILEGES: Final[dict[ObjectKind, tuple[str, ...]]] = {
     "database": ("CREATE", "CONNECT", "TEMPORARY"),
@@ -234,27 +234,34 @@ def grant_keys(major: int) -> dict[str, Key]:
 
 
 def grants(node: Node, reading: Reading, *, database: Database, major: int) -> tuple[Grant, ...]:
-    """Read the grants of a database, each for another pair of grantee and target."""
+    """Read the grants of a database: for a grantee and a target one entry, and one with the grant option."""
     if not isinstance(node, Sequence):
         raise Wrong("it must be a list", "for example `[{to: report, on: {tables: shop.*}, privileges: [select]}]`")
     keys = grant_keys(major)
-    found: dict[Any, Grant] = {}
+    found: dict[tuple[Grantee, Target, bool], Grant] = {}
+    marks: dict[tuple[Grantee, Target], Mark] = {}
     for item in node.items:
         if reading.is_full:
             break
-        grant = attempt(partial(_grant, keys=keys, database=database, major=major), item, reading)
+        grant = attempt(partial(_grant, keys=keys, major=major), item, reading)
         if failed(grant):
             continue
-        if (first := found.get((grant.to, grant.on))) is not None:
+        key = grant.to, grant.on, grant.grantable
+        if (first := found.get(key)) is not None:
             line = first.place.rpartition(":")[2]
             message = f"line {line} says already what this grantee may do on this target"
             reading.report(item.mark, message, "join the two: the privileges are an exact list")
             continue
-        found[grant.to, grant.on] = grant
+        found[key] = grant
+        marks[grant.to, grant.on] = item.mark
+    for (to, on), mark in marks.items():
+        both = [each for option in (False, True) if (each := found.get((to, on, option)))]
+        if complaint := _contradiction(both, database, major):
+            reading.report(mark, *complaint)
     return tuple(found.values())
 
 
-def _grant(node: Node, reading: Reading, *, keys: dict[str, Key], database: Database, major: int) -> Grant:
+def _grant(node: Node, reading: Reading, *, keys: dict[str, Key], major: int) -> Grant:
     entries = mapping(node, "`{to: shop_report, on: {table: shop.customers}, privileges: [select]}`")
     values = read_table(entries, keys, reading, "a grant")
     if not values.keys() >= {"to", "on", "privileges"}:
@@ -262,8 +269,6 @@ def _grant(node: Node, reading: Reading, *, keys: dict[str, Key], database: Data
     place = f"{reading.path}:{node.mark.line}"
     grant = Grant(values["to"], values["on"], values["privileges"], values.get("grantable", False), place)
     _check(grant, entries, reading, major)
-    if complaint := _contradiction(grant, database, major):
-        raise Wrong(*complaint)
     return grant
 
 
@@ -289,9 +294,12 @@ def _check(grant: Grant, entries: Mapping, reading: Reading, major: int) -> None
             reading.report(at.mark, "`grantable` has no meaning with `privileges: none`", "remove it")
 
 
-def _contradiction(grant: Grant, database: Database, major: int) -> tuple[str, str] | None:
+def _contradiction(grants: list[Grant], database: Database, major: int) -> tuple[str, str] | None:
     """Return what another key of the database says of the same grantee and object, and what to do."""
-    has = set(PRIVILEGES[grant.on.kind] if grant.privileges == ALL else grant.privileges)
+    grant = grants[0]
+    has = {
+        word for each in grants for word in (PRIVILEGES[each.on.kind] if each.privileges == ALL else each.privileges)
+    }
     if grant.on.kind == "database":
         if grant.on.name != quote(database.name, major):
             return "a grant on a database is written below that database", f"write `{{database: {database.name}}}`"

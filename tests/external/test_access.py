@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager, suppress
-from random import Random
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,10 +12,9 @@ from uuid import uuid4
 import jsonschema
 import psycopg2
 import pytest
-from support import random_grants
 from support.checkout import ROOT
 from support.foreign import PASSWORD
-from support.random_grants import quoted
+from support.random_grants import quoted, roles_at_random
 
 from provision.insight import access
 from provision.insight.lint import RULES
@@ -55,22 +53,6 @@ def a_look(server: Foreign, database: str, user: str = "postgres") -> Iterator[L
         yield Look(spec, inputs, {}, "", lambda _: None, lambda _: 0, session=query, has_database=True)
     finally:
         query.close()
-
-
-@contextmanager
-def roles_at_random(server: Foreign, seed: int, statements: int = 60) -> Iterator[str]:
-    """Have a database with roles and privileges at random; both go away."""
-    random, prefix = Random(seed), f"r{uuid4().hex[:6]}"  # noqa: S311  # for tests only
-    database, roles = f"{prefix} db", random_grants.names(prefix)
-    server.execute(f"CREATE DATABASE {quoted(database)}", *[f"CREATE ROLE {quoted(each)}" for each in roles])
-    try:
-        server.execute(*random_grants.objects(), database=database)
-        for _ in range(statements):
-            with suppress(psycopg2.Error):
-                server.execute(random_grants.statement(random, roles, database, server.major), database=database)
-        yield database
-    finally:
-        server.execute(f"DROP DATABASE {quoted(database)}", *[f"DROP ROLE {quoted(each)}" for each in roles])
 
 
 @pytest.mark.parametrize("major", MAJORS)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
+from random import Random
 from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg2
 
 from provision.model.sql import identifier as quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from random import Random
+
+    from support.foreign import Foreign
 
 SCHEMAS = ("shop", "Odd one")
 _TABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
@@ -34,6 +40,25 @@ _OTHERS = (
 )
 
 
+@contextmanager
+def roles_at_random(server: Foreign, seed: int, statements: int = 60) -> Iterator[str]:
+    """Have a database with roles and privileges at random; both go away."""
+    random, prefix = Random(seed), f"r{uuid4().hex[:6]}"  # noqa: S311  # for tests only
+    database, roles = f"{prefix} db", names(prefix)
+    server.execute(f"CREATE DATABASE {quoted(database)}", *[f"CREATE ROLE {quoted(each)}" for each in roles])
+    try:
+        server.execute(*objects(), database=database)
+        for _ in range(statements):
+            with suppress(psycopg2.Error):
+                server.execute(statement(random, roles, database, server.major), database=database)
+        yield database
+    finally:
+        server.execute(f"DROP DATABASE {quoted(database)}")
+        server.execute(
+            *[each for role in map(quoted, roles) for each in (f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")]
+        )
+
+
 def names(prefix: str) -> list[str]:
     """Return the names of some roles."""
     return [f"{prefix}{each}" for each in ("_a", " B", '"c', "_login", "_PUBLIC")]
@@ -54,6 +79,10 @@ def statement(random: Random, roles: list[str], database: str, major: int) -> st
     as_ = f"SET ROLE {other}; " if random.random() < 1 / 4 else ""
     if random.random() < 1 / 5:
         return _membership(random, role, other, major)
+    if random.random() < 1 / 4:
+        return _default(random, role, to, option)
+    if random.random() < 1 / 10:
+        return _of_role(random, role, database)
     verb = random.choice(["GRANT {} ON {} TO {}{}", "GRANT {} ON {} TO {}{}", "REVOKE {} ON {} FROM {} CASCADE"])
     privileges, on = _subject(random, database, major)
     if random.random() < 1 / 8:
@@ -71,6 +100,40 @@ def _membership(random: Random, role: str, other: str, major: int) -> str:
         return f"REVOKE {other} FROM {role}"
     options = [f"{each} {random.choice(['TRUE', 'FALSE'])}" for each in ("INHERIT", "SET", "ADMIN")]
     return f"GRANT {group} TO {role}" + (f" WITH {', '.join(options)}" if major >= 16 else "")
+
+
+def _default(random: Random, role: str, to: str, option: str) -> str:
+    """Return a statement about what will be created."""
+    schema = random.choice(["", *[f" IN SCHEMA {quoted(each)}" for each in SCHEMAS]])
+    kinds = {
+        "TABLES": ("SELECT", "INSERT"),
+        "SEQUENCES": ("SELECT", "USAGE"),
+        "ROUTINES": ("EXECUTE",),
+        "TYPES": ("USAGE",),
+    }
+    kind, privileges = random.choice(list(kinds.items()))
+    given = random.choice([", ".join(privileges), privileges[0]])
+    verb = random.choice([f"GRANT {given} ON {kind} TO {to}{option}", f"REVOKE {given} ON {kind} FROM {to}"])
+    return f"ALTER DEFAULT PRIVILEGES FOR ROLE {role}{schema} {verb}"
+
+
+def _of_role(random: Random, role: str, database: str) -> str:
+    """Return a statement about a role, or about the database."""
+    return random.choice(
+        [
+            f"ALTER ROLE {role} CONNECTION LIMIT {random.choice([-1, 0, 5])}",
+            f"ALTER ROLE {role} VALID UNTIL '{random.choice(['infinity', '2031-01-02 03:04:05.5+02'])}'",
+            f"ALTER ROLE {role} SET search_path = 'a, b', \"$user\", shop",
+            f"ALTER ROLE {role} IN DATABASE {quoted(database)} SET work_mem = '8192'",
+            f"ALTER ROLE {role} SET app.note = '{random.choice(['${HOME}', '', 'default', 'yes'])}'",
+            f"ALTER DATABASE {quoted(database)} SET statement_timeout = '5min'",
+            f"COMMENT ON ROLE {role} IS '{random.choice(['two lines', 'none', ''])}'",
+            f"ALTER SCHEMA {quoted(random.choice(SCHEMAS))} OWNER TO {role}",
+            f"ALTER DATABASE {quoted(database)} OWNER TO {role}",
+            f"ALTER ROLE {role} {random.choice(['CREATEDB', 'CREATEROLE', 'BYPASSRLS', 'NOLOGIN', 'LOGIN'])}",
+            "DROP SCHEMA public",
+        ]
+    )
 
 
 def _subject(random: Random, database: str, major: int) -> tuple[str, str]:
