@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, edit_remarks
 from provision.errors import command
+from provision.kinds.unmanaged import Unmanaged
 from provision.model import UNKNOWN, Action, Change, State, changes
 
 if TYPE_CHECKING:
@@ -56,10 +57,15 @@ class Verification:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth knowing, and no difference; edited revisions are differences here."""
+        """What is worth knowing, and no difference; edited revisions are differences here.
+
+        What decides about access and is in no spec is named here only: a plan has nothing to do with it.
+        """
         known = [each.known for each in self.survey.observed.values() if isinstance(each, Revisions) and each.known]
         edits = {line for each in known for line in edit_remarks(each.edits)}
-        return tuple([each for each in self.survey.plan.remarks if each not in edits])
+        observed = self.survey.observed.items()
+        unmanaged = [f"not managed in {at.name}: {each.found}" for at, each in observed if isinstance(each, Unmanaged)]
+        return (*[each for each in self.survey.plan.remarks if each not in edits], *unmanaged)
 
     @property
     def is_clean(self) -> bool:

@@ -312,7 +312,7 @@ class _Access:
         creators = usual if schema.defaults_for is None else schema.defaults_for
         makers = Makers(owner, creators, is_declared=schema.defaults_for not in (None, usual))
         declared = replace(self._database, schemas={schema.name: schema}, grants=tuple(grants))
-        judge = Judge(declared, self._cluster, self._contents, lambda _: makers)
+        judge = Judge(declared, self._cluster, self._contents, lambda _: makers, {})
         return not any(each.differences or each.futures or each.unknown for each in judge.verdicts.values())
 
     # --- What is in no schema ----------------------------------------------------------------------------------------

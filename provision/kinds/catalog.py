@@ -150,6 +150,8 @@ class Contents:
     extensions: Mapping[str, Extension]
     others: Mapping[tuple[str, str], tuple[str, Acl]]
     """Owner and ACL by (kind, name) of what is in no schema: ``language``, ``fdw``, ``server``, ``large_object``."""
+    unmanaged: Mapping[str, int] = field(default_factory=dict)
+    """How many there are of what decides about access too, and is in no spec: ``policy``, ``publication`` …"""
 
 
 def cluster(look: Look) -> Cluster:
@@ -216,6 +218,7 @@ def contents(look: Look, database: str) -> Contents:
         ),
         extensions={name: Extension(schema=schema, **value) for schema, name, value in found.get("extension", ())},
         others={(kind, name): (value["owner"], acl(value["acl"])) for kind, name, value in found.get("other", ())},
+        unmanaged={kind: number for kind, _, number in found.get("unmanaged", ())},
     )
 
 
@@ -350,4 +353,18 @@ FROM (
     UNION ALL
     SELECT 'large_object', oid::text, lomowner, coalesce(lomacl, acldefault('L', lomowner))
     FROM pg_largeobject_metadata) AS x
+UNION ALL
+SELECT 'unmanaged', x.kind, NULL, to_jsonb(x.number)
+FROM (
+    SELECT 'policy' AS kind, count(*) AS number FROM pg_policy
+    UNION ALL
+    SELECT 'publication', count(*) FROM pg_publication
+    UNION ALL
+    SELECT 'subscription', count(*) FROM pg_subscription AS s JOIN pg_database AS d ON d.oid = s.subdbid
+    WHERE d.datname = current_database()
+    UNION ALL
+    SELECT 'event trigger', count(*) FROM pg_event_trigger
+    UNION ALL
+    SELECT 'user mapping', count(*) FROM pg_user_mappings) AS x
+WHERE x.number > 0
 """  # noqa: S608  # from constants only

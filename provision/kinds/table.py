@@ -35,20 +35,11 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
         role,
         role_setting,
         schema,
+        unmanaged,
     )
 
     # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.
     shared = (role, database, role_setting, schema, membership)
-    return (
-        server,
-        settings,
-        preflight,
-        *shared,
-        extension,
-        default_privilege,
-        collation,
-        ownership,
-        migrations,
-        privilege,
-    )
+    rest = (extension, default_privilege, collation, ownership, migrations, privilege, unmanaged)
+    return (server, settings, preflight, *shared, *rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.insight.reach import word
@@ -139,11 +140,19 @@ def _shown(found: Access, *, every: bool) -> Iterator[Reach]:
     """Yield what is worth a line, by role: logins first; what PUBLIC can use is not repeated for each role."""
     public = {id(each.thing) for each in found.reaches if each.role is None and not each.lacks}
     for each in sorted(found.reaches, key=lambda each: (each.role is None, not each.login, each.role or "")):
-        is_worth = id(each.thing) in public if each.role is None else not each.is_public
-        if each.role is not None and each.is_public:
-            is_worth = not each.lacks and id(each.thing) not in public
-        if every or found.role is not None or is_worth:
+        if every or found.role is not None:
             yield each
+        elif each.role is None:
+            yield from [each] if id(each.thing) in public else []
+        elif id(each.thing) in public:
+            own = tuple([right for right in each.rights if not _is_public(right)])
+            yield from [replace(each, rights=own)] if own else []
+        elif not (each.is_public and each.lacks):
+            yield each
+
+
+def _is_public(right: Right) -> bool:
+    return {path.how for path in right.paths} == {"public"}
 
 
 def _overview(found: Access, *, every: bool) -> Iterator[Row]:

@@ -180,3 +180,15 @@ def test_who_can_use_a_table_is_a_table_of_80_columns(endangered: tuple[Environm
     assert only["privileges"] == [{"privilege": "SELECT", "columns": [], "through": [way]}]
     assert "did you mean" in environment.run("access", "--on", "publik.t", code=64).err
     assert "the server has no role" in environment.run("access", "--role", "nemo", code=64).err
+
+
+def test_what_decides_about_access_and_is_in_no_spec_is_counted_by_verify(
+    servers: Callable[[int], Foreign], environment: Environment
+) -> None:
+    server = servers(17)
+    database = server.declare(environment).document["server"]["database"]
+    environment.declare(databases={database: {"schemas": {"public": {}}}}).migrations("customers").apply()
+    made = ["ALTER TABLE customers ENABLE ROW LEVEL SECURITY", "CREATE PUBLICATION news"]
+    server.execute(*made, *[f"CREATE POLICY {each} ON customers USING (true)" for each in "ab"], database=database)
+    assert f"· not managed in {database}: 2 policies, 1 publication" in environment.run("verify").out
+    environment.settled()
