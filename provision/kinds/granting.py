@@ -99,7 +99,7 @@ class Revoking:
         found: dict[tuple[Template, ...], list[str]] = defaultdict(list)
         for each in differences:
             part = each.part
-            is_plain = not any(_is_entangled(part.acl, part.owner, each.grantee, lost) for lost in each.surplus)
+            is_plain = not any(is_entangled(part.acl, part.owner, each.grantee, lost) for lost in each.surplus)
             plain = tuple(_plain(each, each.surplus))
             for name in each.names if each.surplus else ():
                 columns = self._columns.get((part.schema or "", name), {}) if is_table(part) else {}
@@ -114,7 +114,7 @@ class Revoking:
         knots = [
             privilege
             for privilege in ordered(difference.surplus)
-            if any(_is_entangled(acl, part.owner, grantee, privilege) for acl in acls)
+            if any(is_entangled(acl, part.owner, grantee, privilege) for acl in acls)
         ]
         for privilege in knots:
             yield from self._untangled(part, name, privilege)
@@ -199,7 +199,7 @@ END"""
     return f"DO {literal(body)}"
 
 
-def _is_entangled(acl: Acl, owner: str, grantee: Grantee, privilege: str) -> bool:
+def is_entangled(acl: Acl, owner: str, grantee: Grantee, privilege: str) -> bool:
     """Tell whether another role than the owner granted the privilege, or the grantee passed it on."""
     return any(
         each.privilege == privilege and (each.grantor == grantee or (each.grantee == grantee and each.grantor != owner))

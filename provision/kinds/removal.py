@@ -7,11 +7,12 @@ CASCADE. https://www.postgresql.org/docs/current/role-removal.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, command
 from provision.kinds import catalog, rights
+from provision.kinds.removal_privileges import entangled
 from provision.model import MAINTENANCE, Action, Change, Plan, Stage, State, Step
 from provision.model.effects import RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal
@@ -73,7 +74,7 @@ class Leaving(State):
     ``shared`` are databases and tablespaces that it owns, ``granted`` the memberships that it has given to others,
     ``is_granted`` tells that it has privileges on what databases share. ``closed`` are databases that do not let us in,
     ``sessions`` those of the role; ``is_kept``: its generated password is kept here. ``groups`` are its own memberships
-    that we may revoke.
+    that we may revoke, ``knots`` the statements by database that take what ``DROP OWNED`` would leave.
     """
 
     login: bool
@@ -85,6 +86,7 @@ class Leaving(State):
     sessions: tuple[str, ...] = ()
     is_kept: bool = False
     groups: tuple[catalog.Membership, ...] = ()
+    knots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def lost(self) -> list[str]:
@@ -132,6 +134,11 @@ def leaving(look: Look, role: access.Role) -> Leaving:
         tuple([f"{database}: {words}" for database, words in found.get("session", ())]),
         look.text(look.spec.role_password_file(role.name)) is not None,
         tuple([each for each in cluster.memberships if each.member == role.name and rights.revokes(cluster, each)]),
+        {
+            database: statements
+            for database in dict.fromkeys((*there, *([MAINTENANCE] if "may" in found else [])))
+            if (statements := look.once(entangled, database).get(role.name))
+        },
     )
 
 
@@ -153,7 +160,7 @@ def steps(address: Address, before: Leaving, scene: Scene) -> Plan:
     """
     role = scene.spec.roles[address.name]
     _refuse(role, before, scene)
-    found = [_losing(address, before)] if before.login or before.groups else []
+    found = [_losing(address, before)] if before.login or before.groups or before.knots else []
     noticed = [f"its sessions are ended: {', '.join(before.sessions)}"] if before.sessions else []
     noticed += [f"{each}, which it has granted, goes with it" for each in before.granted]
     found.append(
@@ -183,15 +190,17 @@ def _losing(address: Address, before: Leaving) -> Step:
     why: tuple[Change | str, ...] = (
         *([Change("login", "on", "off")] if before.login else []),
         *([Change("member of", ", ".join(groups), "none")] if groups else []),
+        *(f"its privileges in {name} that others than the owners granted are taken" for name in before.knots),
         "declared absent",
     )
     words = [
         *(["cannot log in any more"] if before.login else []),
         *([f"leaves {', '.join(groups)}"] if groups else []),
     ]
-    effect = RunInTransaction(MAINTENANCE, tuple(statements), shared=True)
-    text = f"{address.name} {' and '.join(words)}"
-    return Step(address, Action.UPDATE, before, None, (effect,), why, text, stage=Stage.REVOKE)
+    own = [RunInTransaction(MAINTENANCE, tuple(statements), shared=True)] if statements else []
+    knots = [RunInTransaction(name, each, shared=name == MAINTENANCE) for name, each in before.knots.items()]
+    text = f"{address.name} {' and '.join(words)}" if words else ""
+    return Step(address, Action.UPDATE, before, None, (*own, *knots), why, text, stage=Stage.REVOKE)
 
 
 def _refuse(role: access.Role, before: Leaving, scene: Scene) -> None:

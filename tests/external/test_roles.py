@@ -251,6 +251,9 @@ OWNS = (
     "CREATE TABLE mine (id int); GRANT SELECT ON mine TO {app}",
     "ALTER TABLE mine ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON mine TO {app} USING (id > 1)",
     "GRANT CREATE ON DATABASE {shop} TO {app}",
+    "GRANT SELECT ON mine TO {other} WITH GRANT OPTION",
+    "SET ROLE {other}; GRANT SELECT ON mine TO {app}",  # DROP OWNED leaves what others than the owner granted
+    "RESET ROLE",
 )
 
 
