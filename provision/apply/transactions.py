@@ -33,15 +33,9 @@ _BUSY = "55P03"
 _RACED = ("23505", "3F000", "40001", "40P01", "42704", "42710", "42883", "42P01", "42P04", "42P06", "42P07")
 """Unique index of a catalog, serialization, deadlock; undefined, or duplicate: object, database, schema, table."""
 _UPDATED = "tuple concurrently"
-_QUIET = (
-    "SET LOCAL log_statement = 'none'; SET LOCAL log_min_duration_statement = -1; "
-    "SET LOCAL log_min_error_statement = 'panic'; SET LOCAL pg_stat_statements.track_utility = 'off'"
-)
+_QUIET = "; ".join([f"SET LOCAL {name} = '{value}'" for name, value in postgres.QUIET.items()])
 """The extension keeps the texts of statements like these, for its readers; without it, it is only a name."""
-_NOT_QUIET = (
-    "RESET log_statement; RESET log_min_duration_statement; RESET log_min_error_statement; "
-    "RESET pg_stat_statements.track_utility"
-)
+_NOT_QUIET = "; ".join([f"RESET {name}" for name in postgres.QUIET])
 
 
 def groups(steps: Iterable[Step]) -> Iterator[list[Step]]:
@@ -93,11 +87,13 @@ def transaction(
 
     with closing(postgres.connect(endpoint, effect.database, read_only=False)) as connection:
         with connection.cursor() as cursor:
+            is_superuser = connection.info.parameter_status("is_superuser") == "on"
             if effect.shared:
                 _lock(cursor, waiting)
+                if is_superuser:  # what is in a sampled transaction is logged, whatever is set within
+                    cursor.execute("SET log_transaction_sample_rate = 0")
             connection.autocommit = False
             cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-            is_superuser = connection.info.parameter_status("is_superuser") == "on"
             if not is_superuser and connection.server_version >= _SELF_GRANT_SINCE:
                 cursor.execute(_SELF_GRANT)
             yield lambda each: _run(cursor, each, is_superuser=is_superuser)

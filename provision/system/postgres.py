@@ -59,10 +59,19 @@ def is_refused(message: str) -> bool:
 
 NAME = "provision"
 """The application name of our sessions, which tells them from those of clients."""
-UNLOGGED = (
-    "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic "
-    "-c pg_stat_statements.track_utility=off"
-)
+QUIET = {
+    "log_statement": "none",
+    "log_min_error_statement": "panic",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "debug_print_parse": "off",
+    "debug_print_rewritten": "off",
+    "debug_print_plan": "off",
+    "pg_stat_statements.track_utility": "off",
+}
+"""The settings with which a statement is in no log; that of transactions counts when one begins."""
+UNLOGGED = " ".join([f"-c {name}={value}" for name, value in QUIET.items()])
 """Options of a session whose statements are not for the server's log, nor for the views of that extension."""
 _CONNECT_TIMEOUT = 5
 _NO_FILE = "/nonexistent"

@@ -168,6 +168,8 @@ def test_a_program_is_called_once_a_run_and_only_by_what_needs_it(environment: E
 @pytest.mark.parametrize("source", ["generated", "written"])
 def test_a_password_and_its_verifier_are_nowhere_to_be_read(environment: Embedded, source: str) -> None:
     settings = {"log_statement": "all", "log_min_duration_statement": "0", "log_min_error_statement": "debug5"}
+    settings |= {"log_min_duration_sample": "0", "log_transaction_sample_rate": "1", "log_statement_sample_rate": "1"}
+    settings |= dict.fromkeys(("debug_print_parse", "debug_print_rewritten", "debug_print_plan"), "on")
     settings |= {"log_duration": "on", "shared_preload_libraries": "pg_stat_statements"}
     role: dict[str, Any] = {"login": True} if source == "generated" else {"password": "${ROLE_PW}"}
     environment.environ["ROLE_PW"] = CLEAR
