@@ -105,7 +105,7 @@ def _list(node: Sequence, texts: list[str], name: str) -> Value:
     for item, text in zip(node.items, texts, strict=True):
         if name in _NAMES and len(text) > 1 and text[0] == text[-1] == '"':
             raise Wrong("each item is a name as it is, without SQL's quotes", "remove the double quotes", at=item)
-    return tuple(texts) or _EMPTY
+    return _elements(texts, name)
 
 
 def _split(node: Scalar, text: str, reading: Reading, name: str) -> Value:
@@ -115,4 +115,10 @@ def _split(node: Scalar, text: str, reading: Reading, name: str) -> Value:
     if name in _NAMES and len(items) > 1:
         example = ", ".join(items) if text == node.text else "a, b"  # the value of a variable is not repeated
         raise Wrong(f"{reading.show(node)} is one name to PostgreSQL here", f"write a list: `[{example}]`")
+    return _elements(items, name)
+
+
+def _elements(items: list[str], name: str) -> Value:
+    if name.endswith("_preload_libraries") and not all(items or [""]):
+        raise Wrong("a library without a name would end every session", "write `default`")
     return tuple(items) or _EMPTY
