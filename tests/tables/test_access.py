@@ -170,6 +170,36 @@ def test_a_default_of_nothing_is_none_to_the_server(acl: frozenset[Edge]) -> Non
     ]
 
 
+def test_a_default_of_all_schemas_is_changed_once() -> None:
+    rows = (Default(OWNER, None, "r", edges("reader=SELECT,INSERT", own=())),)
+    there = contents(defaults=rows)
+    there.schemas["more"] = there.schemas["shop"]  # type: ignore[index]
+    schemas = {name: Schema(name, access={READER: word}) for name, word in (("shop", "none"), ("more", "usage"))}
+    found = [each for each in statements(plans(Database("shop", schemas=schemas), there)) if "REVOKE" in each]
+    assert found == ["ALTER DEFAULT PRIVILEGES FOR ROLE owner REVOKE SELECT, INSERT ON TABLES FROM reader"]
+
+
+def test_all_objects_of_a_kind_are_also_those_to_come() -> None:
+    every = grant(None, "routine shop.*", "EXECUTE"), grant(READER, "table shop.*", "SELECT", grantable=True)
+    there = contents(
+        TABLES, NUMBERS, ROUTINE._replace(acl=edges(own=())), columns={("shop", "a"): {"c": edges("reader=UPDATE")}}
+    )
+    found = plans(declared({READER: "write"}, *every), there)
+    assert [each for each in statements(found) if "EXECUTE" in each or "SELECT" in each] == [
+        "ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA shop GRANT USAGE, SELECT ON SEQUENCES TO reader",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA shop GRANT EXECUTE ON ROUTINES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA shop GRANT SELECT ON TABLES TO reader WITH GRANT OPTION",
+        "GRANT USAGE, SELECT ON SEQUENCE shop.n TO reader",
+        "GRANT EXECUTE ON ROUTINE shop.f(integer) TO PUBLIC",
+        "GRANT SELECT ON TABLE shop.a, shop.b TO reader WITH GRANT OPTION",
+    ]
+    titles = {step.title for step in found.steps}
+    assert {"execute on routines shop.* to public", "select with grant option on tables shop.* to reader"} <= titles
+    with pytest.raises(RefusedError, match="1 object") as refused:
+        plans(declared(None, grant(READER, "table nowhere.*", "SELECT")), there)
+    assert refused.value.evidence == ("spec.yml:9: tables nowhere.*; there is no schema nowhere",)
+
+
 def test_a_superuser_keeps_what_everybody_may_run_unless_the_spec_names_it() -> None:
     taken = "ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE EXECUTE ON ROUTINES FROM PUBLIC"
     assert statements(plans(declared(public="none"), contents())) == [taken.format(OWNER)]
@@ -199,8 +229,13 @@ def test_a_superuser_keeps_what_everybody_may_run_unless_the_spec_names_it() -> 
           "REVOKE GRANT OPTION FOR SELECT ON TABLE shop.t FROM reader CASCADE",
           "GRANT SELECT ON TABLE shop.t TO other, reader"]),
         (edges("other=SELECT*", "=SELECT/other", "reader=SELECT"), {}, []),
+        (READ, {"c": edges("other=UPDATE*", "reader=UPDATE/other", "writer=UPDATE*/other", own=())},
+         ["GRANT UPDATE (c) ON TABLE shop.t TO other WITH GRANT OPTION",
+          "REVOKE GRANT OPTION FOR UPDATE (c) ON TABLE shop.t FROM other, writer CASCADE",
+          "REVOKE UPDATE (c) ON TABLE shop.t FROM reader CASCADE",
+          "GRANT UPDATE (c) ON TABLE shop.t TO other, writer WITH GRANT OPTION"]),
     ],
-    ids=["surplus", "option", "missing", "column", "other", "foreign", "passed-on", "undeclared"],
+    ids=["surplus", "option", "missing", "column", "other", "foreign", "passed-on", "undeclared", "foreign-column"],
 )  # fmt: skip
 def test_what_differs_is_taken_and_given_whoever_granted_it(
     acl: frozenset[Edge], columns: dict[str, frozenset[Edge]], expected: list[str]
