@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MISSING = "is missing"
 _STILL = "does not run"
 _DIFFERS = "is not as declared"
+_HIDDEN = "as declared"  # in place of a password
 _UNSET = "the default"
 
 
@@ -148,7 +149,8 @@ def _absence(address: Address) -> str:
 
 def _field(address: Address, change: Change) -> Difference:
     real, declared = [each or _UNSET for each in change.shown]
-    text = f"{change.field}: {real}, declared {declared}"
+    end = f"not {declared}" if declared == _HIDDEN else f"declared {declared}"
+    text = f"{change.field}: {real}, {end}"
     return Difference(address, text, change.field, change.after, change.before)
 
 

@@ -125,6 +125,7 @@ def test_a_password_that_is_declared_is_compared_in_every_form(environment: Embe
     ):
         environment.query(statement)
         assert f"password: {word} → as declared" in environment.run("plan").out
+        assert f"password: {word}, not as declared" in environment.run("verify").out
         environment.apply()
         environment.settled()
         assert logs_in(environment, "app", CLEAR)
