@@ -131,7 +131,7 @@ def _of_step(step: Step) -> Iterator[Difference]:
 
 def _of_privileges(step: Step) -> Difference:
     """Say which privileges are missing, or surplus: grouped for people, and each as the declared or the real value."""
-    from provision.kinds.access import Access
+    from provision.kinds.privileges.access import Access
 
     differs = step.before if isinstance(step.before, Access) else None
     details = f" ({'; '.join(map(str, step.why))})" if step.why else ""

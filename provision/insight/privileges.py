@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.insight.reach import word
-from provision.kinds import words
-from provision.kinds.differing import Judge, Makers, held
-from provision.kinds.words import KEYWORDS, LETTERS
+from provision.kinds.privileges import words
+from provision.kinds.privileges.differing import Judge, Makers, held
+from provision.kinds.privileges.words import KEYWORDS, LETTERS
 from provision.spec.access import PUBLIC, Database, Grant, Schema, Target
 from provision.spec.object_names import quote
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from provision.kinds import catalog
     from provision.kinds.catalog import Acl, Cluster, Contents, Default
-    from provision.kinds.words import Rights
+    from provision.kinds.privileges.words import Rights
     from provision.spec.access import AccessWord, Grantee, ObjectKind, PublicWord
     from provision.spec.model import Spec
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.kinds import access
-from provision.kinds.judgement import judge
+from provision.kinds.privileges import access
+from provision.kinds.privileges.judgement import judge
 from provision.model import UNKNOWN
 
 if TYPE_CHECKING:
@@ -38,6 +38,6 @@ def steps(address: Address, before: Before, after: State | None, _scene: Scene) 
     """Return what takes the surplus, and what gives what is missing.
 
     Raises:
-        RefusedError: see :func:`provision.kinds.access.steps`.
+        RefusedError: see :func:`provision.kinds.privileges.access.steps`.
     """
     return access.steps(address, before, after)

@@ -9,9 +9,9 @@ import pytest
 
 from provision.errors import RefusedError
 from provision.kinds import catalog, default_privilege, privilege
-from provision.kinds.access import Access
 from provision.kinds.catalog import Cluster, Contents, Default, Edge, Objects
-from provision.kinds.judgement import judge
+from provision.kinds.privileges.access import Access
+from provision.kinds.privileges.judgement import judge
 from provision.model import Action, Plan
 from provision.spec.access import Database, Grant, Role, Schema, Target
 

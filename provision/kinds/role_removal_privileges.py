@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.kinds import catalog, rights
-from provision.kinds.differing import Difference, Part, held
-from provision.kinds.granting import Revoking, is_entangled
+from provision.kinds.privileges.differing import Difference, Part, held
+from provision.kinds.privileges.granting import Revoking, is_entangled
 from provision.model import MAINTENANCE
 from provision.model.sql import identifier
 

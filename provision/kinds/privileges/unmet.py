@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds.policy import place
-from provision.kinds.words import KEYWORDS
+from provision.kinds.privileges.policy import place
+from provision.kinds.privileges.words import KEYWORDS
 from provision.model.words import count
 from provision.spec.reading import nearest
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provision.kinds.catalog import Contents
-    from provision.kinds.differing import Absent
+    from provision.kinds.privileges.differing import Absent
     from provision.spec.access import Grant
 
 

@@ -1,6 +1,6 @@
 """Verdicts on the privileges of one database, as states.
 
-What is only needed where something differs is in :mod:`provision.kinds.corrections`, and imported then.
+What is only needed where something differs is in :mod:`provision.kinds.privileges.corrections`, and imported then.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.kinds import catalog, rights, role
-from provision.kinds.access import Access, as_declared, trees
-from provision.kinds.differing import Judge, Makers, crowded
-from provision.kinds.policy import pairs
+from provision.kinds.privileges.access import Access, as_declared, trees
+from provision.kinds.privileges.differing import Judge, Makers, crowded
+from provision.kinds.privileges.policy import pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.kinds import Look
     from provision.kinds.catalog import Contents
-    from provision.kinds.policy import Pair
+    from provision.kinds.privileges.policy import Pair
     from provision.spec.access import Database
 
 _OWNER_OF_DATABASE = "pg_database_owner"
@@ -51,7 +51,7 @@ def judge(look: Look, database: str) -> Judged | None:
     present = {pair: as_declared(pair, each) for pair, each in said.items()}
     future = {pair: present[pair] for pair, each in said.items() if each.has_future}
     if judge.verdicts:
-        from provision.kinds.corrections import Corrections
+        from provision.kinds.privileges.corrections import Corrections
 
         corrections = Corrections(look, declared, contents, judge.verdicts)
         for pair, verdict in judge.verdicts.items():

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, address
 from provision.errors import NotRunError
-from provision.kinds import catalog, granting, migrations, unmet, wording
-from provision.kinds.access import Access, Change, Work, grant_title, trees
-from provision.kinds.differing import Absent, Future
-from provision.kinds.policy import on_words
+from provision.kinds import catalog, migrations
+from provision.kinds.privileges import granting, unmet, wording
+from provision.kinds.privileges.access import Access, Change, Work, grant_title, trees
+from provision.kinds.privileges.differing import Absent, Future
+from provision.kinds.privileges.policy import on_words
 from provision.model.words import count
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from provision.errors import RefusedError
     from provision.kinds import Look
     from provision.kinds.catalog import Contents
-    from provision.kinds.differing import Difference, Verdict
-    from provision.kinds.policy import Declared, Pair
+    from provision.kinds.privileges.differing import Difference, Verdict
+    from provision.kinds.privileges.policy import Declared, Pair
     from provision.spec.access import Database, Grant, Grantee
 
 _SHARED = ("database", "parameter")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, command
 from provision.kinds import catalog, rights
-from provision.kinds.removal_privileges import entangled
+from provision.kinds.role_removal_privileges import entangled
 from provision.model import MAINTENANCE, Action, Change, Plan, Stage, State, Step
 from provision.model.effects import RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from provision.kinds.differing import is_table
+from provision.kinds.privileges.differing import is_table
+from provision.kinds.privileges.words import ordered
 from provision.kinds.rights import OWN_ROLES_SINCE, inherited
-from provision.kinds.words import ordered
 from provision.model.sql import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from provision.kinds.catalog import Acl, Cluster, Contents
-    from provision.kinds.differing import Difference, Future, Part
+    from provision.kinds.privileges.differing import Difference, Future, Part
     from provision.spec.access import Grantee
 
     Object = tuple[str, str | None, str, str | None]

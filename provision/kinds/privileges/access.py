@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.kinds.policy import pairs
+from provision.kinds.privileges.policy import pairs
 from provision.model import MAINTENANCE, Action, Address, Plan, Stage, State, Step
 from provision.model.effects import RunInTransaction
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from provision.errors import RefusedError
     from provision.kinds import Before
-    from provision.kinds.policy import Declared, Pair
+    from provision.kinds.privileges.policy import Declared, Pair
     from provision.spec.access import Database, Grantee
     from provision.spec.model import Migrations, Spec
 

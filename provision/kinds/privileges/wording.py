@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from provision.kinds.privileges.words import ordered
 from provision.kinds.rights import inherited
-from provision.kinds.words import ordered
 from provision.model.words import count
 from provision.spec.access import PUBLIC
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provision.kinds.catalog import Cluster
-    from provision.kinds.differing import Difference, Future, Names, Part
-    from provision.kinds.words import Rights
+    from provision.kinds.privileges.differing import Difference, Future, Names, Part
+    from provision.kinds.privileges.words import Rights
     from provision.spec.access import Grantee
 
 _NAMED = 3

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.kinds import words
-from provision.kinds.words import KEYWORDS, joined
+from provision.kinds.privileges import words
+from provision.kinds.privileges.words import KEYWORDS, joined
 from provision.model.sql import identifier
 from provision.spec.access import PUBLIC
 from provision.spec.object_names import parse, split
@@ -18,7 +18,7 @@ from provision.spec.object_names import parse, split
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.kinds.words import Rights
+    from provision.kinds.privileges.words import Rights
     from provision.spec.access import Database, Grant, Grantee, Target
 
     Pair = tuple[str, Grantee]

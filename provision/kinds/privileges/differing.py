@@ -11,8 +11,8 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.kinds import policy
-from provision.kinds.words import KEYWORDS, LETTERS
+from provision.kinds.privileges import policy
+from provision.kinds.privileges.words import KEYWORDS, LETTERS
 from provision.model.sql import identifier
 from provision.spec.access import PUBLIC
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from provision.kinds.catalog import Acl, Cluster, Contents
-    from provision.kinds.policy import Pair, Scope, Wish
-    from provision.kinds.words import Rights
+    from provision.kinds.privileges.policy import Pair, Scope, Wish
+    from provision.kinds.privileges.words import Rights
     from provision.spec.access import Database, Grant, Grantee, Target
 
     Names = tuple[str, ...]
