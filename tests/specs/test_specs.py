@@ -57,7 +57,7 @@ def test_a_spec_runs(name: str, checkout: Checkout) -> None:
     assert status["server"] == "running"
     assert [*status["revisions"].values()] == ([["0006"]] if declared.migrations else [])
     for setting, value in declared.server.settings.items():
-        shown = run(f"psql specs/{name} -- -Atc 'SHOW {setting}'")
+        shown = run(f"psql --superuser specs/{name} -- -Atc 'SHOW {setting}'")
         assert shown.strip() == str(value).strip(), setting
     run(f"destroy --data --yes specs/{name}")
     assert json.loads(run(f"status --json specs/{name}"))["server"] == "absent"
