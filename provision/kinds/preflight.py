@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, database, demands, extension
+from provision.kinds import catalog, declared_database, demands, extension
 from provision.kinds.database_privileges import shuts_out
 from provision.kinds.demands import Demand, Login
 from provision.model import MAINTENANCE, Action, Address, Plan, State
@@ -108,7 +108,7 @@ def script(missing: Iterable[Demand], login: Login, spec: Spec) -> Iterator[str]
         yield f"ALTER ROLE {me} {' '.join(sorted(attributes))};"
     yield from (f"CREATE ROLE {identifier(each)};" for each in names.get("role", ()))
     yield from _memberships(names, login, me)
-    yield from (f"{database.making(spec.databases[each], login.name)};" for each in names.get("database", ()))
+    yield from (f"{declared_database.making(spec.databases[each], login.name)};" for each in names.get("database", ()))
     if settings := names.get("setting"):
         yield f"GRANT SET ON PARAMETER {_listed(settings)} TO {me};"
     yield from (f"GRANT CREATE ON TABLESPACE {identifier(each)} TO {me};" for each in names.get("tablespace", ()))
@@ -151,7 +151,7 @@ def _carried_out(step: Step, login: Login, scene: Scene) -> Step:
 
 def _effects(step: Step, login: Login, scene: Scene) -> Iterator[Effect]:
     """Yield the effects of a step, with what lets the login into a database, or drop one."""
-    declared = scene.spec.databases.get(step.address.name) if step.address.kind == database.KIND else None
+    declared = scene.spec.databases.get(step.address.name) if step.address.kind == declared_database.KIND else None
     name, me = identifier(step.address.name), identifier(login.name)
     if declared is not None and step.action is Action.REMOVE:
         owner = login.owner_of(declared.name, scene)

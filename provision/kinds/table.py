@@ -26,6 +26,7 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
         return INSIDE
     # Most specs have none of it.
     from provision.kinds import (
+        declared_database,
         default_privilege,
         extension,
         membership,
@@ -40,6 +41,6 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
 
     # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.
-    shared = (role, database, role_setting, schema, membership)
+    shared = (role, declared_database, role_setting, schema, membership)
     rest = (extension, default_privilege, collation, ownership, migrations, privilege, unmanaged)
     return (server, settings, preflight, *shared, *rest)
