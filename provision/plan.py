@@ -50,8 +50,8 @@ def plan(
         _staged(_of(table.inside(spec), desired, observed, scene)),
     )
     joined = Plan.joined(plans)
-    if spec.roles or spec.databases:
-        from provision.kinds import preflight  # most specs have none of it
+    if table.has_preflight(spec):
+        from provision.kinds import preflight
 
         joined = preflight.permitted(joined, observed, scene)
     return replace(joined, steps=tuple(_with_clients(step, clients) for step in joined.steps))

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, role_password, role_removal
+from provision.kinds import catalog, role_password
 from provision.kinds.role_password import MARK
-from provision.kinds.role_removal import Leaving
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
 from provision.model.effects import VERIFIER, MovePath, RunInTransaction
 from provision.model.sql import identifier, literal
@@ -131,6 +130,8 @@ def seen(look: Look) -> dict[Address, State]:
 
 def _seen(look: Look, role: access.Role, now: str) -> State:
     if role.is_absent:
+        from provision.kinds import role_removal
+
         return role_removal.leaving(look, role)
     if role.is_external:
         return External(role.name)
@@ -159,7 +160,9 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         RefusedError: we log in as this role; it is made elsewhere, and not there; nothing says the password of a new
             login; or what the role owns would be lost.
     """
-    if isinstance(before, Leaving):
+    if scene.spec.roles[address.name].is_absent:
+        from provision.kinds import role_removal
+
         return role_removal.steps(address, before, scene)
     if isinstance(after, External):
         return _external(after, before, scene)
@@ -173,6 +176,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         raise _both_exist(before, scene)
     found = tuple(_changing(address, before, after, scene))
     if found and before.name == scene.spec.server.user:
+        from provision.kinds import role_removal
+
         raise role_removal.own_login(before.name)
     has_none = f"{address}: it logs in, and has no password; write one, or `password: none` where that is meant"
     return Plan(

@@ -21,7 +21,7 @@ from provision.model.words import count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.kinds import Look, Scene
+    from provision.kinds import Before, Look, Scene
     from provision.model import Address, Effect
     from provision.spec import access
 
@@ -151,7 +151,7 @@ def own_login(name: str) -> RefusedError:
     )
 
 
-def steps(address: Address, before: Leaving, scene: Scene) -> Plan:
+def steps(address: Address, before: Before, scene: Scene) -> Plan:
     """Take login and groups away first, before a group gets more rights; the role goes when nothing depends on it.
 
     Raises:
@@ -159,6 +159,8 @@ def steps(address: Address, before: Leaving, scene: Scene) -> Plan:
             depends on it.
     """
     role = scene.spec.roles[address.name]
+    if not isinstance(before, Leaving):
+        return Plan()
     _refuse(role, before, scene)
     found = [_losing(address, before)] if before.login or before.groups or before.knots else []
     noticed = [f"its sessions are ended: {', '.join(before.sessions)}"] if before.sessions else []

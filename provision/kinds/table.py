@@ -24,14 +24,11 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
     """Return the kinds of :data:`INSIDE`, and those of roles and access between them, where a spec declares these."""
     if not (spec.roles or spec.databases):
         return INSIDE
-    # Most specs have none of it.
+    # Each is loaded only where it has something to do: a run with nothing to do is mostly imports.
     from provision.kinds import (
         declared_database,
         default_privilege,
-        extension,
         membership,
-        ownership,
-        preflight,
         privilege,
         role,
         role_setting,
@@ -42,5 +39,34 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
     # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.
     shared = (role, declared_database, role_setting, schema, membership)
-    rest = (extension, default_privilege, collation, ownership, migrations, privilege, unmanaged)
-    return (server, settings, preflight, *shared, *rest)
+    rest = (default_privilege, collation, *_ownership(spec), migrations, privilege, unmanaged)
+    return (server, settings, *_preflight(spec), *shared, *_extension(spec), *rest)
+
+
+def has_preflight(spec: Spec) -> bool:
+    """Tell whether a login may lack rights for the plan: that of a server of ours is a superuser."""
+    return spec.server.runtime == "external" and bool(spec.roles or spec.databases)
+
+
+def _preflight(spec: Spec) -> tuple[Kind, ...]:
+    if not has_preflight(spec):
+        return ()
+    from provision.kinds import preflight
+
+    return (preflight,)
+
+
+def _extension(spec: Spec) -> tuple[Kind, ...]:
+    if not any(each.extensions for each in spec.databases.values()):
+        return ()
+    from provision.kinds import extension
+
+    return (extension,)
+
+
+def _ownership(spec: Spec) -> tuple[Kind, ...]:
+    if not any(tree.login or tree.role for tree in spec.migrations):
+        return ()
+    from provision.kinds import ownership
+
+    return (ownership,)

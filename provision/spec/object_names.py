@@ -33,8 +33,10 @@ _KEYWORDS_SINCE = {
     ),
 }
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-# An identifier in scan.l, where every letter beyond ASCII counts as one.
-_PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)')
+# An identifier in scan.l: letters, where every character beyond ASCII counts as one, `_`, then digits and `$` too. To
+# say what it is not compiles in a tenth of the time.
+_FIRST, _LATER = r"[^\x00-@\[-^`{-\x7f]", r"[^\x00-#%-/:-@\[-^`{-\x7f]"
+_PART = re.compile(rf'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>{_FIRST}{_LATER}*)')
 
 
 def quote(name: str, major: int) -> str:
