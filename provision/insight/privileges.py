@@ -103,7 +103,7 @@ class _Access:
     def all(self) -> tuple[Database, tuple[str, ...]]:
         """Go through the schemas, and then through what is in none."""
         schemas, grants = dict(self._database.schemas), list[Grant]()
-        for name in self._contents.schemas:
+        for name in sorted(self._contents.schemas):
             if name in schemas:
                 schemas[name], more = self._schema(schemas[name])
                 grants += more
@@ -190,11 +190,27 @@ class _Access:
         """Return what declares all that a grantee has in a schema, in the fewest entries; single grants always do."""
         single = self._single(schema, grantee, parts)
         others = [*self._wide(schema, grantee, parts), *self._words(schema, grantee, parts)]
-        cheaper = [each for each in others if each.cost < single.cost or (each.cost == single.cost and grantee)]
+        is_closed = grantee is PUBLIC and self._is_closed(schema)
+        cheaper = [
+            each
+            for each in others
+            if each.cost < single.cost
+            or (each.cost == single.cost and (grantee is not PUBLIC or (is_closed and each.word == "none")))
+        ]
         for each in sorted(cheaper, key=lambda each: each.cost):
             if self._is_done(self._worded(schema, {grantee: each}, every=True), each.grants):
                 return each
         return single
+
+    def _is_closed(self, schema: Schema) -> bool:
+        """Tell whether all who create in a schema give PUBLIC nothing on their routines, as ``public: none`` has it."""
+        creators = self._usual_creators(schema) if schema.defaults_for is None else schema.defaults_for
+        closed = {
+            each.creator
+            for each in self._contents.defaults
+            if each.schema is None and each.kind == LETTERS["ROUTINE"] and not held(each.acl, PUBLIC)
+        }
+        return bool(creators) and closed.issuperset(creators)
 
     def _words(self, schema: Schema, grantee: Grantee, parts: Sequence[_Part]) -> Iterator[_Candidate]:
         for each in _PUBLIC_WORDS if grantee is PUBLIC else _WORDS:

@@ -20,7 +20,8 @@ def lines(found: Imported, spec: Spec) -> Iterator[str]:
     """Yield the sections as YAML, with what is not in them as comments."""
     server = spec.server
     yield ""
-    yield f"# From {server.host}:{server.port}, PostgreSQL {server.major}. Roles that exist keep their passwords."
+    at = server.host if server.port is None else f"{server.host}:{server.port}"
+    yield f"# From {at}, PostgreSQL {server.major}. Roles that exist keep their passwords."
     yield "# On another server a login gets the one that `password` names, or a generated one."
     yield from (f"# Not here: {clean(each)}" for each in found.left)
     yield from writing.lines(found.roles, found.databases)
