@@ -190,13 +190,9 @@ class _Access:
         """Return what declares all that a grantee has in a schema, in the fewest entries; single grants always do."""
         single = self._single(schema, grantee, parts)
         others = [*self._wide(schema, grantee, parts), *self._words(schema, grantee, parts)]
-        is_closed = grantee is PUBLIC and self._is_closed(schema)
-        cheaper = [
-            each
-            for each in others
-            if each.cost < single.cost
-            or (each.cost == single.cost and (grantee is not PUBLIC or (is_closed and each.word == "none")))
-        ]
+        closes = ("none",) if self._is_closed(schema) else ()
+        liked = closes if grantee is PUBLIC else _WORDS  # a word is read more easily than one grant
+        cheaper = [each for each in others if each.cost < single.cost + (each.word in liked)]
         for each in sorted(cheaper, key=lambda each: each.cost):
             if self._is_done(self._worded(schema, {grantee: each}, every=True), each.grants):
                 return each
@@ -216,7 +212,7 @@ class _Access:
         for each in _PUBLIC_WORDS if grantee is PUBLIC else _WORDS:
             grants = self._beside(schema.name, grantee, parts, partial(self._of_word, grantee, each))
             if grants is not None:
-                yield _Candidate(each, grants, len(grants))
+                yield self._candidate(schema, grantee, each, grants, partial(self._of_word, grantee, each))
 
     def _of_word(self, grantee: Grantee, each: str, keyword: str) -> Rights | None:
         if grantee is PUBLIC:
@@ -229,8 +225,18 @@ class _Access:
         some = [each for each in parts if not (is_extensions and each.is_of_extension)]
         usual = partial(self._usual, schema.name, grantee)
         grants = tuple(self._grants(schema.name, grantee, some, usual))
-        has_future = not any(self._default(each, schema.name, grantee) for each in self._contents.defaults)
-        return _Candidate(None, grants, len(grants) + (0 if has_future else _LOSES_FUTURE), has_future)
+        return self._candidate(schema, grantee, None, grants, _undeclared)
+
+    def _candidate(
+        self, schema: Schema, grantee: Grantee, each: str | None, grants: tuple[Grant, ...], base: Base
+    ) -> _Candidate:
+        """Return a candidate with its cost; privileges on future objects are lost where ``base`` declares none."""
+        has_future = True
+        for keyword in LETTERS:
+            usual = _BUILT_IN.get(keyword, {}) if grantee is PUBLIC else {}
+            rows = [self._default(row, schema.name, grantee, keyword) for row in self._contents.defaults]
+            has_future = has_future and (base(keyword) is not None or all(row.items() <= usual.items() for row in rows))
+        return _Candidate(each, grants, len(grants) + (0 if has_future else _LOSES_FUTURE), has_future)
 
     def _usual(self, schema: str, grantee: Grantee, keyword: str) -> Rights:
         """Return what a grantee has on what nothing was granted on."""
@@ -255,7 +261,7 @@ class _Access:
                     for keyword, rights in wide.items()
                     for some in _by_option(rights)
                 ]
-                yield _Candidate(each, (*grants, *beside), len(grants) + len(beside))
+                yield self._candidate(schema, grantee, each, (*grants, *beside), base)
 
     def _of_all(self, schema: Schema, grantee: Grantee, keyword: str, parts: Sequence[_Part]) -> Rights:
         """Return what future objects of a kind give to a grantee; where no role creates any, what most of them give."""
