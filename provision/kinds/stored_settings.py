@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from provision.spec.access import Values
 
+_EMPTY = ("", '""')
+"""How an empty list is stored: the second where the server quotes the elements of a list (GUC_LIST_QUOTE)."""
 _PLAIN = re.compile(r'[^\s,"]+')
 
 
@@ -31,7 +33,8 @@ def stored(major: int, values: Values, there: Mapping[str, str]) -> dict[str, st
     found, wanted = {}, declared(values)
     for name, raw in ((canonical_name(major, name), raw) for name, raw in there.items()):
         if name in values:
-            same = is_same(major, name, wanted.get(name), raw)
+            is_empty = values[name] in ((), ("",)) and raw in _EMPTY
+            same = is_empty or is_same(major, name, wanted.get(name), raw)
             found[name] = wanted[name] if same else raw
     return found
 

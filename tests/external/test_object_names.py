@@ -132,11 +132,12 @@ def test_a_signature_is_written_as_in_the_catalog(servers: Callable[[int], Forei
 def test_a_role_may_have_the_settings_that_the_server_takes(servers: Callable[[int], Foreign], major: int) -> None:
     server = servers(major)
     values = dict(server.execute("SELECT name, setting FROM pg_settings"))
-    rows = server.execute(
-        "CREATE TEMP TABLE taken (name text)", TRY.format(role=server.role()), "SELECT name FROM taken"
-    )
+    role = server.role()
+    rows = server.execute("CREATE TEMP TABLE taken (name text)", TRY.format(role=role), "SELECT name FROM taken")
+    server.execute(f"DROP ROLE {role}")
     for name in values.keys() & catalogue(major).keys() - NEVER:
-        written = json.dumps((list_items(values[name]) or [""]) if is_list(name) else values[name])
+        empty = "auto_explain" if name.endswith("_preload_libraries") else ""  # of these, none would end every session
+        written = json.dumps((list_items(values[name]) or [empty]) if is_list(name) else values[name])
         text = f"name: shop\nserver: {{image: 'postgres:{major}'}}\nroles: {{app: {{settings: {{{name}: {written}}}}}}}"
         assert is_right(text) == ((name,) in rows), name
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from provision.errors import RefusedError
-from provision.kinds import Ground, Inputs, Look, Scene, catalog, membership, role, role_setting
+from provision.kinds import Ground, Inputs, Look, Scene, catalog, membership, role, role_setting, stored_settings
 from provision.kinds.role_password import MARK
 from provision.kinds.scram import verifier
 from provision.model import UNREAD, Plan, Secret, Stage, Wishes
@@ -301,3 +301,10 @@ def test_only_the_settings_that_are_written_are_managed() -> None:
         "ALTER ROLE \"app\" SET \"search_path\" TO 'a', 'B, c'",
         'ALTER ROLE "app" SET "work_mem" TO \'8MB\'',
     ]
+
+
+@pytest.mark.parametrize(("name", "raw"), [("createrole_self_grant", ""), ("search_path", '""')])
+def test_an_empty_list_is_stored_in_two_ways(name: str, raw: str) -> None:
+    values = {name: ("",)}
+    assert stored_settings.stored(17, values, {name: raw}) == stored_settings.declared(values)
+    assert stored_settings.stored(17, values, {name: "set"}) == {name: "set"}
