@@ -18,6 +18,10 @@ CASES = {
         ["FATAL: no", "Skipping initialization", "FATAL: no", "Skipping initialization", "FATAL: no"],
         ["FATAL: no"],
     ),
+    "without the beginning of the next start": (
+        ["FATAL: no", "HINT: less", "", "PostgreSQL Database directory has a database; Skipping initialization", "x"],
+        ["FATAL: no", "HINT: less", ""],
+    ),
 }
 
 
