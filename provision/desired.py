@@ -87,7 +87,7 @@ def desired(spec: Spec, inputs: Inputs, files: Mapping[str, File], site: Desired
     """
     before, inside = [
         {address: state for kind in kinds for address, state in kind.wanted(spec, inputs, files).items()}
-        for kinds in (table.BEFORE, table.inside(spec))
+        for kinds in (table.BEFORE, table.inside(spec, inputs.runtime))
     ]
     return {**before, **site, **inside}
 

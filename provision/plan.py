@@ -47,10 +47,10 @@ def plan(
     plans = (
         *_of(table.BEFORE, desired, observed, scene),
         Plan(outside, notes=tuple(map(_waiting, held)), remarks=site.remarks),
-        _staged(_of(table.inside(spec), desired, observed, scene)),
+        _staged(_of(table.inside(spec, inputs.runtime), desired, observed, scene)),
     )
     joined = Plan.joined(plans)
-    if table.has_preflight(spec):
+    if table.has_preflight(spec, inputs.runtime):
         from provision.kinds import preflight
 
         joined = preflight.permitted(joined, observed, scene)

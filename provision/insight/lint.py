@@ -156,36 +156,32 @@ def _public_create(seen: _Seen) -> Iterator[Finding]:
 
 
 def _superusers(seen: _Seen) -> Iterator[Finding]:
-    names = [
-        name
-        for name, role in sorted(seen.cluster.roles.items())
-        if role.superuser and role.login and role.oid != _FIRST_SUPERUSER
-    ]
-    if names:
-        yield Finding(
-            "superuser-login",
-            "a login beside the first superuser can do everything, and no privilege limits it",
-            tuple(map(word, names)),
-            f"ALTER ROLE {word(names[0])} NOSUPERUSER, and give it what it needs",
-        )
+    roles = seen.cluster.roles.items()
+    yield from _of_roles(
+        "superuser-login",
+        "a login beside the first superuser can do everything, and no privilege limits it",
+        [name for name, role in roles if role.superuser and role.login and role.oid != _FIRST_SUPERUSER],
+        "ALTER ROLE {} NOSUPERUSER, and give it what it needs",
+    )
 
 
 def _creators(seen: _Seen) -> Iterator[Finding]:
     """Find who may grant itself any role that is no superuser: https://www.postgresql.org/docs/15/role-attributes.html."""
     if seen.cluster.major >= OWN_ROLES_SINCE:
         return
-    names = [
-        name
-        for name, role in sorted(seen.cluster.roles.items())
-        if role.createrole and not role.superuser and name != seen.cluster.login
-    ]
-    if names:
-        yield Finding(
-            "createrole",
-            "before PostgreSQL 16, CREATEROLE grants itself any other role, also pg_execute_server_program",
-            tuple(map(word, names)),
-            f"ALTER ROLE {word(names[0])} NOCREATEROLE, or upgrade the server",
-        )
+    roles = seen.cluster.roles.items()
+    yield from _of_roles(
+        "createrole",
+        "before PostgreSQL 16, CREATEROLE grants itself any other role, also pg_execute_server_program",
+        [name for name, role in roles if role.createrole and not role.superuser and name != seen.cluster.login],
+        "ALTER ROLE {} NOCREATEROLE, or upgrade the server",
+    )
+
+
+def _of_roles(rule: str, sentence: str, names: Iterable[str], advice: str) -> Iterator[Finding]:
+    """Yield one finding about all of some roles, where there are any; the advice names the first."""
+    if found := tuple(map(word, sorted(names))):
+        yield Finding(rule, sentence, found, advice.format(found[0]))
 
 
 def _off_path(seen: _Seen) -> Iterator[Finding]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.kinds.privileges import access
-from provision.kinds.privileges.judgement import judge
-from provision.model import UNKNOWN
+from provision.kinds.privileges import access, judgement
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
@@ -22,17 +20,12 @@ KIND = "default_privilege"
 
 def wanted(spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
     """Return every declared pair of a grantee and a schema or a target."""
-    found = access.declared(spec, is_future=True)
-    return {access.address(KIND, database, pair): access.as_declared(pair, said) for database, pair, said in found}
+    return access.wanted(KIND, spec, is_future=True)
 
 
 def seen(look: Look) -> Observed:
-    """Return the same pairs with what differs; UNKNOWN in a database that cannot be entered."""
-    found = {}
-    for database, pair, _ in access.declared(look.spec, is_future=True):
-        judged = look.once(judge, database.name)
-        found[access.address(KIND, database, pair)] = judged.future[pair] if judged else UNKNOWN
-    return found
+    """Return the same pairs with what differs."""
+    return judgement.seen(KIND, look, is_future=True)
 
 
 def steps(address: Address, before: Before, after: State | None, _scene: Scene) -> Plan:

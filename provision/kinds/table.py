@@ -20,8 +20,11 @@ INSIDE: tuple[Kind, ...] = (server, settings, database, collation, migrations)
 """Their steps come once the server runs."""
 
 
-def inside(spec: Spec) -> tuple[Kind, ...]:
-    """Return the kinds of :data:`INSIDE`, and those of roles and access between them, where a spec declares these."""
+def inside(spec: Spec, runtime: str) -> tuple[Kind, ...]:
+    """Return the kinds of :data:`INSIDE`, and those of roles and access between them, where a spec declares these.
+
+    ``runtime`` is the one that was chosen, which an option can put in place of the spec's.
+    """
     if not (spec.roles or spec.databases):
         return INSIDE
     # Each is loaded only where it has something to do: a run with nothing to do is mostly imports.
@@ -40,16 +43,16 @@ def inside(spec: Spec) -> tuple[Kind, ...]:
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.
     shared = (role, declared_database, role_setting, schema, membership)
     rest = (default_privilege, collation, *_ownership(spec), migrations, privilege, unmanaged)
-    return (server, settings, *_preflight(spec), *shared, *_extension(spec), *rest)
+    return (server, settings, *_preflight(spec, runtime), *shared, *_extension(spec), *rest)
 
 
-def has_preflight(spec: Spec) -> bool:
+def has_preflight(spec: Spec, runtime: str) -> bool:
     """Tell whether a login may lack rights for the plan: that of a server of ours is a superuser."""
-    return spec.server.runtime == "external" and bool(spec.roles or spec.databases)
+    return runtime == "external" and bool(spec.roles or spec.databases)
 
 
-def _preflight(spec: Spec) -> tuple[Kind, ...]:
-    if not has_preflight(spec):
+def _preflight(spec: Spec, runtime: str) -> tuple[Kind, ...]:
+    if not has_preflight(spec, runtime):
         return ()
     from provision.kinds import preflight
 

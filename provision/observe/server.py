@@ -85,7 +85,7 @@ def inside(world: World) -> Iterator[Look]:
 def observed(look: Look, *, is_fresh: bool = False) -> dict[Address, State | Unknown]:
     """Return what each kind sees; what it wants is UNKNOWN where it cannot see, but absent from a ``fresh`` server."""
     found: dict[Address, State | Unknown] = {}
-    for kind in (*table.BEFORE, *table.inside(look.spec)):
+    for kind in (*table.BEFORE, *table.inside(look.spec, look.inputs.runtime)):
         try:
             found |= kind.seen(look)
         except UnseenError:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.foreign import a_foreign_server
+from support.shop import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from support.engine import Engine
+    from support.environment import Environment
     from support.foreign import Foreign
 
 HERE = Path(__file__).parent
@@ -42,3 +44,15 @@ def servers(engine: Engine) -> Iterator[Callable[[int], Foreign]]:
 def foreign(servers: Callable[[int], Foreign]) -> Foreign:
     """A server of no special version."""
     return servers(17)
+
+
+@pytest.fixture
+def shops(servers: Callable[[int], Foreign], environment: Environment) -> Callable[[int], Shop]:
+    """Return an environment with a declared database, on the server of a major version."""
+    return lambda major: Shop(servers(major), environment)
+
+
+@pytest.fixture
+def shop(shops: Callable[[int], Shop]) -> Shop:
+    """One on a server of no special version."""
+    return shops(17)

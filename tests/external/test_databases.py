@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 from support.foreign import PASSWORD
-from support.shop import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,18 +17,9 @@ if TYPE_CHECKING:
     from support.engine import Engine
     from support.environment import Environment
     from support.foreign import Foreign
+    from support.shop import Shop
 
 MAJORS = [14, 16, 17, 18]
-
-
-@pytest.fixture
-def shops(servers: Callable[[int], Foreign], environment: Environment) -> Callable[[int], Shop]:
-    return lambda major: Shop(servers(major), environment)
-
-
-@pytest.fixture
-def shop(shops: Callable[[int], Shop]) -> Shop:
-    return shops(17)
 
 
 @pytest.mark.parametrize("major", MAJORS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from support.random_grants import quoted, roles_at_random
 from provision.environment import Environment as Api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from support.engine import Engine
     from support.environment import Environment
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 MAJORS = (14, 16, 17, 18)
 _OBJECTS_CHANGE_HANDS = re.compile(r"ALTER (?!SCHEMA).* OWNER TO|DROP SCHEMA")
+
+
+@pytest.fixture(scope="module")
+def servers(engine: Engine) -> Iterator[Callable[[int], Foreign]]:
+    """Servers of its own: an import reads every role, also those that other tests leave."""
+    with ExitStack() as stack:
+        yield cache(lambda major: stack.enter_context(a_foreign_server(engine, major)))
 
 
 def imported(environment: Environment) -> str:

@@ -5,25 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.shop import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.environment import Environment
-    from support.foreign import Foreign
+    from support.shop import Shop
 
 MAJORS = [14, 16, 17, 18]
-
-
-@pytest.fixture
-def shops(servers: Callable[[int], Foreign], environment: Environment) -> Callable[[int], Shop]:
-    return lambda major: Shop(servers(major), environment)
-
-
-@pytest.fixture
-def shop(shops: Callable[[int], Shop]) -> Shop:
-    return shops(17)
 
 
 def policy(shop: Shop, **grants: Any) -> Environment:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.shop import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.environment import Environment
-    from support.foreign import Foreign
+    from support.shop import Shop
 
     Rows = list[tuple[Any, ...]]
 
@@ -28,16 +26,6 @@ def extensions(shop: Shop) -> Rows:
         "SELECT extname, nspname, extversion FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = extnamespace"
         " WHERE extname <> 'plpgsql' ORDER BY 1"
     )
-
-
-@pytest.fixture
-def shops(servers: Callable[[int], Foreign], environment: Environment) -> Callable[[int], Shop]:
-    return lambda major: Shop(servers(major), environment)
-
-
-@pytest.fixture
-def shop(shops: Callable[[int], Shop]) -> Shop:
-    return shops(17)
 
 
 @pytest.mark.parametrize("major", [14, 16, 17, 18])

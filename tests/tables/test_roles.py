@@ -10,7 +10,19 @@ import pytest
 import yaml
 
 from provision.errors import RefusedError
-from provision.kinds import Ground, Inputs, Look, Scene, catalog, membership, role, role_setting, stored_settings
+from provision.kinds import (
+    Ground,
+    Inputs,
+    Look,
+    Scene,
+    catalog,
+    membership,
+    preflight,
+    role,
+    role_setting,
+    stored_settings,
+    table,
+)
 from provision.kinds.role_password import MARK
 from provision.kinds.scram import verifier
 from provision.model import UNREAD, Plan, Secret, Stage, Wishes
@@ -308,3 +320,9 @@ def test_an_empty_list_is_stored_in_two_ways(name: str, raw: str) -> None:
     values = {name: ("",)}
     assert stored_settings.stored(17, values, {name: raw}) == stored_settings.declared(values)
     assert stored_settings.stored(17, values, {name: "set"}) == {name: "set"}
+
+
+def test_the_runtime_that_was_chosen_says_whether_rights_may_lack() -> None:
+    declared = spec({"app": {"login": True}})
+    assert preflight in table.inside(declared, "external")
+    assert preflight not in table.inside(declared, "embedded")

@@ -51,7 +51,7 @@ SELECT {_SEES_LOCK}, (SELECT setting = reset_val FROM pg_settings WHERE name = '
 def set_role(request: Request) -> None:
     """Have each session that logs in as we say begin in the role that it is to have, whatever engine opens it.
 
-    Another login, or database, of the project is none of ours. A URL cannot say it: ``env.py`` may exchange its driver,
+    Another login, or database, of the project stays as it is. A URL cannot say it: ``env.py`` may exchange its driver,
     and SQLAlchemy hands no ``options`` to asyncpg.
     """
     from sqlalchemy import event

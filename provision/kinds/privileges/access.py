@@ -78,6 +78,12 @@ def declared(spec: Spec, *, is_future: bool) -> Iterator[tuple[Database, Pair, D
                 yield database, pair, each
 
 
+def wanted(kind: str, spec: Spec, *, is_future: bool) -> dict[Address, State]:
+    """Return every declared pair of a grantee and a schema or a target, as states of a kind."""
+    found = declared(spec, is_future=is_future)
+    return {address(kind, database, pair): as_declared(pair, said) for database, pair, said in found}
+
+
 def trees(spec: Spec, database: str) -> list[Migrations]:
     """Return the migrations that go to a database."""
     return [each for each in spec.migrations if spec.database_of(each) == database]

@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.kinds import catalog, rights, role
-from provision.kinds.privileges.access import Access, as_declared, trees
+from provision.kinds.privileges.access import Access, address, as_declared, declared, trees
 from provision.kinds.privileges.differing import Judge, Makers, crowded
 from provision.kinds.privileges.policy import pairs
+from provision.model import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from provision.kinds import Look
     from provision.kinds.catalog import Contents
     from provision.kinds.privileges.policy import Pair
+    from provision.model import Address, Observed, State, Unknown
     from provision.spec.access import Database
 
 _OWNER_OF_DATABASE = "pg_database_owner"
@@ -44,16 +46,16 @@ def judge(look: Look, database: str) -> Judged | None:
     contents = rights.contents(look, database)
     if contents is None:
         return None
-    declared, cluster = look.spec.databases[database], look.once(catalog.cluster)
-    makers, renames = partial(_makers, look, declared, contents), look.once(role.renames)
-    judge = Judge(declared, cluster, contents, makers, renames)
-    said = pairs(declared)
+    own, cluster = look.spec.databases[database], look.once(catalog.cluster)
+    makers, renames = partial(_makers, look, own, contents), look.once(role.renames)
+    judge = Judge(own, cluster, contents, makers, renames)
+    said = pairs(own)
     present = {pair: as_declared(pair, each) for pair, each in said.items()}
     future = {pair: present[pair] for pair, each in said.items() if each.has_future}
     if judge.verdicts:
         from provision.kinds.privileges.corrections import Corrections
 
-        corrections = Corrections(look, declared, contents, judge.verdicts)
+        corrections = Corrections(look, own, contents, judge.verdicts)
         for pair, verdict in judge.verdicts.items():
             if pair in future:
                 future[pair] = corrections.future(present[pair], verdict)
@@ -62,6 +64,18 @@ def judge(look: Look, database: str) -> Judged | None:
         first = next(iter(present))
         present[first] = replace(present[first], work=present[first].work._replace(remarks=remarks))
     return Judged(present, future)
+
+
+def seen(kind: str, look: Look, *, is_future: bool) -> Observed:
+    """Return the declared pairs with what differs; UNKNOWN in a database that cannot be entered."""
+    found: dict[Address, State | Unknown] = {}
+    for database, pair, _ in declared(look.spec, is_future=is_future):
+        judged = look.once(judge, database.name)
+        state: State | Unknown = UNKNOWN
+        if judged is not None:
+            state = (judged.future if is_future else judged.present)[pair]
+        found[address(kind, database, pair)] = state
+    return found
 
 
 def _makers(look: Look, database: Database, contents: Contents, schema: str) -> Makers:
