@@ -290,9 +290,8 @@ def _refuse_another(before: Database, declared: access.Database) -> None:
     there = before.there
     if there is None:
         return
-    libc = (
-        [there.collate, there.ctype] if declared.provider in (None, "libc") or there.locale is None else [there.locale]
-    )
+    # LOCALE is about the operating system's locale beside an ICU one, too; only `builtin` has it as its own.
+    libc = [there.locale or ""] if declared.provider == "builtin" else [there.collate, there.ctype]
     pairs = {
         "encoding": ([there.encoding], declared.encoding),
         "provider": ([_PROVIDERS.get(there.provider, there.provider or "")], declared.provider),

@@ -113,9 +113,12 @@ def test_a_locale_of_icu(shops: Callable[[int], Shop], major: int) -> None:
     if ran.code and "ICU is not supported in this build" in ran.err:
         pytest.skip("this build has no ICU")
     environment.settled()
+    collate = shop.row("datcollate")
+    shop.declare(locale=collate)
+    environment.settled()
     assert (
         "provider: it has icu, and libc is declared"
-        in shop.declare(provider="libc", icu_locale=None).run("apply", code=1).err
+        in shop.declare(provider="libc", icu_locale=None, locale=None).run("apply", code=1).err
     )
 
 
