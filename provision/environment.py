@@ -124,6 +124,7 @@ class Environment:
         allow_downgrade: bool = False,
         data: bool = False,
         take_ownership: bool = False,
+        no_golden: bool = False,
     ) -> Survey:
         """Look at everything and plan: what is declared, what is there, and the plan that leads there.
 
@@ -137,7 +138,8 @@ class Environment:
 
         with self.context():
             spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
-            return survey(spec, runtime=runtime, wishes=Wishes(no_restart, reset_overrides, data, take_ownership))
+            wishes = Wishes(no_restart, reset_overrides, data, take_ownership, no_golden)
+            return _offered(survey(spec, runtime=runtime, wishes=wishes))
 
     def plan(self, **options: Any) -> Plan:
         """Say what :meth:`apply` would do, and why; ``options`` and errors are those of :meth:`survey`."""
@@ -469,6 +471,15 @@ def initialise(
     from provision.init.found import Options
 
     return init.initialise(Path(directory), Options(name, image, port))
+
+
+def _offered(seen: Survey) -> Survey:
+    """Return a survey whose plan takes new data from a golden where one fits."""
+    if seen.plan.is_empty or not seen.world.site.is_fresh:
+        return seen
+    from provision.golden import use
+
+    return use.offered(seen)
 
 
 def _nothing_done(seen: Survey, began: float) -> Result:

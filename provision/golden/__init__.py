@@ -1,5 +1,71 @@
-"""Goldens: data that an earlier run made from nothing, kept as a copy to begin the next such run with.
+"""Goldens: copies of data that an apply made from nothing, so that the next apply from nothing begins with a copy.
 
-A golden is a cache, never a truth: it is used only for data that is made new, and only where all that went into it is
-as it was (:mod:`~provision.golden.key`). What the copy then is gets looked at, planned and proved like anything else.
+A golden is a cache, never a truth. It is looked for only where there is no data yet; what it holds is then seen,
+planned and applied like any other data, and at the first doubt it is removed and the data is made without it. ``key``
+says what decides the result, ``use`` rewrites a plan, ``saving`` says what may be kept. A runtime has a module of its
+name here, found as runtimes are.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provision.golden.key import Golden
+    from provision.model import Effect, Step
+    from provision.model.effects import SaveGolden
+    from provision.observe.outside import World
+
+
+class Store(Protocol):
+    """Where the goldens of one runtime are. Another run may use, save and remove the same ones meanwhile."""
+
+    def candidates(self) -> tuple[Golden, ...]:
+        """Return the goldens that are complete, the one that was used last first."""
+
+    def remove(self, key: str) -> None:
+        """Remove a golden; one that is not there is fine."""
+
+    def touch(self, key: str) -> None:
+        """Note that a golden was used now: the least recently used goes first."""
+
+
+class Goldens(Protocol):
+    """What the module of a runtime offers."""
+
+    def store(self, world: World) -> Store:
+        """Return where the goldens of a world are."""
+
+    def using(self, world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Return the steps of a plan for new data with those outside the server taking the data from a golden.
+
+        Once the server runs, its superuser has the declared name and password. The steps inside are left as they are.
+        """
+
+    def discarding(self, world: World) -> tuple[Effect, ...]:
+        """Return what removes a server and the data that a golden gave it, so that nothing is left of both."""
+
+    def stops(self, world: World, effect: Effect) -> bool:
+        """Tell whether an effect stops the server, after which its data can be copied."""
+
+    def beginning(self, world: World, effect: SaveGolden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Return the steps of a plan for new data with ``effect`` where nothing is declared in the server yet."""
+
+    def save(self, world: World, effect: SaveGolden, perform: Callable[[Effect], None]) -> None:
+        """Copy the data of a server that was stopped, take the secrets out of the copy, and put it into the store.
+
+        Raises:
+            provision.errors.ProvisionError: it must not be kept, or cannot; nothing is left of it.
+        """
+
+
+RUNTIMES = ("embedded",)
+"""Those that have goldens: the data of another is not ours to copy."""
+
+
+def load(runtime: str) -> Goldens | None:
+    """Return the module of a runtime; None where there are no goldens."""
+    return importlib.import_module(f"provision.golden.{runtime}") if runtime in RUNTIMES else None

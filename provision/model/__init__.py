@@ -262,13 +262,30 @@ class Wishes:
 
     ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
     what ``ALTER SYSTEM`` has set. ``data``: remove also what holds data, where the spec says that it is absent.
-    ``take_ownership``: give the role of the migrations what earlier ones made as another.
+    ``take_ownership``: give the role of the migrations what earlier ones made as another. ``no_golden``: make new data
+    without a golden.
     """
 
     no_restart: bool = False
     reset_overrides: bool = False
     data: bool = False
     take_ownership: bool = False
+    no_golden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The golden that new data begins with; without a ``key``, none.
+
+    ``revisions`` maps the trees that it has to their version rows, ``text`` is the golden in words, and ``rejected``
+    says of others why they do not fit.
+    """
+
+    key: str = ""
+    level: int = 0
+    revisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    text: str = ""
+    rejected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +349,7 @@ class Result:
     """What an apply did, step by step, and how many seconds it took in all.
 
     ``notes`` and ``remarks`` are those of the last plan, and ``endpoint`` is where the server answered then: None where
-    none runs, or nobody looked.
+    none runs, or nobody looked. ``begun`` is the golden that the data was made from.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -340,6 +357,7 @@ class Result:
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
+    begun: Begun | None = None
 
 
 class Progress:

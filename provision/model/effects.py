@@ -198,10 +198,10 @@ class ServerCall(Effect):
     of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
     ``timeout`` is in seconds. ``record`` is the file in it that remembers that we made it; ``scripts`` run before the
     data directory counts. After ``close`` the server lets nobody in any more, and goes on with whom it has. ``kill``
-    ends it without a last write to the data.
+    ends it without a last write to the data. ``copy`` makes the data directory from the golden at ``source``.
     """
 
-    operation: Literal["initialise", "start", "close", "stop", "kill"]
+    operation: Literal["initialise", "copy", "start", "close", "stop", "kill"]
     data: Path
     argv: tuple[str, ...] = ()
     user: str | None = None
@@ -211,9 +211,30 @@ class ServerCall(Effect):
     timeout: float = 60.0
     record: Path | None = None
     scripts: Scripts | None = None
+    source: Path | None = None
 
     def __str__(self) -> str:
+        if self.operation == "copy":
+            return f"copy a golden to {shown(self.data)}"
         return f"{self.operation} the server on {shown(self.data)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SaveGolden(Effect):
+    """Keep a copy of the data of a server that was stopped a moment ago, for the next apply from nothing.
+
+    ``about`` is the JSON text that describes it in the store. ``next_xid`` is the transaction id that the server would
+    have given next when all was made, in the cluster ``system``: where it gave others since, nothing is kept. None: no
+    server ever ran on the data but to make it.
+    """
+
+    key: str
+    about: str
+    next_xid: int | None = None
+    system: str = ""
+
+    def __str__(self) -> str:
+        return f"save the data as golden {self.key[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from provision.system.postgres import LoginError
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
-    from provision.model import Desired, Endpoint, Observed, Status
+    from provision.model import Begun, Desired, Endpoint, Observed, Status
     from provision.spec.model import Spec
 
 _PATIENCE = 60.0
@@ -31,7 +31,8 @@ _AS_DECLARED = Wishes()
 class Survey:
     """What was declared, what was found, and the plan that leads from one to the other.
 
-    ``endpoint`` is None while no server runs. ``refusal`` says why there is no plan, where that was allowed.
+    ``endpoint`` is None while no server runs. ``refusal`` says why there is no plan, where that was allowed. ``begun``
+    is the golden from which the plan makes new data.
     """
 
     world: World
@@ -42,6 +43,7 @@ class Survey:
     status: Status
     refusal: RefusedError | MigrationsError | None = None
     wishes: Wishes = _AS_DECLARED
+    begun: Begun | None = None
 
     @property
     def spec(self) -> Spec:
