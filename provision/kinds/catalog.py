@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from provision.model import OWN_DATABASES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -277,6 +279,7 @@ UNION ALL
 SELECT 'setting', d.datname::text, r.rolname::text, to_jsonb(s.setconfig)
 FROM pg_db_role_setting AS s LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
     LEFT JOIN pg_roles AS r ON r.oid = s.setrole
+WHERE s.setdatabase = 0 OR d.datname !~ '^{OWN_DATABASES}'
 UNION ALL
 SELECT 'database', d.datname::text, NULL, jsonb_build_object('owner', pg_get_userbyid(d.datdba),
     'encoding', pg_encoding_to_char(d.encoding), 'collate', d.datcollate, 'ctype', d.datctype,
@@ -286,6 +289,7 @@ SELECT 'database', d.datname::text, NULL, jsonb_build_object('owner', pg_get_use
     'comment', shobj_description(d.oid, 'pg_database'), 'is_default', d.datacl IS NULL,
     'acl', {_acl("coalesce(d.datacl, acldefault('d', d.datdba))")})
 FROM pg_database AS d JOIN pg_tablespace AS t ON t.oid = d.dattablespace
+WHERE d.datname !~ '^{OWN_DATABASES}'
 UNION ALL
 SELECT 'tablespace', t.spcname::text, NULL, {_acl("coalesce(t.spcacl, acldefault('t', t.spcowner))")}
 FROM pg_tablespace AS t"""  # noqa: S608  # from constants only

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.model import Address, Plan, State
+from provision.model import OWN_DATABASES, Address, Plan, State
 from provision.model.sql import identifier
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 KIND = "collation"
 _FIRST_MAJOR_WITH_VERSIONS = 15
-_QUERY = """
+_QUERY = f"""
 SELECT datname, datcollversion, pg_database_collation_actual_version(oid) FROM pg_database
-WHERE datallowconn AND NOT datistemplate AND datcollversion <> pg_database_collation_actual_version(oid) ORDER BY 1
-"""
+WHERE datallowconn AND NOT datistemplate AND datcollversion <> pg_database_collation_actual_version(oid)
+    AND datname !~ '^{OWN_DATABASES}' ORDER BY 1
+"""  # noqa: S608  # from constants only
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from provision.model import Change, State
+from provision.model import OWN_DATABASES, Change, State
 from provision.model.sql import identifier
 from provision.spec.parameters import canonical_name, catalogue, normalise, shows
 
@@ -32,19 +32,20 @@ SELECT name, current_setting(name, true), current_setting(name, true), 'user', '
 FROM unnest(%(custom)s::text[]) AS custom (name)
 WHERE current_setting(name, true) IS NOT NULL AND name NOT IN (SELECT name FROM pg_settings)
 """
-_AROUND = """
+_AROUND = f"""
 SELECT 'line', seqno, sourcefile, sourceline::text, name, setting FROM pg_file_settings WHERE name IS NOT NULL
 UNION ALL
 SELECT 'rule', 0, coalesce(rolname, ''), coalesce(datname, ''),
     split_part(entry, '=', 1), substr(entry, strpos(entry, '=') + 1)
 FROM pg_db_role_setting LEFT JOIN pg_roles ON pg_roles.oid = setrole
     LEFT JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) AS entry
+WHERE setdatabase = 0 OR datname !~ '^{OWN_DATABASES}'
 UNION ALL
 SELECT 'server', count(*), current_setting('config_file'), current_setting('data_directory'), '', ''
 FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename IS NOT NULL
     AND application_name <> 'provision' AND pid <> pg_backend_pid()
 ORDER BY 1, 2, 3, 4, 5
-"""
+"""  # noqa: S608  # from constants only
 # Sources of a value that is only our own session's: the server's files have what it gives to others.
 # https://git.postgresql.org/gitweb/?p=postgresql.git;f=src/include/utils/guc.h (enum GucSource)
 OF_SESSION = frozenset({"global", "database", "user", "database user", "client", "interactive", "session"})

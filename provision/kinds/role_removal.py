@@ -7,13 +7,14 @@ CASCADE. https://www.postgresql.org/docs/current/role-removal.html
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, command
 from provision.kinds import catalog, rights
 from provision.kinds.role_removal_privileges import entangled
-from provision.model import MAINTENANCE, Action, Change, Plan, Stage, State, Step
+from provision.model import MAINTENANCE, OWN_DATABASES, Action, Change, Plan, Stage, State, Step
 from provision.model.effects import RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.words import count
@@ -216,12 +217,7 @@ def _refuse(role: access.Role, before: Leaving, scene: Scene) -> None:
             next_step=f"write `sessions: end` at {here}, or have them end, then: " + command("apply"),
         )
     if before.closed:
-        raise RefusedError(
-            f"something depends on the role {name!r} in a database that does not let us in",
-            evidence=before.closed,
-            next_step="as an administrator: ALTER DATABASE … ALLOW_CONNECTIONS true, and GRANT CONNECT on it; then: "
-            + command("apply"),
-        )
+        raise _closed(name, before.closed)
     if role.reassign_to is not None:
         return
     owned = [*before.shared, *(f"{database}: {each}" for database, found in before.owned.items() for each in found)]
@@ -244,6 +240,22 @@ def _refuse(role: access.Role, before: Leaving, scene: Scene) -> None:
             evidence=before.lost,
             next_step=command("apply --data") + f"   (it is gone then; `reassign_to: ROLE` at {here} keeps it)",
         )
+
+
+def _closed(name: str, closed: Sequence[str]) -> RefusedError:
+    """Return the error for objects in databases that do not let us in."""
+    if kept := [each for each in closed if re.match(OWN_DATABASES, each)]:
+        return RefusedError(
+            f"something depends on the role {name!r} in a snapshot, or in another copy that provision made",
+            evidence=kept,
+            next_step=command("snapshot list") + "   (`rm` removes one; the copies for tests: provision clone --drop)",
+        )
+    return RefusedError(
+        f"something depends on the role {name!r} in a database that does not let us in",
+        evidence=closed,
+        next_step="as an administrator: ALTER DATABASE … ALLOW_CONNECTIONS true, and GRANT CONNECT on it; then: "
+        + command("apply"),
+    )
 
 
 def _reasons(role: access.Role, before: Leaving) -> Iterator[str]:

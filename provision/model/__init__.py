@@ -107,6 +107,15 @@ UNKNOWN = Unknown.UNKNOWN
 
 MAINTENANCE = "postgres"
 """The database to be in where the declared one does not matter or does not exist."""
+OWN_DATABASES = "provision_(scratch|snapshot|replaced|clone|template)_"
+"""How the names of databases begin that we make beside the declared ones, as a regular expression.
+
+No such database is declared, imported, judged, or taken for one of somebody else: scratch databases
+(:mod:`provision.system.scratch`), snapshots, what a restore or a reset has replaced, and copies for tests.
+"""
+SCRATCH, SNAPSHOT, REPLACED, CLONE, TEMPLATE = [
+    f"provision_{each}_" for each in ("scratch", "snapshot", "replaced", "clone", "template")
+]
 NOT_KNOWN = "?"
 """What stands in text and documents for what was not looked at."""
 

@@ -144,15 +144,18 @@ def classify(message: str) -> Login:
     return next((login for pattern, login in _ANSWERS if pattern.search(message)), Login.NO_SERVER)
 
 
-def connect(endpoint: Endpoint, database: str | None = None, *, read_only: bool) -> psycopg2.extensions.connection:
-    """Open a connection in autocommit mode.
+def connect(
+    endpoint: Endpoint, database: str | None = None, *, read_only: bool, is_async: bool = False
+) -> psycopg2.extensions.connection:
+    """Open a connection in autocommit mode. One that ``is_async`` has to be polled, also until it is open.
 
     Raises:
         LoginError: it failed, and how.
     """
-    options = _READ_ONLY if read_only else ""
-    connection = _open(endpoint, database, application_name=NAME, client_encoding="UTF8", options=options)
-    connection.autocommit = True
+    more: dict[str, Any] = {"async_": 1} if is_async else {"options": _READ_ONLY if read_only else ""}
+    connection = _open(endpoint, database, application_name=NAME, client_encoding="UTF8", **more)
+    if not is_async:
+        connection.autocommit = True
     return connection
 
 

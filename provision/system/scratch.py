@@ -8,14 +8,15 @@ https://www.postgresql.org/docs/current/sql-createdatabase.html
 from __future__ import annotations
 
 import re
-import secrets
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import MAINTENANCE
+from provision.model import SCRATCH as PREFIX
 from provision.model.sql import identifier, literal
+from provision.system.database_copy import new_name
 from provision.system.postgres import connect, rows
 
 if TYPE_CHECKING:
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 
     from provision.model import Endpoint
 
-PREFIX = "provision_scratch_"
 _NAME = re.compile(rf"{PREFIX}.*_([0-9a-f]{{8}})")
 _CLASS_ID = 0x73637261  # "scra"; the other half of the key is the random end of the name
-_LONGEST = 63
 _LARGEST_CLONE = 256 << 20
 
 _OURS = """
@@ -149,7 +148,7 @@ def database(
     with closing(connect(endpoint, MAINTENANCE, read_only=False)) as connection:
         _rows(connection, "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
         drop_leftovers(connection)
-        name = _new_name(whose)
+        name = new_name(PREFIX, whose)
         _take(connection, name)
         try:
             _make(connection, endpoint, name, endpoint.database if copied else None, like)
@@ -182,13 +181,6 @@ def drop_leftovers(connection: psycopg2.extensions.connection) -> tuple[str, ...
             _rows(connection, "SELECT pg_advisory_unlock(%s, %s)", _key(name))
             dropped.append(name)
     return tuple(dropped)
-
-
-def _new_name(whose: str) -> str:
-    end = secrets.token_hex(4)
-    room = _LONGEST - len(PREFIX) - len(end) - 1
-    plain = re.sub(r"[^a-z0-9]+", "_", whose.lower()).strip("_")
-    return f"{PREFIX}{plain[:room]}_{end}"
 
 
 def _key(name: str) -> tuple[int, int]:

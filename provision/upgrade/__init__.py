@@ -19,7 +19,7 @@ from provision import observe
 from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer
 from provision.errors import ProvisionError, RefusedError, command
-from provision.model import Plan, Result
+from provision.model import OWN_DATABASES, Plan, Result
 from provision.observe import outside
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock
@@ -33,20 +33,21 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
     from provision.upgrade.stages import Origin, Upgrader
 
-_DATABASES = """
+_DATABASES = f"""
 SELECT datname, pg_database_size(oid), datallowconn AND datconnlimit <> -2 FROM pg_database
-WHERE datname <> 'template0' ORDER BY datname = 'template1' DESC, datname = 'postgres' DESC, 2
-"""
-_HINDRANCES = """
+WHERE datname <> 'template0' AND datname !~ '^{OWN_DATABASES}'
+ORDER BY datname = 'template1' DESC, datname = 'postgres' DESC, 2
+"""  # noqa: S608  # from constants only
+_HINDRANCES = f"""
 SELECT format('the tablespace %I is outside of the data directory; move what is in it to pg_default', spcname)
 FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')
 UNION ALL SELECT format('the prepared transaction %L of %I has to be committed or rolled back', gid, database)
 FROM pg_prepared_xacts
 UNION ALL SELECT format('the database %I accepts no connections', datname) FROM pg_database
-WHERE datname <> 'template0' AND (NOT datallowconn OR datconnlimit = -2)
+WHERE datname <> 'template0' AND datname !~ '^{OWN_DATABASES}' AND (NOT datallowconn OR datconnlimit = -2)
 UNION ALL SELECT format('%I is no superuser', current_user) FROM pg_roles
 WHERE rolname = current_user AND NOT rolsuper
-"""
+"""  # noqa: S608  # from constants only
 
 
 class Verb(Enum):

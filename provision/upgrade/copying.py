@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.model import Secret
+from provision.model import OWN_DATABASES, Secret
 from provision.model.effects import RunProgram
 from provision.model.sql import identifier
 
@@ -83,7 +83,7 @@ SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET
 SET extra_float_digits = 1; SET row_security = off; SET client_encoding = 'UTF8';
 """
 
-_CLUSTER = """
+_CLUSTER = f"""
 SELECT format('role %I: superuser %s, inherit %s, createrole %s, createdb %s, login %s, replication %s, bypassrls %s,'
   ' connections %s, valid until %s, password %s', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb,
   rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil, md5(rolpassword)) FROM pg_authid
@@ -92,16 +92,16 @@ SELECT format('membership of %s in %s, admin %s', member::regrole, roleid::regro
   FROM pg_auth_members WHERE member::regrole::text !~ '^pg_' GROUP BY member, roleid;
 SELECT format('setting of role %s in database %s: %s', coalesce(r.rolname, 'any'), coalesce(d.datname, 'any'), each)
   FROM pg_db_role_setting s LEFT JOIN pg_authid r ON r.oid = setrole LEFT JOIN pg_database d ON d.oid = setdatabase,
-  unnest(setconfig) each;
+  unnest(setconfig) each WHERE setdatabase = 0 OR datname !~ '^{OWN_DATABASES}';
 SELECT format('database %I: owner %s, encoding %s, %s, %s, connections %s, template %s, comment %s', datname,
   datdba::regrole, pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit, datistemplate,
-  md5(shobj_description(oid, 'pg_database'))) FROM pg_database WHERE datname NOT IN ('template0', 'template1');
+  md5(shobj_description(oid, 'pg_database'))) FROM pg_database WHERE datname !~ '^(template[01]$|{OWN_DATABASES})';
 SELECT format('grant on database %I: %s to %s', datname, privilege_type, coalesce(r.rolname, 'public'))
   FROM pg_database d, aclexplode(datacl) a LEFT JOIN pg_authid r ON r.oid = a.grantee
-  WHERE a.grantee <> datdba AND datname NOT IN ('template0', 'template1');
+  WHERE a.grantee <> datdba AND datname !~ '^(template[01]$|{OWN_DATABASES})';
 SELECT format('comment on role %s: %s', objoid::regrole, md5(description)) FROM pg_shdescription
   WHERE classoid = 'pg_authid'::regclass AND objoid::regrole::text !~ '^pg_';
-"""
+"""  # noqa: S608  # from constants only
 
 # The oids of what people made: not the system's, and no members of extensions.
 _OURS = """

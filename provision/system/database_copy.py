@@ -1,0 +1,387 @@
+"""Databases that are copied, or put in the place of another, inside one server, while clients come and go.
+
+While a statement holds the lock of a database, or waits for it, the server lets no session in: logins wait. So sessions
+are ended once the statement has asked for its lock, and none comes back before it is done. ``ALLOW_CONNECTIONS false``
+would have to be committed, and a run that is killed would leave the database closed.
+https://www.postgresql.org/docs/current/sql-createdatabase.html
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import select
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from provision.errors import RefusedError, StepFailedError, UsageError, command
+from provision.model import MAINTENANCE
+from provision.model.sql import identifier, literal
+from provision.system.postgres import connect, failure, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import psycopg2.extensions
+
+    from provision.model import Endpoint
+
+LONGEST = 63
+"""The bytes of a name; the server cuts off what is longer, without an error."""
+PATIENCE = 30.0
+"""How long sessions may take to end, and others to give back a lock of the database, in seconds."""
+_POLL = 0.02
+_SMALL = 64 << 20
+"""Bytes up to which a copy through the WAL is cheaper than two checkpoints and an fsync of each file."""
+_WITH_STRATEGIES = 150000
+_NAMED = 8
+_IN_USE, _NO_LOCK = "55006", "55P03"
+_INSTEAD = {"postgres": "template1"}
+_TIMEOUTS = (
+    "statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout",
+)  # fmt: skip
+_LISTS = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
+"""Settings that PostgreSQL keeps as a list of names, which cannot be written as one text."""
+
+_WAY = """
+SELECT pg_database_size(oid), current_setting('server_version_num')::int, current_setting('fsync') = 'on',
+    EXISTS (SELECT FROM pg_settings WHERE name = 'file_copy_method' AND 'clone' = ANY (enumvals))
+FROM pg_database WHERE datname = %s
+"""
+_ASKED = """EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = %(pid)s AND l.locktype = 'object'
+    AND l.classid = 'pg_database'::regclass AND l.objid = a.datid)"""
+_END = f"""
+SELECT pid, backend_type = 'client backend' AND application_name <> 'provision',
+    concat(coalesce(nullif(application_name, ''), 'a client'), ' of ', usename,
+        ' from ' || host(client_addr), ', process ', pid), pg_terminate_backend(pid)
+FROM pg_stat_activity AS a WHERE pid <> pg_backend_pid() AND pid <> %(pid)s AND {_ASKED}
+    AND (%(superuser)s OR pg_has_role(usesysid, 'USAGE'))
+"""  # noqa: S608  # from constants only
+_LEFT = """
+SELECT concat(coalesce(nullif(application_name, ''), backend_type, 'a session'), ' of ' || usename,
+    ' from ' || host(client_addr), ', process ', pid) FROM pg_stat_activity
+WHERE datname = ANY (%s) AND pid <> pg_backend_pid() AND application_name <> 'provision'
+UNION ALL SELECT format('the prepared transaction %%L', gid) FROM pg_prepared_xacts WHERE database = ANY (%s)
+"""
+_LIKE = """
+WITH s AS (SELECT datacl AS acl FROM pg_database WHERE datname = %(source)s),
+d AS (SELECT datname, pg_get_userbyid(datdba) AS owner FROM pg_database WHERE datname = %(name)s)
+SELECT format('REVOKE ALL ON DATABASE %%I FROM PUBLIC, %%I', datname, owner), 1 FROM s, d WHERE acl IS NOT NULL
+UNION ALL
+SELECT format('GRANT %%s ON DATABASE %%I TO %%s%%s', privilege_type, datname,
+    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), 2
+FROM s, d, aclexplode(acl)
+UNION ALL
+SELECT format('ALTER DATABASE %%I CONNECTION LIMIT %%s', %(name)s, datconnlimit), 3
+FROM pg_database WHERE datname = %(source)s AND datconnlimit > -1
+ORDER BY 2
+"""
+_SETTINGS = """
+SELECT r.rolname::text, split_part(e, '=', 1), substr(e, strpos(e, '=') + 1)
+FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase AND d.datname = %s
+    LEFT JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS e
+WHERE s.setrole = 0 OR r.oid IS NOT NULL
+"""
+_OF = """
+SELECT pg_get_userbyid(datdba)::text, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s
+"""
+
+
+class Way(NamedTuple):
+    """How a database is copied: the ``STRATEGY`` (empty: the server knows only one), and what is set before.
+
+    ``size`` is that of the source, in bytes.
+    """
+
+    strategy: str
+    settings: tuple[str, ...]
+    size: int
+
+
+class New(NamedTuple):
+    """A copy to be made; ``owner`` and ``comment`` are those of the source where they are None.
+
+    One that is ``closed`` lets no session in.
+    """
+
+    name: str
+    owner: str | None = None
+    comment: str | None = None
+    closed: bool = False
+
+
+class Copied(NamedTuple):
+    """What a copy, or a swap, took: the sessions that were ended, in words, and what could not be copied."""
+
+    sessions: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def new_name(prefix: str, whose: str) -> str:
+    """Return a name that no database has: the prefix, whose it is as far as there is room, and a random end."""
+    end = secrets.token_hex(4)
+    plain = re.sub(r"[^a-z0-9]+", "_", whose.lower()).strip("_")
+    return f"{prefix}{plain[: LONGEST - len(prefix) - len(end) - 1]}_{end}"
+
+
+def way(connection: psycopg2.extensions.connection, source: str) -> Way:
+    """Choose how to copy a database: as its size, ``fsync`` and the version ask.
+
+    Up to 14 the server only copies files. ``clone`` shares the blocks where the file system can, and copies inside of
+    the kernel where it cannot: https://www.postgresql.org/docs/18/runtime-config-resource.html
+
+    Raises:
+        StepFailedError: there is no such database.
+    """
+    found = _asked(connection, _WAY, (source,))
+    if not found:
+        raise StepFailedError(f"there is no database {source!r}", next_step=command("status"))
+    ((size, version, fsync, clones),) = found
+    if version < _WITH_STRATEGIES:
+        return Way("", (), size)
+    if fsync and size <= _SMALL:
+        return Way("WAL_LOG", (), size)
+    return Way("FILE_COPY", ("SET file_copy_method = clone",) if clones else (), size)
+
+
+def statement(new: New, source: str, way: Way) -> str:
+    """Return the statement that copies a database.
+
+    Raises:
+        UsageError: the name is longer than 63 bytes.
+    """
+    if (length := len(new.name.encode())) > LONGEST:
+        raise UsageError(
+            f"the name of a database has at most {LONGEST} bytes, and {new.name!r} has {length}",
+            next_step="choose a shorter name",
+        )
+    words = [f"CREATE DATABASE {identifier(new.name)} TEMPLATE {identifier(source)}"]
+    words += [f"OWNER {identifier(new.owner)}"] if new.owner is not None else []
+    words += [f"STRATEGY {way.strategy}"] if way.strategy else []
+    words += ["ALLOW_CONNECTIONS false"] if new.closed else []
+    return " ".join(words)
+
+
+def copy(
+    endpoint: Endpoint,
+    source: str,
+    new: New,
+    *,
+    patience: float = PATIENCE,
+    watched: Callable[[], object] = lambda: None,
+) -> Copied:
+    """Copy a database, and give the copy what a template copy leaves out: settings, privileges, limit and comment.
+
+    All but the files is one transaction, so that a missing comment tells a copy that was not completed. ``watched`` is
+    called again and again while the server copies.
+
+    Raises:
+        RefusedError: our role may not copy it.
+        StepFailedError: sessions of the source do not end, or the server refuses the copy for another reason.
+    """
+    with closing(_connect(endpoint, source)) as connection:
+        chosen = way(connection, source)
+        ((owned, said),) = _asked(connection, _OF, (source,))
+        making = statement(new._replace(owner=new.owner or owned), source, chosen)
+        ended = _run(endpoint, connection, (source,), (*chosen.settings, making), patience, watched)
+        left = _liken(connection, source, new.name, said if new.comment is None else new.comment)
+        return Copied(ended, left)
+
+
+def swap(
+    endpoint: Endpoint, current: str, other: str, aside: str, *more: str, patience: float = PATIENCE
+) -> tuple[str, ...]:
+    """Call ``current`` ``aside`` and ``other`` ``current``, all or nothing; return the sessions that were ended.
+
+    ``more`` are statements of the same transaction, in which the databases have their new names.
+
+    Raises:
+        StepFailedError: sessions do not end, or the server refuses a statement.
+    """
+    renames = [
+        f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}"
+        for old, new in ((current, aside), (other, current))
+    ]
+    with closing(_connect(endpoint, current)) as connection:
+        return _run(endpoint, connection, (current, other), ("; ".join([*renames, *more]),), patience)
+
+
+def drop(endpoint: Endpoint, name: str) -> None:
+    """Drop a database, also one in use, and one whose dropping was interrupted.
+
+    Raises:
+        StepFailedError: the server refuses it.
+    """
+    with closing(_connect(endpoint, name)) as connection:
+        _execute(connection, f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+
+
+def maintenance(*names: str) -> str:
+    """Return the database to be in while these are copied or renamed."""
+    return _INSTEAD[MAINTENANCE] if MAINTENANCE in names else MAINTENANCE
+
+
+def _connect(endpoint: Endpoint, *names: str) -> psycopg2.extensions.connection:
+    connection = connect(endpoint, maintenance(*names), read_only=False)
+    known = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)"
+    _asked(connection, known, (list(_TIMEOUTS),))
+    return connection
+
+
+def _run(
+    endpoint: Endpoint,
+    connection: psycopg2.extensions.connection,
+    databases: Sequence[str],
+    statements: Iterable[str],
+    patience: float,
+    watched: Callable[[], object] = lambda: None,
+) -> tuple[str, ...]:
+    """Run statements, and end the sessions in their way; ``connection`` is another one, of the same login."""
+    from psycopg2 import Error
+
+    ended: dict[int, str] = {}
+    deadline = time.monotonic() + patience
+    with closing(connect(endpoint, maintenance(*databases), read_only=False, is_async=True)) as acting:
+        wait(acting, patience)
+        at = {"pid": acting.info.backend_pid, "superuser": _is_superuser(connection)}
+        limits = [f"SET lock_timeout = {int(patience * 1000)}", *(f"SET {each} = 0" for each in _known(connection))]
+        for each in (*limits, *statements):
+            while True:
+                try:
+                    _awaited(acting, each, lambda: (ended.update(_end(connection, at)), watched()))
+                    break
+                except Error as error:
+                    if error.pgcode != _IN_USE or time.monotonic() > deadline:
+                        raise _explained(connection, error, databases) from error
+    return tuple(ended.values())
+
+
+def _awaited(acting: psycopg2.extensions.connection, statement: str, meanwhile: Callable[[], object]) -> None:
+    """Run a statement on a connection that does not block, and call ``meanwhile`` until it is done.
+
+    What interrupts this cancels the statement.
+    """
+    with acting.cursor() as cursor:
+        cursor.execute(statement)
+        try:
+            while not wait(acting, _POLL):
+                meanwhile()
+        except (KeyboardInterrupt, SystemExit):
+            with suppress(Exception):
+                acting.cancel()
+            raise
+
+
+def wait(connection: psycopg2.extensions.connection, seconds: float) -> bool:
+    """Whether a connection that does not block is ready, now or within a time.
+
+    Raises:
+        psycopg2.Error: the server refused what it was asked, or went away.
+    """
+    from psycopg2.extensions import POLL_OK, POLL_WRITE
+
+    deadline = time.monotonic() + seconds
+    while (state := connection.poll()) != POLL_OK:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        here = [connection.fileno()]
+        select.select([] if state == POLL_WRITE else here, here if state == POLL_WRITE else [], [], left)
+    return True
+
+
+def _end(connection: psycopg2.extensions.connection, at: dict[str, Any]) -> dict[int, str]:
+    """End the sessions that are in the way of a statement that has asked for its lock; return those of clients."""
+    found = _asked(connection, _END, at)
+    return {pid: words for pid, is_client, words, _ in found if is_client}
+
+
+def _liken(connection: psycopg2.extensions.connection, source: str, name: str, comment: str | None) -> tuple[str, ...]:
+    """Give a copy what was not copied, in one transaction; return what the server refuses to set."""
+    statements = [each for each, _ in _asked(connection, _LIKE, {"source": source, "name": name})]
+    left: list[str] = []
+    _execute(connection, "BEGIN")
+    for each in statements:
+        _execute(connection, each)
+    for role, setting, value in _asked(connection, _SETTINGS, (source,)):
+        whose = f"ALTER ROLE {identifier(role)} IN DATABASE" if role else "ALTER DATABASE"
+        alter = f"{whose} {identifier(name)} SET {identifier(setting)}"
+        if not _set(connection, alter, setting, value):
+            left.append(f"{setting} = {value}" + (f" of the role {role!r}" if role else ""))
+    if comment is not None:
+        _execute(connection, f"COMMENT ON DATABASE {identifier(name)} IS {literal(comment)}")
+    _execute(connection, "COMMIT")
+    return tuple(left)
+
+
+def _set(connection: psycopg2.extensions.connection, alter: str, setting: str, value: str) -> bool:
+    """Set what is in force from the next session on; whether the server accepts it."""
+    from psycopg2 import Error
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SAVEPOINT one")
+            if setting in _LISTS:
+                cursor.execute("SELECT set_config(%s, %s, true)", (setting, value))
+                cursor.execute(f"{alter} FROM CURRENT")
+            else:
+                cursor.execute(f"{alter} TO {literal(value)}")
+    except Error:
+        _execute(connection, "ROLLBACK TO SAVEPOINT one")
+        return False
+    return True
+
+
+def _explained(connection: psycopg2.extensions.connection, error: Any, databases: Sequence[str]) -> Exception:
+    from psycopg2.errors import InsufficientPrivilege
+
+    at = list(databases)
+    if isinstance(error, InsufficientPrivilege):
+        return RefusedError(
+            f"the role {connection.info.user!r} may not do this to the database {databases[0]!r}",
+            evidence=str(error).splitlines(),
+            next_step="use the login of the server: its superuser, or a role that owns the database and has CREATEDB",
+        )
+    if error.pgcode not in (_IN_USE, _NO_LOCK):
+        return failure(error) or error
+    left = [line for (line,) in _asked(connection, _LEFT, (at, at))]
+    more = [f"and {len(left) - _NAMED} more"] if len(left) > _NAMED else []
+    return StepFailedError(
+        f"the database {databases[0]!r} is in use, and its sessions do not end",
+        evidence=[*str(error).splitlines(), *left[:_NAMED], *more],
+        next_step="end what is named above, and run the same command again",
+    )
+
+
+def _is_superuser(connection: psycopg2.extensions.connection) -> bool:
+    return connection.info.parameter_status("is_superuser") == "on"
+
+
+def _known(connection: psycopg2.extensions.connection) -> list[str]:
+    found = _asked(connection, "SELECT name FROM pg_settings WHERE name = ANY (%s)", (list(_TIMEOUTS),))
+    return [name for (name,) in found]
+
+
+def _execute(connection: psycopg2.extensions.connection, statement: str) -> None:
+    from psycopg2 import Error
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    except Error as error:
+        raise failure(error) or error from error
+
+
+def _asked(connection: psycopg2.extensions.connection, question: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    from psycopg2 import Error
+
+    try:
+        return rows(connection, question, parameters)
+    except Error as error:
+        raise StepFailedError(
+            "the server did not answer a question about its databases",
+            evidence=str(error).splitlines(),
+            next_step=command("status"),
+        ) from error
