@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +12,7 @@ from provision.errors import command
 from provision.kinds import table
 from provision.kinds.database import first as first_database
 from provision.model import UNREAD, File
+from provision.model.value import asdict, replace
 from provision.spec.passwords import PasswordGenerated
 from provision.version import __version__
 

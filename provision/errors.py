@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
@@ -223,8 +222,7 @@ class LockedError(ProvisionError):
     exit_code = EXIT_LOCKED
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong in a file, its place, and what to write instead.
 
     ``line`` and ``column`` count from 1; ``text`` is the line itself, without its line break.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import NotConvergedError, command
 from provision.kinds import Scene, table
 from provision.model import Action, Plan, Stage, Step, Wishes, starts_server
+from provision.model.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
 from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ from provision.errors import ProvisionError, command
 from provision.kinds.configuration import content
 from provision.kinds.configuration import quote as quote_setting
 from provision.kinds.database import first as first_database
+from provision.model.value import fields, is_dataclass, replace
 from provision.spec.model import Ephemeral
 from provision.spec.passwords import PasswordGenerated
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from provision.alembic import Revisions, edit_remarks
 from provision.errors import command
 from provision.kinds.unmanaged import Unmanaged
 from provision.model import UNKNOWN, Action, Change, State, changes
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ _HIDDEN = "as declared"  # in place of a password
 _UNSET = "the default"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Difference:
     """One field of a thing that is not as declared; where no field says it, ``text`` does alone."""
 

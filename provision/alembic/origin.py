@@ -9,12 +9,12 @@ can take it back.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import join, quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import command
+from provision.model.value import dataclass, replace
 from provision.system.git import NOT_FOUND, OUTSIDE, SECONDS, Git, GitError
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ _RANKS = ("refs/heads/", "refs/remotes/", "refs/tags/")
 _CHECKED_OUT = "HEAD"
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """The commit that brought a revision. ``date`` is a day."""
 
     id: str
@@ -54,7 +53,7 @@ class Commit:
         return f"commit {self.short} of {self.date} by {self.author}: {self.subject}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ref:
     """A branch, a tag, or what is checked out here (``HEAD``).
 
@@ -77,7 +76,7 @@ class Ref:
         return f"{'tag' if self.name.startswith('refs/tags/') else 'branch'} {self.short}{where}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """What Git says about a revision.
 
@@ -159,7 +158,7 @@ def pathspecs(location: Location, top: Path) -> tuple[str, ...]:
 def commits(printed: str) -> tuple[Commit, ...]:
     """Return the commits that ``git log`` has printed as :data:`COMMIT`."""
     fields = [line.split("\0") for line in printed.splitlines()]
-    return tuple([Commit(*each) for each in fields if len(each) == len(Commit.__slots__)])
+    return tuple([Commit(*each) for each in fields if len(each) == len(Commit._fields)])
 
 
 def candidates(printed: str, upstream: str) -> tuple[Ref, ...]:

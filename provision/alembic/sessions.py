@@ -6,10 +6,10 @@ and reads what others own. It finds a version table without a schema where the t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.model.sql import identifier
+from provision.model.value import dataclass, replace
 from provision.system import secrets
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def entered(spec: Spec, tree: Migrations, at: Endpoint) -> Endpoint:
     return session(spec, tree, at)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Within:
     """A :class:`~provision.model.Query` in the database of a tree, on the search ``path`` of its sessions, if any."""
 

@@ -7,7 +7,6 @@ version table is gone although its tables are there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from provision.alembic.sessions import within
@@ -18,6 +17,7 @@ from provision.alembic.tree.targets import resolve
 from provision.errors import RefusedError, UnknownRevisionError, command
 from provision.model import Address, State
 from provision.model.sql import identifier
+from provision.model.value import dataclass, field, replace
 from provision.model.words import some
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _SHOWN = 10
 _UNNAMED = "alembic"  # what the only tree of a spec is called
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Revisions(State):
     """The rows of the version table, sorted.
 

@@ -13,7 +13,6 @@ import re
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from provision.alembic.tree.source import id_fault, names_version_num, stated_id
 from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError
 from provision.model import MASK
+from provision.model.value import dataclass, replace
 from provision.spec.masking import ShownLines
 from provision.spec.yaml import parse
 from provision.system import owned
@@ -86,7 +86,7 @@ class Trees(Mapping[str, "Graph"]):
         return self._read[name]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tree:
     """One tree of a spec, read."""
 

@@ -126,7 +126,7 @@ def _show_sql(console: Console, environment: Environment, seen: Survey) -> None:
 
 
 def _apply(console: Console, environment: Environment, *, diff: bool, lock_timeout: float, **wishes: Any) -> int:
-    from dataclasses import replace
+    from provision.model.value import replace
 
     seen = environment.survey(**wishes)
     if seen.plan.is_empty:

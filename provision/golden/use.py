@@ -5,7 +5,6 @@ What the data then lacks is seen by the next look, and planned like any other di
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from provision.golden.key import choose
 from provision.kinds import migrations, server, settings, table
 from provision.model import Begun
 from provision.model.effects import Migrate
+from provision.model.value import replace
 from provision.system.variables import environ
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.alembic.tree.env import Ways
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SPECS = ("provision.yml", "provision.yaml")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Interpreter:
     """The Python of a virtual environment: its path in the project, and the top-level packages installed in it."""
 
@@ -22,7 +22,7 @@ class Interpreter:
     packages: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Directory:
     """A project's directory. Paths are relative to it, with ``/``.
 
@@ -48,7 +48,7 @@ class Directory:
         return max(self.interpreters, key=fits, default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """What was said on the command line."""
 
@@ -57,7 +57,7 @@ class Options:
     port: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NewFile:
     """A file to make, or with ``append`` lines to add at the end of one."""
 
@@ -66,7 +66,7 @@ class NewFile:
     append: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """Something that was there: the file, and what it is in a few words."""
 
@@ -74,7 +74,7 @@ class Finding:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tree:
     """An Alembic tree that is there. ``script`` is its directory, None where only an import could tell.
 
@@ -94,7 +94,7 @@ class Tree:
     is_multiple: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service:
     """The PostgreSQL of a compose file, as texts for a spec: ``${NAME}`` in them is a variable, ``$$`` is a ``$``.
 
@@ -115,7 +115,7 @@ class Service:
     env_files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compose:
     """A compose file: its PostgreSQL, and the names that it gives to its project and containers."""
 
@@ -124,7 +124,7 @@ class Compose:
     names: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Beginning:
     """What ``init`` does: the environment's name, files to write, what was found, remarks, next commands."""
 

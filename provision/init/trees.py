@@ -6,7 +6,6 @@ import ast
 import configparser
 import os.path
 import re
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import locate
 from provision.errors import MigrationsError
 from provision.init.found import Tree
+from provision.model.value import replace
 from provision.spec.model import Migrations
 
 if TYPE_CHECKING:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from provision.errors import UsageError, command
 from provision.insight.reach import Reach, Thing, reaches, things
 from provision.kinds import catalog
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

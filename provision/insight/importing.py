@@ -7,7 +7,6 @@ https://www.postgresql.org/docs/current/catalogs.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from provision.errors import SpecError, UnavailableError
 from provision.insight import privileges
 from provision.kinds import catalog, rights
 from provision.model import MAINTENANCE
+from provision.model.value import dataclass, field, replace
 from provision.spec import load, writing
 from provision.spec.access import NEVER, NO_LIMIT, Database, Extension, Grant, Member, Role, Schema
 from provision.spec.role_settings import OURS, ROLE

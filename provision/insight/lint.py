@@ -7,7 +7,6 @@ https://www.postgresql.org/docs/current/predefined-roles.html
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import UsageError
@@ -15,6 +14,7 @@ from provision.insight.paths import ways
 from provision.insight.reach import things, word
 from provision.kinds import catalog
 from provision.kinds.rights import OWN_ROLES_SINCE
+from provision.model.value import dataclass
 from provision.model.words import count
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SERVER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """One thing that is dangerous: a sentence, its evidence, and what to do. ``database`` None: the whole server."""
 

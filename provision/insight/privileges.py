@@ -7,7 +7,6 @@ and future objects; what differs from it on single objects is a grant beside it.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +14,7 @@ from provision.insight.reach import word
 from provision.kinds.privileges import words
 from provision.kinds.privileges.differing import Judge, Makers, held
 from provision.kinds.privileges.words import KEYWORDS, LETTERS
+from provision.model.value import dataclass, replace
 from provision.spec.access import PUBLIC, Database, Grant, Schema, Target
 from provision.spec.object_names import quote
 

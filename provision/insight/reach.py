@@ -7,12 +7,12 @@ https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-ACCES
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.insight.paths import Groups, Path
 from provision.kinds import catalog
 from provision.kinds.rights import OWN_ROLES_SINCE
+from provision.model.value import dataclass, field, replace
 from provision.spec.object_names import quote
 from provision.spec.parameters import MAJORS
 

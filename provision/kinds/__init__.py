@@ -6,10 +6,10 @@ as steps. Kinds that need the same rows share one question (:meth:`Look.once`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from provision.model import MAINTENANCE
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inputs:
     """What a spec refers to outside itself, read from the world before anything is decided.
 
@@ -60,7 +60,7 @@ class Inputs:
     passwords: Mapping[str, Secret] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ground:
     """What a kind may build on: how the server's home does what only it can do.
 
@@ -80,7 +80,7 @@ class Ground:
     admitting: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scene:
     """What a kind plans with, beside the two states."""
 

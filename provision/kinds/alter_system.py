@@ -8,7 +8,6 @@ https://www.postgresql.org/docs/current/sql-altersystem.html
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
@@ -16,6 +15,7 @@ from provision.kinds.pg_settings import Powers, Settings, in_force, is_same
 from provision.model import MAINTENANCE, Action, Address, Plan, Step
 from provision.model.effects import ReloadSettings, RunSql
 from provision.model.sql import identifier, literal
+from provision.model.value import replace
 from provision.spec.parameters import catalogue
 from provision.spec.setting_values import list_items
 

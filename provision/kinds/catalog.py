@@ -6,10 +6,10 @@ SQL writes them, quoted where they have to be. https://www.postgresql.org/docs/c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.model import OWN_DATABASES
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ class Edge(NamedTuple):
     grantor: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Role:
     """A row of ``pg_roles``; ``valid_until`` is in UTC, None: for ever. ``verifier`` None: none, or it is not shown."""
 
@@ -60,7 +60,7 @@ class Membership(NamedTuple):
     set: bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Database:
     """A row of ``pg_database``; ``is_default`` tells that its ACL was never touched."""
 
@@ -79,7 +79,7 @@ class Database:
     acl: Acl
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cluster:
     """What all databases share. ``settings`` has (database, role) as its key; None stands for "all"."""
 
@@ -141,7 +141,7 @@ class Extension(NamedTuple):
     is_relocatable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Contents:
     """What is in one database. ``columns`` maps (schema, table) to the ACL of each column that has one."""
 

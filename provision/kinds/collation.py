@@ -8,11 +8,11 @@ https://www.postgresql.org/docs/current/sql-altercollation.html#SQL-ALTERCOLLATI
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.model import OWN_DATABASES, Address, Plan, State
 from provision.model.sql import identifier
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
@@ -27,7 +27,7 @@ WHERE datallowconn AND NOT datistemplate AND datcollversion <> pg_database_colla
 """  # noqa: S608  # from constants only
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Collation(State):
     """The version of the collations that a database was sorted by, and the one that its server has."""
 

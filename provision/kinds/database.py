@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.kinds import UnseenError
 from provision.model import MAINTENANCE, Action, Address, Plan, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KIND = "database"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Database(State):
     """A database that exists."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.kinds.pieces import Piece
 from provision.model import Change, Stage
 from provision.model.sql import identifier
+from provision.model.value import dataclass
 from provision.spec.access import PUBLIC
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _EVERYBODY = "public"
 _GRANTABLE = " with grant option"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Privileges:
     """The privileges on a database as they are once ``owner`` owns it; ``others`` are those of all others.
 

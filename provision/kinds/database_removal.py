@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
@@ -10,6 +9,7 @@ from provision.kinds import rights
 from provision.model import MAINTENANCE, Action, Plan, Stage, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass
 from provision.model.words import count, some
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ ORDER BY 1, 2, 3
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Removal:
     """What a database holds, and what stands in the way of dropping it: lines, and the way around each."""
 

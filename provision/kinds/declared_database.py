@@ -8,7 +8,6 @@ closed, with a limit of 0 connections, by which the next run knows it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
@@ -19,6 +18,7 @@ from provision.kinds.pieces import steps as steps_of
 from provision.model import MAINTENANCE, UNKNOWN, Action, Address, Change, Plan, Stage, State, Step, changes
 from provision.model.effects import RunInTransaction, RunSql
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass, field, replace
 from provision.spec.access import NO_LIMIT
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _APART = ("connect", "temporary", "tablespace")
 _SETTING = "settings "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Database(State):
     """A database that exists; what is None, or no key of ``settings``, is not compared.
 

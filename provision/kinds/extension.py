@@ -5,7 +5,6 @@ https://www.postgresql.org/docs/current/extend-extensions.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, command
@@ -15,6 +14,7 @@ from provision.kinds.pieces import steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, changes
 from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass, field
 from provision.model.words import some
 from provision.spec.setting_values import list_items
 
@@ -87,7 +87,7 @@ class Available(NamedTuple):
     is_trusted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Extension(State):
     """An extension; ``schema`` and ``version`` are None where they are not managed.
 

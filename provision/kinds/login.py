@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
@@ -12,6 +11,7 @@ from provision.kinds.scram import verifier
 from provision.model import Action, Address, Change, Plan, Secret, State, Step
 from provision.model.effects import VERIFIER
 from provision.model.sql import literal
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KIND = "login"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Login(State):
     """A role that logs in; ``login`` is ``accepted``, or how the server refuses it."""
 

@@ -7,7 +7,6 @@ https://www.postgresql.org/docs/current/role-membership.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.kinds import catalog, role
@@ -15,6 +14,7 @@ from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ _OPTIONS = ("admin", "inherit", "set")
 _BOOTSTRAP = 10  # BOOTSTRAP_SUPERUSERID in pg_authid.dat
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Membership(State):
     """That a role is in a group; ``inherit`` and ``set`` are None before PostgreSQL 16.
 

@@ -9,7 +9,6 @@ although its tables are there.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.alembic import (
@@ -37,6 +36,7 @@ from provision.errors import (
 from provision.kinds import UnseenError
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import Migrate
+from provision.model.value import replace
 from provision.model.words import some
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ https://www.postgresql.org/docs/current/sql-altertable.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.errors import command
@@ -17,6 +16,7 @@ from provision.kinds.catalog import enters
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
+from provision.model.value import dataclass, field
 from provision.model.words import count
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ ORDER BY i.type <> 'schema', i.type = 'sequence', o.classid <> 'pg_class'::regcl
 """  # noqa: S608  # from constants only
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ownership(State):
     """Who owns what migrations make in a database, and what another role has made there.
 

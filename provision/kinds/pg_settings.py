@@ -10,11 +10,11 @@ https://www.postgresql.org/docs/current/catalog-pg-db-role-setting.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from provision.model import OWN_DATABASES, Change, State
 from provision.model.sql import identifier
+from provision.model.value import dataclass, field
 from provision.spec.parameters import canonical_name, catalogue, normalise, shows
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ OF_SESSION = frozenset({"global", "database", "user", "database user", "client",
 _AUTOMATIC = ("-1", "0")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     """What ``pg_settings`` says about one setting besides its value; ``shown`` is the value with its unit."""
 
@@ -65,7 +65,7 @@ class Row:
     pending_restart: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
     """One line of one of the server's configuration files."""
 
@@ -75,7 +75,7 @@ class Line:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """What sessions of a role in a database get; an empty name means every one."""
 
@@ -100,7 +100,7 @@ class Rule:
         return f"ALTER DATABASE {identifier(self.database)} RESET {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Around:
     """What a superuser sees beside the settings: connected clients, and every other place that sets something.
 
@@ -114,7 +114,7 @@ class Around:
     rules: tuple[Rule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Powers:
     """What our role may do; ``alter`` are the settings that it may change with ALTER SYSTEM.
 
@@ -129,7 +129,7 @@ class Powers:
     alter: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings(State):
     """Settings by name, each in the form that the server shows, and how they are set there.
 

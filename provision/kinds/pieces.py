@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.model import Action, Stage, Step
 from provision.model.effects import RunInTransaction
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from provision.model import Address, Change, State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Piece:
     """One difference and the statements that remove it; ``text`` is what people will notice.
 

@@ -8,7 +8,6 @@ https://www.postgresql.org/docs/current/role-attributes.html ; what CREATEROLE i
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
@@ -18,6 +17,7 @@ from provision.kinds.demands import Demand, Login
 from provision.model import MAINTENANCE, Action, Address, Plan, State
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
+from provision.model.value import dataclass, replace
 from provision.model.words import some
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SHOWN = 3
 _ALLOWING = "an administrator can allow it (in psql):"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rights(State):
     """What counts for a login that is no superuser; ``trusted`` are the extensions that it may make all the same."""
 

@@ -6,7 +6,6 @@ comes before all others. https://www.postgresql.org/docs/current/role-attributes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
@@ -15,6 +14,7 @@ from provision.kinds.role_password import MARK
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
 from provision.model.effects import VERIFIER, MovePath, RunInTransaction
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass, field
 from provision.spec.access import NEVER, NO_LIMIT
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _FLAGS = ("login", "superuser", "createdb", "createrole", "replication", "bypass
 _FIELDS = (*_FLAGS, "connection_limit", "valid_until", "password", "comment")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Role(State):
     """A role. ``comment`` and ``password`` are None where they are not managed.
 
@@ -59,7 +59,7 @@ class Role(State):
     rival: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class External(State):
     """A role that is made elsewhere."""
 

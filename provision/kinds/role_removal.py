@@ -8,7 +8,6 @@ CASCADE. https://www.postgresql.org/docs/current/role-removal.html
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, command
@@ -17,6 +16,7 @@ from provision.kinds.role_removal_privileges import entangled
 from provision.model import MAINTENANCE, OWN_DATABASES, Action, Change, Plan, Stage, State, Step
 from provision.model.effects import RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass, field
 from provision.model.words import count
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Object(NamedTuple):
         return f"{self.kind} {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Leaving(State):
     """A role that is to go. ``owned`` are its objects in each database in which something depends on it.
 

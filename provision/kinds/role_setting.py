@@ -5,13 +5,13 @@ https://www.postgresql.org/docs/current/sql-alterrole.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.kinds import catalog, role, stored_settings
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KIND = "role_setting"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RoleSettings(State):
     """The values that are stored, of the names that are declared; ``database`` None: in every one."""
 

@@ -5,7 +5,6 @@ Who may do what in one is for the privileges.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
@@ -15,6 +14,7 @@ from provision.kinds.pieces import steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, changes
 from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass, field
 from provision.model.words import some
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ ORDER BY 1
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schema(State):
     """A schema; ``owner`` and ``comment`` are None where they are not managed.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.kinds import UnseenError
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import WaitReady
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 KIND = "server"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Server(State):
     """A server that answers; it may refuse a login, but it is the final one and speaks for itself."""
 

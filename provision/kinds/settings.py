@@ -8,7 +8,6 @@ somebody else runs there is no file: see :mod:`provision.kinds.alter_system`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, command
@@ -17,6 +16,7 @@ from provision.kinds.pg_settings import Line, Settings, is_same
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, State, Step
 from provision.model.effects import ReloadSettings, RunSql
 from provision.model.sql import identifier
+from provision.model.value import dataclass
 from provision.spec.parameters import canonical_name, catalogue, normalise
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     return Plan((step,) if step else (), (*undeclared, *notes, *held), verdict.overrides, remarks)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Verdict:
     """What is to be done: the settings that differ, of these the ones that need a restart, and what is to be reset.
 

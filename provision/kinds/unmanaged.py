@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.kinds import rights
 from provision.model import Address, Plan, State
+from provision.model.value import dataclass
 from provision.model.words import count
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 KIND = "unmanaged"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unmanaged(State):
     """How many there are in a database, in words: ``2 policies, 1 publication``."""
 

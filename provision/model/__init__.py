@@ -11,11 +11,12 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from enum import Enum, IntEnum, StrEnum
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+
+from provision.model.value import dataclass, field, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,8 +63,7 @@ UNREAD = Secret("")
 """Stands for a password that was not read; none is empty."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Address:
+class Address(NamedTuple):
     """The name of one thing: its kind, and its name within the kind (``database/shop``)."""
 
     kind: str
@@ -84,7 +84,7 @@ class State:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class File(State):
     """A file with its whole content."""
 
@@ -123,7 +123,7 @@ Desired = Mapping[Address, State]
 Observed = Mapping[Address, State | Unknown]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """One field that differs: the reason for a step, in words (``max_connections: 100 → 200``).
 
@@ -239,7 +239,7 @@ class Stage(IntEnum):
     DROP = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One step of a plan.
 
@@ -265,7 +265,7 @@ class Step:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wishes:
     """What was asked for on the command line, beside what the spec says.
 
@@ -282,7 +282,7 @@ class Wishes:
     no_golden: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Begun:
     """The golden that new data begins with; without a ``key``, none.
 
@@ -297,7 +297,7 @@ class Begun:
     rejected: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """The ordered steps that lead from what is observed to what is desired. Empty: nothing to do.
 
@@ -340,7 +340,7 @@ INTERRUPTED = "interrupted"
 """The error of a step that was broken off: how far it got is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What became of one step; ``seconds`` is how long it took. ``error`` is None when it was done.
 
@@ -353,7 +353,7 @@ class Outcome:
     revisions: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Result:
     """What an apply did, step by step, and how many seconds it took in all.
 
@@ -388,7 +388,7 @@ class Progress:
         """One line outside of any step (which runtime was chosen, which system user the server runs as)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
     """Where the server listens and how to log in; ``database`` is the declared one.
 
@@ -433,7 +433,7 @@ class Endpoint:
         return f"{scheme}://{user}:{password}@{host}:{self.port}/{database}{tls}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Status:
     """The server in a few words for people.
 

@@ -5,11 +5,11 @@ A step carries them, and only :mod:`provision.apply` performs them. A new effect
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from provision.model import Effect, Secret
+from provision.model.value import dataclass, field
 from provision.model.words import count, shown
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WriteFile(Effect):
     """Write ``content`` to ``path`` atomically, with ``mode``; missing directories are made."""
 
@@ -30,7 +30,7 @@ class WriteFile(Effect):
         return f"write {path} (secret, {self.mode:04o})" if isinstance(self.content, Secret) else f"write {path}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MakeDirectory(Effect):
     """Make a directory and its missing parents, with ``mode``. One that is there already is fine.
 
@@ -45,7 +45,7 @@ class MakeDirectory(Effect):
         return f"make {shown(self.path)}/"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CopyPath(Effect):
     """Copy a file or a directory in one rename: after a kill it is there as a whole or not at all.
 
@@ -60,7 +60,7 @@ class CopyPath(Effect):
         return f"copy {shown(self.source)} to {shown(self.path)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MovePath(Effect):
     """Give a file or directory another name beside its own, in one rename. ``if_there``: a missing one is fine."""
 
@@ -72,7 +72,7 @@ class MovePath(Effect):
         return f"move {shown(self.source)} to {shown(self.path)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RemovePath(Effect):
     """Remove a file, or a directory with all that is in it. A path that is not there is fine."""
 
@@ -102,7 +102,7 @@ EngineOperation = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EngineCall(Effect):
     """One call of the Docker Engine API. ``target`` is the object's name, ``body`` the JSON that goes with it."""
 
@@ -114,7 +114,7 @@ class EngineCall(Effect):
         return f"engine: {self.operation.replace('_', ' ')} {self.target}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CheckData(Effect):
     """Look at what is mounted at ``target`` in a container that was made and not started.
 
@@ -133,7 +133,7 @@ class CheckData(Effect):
         return f"look at the data before {self.container} starts"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scripts:
     """SQL files that run on a new data directory before it counts, and the server that runs meanwhile.
 
@@ -152,7 +152,7 @@ class Scripts:
     timeout: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChangeDirectory(Effect):
     """Have the engine's root change a directory of its host, where we may not: in a container that is thrown away.
 
@@ -170,7 +170,7 @@ class ChangeDirectory(Effect):
         return f"in {self.container}: {self.script} (1: {shown(self.path)})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReadSettings(Effect):
     """Read the settings of a major version that the program does not know, before anything is made for a server.
 
@@ -190,7 +190,7 @@ class ReadSettings(Effect):
         return f"read the settings of PostgreSQL {self.major} from {self.image or self.programs}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServerCall(Effect):
     """One operation on a server process of this machine, which is known by its data directory.
 
@@ -219,7 +219,7 @@ class ServerCall(Effect):
         return f"{self.operation} the server on {shown(self.data)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SaveGolden(Effect):
     """Keep a copy of the data of a server that was stopped a moment ago, for the next apply from nothing.
 
@@ -237,7 +237,7 @@ class SaveGolden(Effect):
         return f"save the data as golden {self.key[:8]}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunProgram(Effect):
     """Run a program with a secret on its standard input; it says nothing when all goes well.
 
@@ -255,7 +255,7 @@ class RunProgram(Effect):
         return f"in {self.container}: {self.what}" if self.container is not None else self.what
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CompareOutput(Effect):
     """Run two programs, and fail with the lines in which their output differs."""
 
@@ -266,7 +266,7 @@ class CompareOutput(Effect):
         return str(self.one)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HoldWrites(Effect):
     """Let everybody who writes to the server wait, and nobody who reads, for as long as this process works on.
 
@@ -280,7 +280,7 @@ class HoldWrites(Effect):
         return f"let writers wait in {count(len(self.databases), 'database')}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EndSessions(Effect):
     """End everybody else's sessions on a server that lets nobody in any more, while writers are still held back.
 
@@ -292,7 +292,7 @@ class EndSessions(Effect):
         return "end all sessions, of writers first"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunSql(Effect):
     """Run statements over the network connection, each in its own transaction, in ``database``.
 
@@ -318,7 +318,7 @@ VERIFIER = "@verifier@"
 """Stands for a SCRAM verifier of a password in a statement; its salt is drawn when the statement runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunInTransaction(Effect):
     """Run statements in one transaction, together with the steps beside it that change the same database.
 
@@ -344,7 +344,7 @@ class RunInTransaction(Effect):
         return f"SQL in {self.database}: {count(len(self.statements), 'statement')}, in one transaction"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunLocalSql(Effect):
     """Run a script as the superuser through the server's own socket, where no password is asked for.
 
@@ -365,7 +365,7 @@ class RunLocalSql(Effect):
         return f"SQL as {self.user} through the server's local socket"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReloadSettings(Effect):
     """Have the server read its configuration again, once it sees a file that holds ``expected`` (name → raw value).
 
@@ -379,7 +379,7 @@ class ReloadSettings(Effect):
         return f"reload the settings ({names})" if names else "reload the settings"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WaitReady(Effect):
     """Wait until the final server answers a login over TCP from here, or fail with the server's last words.
 
@@ -392,7 +392,7 @@ class WaitReady(Effect):
         return f"wait until ready, at most {self.timeout:g} s"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Migrate(Effect):
     """Bring one Alembic tree to ``target``; ``name`` selects the tree among the spec's migrations.
 

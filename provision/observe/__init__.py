@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provision import desired as desires
 from provision import plan as planner
 from provision.errors import MigrationsError, ProvisionError, RefusedError, SpecError, UnknownRevisionError
 from provision.model import MAINTENANCE, Plan, Wishes
+from provision.model.value import dataclass, replace
 from provision.observe import server
 from provision.observe.outside import World, world
 from provision.spec import parameters

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model.sql import identifier
+from provision.model.value import replace
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import LoginError
 

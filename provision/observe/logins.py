@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import NextStep, UsageError
+from provision.model.value import replace
 from provision.observe import outside
 from provision.system import secrets
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +12,7 @@ from provision import runtimes
 from provision.alembic import Trees
 from provision.errors import ProvisionError, UnavailableError, command
 from provision.kinds import Inputs
+from provision.model.value import dataclass, replace
 from provision.runtimes import choice
 from provision.spec import parameters
 from provision.spec.load import again

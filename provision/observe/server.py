@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.alembic import Revisions, entered, located
 from provision.errors import RefusedError
 from provision.kinds import Look, UnseenError, pg_settings, table
 from provision.model import MAINTENANCE, NOT_KNOWN, UNKNOWN, UNREAD
+from provision.model.value import replace
 from provision.observe import external
 from provision.runtimes.names import SUPERUSER
 from provision.system import files, no_commands

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.insight.reach import word
+from provision.model.value import replace
 from provision.model.words import count
 from provision.report.words import clean, seconds
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from provision.model.value import asdict
 from provision.model.words import count
 from provision.report.errors import next_lines
 from provision.report.migrations import of

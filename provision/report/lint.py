@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from provision.alembic import consequences
+from provision.model.value import asdict
 from provision.model.words import count, short, shown
 from provision.report.migrations import of
 from provision.report.words import clean, seconds

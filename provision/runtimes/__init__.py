@@ -8,12 +8,12 @@ and returns a :class:`Site`: what is declared, what exists, and the steps betwee
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from provision.model import Action, Address, Endpoint, State, Step
 from provision.model.effects import WaitReady
+from provision.model.value import dataclass
 from provision.runtimes.names import SUPERUSER
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 _REACHED = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Existing(State):
     """Something of which only its existence is declared: an image, a network, a volume, a directory."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trouble:
     """Why a server will not come up, in words, with the lines that show it.
 
@@ -50,7 +50,7 @@ class Trouble:
     next_step: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Claim:
     """What another run must not start a server on while we do.
 
@@ -66,7 +66,7 @@ class Claim:
     volumes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Collision:
     """Two servers that were started on the same data: what ends the second one, and the error for this run.
 

@@ -6,7 +6,6 @@ It is configured and migrated from outside, and never started, stopped or restar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from provision.errors import ProvisionError, RefusedError
@@ -14,6 +13,7 @@ from provision.kinds import Ground
 from provision.model import Status
 from provision.model.effects import RemovePath
 from provision.model.sql import identifier
+from provision.model.value import dataclass, field
 from provision.runtimes import Site, removal
 from provision.spec.passwords import PasswordGenerated
 

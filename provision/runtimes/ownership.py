@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os.path
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, command
+from provision.model.value import dataclass
 from provision.runtimes.names import DIRECTORY, ENVIRONMENT, environment, of_home
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ STARTED_FIRST = "it started first, so the server of this environment was killed"
 _WHY = "two servers on one data directory destroy it, and neither notices the other"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataUser:
     """A container that runs and could write to the data: in words where it has it, and its labels."""
 

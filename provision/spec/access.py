@@ -6,8 +6,9 @@ means "not managed": what is not written is neither compared nor changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,12 +32,12 @@ NO_LIMIT = -1
 NEVER = "infinity"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NoPassword:
     """``password: none``: the role has none, and one that it has is taken away."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Member:
     """One group that a role belongs to, or must not (``is_absent``). ``inherit`` and ``set`` exist from 16 on.
 
@@ -50,7 +51,7 @@ class Member:
     is_absent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Role:
     """One entry of ``roles``. A role that is there says all of its attributes, so each is compared.
 
@@ -85,7 +86,7 @@ class Role:
     place: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schema:
     """One entry of ``schemas``. ``owner`` None: the database's owner makes it, and an existing one is not managed.
 
@@ -103,7 +104,7 @@ class Schema:
     place: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Extension:
     """One entry of ``extensions``. ``version`` None: whatever is there; ``latest`` is the server's default version."""
 
@@ -131,7 +132,7 @@ ObjectKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """What a grant is on. ``name`` is that of one object: ``shop.customers``, ``shop.refund(integer, text)``.
 
@@ -146,7 +147,7 @@ class Target:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grant:
     """One entry of ``grants``: exactly these privileges, in upper case, for a grantee on a target. Empty: ``none``.
 
@@ -160,7 +161,7 @@ class Grant:
     place: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Database:
     """One entry of ``databases``.
 

@@ -6,11 +6,11 @@ https://www.postgresql.org/docs/current/sql-createdatabase.html
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from provision.model import MAINTENANCE
+from provision.model.value import replace
 from provision.spec.access import Database, Extension, Schema
 from provision.spec.grants import grants, is_system
 from provision.spec.migrations import migrations

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from provision.model.value import replace
 from provision.spec.databases import Databases, databases
 from provision.spec.reading import attempt, failed, listed, shorten
 from provision.spec.role_checks import check

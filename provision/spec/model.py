@@ -6,8 +6,9 @@ Sizes are in bytes, times in seconds. Nothing here has looked at the world: a pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ SettingValue = str | int | float | bool
 RuntimeName = Literal["auto", "docker", "embedded", "external"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Volume:
     """Data in a named volume of the engine.
 
@@ -35,14 +36,14 @@ class Volume:
     declared: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataPath:
     """Data in a directory of the host."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ephemeral:
     """Data in memory, durability off; gone when the server stops."""
 
@@ -50,7 +51,7 @@ class Ephemeral:
 Data = Volume | DataPath | Ephemeral
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resources:
     """Limits of the container: bytes, and CPUs as a number (``1.5``); ``None`` is no limit."""
 
@@ -59,7 +60,7 @@ class Resources:
     shm_size: int = 256 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Where an image keeps the data: its data directory, and what is mounted there or above it."""
 
@@ -67,7 +68,7 @@ class Layout:
     mount: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Server:
     """The server: where it lives, what it is, and how to log in.
 
@@ -105,7 +106,7 @@ class Server:
         return int(text) if text.isdigit() else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Migrations:
     """One Alembic tree and its target.
 
@@ -155,7 +156,7 @@ class Migrations:
         return self.role or self.login
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Spec:
     """One spec file. ``path`` is absolute; ``directory`` is where its relative paths start.
 

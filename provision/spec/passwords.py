@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,21 +13,21 @@ if TYPE_CHECKING:
     from provision.model import Secret
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PasswordValue:
     """Written in the spec, usually as ``${NAME}``."""
 
     value: Secret
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PasswordFile:
     """The first line of a file."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PasswordCommand:
     """The first line that a program prints."""
 
@@ -34,12 +35,12 @@ class PasswordCommand:
     cwd: Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PasswordGenerated:
     """Made once by provision and kept in the environment's directory, readable by its owner only."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PasswordMissing:
     """Not known, because a variable is not set; who needs the password reports the problem."""
 

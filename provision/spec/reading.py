@@ -8,11 +8,11 @@ a message shows goes through :meth:`Reading.show`, which never repeats a secret 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from provision.errors import Problem
 from provision.model import MASK
+from provision.model.value import dataclass, field
 from provision.spec.masking import ShownLines, is_public_key, is_secret_key, is_secret_word, mask_text
 from provision.spec.yaml import Mapping, Mark, Scalar, Sequence
 

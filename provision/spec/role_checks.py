@@ -5,10 +5,10 @@ Each problem is reported where it can be corrected, once both sections are read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.model import MAINTENANCE
+from provision.model.value import dataclass
 from provision.spec.access import PUBLIC, NoPassword
 from provision.spec.reading import nearest, shorten
 from provision.spec.role_names import complaint

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.tree.location import LOCATING
 from provision.model import Secret
+from provision.model.value import replace
 from provision.spec import variables
 from provision.spec.credentials import CREDENTIALS_KEYS
 from provision.spec.masking import is_public_key, is_secret_key

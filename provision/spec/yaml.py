@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import yaml
+
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ class Scalar(NamedTuple):
         return not self.quoted and self.text in _NULLS
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Mapping:
     """Keys with their values, in the order of the file, each key once; the ``duplicates`` are kept to be masked."""
 
@@ -58,7 +59,7 @@ class Mapping:
     duplicates: list[tuple[Scalar, Node]] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Sequence:
     """A list."""
 

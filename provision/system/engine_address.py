@@ -12,12 +12,12 @@ import json
 import os
 import socket
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from provision.errors import UnavailableError
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ DOCKER, PODMAN = "docker", "podman"
 _PROBE_TIMEOUT = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EngineAddress:
     """Where the engine is (``unix:///var/run/docker.sock``), and who said so where it is not the default place.
 

@@ -11,11 +11,11 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from provision.errors import StepFailedError, command
 from provision.model.sql import identifier
+from provision.model.value import replace
 from provision.system import processes, servers
 from provision.system.files import beside, explaining, remember, sync_directory
 from provision.system.machine import as_user, give

@@ -10,12 +10,12 @@ import socket
 import stat
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, UnavailableError
+from provision.model.value import dataclass
 from provision.system import logfile, no_commands, postmaster, processes
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _PREFERRED = ("postgres", "nobody")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SystemUser:
     """A user of this machine; ``name`` is its number in text where it has no name."""
 
@@ -245,7 +245,7 @@ _OTHERS = (
 _NEEDED = ("postgres", "initdb")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Installation:
     """A directory with ``postgres`` and ``initdb``, of which major version, and where it comes from in words.
 

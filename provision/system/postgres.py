@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import time
 from contextlib import closing
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import Proof
+from provision.model.value import replace
 from provision.system import libpq
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+from provision.model.value import dataclass
 from provision.system import processes
 from provision.system.waiting import attempts
 
@@ -26,7 +26,7 @@ _codes: dict[int, int] = {}
 _PID, _STARTED, _PORT, _SOCKETS, _ADDRESS, _READINESS = 0, 2, 3, 4, 5, 7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Postmaster:
     """A server that runs. ``argv`` is how it was started; ``is_orphaned``: its data directory was deleted under it."""
 

@@ -8,11 +8,11 @@ that, and `provision start` works without the password.
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, StepFailedError, command
 from provision.model import UNREAD
+from provision.model.value import replace
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect, rows
 from provision.system.waiting import attempts

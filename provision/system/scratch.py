@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import MAINTENANCE
 from provision.model import SCRATCH as PREFIX
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass, replace
 from provision.system.database_copy import new_name
 from provision.system.postgres import connect, rows
 
@@ -82,7 +82,7 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_databas
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Likeness:
     """What a scratch database has in common with the declared one, where a role of less power runs the revisions.
 
@@ -93,7 +93,7 @@ class Likeness:
     extensions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """A database that could be copied: its size in bytes, and how many clients are connected to it.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer
 from provision.errors import ProvisionError, RefusedError, command
 from provision.model import OWN_DATABASES, Plan, Result
+from provision.model.value import dataclass, replace
 from provision.observe import outside
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock

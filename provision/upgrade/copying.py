@@ -14,12 +14,12 @@ has to stay the same: ``hashtextextended``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.model import OWN_DATABASES, Secret
 from provision.model.effects import RunProgram
 from provision.model.sql import identifier
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,7 +180,7 @@ done
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Copying:
     """From where to where: the old server's address and superuser, and the superuser that the new one begins with.
 

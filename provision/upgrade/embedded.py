@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.model import Action, Address
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall, WriteFile
+from provision.model.value import replace
 from provision.runtimes.embedded import checks, directories
 from provision.runtimes.embedded.command_line import initdb_argv, option, programs, server_argv
 from provision.runtimes.embedded.site import EmbeddedSite

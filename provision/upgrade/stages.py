@@ -6,12 +6,12 @@ compared with the original and the old server was stopped, the copy does not cou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from provision.errors import RefusedError, command
 from provision.model import Action, Address, Step
 from provision.model.effects import CompareOutput, EndSessions, HoldWrites
+from provision.model.value import dataclass
 from provision.runtimes import Site
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ STOP_TIMEOUT = 600
 S = TypeVar("S", bound=Site)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """The old server: its first superuser, its databases with their sizes in bytes, how many clients are connected.
 
@@ -45,7 +45,7 @@ class Source:
     sessions: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """What the data was upgraded from: an image, its major version, and where an embedded server's programs are."""
 
@@ -54,7 +54,7 @@ class Origin:
     bin_dir: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kept:
     """Data of an older major version, as far as it says which, and what removes it."""
 

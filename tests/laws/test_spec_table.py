@@ -59,9 +59,14 @@ def values(value: Any, name: str = "") -> list[str]:
         for field in (each for each in dataclasses.fields(value) if each.repr):
             lines += values(getattr(value, field.name), f"{name}.{field.name}" if name else field.name)
         return lines
+    if isinstance(value, Problem):
+        return [
+            f"{name}: Problem",
+            *[line for key, each in value._asdict().items() for line in values(each, f"{name}.{key}")],
+        ]
     if isinstance(value, dict):
         return [f"{name}.{key} = {brief(each)}" for key, each in value.items()]
-    if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+    if isinstance(value, tuple) and value and (dataclasses.is_dataclass(value[0]) or isinstance(value[0], Problem)):
         return [line for index, each in enumerate(value) for line in values(each, f"{name}[{index}]")]
     shown = value.reveal() if isinstance(value, Secret) else value
     return [f"{name} = {str(shown) if isinstance(shown, Path) else shown!r}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from provision.kinds import table
 from provision.model import UNKNOWN, Action, Address, Change, Plan, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass
 from provision.report import documents
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ KIND = "comment"
 TEXT = "it's the test's"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comment(State):
     text: str
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from provision.kinds import table
 from provision.model import MAINTENANCE, Action, Address, Plan, Progress, Secret, Stage, State, Step
 from provision.model.effects import VERIFIER, RunInTransaction, RunSql
 from provision.model.sql import identifier
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from support.embedded import Embedded
@@ -28,7 +28,7 @@ KIND = "group"
 FORBIDDEN = "pg_forbidden"  # the server makes no role of this name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Group(State):
     name: str
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +44,7 @@ from provision.model.effects import (
     WaitReady,
     WriteFile,
 )
+from provision.model.value import dataclass, field, replace
 from provision.report import documents, survey, words
 from provision.report import plan as text
 from provision.report.console import PLAIN

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +14,7 @@ from provision.alembic.running.server import lock_connection
 from provision.alembic.tree.version_table import table_key
 from provision.errors import MigrationsError
 from provision.model import Secret
+from provision.model.value import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ _SECONDS = 120.0
 """How long an interpreter may take to say where a package is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rendered:
     """One revision as SQL; ``reason`` says why there is none, and ``place`` where that was found out.
 
@@ -57,7 +57,7 @@ class Rendered:
     pieces: tuple[tuple[str, int | None], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rendering:
     """Revisions as SQL, in their order. ``without_env`` says why ``env.py`` could not be part of it."""
 
@@ -67,7 +67,7 @@ class Rendering:
     without_env: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
     """The models against the database: the differences, a line each, and how much was compared.
 
@@ -82,7 +82,7 @@ class Comparison:
     include_schemas: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Written:
     """Revision files that were written (id, path), and the operations in them, a line each."""
 

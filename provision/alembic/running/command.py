@@ -13,7 +13,6 @@ import signal
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provision.alembic.child.fill import fill
@@ -23,6 +22,7 @@ from provision.alembic.running.process import environment
 from provision.alembic.running.rights import way_to
 from provision.alembic.running.server import SelfBlockedError, Standstill
 from provision.errors import StepFailedError, UnavailableError
+from provision.model.value import dataclass, replace
 from provision.system import processes
 from provision.system.postgres import is_lost, tls
 
@@ -245,7 +245,7 @@ def _end_all(run: Run, process: processes.Popen[bytes]) -> None:
         run.lock.end_all(run.pids)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProgramFailure:
     """What the output tells. ``place`` is ``file:line`` of the revision; ``passes``: another run can go better."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.tree.version_table import LEDGER
+from provision.model.value import dataclass
 from provision.model.words import some
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _LINES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MigrationEvent:
     """Something worth seeing while a tree is migrated; as text, one line.
 
@@ -51,7 +51,7 @@ class MigrationEvent:
         return _LINES[self.what].format(self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Truth:
     """What is so on the server after a failure. ``rows`` is None where it cannot be read."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.alembic.running import errors as alembic_errors
@@ -20,6 +19,7 @@ from provision.alembic.running.process import Child, OutOfTimeError, common
 from provision.alembic.running.run import Run
 from provision.alembic.tree.version_table import rows_of_tables, table_key, table_name
 from provision.errors import MigrationsError, ProvisionError, UnavailableError, UnknownRevisionError
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class NoLockError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Migrated:
     """The rows of the version table before and after, and the revisions that ran with their seconds, in order."""
 
@@ -63,7 +63,7 @@ class Migrated:
     revisions: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manner:
     """In which way a migration runs.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.alembic.running import server
@@ -13,6 +12,7 @@ from provision.alembic.running.process import Child, masked
 from provision.alembic.tree.graph import unread_places
 from provision.alembic.tree.version_table import read_rows
 from provision.errors import ProvisionError, StepFailedError, UnavailableError
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     OnEvent = Callable[[MigrationEvent], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rehearsal:
     """What a run on a scratch database asks for beyond a migration, and who hears what else the child reports."""
 
@@ -35,7 +35,7 @@ class Rehearsal:
     on_event: Callable[[Child, protocol.Event], None] = lambda _child, _event: None
 
 
-@dataclass(slots=True)
+@dataclass
 class Run:
     """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached.
 

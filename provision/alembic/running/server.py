@@ -14,7 +14,6 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from provision.alembic.running.process import CHILD_NAME
 from provision.alembic.sessions import search_path
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import LockedError, UnavailableError, command
+from provision.model.value import dataclass, replace
 from provision.system.postgres import LoginError, connect, is_lost
 from provision.system.waiting import attempts
 
@@ -261,7 +261,7 @@ ORDER BY 1
 _WORDS = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "i": "INDEX"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wait:
     """One session of the migration that waits for another one. ``is_own``: for another one of the same migration.
 
@@ -300,7 +300,7 @@ def short(text: str) -> str:
     return line if len(line) <= _SHORT else line[: _SHORT - 2] + " …"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Before:
     """The relations that were there before a migration began, and the transaction in which that was seen."""
 
@@ -321,7 +321,7 @@ def seen_before(query: Query) -> Before:
     return Before(tuple(relations), transaction)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Leftover:
     """Something that a revision made and committed before it failed, and that a second run of it collides with."""
 
@@ -376,7 +376,7 @@ class SelfBlockedError(Exception):
         self.wait = wait
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Seen:
     changed: str
     since: float

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.alembic.tree.python import last_name, parsed, text_of
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -200,7 +200,7 @@ COMPLETE = {"user", "password", "host", "database"}
 """The parts without which there is no URL."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Variable:
     """A variable that Python reads, and the text that it has otherwise; None: it is required."""
 

@@ -7,7 +7,6 @@ database holds one row (one head depends on the other). The rules here are Alemb
 
 from __future__ import annotations
 
-from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from provision.alembic.tree.source import (
     restore,
 )
 from provision.errors import MigrationsError
+from provision.model.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.alembic.tree.targets import resolve_typed
 from provision.errors import MigrationsError
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from provision.alembic.tree.graph import Graph
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """One revision of a list. ``path`` is None for one that this checkout does not have.
 

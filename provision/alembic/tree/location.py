@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.tree.python import parsed
 from provision.errors import MigrationsError, translated
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,7 @@ LOCATING = (
 """The options of Alembic's configuration that say where a tree is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Location:
     """The directories of a tree. ``cwd`` is the working directory and import root of ``env.py``."""
 

@@ -14,10 +14,10 @@ import ast
 import hashlib
 import io
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from provision.errors import MigrationsError
+from provision.model.value import dataclass
 from provision.model.words import some
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class NotStaticError(MigrationsError):
     """A revision file computes what it states, so that only running it would tell."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Revision:
     """One revision file. ``creates`` are the tables (schema or None, name) that its upgrade makes.
 
@@ -258,7 +258,7 @@ IRREVERSIBLE = "irreversible"
 _IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Notes:
     """The comments of one file. ``ignored`` maps a line (0: the whole file) to the rules that are ignored there.
 

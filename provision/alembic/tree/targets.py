@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.alembic.tree.graph import similar
 from provision.errors import MigrationsError, command
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -188,7 +188,7 @@ def _walk(graph: Graph, start: str | None, steps: int, branch: str | None, targe
     return (at,) if at is not None else ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Move:
     """The revisions to run, in order, and the rows of the version table afterwards."""
 

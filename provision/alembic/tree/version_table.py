@@ -8,11 +8,11 @@ applied in another way has no row there, and nothing is claimed about it.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.alembic.tree.location import is_in_repository
 from provision.model.sql import identifier, literal
+from provision.model.value import dataclass
 from provision.model.words import some
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def ledger_key(tree: Migrations, table: str) -> dict[str, object]:
     return {"table": table, "schema": tree.version_table_schema, "name": tree.version_table}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LedgerEntry:
     """What the ledger knows of one revision. ``applied_at`` is in UTC, to the second."""
 
@@ -85,7 +85,7 @@ class LedgerEntry:
     applied_at: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Edit:
     """A revision whose file is not what it was when it was applied."""
 
@@ -116,7 +116,7 @@ class Edit:
         return shlex.join(("git", "-C", str(path.parent), *words, "--", path.name))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Known:
     """What the ledger says about the revisions that are applied: of how many it knows, and which were edited."""
 

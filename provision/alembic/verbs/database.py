@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.alembic.running.migrate import Manner, migrate
@@ -13,6 +12,7 @@ from provision.alembic.state import observed, refuse_foreign
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import RefusedError, UnavailableError, UnknownRevisionError
 from provision.model.effects import Migrate
+from provision.model.value import replace
 from provision.system import scratch
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import LoginError, ReadOnlyQuery

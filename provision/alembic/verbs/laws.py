@@ -11,7 +11,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from provision.alembic.running.errors import NoModelsError, RevisionFailedError, SharedChangeError
@@ -19,6 +18,7 @@ from provision.alembic.tree.source import read_notes
 from provision.alembic.verbs.database import likeness, run_scratch
 from provision.alembic.verbs.writing import advice, compare_models
 from provision.errors import ProvisionError, command
+from provision.model.value import dataclass, field, replace
 from provision.model.words import count, short
 from provision.system import scratch
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Outcome = Literal["passed", "failed", "not checked"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Law:
     """One law, and what became of it.
 
@@ -162,7 +162,7 @@ _MOST_ERRORS = 5
 _FIRST_UPGRADE, _DOWNGRADE = 1, 2
 
 
-@dataclass(slots=True)
+@dataclass
 class _Walk:
     """How far it came: the revision that runs, in which round, and what was wrong with revisions so far."""
 

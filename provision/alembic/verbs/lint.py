@@ -7,12 +7,12 @@ that squawk does not ask for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.tree.source import read_notes
 from provision.alembic.verbs.sql import between
 from provision.errors import UnavailableError
+from provision.model.value import dataclass
 from provision.system import squawk
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from provision.model import Endpoint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Linted:
     """What was looked at, and what was found.
 
@@ -106,7 +106,7 @@ def _missing(tree: Tree, script: Rendering) -> list[Finding]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Statement:
     """One statement of a revision, without its semicolon; ``line`` is that of the operation, where it is known."""
 
@@ -114,7 +114,7 @@ class Statement:
     line: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """One thing that is wrong: which rule of squawk's, where, what, and what to do instead.
 

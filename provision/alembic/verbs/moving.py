@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.alembic.state import Revisions, address, partial, stranded
@@ -11,6 +10,7 @@ from provision.alembic.verbs.database import look, refuse_rows
 from provision.errors import MigrationsError, NextStep, RefusedError, command
 from provision.model import Action, Plan, Step
 from provision.model.effects import Migrate
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     """Where the server is reached; an error where it does not run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decided:
     """A move that was decided and not made: where the database is, and the plan of one step, or of none."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.alembic.running.ask import ask_sql
@@ -14,6 +13,7 @@ from provision.alembic.trees import Tree
 from provision.alembic.verbs.database import look, refuse_rows
 from provision.errors import RefusedError, command
 from provision.model.effects import Migrate
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FRESH = "from base: there is no data yet"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Script:
     """The SQL of one direction of one tree. ``unknown`` says why there is none."""
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from provision.alembic.child.rehearse import STRENGTH
 from provision.alembic.verbs.database import asking, likeness, run_scratch
 from provision.errors import ProvisionError, UnavailableError, command, translated
+from provision.model.value import dataclass, field, replace
 from provision.system import scratch as databases
 from provision.system.postgres import connect
 
@@ -39,7 +39,7 @@ WHERE relkind IN ('r', 'p', 'm') AND nspname !~ '^(pg_|information_schema$)'
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trace:
     """What was seen: the statements in their order, and the declared database's tables.
 
@@ -88,7 +88,7 @@ def _copy(tree: Tree, endpoint: Endpoint, rows: Sequence[str], *, clone: bool) -
         yield copy
 
 
-@dataclass(slots=True)
+@dataclass
 class _Seen:
     """Hears what the child tells of statements."""
 
@@ -142,7 +142,7 @@ _WHO: Final = {
 _KILO, _MEGA = 1 << 10, 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """A table of the declared database: how many rows the statistics say (None: unknown), and its size in bytes."""
 
@@ -157,7 +157,7 @@ class Table:
         return size if self.rows is None else f"about {self.rows:,} row{'' if self.rows == 1 else 's'}, {size}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lock:
     """A lock that a statement took. ``is_new``: on a table that these revisions have made themselves."""
 
@@ -176,7 +176,7 @@ class Lock:
         return STRENGTH.index(self.mode) >= STRENGTH.index("ShareLock")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Traced:
     """One statement that a revision sent: how long it took, in seconds, its new locks, and the tables it rewrote.
 

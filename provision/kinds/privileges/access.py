@@ -6,12 +6,12 @@ will be created.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.kinds.privileges.policy import pairs
 from provision.model import MAINTENANCE, Action, Address, Plan, Stage, State, Step
 from provision.model.effects import RunInTransaction
+from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Work(NamedTuple):
 NO_WORK = Work()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Access(State):
     """What ``to`` may do on ``on``: ``word`` is what is declared, and each privilege that differs is in words."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from provision.kinds.privileges import granting, unmet, wording
 from provision.kinds.privileges.access import Access, Change, Work, grant_title, trees
 from provision.kinds.privileges.differing import Absent, Future
 from provision.kinds.privileges.policy import on_words
+from provision.model.value import replace
 from provision.model.words import count
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ What is only needed where something differs is in :mod:`provision.kinds.privileg
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +13,7 @@ from provision.kinds.privileges.access import Access, address, as_declared, decl
 from provision.kinds.privileges.differing import Judge, Makers, crowded
 from provision.kinds.privileges.policy import pairs
 from provision.model import UNKNOWN
+from provision.model.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,10 +6,10 @@ Whoever asks where an environment lives loads this module, also where it is not 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
+from provision.model.value import replace
 from provision.runtimes.names import COMPOSE, DIRECTORY, ENVIRONMENT, LINK
 from provision.spec.model import DataPath, Volume
 

@@ -11,10 +11,10 @@ import hashlib
 import json
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, command
+from provision.model.value import dataclass, field, replace
 from provision.runtimes.docker import scripts
 from provision.runtimes.docker.mounts import mount
 from provision.runtimes.docker.service import TRANSLATIONS
@@ -47,7 +47,7 @@ _COMPOSE = "com.docker.compose."
 PROJECT, CONFIG_HASH = f"{_COMPOSE}project", f"{_COMPOSE}config-hash"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Network:
     """A network that the compose file declares. ``external``: it exists already, and is never made or removed."""
 
@@ -57,7 +57,7 @@ class Network:
     external: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Named:
     """A volume that the file declares: the engine's name for it, and its labels."""
 
@@ -65,7 +65,7 @@ class Named:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Creation:
     """What the engine is asked to create for one compose file: a container, its volumes, and a network if declared.
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Size, State, changes
 from provision.model.effects import EngineCall
+from provision.model.value import dataclass, field
 from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
 from provision.runtimes.docker.data_location import is_anonymous, variables
 from provision.runtimes.docker.scripts import DATABASE
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SUMS = (FINGERPRINT, DECLARED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Container(State):
     """A container: what it was created with, and whether it runs."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from provision.model.value import dataclass
 from provision.spec.model import Layout
 from provision.spec.parameters import MAJORS
 
@@ -27,7 +27,7 @@ _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _OTHERS = ("/proc", "/sys", "/dev", "/run/secrets", "/etc/postgresql")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """The mount that holds a data directory; ``below`` is the directory's path in it, empty for the mount itself."""
 

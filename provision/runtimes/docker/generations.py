@@ -9,10 +9,10 @@ rows then that the copy has not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provision.model.effects import EngineCall
+from provision.model.value import dataclass, replace
 from provision.runtimes import removal
 from provision.runtimes.docker import containers
 from provision.runtimes.docker.compose import MAJOR
@@ -36,7 +36,7 @@ FROM_START = "provision.from-start"
 VERIFIED = "provision.verified"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generation:
     """One volume with the data of one major version; None: the volume does not say which."""
 
@@ -45,7 +45,7 @@ class Generation:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generations:
     """The volumes of one environment.
 

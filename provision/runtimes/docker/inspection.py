@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
 from provision.model.effects import EngineCall
+from provision.model.value import dataclass, field, replace
 from provision.runtimes import Existing, Site, Trouble, collected, server_log
 from provision.runtimes.data_directory import with_kept
 from provision.runtimes.docker import compose, containers, data_location, spec_label

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os.path
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from provision.errors import RefusedError
+from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +44,7 @@ _CONFINED: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Privilege:
     """One of them: its word in ``templates_may``, and what it is."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provision.kinds import Ground
 from provision.model import Action, Secret
 from provision.model.effects import EngineCall, RunLocalSql
+from provision.model.value import dataclass, replace
 from provision.runtimes import superusers
 from provision.runtimes.docker import (
     checks,

@@ -8,10 +8,10 @@ what the spec said; a container without that label shows it in its own fields.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.model import changes
+from provision.model.value import replace
 from provision.runtimes.names import DIRECTORY
 from provision.spec.model import DataPath, Ephemeral
 

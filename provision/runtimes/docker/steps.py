@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Action, Address, Step, changes
 from provision.model.effects import EngineCall, MakeDirectory, ReadSettings, RemovePath
+from provision.model.value import replace
 from provision.runtimes import removal
 from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.docker import (

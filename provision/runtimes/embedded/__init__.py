@@ -7,9 +7,9 @@ The server keeps running after the command that started it, as a container does.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from provision.model.value import replace
 from provision.runtimes.embedded import checks
 from provision.runtimes.embedded.command_line import option
 from provision.runtimes.embedded.directories import CONFIG, running, settle

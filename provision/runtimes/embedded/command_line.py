@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.model import State
 from provision.model.effects import CopyPath, Scripts
+from provision.model.value import dataclass
 from provision.runtimes.embedded.checks import powerless
 from provision.runtimes.names import ENVIRONMENT_SETTING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config_file="
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataDirectory(State):
     """A data directory that initdb has made, of which major version."""
 
@@ -34,7 +34,7 @@ class DataDirectory(State):
     major: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Process(State):
     """A server that runs: where it listens, on which data, and from which configuration file."""
 
@@ -60,7 +60,7 @@ def option(argv: tuple[str, ...], name: str) -> str:
 _FIRST_MAJOR_WITH_ITS_OWN_LOCALE = 17
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Programs:
     """Where the programs are run from, and what has to be copied there first."""
 

@@ -18,11 +18,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall
+from provision.model.value import dataclass
 from provision.runtimes.names import LINK, environment
 from provision.spec.model import DataPath, Ephemeral
 from provision.spec.server import OLDEST
@@ -40,7 +40,7 @@ _LONGEST_SOCKET = 103
 _SOCKET_NAME = ".s.PGSQL.65535"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Places:
     """The paths of one environment; ``root`` is where the server can reach things: ``home``, or a shared place.
 
@@ -158,7 +158,7 @@ _MAJORS = range(OLDEST, 40)
 ORIGIN = "provision.upgraded"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generations:
     """The directories of one environment: ``first`` is that of the spec, ``kept`` are older ones, not in use.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.model import Address, Endpoint, Secret, State, Status, Unknown
+from provision.model.value import dataclass, field
 from provision.runtimes import Site, Trouble, Watch, collected, server_log
 from provision.runtimes.data_directory import with_kept
 from provision.runtimes.embedded import checks, command_line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from provision.model.effects import (
     RunLocalSql,
     ServerCall,
 )
+from provision.model.value import dataclass, replace
 from provision.runtimes import Claim, Collision, ownership, removal, superusers
 from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.embedded import checks, directories
