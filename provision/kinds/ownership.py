@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provision.alembic import Revisions
 from provision.errors import command
-from provision.kinds import UnseenError
+from provision.kinds import UnseenError, migrations
 from provision.kinds.catalog import enters
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import RunInTransaction
@@ -79,13 +80,15 @@ ORDER BY i.type <> 'schema', i.type = 'sequence', o.classid <> 'pg_class'::regcl
 class Ownership(State):
     """Who owns what migrations make in a database, and what another role has made there.
 
-    ``names`` are the same in the order of the ``statements`` that give it to the owner.
+    ``names`` are the same in the order of the ``statements`` that give it to the owner. ``holders`` own version tables
+    that the owner may not write: earlier migrations ran as these roles.
     """
 
     owner: str
     made_by_others: frozenset[str] = frozenset()
     names: tuple[str, ...] = field(default=(), compare=False)
     statements: tuple[str, ...] = field(default=(), compare=False)
+    holders: tuple[str, ...] = field(default=(), compare=False)
 
 
 def wanted(spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
@@ -96,7 +99,7 @@ def wanted(spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
 
 
 def seen(look: Look) -> dict[Address, State | Unknown]:
-    """Return what belongs to the superuser, or to the login that migrates, in place of the owner."""
+    """Return what the superuser, the login that migrates, or who has migrated owns in place of the owner."""
     if look.session is None:
         raise UnseenError
     found = {address: state for address, state in look.wanted.items() if isinstance(state, Ownership)}
@@ -107,17 +110,19 @@ def _seen(look: Look, database: str, owner: str) -> State | Unknown:
     is_there, spec = enters(look, database), look.spec
     if not is_there:
         return Ownership(owner) if is_there is not None else UNKNOWN
-    logins = [tree.login for tree in spec.migrations if spec.database_of(tree) == database and tree.login]
+    trees = [tree for tree in spec.migrations if spec.database_of(tree) == database]
+    applied = [look.once(migrations.applied, tree.name) for tree in trees]
+    holders = tuple({each.holder for each in applied if isinstance(each, Revisions) and each.holder})
     schemas = spec.databases[database].schemas if database in spec.databases else {}
     asked = {
-        "others": sorted({spec.server.user, *logins} - {owner}),
+        "others": sorted({spec.server.user, *holders, *(tree.login for tree in trees if tree.login)} - {owner}),
         "declared": [each.name for each in schemas.values() if each.owner],
         "apart": [each.name for each in schemas.values() if each.owner not in (None, owner)],
     }
     found = look.rows(_QUERY, asked, database=database)
     statements = [f"ALTER {_WORDS.get(kind, kind).upper()} {name} OWNER TO {identifier(owner)}" for kind, name in found]
     names = tuple([f"{kind} {name}" for kind, name in found])
-    return Ownership(owner, frozenset(names), names, tuple(statements))
+    return Ownership(owner, frozenset(names), names, tuple(statements), holders)
 
 
 def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
@@ -136,7 +141,7 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         Action.UPDATE,
         before,
         after,
-        (RunInTransaction(address.name, before.statements, acts_for=(after.owner, *logins)),),
+        (RunInTransaction(address.name, before.statements, acts_for=(after.owner, *logins, *before.holders)),),
         (f"to {after.owner}: {count(len(names), 'object')} ({shown})",),
         "each table is locked for a moment: readers and writers wait",
     )

@@ -100,6 +100,27 @@ def test_what_earlier_migrations_made_is_named_refused_and_taken(earlier: Embedd
     assert earlier.query("SELECT current_user, version_num FROM alembic_version") == [("app", "r2")]
 
 
+def test_what_another_role_has_migrated_is_named_and_taken(environment: Embedded) -> None:
+    environment.migrations("users").server(database=None)
+    environment.declare(roles={"old": {"login": True}}, databases={"shop": {"owner": "old"}}, migrations={"as": "old"})
+    environment.apply()
+    environment.declare(roles={**ROLES, "old": {"login": None, "state": "absent", "reassign_to": "boss"}})
+    environment.declare(databases={"shop": {"owner": "boss"}}, migrations={"as": "app", "role": "boss"})
+    environment.migrations("users", "orders")
+    assert "next: provision apply --take-ownership" in environment.run("apply", code=1).all
+    planned = environment.run("plan", "--take-ownership").out
+    assert "to boss: 5 objects (schema provision, table provision.applied_revisions, " in planned
+    environment.run("apply", "--take-ownership")
+    environment.settled()
+    assert environment.superuser(NOT_BOSS) == []
+
+    environment.superuser("ALTER TABLE users OWNER TO reader")
+    body = "from alembic import op\nrevision, down_revision = 'r3', 'r2'\n"
+    body += "def upgrade():\n    op.execute('ALTER TABLE users ADD n int')\n"
+    (environment.directory / "migrations" / "versions" / "r3.py").write_text(body, encoding="utf-8")
+    assert 'or as an administrator: ALTER TABLE users OWNER TO "boss"' in environment.run("apply", code=1).all
+
+
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg", "asyncpg"])
 def test_then_every_driver_migrates_as_the_role(earlier: Embedded, driver: str) -> None:
     if earlier.superuser(NOT_BOSS):

@@ -12,7 +12,7 @@ from provision.alembic.state import not_its_own
 from provision.alembic.tree.version_table import owner_of_unwritable, table_name
 from provision.errors import NextStep, RefusedError, command
 from provision.model.sql import identifier
-from provision.system.login_errors import diagnosed
+from provision.system.login_errors import of_role
 from provision.system.postgres import LoginError, connect
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def check(tree: Migrations, query: Query, session: Endpoint) -> None:
     try:
         connect(session, read_only=True).close()
     except LoginError as error:
-        raise diagnosed(error, session, role=session.user) from error
+        raise of_role(error, session, query) from error
     holder = owner_of_unwritable(tree, query)
     if holder is not None:
         raise not_its_own(tree, holder)
@@ -128,7 +128,12 @@ def way_to(tree: Migrations, message: str, database: str) -> NextStep | None:
     if found := _SET_ROLE.search(first):
         return NextStep(_membership(str(tree.login), found["name"]))
     if found := _MUST_OWN.search(first):
-        return command("apply --take-ownership") + f"   ({owner!r} then owns what earlier migrations made)"
+        statement = f"ALTER {found['kind'].upper()} {found['name']} OWNER TO {own}"
+        return (
+            command("apply --take-ownership")
+            + f" where earlier migrations made it ({owner!r} then owns all that they made), "
+            f"or as an administrator: {statement}"
+        )
     if not (found := _DENIED.search(first)):
         return None
     kind, name = found["kind"], found["name"]
