@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, role_password
+from provision.kinds import catalog, role_password, stored_settings
 from provision.kinds.role_password import MARK
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
-from provision.model.effects import VERIFIER, MovePath, RunInTransaction
+from provision.model.effects import VERIFIER, MovePath, RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
+from provision.model.words import count
 from provision.spec.access import NEVER, NO_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.kinds.role_password import Password
@@ -38,7 +39,7 @@ class Role(State):
 
     ``is_marked``: its password was generated; ``unproved`` says why it could not be compared, ``has_none`` that it logs
     in without one, and nobody has said so. ``rival`` is the role that has the old name, where one that is to be renamed
-    exists under both.
+    exists under both. ``begun`` are the places whose setting ``role`` is the old name of one that is to be renamed.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Role(State):
     unproved: str = field(default="", compare=False)
     has_none: bool = field(default=False, compare=False)
     rival: str | None = field(default=None, compare=False)
+    begun: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def _seen(look: Look, role: access.Role, now: str) -> State:
         unproved=unproved,
         has_none=cluster.is_superuser and role.login and role.password is None and found.verifier is None,
         rival=role.renamed_from if now != role.renamed_from and role.renamed_from in cluster.roles else None,
+        begun=stored_settings.beginning_in(now, cluster, look.spec) if now != role.name else (),
     )
 
 
@@ -216,7 +219,9 @@ def _changing(address: Address, before: Role, after: Role, scene: Scene) -> Iter
     """Yield a renaming, what takes away, and what only gives; after a renaming everything is looked at again."""
     if before.name != after.name:
         statement = f"ALTER ROLE {identifier(before.name)} RENAME TO {identifier(after.name)}"
-        effects: tuple[Effect, ...] = (RunInTransaction(MAINTENANCE, (statement,), shared=True),)
+        # A setting keeps the old name, and a session that cannot be set to it only warns.
+        begun = [f"{each} SET role TO {literal(after.name)}" for each in before.begun]
+        effects: tuple[Effect, ...] = (RunInTransaction(MAINTENANCE, (statement, *begun), shared=True),)
         if role_password.is_generated(scene.spec.roles[after.name]):
             old, new = [scene.spec.role_password_file(each.name) for each in (before, after)]
             effects = (MovePath(old, new, if_there=True), *effects)
@@ -226,9 +231,6 @@ def _changing(address: Address, before: Role, after: Role, scene: Scene) -> Iter
     lost = [each for each in _FIELDS if each in why_by_name and _shrinks(each, before, after)]
     for stage, names in ((Stage.REVOKE, lost), (Stage.CHANGE, [each for each in _FIELDS if each not in lost])):
         if found := [each for each in names if each in why_by_name]:
-            consequence = (
-                f"{after.name} loses: {', '.join(why_by_name[each].field for each in found)}" if lost == found else ""
-            )
             yield Step(
                 address,
                 Action.UPDATE,
@@ -236,9 +238,20 @@ def _changing(address: Address, before: Role, after: Role, scene: Scene) -> Iter
                 after,
                 _effects("ALTER", found, before, after, scene),
                 tuple([why_by_name[each] for each in found]),
-                consequence,
+                _consequence(found, after) if lost == found else "",
                 stage=stage,
             )
+
+
+def _consequence(lost: Sequence[str], after: Role) -> str:
+    """Say what people will notice of what a role can do less."""
+    gone = [each.replace("_", " ") for each in lost if each not in ("connection_limit", "valid_until")]
+    words = [f"loses: {', '.join(gone)}"] if gone else []
+    if "connection_limit" in lost:
+        words.append(f"can have {count(int(after.connection_limit), 'connection')} at a time")
+    if "valid_until" in lost:
+        words.append(f"cannot log in with its password from {after.valid_until} on")
+    return f"{after.name} {'; '.join(words)}"
 
 
 def _shrinks(name: str, before: Role, after: Role) -> bool:
@@ -265,7 +278,10 @@ def _effects(verb: str, names: Iterable[str], before: Role, after: Role, scene: 
         statements += role_password.marking(declared, scene, is_marked=before.is_marked)
     password = scene.inputs.passwords[after.name] if is_set else None
     files = role_password.keeping(declared, scene) if is_set else ()
-    return (*files, RunInTransaction(MAINTENANCE, tuple(statements), shared=True, password=password))
+    change = RunInTransaction(MAINTENANCE, tuple(statements), shared=True, password=password)
+    # One that was generated is nobody's password once another one is set: it would be taken for the role's.
+    is_stale = "password" in names and before.is_marked and not role_password.is_generated(declared)
+    return (*files, change, *([RemovePath(scene.spec.role_password_file(after.name))] if is_stale else []))
 
 
 def _option(name: str, role: Role) -> str:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, rights
+from provision.kinds import catalog, rights, stored_settings
 from provision.kinds.role_removal_privileges import entangled
 from provision.model import MAINTENANCE, OWN_DATABASES, Action, Change, Plan, Stage, State, Step
 from provision.model.effects import RemovePath, RunInTransaction
@@ -75,7 +75,8 @@ class Leaving(State):
     ``shared`` are databases and tablespaces that it owns, ``granted`` the memberships that it has given to others,
     ``is_granted`` tells that it has privileges on what databases share. ``closed`` are databases that do not let us in,
     ``sessions`` those of the role; ``is_kept``: its generated password is kept here. ``groups`` are its own memberships
-    that we may revoke, ``knots`` the statements by database that take what ``DROP OWNED`` would leave.
+    that we may revoke, ``knots`` the statements by database that take what ``DROP OWNED`` would leave. ``begun`` are
+    the statements that reset the setting ``role`` where it is this one, which PostgreSQL would keep.
     """
 
     login: bool
@@ -88,6 +89,7 @@ class Leaving(State):
     is_kept: bool = False
     groups: tuple[catalog.Membership, ...] = ()
     knots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    begun: tuple[str, ...] = ()
 
     @property
     def lost(self) -> list[str]:
@@ -140,6 +142,7 @@ def leaving(look: Look, role: access.Role) -> Leaving:
             for database in dict.fromkeys((*there, *([MAINTENANCE] if "may" in found else [])))
             if (statements := look.once(entangled, database).get(role.name))
         },
+        tuple([f"{each} RESET role" for each in stored_settings.beginning_in(role.name, cluster, look.spec)]),
     )
 
 
@@ -268,6 +271,8 @@ def _reasons(role: access.Role, before: Leaving) -> Iterator[str]:
             yield f"{verb} in {database}: {_some([str(each) for each in found])}"
         else:
             yield f"its privileges in {database} are revoked"
+    if before.begun:
+        yield f"no session begins in it any more: {'; '.join(before.begun)}"
 
 
 def _some(words: Sequence[str]) -> str:
@@ -289,7 +294,7 @@ def _effects(role: access.Role, before: Leaving, scene: Scene) -> Iterator[Effec
         both, owners = (first, f"DROP OWNED BY {name}"), (role.name, *filter(None, [role.reassign_to]))
         yield RunInTransaction(database, both, shared=database == MAINTENANCE, acts_for=owners)
     guard = _unless(f"EXISTS (SELECT {mine})", "the role has logged in meanwhile")
-    yield RunInTransaction(MAINTENANCE, (guard, f"DROP ROLE {name}"), shared=True)
+    yield RunInTransaction(MAINTENANCE, (guard, *before.begun, f"DROP ROLE {name}"), shared=True)
     if before.is_kept:
         yield RemovePath(scene.spec.role_password_file(role.name))
 

@@ -16,7 +16,9 @@ from provision.spec.setting_values import is_list
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from provision.kinds.catalog import Cluster
     from provision.spec.access import Values
+    from provision.spec.model import Spec
 
 _EMPTY = ("", '""')
 """How an empty list is stored: the second where the server quotes the elements of a list (GUC_LIST_QUOTE)."""
@@ -52,6 +54,30 @@ def statement(of: str, name: str, values: Values) -> str:
         return f"{of} RESET {quoted}"
     # Each element of a list is an argument of its own: as one text it would be one element with commas in it.
     return f"{of} SET {quoted} TO {', '.join(map(literal, items or ('',)))}"
+
+
+def beginning_in(role: str, cluster: Cluster, spec: Spec) -> tuple[str, ...]:
+    """Return the places whose setting ``role`` is a role, as the beginnings of statements: ``ALTER DATABASE "shop"``.
+
+    Left out are those that go away themselves, and all where the login that asks may not change them.
+    """
+    roles = {role, *(each.name for each in spec.roles.values() if each.is_absent)}
+    databases = {each.name for each in spec.databases.values() if each.is_absent}
+    return tuple(
+        [
+            _place(database, holder)
+            for (database, holder), values in cluster.settings.items()
+            if cluster.is_superuser and values.get("role") == role
+            if database not in databases and holder not in roles
+        ]
+    )
+
+
+def _place(database: str | None, role: str | None) -> str:
+    if role is None and database is not None:
+        return f"ALTER DATABASE {identifier(database)}"
+    within = f" IN DATABASE {identifier(database)}" if database is not None else ""
+    return f"ALTER ROLE {'ALL' if role is None else identifier(role)}{within}"
 
 
 def _text(name: str, items: tuple[str, ...]) -> str:

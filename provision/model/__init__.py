@@ -409,8 +409,13 @@ class Endpoint:
 
     @property
     def options(self) -> str:
-        """Libpq's ``options`` that set the role; empty where there is none."""
-        return "" if self.role is None else "-c role=" + re.sub(r"([\s\\])", r"\\\1", self.role)
+        """Libpq's ``options`` that set the role; a setting ``role`` of a database or a login does not reach ours.
+
+        That of a server that others run may be meant, and a pooler before it may take no options: there it counts.
+        """
+        if self.role is None:
+            return "-c role=none" if self.is_ours else ""
+        return "-c role=" + re.sub(r"([\s\\])", r"\\\1", self.role)
 
     @property
     def address(self) -> str:

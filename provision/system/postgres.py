@@ -71,8 +71,8 @@ QUIET = {
     "pg_stat_statements.track_utility": "off",
 }
 """The settings with which a statement is in no log; that of transactions counts when one begins."""
-UNLOGGED = " ".join([f"-c {name}={value}" for name, value in QUIET.items()])
-"""Options of a session whose statements are not for the server's log, nor for the views of that extension."""
+UNLOGGED = " ".join(["-c role=none", *[f"-c {name}={value}" for name, value in QUIET.items()]])
+"""Options of a superuser's session whose statements are not for the log, nor for the views of that extension."""
 _CONNECT_TIMEOUT = 5
 _NO_FILE = "/nonexistent"
 """In place of ``~/.pgpass``, which libpq reads where the password is empty."""

@@ -37,7 +37,7 @@ if [ -z "$passfile" ]; then
 fi
 export PGPASSFILE="$passfile" PGAPPNAME=provision PGCONNECT_TIMEOUT=10
 export PGOPTIONS='-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0
- -c idle_in_transaction_session_timeout=0 -c client_min_messages=error'
+ -c role=none -c idle_in_transaction_session_timeout=0 -c client_min_messages=error'
 old=(--host="$1" --port="$2" --username="$3")
 new=(--host="$4" --port="$5" --username="$6")
 shift 6
