@@ -51,7 +51,7 @@ def entered(spec: Spec, tree: Migrations, at: Endpoint) -> Endpoint:
         ProvisionError: the password of its login is not known.
     """
     if tree.login not in (None, at.user) and not secrets.is_known(spec, str(tree.login)):
-        raise secrets.not_known(str(tree.login))
+        raise secrets.not_known(spec, str(tree.login))
     return session(spec, tree, at)
 
 

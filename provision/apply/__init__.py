@@ -156,8 +156,8 @@ def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
         UsageError: the spec has no such database, or no such role that logs in.
         ProvisionError: there is no psql, or the password is not known.
     """
-    from provision.system.login_errors import diagnosed
-    from provision.system.postgres import Login, LoginError, connect
+    from provision.system.login_errors import diagnosed, of_role
+    from provision.system.postgres import Login, LoginError, ReadOnlyQuery, connect
     from provision.system.programs import run_psql
 
     seen = outside.world(spec)
@@ -167,7 +167,10 @@ def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
         connect(at, read_only=True).close()  # in a container, psql would need no password
     except LoginError as error:
         if error.login is Login.REFUSED:
-            raise diagnosed(error, at, role="" if at.user == spec.server.user else at.user) from error
+            if at.user == spec.server.user:
+                raise diagnosed(error, at) from error
+            with closing(ReadOnlyQuery(seen.endpoint())) as query:
+                raise of_role(error, at, query) from error
     engine = seen.look.reader if site.container_name is not None else None
     major = seen.spec.server.major
     return run_psql(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)

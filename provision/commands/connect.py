@@ -50,7 +50,14 @@ def url(console: Console, /, spec: Path | None, *, driver: str | None, **login: 
     It logs in as the role that migrates the database (`migrations.as`), else as the superuser. This is the only command
     that prints the password; it is meant for programs.
     """
-    console.put(load_environment(console, spec).url(driver=driver, **_login(login)))
+    environment = load_environment(console, spec)
+    at = environment.login(**_login(login))
+    role = environment.spec.roles.get(at.user)
+    if role is not None and role.has_expired:
+        console.complain(
+            f"the password of {at.user!r} expired at {role.valid_until}: {role.place} has its `valid_until`"
+        )
+    console.put(at.url(driver=driver))
 
 
 class _AfterDashes(click.Command):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision.errors import NextStep, UsageError
 from provision.model.value import replace
 from provision.observe import outside
+from provision.spec.reading import nearest
 from provision.system import secrets
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def chosen(world: World, choice: Choice) -> Endpoint:
     _refuse_group(spec, str(role))
     at = world.require_running()
     if not secrets.is_known(spec, str(role)):
-        error = secrets.not_known(str(role))
+        error = secrets.not_known(spec, str(role))
         error.next_step = (error.next_step or NextStep()) + f"; or log in as the superuser: add {SUPERUSER}"
         raise error
     return replace(at, user=str(role), password=world.inputs.passwords[str(role)], database=database)
@@ -60,7 +61,7 @@ def _database(spec: Spec, name: str | None) -> str:
     raise UsageError(
         f"the spec declares no database {name!r}",
         evidence=declared,
-        next_step=f"write one of these names: --database {own}",
+        next_step=f"--database {nearest(name, declared) or own}",
     )
 
 
@@ -85,7 +86,7 @@ def _refuse_group(spec: Spec, name: str) -> None:
     raise UsageError(
         error,
         evidence=[f"{what} that log in: {', '.join(others) or 'none'}"],
-        next_step=f"--role {others[0]}" if others else f"add {SUPERUSER}",
+        next_step=f"--role {nearest(name, others) or others[0]}" if others else f"add {SUPERUSER}",
     )
 
 

@@ -85,6 +85,14 @@ class Role:
     ends_sessions: bool = False
     place: str = field(default="", compare=False)
 
+    @property
+    def has_expired(self) -> bool:
+        """Whether the server refuses its password, as far as the clock of this machine can say."""
+        from datetime import UTC, datetime
+
+        # Both are in UTC and begin with a year of four digits, so they compare as texts.
+        return self.valid_until != NEVER and self.valid_until <= f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+
 
 @dataclass(frozen=True)
 class Schema:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.errors import NextStep, UnavailableError, command
+from provision.errors import NextStep, ProvisionError, UnavailableError, command
 from provision.model.sql import identifier
 from provision.system.postgres import Login, LoginError
 
 if TYPE_CHECKING:
-    from provision.model import Endpoint
+    from provision.model import Endpoint, Query
 
 
 class _Cause(NamedTuple):
@@ -128,6 +128,31 @@ def is_worth_waiting(error: LoginError) -> bool:
     text = "\n".join(error.evidence)
     return error.login is Login.STARTING or (
         error.login is Login.NO_SERVER and bool(_WORTH_WAITING.search(text)) and _cause(text) is None
+    )
+
+
+_EXPIRED = """
+SELECT to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM pg_roles
+WHERE rolname = %s AND rolvaliduntil <= now()
+"""
+
+
+def of_role(error: LoginError, endpoint: Endpoint, query: Query) -> UnavailableError:
+    """Return the same as :func:`diagnosed` for a declared role; who may ``query`` sees whether its password expired.
+
+    The server refuses it with the same words as a wrong one. https://www.postgresql.org/docs/current/sql-createrole.html
+    """
+    from contextlib import suppress
+
+    found: list[tuple[str]] = []
+    with suppress(ProvisionError):
+        found = query.rows(_EXPIRED, (endpoint.user,))
+    if not found or error.login is not Login.REFUSED:
+        return diagnosed(error, endpoint, role=endpoint.user)
+    return UnavailableError(
+        f"the password of {endpoint.user!r} expired at {found[0][0]} UTC",
+        evidence=error.evidence,
+        next_step=f"write a later `valid_until` at `roles.{endpoint.user}`, then: " + command("apply"),
     )
 
 

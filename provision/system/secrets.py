@@ -72,8 +72,14 @@ def skip_roles(spec: Spec) -> list[ProvisionError]:
     return errors
 
 
-def not_known(name: str) -> ProvisionError:
+def not_known(spec: Spec, name: str) -> ProvisionError:
     """Return the error for a role that cannot log in because no password of it :func:`is_known`."""
+    if isinstance(spec.roles[name].password, NoPassword):
+        return ProvisionError(
+            f"the role {name!r} has no password to log in with",
+            evidence=[f"`roles.{name}` has `password: none`"],
+            next_step=f"write another `roles.{name}.password`, then: " + command("apply"),
+        )
     return ProvisionError(
         f"the password of the role {name!r} is not known",
         evidence=[f"`roles.{name}` has no `password`, and none was generated here"],

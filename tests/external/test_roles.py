@@ -109,7 +109,10 @@ def test_roles_are_made_and_what_others_change_is_changed_back(of: Callable[[int
         "createrole: on → off",
         "connection limit: 9 → 4",
         "valid until: never → 2055-01-02T01:04:05Z",
-        f"{app} loses: superuser, createrole, connection limit, valid until",
+        (
+            f"{app} loses: superuser, createrole; can have 4 connections at a time; "
+            "cannot log in with its password from 2055-01-02T01:04:05Z on"
+        ),
         "password: another → as declared",
         "comment: '' → it's \\ ours",
         f"{group} loses: login",

@@ -215,3 +215,57 @@ def test_after_a_kill_the_next_apply_ends_it(environment: Embedded, moment: int)
     environment.apply()
     environment.settled()
     assert all(logs_in(environment, each, kept(environment, each).read_text()) for each in ("r0", "r19"))
+
+
+def test_one_that_was_generated_is_forgotten_when_another_is_set(environment: Embedded) -> None:
+    environment.declare(roles={"app": {"login": True}}).apply()
+    assert kept(environment, "app").exists()
+    environment.declare(roles={"app": {"password": CLEAR}}).apply()
+    assert not kept(environment, "app").exists()
+    environment.declare(roles={"app": {"password": None}}).settled()
+    assert "the password of the role 'app' is not known" in environment.run("url", "--role", "app", code=1).all
+    environment.declare(roles={"app": {"password": "none"}}).apply()
+    said = environment.run("url", "--role", "app", code=1).all
+    assert "error: the role 'app' has no password to log in with\n    `roles.app` has `password: none`\n" in said
+
+
+def test_one_that_has_expired_is_said_so(environment: Embedded) -> None:
+    until = {"login": True, "valid_until": "2026-01-02T03:04:05Z"}
+    environment.declare(roles={"app": until}).apply()
+    said = environment.run("url", "--role", "app")
+    assert "the password of 'app' expired at 2026-01-02T03:04:05Z: " in said.err
+    assert said.out.startswith("postgresql://app:")
+    refused = environment.run("psql", "--role", "app", code=69).all
+    assert "error: the password of 'app' expired at 2026-01-02 03:04:05 UTC\n" in refused
+    assert "next: write a later `valid_until` at `roles.app`, then: provision apply" in refused
+    environment.declare(roles={"app": {"valid_until": "never"}}).apply()
+    assert not environment.run("url", "--role", "app").err
+
+
+def test_a_role_that_is_set_for_a_database_hides_nothing_and_goes_with_its_role(environment: Embedded) -> None:
+    roles = {"boss": {}, "app": {"login": True, "member_of": [{"role": "boss", "set": True}]}}
+    environment.declare(roles=roles, databases={"other": {}, "shop": {"settings": {"role": "boss"}}}).apply()
+    environment.settled()
+    for statement in (
+        "ALTER DATABASE other SET role TO boss",
+        "ALTER ROLE postgres SET role TO boss",
+        "ALTER ROLE app IN DATABASE shop SET role TO boss",
+    ):
+        environment.superuser(f"SET ROLE NONE; {statement}")
+    environment.settled()
+    environment.declare(
+        roles={"chief": {"renamed_from": "boss"}, "app": {"member_of": [{"role": "chief", "set": True}]}}
+    )
+    environment.document["roles"].pop("boss")
+    environment.declare(databases={"shop": {"settings": {"role": "chief"}}}).apply()
+    environment.settled()
+    begun = "SELECT count(*) FROM pg_db_role_setting WHERE 'role=chief' = ANY(setconfig)"
+    assert environment.superuser(f"SET ROLE NONE; {begun}") == [(4,)]
+    environment.declare(roles={"chief": {"renamed_from": None, "state": "absent"}, "app": {"member_of": None}})
+    environment.declare(databases={"shop": {"settings": None}})
+    planned = environment.run("plan").out
+    assert "no session begins in it any more: ALTER " in planned
+    assert 'ALTER ROLE "app" IN DATABASE "shop" RESET role' in planned
+    environment.apply()
+    environment.settled()
+    assert environment.superuser("SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text ~ 'role='") == [(0,)]
