@@ -51,7 +51,8 @@ def offered(survey: Survey) -> Survey:
 
 
 def _is_wanted(survey: Survey) -> bool:
-    return not survey.wishes.no_golden and environ().get(VARIABLE, "").lower() not in OFF
+    is_off = survey.spec.server.golden == "off" or survey.wishes.no_golden
+    return not is_off and environ().get(VARIABLE, "").lower() not in OFF
 
 
 def _rest(survey: Survey, fit: Fit) -> Iterator[Step]:

@@ -74,8 +74,9 @@ class Server:
 
     ``sslmode`` and ``sslrootcert`` are libpq's, and ``settings_via`` says how settings reach a server that
     others run; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
-    scripts in the order in which they run on a new data directory. ``layout`` is that of the image, once the engine has
-    shown it.
+    scripts in the order in which they run on a new data directory. ``golden`` is whether new data may be a copy of
+    earlier data; ``true``: also where a program of the project has made that. ``layout`` is that of the image, once the
+    engine has shown it.
     """
 
     image: str
@@ -97,6 +98,7 @@ class Server:
     settings_via: Literal["alter_system"] | None
     bin_dir: Path | None = None
     initdb: tuple[Path, ...] = ()
+    golden: Literal["auto", "true", "off"] = "auto"
     layout: Layout | None = None
 
     @property

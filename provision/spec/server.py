@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SSLMODE: Final = "prefer"  # libpq's own default
 VERIFYING: Final = ("verify-ca", "verify-full")
-NEVER: Final = ("container_name", "data", "initdb", "resources", "stop_timeout")
+NEVER: Final = ("container_name", "data", "golden", "initdb", "resources", "stop_timeout")
 """Keys of a server that provision makes, starts and stops."""
 
 EXTERNAL_KEYS: Final = {
@@ -303,6 +303,7 @@ SERVER_KEYS = {
     "database": Key(database),
     "data": Key(data, identifies=True),
     "initdb": Key(initdb),
+    "golden": Key(choice("auto", "true", "false", "off")),
     "resources": Key(resources),
     "ready_timeout": Key(duration),
     "stop_timeout": Key(duration),
@@ -346,4 +347,5 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         settings_via=values.get("settings_via"),
         bin_dir=values.get("bin_dir"),
         initdb=values.get("initdb", ()),
+        golden="off" if (golden := values.get("golden", "auto")) == "false" else golden,
     )
