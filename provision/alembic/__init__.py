@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from provision.alembic.child.protocol import Read
     from provision.alembic.origin import explain
     from provision.alembic.running.ask import Comparison, Rendered, Written
     from provision.alembic.running.events import MigrationEvent
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     )
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.listing import Entry, entries, history
+    from provision.alembic.tree.location import Location
     from provision.alembic.tree.targets import needs_rows, resolve, scope
     from provision.alembic.tree.version_table import Edit, edit_remarks
     from provision.alembic.trees import Tree, Trees, check_trees, choose
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from provision.alembic.verbs.writing import advice, after_writing, check, merge, revision
 
 _HOMES = {
+    "child.protocol": "Read",
     "origin": "explain",
     "running.ask": "Comparison Rendered Written",
     "running.events": "MigrationEvent",
@@ -57,6 +60,7 @@ _HOMES = {
     "unread_directories",
     "tree.graph": "Graph",
     "tree.listing": "Entry entries history",
+    "tree.location": "Location",
     "tree.targets": "needs_rows resolve scope",
     "tree.version_table": "Edit edit_remarks",
     "trees": "Tree Trees check_trees choose",

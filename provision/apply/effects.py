@@ -19,7 +19,7 @@ from provision.system.postgres import UNLOGGED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from provision.alembic import Child, Migrated, MigrationEvent
+    from provision.alembic import Child, Migrated, MigrationEvent, Read
     from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe.outside import World
     from provision.system.engine_calls import Engine
@@ -35,6 +35,8 @@ class Performer:
         self.world = world
         self.migrated: Migrated | None = None
         """What the last migration did."""
+        self.reads: dict[str, Read | None] = {}
+        """What the code of each tree that ran has read; None where that is not known."""
         self._progress = progress
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
@@ -330,6 +332,7 @@ class Performer:
         self._progress.detail("running the program" if tree.command else "loading env.py")
         try:
             self.migrated = migrate(tree, place, at, effect, self._tell, manner)
+            self.reads[tree.name] = None if tree.name in self.reads else self.migrated.read
         except UnknownRevisionError as error:
             self.world.explain(error)
             raise

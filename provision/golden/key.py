@@ -60,14 +60,16 @@ class Inputs:
 class Recorded:
     """What the code of trees has read, as far as that is known only after it ran.
 
-    ``files`` maps paths, relative to the directory of the spec, to the digest of what was there (``-``: nothing).
-    ``variables`` maps names to a keyed digest of the caller's value (``-``: not set). ``everything`` is a keyed digest
-    of all variables, where code went through all of them; else it is empty.
+    ``files`` maps paths, those in the project relative to the directory of the spec, to the digest of what was there.
+    Of a path that ends in ``/``, a directory, the names count. ``variables`` maps names to a keyed digest of the
+    caller's value. ``everything`` is a keyed digest of all variables but ``own``, where code went through all of them;
+    else it is empty.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     everything: str = ""
+    own: tuple[str, ...] = ()
 
 
 ABSENT = "-"
@@ -111,6 +113,7 @@ class Golden:
             if document["format"] != FORMAT or document["level"] not in _LEVELS:
                 return None
             inputs, recorded = document["inputs"], document["recorded"]
+            recorded = {**recorded, "own": tuple(recorded["own"])}
             trees = tuple([TreeInputs(**{**each, "rows": tuple(each["rows"])}) for each in inputs["trees"]])
             made = cls.of(
                 Inputs(inputs["cluster"], inputs["declared"], trees), Recorded(**recorded), level=document["level"]

@@ -80,13 +80,14 @@ class Rehearsal(TypedDict):
 
 
 class Migrate(Online):
-    """Run revisions, or write the version table."""
+    """Run revisions, or write the version table. ``reading``: say what their code reads."""
 
     direction: Direction
     target: list[str]
     revisions: list[str]
     rows: list[str]
     rehearsal: Rehearsal | None
+    reading: bool
 
 
 class Render(Request):
@@ -300,6 +301,26 @@ class Stated(TypedDict):
     message: str
 
 
+class Read(TypedDict):
+    """What the code has read: see :mod:`provision.alembic.child.reading`.
+
+    ``changed`` are files that it read and then wrote, ``looked`` those of which it asked whether they are there,
+    ``listed`` directories. ``own_variables`` are set by us, or by the code itself. ``lost`` says why something may be
+    missing; empty: nothing is.
+    """
+
+    event: Literal["read"]
+    files: list[str]
+    changed: list[str]
+    looked: list[str]
+    listed: list[str]
+    variables: list[str]
+    all_variables: bool
+    own_variables: list[str]
+    programs: list[str]
+    lost: str
+
+
 Event = Union[  # noqa: UP007
     Failure,
     Plain,
@@ -319,4 +340,5 @@ Event = Union[  # noqa: UP007
     WithoutEnv,
     Place,
     Stated,
+    Read,
 ]

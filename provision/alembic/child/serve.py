@@ -56,12 +56,27 @@ def main() -> int:
         module = import_module(f".{name}", __package__)
         if hasattr(module, "protect"):
             module.protect(request)
-        around(config, request, progress, lambda: getattr(module, function)(config, request, progress))
+        with _reading(request, channel):
+            around(config, request, progress, lambda: getattr(module, function)(config, request, progress))
     except BaseException as error:  # noqa: BLE001  # SystemExit from env.py is an answer too
         channel.say(describe(error, progress))
         return 1
     channel.say({"event": "finished"})
     return 0
+
+
+@contextlib.contextmanager
+def _reading(request: Request, channel: Channel) -> Iterator[None]:
+    """Report what the user's code has read, where that was asked for and it did not fail."""
+    if not request.get("reading"):
+        yield
+        return
+    from .reading import Reading
+
+    reading = Reading(request)
+    reading.begin()
+    yield
+    channel.say(reading.end())
 
 
 def _import_alembic() -> None:

@@ -56,11 +56,15 @@ class NoLockError(Exception):
 
 @dataclass(frozen=True)
 class Migrated:
-    """The rows of the version table before and after, and the revisions that ran with their seconds, in order."""
+    """The rows of the version table before and after, and the revisions that ran with their seconds, in order.
+
+    ``read`` is what their code has read; None where nothing ran, or it is not known.
+    """
 
     before: tuple[str, ...]
     after: tuple[str, ...]
     revisions: tuple[tuple[str, float], ...] = ()
+    read: protocol.Read | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def _migrate(run: Run, child: Child | None) -> Migrated:
 
     run.on_event, run.before, run.table = report, server.seen_before(run.lock), table_key(run.tree, run.lock)
     _carry_out(run, child, ledger, expected)
-    return Migrated(before, expected, tuple(run.done))
+    return Migrated(before, expected, tuple(run.done), run.read)
 
 
 def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[str, ...]) -> None:
@@ -171,6 +175,7 @@ def _serve_with_retries(run: Run, child: Child | None) -> None:
     failures: list[NoLockError] = []
     while True:
         rows = run.rows() or ()
+        run.attempts += 1
         with child or Child.start(run.tree, run.location.cwd) as running:
             child = None
             try:
@@ -238,6 +243,7 @@ def _request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> protoco
         "transaction_per_revision": run.tree.transaction_per_revision and direction != "stamp",
         "others": [],
         "rehearsal": run.rehearsal.asks if run.rehearsal else None,
+        "reading": run.rehearsal is None and direction == "upgrade",
         "direction": direction,
         "target": list(target),
         "revisions": list(names),
@@ -300,6 +306,8 @@ def _hear(run: Run, child: Child, event: protocol.Event) -> None:
         run.pids.append(event["pid"])
         run.tables.append(event["table"])
         run.places.append(f"database {event['database']} (version table {event['table']})")
+    elif event["event"] == "read":
+        run.read = event if run.attempts == 1 else None
     elif event["event"] == "committed":
         run.committed.append((event["revision"] or "", event["statement"]))
     elif event["event"] == "revision-start":

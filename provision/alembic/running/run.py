@@ -40,7 +40,8 @@ class Run:
     """One migration under way. ``pids`` are the child's sessions on the server, ``places`` what they reached.
 
     ``table`` is the declared version table with its schema, ``tables`` are those that ``env.py`` keeps.
-    ``committed`` are statements that a revision committed by itself before its row was written.
+    ``committed`` are statements that a revision committed by itself before its row was written. ``read`` is what the
+    code has read, known only where the first of the ``attempts`` did not fail.
     """
 
     tree: Migrations
@@ -62,6 +63,8 @@ class Run:
     running: str | None = None
     waits: dict[tuple[int, int], str] = field(default_factory=dict)
     waits_for_itself: bool = False
+    attempts: int = 0
+    read: protocol.Read | None = None
 
     def rows(self) -> tuple[str, ...] | None:
         """Return the rows of the version table, or None where there is none."""

@@ -1,0 +1,302 @@
+"""Notes what the code of a tree reads: files, directories, variables of the caller, and programs that it runs.
+
+Our side compares all of it before it begins new data with a copy of what this run makes. So what is noted may be too
+much, which costs time, and never too little. Files are seen by an audit hook, and by what was imported in the end;
+whether there is one, by ``os.stat``; variables by a class that ``os.environ`` gets, which is an ``os._Environ`` still.
+Nothing of it ever raises into the code that is watched: what cannot be noted is reported as such.
+https://docs.python.org/3/library/audit_events.html
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import source_from_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .protocol import Read, Request
+
+INSTALLED = ("site-packages", "dist-packages")
+"""Directories whose packages are known by their versions."""
+MOST = 5000
+"""Paths that are noted. What reads more costs too much to compare."""
+_SYSTEM = ("/proc/", "/sys/", "/dev/", "<")
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_HARMLESS = frozenset({"ldconfig", "ld", "gcc", "cc", "objdump", "uname"})
+"""Programs that :mod:`ctypes.util` and :mod:`platform` run: they tell of the machine."""
+_STARTS = frozenset({"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"})
+_READS_FOR_OTHERS = frozenset(
+    {"os", "collections.abc", "posixpath", "genericpath", "pathlib", "glob", "fnmatch", "string", __name__}
+)
+_FINDS_CODE = frozenset({"importlib", "importlib_metadata", "_frozen_importlib", "pkg_resources", "zipimport"})
+"""Modules that list directories to find code; what is not found is noted by its name."""
+_ABOUT_THE_MACHINE = frozenset(
+    {"urllib", "subprocess", "tempfile", "locale", "gettext", "ssl", "shutil", "sysconfig", "platform", "asyncio"}
+)
+"""Modules of the standard library that read variables which say how a machine or a terminal is."""
+
+
+def is_installed(path: str) -> bool:
+    """Tell whether a file belongs to an installed package."""
+    return any(f"{os.sep}{each}{os.sep}" in path for each in INSTALLED)
+
+
+class Reading:
+    """What the code of a tree has read so far. Nothing is noted before :meth:`begin`, or after :meth:`end`."""
+
+    def __init__(self, request: Request) -> None:
+        self._is_on = False
+        self._lost = ""
+        standard = (os.path.dirname(os.__file__), os.path.dirname(os.path.realpath(os.__file__)))  # noqa: PTH120
+        here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+        self._not_counted = (*[each + os.sep for each in (*standard, here)], *_SYSTEM)
+        self._package = __name__.partition(".")[0]
+        self._imports: set[str] = set()
+        self._files: set[str] = set()
+        self._written: set[str] = set()
+        self._changed: set[str] = set()
+        self._listed: set[str] = set()
+        self._looked: set[str] = set()
+        self._variables: set[str] = set()
+        self._own = {"PGAPPNAME", *request["tls"], *request["env"]}
+        self._all_variables = False
+        self._programs: set[str] = set()
+
+    def begin(self) -> None:
+        """Begin to note."""
+        try:
+            sys.addaudithook(self._hook)
+            _watch_stat(self)
+            _watch_variables(self)
+        except Exception as error:  # noqa: BLE001  # an interpreter that is not as we know it
+            self._lost = f"it cannot be watched: {error!r}"
+        self._is_on = True
+
+    def end(self) -> Read:
+        """Return what was noted; from now on nothing is."""
+        self._is_on = False
+        try:
+            for module in list(sys.modules.values()):
+                self._files.update(_files_of(module))
+            looked = {*self._looked, *self._not_imported()}
+        except Exception as error:  # noqa: BLE001  # a module can be any object
+            self._lost = self._lost or f"what was imported is not known: {error!r}"
+            looked = self._looked
+        files = {each for each in self._files - self._written if self._counts(each)}
+        looked = {each for each in looked - self._written - files if self._counts(each)}
+        listed = {each for each in self._listed if self._counts(each + os.sep)}
+        if len(files) + len(looked) + len(listed) > MOST:
+            self._lost = self._lost or f"it reads more than {MOST} files"
+            files, looked, listed = set(), set(), set()
+        return {
+            "event": "read",
+            "files": sorted(files),
+            "changed": sorted([each for each in self._changed if self._counts(each)]),
+            "looked": sorted(looked),
+            "listed": sorted(listed),
+            "variables": sorted(self._variables),
+            "all_variables": self._all_variables,
+            "own_variables": sorted(self._own),
+            "programs": sorted(self._programs - _HARMLESS),
+            "lost": self._lost,
+        }
+
+    def _counts(self, path: str) -> bool:
+        return not (path.startswith(self._not_counted) or is_installed(path))
+
+    # --- files
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self._is_on:
+            return
+        try:
+            if event == "open":
+                self._opened(args[0], args[2])
+            elif event == "import":
+                self._imports.add(args[0])
+            elif event in ("os.listdir", "os.scandir"):
+                self._list(args[0])
+            elif event == "os.rename":
+                self._write(_absolute(args[1]))
+            elif event == "sqlite3.connect":
+                self._opened(args[0], 0)
+            elif event == "subprocess.Popen" or event in _STARTS:
+                self._run(event, args)
+        except Exception as error:  # noqa: BLE001  # whatever the user's code hands over, it is not ours to raise
+            self._lost = self._lost or f"{event}: {error!r}"
+
+    def _opened(self, path: Any, flags: Any) -> None:
+        if isinstance(path, int):
+            return
+        name = _absolute(path)
+        if isinstance(flags, int) and flags & _WRITES:
+            if flags & os.O_RDWR and not flags & (os.O_CREAT | os.O_TRUNC):
+                self._files.add(name)
+            self._write(name)
+        elif name not in self._files and self._counts(name) and not self._is_called_by(self._package):
+            self._files.add(_source(name))
+
+    def _write(self, name: str) -> None:
+        if name in self._files and name not in self._written:
+            self._changed.add(name)
+        self._written.add(name)
+
+    def _list(self, path: Any) -> None:
+        if isinstance(path, int):
+            return
+        name = _absolute("." if path is None else path)
+        if name not in self._listed and not self._is_called_by(self._package, *_FINDS_CODE):
+            self._listed.add(name)
+
+    def look(self, path: Any) -> None:
+        """Note that it was asked whether there is a file."""
+        if not self._is_on or not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        try:
+            name = _absolute(path)
+            if name not in self._looked and self._counts(name) and not self._is_called_by(self._package, *_FINDS_CODE):
+                self._looked.add(name)
+        except Exception as error:  # noqa: BLE001
+            self._lost = self._lost or f"os.stat: {error!r}"
+
+    def _run(self, event: str, args: tuple[Any, ...]) -> None:
+        named: Any = args[0] if args else None
+        if named is None and event == "subprocess.Popen":
+            named = args[1] if isinstance(args[1], (str, bytes)) else args[1][0]
+        is_named = isinstance(named, (str, bytes, os.PathLike)) and event != "os.system"
+        self._programs.add(os.path.basename(os.fsdecode(named)) if is_named else event)  # noqa: PTH119
+
+    def _not_imported(self) -> Iterator[str]:
+        """Yield the files that would have been imported if they had been there."""
+        standard = getattr(sys, "stdlib_module_names", ())
+        for name in self._imports:
+            if sys.modules.get(name) is not None or name.partition(".")[0] in standard:
+                continue
+            package, _, rest = "", "", name
+            while "." in rest and sys.modules.get(f"{package}.{rest.partition('.')[0]}".lstrip(".")) is not None:
+                first, _, rest = rest.partition(".")
+                package = f"{package}.{first}".lstrip(".")
+            places = getattr(sys.modules.get(package), "__path__", ()) if package else sys.path
+            for place in list(places):
+                base = os.path.join(_absolute(place or "."), rest.partition(".")[0])  # noqa: PTH118
+                yield f"{base}.py"
+                yield os.path.join(base, "__init__.py")  # noqa: PTH118
+
+    # --- variables
+
+    def variable(self, key: Any) -> None:
+        """Note that a variable is read."""
+        if not self._is_on:
+            return
+        try:
+            name = os.fsdecode(key)
+            if name not in self._variables and name not in self._own and not self._is_called_by(*_ABOUT_THE_MACHINE):
+                self._variables.add(name)
+        except Exception as error:  # noqa: BLE001
+            self._lost = self._lost or f"os.environ: {error!r}"
+
+    def own_variable(self, key: Any) -> None:
+        """Note that a variable is not the caller's any more."""
+        if self._is_on:
+            try:
+                self._own.add(os.fsdecode(key))
+            except Exception as error:  # noqa: BLE001
+                self._lost = self._lost or f"os.environ: {error!r}"
+
+    def every_variable(self) -> bool:
+        """Note that the code goes through all variables; return whether that counts."""
+        if not self._is_on or self._is_called_by(*_ABOUT_THE_MACHINE):
+            return False
+        self._all_variables = True
+        return True
+
+    def _is_called_by(self, *modules: str) -> bool:
+        """Tell whether the code that reads is of one of these modules or packages."""
+        frame: Any = sys._getframe(2)  # noqa: SLF001
+        while frame is not None:
+            name = str(frame.f_globals.get("__name__"))
+            if name not in _READS_FOR_OTHERS:
+                return name.partition(".")[0] in modules
+            frame = frame.f_back
+        return False
+
+
+def _absolute(path: Any) -> str:
+    return os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+
+
+def _source(name: str) -> str:
+    """Return the source of a compiled file, where it is beside one."""
+    if not name.endswith(".pyc"):
+        return name
+    try:
+        return source_from_cache(name)
+    except ValueError:
+        return name
+
+
+def _files_of(module: Any) -> Iterator[str]:
+    file = getattr(module, "__file__", None)
+    if isinstance(file, str):
+        yield _source(_absolute(file))
+
+
+class _Stat:
+    """``os.stat``, which tells what is looked for: ``exists`` and the like ask it, and no audit event says so.
+
+    Like the original, and unlike a function, it is no method where it is an attribute of a class.
+    """
+
+    def __init__(self, real: Any, reading: Reading) -> None:
+        self.__name__, self.__doc__, self.__wrapped__ = real.__name__, real.__doc__, real
+        self._look = reading.look
+
+    def __call__(self, *args: Any, **named: Any) -> os.stat_result:
+        self._look(args[0] if args else named.get("path"))
+        return self.__wrapped__(*args, **named)  # type: ignore[no-any-return]
+
+
+def _watch_stat(reading: Reading) -> None:
+    real = os.stat
+    watched = _Stat(real, reading)
+    for each in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks):
+        if real in each:
+            each.add(watched)
+    os.stat = watched
+
+
+def _watch_variables(reading: Reading) -> None:
+    """Let ``os.environ`` tell which variables are read; it stays the object that it is."""
+    base: Any = os._Environ  # noqa: SLF001
+
+    class _Environ(base):  # type: ignore[misc]
+        """The variables of this process, each of which is noted when it is read."""
+
+        def __getitem__(self, key: Any) -> Any:
+            if key in passed:
+                passed.discard(key)  # it is read because all of them are
+            else:
+                reading.variable(key)
+            return base.__getitem__(self, key)
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            base.__setitem__(self, key, value)
+            reading.own_variable(key)
+
+        def __delitem__(self, key: Any) -> None:
+            base.__delitem__(self, key)
+            reading.own_variable(key)
+
+        def __iter__(self) -> Iterator[Any]:
+            names = list(base.__iter__(self))
+            if reading.every_variable():
+                passed.update(names)
+            return iter(names)
+
+    passed: set[Any] = set()
+    os.environ.__class__ = _Environ
+    if hasattr(os, "environb"):
+        os.environb.__class__ = _Environ
