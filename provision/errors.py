@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # How a server repeats a statement that failed: with the password that was in it.
-_PASSWORD = re.compile(r"(PASSWORD\s+(?:E|U&)?)'(?:[^'\\]|''|\\.)*'", re.IGNORECASE)
+_CREDENTIAL = r"(?i)(PASSWORD\s+(?:E|U&)?)'(?:[^'\\]|''|\\.)*'"
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -97,7 +97,7 @@ def with_spec(text: str, spec: str, tree: str = "") -> str:
 
 
 def _without_password(text: str) -> str:
-    return text if isinstance(text, NextStep) else _PASSWORD.sub(r"\1'********'", text)
+    return text if isinstance(text, NextStep) else re.sub(_CREDENTIAL, r"\1'********'", text)
 
 
 class ProvisionError(Exception):

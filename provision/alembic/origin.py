@@ -31,10 +31,8 @@ REFS = "%(refname)%00%(HEAD)%00%(worktreepath)"
 COMMIT = "%H%x00%h%x00%cs%x00%an%x00%s"
 LINES = "^(down_)?revision[^=]*="
 """The lines in which a file states its own id and the one before it, as an extended regular expression."""
-_STATES = re.compile(
-    r"(?P<what>(?:down_)?revision)\b[^=]*=\s*(?:[\"'](?P<id>[^\"']+)[\"']|(?P<none>None))\s*(?:[,#].*)?"
-)
-_SPECIAL = re.compile(r"[][\\.^$*+?(){}|]")
+_STATES = r"(?P<what>(?:down_)?revision)\b[^=]*=\s*(?:[\"'](?P<id>[^\"']+)[\"']|(?P<none>None))\s*(?:[,#].*)?"
+_SPECIAL = r"[][\\.^$*+?(){}|]"
 _OTHERS = 3
 _RANKS = ("refs/heads/", "refs/remotes/", "refs/tags/")
 _CHECKED_OUT = "HEAD"
@@ -140,7 +138,7 @@ def _look(found: Origin, graph: Graph, location: Location, git: Git) -> Origin:
 
 def pattern(revision: str) -> str:
     """Return the extended regular expression of the line in which a file states this id."""
-    name = _SPECIAL.sub(r"\\\g<0>", revision)
+    name = re.sub(_SPECIAL, r"\\\g<0>", revision)
     return f"^revision[^=]*=[[:space:]]*[\"']{name}[\"']"
 
 
@@ -180,7 +178,7 @@ def stated(printed: str) -> dict[str, dict[str, dict[str, str]]]:
     for line in printed.splitlines():
         place, _, text = line.partition("\0")
         name, _, path = place.partition(":")
-        if match := _STATES.fullmatch(text.strip()):
+        if match := re.fullmatch(_STATES, text.strip()):
             found.setdefault(name, {}).setdefault(path, {})[match["what"]] = match["id"] or "base"
     return found
 

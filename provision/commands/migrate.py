@@ -51,7 +51,7 @@ _WORDS: Final = {
     "generate": "revision",
 }
 """What other programs call it."""
-_RELATIVE: Final = re.compile(r"-\d+(:.*)?")
+_RELATIVE: Final = r"-\d+(:.*)?"
 _MARK: Final = "\0"
 _VERBS: Final[dict[str, click.Command]] = {}
 
@@ -111,7 +111,7 @@ class MigrateCommand(click.Command):
         }
         before = ["", *args]
         marked = [
-            _MARK + word if _RELATIVE.fullmatch(word) and last not in valued else word
+            _MARK + word if re.fullmatch(_RELATIVE, word) and last not in valued else word
             for last, word in zip(before, args, strict=False)
         ]
         return super().parse_args(ctx, marked)

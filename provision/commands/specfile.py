@@ -15,9 +15,9 @@ DEFAULT_NAMES = ("provision.yml", "provision.yaml")
 _SUFFIXES = {".yml", ".yaml"}
 _MOST_SHOWN = 8
 _ALIKE = 0.6
-_ADDRESS = re.compile(r"postgres(?:ql)?(?:\+\w+)?:/")
-_CONNECTION = re.compile(r"(?:^|\s)(?:host|hostaddr|dbname|service|user)\s*=")
-_PASSWORD = re.compile(r"://[^/@\s:]*:[^@\s]+@|[?&\s]password\s*=|^password\s*=")
+_ADDRESS = r"postgres(?:ql)?(?:\+\w+)?:/"
+_CONNECTION = r"(?:^|\s)(?:host|hostaddr|dbname|service|user)\s*="
+_CREDENTIAL = r"://[^/@\s:]*:[^@\s]+@|[?&\s]password\s*=|^password\s*="
 
 
 def find_spec(given: Path | None, directory: Path) -> Path:
@@ -49,18 +49,18 @@ def refuse_passwords(words: Sequence[str]) -> None:
         provision.errors.UsageError: it has one; the error says how to give it.
     """
     for word in words:
-        if _PASSWORD.search(word):
+        if re.search(_CREDENTIAL, word):
             _refuse_address(word, next((each for each in words if not each.startswith("-") and each != word), "plan"))
 
 
 def _refuse_address(word: str, verb: str = "plan") -> None:
     """Raise the error for the address of a server in the place of a spec, with the spec to write."""
-    if not (_ADDRESS.match(word) or _CONNECTION.search(word)):
+    if not (re.match(_ADDRESS, word) or re.search(_CONNECTION, word)):
         return
     from provision.errors import UsageError
 
     sentence = "a command takes a spec file, and not the address of a server"
-    if _PASSWORD.search(word):
+    if re.search(_CREDENTIAL, word):
         sentence = "a password in a command line can be seen by every user, and stays in the history of the shell"
     ctx = click.get_current_context(silent=True)
     again = f"{ctx.command_path if ctx else f'provision {verb}'} {DEFAULT_NAMES[0]}"

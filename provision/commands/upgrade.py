@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
     from provision.upgrade import Survey, Verb
 
-_SPEC_LIKE: Final = re.compile(r"/|\.ya?ml$")
+_SPEC_LIKE: Final = r"/|\.ya?ml$"
 
 
 class _Upgrade(click.Command):
@@ -31,7 +31,7 @@ class _Upgrade(click.Command):
             provision.errors.UsageError: one of the words has the look of a revision.
         """
         for word in args:
-            if not word.startswith("-") and not _SPEC_LIKE.search(word) and not Path(word).exists():
+            if not word.startswith("-") and not re.search(_SPEC_LIKE, word) and not Path(word).exists():
                 raise UsageError(
                     f"`{word}` is not a spec file; `provision upgrade` upgrades PostgreSQL itself",
                     next_step=f"for revisions: provision migrate upgrade {join(args)}",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[[Sequence[str]], Block | str]
 
-_OTHER_CONTRACT = re.compile(r"(?:^|/)bitnami[^/]*/")
+_OTHER_CONTRACT = r"(?:^|/)bitnami[^/]*/"
 _DATA = "/var/lib/postgresql"
 _SCRIPTS = "/docker-entrypoint-initdb.d"
 _PLUMBING = {
@@ -165,7 +165,7 @@ class _Reading:
                 f"{self._name} is built from {dockerfile}: the spec has its base, {image}, without what the"
                 " Dockerfile adds; to have that, build the image and write its name, with the major version in the tag"
             )
-        if _OTHER_CONTRACT.search(image):
+        if re.search(_OTHER_CONTRACT, image):
             self._remark(f"the image of {self._name} does not follow the official image's contract")
             return None
         return self._value("the image", image)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Variables of Compose → those of a spec: docs.docker.com/reference/compose-file/interpolation has the rules.
 
 
-VARIABLE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\}|)")
+VARIABLE = r"\$(?:\$|(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\}|)"
 """One variable; a ``$`` alone or twice has no name."""
 
 
@@ -56,7 +56,7 @@ def for_spec(text: str, known: Mapping[str, str], environ: Mapping[str, str]) ->
             raise LookupError(f"the variable {key} is not set")
         return _in_spec(key, default)
 
-    return VARIABLE.sub(variable, text)
+    return re.sub(VARIABLE, variable, text)
 
 
 def plain(text: str, known: Mapping[str, str]) -> str:
@@ -72,12 +72,12 @@ def plain(text: str, known: Mapping[str, str]) -> str:
             raise LookupError(f"the variable {key} is not set")
         return (known.get(key) or word) if key else "$"
 
-    return VARIABLE.sub(value, text)
+    return re.sub(VARIABLE, value, text)
 
 
 def variable_alone(text: str) -> str:
     """Return a text that is one variable as a spec writes it, with the default that the compose file has."""
-    match = VARIABLE.fullmatch(text)
+    match = re.fullmatch(VARIABLE, text)
     key, how, word = _parts(match) if match else ("", "", "")
     return _in_spec(key, "" if how != "-" or set("${}") & set(word) else word) if key else ""
 
@@ -98,12 +98,12 @@ def split_port(text: str) -> tuple[str, str, str]:
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 """In Compose's own order."""
-_NAME = re.compile(r"(?:docker-)?compose(?P<variant>[.-][\w.-]+)?\.ya?ml")
-_OVERRIDE = re.compile(r"(?:docker-)?compose\.override\.ya?ml")
+_NAME = r"(?:docker-)?compose(?P<variant>[.-][\w.-]+)?\.ya?ml"
+_OVERRIDE = r"(?:docker-)?compose\.override\.ya?ml"
 _VARIANTS = ("dev", "local", "develop", "development", "db", "database", "postgres", "base", "yml")
-_BASE = re.compile(r"base|common|template|default|shared|abstract")
-LATER = re.compile(r"prod|stag|test|ci\b|e2e|bench|deploy")
-_ELSEWHERE = re.compile(r"(?:^|/)(?:tests?|examples?|docs?|samples?|e2e)/")
+_BASE = r"base|common|template|default|shared|abstract"
+LATER = r"prod|stag|test|ci\b|e2e|bench|deploy"
+_ELSEWHERE = r"(?:^|/)(?:tests?|examples?|docs?|samples?|e2e)/"
 _DEEPEST = 5
 
 
@@ -129,14 +129,14 @@ def candidates(directory: Directory) -> list[str]:
 
     def rank(path: str) -> tuple[object, ...]:
         folder, _, name = path.rpartition("/")
-        variant = (_NAME.fullmatch(name) or {"variant": ""})["variant"] or ""
+        variant = (re.fullmatch(_NAME, name) or {"variant": ""})["variant"] or ""
         known = next((at for at, word in enumerate(_VARIANTS) if word in variant), len(_VARIANTS))
-        is_elsewhere, is_later = _ELSEWHERE.search(path) is not None, LATER.search(variant) is not None
+        is_elsewhere, is_later = re.search(_ELSEWHERE, path) is not None, re.search(LATER, variant) is not None
         order, depth = NAMES.index(name) if name in NAMES else 0, folder.count("/") + bool(folder)
         return is_elsewhere, is_later, depth, bool(variant), known, order, path
 
-    found = [path for path in directory.texts if _NAME.fullmatch(path.rpartition("/")[2])]
-    found = [path for path in found if not _OVERRIDE.fullmatch(path.rpartition("/")[2])]
+    found = [path for path in directory.texts if re.fullmatch(_NAME, path.rpartition("/")[2])]
+    found = [path for path in found if not re.fullmatch(_OVERRIDE, path.rpartition("/")[2])]
     firsts: dict[tuple[str, bool], str] = {}
     for path in sorted(found, key=rank):  # Compose takes one of its four names in a directory
         folder, _, name = path.rpartition("/")
@@ -179,7 +179,7 @@ class Files:
         """Return the files that Compose reads for one: itself, and its override, which only its own names have."""
         folder, _, own = path.rpartition("/")
         beside = (name for name in sorted(self._directory.texts) if name.rpartition("/")[0] == folder)
-        overrides = [name for name in beside if own in NAMES and _OVERRIDE.fullmatch(name.rpartition("/")[2])]
+        overrides = [name for name in beside if own in NAMES and re.fullmatch(_OVERRIDE, name.rpartition("/")[2])]
         return [path, *overrides[:1]]
 
     def _read(self, path: str) -> dict[str, Any]:
@@ -267,8 +267,8 @@ def _only_bases(services: Block) -> set[str]:
     return {
         base
         for base, names in extended.items()
-        if _BASE.search(base)
-        or not (mapping(services.get(base)).get("ports") or all(LATER.search(name) for name in names))
+        if re.search(_BASE, base)
+        or not (mapping(services.get(base)).get("ports") or all(re.search(LATER, name) for name in names))
     }
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from provision.init.found import Directory
 
-_IMAGE = re.compile(r"(?:^|[-_])(?:postgres|postgresql|postgis|timescaledb|timescaledb-ha|pgvector)$")
-_FROM = re.compile(r"(?im)^\s*FROM\s+(?:--\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?")
-_ARG = re.compile(r"(?im)^\s*ARG\s+(\w+)=[\"']?([^\s\"']+)")
+_IMAGE = r"(?:^|[-_])(?:postgres|postgresql|postgis|timescaledb|timescaledb-ha|pgvector)$"
+_FROM = r"(?im)^\s*FROM\s+(?:--\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?"
+_ARG = r"(?im)^\s*ARG\s+(\w+)=[\"']?([^\s\"']+)"
 PORT = 5432
 
 
@@ -32,11 +32,11 @@ def databases(services: Mapping[str, Any], directory: Directory, path: str) -> l
         image, _, _ = image_of(service, directory, path)
         environment = {*assigned(service.get("environment"))} & {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
         inner = {port for _, each in placed(service, "ports", path) if (port := inner_ports(each))}
-        if _IMAGE.search(_repository(image)) or (
+        if re.search(_IMAGE, _repository(image)) or (
             environment and PORT in {n for a, b in inner for n in range(a, b + 1)}
         ):
             found.append(name)
-    return sorted(found, key=lambda name: (bool(services[name].get("profiles")), LATER.search(name) is not None))
+    return sorted(found, key=lambda name: (bool(services[name].get("profiles")), re.search(LATER, name) is not None))
 
 
 def image_of(service: Mapping[str, Any], directory: Directory, path: str) -> tuple[str, str, bool]:
@@ -50,11 +50,11 @@ def image_of(service: Mapping[str, Any], directory: Directory, path: str) -> tup
     place = inside(f"{where}/x", name)
     source = directory.texts.get(place) or text(mapping(build).get("dockerfile_inline"))
     given = {
-        **dict(_ARG.findall(source)),
+        **dict(re.findall(_ARG, source)),
         **{key: text(each) for key, each in assigned(mapping(build).get("args")).items()},
     }
-    stages = {alias: image for image, alias in _FROM.findall(source) if alias}
-    image = next((image for image, _ in reversed(_FROM.findall(source))), "")
+    stages = {alias: image for image, alias in re.findall(_FROM, source) if alias}
+    image = next((image for image, _ in reversed(re.findall(_FROM, source))), "")
     for _ in stages:
         image = stages.get(image, image)
     image = re.sub(r"\$\{?(\w+)(?::-([^}]*))?\}?", lambda match: given.get(match[1]) or match[2] or "", image)
@@ -87,14 +87,14 @@ def inner_ports(port: Any) -> tuple[int, int] | None:
 
 def _repository(image: str) -> str:
     """Return the last word of an image's name, without tag and digest; of a variable, its default."""
-    whole = compose_files.VARIABLE.sub(lambda match: match["word"] or "", image)
+    whole = re.sub(compose_files.VARIABLE, lambda match: match["word"] or "", image)
     return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 # The settings that a compose file gives PostgreSQL: on its command line, and in a ``postgresql.conf``.
 
 
-_SHELLS = re.compile(r"(?:.*/)?(?:ba|da|a)?sh")
+_SHELLS = r"(?:.*/)?(?:ba|da|a)?sh"
 _SHORT = {"-N": "max_connections", "-B": "shared_buffers"}
 
 
@@ -102,7 +102,7 @@ def settings_of_command(command: Any) -> dict[str, str] | None:
     """Return the settings of a command, also of one that a shell runs; None where it cannot be read."""
     try:
         words = [text(each) for each in command] if isinstance(command, list) else shlex.split(text(command))
-        if words and _SHELLS.fullmatch(words[0]) and len(words) > 1:
+        if words and re.fullmatch(_SHELLS, words[0]) and len(words) > 1:
             words = shlex.split(words[-1].replace(";", " ; "))
             while words and words[0].rpartition("/")[2] not in ("postgres", "postgresql"):
                 del words[0]
@@ -143,5 +143,5 @@ def settings_of_file(content: str) -> tuple[dict[str, str], list[str]]:
 
 def may_hold_password(key: str, value: str) -> bool:
     """Whether a setting may have a secret in it."""
-    names = (match["name"] or match["bare"] or "" for match in compose_files.VARIABLE.finditer(value))
+    names = (match["name"] or match["bare"] or "" for match in re.finditer(compose_files.VARIABLE, value))
     return any(is_secret_key(each.casefold()) for each in names) or may_hold_secret(key, value)

@@ -31,7 +31,7 @@ _LONGEST_NAME = 48
 _SUFFIXES = ("", "-dev", "-db", "-postgres", "-provision")
 _APP = "app"
 _GENERATED = "{generate: true}"
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_VARIABLE = r"\$\{(\w+)(?::-([^}]*))?\}"
 
 
 class Draft:
@@ -46,7 +46,7 @@ class Draft:
         self.remarks: list[str] = []
         self.before: list[str] = []
         self._service = (compose.service if compose else None) or Service("", "")
-        match = _VARIABLE.fullmatch(self._service.password or "")
+        match = re.fullmatch(_VARIABLE, self._service.password or "")
         self._variable = match[1] if match else ""
         """The one that has the password."""
         self._default = match[2] if match else None
@@ -168,7 +168,7 @@ class Draft:
             return self._options.port, "", None
         service, listener = self._service, self._machine.listener
         if declared := self._taken("port: %s", service.port):
-            number = _VARIABLE.sub(lambda match: match[2] or "", declared)
+            number = re.sub(_VARIABLE, lambda match: match[2] or "", declared)
             if not number.isdigit() or (who := listener(int(number))) is None:
                 return declared, "", None
             self.remarks.append(

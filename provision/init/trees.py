@@ -197,8 +197,8 @@ def _join(place: str, name: str) -> str:
 # What the files of one Alembic tree say: how ``env.py`` gets its URL, where revisions are noted, how many heads.
 
 
-_SAMPLE = re.compile(r"""\b([A-Za-z_]\w*)["']?\s*[:=]\s*["']?((?:postgres|postgresql)(?:\+\w+)?://)""")
-_PREPENDED = re.compile(r"^\s*prepend_sys_path\s*=\s*(.+)$", re.MULTILINE)
+_SAMPLE = r"""\b([A-Za-z_]\w*)["']?\s*[:=]\s*["']?((?:postgres|postgresql)(?:\+\w+)?://)"""
+_PREPENDED = r"(?m)^\s*prepend_sys_path\s*=\s*(.+)$"
 _FLASK = "SQLALCHEMY_DATABASE_URI"
 
 
@@ -249,7 +249,7 @@ class _Modules:
         cwd = tree.cwd or (tree.config or "").rpartition("/")[0]
         script = tree.script or ""
         above = [script[: match.start()] for match in re.finditer("/", script)][::-1]
-        prepended = _PREPENDED.search(directory.texts.get(tree.config or "", ""))
+        prepended = re.search(_PREPENDED, directory.texts.get(tree.config or "", ""))
         named = re.split(r"[\s:;,\[\]\"']+", prepended[1]) if prepended else []
         places = [cwd, *(f"{cwd}/{each.replace('%(here)s', '.')}" for each in named), *above, "", f"{cwd}/src", "src"]
         self._roots = list(
@@ -280,7 +280,7 @@ def _samples(directory: Directory) -> dict[str, str]:
     paths.sort(key=lambda path: (not path.endswith(".env"), ".env" not in path, path))
     found: dict[str, str] = {}
     for path in paths:
-        for name, text in _SAMPLE.findall(directory.texts[path]):
+        for name, text in re.findall(_SAMPLE, directory.texts[path]):
             found.setdefault(name, text)
     return found
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _EMPTY = ("", '""')
 """How an empty list is stored: the second where the server quotes the elements of a list (GUC_LIST_QUOTE)."""
-_PLAIN = re.compile(r'[^\s,"]+')
+_PLAIN = r'[^\s,"]+'
 
 
 def declared(values: Values) -> dict[str, str]:
@@ -83,4 +83,4 @@ def _place(database: str | None, role: str | None) -> str:
 def _text(name: str, items: tuple[str, ...]) -> str:
     if not is_list(name):
         return items[0]
-    return ", ".join(each if _PLAIN.fullmatch(each) else identifier(each) for each in items or ("",))
+    return ", ".join(each if re.fullmatch(_PLAIN, each) else identifier(each) for each in items or ("",))

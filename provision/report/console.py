@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "alarm": "1;31"}
 
 _NARROWEST: Final = 20
-_STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+_STYLE: Final = r"\x1b\[[0-9;]*m"
 _S: Final = r"(?:\x1b\[[0-9;]*m)*"
 _COMMAND: Final = (
     rf"{_S}(?:provision|git|docker (?:compose|volume|image|network|logs|ps|rm|start|stop)|\S+ -m pip) [a-z-].*"
 )
-_PIECE: Final = re.compile(rf"( *)({_COMMAND}|(?:`[^`]*`|\S)+)")
-_WHOLE: Final = re.compile(rf"{_S}next:{_S} (?:read -rs |cd |{_COMMAND})")
+_PIECE: Final = rf"( *)({_COMMAND}|(?:`[^`]*`|\S)+)"
+_WHOLE: Final = rf"{_S}next:{_S} (?:read -rs |cd |{_COMMAND})"
 """A line that is a command and nothing else."""
-_LABEL: Final = re.compile(r" *(?:error|next|note|line \d+): ")
-_COLUMN: Final = re.compile(r" *\S(?: ?\S)*  +(?=\S)")
+_LABEL: Final = r" *(?:error|next|note|line \d+): "
+_COLUMN: Final = r" *\S(?: ?\S)*  +(?=\S)"
 """The first column of a table, with the space behind it."""
 _WIDEST_COLUMN: Final = 24
 
@@ -157,23 +157,23 @@ class Console:
 
 def wrap(line: str, width: int) -> list[str]:
     """Return the lines that a line becomes on a terminal of ``width`` columns."""
-    if _width(line) <= width or width < _NARROWEST or _WHOLE.match(line):
+    if _width(line) <= width or width < _NARROWEST or re.match(_WHOLE, line):
         return [line]
-    plain = _STYLE.sub("", line)
+    plain = re.sub(_STYLE, "", line)
     indent = " " * _hanging(plain)
     found, begun = [""], False
-    for space, word in _PIECE.findall(line):
+    for space, word in re.findall(_PIECE, line):
         if begun and _width(found[-1] + space + word) > width:
             found.append(indent + word)
         else:
             found[-1] += space + word
-        begun = bool(_STYLE.sub("", found[-1]).strip())
+        begun = bool(re.sub(_STYLE, "", found[-1]).strip())
     return found
 
 
 def _hanging(plain: str) -> int:
     """Return where the continuation of a line begins: below its text, behind a label or the first column of a table."""
-    label, column = _LABEL.match(plain), _COLUMN.match(plain)
+    label, column = re.match(_LABEL, plain), re.match(_COLUMN, plain)
     if label:
         return label.end()
     if column and column.end() <= _WIDEST_COLUMN:
@@ -182,4 +182,4 @@ def _hanging(plain: str) -> int:
 
 
 def _width(text: str) -> int:
-    return len(_STYLE.sub("", text))
+    return len(re.sub(_STYLE, "", text))

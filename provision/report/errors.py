@@ -42,7 +42,7 @@ NARROWEST: Final = 20
 MARGIN: Final = "    "
 MOST_EVIDENCE: Final = 20
 _CONTINUING: Final = {"apply", "upgrade", "destroy", "migrate upgrade", "migrate downgrade"}
-_OR: Final = re.compile(r"`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b))|(?P<comma>, )")
+_OR: Final = r"`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b))|(?P<comma>, )"
 """Where one alternative ends and the next begins; what is quoted or in parentheses is left alone, and so is a list."""
 _TAB: Final = 4
 _ALIKE: Final = 0.7
@@ -141,7 +141,7 @@ def alternatives(next_step: str) -> list[str]:
     ['wait for it', 'or give it more time (`timeout`, or `all`); then: provision apply']
     """
     found, start, is_list = [], 0, False
-    for each in _OR.finditer(next_step):
+    for each in re.finditer(_OR, next_step):
         if each["or"] == "; " or (each["or"] and not is_list):
             found.append(next_step[start : each.start()])
             start = each.end()

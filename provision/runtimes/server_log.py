@@ -12,12 +12,10 @@ from provision.runtimes import Trouble
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_TELLING = re.compile(
-    r"terminated by signal|out of memory|PANIC:|shutdown request|was interrupted|not properly shut down", re.IGNORECASE
-)
+_TELLING = r"(?i)terminated by signal|out of memory|PANIC:|shutdown request|was interrupted|not properly shut down"
 _SHOWN = 4
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (?:UTC|GMT|Etc/UTC)\b")
-_KILLED = re.compile(r"terminated by signal 9\b")
+_MOMENT = r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (?:UTC|GMT|Etc/UTC)\b"
+_KILLED = r"terminated by signal 9\b"
 KILLED = 137
 """The exit code of a container whose first process was ended by SIGKILL: 128 + 9."""
 MORE_MEMORY = "give the server more memory (`server.resources.memory`, or the machine), then: " + command("apply")
@@ -26,8 +24,8 @@ _AGAIN = command("status") + "   # whether it runs; then repeat the same command
 
 def end_of_server(lines: Sequence[str], since: float) -> Trouble:
     """Return what the last lines of a server's log tell of its end; those from before ``since`` (Unix time) are old."""
-    found = [line for line in lines if _TELLING.search(line) and not _is_older(line, since)][-_SHOWN:]
-    if not any(_KILLED.search(line) for line in found):
+    found = [line for line in lines if re.search(_TELLING, line) and not _is_older(line, since)][-_SHOWN:]
+    if not any(re.search(_KILLED, line) for line in found):
         return Trouble("", tuple(found), next_step=_AGAIN)
     why = "a process of the server was killed (signal 9): the kernel does that for lack of memory"
     return Trouble("", (why, *found), next_step=MORE_MEMORY)
@@ -35,7 +33,7 @@ def end_of_server(lines: Sequence[str], since: float) -> Trouble:
 
 def _is_older(line: str, since: float) -> bool:
     """Tell whether a line is from before a moment, as far as it begins as PostgreSQL's own ``%m`` and in UTC."""
-    found = _MOMENT.match(line)
+    found = re.match(_MOMENT, line)
     return found is not None and datetime.fromisoformat(f"{found[1]}+00:00").timestamp() < since
 
 
@@ -70,20 +68,20 @@ def killed(state: Mapping[str, Any]) -> str:
 
 # initdb's own lines, the official image's, and PostgreSQL's; the first that fits counts.
 _PHASES: Final = (
-    (re.compile(r"docker-entrypoint-initdb\.d/"), "running the init scripts"),
+    (r"docker-entrypoint-initdb\.d/", "running the init scripts"),
     (
-        re.compile(
+        (
             r"^(?:The files belonging to|The database cluster will|The default (?:database|text)|Data page checksums"
             r"|(?:fixing|creating|selecting|running bootstrap|performing post-bootstrap|syncing data|initdb:) ?)"
         ),
         "initialising the data directory",
     ),
-    (re.compile(r"PostgreSQL init process complete|Skipping initialization"), "starting"),
-    (re.compile(r"LOG: .*(?:redo |not properly shut down|recovery|syncing data directory)"), "recovering from a crash"),
-    (re.compile(r"LOG: .*(?:shutting down|shutdown request|system is shut down)"), "shutting down"),
-    (re.compile(r"LOG: "), "starting"),
+    (r"PostgreSQL init process complete|Skipping initialization", "starting"),
+    (r"LOG: .*(?:redo |not properly shut down|recovery|syncing data directory)", "recovering from a crash"),
+    (r"LOG: .*(?:shutting down|shutdown request|system is shut down)", "shutting down"),
+    (r"LOG: ", "starting"),
 )
-_LOG_PREFIX: Final = re.compile(r"^.*?\b(?:LOG|HINT|DETAIL|WARNING|NOTICE|FATAL|ERROR): +")
+_LOG_PREFIX: Final = r"^.*?\b(?:LOG|HINT|DETAIL|WARNING|NOTICE|FATAL|ERROR): +"
 
 
 def startup_phase(line: str) -> str:
@@ -94,6 +92,6 @@ def startup_phase(line: str) -> str:
     >>> startup_phase("2026-11-29 12:28:36.604 UTC [21692] LOG:  redo starts at 0/15A3B28")
     'recovering from a crash: redo starts at 0/15A3B28'
     """
-    phase = next((name for pattern, name in _PHASES if pattern.search(line)), "")
-    said = _LOG_PREFIX.sub("", line).strip()
+    phase = next((name for pattern, name in _PHASES if re.search(pattern, line)), "")
+    said = re.sub(_LOG_PREFIX, "", line).strip()
     return f"{phase}: {said}" if phase and said else phase or said

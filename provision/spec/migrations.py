@@ -36,24 +36,24 @@ if TYPE_CHECKING:
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
-PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+(:[\w./-]+)*")
+PACKAGE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+(:[\w./-]+)*"
 """A place inside a Python package, as Alembic writes it: ``app.db:migrations``."""
 
-_FUNCTION = re.compile(r"(?P<place>.+):(?P<function>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
-_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-_ENVIRONMENT = re.compile(r"\$\$|\$\{[^}]*\}")
-_DRIVER = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPTION = re.compile(r"[^\s=:#;\[][^\s=:]*")
+_FUNCTION = r"(?P<place>.+):(?P<function>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)"
+_MODULE = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_ENVIRONMENT = r"\$\$|\$\{[^}]*\}"
+_DRIVER = r"postgres(ql)?(\+[a-z0-9_]+)?"
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_OPTION = r"[^\s=:#;\[][^\s=:]*"
 
 
-def templates(kind: str, example: str, pattern: re.Pattern[str]) -> Callable[[Node, Reading], dict[str, Secret]]:
+def templates(kind: str, example: str, pattern: str) -> Callable[[Node, Reading], dict[str, Secret]]:
     """Return a reader of a mapping of names to texts in which ``{url}`` and the like can stand."""
 
     def read(node: Node, reading: Reading) -> dict[str, Secret]:
         found: dict[str, Secret] = {}
         for name, (key, value) in mapping(node, f"`{example}`").entries.items():
-            if not pattern.fullmatch(name):
+            if not re.fullmatch(pattern, name):
                 reading.report(key.mark, f"`{shorten(name)}` cannot be the name of {kind}", f"for example `{example}`")
                 continue
             template = attempt(_template, value, reading, key=name)
@@ -74,7 +74,7 @@ def _template(node: Node, reading: Reading) -> Secret:
     value = reading.given_text(found)
     if "\0" in value:
         raise Wrong("the text has a NUL in it")
-    for name in unknown(_ENVIRONMENT.sub("", found.text)):
+    for name in unknown(re.sub(_ENVIRONMENT, "", found.text)):
         meant = nearest(name, NAMES)
         advice = f"did you mean `{{{meant}}}`?" if meant else f"the names are {listed(NAMES)}"
         raise Wrong(f"`{{{shorten(name)}}}` is not a known name", f"{advice} (`{{{{…}}}}` is the text itself)")
@@ -106,7 +106,7 @@ def _attribute(node: Node, reading: Reading) -> str | None:
 def url_driver(node: Node, reading: Reading) -> str:
     """Read how the URL begins: SQLAlchemy's name of the dialect, with a driver or without."""
     value = text("a dialect and its driver", "postgresql+psycopg")(node, reading)
-    if _DRIVER.fullmatch(value):
+    if re.fullmatch(_DRIVER, value):
         return value
     shown = reading.show(scalar(node, ""))
     if re.fullmatch(r"[a-z0-9_]+", value):
@@ -117,10 +117,10 @@ def url_driver(node: Node, reading: Reading) -> str:
 def prepare(node: Node, reading: Reading) -> str:
     """Read what runs before ``env.py``: a file of Python, a function in one, or a function of a module."""
     written = scalar(node, "`prepare.py` or `module:function`")
-    match = _FUNCTION.fullmatch(written.text)
+    match = re.fullmatch(_FUNCTION, written.text)
     place, function = (match["place"], match["function"]) if match else (written.text, None)
     if not place.endswith(".py"):
-        if function and _MODULE.fullmatch(place):
+        if function and re.fullmatch(_MODULE, place):
             return written.text
         shown = reading.show(written)
         raise Wrong(f"{shown} is neither a file of Python nor a function", "write `prepare.py` or `module:function`")
@@ -158,7 +158,7 @@ tree_name = named(
 
 def _script_location(node: Node, reading: Reading) -> Any:
     written = reading.text(scalar(node, "a path"))
-    if PACKAGE.fullmatch(written) and not (reading.path.parent / written).exists():
+    if re.fullmatch(PACKAGE, written) and not (reading.path.parent / written).exists():
         return written
     value = existing("`script_location`", directory=True)(node, reading)
     if not (value / "env.py").is_file():
@@ -170,7 +170,7 @@ def _script_location(node: Node, reading: Reading) -> Any:
 def _target(node: Node, reading: Reading) -> str:
     read = named("a target", r"\S+", "write `head`, `heads`, `base`, or a revision", 255, verbatim=True)
     value = read(node, reading)
-    relative = RELATIVE.fullmatch(value)
+    relative = re.fullmatch(RELATIVE, value)
     if relative and relative["start"] is None:
         shown = reading.show(scalar(node, "a target"))
         raise Wrong(

@@ -76,7 +76,7 @@ def env_files(top: Node | None, reading: Reading) -> tuple[Path, ...]:
 
 
 _SHORTEST = 5
-_SWITCH = re.compile(r"(?i)true|false")
+_SWITCH = r"(?i)true|false"
 _GIVEN = ("env", "options", "x", "command")
 _BETWEEN = "\0"
 """In place of a variable in a text that is shown without it."""
@@ -91,7 +91,7 @@ def masked(reading: Reading) -> tuple[Secret, ...]:
     return tuple(
         Secret(value)
         for value in sorted(values)
-        if len(value) >= _SHORTEST and not _SWITCH.fullmatch(value) and not any(value in text for text in clear)
+        if len(value) >= _SHORTEST and not re.fullmatch(_SWITCH, value) and not any(value in text for text in clear)
     )
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 _SPACE = " \t\v\f\r\x85\xa0"
-_KEY = re.compile(rf"(?:export[{_SPACE}]+)?(?P<key>[\w.\[\]-]+)[{_SPACE}]*(?:(?P<sign>[=:])[{_SPACE}]*|(?=\n|\Z))")
-_BLANK = re.compile(r"(?:\s+|#[^\n]*)*")
-_ESCAPE = re.compile(r'\\(?:[abcfnrtv$"\\]|0[0-7]{0,3})')
+_KEY = rf"(?:export[{_SPACE}]+)?(?P<key>[\w.\[\]-]+)[{_SPACE}]*(?:(?P<sign>[=:])[{_SPACE}]*|(?=\n|\Z))"
+_BLANK = r"(?:\s+|#[^\n]*)*"
+_ESCAPE = r'\\(?:[abcfnrtv$"\\]|0[0-7]{0,3})'
 _ESCAPED = {
     "a": "\a",
     "b": "\b",
@@ -33,8 +33,8 @@ _ESCAPED = {
     "\\": "\\",
     "$": "$$",
 }
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BRACED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<how>:?[-+?])(?P<word>.*))?", re.DOTALL)
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_BRACED = r"(?s)(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<how>:?[-+?])(?P<word>.*))?"
 _NO_ASSIGNMENT = "it is not written as NAME=value"
 _NO_VARIABLE = "`${` begins a variable that is not written as one"
 
@@ -64,7 +64,7 @@ def parse(text: str, known: Mapping[str, str]) -> dict[str, str]:
     text, at = text.removeprefix("\ufeff").replace("\r\n", "\n"), 0
     found: dict[str, str] = {}
     while (at := _end(_BLANK, text, at)) < len(text):
-        start, key = at, _KEY.match(text, at)
+        start, key = at, re.compile(_KEY).match(text, at)
         try:
             if key is None:
                 raise ValueError(_NO_ASSIGNMENT)  # noqa: TRY301  # its line is added below
@@ -78,8 +78,8 @@ def parse(text: str, known: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
-    match = pattern.match(text, at)
+def _end(pattern: str, text: str, at: int) -> int:
+    match = re.compile(pattern).match(text, at)
     return match.end() if match else at
 
 
@@ -94,7 +94,7 @@ def _value(text: str, at: int, known: Mapping[str, str]) -> tuple[str, int]:
         message = f"a value has no {quote} at its end"
         raise ValueError(message)
     value = match[1].replace(f"\\{quote}", quote) if quote == "'" else match[1]
-    return (value if quote == "'" else substitute(_ESCAPE.sub(_unescape, value), known)), match.end()
+    return (value if quote == "'" else substitute(re.sub(_ESCAPE, _unescape, value), known)), match.end()
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -115,7 +115,7 @@ def substitute(text: str, known: Mapping[str, str]) -> str:
         if text.startswith("$", at):
             pieces.append("$")
             at += 1
-        elif (name := _NAME.match(text, at)) is not None:
+        elif (name := re.compile(_NAME).match(text, at)) is not None:
             pieces.append(known.get(name[0], ""))
             at = name.end()
         elif text.startswith("{", at):
@@ -138,7 +138,7 @@ def _closing(text: str, at: int) -> int:
 
 
 def _braced(inner: str, known: Mapping[str, str]) -> str:
-    match = _BRACED.fullmatch(inner)
+    match = re.fullmatch(_BRACED, inner)
     if match is None:
         raise ValueError(_NO_VARIABLE)
     value, how = known.get(match["name"]), match["how"] or ""

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     """Keys with texts, :class:`Plain` texts, booleans, numbers, lists and mappings as their values."""
 
 _WIDEST: Final = 110
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(?:\.\*)?")
+_PLAIN: Final = r"[A-Za-z_][A-Za-z0-9_.-]*(?:\.\*)?"
 _BASIC_PLANE: Final = 0xFFFF
 _NOT_TEXT: Final = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
-_NUMBER: Final = re.compile(r"[0-9]+[a-zA-Z]*")
+_NUMBER: Final = r"[0-9]+[a-zA-Z]*"
 _ALL_OF: Final = {"table": "tables", "sequence": "sequences", "routine": "routines"}
 _QUOTED_NAMES: Final = ("schema", "language", "fdw", "server", "database")
 """Kinds of which a spec has the name itself, and :class:`Target` has it as SQL writes it."""
@@ -78,7 +78,7 @@ def _scalar(text: str, *, is_value: bool = False) -> str:
         return text
     if is_value:
         text = re.sub(r"\$(?=[${])", "$$", text)  # what would be a variable
-    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
+    if re.fullmatch(_PLAIN, text) and text.lower() not in _NOT_TEXT:
         return text
     if '"' in text and "'" not in text and text.isprintable():
         return f"'{text}'"
@@ -129,9 +129,9 @@ def _settings(values: Values) -> Entries:
 
 
 def _setting(name: str, elements: tuple[str, ...]) -> Any:
-    texts = [Plain(each) if _NUMBER.fullmatch(each) else each for each in elements]
+    texts = [Plain(each) if re.fullmatch(_NUMBER, each) else each for each in elements]
     if is_list(name):
-        is_word = len(texts) == 1 and _PLAIN.fullmatch(texts[0]) and texts[0] != "default"
+        is_word = len(texts) == 1 and re.fullmatch(_PLAIN, texts[0]) and texts[0] != "default"
         return texts[0] if is_word else [each for each in texts if texts != [""]]
     return texts[0]
 

@@ -35,7 +35,7 @@ _QUERY = (
     " CASE WHEN context <> 'internal' THEN boot_val END, coalesce(enumvals, '{}')))"
     " FROM pg_settings WHERE position('.' IN name) = 0"
 )
-_ANSWER = re.compile(r'json_object_agg = "(\{.*\})"\t\(typeid', re.DOTALL)
+_ANSWER = r'(?s)json_object_agg = "(\{.*\})"\t\(typeid'
 _TMPFS = "/provision"
 _SCRIPT = """
 PATH="$PATH:$(pg_config --bindir 2>/dev/null)"
@@ -106,7 +106,7 @@ def read(effect: ReadSettings, engine: Engine | None) -> None:
         StepFailedError: its programs do not answer, with what they said.
     """
     said = _from_image(effect, engine) if engine is not None else _from_programs(effect)
-    match = _ANSWER.search(said)
+    match = re.search(_ANSWER, said)
     if match is None:
         raise StepFailedError(
             f"the settings of PostgreSQL {effect.major} cannot be read from {effect.image or effect.programs}",

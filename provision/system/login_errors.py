@@ -120,14 +120,14 @@ _CAUSES = (
 )
 _OF_SUPERUSER = {_APPLY, *[each.next_step for each in _CAUSES if "`server.credentials`" in each.next_step]}
 _UNREACHABLE = "start it, or correct `server.host` and `server.port`; provision does not start it (`runtime: external`)"
-_WORTH_WAITING = re.compile(r"Connection refused|Connection reset|closed the connection unexpectedly|timeout expired")
+_WORTH_WAITING = r"Connection refused|Connection reset|closed the connection unexpectedly|timeout expired"
 
 
 def is_worth_waiting(error: LoginError) -> bool:
     """Whether a server may only be on its way: nothing listens yet, or it says that it is starting."""
     text = "\n".join(error.evidence)
     return error.login is Login.STARTING or (
-        error.login is Login.NO_SERVER and bool(_WORTH_WAITING.search(text)) and _cause(text) is None
+        error.login is Login.NO_SERVER and bool(re.search(_WORTH_WAITING, text)) and _cause(text) is None
     )
 
 

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 # was closed, and no SQLSTATE.
 
 
-_STATES = re.compile(r"08...|57P0[1-5]")
-_CLOSED = re.compile(
-    r"server closed the connection|server terminated abnormally|terminating connection (?:because|due to administrator)"
+_STATES = r"08...|57P0[1-5]"
+_CLOSED = (
+    r"(?i)server closed the connection|server terminated abnormally"
+    r"|terminating connection (?:because|due to administrator)"
     r"|connection (?:is |was |has been )?(?:already )?(?:closed|lost|reset)|no connection to the server"
     r"|connection not open|could not (?:receive data from|send data to) server|SSL SYSCALL error|Broken pipe"
-    r"|network error on|the database system is (?:in recovery mode|shutting down|starting up|not yet accepting)",
-    re.IGNORECASE,
+    r"|network error on|the database system is (?:in recovery mode|shutting down|starting up|not yet accepting)"
 )
-_REFUSED = re.compile(r"Connection refused|Connect call failed|is the server running", re.IGNORECASE)
+_REFUSED = r"(?i)Connection refused|Connect call failed|is the server running"
 
 
 def is_lost(sqlstate: str | None, message: str) -> bool:
@@ -49,12 +49,12 @@ def is_lost(sqlstate: str | None, message: str) -> bool:
     >>> is_lost(None, "connection was closed in the middle of operation")
     True
     """
-    return bool(_STATES.fullmatch(sqlstate)) if sqlstate else bool(_CLOSED.search(message))
+    return bool(re.fullmatch(_STATES, sqlstate)) if sqlstate else bool(re.search(_CLOSED, message))
 
 
 def is_refused(message: str) -> bool:
     """Whether nothing listens where a driver wanted to connect: no server, or another address."""
-    return bool(_REFUSED.search(message))
+    return bool(re.search(_REFUSED, message))
 
 
 NAME = "provision"
@@ -101,24 +101,24 @@ class Login(Enum):
 
 # libpq gives no SQLSTATE for a connection that fails, so the server's words have to do.
 _ANSWERS = (
-    (re.compile(r"too many (clients|connections)|connection slots are reserved"), Login.FULL),
-    (re.compile(r'database ".*" is not currently accepting connections'), Login.CLOSED),
-    (re.compile(r'database ".*" does not exist'), Login.NO_DATABASE),
-    (re.compile(r"password authentication failed|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
+    (r"too many (clients|connections)|connection slots are reserved", Login.FULL),
+    (r'database ".*" is not currently accepting connections', Login.CLOSED),
+    (r'database ".*" does not exist', Login.NO_DATABASE),
+    ((r"password authentication failed|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
                 r"|role \".*\" (does not exist|is not permitted)|permission denied to set role"), Login.REFUSED),
-    (re.compile(r"the database system is (starting up|in recovery|shutting down|not yet accepting)"), Login.STARTING),
+    (r"the database system is (starting up|in recovery|shutting down|not yet accepting)", Login.STARTING),
 )  # fmt: skip
 
 
 _PROOFS = (
-    (re.compile(r"password authentication failed"), Proof.WRONG),
-    (re.compile(r"server requested a hashed password"), Proof.MD5),  # pg_hba.conf says md5, and so does the catalog
-    (re.compile(r"is not permitted to log in|too many connections for (role|database)|permission denied for database"
+    (r"password authentication failed", Proof.WRONG),
+    (r"server requested a hashed password", Proof.MD5),  # pg_hba.conf says md5, and so does the catalog
+    ((r"is not permitted to log in|too many connections for (role|database)|permission denied for database"
                 r"|database \".*\" (does not exist|is not currently accepting)"), Proof.RIGHT),
 )  # fmt: skip
 
 
-_BEFORE = re.compile(r"^.*?\b(?:FATAL|ERROR): +")
+_BEFORE = r"^.*?\b(?:FATAL|ERROR): +"
 
 
 class LoginError(UnavailableError):
@@ -136,12 +136,12 @@ class LoginError(UnavailableError):
     def words(self) -> str:
         """What the server itself said, without what libpq puts before it."""
         said = self.evidence[-1] if self.evidence else self.login.value
-        return _BEFORE.sub("", said)
+        return re.sub(_BEFORE, "", said)
 
 
 def classify(message: str) -> Login:
     """Tell from libpq's message how a login failed."""
-    return next((login for pattern, login in _ANSWERS if pattern.search(message)), Login.NO_SERVER)
+    return next((login for pattern, login in _ANSWERS if re.search(pattern, message)), Login.NO_SERVER)
 
 
 def connect(
@@ -264,7 +264,7 @@ class ReadOnlyQuery:
             _open(at, None, require_auth=libpq.by_scram(), **self._names).close()
         except LoginError as error:
             words = "\n".join(error.evidence)
-            return next((proof for pattern, proof in _PROOFS if pattern.search(words)), Proof.UNKNOWN)
+            return next((proof for pattern, proof in _PROOFS if re.search(pattern, words)), Proof.UNKNOWN)
         return Proof.RIGHT
 
     def _connection(self, database: str) -> psycopg2.extensions.connection:

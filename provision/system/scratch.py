@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from provision.model import Endpoint
 
-_NAME = re.compile(rf"{PREFIX}.*_([0-9a-f]{{8}})")
+_NAME = rf"{PREFIX}.*_([0-9a-f]{{8}})"
 _CLASS_ID = 0x73637261  # "scra"; the other half of the key is the random end of the name
 _LARGEST_CLONE = 256 << 20
 
@@ -176,7 +176,7 @@ def drop_leftovers(connection: psycopg2.extensions.connection) -> tuple[str, ...
     """Drop the scratch databases of runs that are over, and return their names."""
     dropped = []
     for (name,) in _rows(connection, _OURS, (PREFIX,)):
-        if _NAME.fullmatch(name) and _take(connection, name):
+        if re.fullmatch(_NAME, name) and _take(connection, name):
             _drop(connection, name)
             _rows(connection, "SELECT pg_advisory_unlock(%s, %s)", _key(name))
             dropped.append(name)

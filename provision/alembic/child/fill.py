@@ -17,7 +17,7 @@ NAMES = ("url", "host", "port", "user", "password", "database")
 IN_URL = "@url"
 """Behind a name: how its value is written in a URL, where that is not just percent-encoded."""
 
-PLACE = re.compile(r"\{\{([A-Za-z_]+)\}\}|\{([A-Za-z_]+)\}")
+PLACE = r"\{\{([A-Za-z_]+)\}\}|\{([A-Za-z_]+)\}"
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -37,9 +37,9 @@ def fill(template: str, values: Mapping[str, str]) -> str:
             return f"[{value}]" if ":" in value else value
         return values.get(name + IN_URL) or quote(value, safe="")
 
-    return PLACE.sub(put, template)
+    return re.sub(PLACE, put, template)
 
 
 def unknown(template: str) -> list[str]:
     """Return the names in a template that stand for nothing."""
-    return [match.group(2) for match in PLACE.finditer(template) if match.group(2) and match.group(2) not in NAMES]
+    return [match.group(2) for match in re.finditer(PLACE, template) if match.group(2) and match.group(2) not in NAMES]

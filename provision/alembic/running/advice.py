@@ -24,7 +24,7 @@ _IN_TRANSACTION = "25001"
 _UNPREPARED = {"RuntimeError", "KeyError", "LookupError", "ImproperlyConfigured", "AppRegistryNotReady", "SystemExit"}
 """What a revision raises that needs its application to be set up, or the environment that its program makes."""
 _UNPREPARED_ENV = {"SystemExit", "NoEventLoopError", "NoSuchOptError", "ConfigurationError"}
-_UNDEFINED_NAME = re.compile(r"name '(\w+)' is not defined")
+_UNDEFINED_NAME = r"name '(\w+)' is not defined"
 _IMPORTS = {
     "sa": "import sqlalchemy as sa",
     "sqlalchemy": "import sqlalchemy",
@@ -38,8 +38,8 @@ _NOT_CONNECTED = {
     *("ConnectionDoesNotExistError", "CannotConnectNowError", "InvalidPasswordError", "InterfaceError"),
 }
 _ADDRESSES = (
-    re.compile(r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)'),
-    re.compile(r"Connect call failed \('([^']+)', (\d+)"),
+    r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)',
+    r"Connect call failed \('([^']+)', (\d+)",
 )
 _OPTION_WAY = 'hand env.py the option that it reads; write under `migrations`: options: {url: "{url}"}'
 _URL_WAY = (
@@ -86,7 +86,7 @@ class Report:
     @property
     def missing_import(self) -> str | None:
         """The line that imports the name which a file uses and has not imported, where it is a usual one."""
-        found = _UNDEFINED_NAME.match(self.message) if self.kind == "NameError" else None
+        found = re.match(_UNDEFINED_NAME, self.message) if self.kind == "NameError" else None
         return _IMPORTS.get(found[1]) if found else None
 
 
@@ -207,7 +207,7 @@ def addresses(event: Failure, server: str) -> list[str]:
     """Return a line that compares where ``env.py`` wanted to connect with where the server is; none if they agree."""
     if not is_connection(event) or not server:
         return []
-    said = next((match for each in _ADDRESSES if (match := each.search(event["message"]))), None)
+    said = next((match for each in _ADDRESSES if (match := re.search(each, event["message"]))), None)
     tried = f"{said[1]}:{said[2]}" if said else event.get("address")
     return [f"env.py connects to {tried}, the declared server is {server}"] if tried and tried != server else []
 

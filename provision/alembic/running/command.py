@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from provision.model import Endpoint
 
 
-_RUNNING = re.compile(r"Running upgrade .*?-> ([^\s,]+)")
-_FRAME = re.compile(r'(?m)^\s*File "([^"\n]+)", line (\d+)')
-_STATEMENT = re.compile(r"\[SQL: (.*?)\]\s*(?:$|\n)", re.DOTALL)
-_MESSAGE = re.compile(r"(?m)^(?:\w+\.)*\w+: \((?:\w+\.)+\w+\) (.+)$|^(?:\w+\.)*(\w*(?:Error|Exception|Exit)): (.+)$")
-_PASSING = re.compile(
+_RUNNING = r"Running upgrade .*?-> ([^\s,]+)"
+_FRAME = r'(?m)^\s*File "([^"\n]+)", line (\d+)'
+_STATEMENT = r"(?s)\[SQL: (.*?)\]\s*(?:$|\n)"
+_MESSAGE = r"(?m)^(?:\w+\.)*\w+: \((?:\w+\.)+\w+\) (.+)$|^(?:\w+\.)*(\w*(?:Error|Exception|Exit)): (.+)$"
+_PASSING = (
     r"lock timeout|LockNotAvailable|deadlock detected|server closed the connection|terminating connection"
     r"|could not connect|Connection refused|connection .* failed|starting up|shutting down"
 )
@@ -152,7 +152,7 @@ class _Heard:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in (*lines, self._rest) if rest else lines:
             words = self._run.masked(line.decode(errors="replace")).strip()
-            running = _RUNNING.search(words)
+            running = re.search(_RUNNING, words)
             if running and running[1] in self._run.graph:
                 self._run.running = running[1]
             if words:
@@ -260,18 +260,18 @@ def read_output(text: str, graph: Graph, applied: Collection[str]) -> ProgramFai
     """Return what a program's output tells of its failure; a revision that is ``applied`` did not fail."""
     places = {os.path.realpath(each.path): name for name, each in graph.revisions.items()}
     revision = place = None
-    for match in _RUNNING.finditer(text):
+    for match in re.finditer(_RUNNING, text):
         revision = match[1] if match[1] in graph.revisions and match[1] not in applied else None
-    for file, line in _FRAME.findall(text):
+    for file, line in re.findall(_FRAME, text):
         name = places.get(os.path.realpath(file))
         if name is not None and name not in applied and revision in {None, name}:
             revision, place = name, f"{file}:{line}"
-    statements = _STATEMENT.findall(text)
-    messages = [database or f"{kind}: {words}" for database, kind, words in _MESSAGE.findall(text)]
+    statements = re.findall(_STATEMENT, text)
+    messages = [database or f"{kind}: {words}" for database, kind, words in re.findall(_MESSAGE, text)]
     return ProgramFailure(
         revision,
         place,
         " ".join(statements[-1].split()) if statements else None,
         messages[-1] if messages else None,
-        _PASSING.search(text) is not None,
+        re.search(_PASSING, text) is not None,
     )

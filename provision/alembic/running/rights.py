@@ -110,10 +110,10 @@ def _schema_way(owner: str, schema: str, database: str, *, is_database_owners: b
     )
 
 
-_MUST_OWN = re.compile(r"must be owner of (?P<kind>[a-z ]+?) (?P<name>\S+)$")
-_DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+?) (?P<name>\S+)$")
-_EXTENSION = re.compile(r'permission denied to create extension "(?P<name>[^"]+)"')
-_SET_ROLE = re.compile(r'(?:permission denied to set role|must be able to SET ROLE) "(?P<name>[^"]+)"')
+_MUST_OWN = r"must be owner of (?P<kind>[a-z ]+?) (?P<name>\S+)$"
+_DENIED = r"permission denied for (?P<kind>[a-z ]+?) (?P<name>\S+)$"
+_EXTENSION = r'permission denied to create extension "(?P<name>[^"]+)"'
+_SET_ROLE = r'(?:permission denied to set role|must be able to SET ROLE) "(?P<name>[^"]+)"'
 
 
 def way_to(tree: Migrations, message: str, database: str) -> NextStep | None:
@@ -122,19 +122,19 @@ def way_to(tree: Migrations, message: str, database: str) -> NextStep | None:
     if owner is None:
         return None
     own = identifier(owner)
-    if found := _EXTENSION.search(first):
+    if found := re.search(_EXTENSION, first):
         keys = f"`databases: {{{database}: {{extensions: [{found['name']}]}}}}`"
         return NextStep(f"write {keys} into the spec: provision makes it before the migrations, as the superuser")
-    if found := _SET_ROLE.search(first):
+    if found := re.search(_SET_ROLE, first):
         return NextStep(_membership(str(tree.login), found["name"]))
-    if found := _MUST_OWN.search(first):
+    if found := re.search(_MUST_OWN, first):
         statement = f"ALTER {found['kind'].upper()} {found['name']} OWNER TO {own}"
         return (
             command("apply --take-ownership")
             + f" where earlier migrations made it ({owner!r} then owns all that they made), "
             f"or as an administrator: {statement}"
         )
-    if not (found := _DENIED.search(first)):
+    if not (found := re.search(_DENIED, first)):
         return None
     kind, name = found["kind"], found["name"]
     if kind == "schema":

@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 
-_HINT = re.compile(
-    r"DeclarativeBase|declarative_base|as_declarative|generate_base|SQLAlchemy\(|SQLModel|__tablename__|MetaData\(|Table\("
+_HINT = (
+    r"DeclarativeBase|declarative_base|as_declarative|generate_base|SQLAlchemy\(|SQLModel|__tablename__|MetaData\("
+    r"|Table\("
 )
-_HAS_BASE = re.compile(r"DeclarativeBase|declarative_base|as_declarative|generate_base|SQLAlchemy\(|SQLModel")
+_HAS_BASE = r"DeclarativeBase|declarative_base|as_declarative|generate_base|SQLAlchemy\(|SQLModel"
 _CLASSES = {"DeclarativeBase", "DeclarativeBaseNoMeta"}
 _CALLS = {"declarative_base", "generate_base"}
-_OTHERS = re.compile(
-    r"(?:^|/)(?:tests?|testing|versions|alembic|migrations)/|(?:^|/)(?:conftest|setup|test_[^/]*|[^/]*_test)\.py$"
-)
+_OTHERS = r"(?:^|/)(?:tests?|testing|versions|alembic|migrations)/|(?:^|/)(?:conftest|setup|test_[^/]*|[^/]*_test)\.py$"
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,12 @@ def find(contents: Mapping[str, str], names: Collection[str]) -> tuple[Models, l
     seen: list[_Seen] = []
     broken: dict[str, str] = {}
     texts = {path: text for path, text in sorted(contents.items()) if path.endswith(".py")}
-    texts = {path: text for path, text in texts.items() if not _OTHERS.search(path)}
+    texts = {path: text for path, text in texts.items() if not re.search(_OTHERS, path)}
     for path, text in texts.items():
-        if _HINT.search(text):
+        if re.search(_HINT, text):
             _look(path, text, seen, broken)
     bases = list(_bases(seen, names))
-    if not bases and (suspects := [place for path, place in broken.items() if _HAS_BASE.search(texts[path])]):
+    if not bases and (suspects := [place for path, place in broken.items() if re.search(_HAS_BASE, texts[path])]):
         raise ProvisionError(
             "cannot look for models: a file that names a declarative base is not valid Python",
             evidence=suspects,

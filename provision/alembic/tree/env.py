@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _MOST_MODULES = 100
 _TEMPLATES = {"credentials": "{user}:{password}"}
-_URL_LIKE = re.compile(r"(?i)url|uri|dsn|conninfo")
-_SCHEME = re.compile(r"\b(postgres(?:ql)?(?:\+\w+)?)://")
-_BARE = re.compile(r"""\b(?:replace|startswith|removeprefix|split|sub)\(\s*r?["']\^?(postgres(?:ql)?)(?::|["'])""")
+_URL_LIKE = r"(?i)url|uri|dsn|conninfo"
+_SCHEME = r"\b(postgres(?:ql)?(?:\+\w+)?)://"
+_BARE = r"""\b(?:replace|startswith|removeprefix|split|sub)\(\s*r?["']\^?(postgres(?:ql)?)(?::|["'])"""
 """Code that puts a driver into a URL without one."""
 _OPTIONS = {"get_main_option": 0, "get_alembic_option": 0, "get_section_option": 1}
 """Functions of the configuration, and where in their arguments the option's name is."""
@@ -116,7 +116,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 def _is_url(name: str) -> bool:
     """Whether a name says that it is that of a URL; ``sqlalchemy.url`` is always set."""
-    return _URL_LIKE.search(name) is not None and name != "sqlalchemy.url"
+    return re.search(_URL_LIKE, name) is not None and name != "sqlalchemy.url"
 
 
 def _options(env: ast.Module) -> Iterator[str]:
@@ -169,10 +169,10 @@ def _keys(env: ast.Module, *, optional: bool = True) -> Iterator[tuple[str, ast.
 def _driver(urls: list[Variable], samples: Mapping[str, str], sources: list[str]) -> str | None:
     """Return how the URL begins that the project gives itself; without a driver only where its code adds one."""
     shown = [*(samples.get(each.name, "") for each in urls), *(each.default or "" for each in urls)]
-    scheme = next((match[1] for each in shown if (match := _SCHEME.match(each))), None)
+    scheme = next((match[1] for each in shown if (match := re.match(_SCHEME, each))), None)
     if scheme is not None and "+" in scheme:
         return scheme
-    completed = next((match[1] for source in sources if (match := _BARE.search(source))), None)
+    completed = next((match[1] for source in sources if (match := re.search(_BARE, source))), None)
     return (scheme or completed) if completed else None
 
 
@@ -192,8 +192,8 @@ _PARTS = {
     "credentials": ("credentials", "creds"),
 }
 _LIBPQ = {"PGUSER": "user", "PGPASSWORD": "password", "PGHOST": "host", "PGPORT": "port", "PGDATABASE": "database"}
-_ENVIRON = re.compile(r"(?:.*\.)?environ|(?:\w+\.)?env")
-_READERS = re.compile(r"(?:.*\.)?environ\.(?:get|pop|setdefault)|(?:\w+\.)?getenv|\w*env\w*(?:\.\w+)?|(?:\w+\.)?config")
+_ENVIRON = r"(?:.*\.)?environ|(?:\w+\.)?env"
+_READERS = r"(?:.*\.)?environ\.(?:get|pop|setdefault)|(?:\w+\.)?getenv|\w*env\w*(?:\.\w+)?|(?:\w+\.)?config"
 _DEEPEST = 3
 """Deep enough for a model in a model."""
 COMPLETE = {"user", "password", "host", "database"}
@@ -240,11 +240,11 @@ def _called(node: ast.AST) -> Variable | None:
     """Return the variable that an expression reads."""
     if isinstance(node, ast.Subscript):
         name = text_of(node.slice)
-        return Variable(name) if name and _ENVIRON.fullmatch(ast.unparse(node.value)) else None
+        return Variable(name) if name and re.fullmatch(_ENVIRON, ast.unparse(node.value)) else None
     if not isinstance(node, ast.Call) or not node.args or (name := text_of(node.args[0])) is None:
         return None
     source = ast.unparse(node.func)
-    if not _READERS.fullmatch(source):
+    if not re.fullmatch(_READERS, source):
         return None
     rest = [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "default")]
     default = next((text for each in rest if (text := text_of(each)) is not None), "")
@@ -353,10 +353,8 @@ def _field(statement: ast.AnnAssign) -> tuple[str, str | None, list[str]]:
     return annotation, None if is_required and not given.get("default_factory") else text_of(first) or "", names[:1]
 
 
-_MAYBE_URL = re.compile(r"(?i)(url|uri|dsn|database|conn|postgres|pg|db)")
-_SETTINGS = re.compile(
-    r"(?m)^\s*from\s+([\w.]+)\s+import\s+[^#\n]*\b(\w*settings\w*|\w*config\w*|engine|\w*_url)\b", re.IGNORECASE
-)
+_MAYBE_URL = r"(?i)(url|uri|dsn|database|conn|postgres|pg|db)"
+_SETTINGS = r"(?im)^\s*from\s+([\w.]+)\s+import\s+[^#\n]*\b(\w*settings\w*|\w*config\w*|engine|\w*_url)\b"
 _OURS = {"sqlalchemy.url", "version_table", "version_table_schema", "script_location"}
 
 
@@ -371,12 +369,14 @@ def guesses(text: str) -> Iterator[tuple[str, str, str]]:
     read = [each.name for each in read_variables([env])]
     for key, names in (("x", _looked_up(env, "get_x_argument")), ("options", _options(env)), ("env", read)):
         for name in dict.fromkeys(names):
-            if name not in _OURS and _MAYBE_URL.search(name) and part(name) in (None, "url"):
+            if name not in _OURS and re.search(_MAYBE_URL, name) and part(name) in (None, "url"):
                 yield key, name, "'{url}'"
     yield from (("attributes", name, "true") for name in dict.fromkeys(_attributes(env, optional=True)))
 
 
 def settings_module(env: str) -> str | None:
     """Return the application's module that ``env.py`` takes its URL from, as far as an import tells."""
-    found = [match for match in _SETTINGS.findall(env) if not match[0].startswith(("alembic", "sqlalchemy", "logging"))]
+    found = [
+        match for match in re.findall(_SETTINGS, env) if not match[0].startswith(("alembic", "sqlalchemy", "logging"))
+    ]
     return f"{found[0][0]}.{found[0][1]}" if found else None

@@ -150,14 +150,14 @@ def _path(text: str, cwd: Path, config: Path, find: Callable[[str], Path] | None
     )
 
 
-_LOOP = re.compile(rb"(?m)^\s*(?:async\s+)?(?:for|while)\b|\bfor\b.*\bin\b")
+_LOOP = rb"(?m)^\s*(?:async\s+)?(?:for|while)\b|\bfor\b.*\bin\b"
 _RUNS = "run_migrations"
 _LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.ListComp, ast.SetComp, ast.GeneratorExp)
 
 
 def runs_in_a_loop(env: bytes) -> bool:
     """Tell whether an ``env.py`` runs migrations in a loop."""
-    if not _LOOP.search(env):
+    if not re.search(_LOOP, env):
         return False
     module = parsed(env)
     if module is None:

@@ -202,19 +202,19 @@ def _syntax_error(error: SyntaxError | ValueError, path: Path) -> MigrationsErro
 
 VERSION_NUM_WIDTH = 32
 """Characters in ``version_num`` where Alembic makes the table."""
-_WIDENS = re.compile(rb"version_num|version_table_impl")
-_STATED = re.compile(rb"^revision\b[^=\n]*=[ \t]*([\"'])([^\"'\n]*)\1[ \t]*(?:[,#].*)?$", re.MULTILINE)
+_WIDENS = rb"version_num|version_table_impl"
+_STATED = rb"(?m)^revision\b[^=\n]*=[ \t]*([\"'])([^\"'\n]*)\1[ \t]*(?:[,#].*)?$"
 _SHOWN = 5
 
 
 def names_version_num(source: bytes) -> bool:
     """Tell whether an ``env.py`` or a revision deals with the column itself, so that it may become wider."""
-    return _WIDENS.search(source) is not None
+    return re.search(_WIDENS, source) is not None
 
 
 def stated_id(source: bytes) -> tuple[str, int] | None:
     """Return the id that a revision file states as a plain text, and its line; None where it computes it."""
-    found = _STATED.search(source)
+    found = re.search(_STATED, source)
     if found is None:
         return None
     return found[2].decode("utf-8", "replace"), source.count(b"\n", 0, found.start()) + 1
@@ -253,7 +253,7 @@ def refuse_long_ids(revisions: Iterable[Revision], width: int | None, *, widened
     )
 
 
-_NOTE = re.compile(r"#\s*provision:\s*(?P<word>[a-z-]+)\s*(?P<rest>[^#]*)")
+_NOTE = r"#\s*provision:\s*(?P<word>[a-z-]+)\s*(?P<rest>[^#]*)"
 IRREVERSIBLE = "irreversible"
 _IGNORE = "ignore"
 
@@ -296,7 +296,7 @@ def read_notes(source: bytes) -> Notes:
     ignored: dict[int, frozenset[str]] = {}
     irreversible, unknown = False, []
     for line, text in comments.items():
-        found = _NOTE.search(text)
+        found = re.search(_NOTE, text)
         if found is None:
             continue
         rules = frozenset(re.findall(r"[a-z][a-z0-9-]*", found["rest"]))

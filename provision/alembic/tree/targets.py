@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from provision.alembic.tree.source import Revision
 
 
-RELATIVE = re.compile(r"(?:(?P<branch>.+?)@)?(?P<start>\w+)?(?P<steps>[+-]\d+)")
+RELATIVE = r"(?:(?P<branch>.+?)@)?(?P<start>\w+)?(?P<steps>[+-]\d+)"
 """A target that is so many steps from ``start``; without a start, from where the database is."""
 
 _SHORTEST_PREFIXED = 4  # Alembic's: an id of up to three characters is never meant by a part of it
@@ -40,7 +40,7 @@ def resolve(graph: Graph, target: str, rows: Collection[str] | None = None) -> t
     Raises:
         MigrationsError: it means no revision, or it is ambiguous.
     """
-    relative = RELATIVE.fullmatch(target)
+    relative = re.fullmatch(RELATIVE, target)
     if relative is None or target in graph.revisions:
         return _absolute(graph, target)
     branch, start, steps = relative["branch"], relative["start"], int(relative["steps"])
@@ -82,7 +82,7 @@ def _typed() -> Iterator[None]:
 
 def needs_rows(target: str) -> bool:
     """Tell whether a target counts from where the database is: ``current``, ``+1``, ``branch@-1``."""
-    relative = RELATIVE.fullmatch(target)
+    relative = re.fullmatch(RELATIVE, target)
     return target == "current" or (relative is not None and relative["start"] is None)
 
 
@@ -269,7 +269,7 @@ def _share_of(graph: Graph, rows: Collection[str], target: str) -> frozenset[str
     branch, at, _ = target.rpartition("@")
     if at:
         return graph.lineage(resolve(graph, branch)[0])
-    relative = RELATIVE.fullmatch(target)
+    relative = re.fullmatch(RELATIVE, target)
     if relative is None or target in graph or not rows:
         return None
     start = relative["start"] or next(iter(rows))

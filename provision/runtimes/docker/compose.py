@@ -35,12 +35,12 @@ MAJOR = "provision.major"
 DECLARED = "provision.declared"
 
 # https://github.com/moby/moby/blob/master/daemon/names/names.go ; https://pkg.go.dev/github.com/distribution/reference
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_IMAGE = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9_.:/@\[\]-]*")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+_IMAGE = r"[A-Za-z0-9\[][A-Za-z0-9_.:/@\[\]-]*"
 _TOP_KEYS = {"name", "services", "secrets", "volumes", "networks", "version"}
 _HANDLED = {"image", "container_name", "volumes", "secrets"}
 _NETWORK_KEYS = {"network_mode", "networks"}
-_VARIABLE = re.compile(r"\$(\$|\{[^}]*\}?|[A-Za-z_]\w*)?")
+_VARIABLE = r"\$(\$|\{[^}]*\}?|[A-Za-z_]\w*)?"
 
 BRIDGE = "bridge"
 _COMPOSE = "com.docker.compose."
@@ -185,7 +185,7 @@ def unescape(value: Any) -> Any:
         return {key: unescape(each) for key, each in value.items()}
     if isinstance(value, list):
         return [unescape(each) for each in value]
-    return _VARIABLE.sub(plain, value) if isinstance(value, str) else value
+    return re.sub(_VARIABLE, plain, value) if isinstance(value, str) else value
 
 
 def _mapping(found: object, where: str, known: set[str] | None = None) -> dict[str, Any]:
@@ -204,9 +204,9 @@ def _list(found: object, where: str) -> list[Any]:
     return found or []
 
 
-def _check_name(name: str, pattern: re.Pattern[str], where: str) -> None:
+def _check_name(name: str, pattern: str, where: str) -> None:
     """Refuse what the engine could not have made: it would be asked for something else."""
-    if not pattern.fullmatch(name) or "/.." in name:
+    if not re.fullmatch(pattern, name) or "/.." in name:
         raise ValueError(f"{where}: {name!r} is not a name")
 
 

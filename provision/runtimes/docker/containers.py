@@ -166,12 +166,12 @@ def _restart(policy: Mapping[str, Any] | None) -> str:
 
 _STATES = {"configured": "created", "initialized": "created", "stopped": "exited", "stopping": "running"}
 _MARK = "container=podman"
-_ADDED = re.compile(r"(HOME|HOSTNAME|TERM|container|(https?|ftp|no)_proxy)", re.IGNORECASE)
+_ADDED = r"(?i)(HOME|HOSTNAME|TERM|container|(https?|ftp|no)_proxy)"
 """Variables that Podman gives to every container: its own, and those of a proxy that it was started with."""
 COMPOSE_LABELS = ("com.docker.compose.", "io.podman.compose.", "PODMAN_SYSTEMD_UNIT")
 """What Compose and podman-compose write, each version of them in another way."""
-_HUB = re.compile(r"(?:(?:index\.|registry-1\.)?docker\.io/)(?:library/(?=[^/]+$))?")
-_REGISTRY = re.compile(r"(localhost|[^/]*[.:][^/]*)/")
+_HUB = r"(?:(?:index\.|registry-1\.)?docker\.io/)(?:library/(?=[^/]+$))?"
+_REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 LIMITS = {"Memory": "memory", "NanoCpus": "cpus"}
 """The limits of a container, as the engine and as the spec name them."""
 PODMAN = "podman"
@@ -220,7 +220,7 @@ def in_words_of(seen: Mapping[str, Any], creation: Creation) -> dict[str, Any]:
     changed = {**config, "Image": image}
     if _MARK in config["Env"]:
         asked, has = variables(body), variables(config).items()
-        changed["Env"] = [f"{name}={text}" for name, text in has if name in asked or not _ADDED.fullmatch(name)]
+        changed["Env"] = [f"{name}={text}" for name, text in has if name in asked or not re.fullmatch(_ADDED, name)]
         check, wanted = (each.get("Healthcheck") or {} for each in (config, body))
         if " ".join(check.get("Test") or ()) == " ".join(wanted.get("Test") or ()):
             changed["Healthcheck"] = {**check, "Test": wanted.get("Test")}
@@ -248,7 +248,7 @@ def familiar(reference: str) -> str:
     >>> familiar("localhost/postgres:17")
     'localhost/postgres:17'
     """
-    return _HUB.sub("", reference, count=1) if _HUB.match(reference) else reference
+    return re.sub(_HUB, "", reference, count=1) if re.match(_HUB, reference) else reference
 
 
 def is_same_image(shown: str, asked: str) -> bool:
@@ -257,7 +257,7 @@ def is_same_image(shown: str, asked: str) -> bool:
     Podman completes a short name with the registry in which it found the image, and drops the tag beside a digest.
     """
     (name, tag, digest), (its_name, its_tag, its_digest) = _parts(shown), _parts(asked)
-    is_short = not _REGISTRY.match(asked)
+    is_short = not re.match(_REGISTRY, asked)
     if digest != its_digest or not (name == its_name or (is_short and name.endswith(f"/{its_name}"))):
         return False
     return tag == its_tag or (digest != "" and "" in (tag, its_tag))

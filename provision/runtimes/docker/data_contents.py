@@ -158,7 +158,7 @@ _SIGNS_OF_LIFE = ("postmaster.opts", "backup_manifest", "backup_label", "backup_
 # What initdb makes before PG_VERSION, and what only a cluster has that is complete.
 _FIRST, _LAST = "pg_wal/archive_status", "global/pg_control"
 # The image's last act before it starts the first server.
-_OPENED = re.compile(r"^host\s+all\s+all\s+all\s", re.MULTILINE)
+_OPENED = r"(?m)^host\s+all\s+all\s+all\s"
 WHY = "its first initialisation was broken off before any server ran on it, so there is nothing in it"
 
 
@@ -176,7 +176,7 @@ def unfinished_volume(seen: Inspection) -> str | None:
     if read("PG_VERSION") is None:
         begun = seen.look.reader.has(seen.container_name, f"{place.directory}/{_FIRST}")
         return place.source if begun and read(_LAST) is None else None
-    return None if _OPENED.search(read("pg_hba.conf") or "") else place.source
+    return None if re.search(_OPENED, read("pg_hba.conf") or "") else place.source
 
 
 def initialise_again(seen: Inspection, name: str) -> Step:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _FIRST_MAJOR_WITH_ITS_OWN_DIRECTORY = 18
 _ROOT = "/var/lib/postgresql"
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+_ANONYMOUS = r"[0-9a-f]{64}"
 # Kernel file systems, and what the compose file mounts itself.
 _OTHERS = ("/proc", "/sys", "/dev", "/run/secrets", "/etc/postgresql")
 
@@ -108,7 +108,7 @@ def anonymous(mounts: Iterable[Mapping[str, Any]]) -> Mapping[str, str]:
 
 def is_anonymous(kind: str, name: str) -> bool:
     """Tell whether a mount is a volume whose name the engine made up."""
-    return kind == "volume" and _ANONYMOUS.fullmatch(name) is not None
+    return kind == "volume" and re.fullmatch(_ANONYMOUS, name) is not None
 
 
 def why_not(

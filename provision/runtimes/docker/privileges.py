@@ -30,8 +30,8 @@ _SOCKETS: Final = (
     *("/run/user/0/docker.sock", "/run/user/0/podman/podman.sock"),
 )
 """Where engines listen, with 0 for any user. https://docs.docker.com/engine/security/protect-access/"""
-_ENGINE: Final = re.compile(r"(docker|podman|containerd|crio|buildkitd|dockershim)[\w.-]*\.sock")
-_ALIAS: Final = re.compile(r"/proc/[^/]+/(?:task/[^/]+/)?root(?=/|$)")  # the root of a process of the host
+_ENGINE: Final = r"(docker|podman|containerd|crio|buildkitd|dockershim)[\w.-]*\.sock"
+_ALIAS: Final = r"/proc/[^/]+/(?:task/[^/]+/)?root(?=/|$)"  # the root of a process of the host
 _HOST_NAMESPACES: Final = {
     "PidMode": "processes",
     "IpcMode": "IPC",
@@ -39,7 +39,7 @@ _HOST_NAMESPACES: Final = {
     "UsernsMode": "user ids",
 }
 # A profile of the template's own can allow anything, so only what the engine brings, or what confines more, is passed.
-_CONFINED: Final = re.compile(
+_CONFINED: Final = (
     r"no-new-privileges(?:[:=](?:true|false))?|label[:=](?!disable).*|apparmor[:=]docker-default|seccomp[:=]builtin"
 )
 
@@ -111,7 +111,7 @@ def _of_mounts(mounts: Iterable[Json], socket: str | None) -> Iterator[Privilege
         general = re.sub(r"^/run/user/\d+(?=/|$)", "/run/user/0", path)
         if path == "/":
             yield Privilege(ROOT, f"mounts / of the engine's host at {at}")
-        elif general in sockets or path in sockets or _ENGINE.fullmatch(os.path.basename(path)):  # noqa: PTH119
+        elif general in sockets or path in sockets or re.fullmatch(_ENGINE, os.path.basename(path)):  # noqa: PTH119
             yield Privilege(SOCKET, f"mounts the engine's socket {source} at {at}")
         elif any(name.startswith(f"{way}/") for name in sockets for way in (path, general)):
             yield Privilege(SOCKET, f"mounts {source}, the directory of the engine's socket, at {at}")
@@ -127,7 +127,7 @@ def _of_kernel(host: Json) -> Iterator[Privilege]:
         yield Privilege(CAPABILITIES, f"takes the device {name}")
     if rules := host.get("DeviceCgroupRules"):
         yield Privilege(CAPABILITIES, f"takes the devices {', '.join(map(str, rules))}")
-    if weak := [str(each) for each in host.get("SecurityOpt") or () if not _CONFINED.fullmatch(str(each))]:
+    if weak := [str(each) for each in host.get("SecurityOpt") or () if not re.fullmatch(_CONFINED, str(each))]:
         yield Privilege(CAPABILITIES, f"is confined by another profile than the engine's: {', '.join(weak)}")
     for key, what in _HOST_NAMESPACES.items():
         if host.get(key) == "host":
@@ -155,7 +155,7 @@ def _normal(path: str) -> str:
     ('/run/docker.sock', '/', '/')
     """
     found = os.path.normpath(f"/{path.lstrip('/')}")
-    while alias := _ALIAS.match(found):
+    while alias := re.match(_ALIAS, found):
         found = os.path.normpath(f"/{found[alias.end() :].lstrip('/')}")
     return re.sub(r"^/var/run(?=/|$)", "/run", found)
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmg]?)b?", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
+_SIZE = r"(?i)(\d+(?:\.\d+)?)\s*([bkmg]?)b?"
+_DURATION = r"(\d+(?:\.\d+)?)(us|ms|s|m|h)"
 _NANOSECONDS = {"us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _LARGEST = 2**63 - 1
 """The largest number that the engine, which is written in Go, reads."""
@@ -29,7 +29,7 @@ def size_bytes(value: object) -> int:
     >>> size_bytes("256m"), size_bytes(1024), size_bytes("1.5gb")
     (268435456, 1024, 1610612736)
     """
-    match = _SIZE.fullmatch(str(value).strip())
+    match = re.fullmatch(_SIZE, str(value).strip())
     if match is None:
         raise ValueError(f"{value!r} is not a size such as 256m")
     return int(_bounded(float(match[1]) * 1024 ** "bkmg".index((match[2] or "b").lower()), value))
@@ -42,7 +42,7 @@ def duration_ns(value: object) -> int:
     (90000000000, 250000000)
     """
     text = str(value).strip()
-    parts = _DURATION.findall(text)
+    parts = re.findall(_DURATION, text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{value!r} is not a duration such as 10s")
     times = (round(_bounded(float(number) * _NANOSECONDS[unit], value)) for number, unit in parts)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.inspection import Inspection
     from provision.system.look import Look
 
-_MAPPED = re.compile(r"/(\d{4,})\.(\d{4,})(?:/containers/|$)")
+_MAPPED = r"/(\d{4,})\.(\d{4,})(?:/containers/|$)"
 """How Docker names its directory where it maps user ids: after those of its root."""
 _REMOVE = 'rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?*; chmod 0755 "$1"'
 
@@ -38,7 +38,7 @@ def mapped_root(container: Mapping[str, Any] | None, look: Look) -> tuple[int, i
     A container that has run tells by its own paths; else the engine is asked.
     """
     own = str((container or {}).get("ResolvConfPath") or "")
-    found = _MAPPED.search(own or str((look.engine("/info") or {}).get("DockerRootDir")))
+    found = re.search(_MAPPED, own or str((look.engine("/info") or {}).get("DockerRootDir")))
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -19,9 +19,9 @@ _SHOWN = 12
 _BEFORE = 6
 # Between the two halves of a restart, which the engine finishes whoever asked for it and is gone, in seconds.
 _RESTART_GAP = 2.0
-_FATAL = re.compile(r"\b(FATAL|PANIC):")
+_FATAL = r"\b(FATAL|PANIC):"
 _NEXT_LIFE = "Skipping initialization"
-_EARLIER_LIFE = re.compile(rf"database system is shut down|{_NEXT_LIFE}|\b(FATAL|PANIC):")
+_EARLIER_LIFE = rf"database system is shut down|{_NEXT_LIFE}|\b(FATAL|PANIC):"
 # https://github.com/docker-library/postgres/issues/891: a first start that is killed leaves a data directory that looks
 # initialised, and is not.
 _HALF_MADE = "could not find the database system"
@@ -36,10 +36,10 @@ def telling(lines: Sequence[str]) -> list[str]:
 
     https://www.postgresql.org/docs/current/runtime-config-logging.html#RUNTIME-CONFIG-SEVERITY-LEVELS
     """
-    fatal = [at for at, line in enumerate(lines) if _FATAL.search(line)]
+    fatal = [at for at, line in enumerate(lines) if re.search(_FATAL, line)]
     if not fatal:
         return list(lines[-_SHOWN:])
-    before = [at + 1 for at in range(fatal[-1]) if _EARLIER_LIFE.search(lines[at])]
+    before = [at + 1 for at in range(fatal[-1]) if re.search(_EARLIER_LIFE, lines[at])]
     first = max([fatal[-1] - _BEFORE, 0, *before[-1:]])
     after = [at for at in range(fatal[-1], len(lines)) if _NEXT_LIFE in lines[at]]
     return list(lines[first : min([first + _SHOWN, *after[:1]])])
