@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provision.observe.outside import World
 
 _SUPERUSER = "superuser"
-_UNSEEN = re.compile(
+_UNSEEN = (
     r"(log|logging|track|ssl|tcp|unix_socket|autovacuum|vacuum|bgwriter|checkpoint|max_parallel|max_wal|min_wal|wal_buf"
     r"|wal_writer|enable|jit|geqo|effective|huge|cpu|parallel|authentication|debug)_.*"
     r"|listen_addresses|port|max_connections|max_worker_processes|max_files_per_process|.*_buffers|.*work_mem|.*_cost"
@@ -156,7 +156,7 @@ def _declared(world: World) -> dict[str, str]:
     found = {"provision": __version__, "database": spec.server.database}
     texts = {name: _text(world, name) for name in world.files}
     settings = configuration.parse(texts.get("configuration", "")) if texts.get("configuration") else {}
-    found |= {f"setting {name}": value for name, value in sorted(settings.items()) if not _UNSEEN.fullmatch(name)}
+    found |= {f"setting {name}": value for name, value in sorted(settings.items()) if not re.fullmatch(_UNSEEN, name)}
     found |= {f"file {name}": keyed.text(text) for name, text in texts.items() if name not in _RENDERED and text}
     found |= {f"role {name}": keyed.text(plain(each)) for name, each in sorted(spec.roles.items())}
     found |= {f"database {name}": keyed.text(plain(each)) for name, each in sorted(spec.databases.items())}

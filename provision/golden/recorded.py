@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PRESENT = "+"
 """In place of a digest: there was one, and what was in it was not read."""
-_OF_A_SHELL = re.compile(
+_OF_A_SHELL = (
     r"_|PWD|OLDPWD|SHLVL|PATH|SHELL|PS\d|HIST\w*|COLUMNS|LINES|TERM\w*|COLORTERM|LS_COLORS|LESS\w*|DISPLAY|WAYLAND_\w+"
     r"|XAUTHORITY|XDG_\w+|DBUS_\w+|SSH_\w+|GPG_\w+|TMUX\w*|STY|WINDOW\w*|VTE_\w+|VSCODE_\w+|ITERM_\w+|VIRTUAL_ENV\w*"
     r"|PYTEST_\w+|PROVISION_\w+|MAKE\w*|MFLAGS|CI_JOB_\w+|CI_PIPELINE_\w+|GITHUB_RUN_\w+|RUNNER_\w+|INVOCATION_ID"
@@ -139,4 +139,4 @@ def _everything(variables: Mapping[str, str], own: Collection[str]) -> str:
 
 
 def _is_left_out(name: str, own: Collection[str]) -> bool:
-    return name in own or _OF_A_SHELL.fullmatch(name) is not None
+    return name in own or re.fullmatch(_OF_A_SHELL, name) is not None
