@@ -276,6 +276,31 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+def sync_filesystem(path: Path) -> None:
+    """Have all that was written below a directory on the disk: its whole file system at once, where the system can.
+
+    https://man7.org/linux/man-pages/man2/syncfs.2.html
+
+    Raises:
+        OSError: the disk has failed.
+    """
+    import ctypes
+
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        for each in (path, *path.rglob("*")):
+            if not each.is_symlink():
+                sync_directory(each)
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if syncfs(handle) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(path))
+    finally:
+        os.close(handle)
+
+
 def copy(source: Path, path: Path) -> None:
     """Copy a file or a directory beside its place, readable for everybody, and put it there in one rename.
 

@@ -17,7 +17,7 @@ from provision.errors import StepFailedError, command
 from provision.model.sql import identifier
 from provision.model.value import replace
 from provision.system import processes, servers
-from provision.system.files import beside, explaining, remember, sync_directory
+from provision.system.files import beside, explaining, remember, sync_directory, sync_filesystem
 from provision.system.machine import as_user, give
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _LINES = 12
 _MARK = "initdb-"
+_NO_SYNC = "--no-sync"
+"""Always given, because one sync of everything at the end is quicker than one of each file; for data that is not kept
+it is in the plan already, and then there is none."""
 _DATABASES = ("postgres", "template1")
 """What initdb has made."""
 # As in the official image, so that `server.host` alone says who can connect; initdb adds this for 127.0.0.1 only.
@@ -51,12 +54,12 @@ def initialise(call: ServerCall, password: Secret) -> None:
         _run_initdb(call, temporary, password)
         with (temporary / "pg_hba.conf").open("a") as file:
             file.write(_EVERYWHERE)
-            file.flush()
-            os.fsync(file.fileno())
         if call.scripts is not None:
             _run_scripts(call, call.scripts, temporary)
         if call.record is not None:
             remember(temporary, temporary / call.record.name)
+        if _NO_SYNC not in call.argv:
+            sync_filesystem(temporary)
     sync_directory(parent)
 
 
@@ -69,7 +72,7 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
         os.close(writing)
         writing = -1
         done = processes.run(
-            (*call.argv, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
+            (*call.argv, _NO_SYNC, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
             stdin=reading,
             stdout=processes.PIPE,
             stderr=processes.STDOUT,

@@ -68,6 +68,22 @@ def test_data_that_was_ready_is_never_made_anew(environment: Environment, broken
     assert answer.strip() == "42"
 
 
+def test_the_image_makes_it_again_where_the_engine_starts_the_container(environment: Environment) -> None:
+    """The engine ended after initdb and before any server, and starts the container by itself when it is back."""
+    environment.migrations("userdata").apply()
+    environment.engine.client.kill(environment.name)
+    meddle(environment, "touch provision.new")
+    environment.run("start")
+    assert environment.query("SELECT count(*) FROM userdata") == [(0,)], "a server ran on it"
+    environment.engine.client.kill(environment.name)
+    meddle(environment, "rm postmaster.opts && sed -i '/^host all all all/d' pg_hba.conf")
+    environment.engine.client.start(environment.name)
+    environment.apply()
+    assert environment.query("SELECT count(*) FROM userdata") == [(0,)]
+    assert "performing post-bootstrap initialization" in "".join(environment.log())
+    environment.settled()
+
+
 @pytest.mark.parametrize("delay", [0.1, 0.4, 0.8])
 def test_a_server_that_was_killed_while_it_initialised(environment: Environment, delay: float) -> None:
     """Wherever that was: the run says so, and the next one has nothing in its way."""

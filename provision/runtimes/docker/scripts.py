@@ -2,9 +2,9 @@
 
 The compose file mounts each of them, so that ``docker compose up`` runs them too. Our own container gets copies, which
 are no part of the creation call: they matter at the initialisation only, so a changed list recreates nothing, and a
-container starts also after a script was moved away. Two scripts of ours before and after all others, also those that an
-image brings itself, leave a mark in the data directory between them: once the data directory is there, the image would
-start a server on it whether its scripts have failed or not.
+container starts also after a script was moved away. Two scripts of ours before and after all others leave a mark in the
+data directory between them: once the data directory is there, the image would start a server on it whether its scripts
+have failed or not. ``postgres.sh.j2`` does the same where there are only scripts that the image brings itself.
 https://github.com/docker-library/docs/blob/master/postgres/README.md#initialization-scripts
 """
 
@@ -23,7 +23,7 @@ _PREFIX = f"{DIRECTORY}/zz-provision-"
 """After the scripts that an image brings itself, whose names begin with a number."""
 MARK = "provision.initdb"
 _FIRST, _LAST = f"{DIRECTORY}/!provision-begin.sh", f"{DIRECTORY}/zzz-provision-end.sh"
-_BEGIN = f'if [ "$(ls {DIRECTORY} | wc -l)" -gt 2 ]; then touch "$PGDATA/{MARK}"; fi\n'
+_BEGIN = f'touch "$PGDATA/{MARK}"\n'
 _END = f'rm -f "$PGDATA/{MARK}"\n'
 DATABASE = "POSTGRES_DB="
 """The variable with the database that the image makes, which matters at the initialisation only, too."""
@@ -56,7 +56,7 @@ def uploads(scripts: Sequence[tuple[Path, str]]) -> Mapping[str, tuple[str | Pat
     The image runs a ``.sh`` that is executable, and reads any other into its own shell.
     """
     found: dict[str, tuple[str | Path, int]] = {target: (source, 0o444) for source, target in scripts}
-    return {_FIRST: (_BEGIN, 0o444), **found, _LAST: (_END, 0o444)}
+    return {_FIRST: (_BEGIN, 0o444), **found, _LAST: (_END, 0o444)} if found else {}
 
 
 def has_failed(lines: Iterable[str]) -> bool:

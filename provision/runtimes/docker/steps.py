@@ -128,12 +128,13 @@ def create(seen: Inspection) -> Step:
 
 def _make(seen: Inspection, name: str, body: Mapping[str, Any]) -> tuple[Effect, ...]:
     """Create the container under a name; what an interrupted run left under the temporary name goes first."""
+    copied = scripts.uploads(seen.creation.scripts)
     return (
         EngineCall("remove_container", seen.temporary),
         EngineCall("create_container", name, body),
         *data_contents.check_new(seen, name),
         *publish(seen, name),
-        EngineCall("copy_to_container", name, {"files": scripts.uploads(seen.creation.scripts)}),
+        *((EngineCall("copy_to_container", name, {"files": copied}),) if copied else ()),
     )
 
 
