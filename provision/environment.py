@@ -124,11 +124,12 @@ class Environment:
         allow_downgrade: bool = False,
         data: bool = False,
         take_ownership: bool = False,
-        no_golden: bool = False,
+        golden: bool | None = None,
     ) -> Survey:
         """Look at everything and plan: what is declared, what is there, and the plan that leads there.
 
         ``runtime`` takes the place of what the spec says; the other arguments are the options of ``provision plan``.
+        ``golden`` has new data saved as one when all is made; False: made without one.
 
         Raises:
             UnavailableError: no engine answers.
@@ -138,7 +139,7 @@ class Environment:
 
         with self.context():
             spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
-            wishes = Wishes(no_restart, reset_overrides, data, take_ownership, no_golden)
+            wishes = Wishes(no_restart, reset_overrides, data, take_ownership, golden)
             return _offered(survey(spec, runtime=runtime, wishes=wishes))
 
     def plan(self, **options: Any) -> Plan:
@@ -164,7 +165,7 @@ class Environment:
         began = time.monotonic()
         first = survey or self.survey(**options)
         with self.context():
-            if first.plan.is_empty:
+            if first.plan.is_empty and not first.wishes.golden:
                 return _nothing_done(first, began)
             from provision.apply import converge
 

@@ -69,6 +69,9 @@ def _unavailable(reason: str) -> None:
 # Tests start the program thousands of times; without its compiled modules, compiling them is half of the work.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# What one test has made would begin another; tests/golden turn it on for a cache of their own.
+os.environ["PROVISION_GOLDEN"] = "off"
+
 # A run in the background of a script ignores Ctrl-C, and so would the programs under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

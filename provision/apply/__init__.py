@@ -19,9 +19,10 @@ from provision import plan as planner
 from provision.apply import transactions
 from provision.apply.effects import Performer
 from provision.apply.starting import TIMEOUT
+from provision.apply.trial import GOLDEN, Trial
 from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
-from provision.kinds import configuration, database, login, settings
-from provision.model import INTERRUPTED, File, Outcome, Plan, Result
+from provision.kinds import configuration, database, file, login, settings
+from provision.model import INTERRUPTED, File, Outcome, Plan, Result, Wishes
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
 from provision.observe import logins, outside
 from provision.runtimes.names import ENGINE, SUPERUSER
@@ -60,10 +61,12 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
         LockedError: another run holds the environment for longer than ``lock_timeout`` seconds.
     """
     started = time.monotonic()
-    spec, run, began = first.spec, Run(progress, lock_timeout=lock_timeout), first.world.look.began
+    spec, began = first.spec, first.world.look.began
+    run = Run(progress, lock_timeout=lock_timeout, trial=Trial(first.wishes))
 
     def look(*, new: bool) -> Survey:
-        return observe.survey(spec, runtime=first.runtime, wishes=first.wishes, new=new)
+        seen = observe.survey(spec, runtime=first.runtime, wishes=run.trial.wishes, new=new)
+        return run.trial.offered(seen)
 
     with closing(run.performer(first.world)) as performer:
         performer.start_children(first.plan)  # they load while the lock is taken
@@ -71,8 +74,10 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
             # Somebody may have thought about an older look before this run went on.
             is_current = is_calm and time.time() - began < _CURRENT
             run.converge(look, performer, first if is_current else None)
+            if first.wishes.golden:
+                run.save_golden(spec)
         taken = time.monotonic() - started
-        return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint)
+        return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint, run.trial.begun)
 
 
 def start(spec: Spec, *, progress: Progress) -> Result:
@@ -106,12 +111,21 @@ def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: P
         return Result((), time.monotonic() - started)
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
         world = outside.world(spec)
-        plan = Plan(tuple(steps(world)))
+        plan = Plan(_saving(world, steps(world)))
         progress.planned(plan)
         run = Run(progress)
         with closing(Performer(world, progress)) as performer:
             run.perform(plan, performer)
         return Result(tuple(run.outcomes), time.monotonic() - started)
+
+
+def _saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return steps that stop a server with what saves its data as a golden, where it was made for that."""
+    if not world.look.exists(world.spec.home / GOLDEN):
+        return tuple(steps)
+    from provision.golden import saving
+
+    return saving.with_saving(world, steps)
 
 
 def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
@@ -179,8 +193,9 @@ def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
 class Run:
     """One run: the outcomes so far, and what follows its progress."""
 
-    def __init__(self, progress: Progress, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
+    def __init__(self, progress: Progress, *, lock_timeout: float = LOCK_TIMEOUT, trial: Trial | None = None) -> None:
         self.progress = progress
+        self.trial = trial or Trial(Wishes())
         self._lock_timeout = lock_timeout
         self.outcomes: list[Outcome] = []
         self.last = Plan(())
@@ -196,15 +211,53 @@ class Run:
 
         ``look(new=…)`` looks at everything; ``new``: the server was started a moment ago on new data.
         """
+        try:
+            self._converge(look, performer, first)
+        except ProvisionError as error:
+            if not self.trial.blames(error):
+                raise
+            self._discard(error)
+            self._converge(look, None, None)
+
+    def _discard(self, error: ProvisionError) -> None:
+        """Remove what a golden made, and the golden, because of an error."""
+        from provision.golden import load
+
+        world = self.trial.world
+        assert world is not None  # noqa: S101  # it is that of the plan
+        goldens, name = load(world.runtime), self.trial.end(world)
+        self.progress.note(f"{name} is not used, and was removed: {error.sentence}; the data is made without it")
+        self.outcomes = [each for each in self.outcomes if each.step.address.kind == file.KIND]
+        with closing(self.performer(world)) as performer:
+            for effect in goldens.discarding(world) if goldens else ():
+                performer.perform(effect)
+
+    def save_golden(self, spec: Spec) -> None:
+        """Save what was made as a golden, for which the server stops and starts; or say why there is none."""
+        from provision.golden import saving
+
+        world = outside.world(spec)
+        step = saving.step(world)
+        if isinstance(step, str):
+            self.progress.note(f"no golden is saved: {step}")
+            return
+        plan = Plan((step,))
+        self.progress.planned(plan)
+        with closing(self.performer(world)) as performer:
+            self.perform(plan, performer)
+
+    def _converge(self, look: Callable[..., Survey], performer: Performer | None, first: Survey | None) -> None:
         before, is_new = Plan(()), False
         try:
             for number in range(_MOST_ROUNDS):
                 survey = first if first and not number else look(new=is_new)
                 is_new = survey.world.site.is_fresh
+                self.trial.follow(survey)
                 self._count_made(before, survey)
                 before = survey.plan
                 if survey.plan.is_empty:
                     remember(survey.world, proved=not survey.wishes.no_restart)
+                    self.trial.note(survey, performer.reads if performer else {})
                     self.last, self.endpoint = survey.plan, survey.login
                     planner.insist(survey.plan)
                     return
@@ -293,6 +346,8 @@ class Run:
     def _ended(self, outcome: Outcome, failure: ProvisionError | None = None) -> None:
         if isinstance(failure, RacedError) and not self._is_over(failure):
             return  # it is planned once more
+        if failure is not None and self.trial.blames(failure):
+            return  # it is done in another way
         self.outcomes.append(outcome)
         self.progress.finished(outcome)
 

@@ -189,7 +189,22 @@ class Performer:
 
             self._progress.detail("initialising the data directory")
             act = partial(initdb.initialise, effect, self.world.inputs.password)
+        elif effect.operation == "copy":
+            from provision.golden import embedded
+
+            act = partial(embedded.copy, effect)
         self._starting.perform(effect, self.world.site, act)
+
+    @perform.register
+    def _(self, effect: effects.SaveGolden) -> None:
+        from provision.golden import saving
+
+        self._progress.detail("saving a golden")
+        try:
+            saving.save(self.world, effect, self.perform)
+        except ProvisionError as error:
+            tell = self._progress.note if effect.asked else self._progress.detail
+            tell(f"no golden is saved: {error.sentence}")
 
     @perform.register
     def _(self, effect: effects.EngineCall) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0
 """How long to wait for another run that holds an environment or its data, in seconds."""
-_STARTING = ("initialise", "start", "start_container", "restart_container")
+_MAKING = ("initialise", "copy")
+_STARTING = (*_MAKING, "start", "start_container", "restart_container")
 _NAMED = ("create_network", "create_volume", "create_container")
 
 
@@ -69,7 +70,7 @@ class Starting:
         starts = _starts(effect, site)
         if starts:
             self._hold(site)
-        runs = starts and effect.operation != "initialise"
+        runs = starts and effect.operation not in _MAKING
         try:
             act()
             if runs:

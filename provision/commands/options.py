@@ -78,6 +78,11 @@ def planning_options(function: F) -> F:
             type=click.Choice(["docker", "embedded", "external"]),
             help="Where a new server lives, whatever the spec says; for this run.",
         ),
+        click.option(
+            "--golden/--no-golden",
+            default=None,
+            help="Save what was made as a golden, which new data can begin with; or use none (docs/golden.md).",
+        ),
         detailed_exitcode_option,
         click.option("--sql", is_flag=True, help="Print the SQL that the migrations would run."),
         diff_option,

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.errors import StepFailedError
+from provision.golden import control, saving, scrub
+from provision.golden.key import Golden
 from provision.golden.store import DirectoryStore
+from provision.kinds import role_password
+from provision.kinds.login import converge_login
+from provision.model import MAINTENANCE
+from provision.model.effects import VERIFIER, RunLocalSql, SaveGolden, ServerCall, WriteFile
+from provision.model.sql import identifier, literal
+from provision.model.value import replace
+from provision.runtimes.embedded import directories
+from provision.runtimes.embedded.site import EmbeddedSite
+from provision.system import packed, processes, servers
+from provision.system.files import beside, explaining, make_directory, nameless, remember, remove
+from provision.system.machine import as_user, lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from provision.golden.key import Golden
-    from provision.model import Effect, Step
-    from provision.model.effects import SaveGolden
+    from provision.model import Effect, Secret, Step
     from provision.observe.outside import World
+    from provision.system.machine import SystemUser
+
+_SAID = ("ERROR:", "FATAL:", "PANIC:")
 
 
 def store(world: World) -> DirectoryStore:
@@ -21,30 +39,166 @@ def store(world: World) -> DirectoryStore:
     return DirectoryStore()
 
 
+# --- use
+
+
 def using(world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Return the steps with a copy in place of initdb."""
-    del world, golden
-    return steps
+    """Return the steps with a copy in place of initdb, and passwords set as soon as the server runs."""
+    site, found = _site(world), []
+    for step in steps:
+        effects: list[Effect] = []
+        for each in step.effects:
+            call = each if isinstance(each, ServerCall) else None
+            if call is not None and call.operation == "initialise":
+                effects.append(replace(call, operation="copy", argv=(), scripts=None, source=golden.key))
+            else:
+                effects.append(each)
+            if call is not None and call.operation == "start":
+                effects += _passwords(world, site, golden.level)
+        found.append(replace(step, effects=tuple(effects)))
+    return tuple(found)
+
+
+def _passwords(world: World, site: EmbeddedSite, level: int) -> Iterator[Effect]:
+    """Yield what sets the declared passwords on a copy, where every login has a random one."""
+    spec, inputs = world.spec, world.inputs
+
+    def run(script: str, password: Secret, user: str) -> RunLocalSql:
+        others = (scrub.SUPERUSER,) if user != scrub.SUPERUSER else ()
+        return RunLocalSql(script, password, user, None, site.places.sockets, site.port, others)
+
+    # As the one that is surely there: who is declared may not be.
+    yield replace(run(converge_login(spec.server.user), inputs.password, scrub.SUPERUSER), others=(spec.server.user,))
+    for role in spec.roles.values() if level else ():
+        if role.is_absent or role.is_external or role_password.wanted(role) != "as declared":
+            continue
+        password = inputs.passwords[role.name]
+        if role_password.is_generated(role):
+            yield WriteFile(spec.role_password_file(role.name), password, 0o600)
+        script = f"ALTER ROLE {identifier(role.name)} PASSWORD {literal(VERIFIER)}"
+        yield run(script, password, spec.server.user)
+
+
+def copy(call: ServerCall) -> None:
+    """Make a data directory from a golden, whole or not at all.
+
+    Raises:
+        ProvisionError: the golden is gone or not whole, or the directory cannot be made.
+    """
+    user = lookup(call.user) if call.user is not None else None
+    sentence = f"golden {call.source[:8]} cannot be copied to {call.data}"
+    with explaining(sentence, call.data), DirectoryStore().reading(call.source) as entry:
+        index = json.loads(entry.about.read_bytes())
+        with beside(call.data, saving.MARK) as temporary:
+            packed.unpack(entry.data, index, temporary, user)
+            scrub.control_of((temporary / control.PATH).read_bytes())
+            if call.record is not None:
+                remember(temporary, temporary / call.record.name)
+    DirectoryStore().touch(call.source)
 
 
 def discarding(world: World) -> tuple[Effect, ...]:
-    """Return what removes the server and the data."""
-    del world
-    return ()
+    """Return what ends the server and removes the data, as a whole."""
+    site = _site(world)
+    ending = replace(site.stopping, operation="kill", data=site.places.data)
+    return (ending, *directories.removal(site.places.data, site.places.generations, if_there=True))
+
+
+# --- saving
 
 
 def stops(world: World, effect: Effect) -> bool:
-    """Tell whether an effect stops the server."""
-    del world, effect
-    return False
+    """Tell whether an effect stops the server on the data."""
+    return isinstance(effect, ServerCall) and effect.operation == "stop" and effect.data == _site(world).places.data
 
 
 def beginning(world: World, effect: SaveGolden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Return the steps with the effect after initdb."""
-    del world, effect
-    return steps
+    """Return the steps with ``effect`` after initdb, before a server runs on the data."""
+    del world
+    return tuple(
+        replace(step, effects=tuple(_followed(step.effects, effect)))
+        if any(isinstance(each, ServerCall) and each.operation == "initialise" for each in step.effects)
+        else step
+        for step in steps
+    )
+
+
+def _followed(effects: Sequence[Effect], effect: SaveGolden) -> Iterator[Effect]:
+    for each in effects:
+        yield each
+        if isinstance(each, ServerCall) and each.operation == "initialise":
+            yield effect
 
 
 def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) -> None:
-    """Copy the data directory of a server that was stopped."""
-    del world, effect, perform
+    """Copy the data, take the secrets out of the copy, and put it into the store.
+
+    Raises:
+        ProvisionError: it must not be kept, or cannot.
+    """
+    del perform
+    site = _site(world)
+    data, hidden = site.places.data, site.places.generations.hidden
+    golden = Golden.read(json.loads(effect.about))
+    if golden is None:
+        raise StepFailedError("what is kept about the data is not readable")
+    saving.check(effect, (data / control.PATH).read_bytes())
+    found = {name: seen.st_size for name, seen in packed.walked(data)}
+    saving.check_contents(found, (data / "postgresql.auto.conf").read_text())
+    with explaining(f"the data cannot be copied to {hidden}", hidden):
+        make_directory(hidden, 0o755)
+        try:
+            copied = _copied(data, hidden, site.places.user)
+            for database in dict.fromkeys((*effect.databases, MAINTENANCE)):
+                _run_alone(site, copied, database)
+            store(world).add(golden, lambda path: _pack(copied, path))
+        finally:
+            remove(hidden)
+
+
+def _copied(data: Path, hidden: Path, user: SystemUser | None) -> Path:
+    """Return a copy of a data directory that the server's user can run a server on."""
+    pack, copied = hidden / "pack", Path(tempfile.mkdtemp(dir=hidden))
+    index = packed.pack(data, pack, leaves=scrub.leaves, kept={})
+    packed.unpack(pack, index, copied, user)
+    pack.unlink()
+    return copied
+
+
+def _run_alone(site: EmbeddedSite, data: Path, database: str) -> None:
+    """Run the server alone on a copy, with what takes the secrets out of one database."""
+    user = site.places.user
+    program = site.own_programs.directory / "postgres"
+    argv = (str(program), "--single", *scrub.OPTIONS, "-D", str(data), database)
+    with nameless(scrub.script(database).reveal().encode()) as script:
+        done = processes.run(
+            argv,
+            stdin=script,
+            stdout=processes.PIPE,
+            stderr=processes.STDOUT,
+            cwd="/",
+            env=servers.environment(),
+            **as_user(user.name if user else None),
+        )
+    said = [line for line in done.stdout.decode(errors="replace").splitlines() if any(each in line for each in _SAID)]
+    if done.returncode or said:
+        raise StepFailedError(f"the secrets cannot be taken out of the copy ({database})", evidence=said[-3:])
+
+
+def _pack(data: Path, path: Path) -> packed.Index:
+    """Write a copy without secrets into the store, with the end of its log alone."""
+    found = scrub.control_of((data / control.PATH).read_bytes())
+    logs = [each for each in (data / "pg_wal").iterdir() if each.is_file()]
+    size = logs[0].stat().st_size
+    segment = found.segment(size)
+    end = control.end_of_log(found, size, (data / "pg_wal" / segment).read_bytes())
+
+    def leaves(name: str) -> bool:
+        return scrub.leaves(name) or scrub.is_old_log(name, segment)
+
+    return packed.pack(data, path, leaves=leaves, kept={f"pg_wal/{segment}": end})
+
+
+def _site(world: World) -> EmbeddedSite:
+    assert isinstance(world.site, EmbeddedSite)  # noqa: S101  # its runtime is this one
+    return world.site

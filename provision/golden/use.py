@@ -5,35 +5,39 @@ What the data then lacks is seen by the next look, and planned like any other di
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING
 
 from provision.golden import inputs, load, recorded
-from provision.golden.key import choose
-from provision.kinds import migrations, server, settings, table
-from provision.model import Begun
-from provision.model.effects import Migrate
+from provision.golden.key import Golden, choose
+from provision.kinds import file, login, migrations, role, server, settings, table
+from provision.model import Action, Begun
+from provision.model.effects import Migrate, SaveGolden
 from provision.model.value import replace
+from provision.model.words import count
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from provision.golden.key import Fit, Golden
-    from provision.model import Step
+    from provision.golden import Goldens
+    from provision.golden.key import Fit, Inputs
+    from provision.model import Plan, Step
     from provision.observe import Survey
 
 VARIABLE = "PROVISION_GOLDEN"
 OFF = ("off", "0", "false", "no")
+_DATA = ("data", "volume", "container")
+"""The kinds of the step that makes the data, which says what it is made from."""
 
 
 def offered(survey: Survey) -> Survey:
-    """Return a survey whose plan begins with the golden that fits best, if the data is new and one fits."""
-    world = survey.world
+    """Return a survey of new data whose plan begins with the golden that fits best, if one does."""
     goldens = load(survey.runtime)
-    if goldens is None or survey.plan.is_empty or not world.site.is_fresh or not _is_wanted(survey):
+    if goldens is None or _is_off(survey):
         return survey
-    wanted = inputs.gather(world)
+    wanted = inputs.gather(survey.world)
     if isinstance(wanted, str):
         return replace(survey, begun=Begun(rejected=(f"no golden is looked for: {wanted}",)))
     rejected: list[str] = []
@@ -41,18 +45,28 @@ def offered(survey: Survey) -> Survey:
     def reject(golden: Golden, why: str) -> None:
         rejected.append(f"golden {golden.short}… does not fit: {why}")
 
-    fit = choose(wanted, goldens.store(world).candidates(), partial(recorded.changed, survey.spec), reject)
+    candidates = goldens.store(survey.world).candidates()
+    fit = choose(wanted, candidates, partial(recorded.changed, survey.spec), reject)
     if fit is None:
-        return replace(survey, begun=Begun(rejected=tuple(rejected)))
-    steps = goldens.using(world, fit.golden, tuple(_rest(survey, fit)))
+        plain = replace(survey, begun=Begun(rejected=tuple(rejected), wanted=wanted))
+        return _beginning(plain, goldens, wanted) if survey.wishes.golden else plain
+    steps = goldens.using(survey.world, fit.golden, tuple(_rest(survey, fit)))
     rows = {tree.name: tree.rows for tree in fit.golden.inputs.trees}
-    begun = Begun(fit.golden.key, fit.golden.level, rows, str(fit), tuple(rejected))
-    return replace(survey, plan=replace(survey.plan, steps=steps), begun=begun)
+    begun = Begun(fit.golden.key, fit.golden.level, rows, fit.remaining, str(fit), tuple(rejected), fit.golden, wanted)
+    return replace(survey, plan=replace(survey.plan, steps=_named(steps, begun)), begun=begun)
 
 
-def _is_wanted(survey: Survey) -> bool:
-    is_off = survey.spec.server.golden == "off" or survey.wishes.no_golden
-    return not is_off and environ().get(VARIABLE, "").lower() not in OFF
+def _is_off(survey: Survey) -> bool:
+    is_off = survey.spec.server.golden == "off" or survey.wishes.golden is False
+    return is_off or environ().get(VARIABLE, "").lower() in OFF
+
+
+def _beginning(survey: Survey, goldens: Goldens, wanted: Inputs) -> Survey:
+    """Return a survey whose plan saves a golden of level 0 on its way; there is none that fits."""
+    golden = Golden.of(wanted, level=0)
+    effect = SaveGolden(golden.key, json.dumps(golden.document()))
+    steps = goldens.beginning(survey.world, effect, survey.plan.steps)
+    return replace(survey, plan=replace(survey.plan, steps=steps))
 
 
 def _rest(survey: Survey, fit: Fit) -> Iterator[Step]:
@@ -77,3 +91,39 @@ def _shortened(step: Step, applied: Container[str]) -> Step:
     files = {each for each, _ in left}
     short = [replace(each, revisions=tuple([one for one in each.revisions if one in files])) for each in effects]
     return replace(step, effects=tuple(short), why=tuple([text for _, text in left]))
+
+
+def _named(steps: tuple[Step, ...], begun: Begun) -> tuple[Step, ...]:
+    """Return steps of which the one that makes the data says from which golden."""
+    at = next((number for number, step in enumerate(steps) if step.address.kind in _DATA), None)
+    if at is None:
+        return steps
+    named = replace(steps[at], why=(*steps[at].why, f"from {begun.text}"))
+    return (*steps[:at], named, *steps[at + 1 :])
+
+
+def is_exact(begun: Begun) -> bool:
+    """Tell whether a golden has all that is declared."""
+    return begun.level == 1 and not begun.remaining
+
+
+def doubt(begun: Begun, plan: Plan) -> str:
+    """Return what a golden should have had, by the first plan after it was used, in words; empty: nothing.
+
+    Passwords are in none, and what a plan says of one that is a beginning is the rest of the migrations.
+    """
+    if begun.level == 0:
+        return ""
+    for step in plan.steps:
+        kind = step.address.kind
+        if kind in (file.KIND, login.KIND, settings.KIND):
+            continue
+        if kind == role.KIND and step.action is Action.UPDATE:
+            continue
+        if kind == migrations.KIND and begun.remaining:
+            run = sum(len(each.revisions) for each in step.effects if isinstance(each, Migrate))
+            if run <= begun.remaining:
+                continue
+            return f"{count(run, 'revision')} of {step.address}"
+        return str(step.address)
+    return ""

@@ -271,30 +271,34 @@ class Wishes:
 
     ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
     what ``ALTER SYSTEM`` has set. ``data``: remove also what holds data, where the spec says that it is absent.
-    ``take_ownership``: give the role of the migrations what earlier ones made as another. ``no_golden``: make new data
-    without a golden.
+    ``take_ownership``: give the role of the migrations what earlier ones made as another. ``golden``: save one of what
+    was made; False: use none either.
     """
 
     no_restart: bool = False
     reset_overrides: bool = False
     data: bool = False
     take_ownership: bool = False
-    no_golden: bool = False
+    golden: bool | None = None
 
 
 @dataclass(frozen=True)
 class Begun:
     """The golden that new data begins with; without a ``key``, none.
 
-    ``revisions`` maps the trees that it has to their version rows, ``text`` is the golden in words, and ``rejected``
-    says of others why they do not fit.
+    ``revisions`` maps the trees that it has to their version rows, ``remaining`` is how many revisions it lacks,
+    ``text`` is the golden in words, and ``rejected`` says of others why they do not fit. ``golden``, and ``wanted``,
+    what the data is made of, are those of :mod:`provision.golden`.
     """
 
     key: str = ""
     level: int = 0
     revisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    remaining: int = 0
     text: str = ""
     rejected: tuple[str, ...] = ()
+    golden: Any = field(default=None, repr=False)
+    wanted: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

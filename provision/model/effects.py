@@ -198,7 +198,7 @@ class ServerCall(Effect):
     of the server's own socket, ``link`` a symbolic link that shows where the data of the running server is.
     ``timeout`` is in seconds. ``record`` is the file in it that remembers that we made it; ``scripts`` run before the
     data directory counts. After ``close`` the server lets nobody in any more, and goes on with whom it has. ``kill``
-    ends it without a last write to the data. ``copy`` makes the data directory from the golden at ``source``.
+    ends it without a last write to the data. ``copy`` makes the data directory from the golden ``source``.
     """
 
     operation: Literal["initialise", "copy", "start", "close", "stop", "kill"]
@@ -211,7 +211,7 @@ class ServerCall(Effect):
     timeout: float = 60.0
     record: Path | None = None
     scripts: Scripts | None = None
-    source: Path | None = None
+    source: str = ""
 
     def __str__(self) -> str:
         if self.operation == "copy":
@@ -225,13 +225,16 @@ class SaveGolden(Effect):
 
     ``about`` is the JSON text that describes it in the store. ``next_xid`` is the transaction id that the server would
     have given next when all was made, in the cluster ``system``: where it gave others since, nothing is kept. None: no
-    server ever ran on the data but to make it.
+    server ever ran on the data but to make it. ``databases`` are those that it has. ``asked``: the user wants it, so
+    why it was not saved is said.
     """
 
     key: str
     about: str
     next_xid: int | None = None
     system: str = ""
+    databases: tuple[str, ...] = ()
+    asked: bool = False
 
     def __str__(self) -> str:
         return f"save the data as golden {self.key[:8]}"

@@ -1,0 +1,91 @@
+"""A golden on trial: data that was copied counts as good once the next look has proved it.
+
+Until then, whatever fails is taken for the fault of the golden: the data is removed, the golden too, and the same run
+makes the data without it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from provision.errors import LockedError, NotConvergedError, ProvisionError
+from provision.model.value import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.alembic import Read
+    from provision.model import Begun, Wishes
+    from provision.observe import Survey
+    from provision.observe.outside import World
+
+GOLDEN = "cache/golden.json"
+"""What was noted for a golden when all was made, below the environment's directory."""
+
+
+class Trial:
+    """What one run knows of the golden that its data was made from."""
+
+    def __init__(self, wishes: Wishes) -> None:
+        self.wishes = wishes
+        self.begun: Begun | None = None
+        """The golden that the data was made from; None: it was made without."""
+        self.is_open = False
+        self.world: World | None = None
+        """The world that has no data yet."""
+        self._first: Begun | None = None
+
+    def offered(self, survey: Survey) -> Survey:
+        """Return a survey whose plan takes new data from a golden where one fits."""
+        if survey.begun is not None or survey.plan.is_empty or not survey.world.site.is_fresh:
+            return survey
+        from provision.golden import use
+
+        return use.offered(survey)
+
+    def follow(self, survey: Survey) -> None:
+        """Follow what was found and will be done.
+
+        Raises:
+            NotConvergedError: the golden has not made what it should have.
+        """
+        if self.begun is not None and self.is_open:
+            from provision.golden import use
+
+            if found := use.doubt(self.begun, survey.plan):
+                raise NotConvergedError(f"it lacks {found}")
+            # One that is exact has to converge; what others lack is made by this run, which may fail by itself.
+            self.is_open = use.is_exact(self.begun)
+        elif survey.world.site.is_fresh and not survey.plan.is_empty:
+            self.world = self.world or survey.world
+            self._first = self._first or survey.begun
+            self.begun = survey.begun if survey.begun is not None and survey.begun.key else None
+            self.is_open = self.begun is not None
+
+    def blames(self, error: ProvisionError) -> bool:
+        """Tell whether an error is taken for the fault of the golden."""
+        return self.is_open and not isinstance(error, LockedError)
+
+    def end(self, world: World) -> str:
+        """Give the golden up, and return its name."""
+        from provision.golden import load
+
+        assert self.begun is not None  # noqa: S101  # it is open
+        key = self.begun.key
+        self.begun, self.is_open = None, False
+        self.wishes = replace(self.wishes, golden=False)
+        goldens = load(world.runtime)
+        if goldens is not None:
+            with suppress(ProvisionError, OSError):
+                goldens.store(world).remove(key)
+        return f"golden {key[:4]}…"
+
+    def note(self, survey: Survey, reads: Mapping[str, Read | None]) -> None:
+        """Note what the data was made of, where this run made all of it; ``reads`` is what the code of trees read."""
+        if self.world is None:
+            return
+        from provision.golden import saving
+
+        with suppress(ProvisionError):
+            saving.note(survey, self._first, self.begun, reads, self.world.look.began)

@@ -1,0 +1,211 @@
+"""What may be kept as a golden: data in which is nothing but what an apply made from nothing.
+
+The server proves that: when the apply ends, the transaction id that it would give next is noted; where it is still the
+same when the server was stopped, nobody has written since. What needs none is looked for in the directory itself.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import ProvisionError, StepFailedError
+from provision.golden import load, recorded, scrub, use
+from provision.golden.key import Golden
+from provision.model import MAINTENANCE, Action, Address, Step
+from provision.model.effects import SaveGolden
+from provision.model.value import replace
+from provision.system import files, owned
+from provision.system.postgres import connect, rows
+from provision.system.waiting import attempts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from provision.alembic import Read
+    from provision.model import Begun, Endpoint
+    from provision.observe import Survey
+    from provision.observe.outside import World
+    from provision.spec.model import Spec
+
+NOTE = "cache/golden.json"
+"""What was noted when all was made, below the environment's directory."""
+MARK = "initdb-"
+"""In the name of data that is being made; what a killed run left is removed by the next that makes data."""
+LARGEST = 1 << 30
+_PATIENCE, _POLL = 0.5, 0.01  # our own sessions end a moment after we have closed them
+_OTHERS = """
+SELECT count(*) FROM pg_catalog.pg_stat_activity
+WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_catalog.pg_backend_pid()
+"""
+_SEEN = """
+SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
+       (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
+       ARRAY(SELECT datname::text FROM pg_catalog.pg_database WHERE datname <> 'template0' ORDER BY 1),
+       ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE oid >= 16384 ORDER BY 1),
+       EXISTS (SELECT FROM pg_catalog.pg_subscription)
+"""
+_MAPPINGS = "SELECT count(*) FROM pg_catalog.pg_user_mapping WHERE umoptions IS NOT NULL"
+_INITIAL = (MAINTENANCE, "template1")
+
+
+# --- at the end of an apply
+
+
+def note(
+    seen: Survey, before: Begun | None, begun: Begun | None, reads: Mapping[str, Read | None], since: float
+) -> None:
+    """Note what a converged environment was made of, which was made from nothing in this run.
+
+    ``before`` is what was known before the first step, ``begun`` the golden that was used, and ``reads`` what the code
+    of migrations has read since. Where there is nothing to be saved, or something forbids it, the note says why.
+    """
+    spec = seen.spec
+    try:
+        if begun is not None and use.is_exact(begun):
+            raise StepFailedError(f"it was made from {begun.text}")
+        if before is None or before.wanted is None or seen.endpoint is None:
+            raise StepFailedError(before.rejected[0] if before and before.rejected else "goldens are off")
+        golden = recorded.made(seen.world, before.wanted, reads, begun.golden if begun else None, since)
+        if isinstance(golden, str):
+            raise StepFailedError(golden)
+        document = {**_seen(spec, seen.endpoint), "golden": golden.document()}
+    except ProvisionError as error:
+        document = {"why": error.sentence}
+    files.write_atomically(spec.home / NOTE, json.dumps(document), 0o600)
+
+
+def _seen(spec: Spec, at: Endpoint) -> dict[str, Any]:
+    """Return what the server says of itself, if nobody else is connected and all in it is declared."""
+    with closing(connect(at, read_only=True)) as connection:
+        if not any(rows(connection, _OTHERS)[0][0] == 0 for _ in attempts(_PATIENCE, _POLL)):
+            raise StepFailedError("others were connected when it was made")
+        xid, system, databases, roles, subscribes = rows(connection, _SEEN)[0]
+    declared = {*_INITIAL, at.database, *spec.databases}
+    if strange := [*[each for each in roles if each not in spec.roles and each != spec.server.user],
+                   *[each for each in databases if each not in declared]]:  # fmt: skip
+        raise StepFailedError(f"{', '.join(strange)}: not declared")
+    if subscribes:
+        raise StepFailedError("it has a subscription, which can hold a password")
+    for each in databases:
+        if each not in _INITIAL:
+            with closing(connect(at, each, read_only=True)) as connection:
+                if rows(connection, _MAPPINGS)[0][0]:
+                    raise StepFailedError(f"{each} has user mappings, which can hold passwords")
+    return {"next_xid": int(xid), "system": system, "databases": databases}
+
+
+# --- when the server stops
+
+
+def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
+    """Return the effect that saves the data of a server that is about to be stopped, or why there is none, in words."""
+    goldens = load(world.runtime)
+    if goldens is None:
+        return f"there are no goldens with runtime {world.runtime}"
+    text = owned.text(world.spec.home / NOTE)
+    if text is None:
+        return "the server was not made from nothing by one apply"
+    try:
+        noted = json.loads(text)
+        if "why" in noted:
+            return str(noted["why"])
+        golden = Golden.read(noted["golden"])
+        databases = tuple(map(str, noted["databases"]))
+        next_xid, system = int(noted["next_xid"]), str(noted["system"])
+    except (ValueError, KeyError, TypeError):
+        golden = None
+    if golden is None:
+        return "what was noted when it was made is not readable"
+    if any(each.key == golden.key for each in goldens.store(world).candidates()):
+        return f"golden {golden.short}… has it already"
+    return SaveGolden(golden.key, json.dumps(golden.document()), next_xid, system, databases, asked=asked)
+
+
+def with_saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return steps that stop the server with what saves its data, where that may be kept."""
+    goldens = load(world.runtime)
+    if goldens is None:
+        return tuple(steps)
+    return tuple([replace(step, effects=tuple(_inserted(world, step))) for step in steps])
+
+
+def _inserted(world: World, step: Step) -> Iterator[Any]:
+    goldens = load(world.runtime)
+    for each in step.effects:
+        yield each
+        if goldens is not None and goldens.stops(world, each) and isinstance(found := planned(world), SaveGolden):
+            yield found
+
+
+def step(world: World) -> Step | str:
+    """Return the step that saves the data of a running server, which it stops and starts; or why there is none."""
+    goldens, effect = load(world.runtime), planned(world, asked=True)
+    if goldens is None or isinstance(effect, str):
+        return str(effect)
+    again = world.site.restart()
+    effects = [each for found in again for each in found.effects]
+    ends = [number for number, each in enumerate(effects) if goldens.stops(world, each)]
+    if not ends:
+        return "the server does not run"
+    at = ends[0] + 1
+    text = "the server restarts: connections are dropped for about a second"
+    address = Address("golden", effect.key[:8])
+    return Step(address, Action.CREATE, None, None, (*effects[:at], effect, *effects[at:]), consequence=text)
+
+
+def save(world: World, effect: SaveGolden, perform: Any) -> None:
+    """Save the data of a server that was stopped; it is not tried again.
+
+    Raises:
+        ProvisionError: it must not be kept, or cannot.
+    """
+    goldens = load(world.runtime)
+    assert goldens is not None  # noqa: S101  # the effect was planned with it
+    if effect.next_xid is not None:
+        files.remove(world.spec.home / NOTE)
+    goldens.save(world, effect, perform)
+
+
+# --- what both runtimes check in the data
+
+
+def check(effect: SaveGolden, content: bytes) -> None:
+    """Refuse data that was written to since it was made; ``content`` is that of ``pg_control``.
+
+    Raises:
+        StepFailedError: it was, or the server was not shut down.
+    """
+    found = scrub.control_of(content)
+    if effect.next_xid is None:
+        return
+    if found.system != effect.system:
+        raise StepFailedError("the data is that of another server")
+    if found.next_xid != effect.next_xid:
+        written = found.next_xid - effect.next_xid
+        raise StepFailedError(f"the server has written since it was made ({written} transactions)")
+
+
+def check_contents(names: Mapping[str, int], auto_conf: str) -> None:
+    """Refuse data with something in it that a copy cannot have; ``names`` maps paths to sizes.
+
+    Raises:
+        StepFailedError: there is something.
+    """
+    if found := _first(names, "pg_replslot/"):
+        raise StepFailedError(f"it has a replication slot ({found})")
+    if _first(names, "pg_twophase/"):
+        raise StepFailedError("it has a prepared transaction")
+    if _first(names, "pg_tblspc/"):
+        raise StepFailedError("it has a tablespace")
+    if any(line.strip() and not line.startswith("#") for line in auto_conf.splitlines()):
+        raise StepFailedError("it has settings of ALTER SYSTEM")
+    if strange := scrub.strange(names):
+        raise StepFailedError(f"{strange} in the data directory is not PostgreSQL's own")
+    if sum(size for name, size in names.items() if not name.startswith("pg_wal/")) > LARGEST:
+        raise StepFailedError("it has more than 1 GB")
+
+
+def _first(names: Iterable[str], directory: str) -> str:
+    return next((each.removeprefix(directory) for each in names if each.startswith(directory)), "")
