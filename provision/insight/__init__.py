@@ -6,14 +6,16 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from provision.errors import UsageError, command
-from provision.insight.reach import Reach, Thing, reaches, things
+from provision.insight.reach import PUBLIC, Reach, Thing, reaches, things, word
 from provision.kinds import catalog
 from provision.model.value import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from provision.kinds import Look
+
+_MOST_NEAR = 3
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,19 @@ def access(look: Look, *, role: str | None = None, on: str | None = None) -> Acc
     """
     there, missing = databases(look)
     cluster = look.once(catalog.cluster)
-    if role is not None and role not in cluster.roles:
-        raise _unknown(f"the server has no role {role!r}", role, cluster.roles)
+    if role is not None and role.upper() == PUBLIC and role not in cluster.roles:
+        role = PUBLIC
+    elif role is not None and role not in cluster.roles:
+        raise _unknown(f"the server has no role {role!r}", role, {each: each for each in cluster.roles})
     found: list[Thing] = []
     reached: list[Reach] = []
-    known: list[str] = []
+    known: dict[str, str] = {}
     for database in there:
         every = things(cluster, look.once(catalog.contents, database), database)
         chosen = every if on is None else [each for thing in every for each in _named(thing, on)]
-        known += [name for thing in every for name in _spellings(thing, thing.names)]
+        for each, name in [(each, name) for each in every for name in each.names]:
+            full = f"{word(each.schema or '')}.{name}" if _is_inside(each) else name
+            known |= dict.fromkeys(_spellings(each, (name,)), f"{word(database)}.{full}" if there[1:] else full)
         found += chosen
         reached += reaches(look, database, chosen, role) if chosen else ()
     if on is not None and not found:
@@ -64,8 +70,10 @@ def access(look: Look, *, role: str | None = None, on: str | None = None) -> Acc
     return Access(there, role, on, tuple(found), tuple(reached), missing)
 
 
-def _unknown(sentence: str, name: str, known: Iterable[str]) -> UsageError:
-    near = get_close_matches(name, list(dict.fromkeys(known)), n=3)
+def _unknown(sentence: str, name: str, known: Mapping[str, str]) -> UsageError:
+    """Return the error for a name; ``known`` are the names that there are, each by what one may call it."""
+    found = get_close_matches(name.replace('"', ""), known, n=3 * _MOST_NEAR)
+    near = list(dict.fromkeys(known[each] for each in found))[:_MOST_NEAR]
     return UsageError(
         f"{sentence}; did you mean {near[0]}?" if near else sentence,
         evidence=near[1:],
@@ -75,19 +83,22 @@ def _unknown(sentence: str, name: str, known: Iterable[str]) -> UsageError:
 
 def _named(thing: Thing, text: str) -> Sequence[Thing]:
     """Return what of a thing a text names: a table as ``customers``, ``shop.customers`` or ``db.shop.customers``."""
-    schema = f"{thing.schema}.*"
-    if thing.schema is not None and text in (schema, f"{thing.database}.{schema}"):
+    plain = text.replace('"', "")
+    schema = f"{thing.schema}.*".replace('"', "")
+    if thing.schema is not None and plain in (schema, f"{thing.database}.{schema}"):
         return [thing]
-    names = tuple([name for name in thing.names if text in _spellings(thing, (name,))])
+    names = tuple([name for name in thing.names if plain in _spellings(thing, (name,))])
     return [thing.only(names)] if names else []
 
 
 def _spellings(thing: Thing, names: Iterable[str]) -> list[str]:
-    """Return what one may call objects; quotes may be left out, and the arguments of a routine."""
+    """Return what one may call objects, without quotes; the arguments of a routine may be left out."""
     found = []
-    is_inside = thing.kind not in ("database", "schema")
-    places = ["", *([f"{thing.schema}.", f"{thing.database}.{thing.schema}."] if is_inside else [])]
+    places = ["", *([f"{thing.schema}.", f"{thing.database}.{thing.schema}."] if _is_inside(thing) else [])]
     for name in names:
-        plain = name.replace('"', "")
-        found += [f"{place}{each}" for place in places for each in dict.fromkeys((name, plain, plain.split("(")[0]))]
-    return found
+        found += [f"{place}{each}" for place in places for each in dict.fromkeys((name, name.split("(")[0]))]
+    return [each.replace('"', "") for each in found]
+
+
+def _is_inside(thing: Thing) -> bool:
+    return thing.kind not in ("database", "schema")

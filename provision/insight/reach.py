@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Held = Mapping[tuple[int, str | None], frozenset[tuple[str, str | None]]]
     """For a thing's number and a role: each privilege, and the column where it is only on that."""
 
+PUBLIC = "PUBLIC"
+"""Everybody, where one role is asked for."""
 _TABLES = frozenset({"table", "foreign table", "view", "materialized view"})
 _CLASSES = {
     **dict.fromkeys(_TABLES, "table"),
@@ -117,7 +119,7 @@ def reaches(look: Look, database: str, chosen: Sequence[Thing], role: str | None
         for each in [None, *sorted(cluster.roles)]:
             if role is None and each is not None and each.startswith("pg_"):
                 continue
-            if role is None or each == role:
+            if role is None or (each or PUBLIC) == role:
                 yield from answers.of(number, thing, each, settable.get(each, ()))
 
 

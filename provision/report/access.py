@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from provision.insight.reach import word
+from provision.insight.reach import PUBLIC, word
 from provision.model.value import replace
 from provision.model.words import count
 from provision.report.words import clean, seconds
@@ -57,10 +57,10 @@ def heading(found: Access, spec: Spec, took: float, paint: Paint) -> str:
     """Return the line above the table: what was asked, and where."""
     where = " and ".join(f"the database {word(each)}" for each in found.databases) or "no database"
     if found.on is None:
-        who = f"what {word(found.role)} can do" if found.role else "who can do what"
+        who = f"what {_name(found.role)} can do" if found.role else "who can do what"
         what = f"{who} in {where}"
     else:
-        who = f"what {word(found.role)} can do with" if found.role else "who can use"
+        who = f"what {_name(found.role)} can do with" if found.role else "who can use"
         what = f"{who} {_subject(found.things)}"
     return f"{paint('bold', spec.name)}: {clean(what)}  {seconds(took)}"
 
@@ -132,8 +132,12 @@ def _rank(right: Right) -> int:
 
 def _who(each: Reach) -> str:
     if each.role is None:
-        return "PUBLIC"
+        return PUBLIC
     return clean(word(each.role)) + ("" if each.login else " (group)")
+
+
+def _name(role: str) -> str:
+    return role if role == PUBLIC else word(role)
 
 
 def _shown(found: Access, *, every: bool) -> Iterator[Reach]:
@@ -238,7 +242,8 @@ def _ways(each: Reach, rights: Iterable[Right], *, every: bool) -> list[str]:
 
 
 def _joined(ways: Iterable[str], lacks: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys([*ways, *[f"but lacks {clean(each)}" for each in lacks]]))
+    lacking = ", ".join(dict.fromkeys(map(clean, lacks)))
+    return "; ".join(dict.fromkeys([*ways, *([f"but lacks {lacking}"] if lacking else [])]))
 
 
 def _way(path: Path) -> str:

@@ -178,8 +178,26 @@ def test_who_can_use_a_table_is_a_table_of_80_columns(endangered: tuple[Environm
     (only,) = found["access"]
     way = {"how": "grant", "roles": []}
     assert only["privileges"] == [{"privilege": "SELECT", "columns": [], "through": [way]}]
-    assert "did you mean" in environment.run("access", "--on", "publik.t", code=64).err
+    assert "did you mean public.t?" in environment.run("access", "--on", "publik.t", code=64).err
     assert "the server has no role" in environment.run("access", "--role", "nemo", code=64).err
+
+
+def test_names_are_asked_for_as_sql_writes_them(servers: Callable[[int], Foreign], environment: Environment) -> None:
+    server = servers(17)
+    database = server.declare(environment).document["server"]["database"]
+    environment.migrations("customers").apply()
+    role = server.role()
+    made = ['CREATE SCHEMA "A b"', 'CREATE TABLE "A b"."T ""x" (id int)', f'GRANT SELECT ON "A b"."T ""x" TO {role}']
+    server.execute(*made, f'REVOKE CONNECT ON DATABASE "{database}" FROM public', database=database)
+    for text in ('"A b"."T ""x"', 'A b."T ""x"', '"T ""x"', f'"{database}"."A b"."T ""x"', '"A b".*'):
+        assert '"A b"."T ""x" (table)' in environment.run("access", "--on", text).out
+    shown = " ".join(environment.run("access", "--on", '"A b"."T ""x"').out.split())
+    assert f'granted; but lacks CONNECT on the database {database}, USAGE on the schema "A b"' in shown
+    assert 'did you mean "A b"."T ""x"?' in environment.run("access", "--on", '"A b"."T ""y"', code=64).err
+    for name in ("public", "PUBLIC"):
+        everybody = environment.run("access", "--role", name).out
+        assert "what PUBLIC can do in the database" in everybody
+        assert re.search(r"^  PUBLIC +\(database\) +temporary", everybody, re.MULTILINE)
 
 
 def test_what_decides_about_access_and_is_in_no_spec_is_counted_by_verify(
