@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import NotConvergedError, command
 from provision.kinds import Scene, table
-from provision.model import Action, Plan, Stage, Step, Wishes, starts_server
+from provision.model import UNKNOWN, Action, Plan, Stage, Step, Wishes, starts_server
 from provision.model.value import replace
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DISRUPTIVE = (Action.RESTART, Action.RECREATE)
 _BY_SYSTEM = "by ALTER SYSTEM"
+_OF_ACCESS = "roles, databases and privileges"
 
 
 def plan(
@@ -49,12 +50,26 @@ def plan(
         Plan(outside, notes=tuple(map(_waiting, held)), remarks=site.remarks),
         _staged(_of(table.inside(spec, inputs.runtime), desired, observed, scene)),
     )
-    joined = Plan.joined(plans)
+    joined = _with_unseen(Plan.joined(plans), desired, observed)
     if table.has_preflight(spec, inputs.runtime):
         from provision.kinds import preflight
 
         joined = preflight.permitted(joined, observed, scene)
     return replace(joined, steps=tuple(_with_clients(step, clients) for step in joined.steps))
+
+
+def _with_unseen(joined: Plan, desired: Desired, observed: Observed) -> Plan:
+    """Show as one thing that may differ which roles and what of access cannot be seen while the server does not answer.
+
+    Each may be as declared, so none is said to be made; a database that is to be made is another matter.
+    """
+    unseen = [at for at in desired if at.kind in table.ACCESS and observed.get(at) is UNKNOWN]
+    if not {at.kind for at in unseen} & table.SHARED:
+        return joined
+    known = [step for step in joined.steps if step.address.kind not in table.ACCESS]
+    later = [Step(at, Action.UPDATE, UNKNOWN, desired[at], (), title=_OF_ACCESS) for at in unseen]
+    first = next((number for number, step in enumerate(known) if step.address.kind == "migrations"), len(known))
+    return replace(joined, steps=(*known[:first], *later, *known[first:]))
 
 
 def _staged(plans: Sequence[Plan]) -> Plan:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 KIND = "schema"
+PUBLIC = "public"
 _SHOWN = 10
 
 # What is in a schema, but for what goes with something else that is in it. Default privileges go with the schema.
@@ -82,7 +83,8 @@ def seen(look: Look) -> dict[Address, State | Unknown]:
     for database, each in _declared(look.spec):
         contents = rights.contents(look, database.name)
         if contents is None:
-            found[_address(database, each)] = UNKNOWN
+            if each.name == PUBLIC or database.name in look.once(catalog.cluster).databases:
+                found[_address(database, each)] = UNKNOWN
         elif each.name in contents.schemas:
             found[_address(database, each)] = _seen(look, database.name, each, contents.schemas[each.name])
     return found
@@ -115,8 +117,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         return Plan(tuple(steps_of(address, (before, after), pieces, before.database, acts_for=owner)))
     if not isinstance(after, Schema):
         return Plan()
-    if before is UNKNOWN:
-        return Plan((Step(address, Action.CREATE, UNKNOWN, after, (), ("once its database is there",)),))
+    if before is UNKNOWN or (scene.ground.starting and after.name == PUBLIC):  # each new database has that one
+        return Plan()
     effect = RunInTransaction(after.database, tuple(_creating(after, scene)), acts_for=_owners(after))
     return Plan((Step(address, Action.CREATE, None, after, (effect,)),))
 

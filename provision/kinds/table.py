@@ -18,6 +18,10 @@ BEFORE: tuple[Kind, ...] = (file, login)
 """Their steps come before those of the runtime, which start or replace the server."""
 INSIDE: tuple[Kind, ...] = (server, settings, database, collation, migrations)
 """Their steps come once the server runs."""
+SHARED = frozenset({"role", "role_setting", "membership"})
+"""The names of kinds about what all databases share: what they see is known wherever the server answers."""
+ACCESS = SHARED | {"database", "schema", "extension", "default_privilege", "privilege"}
+"""The names of all kinds of roles and access."""
 
 
 def inside(spec: Spec, runtime: str) -> tuple[Kind, ...]:

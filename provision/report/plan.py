@@ -229,7 +229,7 @@ def unfinished(steps: Sequence[Step], outcomes: Sequence[Outcome], undone: Seque
     """
     ended = [outcome for outcome in outcomes if outcome.error is None]
     tried = [outcome.step for outcome in ended]
-    left = [f"{step.action} {subject((step,))}" for step in steps if step not in tried]
+    left = dict.fromkeys([f"{step.action} {subject((step,))}" for step in steps if step not in tried])
     back = [f"{step.action} {step.address}" for step in tried if str(step.address) in undone]
     if done := [outcome for outcome in ended if str(outcome.step.address) not in undone]:
         yield f"done: {_deeds(done)}"
