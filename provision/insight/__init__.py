@@ -59,9 +59,9 @@ def access(look: Look, *, role: str | None = None, on: str | None = None) -> Acc
     for database in there:
         every = things(cluster, look.once(catalog.contents, database), database)
         chosen = every if on is None else [each for thing in every for each in _named(thing, on)]
-        for each, name in [(each, name) for each in every for name in each.names]:
-            full = f"{word(each.schema or '')}.{name}" if _is_inside(each) else name
-            known |= dict.fromkeys(_spellings(each, (name,)), f"{word(database)}.{full}" if there[1:] else full)
+        for thing, name in [(thing, name) for thing in every for name in thing.names]:
+            full = f"{word(thing.schema or '')}.{name}" if _is_inside(thing) else name
+            known |= dict.fromkeys(_spellings(thing, (name,)), f"{word(database)}.{full}" if there[1:] else full)
         found += chosen
         reached += reaches(look, database, chosen, role) if chosen else ()
     if on is not None and not found:

@@ -126,7 +126,7 @@ def _sorted(grantees: Iterable[Grantee]) -> list[Grantee]:
 
 
 def _listed(grantees: Iterable[Grantee]) -> str:
-    return ", ".join([_sql(each) if each is PUBLIC else repr(each) for each in _sorted(grantees)])
+    return ", ".join([_sql(each) if each is PUBLIC else str(each) for each in _sorted(grantees)])
 
 
 def _text(names: Iterable[str]) -> str:

@@ -194,7 +194,7 @@ def test_all_objects_of_a_kind_are_also_those_to_come() -> None:
         "GRANT SELECT ON TABLE shop.a, shop.b TO reader WITH GRANT OPTION",
     ]
     titles = {step.title for step in found.steps}
-    assert {"execute on routines shop.* to public", "select with grant option on tables shop.* to reader"} <= titles
+    assert {"execute on routines shop.* to PUBLIC", "select with grant option on tables shop.* to reader"} <= titles
     with pytest.raises(RefusedError, match="1 object") as refused:
         plans(declared(None, grant(READER, "table nowhere.*", "SELECT")), there)
     assert refused.value.evidence == ("spec.yml:9: tables nowhere.*; there is no schema nowhere",)

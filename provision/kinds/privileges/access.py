@@ -12,6 +12,7 @@ from provision.kinds.privileges.policy import pairs
 from provision.model import MAINTENANCE, Action, Address, Plan, Stage, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.value import dataclass, field
+from provision.spec.role_names import EVERYBODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +137,12 @@ def steps(address: Address, before: Before, after: State | None) -> Plan:
 
 def grant_title(state: Access) -> str:
     """Return what a grant is about, in words."""
-    return f"{state.word} on {state.on} to {state.to}"
+    return f"{state.word} on {state.on} to {grantee(state)}"
+
+
+def grantee(state: Access) -> str:
+    """Return who has a privilege, in words: ``PUBLIC`` is everybody, as ``public`` is mostly a schema."""
+    return state.to.upper() if state.to == EVERYBODY else state.to
 
 
 def _later(address: Address, before: Before, after: Access, why: str = "") -> Step:
