@@ -59,15 +59,25 @@ def access(look: Look, *, role: str | None = None, on: str | None = None) -> Acc
     for database in there:
         every = things(cluster, look.once(catalog.contents, database), database)
         chosen = every if on is None else [each for thing in every for each in _named(thing, on)]
-        for thing, name in [(thing, name) for thing in every for name in thing.names]:
-            full = f"{word(thing.schema or '')}.{name}" if _is_inside(thing) else name
-            known |= dict.fromkeys(_spellings(thing, (name,)), f"{word(database)}.{full}" if there[1:] else full)
+        known |= _known(every, f"{word(database)}." if there[1:] else "")
         found += chosen
         reached += reaches(look, database, chosen, role) if chosen else ()
     if on is not None and not found:
         where = " and ".join(map(repr, there)) or "the server"
         raise _unknown(f"there is no {on!r} in {where}", on, known)
     return Access(there, role, on, tuple(found), tuple(reached), missing)
+
+
+def _known(every: Iterable[Thing], before: str) -> dict[str, str]:
+    """Return the full names of objects by what one may call them."""
+    found: dict[str, str] = {}
+    for thing in every:
+        place = (
+            f"{before}{word(thing.schema or '')}." if _is_inside(thing) else "" if thing.kind == "database" else before
+        )
+        for name in thing.names:
+            found |= dict.fromkeys(_spellings(thing, (name,)), f"{place}{name}")
+    return found
 
 
 def _unknown(sentence: str, name: str, known: Mapping[str, str]) -> UsageError:

@@ -137,10 +137,10 @@ def steps(address: Address, before: Before, after: State | None) -> Plan:
 
 def grant_title(state: Access) -> str:
     """Return what a grant is about, in words."""
-    return f"{state.word} on {state.on} to {grantee(state)}"
+    return f"{state.word} on {state.on} to {to_whom(state)}"
 
 
-def grantee(state: Access) -> str:
+def to_whom(state: Access) -> str:
     """Return who has a privilege, in words: ``PUBLIC`` is everybody, as ``public`` is mostly a schema."""
     return state.to.upper() if state.to == EVERYBODY else state.to
 

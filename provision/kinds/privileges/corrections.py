@@ -9,7 +9,7 @@ from provision.alembic import Revisions, address
 from provision.errors import NotRunError
 from provision.kinds import catalog, migrations
 from provision.kinds.privileges import granting, unmet, wording
-from provision.kinds.privileges.access import Access, Change, Work, grant_title, grantee, trees
+from provision.kinds.privileges.access import Access, Change, Work, grant_title, to_whom, trees
 from provision.kinds.privileges.differing import Absent, Future
 from provision.kinds.privileges.policy import on_words
 from provision.model.value import replace
@@ -188,4 +188,4 @@ def _owners(found: Iterable[Difference | Future]) -> frozenset[str]:
 
 def _taken(state: Access, surplus: Sequence[Difference | Future]) -> str:
     """Return what a revoke is about, in words."""
-    return f"{wording.privileges([each.surplus for each in surplus])} on {state.on} from {grantee(state)}"
+    return f"{wording.privileges([each.surplus for each in surplus])} on {state.on} from {to_whom(state)}"
