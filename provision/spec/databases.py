@@ -68,10 +68,17 @@ def _access(node: Node, reading: Reading) -> dict[str, Any]:
     found = {}
     for key, value in mapping(node, "`shop_read: read` and the like below it").entries.values():
         name = attempt(_access_name, key, reading)
-        word = attempt(choice(*ACCESS), value, reading, key=shorten(key.text))
+        word = attempt(_access_word, value, reading, key=shorten(key.text))
         if not failed(name) and not failed(word):
             found[name] = word
     return found
+
+
+def _access_word(node: Node, reading: Reading) -> str:
+    if isinstance(node, Sequence):
+        advice = "write the word that has these privileges, or list them below `grants` of the database"
+        raise Wrong(f"this is a list, and must be one of {listed(ACCESS)}", advice)
+    return choice(*ACCESS)(node, reading)
 
 
 def _access_name(key: Scalar, reading: Reading) -> str:

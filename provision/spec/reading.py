@@ -299,9 +299,11 @@ def _report_unknown(key: Scalar, value: Node, keys: MappingType[str, Key], readi
         reading.report(key.mark, "unknown key", f"the keys here are {listed(keys)}")
         return
     message = f"unknown key `{shorten(key.text)}`"
-    if (place := reading.homes().get(key.text)) is not None:
+    meant = nearest(key.text, keys)
+    # A mapping is a section here with another name, and not a value elsewhere: `database:` is `databases:`.
+    if (place := reading.homes().get(key.text)) is not None and not (meant and isinstance(value, Mapping)):
         reading.report(key.mark, message, f"it belongs {place}")
-    elif (meant := nearest(key.text, keys)) is not None:
+    elif meant is not None:
         reading.report(key.mark, message, f"did you mean `{meant}`?")
     else:
         supported = [name for name, known in keys.items() if known.read is not None]

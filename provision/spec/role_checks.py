@@ -52,9 +52,9 @@ class _Spec:
     reading: Reading
 
     def keys(self, section: str) -> MappingType[str, tuple[Scalar, Node]] | None:
-        """Return what stands in a section; None where it is no mapping, which was reported."""
+        """Return what stands in a section; None where it is no mapping, or has another name, which was reported."""
         if section not in self.top.entries:
-            return {}
+            return None if any(nearest(each, (section,)) for each in self.top.entries) else {}
         _, node = self.top.entries[section]
         if isinstance(node, Scalar) and node.is_null:
             return {}
@@ -195,6 +195,8 @@ class _Spec:
 
     def _check_set(self, login: str, goal: str, mark: Mark) -> None:
         declared = self.keys("roles") or {}
+        if login not in (*declared, self.server.user):
+            return  # it was reported
         if goal not in declared and not goal.startswith("pg_"):
             return  # it was reported
         if goal in self.roles and self.roles[goal].is_absent:
