@@ -35,7 +35,7 @@ _UNSEEN = (
     r"|fsync|synchronous_commit|full_page_writes|hash_mem_multiplier|superuser_reserved_connections|jit|geqo|update_.*"
 )
 """Settings that decide how fast a server is, what it logs and where it listens, and nothing that a revision makes."""
-_RENDERED = ("compose", "configuration", "password")
+_RENDERED = ("compose", "configuration", "gitignore", "password")
 _MOST_MOUNTED = 500
 _SAMPLE = 1 << 18
 _OWN_VARIABLES = ("POSTGRES_USER=", "POSTGRES_PASSWORD", "BASH_ENV=")

@@ -25,7 +25,9 @@ sys.path.insert(0, {str(PROGRAM.parent.parent)!r})
 from child.reading import Reading
 sys.path.pop(0)
 sys.path.insert(0, os.getcwd())
-reading = Reading({{"tls": {{"PGSSLMODE": "prefer"}}, "env": {{"GIVEN": "by the spec"}}}})
+class Progress:
+    own = [os.path.abspath("migrations") + "/"]
+reading = Reading({{"tls": {{"PGSSLMODE": "prefer"}}, "env": {{"GIVEN": "by the spec"}}}}, Progress())
 reading.begin()
 try:
     exec(compile(open("code.py").read(), "code.py", "exec"), {{"__name__": "code_of_a_tree"}})
@@ -40,6 +42,9 @@ def watched(tmp_path: Path) -> Watched:
     (tmp_path / "models.py").write_text("import settings\nNAME = 'shop'\n")
     (tmp_path / "settings.py").write_text("")
     (tmp_path / "words.txt").write_text("a b\n")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "env.py").write_text("")
+    (tmp_path / "migrations" / ".hidden").write_text("")
     (tmp_path / "sql").mkdir()
     (tmp_path / "sql" / "one.sql").write_text("SELECT 1;\n")
 
@@ -74,6 +79,7 @@ def watched(tmp_path: Path) -> Watched:
         ("import json, email, sqlite3", []),
         ("open('new.txt', 'w').write('x'); open('new.txt').read()", []),
         ("open('/dev/null'); open('/proc/self/stat').read()", []),
+        ("open('migrations/env.py'); open('migrations/.hidden')", ["migrations/.hidden"]),
     ],
 )
 def test_files_that_are_read_are_noted(watched: Watched, code: str, files: list[str]) -> None:

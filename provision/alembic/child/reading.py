@@ -11,27 +11,30 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.util import source_from_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .channel import Progress
     from .protocol import Read, Request
 
 INSTALLED = ("site-packages", "dist-packages")
 """Directories whose packages are known by their versions."""
 MOST = 5000
 """Paths that are noted. What reads more costs too much to compare."""
+_NOT_OF_A_TREE = ("/.", "/node_modules/")
+"""Below the directories of a tree, this is none of its files."""
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "<")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _HARMLESS = frozenset({"ldconfig", "ld", "gcc", "cc", "objdump", "uname"})
 """Programs that :mod:`ctypes.util` and :mod:`platform` run: they tell of the machine."""
 _STARTS = frozenset({"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"})
+_EVENTS = {"open", "import", "os.listdir", "os.scandir", "os.rename", "sqlite3.connect", "subprocess.Popen", *_STARTS}
 _READS_FOR_OTHERS = frozenset(
     {"os", "collections.abc", "posixpath", "genericpath", "pathlib", "glob", "fnmatch", "string", __name__}
 )
-_FINDS_CODE = frozenset({"importlib", "importlib_metadata", "_frozen_importlib", "pkg_resources", "zipimport"})
+_FINDS_CODE = frozenset({"importlib", "_frozen_importlib_external", "importlib_metadata", "pkg_resources", "zipimport"})
 """Modules that list directories to find code; what is not found is noted by its name."""
 _ABOUT_THE_MACHINE = frozenset(
     {"urllib", "subprocess", "tempfile", "locale", "gettext", "ssl", "shutil", "sysconfig", "platform", "asyncio"}
@@ -47,7 +50,8 @@ def is_installed(path: str) -> bool:
 class Reading:
     """What the code of a tree has read so far. Nothing is noted before :meth:`begin`, or after :meth:`end`."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, progress: Progress) -> None:
+        self._progress = progress
         self._is_on = False
         self._lost = ""
         standard = (os.path.dirname(os.__file__), os.path.dirname(os.path.realpath(os.__file__)))  # noqa: PTH120
@@ -105,12 +109,16 @@ class Reading:
         }
 
     def _counts(self, path: str) -> bool:
+        """Tell whether a file can change unnoticed; most are of the tree, whose files are compared anyway."""
+        for each in self._progress.own:
+            if path.startswith(each):
+                return any(part in path for part in _NOT_OF_A_TREE)
         return not (path.startswith(self._not_counted) or is_installed(path))
 
     # --- files
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self._is_on:
+        if event not in _EVENTS or not self._is_on:
             return
         try:
             if event == "open":
@@ -123,7 +131,7 @@ class Reading:
                 self._write(_absolute(args[1]))
             elif event == "sqlite3.connect":
                 self._opened(args[0], 0)
-            elif event == "subprocess.Popen" or event in _STARTS:
+            else:
                 self._run(event, args)
         except Exception as error:  # noqa: BLE001  # whatever the user's code hands over, it is not ours to raise
             self._lost = self._lost or f"{event}: {error!r}"
@@ -131,13 +139,13 @@ class Reading:
     def _opened(self, path: Any, flags: Any) -> None:
         if isinstance(path, int):
             return
-        name = _absolute(path)
+        name = _source(_absolute(path))
         if isinstance(flags, int) and flags & _WRITES:
             if flags & os.O_RDWR and not flags & (os.O_CREAT | os.O_TRUNC):
                 self._files.add(name)
             self._write(name)
         elif name not in self._files and self._counts(name) and not self._is_called_by(self._package):
-            self._files.add(_source(name))
+            self._files.add(name)
 
     def _write(self, name: str) -> None:
         if name in self._files and name not in self._written:
@@ -225,17 +233,15 @@ class Reading:
 
 
 def _absolute(path: Any) -> str:
-    return os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+    name = os.fsdecode(path)
+    # What is absolute and has no dots in its directories is the usual case, and abspath() takes as long as all else.
+    return name if name.startswith("/") and "/." not in name and "//" not in name else os.path.abspath(name)  # noqa: PTH100
 
 
 def _source(name: str) -> str:
-    """Return the source of a compiled file, where it is beside one."""
-    if not name.endswith(".pyc"):
-        return name
-    try:
-        return source_from_cache(name)
-    except ValueError:
-        return name
+    """Return the source of a compiled file, as ``importlib.util.source_from_cache`` does in more time."""
+    directory, found, file = name.rpartition("/__pycache__/")
+    return f"{directory}/{file.partition('.')[0]}.py" if found and file.endswith(".pyc") else name
 
 
 def _files_of(module: Any) -> Iterator[str]:

@@ -56,7 +56,7 @@ def main() -> int:
         module = import_module(f".{name}", __package__)
         if hasattr(module, "protect"):
             module.protect(request)
-        with _reading(request, channel):
+        with _reading(request, progress):
             around(config, request, progress, lambda: getattr(module, function)(config, request, progress))
     except BaseException as error:  # noqa: BLE001  # SystemExit from env.py is an answer too
         channel.say(describe(error, progress))
@@ -66,17 +66,17 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _reading(request: Request, channel: Channel) -> Iterator[None]:
+def _reading(request: Request, progress: Progress) -> Iterator[None]:
     """Report what the user's code has read, where that was asked for and it did not fail."""
     if not request.get("reading"):
         yield
         return
     from .reading import Reading
 
-    reading = Reading(request)
+    reading = Reading(request, progress)
     reading.begin()
     yield
-    channel.say(reading.end())
+    progress.channel.say(reading.end())
 
 
 def _import_alembic() -> None:
