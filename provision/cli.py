@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "migrate": "Alembic's own verbs, on the trees of the spec.",
     "upgrade": "Bring the data to a newer major version.",
     "destroy": "Remove the server; its data only with --data.",
+    "golden": "Show, or remove, the copies that new data begins with.",
 }
 """Every verb and its one-line help, in the order of the help page."""
 

@@ -78,7 +78,7 @@ class Trial:
         goldens = load(world.runtime)
         if goldens is not None:
             with suppress(ProvisionError, OSError):
-                goldens.store(world).remove(key)
+                goldens.store(world.look).remove(key)
         return f"golden {key[:4]}…"
 
     def note(self, survey: Survey, reads: Mapping[str, Read | None]) -> None:

@@ -101,6 +101,7 @@ def _show_text(console: Console, environment: Environment, seen: Survey, *, diff
     is_empty = seen.plan.is_empty and not seen.plan.unknown
     console.say(survey.nothing_to_do(seen, console.elapsed(), paint) if is_empty else survey.heading(seen, paint))
     console.lines(survey.variables(seen.spec.variables, paint) if console.verbose else ())
+    console.lines(survey.rejected(seen, paint) if console.verbose else ())
     if is_empty:
         console.lines(report.left(seen.plan, paint))
         return
@@ -139,6 +140,7 @@ def _apply(console: Console, environment: Environment, *, diff: bool, lock_timeo
         paint = console.paint(console.talk)
         console.say(survey.heading(seen, paint))
         console.say(f"  {report.total(seen.plan)}")
+        console.lines(survey.rejected(seen, paint) if console.verbose else ())
         if diff:
             console.lines(report.diff(seen.plan, paint), whole=True)
         with followed(console) as progress:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from provision.golden.key import Golden
     from provision.model import Effect, Step
     from provision.model.effects import SaveGolden
     from provision.observe.outside import World
+    from provision.system.look import Look
 
 
 class Store(Protocol):
@@ -36,8 +38,11 @@ class Store(Protocol):
 class Goldens(Protocol):
     """What the module of a runtime offers."""
 
-    def store(self, world: World) -> Store:
-        """Return where the goldens of a world are."""
+    def store(self, look: Look) -> Store:
+        """Return where the goldens are that may be used with a look.
+
+        Its ``candidates`` raise an UnavailableError where no engine answers.
+        """
 
     def using(self, world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         """Return the steps of a plan for new data with those outside the server taking the data from a golden.
@@ -59,6 +64,20 @@ class Goldens(Protocol):
 
         Raises:
             provision.errors.ProvisionError: it must not be kept, or cannot; nothing is left of it.
+        """
+
+    def export(self, look: Look, key: str, file: Path) -> None:
+        """Write a golden into a new file. Only goldens of Docker leave their store.
+
+        Raises:
+            provision.errors.ProvisionError: it cannot be written.
+        """
+
+    def take(self, look: Look, file: Path, sha256: str) -> Golden:
+        """Put the golden of a file into the store, and return it.
+
+        Raises:
+            provision.errors.ProvisionError: the file has another SHA-256, or is no golden.
         """
 
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import StepFailedError
+from provision.errors import ProvisionError, StepFailedError
 from provision.golden import control, saving, scrub
 from provision.golden.key import Golden
 from provision.golden.store import DirectoryStore
@@ -28,14 +28,16 @@ if TYPE_CHECKING:
 
     from provision.model import Effect, Secret, Step
     from provision.observe.outside import World
+    from provision.system.look import Look
     from provision.system.machine import SystemUser
 
+_OWN = ProvisionError("goldens of embedded servers stay where they are", next_step="provision golden list")
 _SAID = ("ERROR:", "FATAL:", "PANIC:")
 
 
-def store(world: World) -> DirectoryStore:
+def store(look: Look) -> DirectoryStore:
     """Return the goldens of this user."""
-    del world
+    del look
     return DirectoryStore()
 
 
@@ -151,9 +153,21 @@ def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) ->
             copied = _copied(data, hidden, site.places.user)
             for database in dict.fromkeys((*effect.databases, MAINTENANCE)):
                 _run_alone(site, copied, database)
-            store(world).add(golden, lambda path: _pack(copied, path))
+            DirectoryStore().add(golden, lambda path: _pack(copied, path))
         finally:
             remove(hidden)
+
+
+def export(look: Look, key: str, file: Path) -> None:
+    """Refuse: a golden is used only where this user has made it."""
+    del look, key, file
+    raise _OWN
+
+
+def take(look: Look, file: Path, sha256: str) -> Golden:
+    """Refuse: a golden is used only where this user has made it."""
+    del look, file, sha256
+    raise _OWN
 
 
 def _copied(data: Path, hidden: Path, user: SystemUser | None) -> Path:

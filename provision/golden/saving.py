@@ -118,7 +118,7 @@ def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
         golden = None
     if golden is None:
         return "what was noted when it was made is not readable"
-    if any(each.key == golden.key for each in goldens.store(world).candidates()):
+    if any(each.key == golden.key for each in goldens.store(world.look).candidates()):
         return f"golden {golden.short}… has it already"
     return SaveGolden(golden.key, json.dumps(golden.document()), next_xid, system, databases, asked=asked)
 

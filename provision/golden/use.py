@@ -45,7 +45,7 @@ def offered(survey: Survey) -> Survey:
     def reject(golden: Golden, why: str) -> None:
         rejected.append(f"golden {golden.short}… does not fit: {why}")
 
-    candidates = goldens.store(survey.world).candidates()
+    candidates = goldens.store(survey.world.look).candidates()
     fit = choose(wanted, candidates, partial(recorded.changed, survey.spec), reject)
     if fit is None:
         plain = replace(survey, begun=Begun(rejected=tuple(rejected), wanted=wanted))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from provision.alembic import Script
     from provision.errors import Problem, ProvisionError
-    from provision.model import Change, Endpoint, Outcome, Plan, Result, Step
+    from provision.model import Begun, Change, Endpoint, Outcome, Plan, Result, Step
     from provision.observe import Survey
     from provision.spec.model import Spec
     from provision.verification import Verification
@@ -38,6 +38,7 @@ def plan(
         "steps": [_step(step) for step in survey.plan.steps],
         **_notes(survey.plan),
         "clients": survey.status.clients,
+        "golden": _golden(survey.begun),
     }
     if read is not None:
         document["files"] = [{"path": str(each.path), "diff": file_lines(each, read)} for each in written(survey.plan)]
@@ -59,6 +60,7 @@ def result(survey: Survey, done: Result) -> Document:
         "steps": [_outcome(outcome) for outcome in done.outcomes],
         "notes": list(done.notes),
         "remarks": list(done.remarks),
+        "golden": _golden(done.begun),
     }
 
 
@@ -165,6 +167,13 @@ def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] =
         "problems": [_problem(each) for each in error.problems] if isinstance(error, SpecError) else [],
         "steps": [_outcome(outcome) for outcome in outcomes],
     }
+
+
+def _golden(begun: Begun | None) -> Document | None:
+    """Return the golden that new data begins with; None: it is made without one."""
+    if begun is None or not begun.key:
+        return None
+    return {"key": begun.key, "revisions": {tree: list(rows) for tree, rows in begun.revisions.items()}}
 
 
 def _notes(plan: Plan) -> Document:

@@ -94,6 +94,12 @@ def variables(found: Sequence[tuple[str, Path]], paint: Paint) -> Iterator[str]:
         yield f"  {paint('dim', '·')} from {os.path.relpath(path)}: {names}"
 
 
+def rejected(survey: Survey, paint: Paint) -> Iterator[str]:
+    """Yield why goldens that are there do not fit."""
+    for each in survey.begun.rejected if survey.begun is not None else ():
+        yield f"  {paint('dim', '·')} {each}"
+
+
 def suggestions(commands: Mapping[str, str], paint: Paint) -> Iterator[str]:
     """Yield commands worth trying next, each with what it is for."""
     width = max(map(len, commands), default=0)

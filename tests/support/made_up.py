@@ -58,6 +58,7 @@ class Survey:
     desired: Any = field(default_factory=dict)
     observed: Any = field(default_factory=dict)
     refusal: Any = None
+    begun: Any = None
     reason: str = "the engine at unix:///var/run/docker.sock"
     world: Any = field(default_factory=lambda: SimpleNamespace(needs_upkeep=False))
 

@@ -84,6 +84,7 @@ class Survey:
     runtime: str = "docker"
     reason: str = "an engine answers at unix:///var/run/docker.sock"
     refusal: Any = None
+    begun: Any = None
 
     @property
     def login(self) -> Endpoint | None:

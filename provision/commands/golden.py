@@ -1,0 +1,117 @@
+"""``provision golden``: the copies that new data begins with, shown, removed, given to others and taken from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import json_option, pass_console, switches
+from provision.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.golden.shelf import Kept
+    from provision.report.console import Console
+
+
+@click.group(
+    "golden",
+    invoke_without_command=True,
+    epilog="Example: provision golden list",
+    subcommand_metavar="VERB [ARGUMENTS]",
+)
+@switches
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """The copies that new data begins with: list, rm, prune, export and import.
+
+    They need no spec. `apply --golden` saves one, and so does the first stop of a server to which nobody has written.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(64)
+
+
+@command.command("list")
+@json_option
+@switches
+@pass_console
+def list_(console: Console) -> int:
+    """List the goldens, those that were used last first."""
+    from provision.golden import shelf
+
+    return _show(console, shelf.kept(console.environ), "no goldens")
+
+
+@command.command("rm")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@json_option
+@switches
+@pass_console
+def rm(console: Console, keys: tuple[str, ...]) -> int:
+    """Remove goldens, each named by the first digits of its key."""
+    from provision.golden import shelf
+
+    return _show(console, shelf.remove(console.environ, keys), "", done="removed ")
+
+
+@command.command("prune")
+@json_option
+@switches
+@pass_console
+def prune(console: Console) -> int:
+    """Remove all goldens. The next apply from nothing takes as long as the first one did."""
+    from provision.golden import shelf
+
+    return _show(console, shelf.prune(console.environ), "no goldens", done="removed ")
+
+
+@command.command("export")
+@click.argument("key", metavar="KEY")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@json_option
+@switches
+@pass_console
+def export(console: Console, key: str, file: Path) -> int:
+    """Write a golden of Docker into a file, for the cache of a pipeline; its SHA-256 is printed."""
+    from provision.golden import shelf
+
+    found = shelf.export(console.environ, key, file)
+    code = _show(console, (found,), "", done=f"written to {file}: ")
+    if not console.json:
+        import hashlib
+
+        with file.open("rb") as written:
+            console.put(hashlib.file_digest(written, "sha256").hexdigest())
+    return code
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
+@click.option(
+    "--sha256", required=True, metavar="DIGEST", help="The SHA-256 of the file: it is trusted as an image is."
+)
+@json_option
+@switches
+@pass_console
+def import_(console: Console, file: Path, *, sha256: str) -> int:
+    """Take a golden of Docker from a file."""
+    from provision.golden import shelf
+
+    return _show(console, (shelf.take(console.environ, file, sha256),), "", done="taken: ")
+
+
+def _show(console: Console, found: Sequence[Kept], nothing: str, *, done: str = "") -> int:
+    from provision.report import golden as report
+
+    if console.json:
+        console.document(report.document(found))
+    elif not found:
+        console.say(nothing)
+    else:
+        for line in report.lines(found, console.paint(console.out)):
+            console.put(f"{done}{line}")
+    return EXIT_DONE

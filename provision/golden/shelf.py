@@ -1,0 +1,109 @@
+"""The goldens of all runtimes: shown, removed, given to others, taken from them. No environment is needed for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from provision.errors import ProvisionError, UnavailableError, UsageError
+from provision.golden import RUNTIMES, load
+from provision.system.look import Look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from provision.golden import Goldens
+    from provision.golden.key import Golden
+
+_PORTABLE = "docker"
+_LEAST = 4
+
+
+class Kept(NamedTuple):
+    """One golden, and the runtime that has it."""
+
+    runtime: str
+    golden: Golden
+
+
+def kept(environ: Mapping[str, str]) -> tuple[Kept, ...]:
+    """Return all goldens, those that were used last first; where no engine answers, there are none of Docker."""
+    look = Look(environ)
+    found = [Kept(runtime, golden) for runtime, goldens in _all() for golden in _of(goldens, look)]
+    return tuple(sorted(found, key=lambda each: -each.golden.used))
+
+
+def remove(environ: Mapping[str, str], names: Sequence[str]) -> tuple[Kept, ...]:
+    """Remove goldens, each named by the first digits of its key; return them.
+
+    Raises:
+        UsageError: there is no such golden, or there are several.
+    """
+    there = kept(environ)
+    gone = [_named(there, each) for each in names]
+    look = Look(environ)
+    for each in gone:
+        _module(each.runtime).store(look).remove(each.golden.key)
+    return tuple(gone)
+
+
+def prune(environ: Mapping[str, str]) -> tuple[Kept, ...]:
+    """Remove all goldens; return them."""
+    return remove(environ, [each.golden.key for each in kept(environ)])
+
+
+def export(environ: Mapping[str, str], name: str, file: Path) -> Kept:
+    """Write a golden of Docker into a file; return it.
+
+    Raises:
+        UsageError: there is no such golden, or it is of another runtime.
+        ProvisionError: it cannot be written.
+    """
+    found = _named(kept(environ), name)
+    if found.runtime != _PORTABLE:
+        raise UsageError(
+            f"golden {found.golden.short}… is {found.runtime}, and only those of Docker are exported",
+            next_step="provision golden list",
+        )
+    _module(_PORTABLE).export(Look(environ), found.golden.key, file)
+    return found
+
+
+def take(environ: Mapping[str, str], file: Path, sha256: str) -> Kept:
+    """Take a golden of Docker from a file that has this SHA-256; return it.
+
+    Raises:
+        ProvisionError: the file is another one, or no golden.
+    """
+    return Kept(_PORTABLE, _module(_PORTABLE).take(Look(environ), file, sha256))
+
+
+def _all() -> Iterator[tuple[str, Goldens]]:
+    for runtime in RUNTIMES:
+        yield runtime, _module(runtime)
+
+
+def _of(goldens: Goldens, look: Look) -> tuple[Golden, ...]:
+    try:
+        return goldens.store(look).candidates()
+    except UnavailableError:
+        return ()
+
+
+def _module(runtime: str) -> Goldens:
+    found = load(runtime)
+    if found is None:
+        raise ProvisionError(f"there are no goldens of {runtime}", next_step="provision golden list")
+    return found
+
+
+def _named(there: Sequence[Kept], name: str) -> Kept:
+    found = [each for each in there if len(name) >= _LEAST and each.golden.key.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    what = "several goldens begin with" if found else "there is no golden"
+    raise UsageError(
+        f"{what} {name!r}",
+        evidence=[each.golden.key for each in found],
+        next_step="provision golden list",
+    )

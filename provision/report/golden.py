@@ -1,0 +1,68 @@
+"""Goldens, as lines of text and as a document."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from provision.model.words import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from provision.golden.shelf import Kept
+    from provision.report.console import Paint
+
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
+_MEGABYTE = 1_000_000
+_DIGITS = 8
+
+
+def lines(found: Sequence[Kept], paint: Paint) -> Iterator[str]:
+    """Yield a line for each golden: key, runtime, revisions, size, and when it was used last."""
+    width = max([len(_has(each)) for each in found], default=0)
+    for each in found:
+        golden = each.golden
+        size = f"{max(1, round(golden.size / _MEGABYTE))} MB"
+        yield (
+            f"{paint('bold', golden.key[:_DIGITS])}  {each.runtime:<8}  {_has(each):<{width}}  {size:>7}"
+            f"  used {ago(time.time() - golden.used)}"
+        )
+
+
+def _has(each: Kept) -> str:
+    if each.golden.level == 0:
+        return "an empty server"
+    rows = [" + ".join(tree.rows) for tree in each.golden.inputs.trees if tree.rows]
+    return ", ".join(rows) or "no revisions"
+
+
+def ago(seconds: float) -> str:
+    """Say how long ago something was.
+
+    >>> ago(5), ago(61), ago(7300), ago(200_000)
+    ('just now', '1 minute ago', '2 hours ago', '2 days ago')
+    """
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{count(int(seconds // length), unit)} ago"
+    return "just now"
+
+
+def document(found: Sequence[Kept]) -> dict[str, Any]:
+    """Return the document of goldens."""
+    return {
+        "schema": "provision/goldens/1",
+        "goldens": [
+            {
+                "key": each.golden.key,
+                "runtime": each.runtime,
+                "level": each.golden.level,
+                "revisions": {tree.name: list(tree.rows) for tree in each.golden.inputs.trees},
+                "size": each.golden.size,
+                "made": round(each.golden.made, 3),
+                "used": round(each.golden.used, 3),
+            }
+            for each in found
+        ],
+    }
