@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.golden import keyed
-from provision.golden.key import Inputs
-from provision.golden.trees import UnknownError, of_tree
+from provision.golden.key import Inputs, UnknownError
+from provision.golden.trees import of_tree
 from provision.kinds import configuration
 from provision.model import Secret
 from provision.model.value import fields, is_dataclass
@@ -29,16 +29,18 @@ if TYPE_CHECKING:
 
 _SUPERUSER = "superuser"
 _UNSEEN = (
-    r"(log|logging|track|ssl|tcp|unix_socket|autovacuum|vacuum|bgwriter|checkpoint|max_parallel|max_wal|min_wal|wal_buf"
+    r"(log|logging|track|ssl|tcp|unix_socket|autovacuum|vacuum|bgwriter|checkpoint|max_parallel|max_wal|min_wal"
     r"|wal_writer|enable|jit|geqo|effective|huge|cpu|parallel|authentication|debug)_.*"
     r"|listen_addresses|port|max_connections|max_worker_processes|max_files_per_process|.*_buffers|.*work_mem|.*_cost"
-    r"|fsync|synchronous_commit|full_page_writes|hash_mem_multiplier|superuser_reserved_connections|jit|geqo|update_.*"
+    r"|fsync|synchronous_commit|full_page_writes|hash_mem_multiplier|superuser_reserved_connections|jit|geqo|ssl|autovacuum|update_.*"
 )
 """Settings that decide how fast a server is, what it logs and where it listens, and nothing that a revision makes."""
 _RENDERED = ("compose", "configuration", "gitignore", "password")
 _MOST_MOUNTED = 500
 _SAMPLE = 1 << 18
 _OWN_VARIABLES = ("POSTGRES_USER=", "POSTGRES_PASSWORD", "BASH_ENV=")
+_SHOWN = ("POSTGRES_DB", "POSTGRES_INITDB_ARGS", "POSTGRES_HOST_AUTH_METHOD", "LANG", "LC_ALL", "TZ")
+"""Variables of a container whose values are no secrets."""
 _ADVICE = ("--no-sync", "--sync-method", "--username", "--pwfile", "--pgdata")
 """Arguments of initdb that decide nothing about what it makes, or the name of the superuser."""
 
@@ -98,16 +100,17 @@ def _docker(world: World) -> dict[str, str]:
     if site.image is None:
         raise UnknownError("the engine does not have the image yet")
     body = site.creation.body
-    variables = sorted([each for each in body.get("Env", ()) if not each.startswith(_OWN_VARIABLES)])
     mounted = [each for each in body["HostConfig"].get("Mounts", ()) if each["Type"] == "bind"]
     found = {
         "runtime": "docker",
         "major": str(world.spec.server.major),
         "image": str(site.image["Id"]),
         "architecture": " ".join([str(site.image.get(each) or "") for each in ("Os", "Architecture", "Variant")]),
-        "variables": keyed.secret([_without_advice(each) for each in variables]),
         "user": str(body.get("User", "")),
     }
+    for each in sorted([each for each in body.get("Env", ()) if not each.startswith(_OWN_VARIABLES)]):
+        name, _, value = _without_advice(each).partition("=")
+        found[f"variable {name}"] = value if name in _SHOWN else keyed.secret(value)
     for each in mounted:
         if not _is_ours(Path(each["Source"]), world):
             found[f"mount {each['Target']}"] = keyed.text(list(_below(Path(each["Source"]))))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.golden import keyed
+from provision.golden.key import UnknownError
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
@@ -24,32 +25,41 @@ if TYPE_CHECKING:
     from provision.spec.model import Migrations
 
 _METADATA = (".dist-info", ".egg-info", ".egg-link")
-_LARGEST_SCRIPT = 1 << 16
+_DEBIANS = Path("/usr/local")
+"""Where Debian's Python looks, too."""
 _VARIABLES = ("TZ", "PYTHON")
 """What begins with these changes how an interpreter runs, before any code of a tree could read it."""
 _LOCALES = ("LC_ALL", "LC_CTYPE", "LANG")
 
 
 def describe(tree: Migrations) -> dict[str, str]:
-    """Return the interpreter of a tree, by name."""
+    """Return the interpreter of a tree, by name.
+
+    Raises:
+        UnknownError: only running it would tell which one it is.
+    """
     python = tree.python or Path(sys.executable)
-    prefix = python.parent.parent
-    config = _lines(prefix / "pyvenv.cfg")
     real = Path(os.path.realpath(python))
-    version = config.get("version") or config.get("version_info") or f"{real.name} {_build(real)}"
-    system = config.get("include-system-site-packages", "true").lower() == "true"
-    found = {
-        "python": version,
-        "packages": keyed.text(sorted(_packages([prefix, *([real.parent.parent] if system else [])], system=system))),
-        "locale": next((value for each in _LOCALES if (value := environ().get(each))), ""),
-    }
+    if _is_script(real):
+        raise UnknownError(f"{python} is a script, and only running it would tell which Python it starts")
+    config = _lines(python.parent.parent / "pyvenv.cfg")
+    is_alone = config.get("include-system-site-packages", "true").lower() == "false"
+    prefixes = [python.parent.parent] if is_alone else [python.parent.parent, real.parent.parent]
     given = {name: value for name, value in environ().items() if name.startswith(_VARIABLES)}
-    if given:
-        found["PYTHON*, TZ"] = keyed.secret(given)
-    with suppress(OSError):
-        if real.stat().st_size < _LARGEST_SCRIPT:  # a script that starts one
-            found["python"] = f"{version} {keyed.of_file(real)}"
-    return found
+    return {
+        "python": config.get("version") or config.get("version_info") or f"{real.name} {_build(real)}",
+        "packages": keyed.text(sorted(_packages(prefixes, is_alone=is_alone))),
+        "locale": next((value for each in _LOCALES if (value := environ().get(each))), ""),
+        **({"PYTHON* and TZ": keyed.text(given)} if given else {}),
+    }
+
+
+def _is_script(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def _build(path: Path) -> str:
@@ -69,10 +79,10 @@ def _lines(path: Path) -> Mapping[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
 
 
-def _packages(prefixes: list[Path], *, system: bool) -> Iterator[str]:
+def _packages(prefixes: list[Path], *, is_alone: bool) -> Iterator[str]:
     directories = [each for prefix in prefixes for each in prefix.glob("lib*/python3*/*-packages")]
-    if system:
-        directories += [*Path("/usr/lib/python3").glob("dist-packages"), *_of_the_user()]
+    if not is_alone:
+        directories += [*_DEBIANS.glob("lib*/python3*/dist-packages"), *_of_the_user()]
     for directory in dict.fromkeys([os.path.realpath(each) for each in directories]):
         with suppress(OSError), os.scandir(directory) as entries:
             for each in entries:

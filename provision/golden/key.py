@@ -23,6 +23,10 @@ SHORT = 4
 _LEVELS = (0, 1)
 
 
+class UnknownError(Exception):
+    """What decides the result is not known; the message says why."""
+
+
 @dataclass(frozen=True)
 class TreeInputs:
     """One tree of migrations.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from provision.golden import keyed
 from provision.golden.inputs import gather
-from provision.golden.key import ABSENT, NOTHING, Golden, Recorded
-from provision.golden.trees import UnknownError, covers, is_hidden, shown
+from provision.golden.key import ABSENT, NOTHING, Golden, Recorded, UnknownError
+from provision.golden.trees import covers, is_hidden, shown
 from provision.system.libpq import VARIABLES
 from provision.system.variables import without
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.alembic import resolve
 from provision.golden import interpreter, keyed
-from provision.golden.key import TreeInputs
+from provision.golden.key import TreeInputs, UnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 _MOST_FILES = 2000
 _NO_CODE = ("node_modules", "__pycache__")
 _ID_DIGITS = 20
-
-
-class UnknownError(Exception):
-    """What decides the result is not known; the message says why."""
 
 
 def of_tree(world: World, tree: Migrations) -> TreeInputs:
