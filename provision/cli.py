@@ -44,6 +44,8 @@ COMMANDS: Final = {
     "start": "Start the server that was stopped.",
     "stop": "Stop the server. The data stays.",
     "restart": "Restart the server.",
+    "snapshot": "Save, restore, list and remove snapshots of the data.",
+    "reset": "Make the databases as a first apply does; the data so far is kept for an undo.",
     "migrate": "Alembic's own verbs, on the trees of the spec.",
     "upgrade": "Bring the data to a newer major version.",
     "destroy": "Remove the server; its data only with --data.",
@@ -65,6 +67,7 @@ _MODULES: Final = _by_name(
         "connect": "url psql logs",
         "import_": "import",
         "project": "init validate render",
+        "snapshot": "snapshot reset",
     }
 )
 """The module of each command that shares one."""
@@ -92,7 +95,6 @@ _ANSWERS: Final = {
     "docs": ("each command describes itself", "provision {} --help"),
     "completion": (_COMPLETES, _COMPLETIONS.get(_SHELL, _COMPLETIONS["bash"])),
     **{f"completion {shell}": (_COMPLETES, line) for shell, line in _COMPLETIONS.items()},
-    "reset": ("this removes the data, and begins with none", "provision destroy --data {} && provision apply {}"),
     "env": ("the URL is what a program needs", 'export DATABASE_URL="$(provision url {})"'),
 }
 """Words that are no command, with the line to type."""

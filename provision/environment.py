@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from provision.model import Endpoint, File, Status
     from provision.observe import Survey
     from provision.observe.outside import Log
+    from provision.snapshots import Request
+    from provision.snapshots.kept import Kept
     from provision.spec.model import Spec
     from provision.verification import Verification
 
@@ -274,6 +276,42 @@ class Environment:
         with self.context():
             return destroy(self.made, data=data, progress=progress or Progress())
 
+    def snapshot(self, name: str, *, database: str | None = None, progress: Progress | None = None) -> Result:
+        """Save the declared databases under a name, or one of them. Sessions in them are ended, which the notes name.
+
+        Raises:
+            RefusedError: there is a snapshot of that name, or no room; the server is external.
+            UnavailableError: no server runs.
+        """
+        from provision.snapshots import Request, Verb
+
+        return self._snapshot(Request(Verb.SAVE, name, database), progress)
+
+    def snapshots(self, *, database: str | None = None) -> tuple[Kept, ...]:
+        """Return the snapshots, the newest first; errors as in :meth:`snapshot`."""
+        from provision.snapshots import listing
+
+        with self.context():
+            return listing(self.made, database).snapshots
+
+    def restore(self, name: str, *, database: str | None = None, progress: Progress | None = None) -> Result:
+        """Put a snapshot in the place of the databases that it is of. It asks no one.
+
+        What it replaces is kept until the next restore or reset. Errors as in :meth:`snapshot`.
+        """
+        from provision.snapshots import Request, Verb
+
+        return self._snapshot(Request(Verb.RESTORE, name, database), progress)
+
+    def reset(self, *, database: str | None = None, progress: Progress | None = None) -> Result:
+        """Make the declared databases again, empty, or one of them; then do what a first apply does. It asks no one.
+
+        What it replaces is kept until the next restore or reset. Errors as in :meth:`apply`.
+        """
+        from provision.snapshots import Request, Verb
+
+        return self._snapshot(Request(Verb.RESET, database=database), progress)
+
     def tree(self, name: str | None = None) -> Tree:
         """Read the Alembic tree of this name; without a name, the only one.
 
@@ -446,6 +484,12 @@ class Environment:
             if must_run and not done.outcomes:
                 outside.world(self.made).require_running()
             return done
+
+    def _snapshot(self, request: Request, progress: Progress | None) -> Result:
+        from provision.snapshots import carry_out
+
+        with self.context():
+            return carry_out(self.spec, request, progress=progress or Progress())
 
     @cached_property
     def _strict(self) -> Spec:

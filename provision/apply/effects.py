@@ -37,6 +37,8 @@ class Performer:
         """What the last migration did."""
         self.reads: dict[str, Read | None] = {}
         """What the code of each tree that ran has read; None where that is not known."""
+        self.ended: list[str] = []
+        """The sessions that were ended for a copy of a database, or another name of it, in words."""
         self._progress = progress
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
@@ -264,6 +266,22 @@ class Performer:
         del effect
         assert self._fence is not None  # noqa: S101  # no step has it that does not hold writers first
         self._fence.end_sessions()
+
+    @perform.register
+    def _(self, effect: effects.CopyDatabase) -> None:
+        from provision.system import database_copy
+
+        new = database_copy.New(effect.name, effect.owner, effect.comment, closed=True)
+        done = database_copy.copy(self.endpoint, effect.source, new)
+        self.ended += done.sessions
+        for each in done.left:
+            self._progress.note(f"the server refused to set for the copy of {effect.source}: {each}")
+
+    @perform.register
+    def _(self, effect: effects.RenameDatabases) -> None:
+        from provision.system import database_copy
+
+        self.ended += database_copy.rename(self.endpoint, effect.renames, *effect.statements)
 
     @perform.register
     def _(self, effect: effects.RunSql) -> None:

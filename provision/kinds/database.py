@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.kinds import UnseenError
-from provision.model import MAINTENANCE, Action, Address, Plan, State, Step
+from provision.kinds import UnseenError, pg_settings
+from provision.model import MAINTENANCE, Action, Address, Plan, Stage, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier
 from provision.model.value import dataclass
@@ -23,6 +23,13 @@ KIND = "database"
 @dataclass(frozen=True)
 class Database(State):
     """A database that exists."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Left(State):
+    """A copy of a database that nothing uses."""
 
     name: str
 
@@ -47,11 +54,23 @@ def seen(look: Look) -> dict[Address, State]:
     if look.has_database is None:
         raise UnseenError
     name = look.spec.server.database
-    return {Address(KIND, name): Database(name)} if look.has_database else {}
+    found: dict[Address, State] = {Address(KIND, name): Database(name)} if look.has_database else {}
+    return {**found, **_left(look)}
+
+
+def _left(look: Look) -> dict[Address, State]:
+    """Return what a save or a restore has left that was killed; whoever runs other servers removes it there."""
+    if look.session is None or look.inputs.runtime == "external":
+        return {}
+    return {Address(KIND, each): Left(each) for each in look.once(pg_settings.around).left}
 
 
 def steps(address: Address, before: Before, after: State | None, _scene: Scene) -> Plan:
-    """Create the database where it is missing."""
+    """Create the database where it is missing, and drop copies that nothing uses."""
+    if isinstance(before, Left):
+        drop = RunSql(MAINTENANCE, (f"DROP DATABASE IF EXISTS {identifier(before.name)} WITH (FORCE)",), shown=True)
+        why = ("an interrupted run has left this copy; nothing uses it",)
+        return Plan((Step(address, Action.REMOVE, before, None, (drop,), why, stage=Stage.DROP),))
     if before is not None or not isinstance(after, Database):
         return Plan()
     statement = f"CREATE DATABASE {identifier(after.name)}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.kinds.database_removal import Removal
+    from provision.model import Effect
     from provision.spec import access
     from provision.spec.model import Spec
 
@@ -163,9 +164,14 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
 
 
 def _create(address: Address, after: Database, declared: access.Database, spec: Spec) -> Step:
-    name = identifier(address.name)
+    return Step(address, Action.CREATE, None, after, made(declared), reveals=_is_looked_into(declared, spec))
+
+
+def made(declared: access.Database) -> tuple[Effect, ...]:
+    """Return what makes a database as it is declared, but for what is inside."""
+    name = identifier(declared.name)
     opens = declared.connect is not None and declared.allow_connections is not False
-    made = RunSql(MAINTENANCE, (" ".join((f"CREATE DATABASE {name}", *_options(declared, opens=opens))),), shown=True)
+    create = RunSql(MAINTENANCE, (" ".join((f"CREATE DATABASE {name}", *_options(declared, opens=opens))),), shown=True)
     statements = [
         *([_statement(declared, "owner")] if declared.owner is not None else []),
         *database_privileges.of_new(declared),
@@ -175,7 +181,7 @@ def _create(address: Address, after: Database, declared: access.Database, spec: 
     ]
     owners = () if declared.owner is None else (declared.owner,)
     rest = [RunInTransaction(MAINTENANCE, tuple(statements), shared=True, acts_for=owners)] if statements else []
-    return Step(address, Action.CREATE, None, after, (made, *rest), reveals=_is_looked_into(declared, spec))
+    return (create, *rest)
 
 
 def _is_looked_into(declared: access.Database, spec: Spec) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from provision.model import OWN_DATABASES, Change, State
+from provision.model import OWN_DATABASES, REPLACED, SNAPSHOT, Change, State
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field
 from provision.spec.parameters import canonical_name, catalogue, normalise, shows
@@ -40,6 +40,9 @@ SELECT 'rule', 0, coalesce(rolname, ''), coalesce(datname, ''),
 FROM pg_db_role_setting LEFT JOIN pg_roles ON pg_roles.oid = setrole
     LEFT JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) AS entry
 WHERE setdatabase = 0 OR datname !~ '^{OWN_DATABASES}'
+UNION ALL
+SELECT 'left', 0, datname, '', '', '' FROM pg_database WHERE datname ~ '^({SNAPSHOT}|{REPLACED})'
+    AND coalesce(shobj_description(oid, 'pg_database'), '') !~ '^{{"provision":'
 UNION ALL
 SELECT 'server', count(*), current_setting('config_file'), current_setting('data_directory'), '', ''
 FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename IS NOT NULL
@@ -104,7 +107,8 @@ class Rule:
 class Around:
     """What a superuser sees beside the settings: connected clients, and every other place that sets something.
 
-    ``config_file`` and ``data_directory`` are the server's own words.
+    ``config_file`` and ``data_directory`` are the server's own words. ``left`` are copies of databases that a run has
+    left that was killed.
     """
 
     clients: int = 0
@@ -112,6 +116,7 @@ class Around:
     data_directory: str = ""
     lines: tuple[Line, ...] = ()
     rules: tuple[Rule, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,15 +184,18 @@ def around(look: Look) -> Around:
 
     A session that has read ``pg_file_settings`` forgets which settings wait for a restart: ask :func:`in_force` first.
     """
-    lines, rules, clients, paths, major = [], [], 0, ("", ""), look.spec.server.major
+    lines, rules, left, clients, paths = [], [], [], 0, ("", "")
+    major = look.spec.server.major
     for kind, number, first, second, name, value in look.rows(_AROUND):
         if kind == "line":
             lines.append(Line(first, int(second), canonical_name(major, name), value))
         elif kind == "rule":
             rules.append(Rule(first, second, canonical_name(major, name), value))
+        elif kind == "left":
+            left.append(first)
         else:
             clients, paths = number, (first, second)
-    return Around(clients, *paths, tuple(lines), tuple(rules))
+    return Around(clients, *paths, tuple(lines), tuple(rules), tuple(left))
 
 
 def is_same(major: int, name: str, wanted: str | None, raw: str) -> bool:

@@ -315,6 +315,38 @@ class RunSql(Effect):
         return f"SQL in {self.database}: {count(len(self.statements), 'statement')}"
 
 
+@dataclass(frozen=True)
+class CopyDatabase(Effect):
+    """Copy a database inside the server, as ``name``; no session gets into the copy.
+
+    The sessions of the source are ended, and logins wait until it is copied. An empty comment is none.
+    """
+
+    source: str
+    name: str
+    owner: str
+    comment: str = ""
+
+    def __str__(self) -> str:
+        return f"copy the database {self.source} as {self.name}"
+
+
+@dataclass(frozen=True)
+class RenameDatabases(Effect):
+    """Give databases other names, (old, new) in turn, and run statements with them: all or nothing, sessions ended."""
+
+    renames: tuple[tuple[str, str], ...]
+    statements: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The words, and each new name."""
+        return (str(self), *(f"{old} is called {new}" for old, new in self.renames))
+
+    def __str__(self) -> str:
+        return f"rename {count(len(self.renames), 'database')}, in one transaction"
+
+
 OWNER_OF_DATABASE = "pg_database_owner"
 """PostgreSQL's own name for whoever owns the database."""
 VERIFIER = "@verifier@"

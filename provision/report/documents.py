@@ -57,7 +57,7 @@ def result(survey: Survey, done: Result) -> Document:
         "endpoint": _endpoint(done.endpoint),
         "changed": bool(done.outcomes),
         "seconds": round(done.seconds, 3),
-        "steps": [_outcome(outcome) for outcome in done.outcomes],
+        "steps": [outcome(each) for each in done.outcomes],
         "notes": list(done.notes),
         "remarks": list(done.remarks),
         "golden": _golden(done.begun),
@@ -110,11 +110,11 @@ def upgrade_plan(spec: Spec, plan: Plan) -> Document:
 
 def upgrade_result(spec: Spec, done: Result) -> Document:
     """Return the document of an upgrade, of its end or of its way back, as it was carried out."""
-    steps = [outcome.step for outcome in done.outcomes]
+    steps = [each.step for each in done.outcomes]
     return {
         **_upgrade(spec, steps, changed=bool(steps)),
         "seconds": round(done.seconds, 3),
-        "steps": [_outcome(outcome) for outcome in done.outcomes],
+        "steps": [outcome(each) for each in done.outcomes],
     }
 
 
@@ -165,7 +165,7 @@ def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] =
         "evidence": [line for text in error.evidence for line in text.splitlines()],
         "next": error.next_step,
         "problems": [_problem(each) for each in error.problems] if isinstance(error, SpecError) else [],
-        "steps": [_outcome(outcome) for outcome in outcomes],
+        "steps": [outcome(each) for each in outcomes],
     }
 
 
@@ -222,13 +222,14 @@ def _reason(reason: Change | str) -> Document:
     return {**_fields(reason, "field before after"), "text": str(reason)}
 
 
-def _outcome(outcome: Outcome) -> Document:
+def outcome(ended: Outcome) -> Document:
+    """Return what became of one step."""
     return {
-        "address": outcome.step.address.key,
-        "action": str(outcome.step.action),
-        "why": [_reason(reason) for reason in outcome.step.why],
-        "seconds": round(outcome.seconds, 3),
-        "error": outcome.error,
+        "address": ended.step.address.key,
+        "action": str(ended.step.action),
+        "why": [_reason(reason) for reason in ended.step.why],
+        "seconds": round(ended.seconds, 3),
+        "error": ended.error,
     }
 
 

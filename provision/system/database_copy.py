@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 import select
+import shlex
 import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +36,8 @@ _POLL = 0.02
 _SMALL = 64 << 20
 """Bytes up to which a copy through the WAL is cheaper than two checkpoints and an fsync of each file."""
 _WITH_STRATEGIES = 150000
+_WATCHED, _WITH_WATCH = "SET client_connection_check_interval = 500", 140000
+"""The server gives up what it does for a run that was killed."""
 _NAMED = 8
 _IN_USE, _NO_LOCK = "55006", "55P03"
 _INSTEAD = {"postgres": "template1"}
@@ -113,7 +116,7 @@ class New(NamedTuple):
 
 
 class Copied(NamedTuple):
-    """What a copy, or a swap, took: the sessions that were ended, in words, and what could not be copied."""
+    """What a copy took: the sessions that were ended, in words, and what could not be copied."""
 
     sessions: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
@@ -190,22 +193,40 @@ def copy(
         return Copied(ended, left)
 
 
-def swap(
-    endpoint: Endpoint, current: str, other: str, aside: str, *more: str, patience: float = PATIENCE
+def rename(
+    endpoint: Endpoint, renames: Sequence[tuple[str, str]], *more: str, patience: float = PATIENCE
 ) -> tuple[str, ...]:
-    """Call ``current`` ``aside`` and ``other`` ``current``, all or nothing; return the sessions that were ended.
+    """Give databases other names, one after the other, all or nothing; return the sessions that were ended.
 
     ``more`` are statements of the same transaction, in which the databases have their new names.
 
     Raises:
         StepFailedError: sessions do not end, or the server refuses a statement.
     """
-    renames = [
-        f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}"
-        for old, new in ((current, aside), (other, current))
-    ]
-    with closing(_connect(endpoint, current)) as connection:
-        return _run(endpoint, connection, (current, other), ("; ".join([*renames, *more]),), patience)
+    names = [old for old, _ in renames]
+    statements = [f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}" for old, new in renames]
+    with closing(_connect(endpoint, *names)) as connection:
+        return _run(endpoint, connection, names, ("; ".join([*statements, *more]),), patience)
+
+
+def free(endpoint: Endpoint) -> int | None:
+    """Return the bytes that are free where the server keeps its databases; None: it could not find out.
+
+    The server itself runs ``df``, which takes a superuser: its data may be in a container, on another machine.
+    """
+    from psycopg2 import Error
+
+    with closing(_connect(endpoint)) as connection, connection.cursor() as cursor, suppress(Error):
+        cursor.execute("SELECT current_setting('data_directory')")
+        ((directory,),) = cursor.fetchall()
+        program = literal(f"df -Pk {shlex.quote(directory)}")
+        cursor.execute("CREATE TEMPORARY TABLE provision_df (line text)")
+        cursor.execute(f"COPY provision_df FROM PROGRAM {program}")
+        cursor.execute("SELECT line FROM provision_df")
+        *_, (line,) = cursor.fetchall()
+        if (found := re.search(r" (\d+) +\d+% ", line)) is not None:
+            return int(found[1]) << 10
+    return None
 
 
 def drop(endpoint: Endpoint, name: str) -> None:
@@ -247,6 +268,7 @@ def _run(
         wait(acting, patience)
         at = {"pid": acting.info.backend_pid, "superuser": _is_superuser(connection)}
         limits = [f"SET lock_timeout = {int(patience * 1000)}", *(f"SET {each} = 0" for each in _known(connection))]
+        limits += [_WATCHED] if connection.server_version >= _WITH_WATCH else []
         for each in (*limits, *statements):
             while True:
                 try:

@@ -43,7 +43,7 @@ def test_a_database_is_copied_swapped_and_not_imported(
         assert "provision_" not in printed
         server.execute("INSERT INTO kept VALUES (8)", database=name)
         opening = f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"
-        assert database_copy.swap(at, name, copy, aside, opening) == ()
+        assert database_copy.rename(at, [(name, aside), (copy, name)], opening) == ()
         assert server.execute("SELECT n, current_setting('work_mem') FROM kept", database=name) == [(7, "5MB")]
         assert server.execute("SELECT count(*) FROM kept", database=aside) == [(2,)]
     finally:

@@ -98,7 +98,7 @@ def test_sessions_are_ended_and_named_and_none_comes_between(database: Server, c
             assert len(done.sessions) <= len(pool), failures
             assert all("of postgres" in each for each in done.sessions)
         aside = database_copy.new_name(REPLACED, name)
-        ended = database_copy.swap(database.endpoint, name, copies[0], aside)
+        ended = database_copy.rename(database.endpoint, [(name, aside), (copies[0], name)])
         copies[0] = aside
         assert ended
     finally:
@@ -112,11 +112,12 @@ def test_a_swap_happens_as_a_whole_or_not_at_all(database: Server, copies: list[
     copies += [database_copy.new_name(SNAPSHOT, name), database_copy.new_name(REPLACED, name)]
     database_copy.copy(database.endpoint, name, New(copies[0], closed=True))
     database.execute("CREATE TABLE later (n int)")
+    renames = [(name, copies[1]), (copies[0], name)]
     with pytest.raises(StepFailedError, match="refused"):
-        database_copy.swap(database.endpoint, name, copies[0], copies[1], "SELECT 1 / 0")
+        database_copy.rename(database.endpoint, renames, "SELECT 1 / 0")
     assert database.execute("SELECT to_regclass('later') IS NULL") == [(False,)]
     opening = f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'
-    database_copy.swap(database.endpoint, name, copies[0], copies[1], opening)
+    database_copy.rename(database.endpoint, renames, opening)
     assert database.execute("SELECT to_regclass('later') IS NULL") == [(True,)]
     assert database.execute("SELECT to_regclass('later') IS NULL", database=copies[1]) == [(False,)]
 
@@ -154,3 +155,7 @@ def test_the_names_of_all_that_we_make_are_known(database: Server) -> None:
     assert len(name) <= 63
     (found,) = database.execute(f"SELECT '{name}' ~ '^{OWN_DATABASES}', 'provision_shop' ~ '^{OWN_DATABASES}'")
     assert found == (True, False)
+
+
+def test_the_server_says_how_much_room_is_left(database: Server) -> None:
+    assert (database_copy.free(database.endpoint) or 0) > 1 << 20

@@ -74,8 +74,9 @@ def provision(project: Path, *words: str) -> Ran:
         ("docs", 64, "next: provision --help\n"),
         ("completion", 64, "_PROVISION_COMPLETE="),
         ("completion zsh", 64, 'next: eval "$(_PROVISION_COMPLETE=zsh_source provision)"'),
-        ("reset", 64, "next: provision destroy --data && provision apply\n"),
-        ("reset specs/dev.yml", 64, "next: provision destroy --data specs/dev.yml && provision apply specs/dev.yml\n"),
+        ("snapshot", 64, ""),
+        ("snapshot ls", 64, "did you mean `list`?\nnext: provision snapshot list\n"),
+        ("snapshot help save", 64, "next: provision snapshot save --help\n"),
         ("env specs/dev.yml", 64, 'next: export DATABASE_URL="$(provision url specs/dev.yml)"\n'),
         ("ps", 64, "did you mean `status`?\nnext: provision status\n"),
         ("migrate up +1", 64, "did you mean `upgrade`?\nnext: provision migrate upgrade +1\n"),
@@ -326,7 +327,7 @@ def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> 
     page = CliRunner().invoke(verbs, [name, "--help"]).output
     assert command.help
     assert f"provision {name}" in (command.epilog or "")
-    assert (DEFAULT in page) == (name not in {"golden", "init", "migrate"})
+    assert (DEFAULT in page) == (name not in {"golden", "init", "migrate", "snapshot"})
     documented = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
     section = documented.split(f"\n## {name}\n")[1].split("\n## ")[0]
     assert f"    provision {name}" in section or f"$(provision {name}" in section

@@ -1,0 +1,174 @@
+"""Snapshots of the databases of an environment: saved, restored, reset, and what was replaced put back.
+
+All of it stays inside the server. A restore makes a copy beside the database, and two names change in one transaction:
+a run that is killed at any moment leaves a database of the right name, with all of its rows. What it has copied, and
+not used yet, is removed by the next run, also by an apply.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from provision import observe
+from provision.apply import LOCK_TIMEOUT, Run
+from provision.apply.effects import Performer
+from provision.errors import ProvisionError, RefusedError, UnavailableError, command
+from provision.model import Plan, Result
+from provision.model.effects import CopyDatabase
+from provision.observe import outside
+from provision.snapshots.kept import ask
+from provision.snapshots.steps import Planner, chosen, declared, size
+from provision.system import database_copy, lock
+
+if TYPE_CHECKING:
+    from provision.model import Progress
+    from provision.observe.outside import World
+    from provision.snapshots.kept import Kept, Server
+    from provision.spec.model import Spec
+
+_RESERVE = 64 << 20
+"""Bytes that stay free: for the WAL, and for what others write meanwhile."""
+
+
+class Verb(Enum):
+    """What to do."""
+
+    SAVE = "save"
+    RESTORE = "restore"
+    UNDO = "undo"
+    RESET = "reset"
+    REMOVE = "rm"
+
+
+class Request(NamedTuple):
+    """A verb, the ``name`` of the snapshot that it is about, and a ``database``; None: every declared one."""
+
+    verb: Verb
+    name: str = ""
+    database: str | None = None
+    is_automatic: bool = False
+
+
+class Survey(NamedTuple):
+    """What a request would do; ``copies`` is how many bytes are copied."""
+
+    world: World
+    plan: Plan
+    copies: int
+
+
+class Listing(NamedTuple):
+    """The snapshots, and what a restore or a reset has replaced; the newest first."""
+
+    snapshots: tuple[Kept, ...]
+    replaced: tuple[Kept, ...]
+
+
+def listing(spec: Spec, database: str | None = None) -> Listing:
+    """Return what is kept of an environment's databases.
+
+    Raises:
+        RefusedError: the server is one that others run.
+        UnavailableError: it does not run.
+    """
+    names = chosen(spec, database)
+    found = _server(_world(spec), names)
+    wanted = [[each for each in kept if each.database in names] for kept in (found.snapshots, found.replaced)]
+    return Listing(*map(tuple, wanted))
+
+
+def survey(spec: Spec, request: Request) -> Survey:
+    """Look at an environment, and plan.
+
+    Raises:
+        RefusedError: this cannot be done here, or there is no room for a copy.
+        UnavailableError: the server does not run.
+        UsageError: there is no such snapshot, or database.
+    """
+    names = chosen(spec, request.database)
+    world = _world(spec)
+    server = _server(world, declared(spec))
+    planner = Planner(spec, server, observe.overview(spec).status.revisions)
+    match request.verb:
+        case Verb.SAVE:
+            plan = planner.save(names, request.name, automatic=request.is_automatic)
+        case Verb.RESTORE:
+            plan = planner.restore(names, request.name)
+        case Verb.UNDO:
+            plan = planner.undo(names)
+        case Verb.RESET:
+            plan = planner.reset(names)
+        case Verb.REMOVE:
+            plan = planner.remove(names, request.name)
+    return Survey(world, plan, _check_room(server, plan))
+
+
+def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
+    """Do what :func:`survey` shows; after a reset, also what an apply does. The notes name the sessions that it ended.
+
+    Raises:
+        ProvisionError: a step failed. Every database has its name, and its rows.
+        LockedError: another run holds the environment.
+    """
+    started = time.monotonic()
+    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+        run, found = Run(progress), survey(spec, request)
+        progress.planned(found.plan)
+        with closing(Performer(found.world, progress)) as performer:
+            performer.prepare(found.plan)
+            run.perform(found.plan, performer)
+        if request.verb is Verb.RESET:
+            _make(run, spec)
+        ended = [f"ended: {each}" for each in performer.ended]
+        return Result(tuple(run.outcomes), time.monotonic() - started, (*ended, *run.last.notes), run.last.remarks)
+
+
+def _make(run: Run, spec: Spec) -> None:
+    """Make what is declared in databases that are empty."""
+    try:
+        run.converge(partial(observe.survey, spec))
+    except ProvisionError as error:
+        kept = "the database that the reset has replaced is kept: provision snapshot undo puts it back"
+        error.evidence = (*error.evidence, kept)
+        raise
+
+
+def _world(spec: Spec) -> World:
+    found = outside.world(spec)
+    if not found.site.is_ours:
+        raise RefusedError(
+            f"the server of {spec.name!r} is external: provision neither copies nor replaces databases there",
+            evidence=["`runtime: external` in the spec"],
+            next_step='pg_dump -Fc -f snapshot.dump "$(' + command("url") + ')"',
+        )
+    return found
+
+
+def _server(world: World, names: tuple[str, ...]) -> Server:
+    if world.site.is_fresh:
+        raise UnavailableError(f"there is no data of {world.spec.name!r} yet", next_step=command("apply"))
+    return ask(world.endpoint(), names)
+
+
+def _check_room(server: Server, plan: Plan) -> int:
+    """Return how many bytes a plan copies.
+
+    Raises:
+        RefusedError: there is no room for them.
+    """
+    sizes = {each.name: each.size for each in server.databases.values()}
+    sizes |= {each.place: each.size for each in (*server.snapshots, *server.replaced)}
+    copied = [each.source for step in plan.steps for each in step.effects if isinstance(each, CopyDatabase)]
+    needed = sum(sizes.get(name, 0) for name in copied)
+    free = database_copy.free(server.at) if needed else None
+    if free is not None and free < needed + _RESERVE:
+        raise RefusedError(
+            f"the copy needs {size(needed)}, and where the server keeps its data {size(free)} are free",
+            evidence=[f"{size(_RESERVE)} of it stay free, for the server itself"],
+            next_step="make room, or remove a snapshot: " + command("snapshot list"),
+        )
+    return needed

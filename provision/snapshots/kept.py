@@ -1,0 +1,148 @@
+"""What a server keeps of its databases: snapshots, and what a restore or a reset has replaced.
+
+Each is a database of its own, closed, and its comment says what it is. One whose name begins like theirs and that has
+no such comment is what a run has left that was killed: it counts for nothing, and the next run removes it.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from provision.model import REPLACED, SNAPSHOT
+from provision.system.database_copy import maintenance
+from provision.system.postgres import ReadOnlyQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from provision.model import Endpoint
+
+FORMAT = 1
+_KEY = "provision"
+_DATABASES = f"""
+SELECT datname, pg_database_size(oid), pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), datallowconn,
+    (SELECT count(*) FROM pg_stat_activity AS a WHERE a.datid = d.oid
+     AND backend_type = 'client backend' AND application_name <> 'provision'),
+    ARRAY(SELECT format('it has the replication slot %%I', slot_name) FROM pg_replication_slots WHERE database = datname
+          UNION ALL SELECT format('it has the subscription %%I', subname) FROM pg_subscription WHERE subdbid = d.oid
+          UNION ALL SELECT format('it has the prepared transaction %%L', gid) FROM pg_prepared_xacts
+          WHERE database = datname)
+FROM pg_database AS d WHERE datname = ANY (%s) OR datname ~ '^({SNAPSHOT}|{REPLACED})' ORDER BY 1
+"""  # noqa: S608  # from constants only
+_ROLES = "SELECT rolname::text FROM pg_roles"
+
+
+class Database(NamedTuple):
+    """A database as it is: its size in bytes, how many clients are connected, and why it cannot be copied or renamed.
+
+    ``comment`` is what it has, whatever it says.
+    """
+
+    name: str
+    size: int
+    owner: str
+    comment: str
+    connects: bool
+    clients: int
+    hindrances: tuple[str, ...] = ()
+
+
+class Kept(NamedTuple):
+    """A database that is kept: of which one, since when (ISO 8601), at which revisions (tree → rows).
+
+    ``name`` is the snapshot's, or the verb that has replaced it: restore, reset, undo. ``owner`` and ``comment`` are
+    those of the database that it was. ``is_automatic``: an apply has saved it. ``there`` is where it is.
+    """
+
+    database: str
+    name: str
+    at: str
+    revisions: Mapping[str, Sequence[str]]
+    owner: str
+    comment: str = ""
+    is_automatic: bool = False
+    is_replaced: bool = False
+    there: Database | None = None
+
+    @property
+    def size(self) -> int:
+        """The size in bytes; 0 before it is there."""
+        return self.there.size if self.there else 0
+
+    @property
+    def place(self) -> str:
+        """The name of the database that keeps it."""
+        assert self.there is not None  # noqa: S101  # only what is there has a place
+        return self.there.name
+
+    @property
+    def moment(self) -> str:
+        """Since when it is kept, as people read it."""
+        return f"{self.at[:19].replace('T', ' ')} UTC"
+
+    def text(self) -> str:
+        """Return the comment that says all of this."""
+        fields = {name: value for name, value in self._asdict().items() if name != "there"}
+        return json.dumps({_KEY: FORMAT, **fields}, ensure_ascii=False)
+
+
+class Server(NamedTuple):
+    """The databases of a server: the declared ones, and what is kept, the newest first."""
+
+    at: Endpoint
+    databases: Mapping[str, Database]
+    snapshots: tuple[Kept, ...]
+    replaced: tuple[Kept, ...]
+    left: tuple[str, ...]
+    roles: frozenset[str]
+
+
+def now() -> str:
+    """Return the time as it is kept."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def ask(at: Endpoint, declared: Iterable[str]) -> Server:
+    """Ask a server for its databases.
+
+    Raises:
+        UnavailableError: it does not answer.
+    """
+    names = list(declared)
+    query = ReadOnlyQuery(at, named=True)
+    try:
+        inside = maintenance(*names)
+        rows = query.rows(_DATABASES, (names,), database=inside)
+        roles = frozenset(name for (name,) in query.rows(_ROLES, database=inside))
+    finally:
+        query.close()
+    found = [_database(row) for row in rows]
+    own = [each for each in found if each.name.startswith((SNAPSHOT, REPLACED))]
+    kept = sorted([each for one in own if (each := read(one)) is not None], key=lambda each: each.at, reverse=True)
+    places = {each.place for each in kept}
+    return Server(
+        at,
+        {each.name: each for each in found if each not in own},
+        tuple([each for each in kept if not each.is_replaced]),
+        tuple([each for each in kept if each.is_replaced]),
+        tuple([each.name for each in own if each.name not in places]),
+        roles,
+    )
+
+
+def read(there: Database) -> Kept | None:
+    """Return what the comment of a database says; None where it is not ours."""
+    try:
+        found: dict[str, Any] = json.loads(there.comment)
+        if found.pop(_KEY) != FORMAT:
+            return None
+        return Kept(**found, there=there)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _database(row: tuple[Any, ...]) -> Database:
+    name, size, owner, comment, connects, clients, hindrances = row
+    return Database(name, size, owner, comment or "", connects, clients, tuple(hindrances))

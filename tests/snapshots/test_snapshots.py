@@ -1,0 +1,206 @@
+"""Data that is saved, brought back, made again, and put back: on each runtime, with sessions in the database."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import psycopg2
+import pytest
+from support.kept import kept
+
+from provision.environment import Environment as Api
+
+if TYPE_CHECKING:
+    from support.environment import Environment
+
+ROOT = Path(__file__).parents[2]
+SHOP = "SELECT array_agg(n ORDER BY n) FROM canary"
+
+
+def rows(environment: Environment) -> list[int]:
+    (((found),),) = environment.query(SHOP)
+    return list(found or [])
+
+
+def document(environment: Environment, *words: str) -> Any:
+    """Run a command with ``--json``, and see that its document is as it is described."""
+    found = environment.run(*words, "--json").json()
+    name = found["schema"].split("/")[1]
+    jsonschema.validate(found, json.loads((ROOT / "docs/schema" / f"{name}.json").read_text()))
+    return found
+
+
+def names(environment: Environment) -> list[str]:
+    return [each["name"] for each in document(environment, "snapshot", "list")["snapshots"]]
+
+
+def test_data_is_saved_restored_and_put_back(environment: Environment) -> None:
+    saved = environment.run("snapshot", "save", "one")
+    assert "1 created" in saved.out
+    environment.query("INSERT INTO canary VALUES (2)")
+    ran = environment.run("snapshot", "list")
+    assert ran.out.splitlines()[0].split() == ["NAME", "DATABASE", "AGE", "SIZE", "REVISION"]
+    assert ran.out.splitlines()[1].split()[:2] == ["one", "shop"]
+    assert ran.out.split()[-1] == "r2"
+    done = document(environment, "snapshot", "restore", "one", "--yes")
+    assert done["changes_pending"] is False
+    assert rows(environment) == [1]
+    environment.settled()
+    assert [each["by"] for each in document(environment, "snapshot", "list")["replaced"]] == ["restore"]
+    assert [each.partition("_shop")[0] for each in kept(environment)] == ["provision_replaced", "provision_snapshot"]
+    environment.query("INSERT INTO canary VALUES (3)")
+    environment.run("snapshot", "undo")
+    assert rows(environment) == [1, 2]
+    environment.run("snapshot", "undo")
+    assert rows(environment) == [1, 3]
+    environment.run("snapshot", "rm", "one")
+    assert names(environment) == []
+    assert len(kept(environment)) == 1
+
+
+def test_what_a_copy_leaves_out_is_there_after_a_restore(environment: Environment) -> None:
+    outside = """SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), datacl::text, datconnlimit,
+        datallowconn, datistemplate, (SELECT array_agg(concat(setrole::regrole, setconfig) ORDER BY 1)
+        FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database AS d WHERE datname = 'shop'"""
+    for each in (
+        "CREATE ROLE clerk",
+        "ALTER DATABASE shop OWNER TO clerk",
+        "ALTER DATABASE shop SET search_path = 'a b', \"$user\", public",
+        "ALTER DATABASE shop CONNECTION LIMIT 40",
+        "ALTER ROLE clerk IN DATABASE shop SET work_mem = '5MB'",
+        "COMMENT ON DATABASE shop IS 'it''s \"mine\"'",
+        "REVOKE TEMPORARY ON DATABASE shop FROM PUBLIC",
+    ):
+        environment.superuser(each)
+    before = environment.superuser(outside)
+    try:
+        environment.run("snapshot", "save", "one")
+        assert environment.superuser(outside) == before
+        environment.superuser("COMMENT ON DATABASE shop IS NULL")
+        environment.superuser("ALTER DATABASE shop RESET search_path")
+        environment.run("snapshot", "restore", "one", "--yes")
+        assert environment.superuser(outside) == before
+        environment.run("snapshot", "undo")
+        assert environment.superuser(outside)[0][1] is None
+    finally:
+        environment.superuser("ALTER DATABASE shop RESET ALL")
+        environment.superuser("ALTER DATABASE shop CONNECTION LIMIT -1")
+        environment.superuser("GRANT TEMPORARY ON DATABASE shop TO PUBLIC")
+        environment.superuser("COMMENT ON DATABASE shop IS NULL")
+        for name in kept(environment):
+            environment.superuser(f'DROP DATABASE "{name}"')
+        environment.superuser("ALTER ROLE clerk IN DATABASE shop RESET ALL")
+        environment.superuser("ALTER DATABASE shop OWNER TO CURRENT_USER")
+        environment.superuser("DROP ROLE clerk")
+
+
+def test_sessions_are_ended_and_named(environment: Environment) -> None:
+    with closing(environment.connection(superuser=True)) as one, closing(environment.connection(superuser=True)) as two:
+        one.cursor().execute("SET application_name = 'a worker'")
+        two.cursor().execute("SELECT 1")  # in a transaction
+        done = document(environment, "snapshot", "save", "one")
+        ended = [each for each in done["notes"] if each.startswith("ended: ")]
+        assert len(ended) == 2
+        assert any("a worker of" in each for each in ended)
+        with pytest.raises(psycopg2.OperationalError):
+            one.cursor().execute("SELECT 1")
+    ran = environment.run("snapshot", "restore", "one", "--yes")
+    assert rows(environment) == [1]
+    assert "snapshot undo" in ran.out
+
+
+def test_a_restored_revision_is_a_normal_plan(environment: Environment) -> None:
+    environment.run("snapshot", "save", "at-r2")
+    environment.migrations("userdata", "orders", "invoices").apply()
+    environment.run("snapshot", "save", "at-r3")
+    ran = environment.run("snapshot", "restore", "at-r2", "--yes")
+    assert "provision apply" in ran.out
+    assert environment.actions() == ["migrate migrations/alembic"]
+    environment.apply()
+    environment.settled()
+    assert "provision apply" not in environment.run("snapshot", "restore", "at-r3", "--yes").out
+    environment.run("snapshot", "restore", "at-r2", "--yes")
+    (environment.directory / "migrations" / "versions" / "r3.py").unlink()
+    environment.settled()
+
+
+def test_a_reset_is_a_first_apply(environment: Environment) -> None:
+    environment.query("INSERT INTO canary VALUES (2)")
+    ran = environment.run("reset", "--yes")
+    assert "2 revisions applied" in ran.out, ran.all
+    assert environment.query("SELECT to_regclass('canary') IS NULL, to_regclass('orders') IS NULL") == [(True, False)]
+    environment.settled()
+    environment.run("snapshot", "undo")
+    assert rows(environment) == [1, 2]
+    environment.settled()
+
+
+def test_a_question_is_asked_and_nothing_is_done_without_an_answer(environment: Environment) -> None:
+    environment.run("snapshot", "save", "one")
+    environment.query("INSERT INTO canary VALUES (2)")
+    for words in (("snapshot", "restore", "one"), ("reset",)):
+        ran = environment.run(*words, code=64)
+        assert "no terminal to confirm" in ran.err
+        assert f"provision {' '.join(words[:2])} --yes" in ran.err.replace(f"{environment.spec.name} ", "")
+        assert "MB" in ran.err or words == ("reset",)
+    assert rows(environment) == [1, 2]
+    assert len(kept(environment)) == 1
+
+
+def test_what_cannot_be_done_is_refused_with_a_reason(environment: Environment) -> None:
+    environment.run("snapshot", "save", "one")
+    ran = environment.run("snapshot", "save", "one", code=1)
+    assert "there is a snapshot 'one'" in ran.err
+    assert "provision snapshot rm" in ran.err
+    assert "did you mean one?" in environment.run("snapshot", "restore", "ones", "--yes", code=64).err
+    assert "is no name of a snapshot" in environment.run("snapshot", "save", "a b", code=64).err
+    assert "which snapshot?" in environment.run("snapshot", "save", code=64).err
+    assert "has no database 'other'" in environment.run("snapshot", "list", "--database", "other", code=64).err
+    assert "nothing is kept" in environment.run("snapshot", "undo", code=1).err
+    environment.run("stop")
+    try:
+        ran = environment.run("snapshot", "save", "two", code=69)
+        assert "is stopped" in ran.err
+        assert "provision start" in ran.err
+    finally:
+        environment.run("start")
+
+
+def test_a_slot_stands_in_the_way(environment: Environment) -> None:
+    environment.server(settings={"wal_level": "logical"}).apply()
+    environment.query("SELECT pg_create_logical_replication_slot('here', 'pgoutput')")
+    try:
+        ran = environment.run("snapshot", "save", "one", code=1)
+        assert "it has the replication slot here" in ran.err
+    finally:
+        environment.query("SELECT pg_drop_replication_slot('here')")
+        environment.server(settings=None).apply()
+
+
+def test_what_a_killed_run_has_left_is_removed_by_the_next(environment: Environment) -> None:
+    for removing in (("apply",), ("snapshot", "save", "one")):
+        environment.superuser("CREATE DATABASE provision_snapshot_shop_0a1b2c3d TEMPLATE shop ALLOW_CONNECTIONS false")
+        assert environment.actions() == ["remove database/provision_snapshot_shop_0a1b2c3d"]
+        ran = environment.run(*removing)
+        assert "removed" in ran.out
+        assert "provision_snapshot_shop_0a1b2c3d" not in kept(environment)
+    environment.settled()
+    assert "provision_snapshot" not in environment.run("import").out
+
+
+def test_a_program_does_the_same(environment: Environment) -> None:
+    api = Api(environment.spec, environ=environment.environ)
+    done = api.snapshot("one")
+    assert [str(each.step.address) for each in done.outcomes] == ["snapshot/shop/one"]
+    (found,) = api.snapshots()
+    assert (found.name, found.database, dict(found.revisions)) == ("one", "shop", {"alembic": ["r2"]})
+    assert found.size > 1 << 20
+    environment.query("INSERT INTO canary VALUES (2)")
+    api.restore("one")
+    assert rows(environment) == [1]
+    api.reset()
+    assert environment.query("SELECT to_regclass('canary')") == [(None,)]
