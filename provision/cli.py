@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "logs": "Print what the server has logged.",
     "psql": "Open a psql session, logged in.",
     "url": "Print the connection URL, with its password.",
+    "clone": "Make a fresh, migrated database for tests, and print its URL.",
     "start": "Start the server that was stopped.",
     "stop": "Stop the server. The data stays.",
     "restart": "Restart the server.",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from provision.alembic import Decided, Migrated, Script, Tree
+    from provision.clones import Clone, Listed
     from provision.init.found import Beginning
     from provision.insight import Access
     from provision.insight.importing import Imported
@@ -224,7 +225,7 @@ class Environment:
         from provision.observe.logins import Choice, endpoint
 
         with self.context():
-            found = endpoint(self.spec, Choice(role, superuser, database))
+            found = endpoint(self._having(database), Choice(role, superuser, database))
             found.password.reveal()  # here, where the variables are those of the environment
             return found
 
@@ -458,7 +459,52 @@ class Environment:
         from provision.observe.logins import Choice
 
         with self.context():
-            return psql(self.spec, arguments, Choice(role, superuser, database))
+            return psql(self._having(database), arguments, Choice(role, superuser, database))
+
+    def clone(self, name: str | None = None, *, progress: Progress | None = None, **choice: Any) -> Clone:
+        """Make a database of its own as the spec says: migrated, and without the rows of the declared one.
+
+        The first clone of a set of revisions takes as long as running them, each other one as long as a copy. The
+        database is called ``provision_clone_`` and the ``name``, or something random. ``choice`` and errors are those
+        of :meth:`login`: ``database`` is the declared one that is meant.
+
+        Raises:
+            RefusedError: there is a clone of this name.
+        """
+        from provision import clones
+        from provision.observe.logins import Choice
+
+        with self.context():
+            made = clones.clone(self.spec, name, Choice(**choice), progress or Progress())
+            made.endpoint.password.reveal()  # here, where the variables are those of the environment
+            made.server.password.reveal()
+            return made
+
+    def clones(self) -> tuple[Listed, ...]:
+        """Return the clones that there are, the oldest first.
+
+        Raises:
+            UnavailableError: no server runs.
+        """
+        from provision import clones
+
+        with self.context():
+            return clones.listed(self.spec)
+
+    def drop_clones(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Drop clones by their names, and return which; without names all, and what test runs have left.
+
+        Raises:
+            UsageError: there is no clone of such a name.
+            UnavailableError: no server runs.
+        """
+        from provision import clones
+        from provision.clones import runs
+
+        with self.context():
+            if names is None:
+                runs.sweep(self.spec)
+            return clones.drop(self.spec, names)
 
     @contextmanager
     def context(self) -> Iterator[None]:
@@ -490,6 +536,14 @@ class Environment:
 
         with self.context():
             return carry_out(self.spec, request, progress=progress or Progress())
+
+    def _having(self, database: str | None) -> Spec:
+        """Return the spec whose server has a database: a test's is in that of its run."""
+        if database is None:
+            return self.spec
+        from provision.spec.derived import for_tests, slot_of
+
+        return for_tests(self.spec, slot_of(database))
 
     @cached_property
     def _strict(self) -> Spec:

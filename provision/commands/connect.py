@@ -20,7 +20,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _ARGUMENTS: Final = "provision.psql"
 
 
-def _login_options(function: F) -> F:
+def login_options(function: F) -> F:
     """Add the options that say as whom to log in, and where."""
     for option in (
         click.option("--database", metavar="NAME", help="Another declared database."),
@@ -31,7 +31,7 @@ def _login_options(function: F) -> F:
     return function
 
 
-def _login(given: dict[str, Any]) -> dict[str, Any]:
+def login(given: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a login, which can be one or the other."""
     if given["superuser"] and given["role"]:
         raise click.UsageError("--superuser and --role exclude each other")
@@ -41,17 +41,17 @@ def _login(given: dict[str, Any]) -> dict[str, Any]:
 @click.command("url", epilog='Example: export DATABASE_URL="$(provision url specs/dev.yml)"')
 @spec_argument
 @click.option("--driver", metavar="NAME", help="Name the driver, as SQLAlchemy wants it: postgresql+NAME://…")
-@_login_options
+@login_options
 @switches
 @pass_console
-def url(console: Console, /, spec: Path | None, *, driver: str | None, **login: Any) -> None:
+def url(console: Console, /, spec: Path | None, *, driver: str | None, **given: Any) -> None:
     """Print the connection URL with its password, percent-encoded, and nothing else.
 
-    It logs in as the role that migrates the database (`migrations.as`), else as the superuser. This is the only command
-    that prints the password; it is meant for programs.
+    It logs in as the role that migrates the database (`migrations.as`), else as the superuser. Only this command
+    and `clone` print a password; they are meant for programs.
     """
     environment = load_environment(console, spec)
-    at = environment.login(**_login(login))
+    at = environment.login(**login(given))
     role = environment.spec.roles.get(at.user)
     if role is not None and role.has_expired:
         console.complain(
@@ -81,17 +81,17 @@ class _AfterDashes(click.Command):
     epilog="Example: provision psql specs/dev.yml -- -c 'SELECT version()'",
 )
 @spec_argument
-@_login_options
+@login_options
 @switches
 @pass_console
 @click.pass_context
-def psql(ctx: click.Context, console: Console, /, spec: Path | None, **login: Any) -> int:
+def psql(ctx: click.Context, console: Console, /, spec: Path | None, **given: Any) -> int:
     """Open psql on the declared database. What follows -- is passed on to it.
 
     It logs in as the role that migrates the database (`migrations.as`), else as the superuser. The password is handed
     over without appearing in a command line. The exit code is psql's own.
     """
-    return load_environment(console, spec).psql(ctx.meta[_ARGUMENTS], **_login(login))
+    return load_environment(console, spec).psql(ctx.meta[_ARGUMENTS], **login(given))
 
 
 @click.command("logs", epilog="Example: provision logs -f -n 20 specs/dev.yml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import NextStep, UsageError
+from provision.model import CLONE
 from provision.model.value import replace
 from provision.observe import outside
 from provision.spec.reading import nearest
@@ -41,7 +42,8 @@ def chosen(world: World, choice: Choice) -> Endpoint:
     """
     spec = world.spec
     database = _database(spec, choice.database)
-    role = None if choice.superuser else choice.role or spec.login_in(database)
+    own = spec.server.database if database.startswith(CLONE) else database
+    role = None if choice.superuser else choice.role or spec.login_in(own)
     if role in (None, spec.server.user):
         return replace(world.endpoint(), database=database)
     _refuse_group(spec, str(role))
@@ -56,7 +58,7 @@ def chosen(world: World, choice: Choice) -> Endpoint:
 def _database(spec: Spec, name: str | None) -> str:
     own = spec.server.database
     declared = (own, *[each.name for each in spec.databases.values() if each.name != own and not each.is_absent])
-    if name is None or name in declared:
+    if name is None or name in declared or name.startswith(CLONE):
         return name or own
     raise UsageError(
         f"the spec declares no database {name!r}",

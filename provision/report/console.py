@@ -64,6 +64,7 @@ class Console:
         self.environ = os.environ if environ is None else environ
         self.began = time.monotonic()
         self.quiet = self.verbose = self.no_commands = self.colourless = self.json = False
+        self.prints_data = False  # standard output is for data alone, also without --json
         self.command = ""  # the whole command line, which an interrupted user may repeat
         self.spec = ""  # the path as it was typed, for suggested commands
         self.tree = ""  # the name of the tree that is meant, where the spec has several
@@ -77,7 +78,7 @@ class Console:
     @property
     def talk(self) -> TextIO:
         """The stream for progress, recaps and hints."""
-        return self.err if self.json else self.out
+        return self.err if self.json or self.prints_data else self.out
 
     def is_terminal(self, stream: TextIO) -> bool:
         """Tell whether a person watches this stream on a screen that can move its cursor."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Script
+    from provision.clones import Listed
     from provision.errors import Problem, ProvisionError
     from provision.model import Begun, Change, Endpoint, Outcome, Plan, Result, Step
     from provision.observe import Survey
@@ -153,6 +154,28 @@ def validated(
         "settings_checked": checked,
         "problems": [_problem(problem) for problem in problems],
         "remarks": [_problem(remark) for remark in remarks],
+    }
+
+
+def clone(spec: Spec, made: Endpoint) -> Document:
+    """Return the document of a clone that was made; ``provision url --database NAME`` has its URL."""
+    return {
+        "schema": "provision/clone/1",
+        "environment": spec.name,
+        "spec": str(spec.path),
+        "name": made.database,
+        "endpoint": _endpoint(made),
+    }
+
+
+def clones(spec: Spec, found: Sequence[Listed], dropped: Sequence[str] = ()) -> Document:
+    """Return the document of the clones that there are, and of those that were dropped."""
+    return {
+        "schema": "provision/clones/1",
+        "environment": spec.name,
+        "spec": str(spec.path),
+        "clones": [_fields(each, "name database made size clients") for each in found],
+        "dropped": list(dropped),
     }
 
 

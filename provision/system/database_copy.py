@@ -193,6 +193,33 @@ def copy(
         return Copied(ended, left)
 
 
+class Copies:
+    """Many copies of a database that no session can be in, over one connection in autocommit mode.
+
+    ``way`` is how they are copied.
+
+    Raises:
+        StepFailedError: there is no such database, or the server refuses a statement.
+    """
+
+    def __init__(self, connection: psycopg2.extensions.connection, source: str) -> None:
+        self._connection, self._source = connection, source
+        self.way = way(connection, source)
+        ((self._owner, _),) = _asked(connection, _OF, (source,))
+        like = _asked(connection, _LIKE, {"source": source, "name": source})
+        self._is_plain = not (like or _asked(connection, _SETTINGS, (source,)))
+        known = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)"
+        _asked(connection, known, (list(_TIMEOUTS),))
+        for each in self.way.settings:
+            _execute(connection, each)
+
+    def make(self, name: str) -> None:
+        """Make a copy, with the owner, the privileges and the settings of the source, and no comment."""
+        _execute(self._connection, statement(New(name, self._owner), self._source, self.way))
+        if not self._is_plain:
+            _liken(self._connection, self._source, name, None)
+
+
 def rename(
     endpoint: Endpoint, renames: Sequence[tuple[str, str]], *more: str, patience: float = PATIENCE
 ) -> tuple[str, ...]:
@@ -236,7 +263,12 @@ def drop(endpoint: Endpoint, name: str) -> None:
         StepFailedError: the server refuses it.
     """
     with closing(_connect(endpoint, name)) as connection:
-        _execute(connection, f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+        drop_in(connection, name)
+
+
+def drop_in(connection: psycopg2.extensions.connection, name: str) -> None:
+    """Do the same over a connection that is open, in autocommit mode."""
+    _execute(connection, f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
 
 
 def maintenance(*names: str) -> str:

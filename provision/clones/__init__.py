@@ -1,0 +1,159 @@
+"""Clones: databases that are made as the spec says and then copied, each for one test or one program.
+
+A template is made once for each set of revisions, in the server of the environment, as ``apply`` would make the
+declared database from nothing: the rows of the declared one are not in it. Nothing ever connects to a template, so that
+a copy is never refused because of a session.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from provision.clones import template
+from provision.errors import RefusedError, UsageError, command
+from provision.model import CLONE, MAINTENANCE
+from provision.model.value import dataclass, replace
+from provision.observe import logins, outside
+from provision.system import database_copy
+from provision.system.postgres import connect, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.model import Endpoint, Progress
+    from provision.observe.logins import Choice
+    from provision.spec.model import Spec
+
+_NAME = r"[a-z0-9_]{1,40}"
+_LIST = """
+SELECT datname::text, pg_database_size(oid), coalesce(shobj_description(oid, 'pg_database'), ''),
+    (SELECT count(*) FROM pg_stat_activity AS a WHERE a.datid = d.oid)
+FROM pg_database AS d WHERE starts_with(datname, %s) ORDER BY oid
+"""
+
+
+class Listed(NamedTuple):
+    """A clone that is there: its size in bytes, the database that it is a clone of, and how many are connected.
+
+    ``database`` and ``made`` (ISO 8601) are empty where the clone does not say it.
+    """
+
+    name: str
+    size: int
+    database: str
+    made: str
+    clients: int
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A database of its own, made as the spec says. It goes away with :meth:`drop`, or at the end of a ``with`` block.
+
+    ``endpoint`` is where it is reached, ``server`` how the login that made it reaches the server.
+    """
+
+    endpoint: Endpoint
+    server: Endpoint
+
+    @property
+    def name(self) -> str:
+        """The name of the database."""
+        return self.endpoint.database
+
+    @property
+    def url(self) -> str:
+        """The connection URL with its password."""
+        return self.endpoint.url()
+
+    def drop(self) -> None:
+        """Drop the database and end the sessions in it; nothing happens where it is gone.
+
+        Raises:
+            ProvisionError: the server refuses it, or cannot be reached.
+        """
+        database_copy.drop(self.server, self.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drop()
+
+
+def clone(spec: Spec, name: str | None, choice: Choice, progress: Progress) -> Clone:
+    """Make a clone of a declared database, and first its template where there is none yet.
+
+    Raises:
+        UsageError: the name cannot be one, or the spec has no such database or role.
+        RefusedError: there is a clone of this name.
+        UnavailableError: no server runs.
+    """
+    full = CLONE + _checked(name)
+    world = outside.world(spec)
+    login = logins.chosen(world, choice)
+    server, source = template.of(world, login.database, progress)
+    with closing(connect(server, read_only=False)) as connection:
+        if rows(connection, "SELECT 1 FROM pg_database WHERE datname = %s", (full,)):
+            raise RefusedError(
+                f"there is a clone {full!r} already",
+                next_step=command("clone", f"--drop {full.removeprefix(CLONE)}") + "; or choose another name",
+            )
+    said = json.dumps({"environment": spec.name, "database": login.database, "made": template.now()})
+    database_copy.copy(server, source, database_copy.New(full, comment=said))
+    return Clone(replace(login, database=full), server)
+
+
+def _checked(name: str | None) -> str:
+    if name is None:
+        return secrets.token_hex(4)
+    plain = name.removeprefix(CLONE)
+    if not re.fullmatch(_NAME, plain) or re.match(r"test[0-9]+_", plain):
+        raise UsageError(
+            f"{name!r} cannot be the name of a clone: it has up to 40 of a-z, 0-9 and _, and does not begin like "
+            "`test1_`, as the clones of tests do",
+            next_step="choose another name, or none: then one is made up",
+        )
+    return plain
+
+
+def listed(spec: Spec) -> tuple[Listed, ...]:
+    """Return the clones that the environment's server has, the oldest first.
+
+    Raises:
+        UnavailableError: no server runs.
+    """
+    with closing(connect(outside.world(spec).endpoint(), MAINTENANCE, read_only=True)) as connection:
+        found = rows(connection, _LIST, (CLONE,))
+    return tuple([Listed(name, size, *_of(said), clients) for name, size, said, clients in found])
+
+
+def _of(comment: str) -> tuple[str, str]:
+    """Return of which database a clone is, and when it was made; empty where its comment does not say it."""
+    try:
+        said = json.loads(comment)
+        return str(said["database"]), str(said["made"])
+    except (ValueError, KeyError, TypeError):
+        return "", ""
+
+
+def drop(spec: Spec, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Drop clones by their names, with or without the prefix; all and their templates where ``names`` is None.
+
+    Raises:
+        UsageError: there is no clone of such a name; none was dropped then.
+        UnavailableError: no server runs.
+    """
+    there = [each.name for each in listed(spec)]
+    chosen = there if names is None else [CLONE + each.removeprefix(CLONE) for each in names]
+    if missing := [each for each in chosen if each not in there]:
+        raise UsageError(f"there is no clone {missing[0]!r}", evidence=there, next_step=command("clone", "--list"))
+    server = replace(outside.world(spec).endpoint(), database=MAINTENANCE)
+    for each in chosen:
+        database_copy.drop(server, each)
+    if names is None:
+        template.drop_all(server)
+    return tuple(chosen)

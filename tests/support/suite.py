@@ -1,0 +1,108 @@
+"""A project whose tests use the plugin, and pytest run on it as its developer would."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from provision.system.waiting import attempts
+from support.environment import ENV
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "r1", None
+
+
+def upgrade():
+    for number in range(20):
+        op.create_table(f"t{number}", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(200)))
+
+
+def downgrade():
+    raise NotImplementedError
+"""
+_TIMEOUT = 240
+
+
+class Suite:
+    """A directory with a spec of 20 tables and files of tests."""
+
+    def __init__(self, directory: Path, name: str, **server: Any) -> None:
+        self.directory, self.name = directory, name
+        versions = directory / "migrations" / "versions"
+        versions.mkdir(parents=True)
+        (versions.parent / "env.py").write_text(ENV)
+        (versions / "r1.py").write_text(_REVISION)
+        self.environ = {key: text for key, text in os.environ.items() if not key.startswith(("PYTEST", "PG", "CI"))}
+        self.document: dict[str, Any] = {
+            "name": name,
+            "server": {"port": "auto", **server},
+            "roles": {"app": {"login": True}},
+            "databases": {"shop": {"owner": "app", "settings": {"work_mem": "9MB"}, "connect": ["app"]}},
+            "migrations": {"script_location": "./migrations", "as": "app"},
+        }
+        self.write("provision.yml", yaml.safe_dump(self.document))
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project."""
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def begin(self, *words: str, **environ: str) -> subprocess.Popen[str]:
+        """Start pytest, in a process group of its own, and do not wait for it."""
+        return subprocess.Popen(
+            (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words),
+            cwd=self.directory,
+            env={**self.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str, passed: int | None = None, code: int = 0, **environ: str) -> str:
+        """Run pytest and return what it printed; so many tests must have ``passed``."""
+        done = self.begin(*words, **environ)
+        out, _ = done.communicate(timeout=_TIMEOUT)
+        assert done.returncode == code, out
+        if passed is not None:
+            assert re.search(rf"\b{passed} passed\b", out), out
+        return out
+
+    def homes(self) -> list[str]:
+        """Return what there is in ``.provision/``."""
+        place = self.directory / ".provision"
+        return sorted(each.name for each in place.iterdir()) if place.is_dir() else []
+
+    def has_begun(self, seconds: float = 60) -> None:
+        """Wait until a database for a test was made."""
+        for _ in attempts(seconds, 0.1):
+            if any(state.stat().st_size for state in self.directory.glob(".provision/*-tests/*.run")):
+                return
+        raise AssertionError(self.homes())
+
+
+def processes(text: str) -> Mapping[int, str]:
+    """Return the processes of this machine whose command line has a text."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in line:
+            found[int(path.parent.name)] = line
+    return found
