@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
@@ -78,6 +77,8 @@ def converge_login(user: str) -> str:
 
 def with_verifier(script: str, password: Secret) -> Secret:
     """Return the script with a verifier in its place; the clear text is not in it."""
+    import secrets
+
     return Secret(script.replace(VERIFIER, verifier(password, secrets.token_bytes(16))))
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +129,9 @@ def _from_image(effect: ReadSettings, engine: Engine) -> str:
 
 
 def _from_programs(effect: ReadSettings) -> str:
+    import shutil
+    import tempfile
+
     from provision.system.servers import environment
 
     directory = Path(tempfile.mkdtemp(prefix="provision-settings-"))

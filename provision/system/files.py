@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
-import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -118,6 +116,8 @@ def write_atomically(path: Path, content: str, mode: int) -> None:
     Raises:
         ProvisionError: the directory is not writable, the disk is full.
     """
+    import tempfile
+
     with explaining(f"{path} cannot be written", path):
         make_directory(path.parent, 0o755 if mode & 0o044 else 0o700)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -135,6 +135,8 @@ def write_atomically(path: Path, content: str, mode: int) -> None:
 
 def nameless(content: bytes) -> IO[bytes]:
     """Return an open file that only this process and those it starts can reach; on Linux it is in memory."""
+    import tempfile
+
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("provision")
         os.fchmod(handle, 0o600)  # libpq refuses one that others could read
@@ -224,6 +226,8 @@ def _born(path: Path) -> int | None:
 
 def _remove_directory(path: Path) -> None:
     """Remove a directory; a program that still writes there, as the initdb of a killed run does, gets 10 s to end."""
+    import shutil
+
     failure: OSError | None = None
     for _ in attempts(_PATIENCE, _POLL):
         try:
@@ -326,6 +330,8 @@ def copy_trees(source: Path, path: Path, trees: tuple[str, ...]) -> None:
     Raises:
         ProvisionError: it cannot be written.
     """
+    import shutil
+
     if all((path / each).is_dir() for each in trees):
         return
     with explaining(f"{source} cannot be copied to {path}", path):
@@ -345,6 +351,9 @@ def beside(path: Path, mark: str = "") -> Iterator[Path]:
     Raises:
         OSError: it cannot be made, or put in place.
     """
+    import shutil
+    import tempfile
+
     make_directory(path.parent, 0o755)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{mark}"))
     try:
@@ -355,6 +364,8 @@ def beside(path: Path, mark: str = "") -> Iterator[Path]:
 
 
 def _copy_tree(source: Path, path: Path) -> None:
+    import shutil
+
     shutil.copytree(source, path, symlinks=True, copy_function=_link_or_copy, dirs_exist_ok=True)
 
 
@@ -364,6 +375,8 @@ def _open_to_all(directory: Path) -> None:
 
 
 def _link_or_copy(source: str, target: str, *, follow_symlinks: bool = True) -> None:
+    import shutil
+
     del follow_symlinks
     mode = Path(source).lstat().st_mode
     is_for_all = mode & 0o044 == 0o044  # noqa: PLR2004  # readable for everybody

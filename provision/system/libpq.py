@@ -8,6 +8,8 @@ https://www.postgresql.org/docs/current/libpq-envars.html
 
 from __future__ import annotations
 
+import sys
+import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +54,23 @@ _DEFAULTS = {
     "max_protocol_version": "3.0",
 }
 """What libpq does where neither parameters nor variables say anything, by the names of its parameters."""
+
+
+@cache
+def load() -> None:
+    """Import the driver, without the 4 ms of Python's ``ssl``.
+
+    It imports that for the locks of OpenSSL, which has none to be set since 1.1, and does without where Python has no
+    such module. Another thread might need it right now, so a process with threads imports it.
+    https://github.com/psycopg/psycopg2/blob/master/psycopg/psycopgmodule.c (libcrypto_threads_init)
+    """
+    is_left_out = "ssl" not in sys.modules and threading.active_count() == 1
+    if is_left_out:
+        sys.modules["ssl"] = None  # type: ignore[assignment]  # importlib's word for "there is none"
+    import psycopg2  # noqa: F401
+
+    if is_left_out:
+        del sys.modules["ssl"]
 
 
 def connect(**parameters: Any) -> psycopg2.extensions.connection:

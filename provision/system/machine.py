@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import shutil
 import socket
 import stat
 import zlib
@@ -304,6 +303,8 @@ def _wheel() -> Iterator[Installation]:
 
 def _configured() -> Iterator[Installation]:
     """Ask the ``pg_config`` on the PATH, which a local build leaves there."""
+    import shutil
+
     program = shutil.which("pg_config")
     if program is None or no_commands.leaves_out("whether pg_config knows a PostgreSQL: it was not run"):
         return

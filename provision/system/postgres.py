@@ -214,6 +214,7 @@ class ReadOnlyQuery:
     """
 
     def __init__(self, endpoint: Endpoint, *, named: bool = False) -> None:
+        libpq.load()
         self._endpoint = endpoint
         self._names = {"application_name": NAME} if named else {}
         self._connections: dict[str, psycopg2.extensions.connection] = {}

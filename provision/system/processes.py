@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, Popen, TimeoutExpired
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from provision.system import no_commands, variables
@@ -12,8 +10,18 @@ from provision.system import no_commands, variables
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, Popen, TimeoutExpired
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Popen", "TimeoutExpired", "run", "start"]
+
+
+def __getattr__(name: str) -> Any:
+    """Find the names of :mod:`subprocess`, which takes 2 ms to import; with nothing to do no program starts."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import subprocess
+
+    return getattr(subprocess, name)
 
 
 @overload
@@ -34,6 +42,8 @@ def run(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> CompletedP
         OSError: it cannot be run.
         TimeoutExpired: it was given a time, which is over.
     """
+    import subprocess
+
     no_commands.refuse(unknown or _unknown(argv))
     return subprocess.run(argv, check=False, **{"env": variables.environ(), **options})
 
@@ -45,6 +55,8 @@ def start(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> Popen[by
         NotRunError: ``--no-commands`` forbids it.
         OSError: it cannot be run.
     """
+    from subprocess import Popen
+
     no_commands.refuse(unknown or _unknown(argv))
     return Popen(argv, **{"env": variables.environ(), **options})
 
@@ -62,6 +74,8 @@ def major_of(program: Path | str) -> int:
 
 def ps(*arguments: str) -> str:
     """Return what ``ps`` prints. It is the system's own, and the spec has no influence on it."""
+    import subprocess
+
     return subprocess.run(("ps", *arguments), capture_output=True, text=True, check=False).stdout.strip()
 
 

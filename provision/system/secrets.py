@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, SpecError, command, translated
@@ -125,7 +124,7 @@ class Password(Secret):
         if self._error is not None:
             raise self._error
         if isinstance(self._source, PasswordGenerated):
-            self._text = _kept(self._kept) or self._text or secrets.token_urlsafe(_BYTES)
+            self._text = _kept(self._kept) or self._text or _made()
             return self._text
         try:
             self._text = self._text or fetch(self._source, self._key).reveal()
@@ -160,6 +159,12 @@ def fetch(
         return _first_line(_decoded(content, where), where)
     where = f"the program {source.argv[0]!r}"
     return _first_line(_decoded(_output(source, key), where), where)
+
+
+def _made() -> str:
+    import secrets
+
+    return secrets.token_urlsafe(_BYTES)
 
 
 def _kept(path: Path) -> str | None:

@@ -180,10 +180,11 @@ def choose(spec: Spec, look: Look) -> Installation:
         RefusedError: with the installations that were found, and how to get the missing one.
     """
     major, bin_dir = spec.server.major, spec.server.bin_dir
-    found = list(look.machine.installations(bin_dir, major))
-    fitting = next((each for each in found if major in (0, each.major)), None)
-    if fitting is not None:
-        return fitting
+    found: list[Installation] = []
+    for each in look.machine.installations(bin_dir, major):  # the last ones take a program to find
+        if major in (0, each.major):
+            return each
+        found.append(each)
     there = [f"PostgreSQL {each.major}: {each.source}" for each in found]
     if bin_dir is not None:
         raise RefusedError(

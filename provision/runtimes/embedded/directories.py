@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +90,8 @@ class Places:
     def _short(self, near: Path, suffix: str) -> Path:
         if len(str(near / _SOCKET_NAME).encode()) <= _LONGEST_SOCKET:
             return near
+        import tempfile
+
         return Path(tempfile.gettempdir()) / f"provision-{_digest(self.home)}{suffix}"
 
 
