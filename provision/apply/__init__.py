@@ -271,6 +271,7 @@ class Run:
                     self.perform(survey.plan, performer)
                 except RacedError as error:
                     self._look_again(error)
+                remember_rendered(survey.world)  # the next look need not render it again
             raise _not_converged(survey.plan)
         finally:
             if performer is not None:
@@ -481,10 +482,7 @@ def remember(world: World, *, proved: bool = False) -> None:
     ``proved``: the server was started with, or has read, all of the configuration.
     """
     remember_engine(world)
-    texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.files[name].path))}
-    memo = desires.memo(world.spec, world.inputs, texts)
-    if memo != world.inputs.memo:
-        filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
+    remember_rendered(world)
     world.trees.remember()
     if world.spec.server.major not in MAJORS:
         from provision.system import catalogue
@@ -496,6 +494,14 @@ def remember(world: World, *, proved: bool = False) -> None:
     wanted = world.files.get("configuration")
     if proved and wanted is not None and owned.text(world.spec.home / GOOD) != wanted.content:
         filesystem.write_atomically(world.spec.home / GOOD, str(wanted.content), wanted.mode)
+
+
+def remember_rendered(world: World) -> None:
+    """Keep the note that ties rendered files to what they were rendered from."""
+    texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.files[name].path))}
+    memo = desires.memo(world.spec, world.inputs, texts)
+    if memo != world.inputs.memo:
+        filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
 
 
 def remember_engine(world: World) -> None:

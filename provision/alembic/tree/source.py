@@ -162,14 +162,14 @@ def _strings(name: str, assigned: Mapping[str, ast.expr], path: Path) -> list[st
 def _created_tables(module: ast.Module) -> Iterator[list[str | None]]:
     """Find ``op.create_table("name", …)`` outside ``downgrade``; one that accepts an existing table is left out."""
     todo: list[ast.AST] = [module]
-    while todo:
-        node = todo.pop(0)
+    for node in todo:
         if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
             continue
-        todo += ast.iter_child_nodes(node)
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            todo += ast.iter_child_nodes(node)
             continue
         if node.func.attr != "create_table" or not node.args:
+            todo += ast.iter_child_nodes(node)
             continue
         options = {each.arg: each.value.value for each in node.keywords if isinstance(each.value, ast.Constant)}
         first = node.args[0]
