@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from provision.model.value import asdict, dataclass, field, replace
@@ -208,8 +209,10 @@ def _tree_difference(before: TreeInputs, after: TreeInputs) -> str:
 def _difference(where: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """Return the first part that differs, in words; empty: none does."""
     for name in (*before, *[each for each in after if each not in before]):
-        if before.get(name) != after.get(name):
-            return f"{where}{name}: {_shown(before.get(name))} → {_shown(after.get(name))}"
+        old, new = before.get(name), after.get(name)
+        if old != new:
+            is_readable = not any(each and re.fullmatch(_DIGEST, each) for each in (old, new))
+            return f"{where}{name}" + (f": {_shown(old)} → {_shown(new)}" if is_readable else " differs")
     return ""
 
 
@@ -218,6 +221,7 @@ def _shown(value: str | None) -> str:
 
 
 _LONGEST = 40
+_DIGEST = r"[0-9a-f]{20}"
 
 
 def choose(

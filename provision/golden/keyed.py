@@ -33,7 +33,7 @@ def cache_home() -> Path:
     https://specifications.freedesktop.org/basedir-spec/latest/
     """
     given = environ().get("XDG_CACHE_HOME", "")
-    return Path(given) if os.path.isabs(given) else Path.home() / ".cache"  # noqa: PTH117
+    return Path(given) if given.startswith("/") else Path(environ().get("HOME") or Path.home()) / ".cache"
 
 
 def text(value: Any) -> str:

@@ -41,7 +41,6 @@ def made(
     the child has reported of each tree that ran, and ``begun`` the golden that the data began with. ``world`` was seen
     after all of it.
     """
-    keyed.keep_key()
     after = gather(world)
     if isinstance(before, str) or isinstance(after, str):
         return before if isinstance(before, str) else str(after)
@@ -53,7 +52,9 @@ def made(
         found = [_recorded(world, name, read, since) for name, read in {**unread, **reads}.items()]
     except UnknownError as error:
         return str(error)
-    return Golden.of(after, _joined(([begun.recorded] if begun else []) + found))
+    golden = Golden.of(after, _joined(([begun.recorded] if begun else []) + found))
+    keyed.keep_key()
+    return golden
 
 
 def changed(spec: Spec, before: Recorded) -> str:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError
 from provision.golden.key import Golden
+from provision.golden.keyed import cache_home
 from provision.model.value import replace
 from provision.system.files import explaining, make_directory, sync_directory
-from provision.system.variables import environ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ class DirectoryStore:
     """The goldens of one user of this machine."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or _cache() / "provision" / "golden"
+        self.root = root or cache_home() / "provision" / "golden"
 
     def candidates(self) -> tuple[Golden, ...]:
         """Return those that are complete, the one that was used last first."""
@@ -161,12 +161,6 @@ class DirectoryStore:
             yield
         finally:
             os.close(descriptor)
-
-
-def _cache() -> Path:
-    """Return the cache directory of the user: https://specifications.freedesktop.org/basedir-spec/latest/."""
-    named = environ().get("XDG_CACHE_HOME", "")
-    return Path(named) if named.startswith("/") else Path(environ().get("HOME") or Path.home()) / ".cache"
 
 
 def _is_ours(place: Path) -> bool:
