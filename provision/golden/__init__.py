@@ -53,14 +53,22 @@ class Goldens(Protocol):
     def discarding(self, world: World) -> tuple[Effect, ...]:
         """Return what removes a server and the data that a golden gave it, so that nothing is left of both."""
 
+    def is_in_memory(self, world: World) -> bool:
+        """Tell whether the data goes with the server that runs, so that it is copied while that runs."""
+
     def stops(self, world: World, effect: Effect) -> bool:
         """Tell whether an effect stops the server, after which its data can be copied."""
+
+    def restarting(self, world: World) -> tuple[Effect, ...]:
+        """Return what stops a server that runs and starts it again; nothing where none runs."""
 
     def beginning(self, world: World, effect: SaveGolden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         """Return the steps of a plan for new data with ``effect`` where nothing is declared in the server yet."""
 
     def save(self, world: World, effect: SaveGolden, perform: Callable[[Effect], None]) -> None:
-        """Copy the data of a server that was stopped, take the secrets out of the copy, and put it into the store.
+        """Copy the data of a server, take the secrets out of the copy, and put it into the store.
+
+        The server was stopped, unless its data is in memory.
 
         Raises:
             provision.errors.ProvisionError: it must not be kept, or cannot; nothing is left of it.
@@ -81,7 +89,7 @@ class Goldens(Protocol):
         """
 
 
-RUNTIMES = ("embedded",)
+RUNTIMES = ("embedded", "docker")
 """Those that have goldens: the data of another is not ours to copy."""
 
 

@@ -109,6 +109,17 @@ def discarding(world: World) -> tuple[Effect, ...]:
 # --- saving
 
 
+def is_in_memory(world: World) -> bool:
+    """Tell whether the data goes with the server: its directory stays."""
+    del world
+    return False
+
+
+def restarting(world: World) -> tuple[Effect, ...]:
+    """Return what stops a server that runs and starts it again."""
+    return tuple([each for step in world.site.restart() for each in step.effects])
+
+
 def stops(world: World, effect: Effect) -> bool:
     """Tell whether an effect stops the server on the data."""
     return isinstance(effect, ServerCall) and effect.operation == "stop" and effect.data == _site(world).places.data

@@ -97,15 +97,16 @@ def _build(programs: Path, major: int) -> str:
 
 def _docker(world: World) -> dict[str, str]:
     site: Any = world.site
-    if site.image is None:
+    image = site.base_image
+    if image is None:
         raise UnknownError("the engine does not have the image yet")
     body = site.creation.body
     mounted = [each for each in body["HostConfig"].get("Mounts", ()) if each["Type"] == "bind"]
     found = {
         "runtime": "docker",
         "major": str(world.spec.server.major),
-        "image": str(site.image["Id"]),
-        "architecture": " ".join([str(site.image.get(each) or "") for each in ("Os", "Architecture", "Variant")]),
+        "image": str(image["Id"]),
+        "architecture": " ".join([str(image.get(each) or "") for each in ("Os", "Architecture", "Variant")]),
         "user": str(body.get("User", "")),
     }
     for each in sorted([each for each in body.get("Env", ()) if not each.startswith(_OWN_VARIABLES)]):

@@ -134,9 +134,10 @@ def with_saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
 def _inserted(world: World, step: Step) -> Iterator[Any]:
     goldens = load(world.runtime)
     for each in step.effects:
-        yield each
-        if goldens is not None and goldens.stops(world, each) and isinstance(found := planned(world), SaveGolden):
-            yield found
+        ends = goldens is not None and goldens.stops(world, each)
+        found = planned(world) if ends else ""
+        effects = [each, found] if isinstance(found, SaveGolden) else [each]
+        yield from reversed(effects) if goldens is not None and goldens.is_in_memory(world) else effects
 
 
 def step(world: World) -> Step | str:
@@ -144,14 +145,15 @@ def step(world: World) -> Step | str:
     goldens, effect = load(world.runtime), planned(world, asked=True)
     if goldens is None or isinstance(effect, str):
         return str(effect)
-    again = world.site.restart()
-    effects = [each for found in again for each in found.effects]
+    address = Address("golden", effect.key[:8])
+    if goldens.is_in_memory(world):
+        return Step(address, Action.CREATE, None, None, (effect,))
+    effects = goldens.restarting(world)
     ends = [number for number, each in enumerate(effects) if goldens.stops(world, each)]
     if not ends:
         return "the server does not run"
     at = ends[0] + 1
     text = "the server restarts: connections are dropped for about a second"
-    address = Address("golden", effect.key[:8])
     return Step(address, Action.CREATE, None, None, (*effects[:at], effect, *effects[at:]), consequence=text)
 
 

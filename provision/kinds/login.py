@@ -90,7 +90,7 @@ BEGIN
         CREATE ROLE "provision renames" SUPERUSER;
         SET LOCAL SESSION AUTHORIZATION "provision renames";
         EXECUTE format('ALTER ROLE %I RENAME TO %I', initial, {name});
-        RESET SESSION AUTHORIZATION;
+        EXECUTE format('SET LOCAL SESSION AUTHORIZATION %I', {name});
         DROP ROLE "provision renames";
     END IF;
     EXECUTE format('ALTER ROLE %I WITH LOGIN SUPERUSER PASSWORD %L', {name}, {verifier});

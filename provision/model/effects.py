@@ -99,6 +99,8 @@ EngineOperation = Literal[
     "restart_container",
     "remove_container",
     "copy_to_container",
+    "run_container",
+    "tag_image",
 ]
 
 
@@ -120,7 +122,7 @@ class CheckData(Effect):
 
     What another major version made is refused, and the container goes away again; with ``is_foreign``, so are files
     that are no data of a server. ``below`` is the path of the data directory in it; ``source`` is the volume or
-    directory.
+    directory. With ``from_golden``, so is a copy of a golden that was not finished.
     """
 
     container: str
@@ -128,6 +130,7 @@ class CheckData(Effect):
     is_foreign: bool = False
     below: str = ""
     source: str = ""
+    from_golden: bool = False
 
     def __str__(self) -> str:
         return f"look at the data before {self.container} starts"
@@ -386,6 +389,7 @@ class RunLocalSql(Effect):
     ``others`` are names that the superuser may have still; they are tried in turn until one may do it.
     ``container`` names the container to enter (docker); otherwise ``socket_directory`` is used (embedded).
     In the script :data:`VERIFIER` stands for a SCRAM verifier of ``password``; its salt is drawn when the script runs.
+    ``sync``: afterwards, wait until the data of the container is on the disk.
     """
 
     script: str
@@ -395,6 +399,7 @@ class RunLocalSql(Effect):
     socket_directory: Path | None = None
     port: int = 5432
     others: tuple[str, ...] = ()
+    sync: bool = False
 
     def __str__(self) -> str:
         return f"SQL as {self.user} through the server's local socket"

@@ -45,7 +45,12 @@ class DataPath:
 
 @dataclass(frozen=True)
 class Ephemeral:
-    """Data in memory, durability off; gone when the server stops."""
+    """Data in memory, durability off; gone when the server stops.
+
+    ``golden`` is the key of the golden that the container runs from: the data is in its layer then, and goes with it.
+    """
+
+    golden: str = ""
 
 
 Data = Volume | DataPath | Ephemeral

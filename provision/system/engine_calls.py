@@ -52,6 +52,7 @@ _SIMPLE: Mapping[str, Callable[[APIClient, str, Mapping[str, Any]], object]] = {
     "unpause_container": lambda client, name, _: client.unpause(name),
     "signal_container": lambda client, name, body: client.kill(name, signal=body["signal"]),
     "stop_container": lambda client, name, body: client.stop(name, timeout=body["timeout"]),
+    "tag_image": lambda client, name, body: client.tag(name, *body["name"].rsplit(":", 1)),
     "restart_container": lambda client, name, body: client.restart(name, timeout=body["timeout"]),
 }
 """The operations that are one call of the SDK; the others are methods of :class:`Engine`."""
@@ -130,13 +131,16 @@ class Engine:
             raise RefusedByEngineError(status, content)
         return json.loads(content) if content.strip() else None
 
-    def execute(self, container: str, argv: tuple[str, ...], stdin: Secret) -> tuple[int, str]:
-        """Run a program in a container with a secret on its standard input; return its exit code and output."""
+    def execute(self, container: str, argv: tuple[str, ...], stdin: Secret, *, user: str = "") -> tuple[int, str]:
+        """Run a program in a container with a secret on its standard input; return its exit code and output.
+
+        ``user`` is another one than the container's.
+        """
         import socket
 
         from provision.system.engine import demultiplex
 
-        created = self.client.exec_create(container, list(argv), stdin=True, stdout=True, stderr=True)
+        created = self.client.exec_create(container, list(argv), stdin=True, stdout=True, stderr=True, user=user)
         stream = self.client.exec_start(created["Id"], socket=True)
         connection: Any = getattr(stream, "_sock", stream)
         if hasattr(connection, "settimeout"):
@@ -288,6 +292,17 @@ class Engine:
             f"the container {name!r} is still being removed after {_REMOVAL_TIMEOUT:.0f} s",
             next_step=f"{self.program} inspect {name}",
         )
+
+    def _run_container(self, name: str, body: Mapping[str, Any]) -> None:
+        """Run a container to its end and remove it.
+
+        Raises:
+            StepFailedError: it failed; with what it said.
+        """
+        code, output, errors = self.run_once(name, body, _LINE_TIMEOUT)
+        if code != 0:
+            said = (output + errors).decode(errors="replace").strip().splitlines()[-5:]
+            raise StepFailedError(f"the container {name!r} failed", evidence=said, next_step=f"{self.program} info")
 
     def _copy_to_container(self, name: str, body: Mapping[str, Any]) -> None:
         """Put files into a container: ``body["files"]`` maps absolute paths to (content, mode).

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import UnavailableError
 from provision.model.value import replace
 from provision.runtimes.names import COMPOSE, DIRECTORY, ENVIRONMENT, LINK
-from provision.spec.model import DataPath, Volume
+from provision.spec.model import DataPath, Ephemeral, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,12 +88,14 @@ def located(spec: Spec, look: Look) -> Spec:
     That volume may be the one that an upgrade has filled. The image says where it keeps the data, and which major
     version it is, where the spec does not; one that was not pulled yet says nothing.
     """
-    from provision.runtimes.docker import data_location, generations
+    from provision.runtimes.docker import data_location, generations, golden_image
 
     found = generations.located(spec, look)
     image = look.image(spec.server.image) or _image_of_container(spec, look)
     if image is None:
         return found
+    if isinstance(spec.server.data, Ephemeral):
+        found = golden_image.running(found, image, _container(spec, look), look)
     major = spec.server.major or data_location.major(image["Config"])
     where = data_location.of_image(image["Config"], major)
     return replace(found, server=replace(found.server, major=major, layout=where))
@@ -101,12 +103,14 @@ def located(spec: Spec, look: Look) -> Spec:
 
 def _image_of_container(spec: Spec, look: Look) -> Mapping[str, Any] | None:
     """Return the image that the container was made from, where the declared one was removed from the engine."""
-    from provision.runtimes.docker import containers
+    from provision.runtimes.docker import containers, golden_image
 
     container = _container(spec, look)
-    if container is None or not containers.is_same_image(container["Config"]["Image"], spec.server.image):
+    if container is None:
         return None
-    return look.image(container["Image"])
+    image = look.image(container["Image"])
+    name = golden_image.labels_of(image).get(golden_image.BASE_NAME, container["Config"]["Image"])
+    return golden_image.base(image, look) if containers.is_same_image(name, spec.server.image) else None
 
 
 def identity(spec: Spec, look: Look) -> str:
@@ -129,9 +133,11 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
     """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
     from provision.rendering import render_template
     from provision.rendering import values as common
-    from provision.runtimes.docker import compose, data_location, scripts, spec_label
+    from provision.runtimes.docker import compose, data_location, golden_image, scripts, spec_label
 
     data = spec.server.data
+    if isinstance(data, Ephemeral) and data.golden:
+        spec = replace(spec, server=replace(spec.server, image=golden_image.reference(data.golden)))
     values = {
         **common(spec, port),
         "publish": f"[{spec.server.host}]" if ":" in spec.server.host else spec.server.host,

@@ -7,15 +7,16 @@ cluster beside the data that people expect: https://github.com/docker-library/po
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError, RefusedError
+from provision.errors import ProvisionError, RefusedError, command
 from provision.model import Action, Address, Step
 from provision.model.effects import CheckData, EngineCall
 from provision.runtimes import data_directory
-from provision.runtimes.docker import compose, containers, data_location, scripts
+from provision.runtimes.docker import compose, containers, data_location, golden_image, scripts
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.containers import IDLE, labels_of
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT
@@ -63,13 +64,17 @@ def check_new(seen: Inspection, container: str) -> tuple[CheckData, ...]:
     if isinstance(data, DataPath):
         holds_something = seen.look.exists(data.path)
         is_foreign = holds_something and _found(seen, data.path, after.below) is None
+        from_golden = False
     else:
         volume = seen.volumes.get(after.source)
         labels = (volume or {}).get("Labels") or {}
-        holds_something = volume is not None and labels.get(MAJOR) != str(seen.spec.server.major)
+        is_known = labels.get(MAJOR) == str(seen.spec.server.major) and golden_image.KEY not in labels
+        holds_something = volume is not None and not is_known
+        from_golden = golden_image.KEY in labels
         is_foreign = volume is not None and not is_ours(seen.spec, labels, seen.look)
     is_looked_into = holds_something or is_foreign
-    return (CheckData(container, after.target, is_foreign, after.below, after.source),) if is_looked_into else ()
+    look = CheckData(container, after.target, is_foreign, after.below, after.source, from_golden)
+    return (look,) if is_looked_into else ()
 
 
 def check_directory(seen: Inspection) -> None:
@@ -108,6 +113,8 @@ def check(spec: Spec, at: CheckData, read: Reader, entries: Callable[[str], Sequ
     Raises:
         RefusedError: with what was found where, and a way out.
     """
+    if at.from_golden:
+        _check_copied(at, read, entries)
     if check_majors(spec, "the mounted data", at.below, read) or not at.is_foreign:
         return
     data, found = spec.server.data, data_directory.strangers(entries, below=at.below)
@@ -115,6 +122,16 @@ def check(spec: Spec, at: CheckData, read: Reader, entries: Callable[[str], Sequ
         raise data_directory.unreadable(at.source)
     if found:
         raise data_directory.occupied(spec, str(data.path) if isinstance(data, DataPath) else at.source, found)
+
+
+def _check_copied(at: CheckData, read: Reader, entries: Callable[[str], Sequence[str] | None]) -> None:
+    """Refuse a copy of a golden on which no server ever ran: it may have been broken off, and nothing is in it yet."""
+    if any(read(posixpath.join(at.below, sign)) is not None for sign in _SIGNS_OF_LIFE) or entries("") == ():
+        return
+    raise RefusedError(
+        f"the volume {at.source!r} is a copy of a golden that was broken off before any server ran on it",
+        next_step=f"docker volume rm {at.source}   (it has no data of yours), then: " + command("apply"),
+    )
 
 
 def check_majors(spec: Spec, what: str, below: str, read: Reader) -> bool:
@@ -173,6 +190,8 @@ def unfinished_volume(seen: Inspection) -> str | None:
     read = reader(seen.look, CheckData(seen.container_name, place.directory))
     if any(read(sign) is not None for sign in _SIGNS_OF_LIFE):
         return None
+    if golden_image.KEY in labels:  # a copy that may have been broken off
+        return place.source
     if read("PG_VERSION") is None:
         begun = seen.look.reader.has(seen.container_name, f"{place.directory}/{_FIRST}")
         return place.source if begun and read(_LAST) is None else None

@@ -13,7 +13,7 @@ from provision.model.effects import EngineCall
 from provision.model.value import dataclass, field, replace
 from provision.runtimes import Existing, Site, Trouble, collected, server_log
 from provision.runtimes.data_directory import with_kept
-from provision.runtimes.docker import compose, containers, data_location, spec_label
+from provision.runtimes.docker import compose, containers, data_location, golden_image, spec_label
 from provision.runtimes.docker.containers import IDLE, Container, desired_container, observed_container
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.watch import ContainerWatch
@@ -149,6 +149,9 @@ class Inspection(Site):
         shown = containers.in_words_of(self.container, self.creation)
         same = shown["Config"]["Image"] == self.creation.image
         current = (self.image or {}).get("Id", "") if same else ""
+        if not same:
+            words = golden_image.in_words(shown["Config"]["Image"], self.own_image)
+            shown = {**shown, "Config": {**shown["Config"], "Image": words}}
         found = observed_container(shown, brought, current_image_id=current)
         if found.fingerprint == compose.fingerprint(self.creation, whole=True):
             found = replace(found, fingerprint=self.creation.fingerprint)
@@ -192,11 +195,22 @@ class Inspection(Site):
         return self.container if self.state == "running" or ended_well else None
 
     @property
+    def has_golden_data(self) -> bool:
+        """Whether the container has its data in its own layer, because it was made from a golden."""
+        is_golden = bool(golden_image.labels_of(self.own_image))
+        return self.container is not None and is_golden and isinstance(self.spec.server.data, Ephemeral)
+
+    @property
+    def base_image(self) -> Json | None:
+        """The image that the declared container is made from, with the programs; the golden is FROM it."""
+        return golden_image.base(self.image, self.look)
+
+    @property
     def is_fresh(self) -> bool:
         """Whether nothing has initialised the data yet."""
         data = self.spec.server.data
         if isinstance(data, Ephemeral):
-            return self.state == "absent" or self.state in IDLE
+            return self.state == "absent" or (self.state in IDLE and not self.has_golden_data)
         if isinstance(data, DataPath):
             return not self.look.exists(data.path)
         return all(seen is None for seen in self.volumes.values())
@@ -206,7 +220,7 @@ class Inspection(Site):
         """The container in a few words."""
         if self.container is None:
             coming = " (not made yet)" if self.is_fresh else ""
-            return Status("absent", image=self.creation.image, data=self._data_place + coming)
+            return Status("absent", image=self._shown_image, data=self._data_place + coming)
         state = self.container["State"]
         ended = state["Status"] in ("exited", "restarting") and state["ExitCode"]
         detail = f"exit code {state['ExitCode']}" if ended else ""
@@ -215,17 +229,23 @@ class Inspection(Site):
         return Status(
             "stopped" if state["Status"] in IDLE else state["Status"],
             with_kept(detail, [f"the volume {each.name!r}" for each in self.generations.kept]),
-            image=self.container["Config"]["Image"],
+            image=self._shown_image,
             container=self.container_name,
             started=state["StartedAt"] if state["Running"] else None,
             data=self._data_place,
         )
 
     @property
+    def _shown_image(self) -> str:
+        if self.container is None:
+            return golden_image.in_words(self.creation.image, self.image)
+        return golden_image.in_words(self.container["Config"]["Image"], self.own_image)
+
+    @property
     def _data_place(self) -> str:
         data = self.spec.server.data
         if isinstance(data, Ephemeral):
-            return "in memory"
+            return "in the container" if self.has_golden_data else "in memory"
         return f"directory {data.path}" if isinstance(data, DataPath) else f"volume {data.name}"
 
     def endpoint(self, password: Secret) -> Endpoint | None:

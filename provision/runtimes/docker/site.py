@@ -8,7 +8,7 @@ from provision.kinds import Ground
 from provision.model import Action, Secret
 from provision.model.effects import EngineCall, RunLocalSql
 from provision.model.value import dataclass, replace
-from provision.runtimes import superusers
+from provision.runtimes import removal, superusers
 from provision.runtimes.docker import (
     checks,
     compose,
@@ -16,6 +16,7 @@ from provision.runtimes.docker import (
     data_contents,
     data_location,
     generations,
+    golden_image,
     ownership,
     privileges,
     shared_files,
@@ -99,7 +100,7 @@ class DockerSite(Inspection):
             (self.call("restart_container"), self.ready),
             local_sql,
             starting,
-            restart_destroys=isinstance(self.spec.server.data, Ephemeral),
+            restart_destroys=isinstance(self.spec.server.data, Ephemeral) and not self.has_golden_data,
             superuser=superuser,
             admitting=f"{inside} sh -c 'echo {line} >> {file}; pg_ctl reload'",
         )
@@ -146,8 +147,22 @@ class DockerSite(Inspection):
         return (*before, *container, *(steps.unused_networks(self) if made else ()))
 
     def leftovers(self) -> tuple[Step, ...]:
-        """Remove what an interrupted upgrade has left: a copy that nothing ever used."""
-        return generations.leftovers(self.generations, self.container_name)
+        """Remove what an interrupted upgrade, or an interrupted use of a golden, has left: nothing ever used it."""
+        return (*generations.leftovers(self.generations, self.container_name), *self._helpers())
+
+    def _helpers(self) -> tuple[Step, ...]:
+        """Remove the container that fills new data, or makes a golden, where a run was killed meanwhile.
+
+        It is looked for only where there can be one, because that costs a question.
+        """
+        name, running = golden_image.helper(self.container_name), self.state == "running"
+        is_filled = any(golden_image.KEY in ((each or {}).get("Labels") or {}) for each in self.volumes.values())
+        if running and not is_filled and not isinstance(self.spec.server.data, Ephemeral):
+            return ()
+        if self.look.engine(f"/containers/{name}/json") is None:
+            return ()
+        why = "an interrupted run has left it"
+        return (removal("container", name, EngineCall("remove_container", name, {"force": True}), why=why),)
 
     # --- around a start ---
 
@@ -191,8 +206,10 @@ class DockerSite(Inspection):
         """Stop the container; data in memory goes with it."""
         if self.container is None or self.state in IDLE:
             return ()
-        lost = isinstance(self.spec.server.data, Ephemeral)
+        lost = isinstance(self.spec.server.data, Ephemeral) and not self.has_golden_data
         text = "the data was in memory and is gone" if lost else "the data is kept"
+        if self.has_golden_data:
+            text = "the data is kept until the container is removed"
         return (steps.lifecycle(self, Action.STOP, steps.stop(self), consequence=text, destroys=lost),)
 
     def restart(self) -> tuple[Step, ...]:

@@ -149,12 +149,16 @@ def _recreate(seen: Inspection, before: Container, after: Container) -> Step:
         EngineCall("rename_container", seen.temporary, {"name": seen.container_name}),
         EngineCall("start_container", seen.container_name),
     )
-    in_memory = before.is_in_memory and before.status not in IDLE
+    in_memory = before.is_in_memory and (before.status not in IDLE or seen.has_golden_data)
     data = "the data is kept" if before.mounts == after.mounts else _moved(seen, before)
-    data = "and the data in memory is gone" if in_memory else data
+    data = f"and the data in {_memory(seen)} is gone" if in_memory else data
     text = "; ".join(filter(None, (f"recreate: connections are dropped, {data}", privileges.words(seen))))
     why = _reasons(seen, before, after)
     return Step(seen.address, Action.RECREATE, before, after, effects, why, text, destroys=in_memory)
+
+
+def _memory(seen: Inspection) -> str:
+    return "it" if seen.has_golden_data else "memory"
 
 
 def _reasons(seen: Inspection, before: Container, after: Container) -> tuple[Change | str, ...]:
@@ -222,10 +226,10 @@ def destroy(seen: Inspection, *, data: bool) -> tuple[Step, ...]:
     steps: list[Step] = []
     is_ephemeral = isinstance(seen.spec.server.data, Ephemeral)
     if seen.container is not None:
-        lost = is_ephemeral and seen.state not in IDLE
+        lost = is_ephemeral and (seen.state not in IDLE or seen.has_golden_data)
         kept = {} if data or is_ephemeral else _anonymous_in_use(seen)
         words = [f"the volume {name}, which was at {target}, stays" for target, name in kept.items()]
-        text = "; ".join(["the data was in memory and is gone"] * lost + words)
+        text = "; ".join([f"the data was in {_memory(seen)} and is gone"] * lost + words)
         effects = (*stop(seen), *_remove(seen, kept))
         steps.append(lifecycle(seen, Action.REMOVE, effects, consequence=text, destroys=lost))
     steps += [removal("network", name, EngineCall("remove_network", name)) for name in networks.removable(seen)]

@@ -1,0 +1,207 @@
+"""Goldens of environments in Docker: images in their engine, see :mod:`provision.runtimes.docker.golden_image`.
+
+New data in a volume or a directory is filled from the image after the environment's container was made, and before it
+is started; an ephemeral container runs from the image. A copy that was broken off is known by what only a server
+writes: in a volume with our label ``postmaster.opts`` is missing. A directory gets ``PG_VERSION`` last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from provision import desired as desires
+from provision.golden import scrub
+from provision.golden.docker_store import ImageStore
+from provision.kinds import file, login, server
+from provision.model import Address
+from provision.model.effects import EngineCall, WaitReady
+from provision.model.value import replace
+from provision.runtimes.docker import data_location, golden_image, shared_files, steps
+from provision.runtimes.docker.golden_image import BASE, KEY, PLACE
+from provision.runtimes.docker.site import DockerSite, examine
+from provision.spec.model import DataPath, Ephemeral
+from provision.system.limits import limited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from provision.golden.key import Golden
+    from provision.model import Effect, Step
+    from provision.model.effects import SaveGolden
+    from provision.observe.outside import World
+
+_INSIDE = "/directory"
+_FILL = """set -e
+cd "$1"
+mkdir -p "$2"
+find . -mindepth 1 -maxdepth 1 ! -name PG_VERSION -exec cp -a {} "$2/" \\;
+chown "$(stat -c %u:%g .)" "$2"
+chmod 0700 "$2"
+cp -a PG_VERSION "$2/"
+"""
+"""Copies a data directory; the file that says that there is one comes last."""
+
+
+def store(world: World) -> ImageStore:
+    """Return the goldens of the engine."""
+    return ImageStore(world.look)
+
+
+def using(world: World, golden: Golden, planned: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the steps with a container from the image, or with new data that is filled from it."""
+    site = _site(world)
+    if not _is_from(site, golden):
+        return planned
+    is_ephemeral = isinstance(world.spec.server.data, Ephemeral)
+    changed = _running(world, golden, planned) if is_ephemeral else tuple(_filling(site, golden, planned))
+    return tuple(_logging_in(site, world, changed))
+
+
+def _is_from(site: DockerSite, golden: Golden) -> bool:
+    """Tell whether the image of a golden is made from the environment's own, and has the data where that has it."""
+    image, own = site.look.image(golden_image.reference(golden.key)), site.image
+    if image is None or own is None or golden_image.labels_of(image).get(BASE) != own["Id"]:
+        return False
+    layers, below = [(each.get("RootFS") or {}).get("Layers") or [] for each in (image, own)]
+    place = site.declared_place
+    is_there = place is None or _within(PLACE, place.below) == data_location.variables(image["Config"]).get("PGDATA")
+    return bool(layers[: len(below)] == below) and is_there
+
+
+def _within(place: str, below: str) -> str:
+    return f"{place}/{below}" if below else place
+
+
+def _logging_in(site: DockerSite, world: World, planned: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps with the declared login, which the golden has with another password, once the server answers."""
+    sql = site.ground(starting=True).local_sql(login.converge_login(world.spec.server.user), world.inputs.password)
+    is_kept = not isinstance(world.spec.server.data, Ephemeral)
+    sql = replace(sql, user=scrub.SUPERUSER, others=(world.spec.server.user,), sync=is_kept)
+    for step in planned:
+        waits = step.address.kind == server.KIND and any(isinstance(each, WaitReady) for each in step.effects)
+        yield replace(step, effects=(*step.effects, sql)) if waits else step
+
+
+# --- data in a volume or a directory
+
+
+def _filling(site: DockerSite, golden: Golden, planned: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps with a volume that says where its data is from, and what fills it before the server starts."""
+    reference = golden_image.reference(golden.key)
+    before, after = _filled(site, golden)
+    after = (*after, EngineCall("tag_image", reference, {"name": reference}))
+    for step in planned:
+        effects: list[Effect] = []
+        for each in step.effects:
+            operation = each.operation if isinstance(each, EngineCall) else ""
+            if operation == "start_container":
+                effects += [*before, each, *after]
+            else:
+                effects.append(_labelled(each, golden) if operation == "create_volume" else each)
+        yield replace(step, effects=tuple(effects))
+
+
+def _labelled(effect: Effect, golden: Golden) -> Effect:
+    assert isinstance(effect, EngineCall)  # noqa: S101  # asked by the caller
+    return replace(effect, body={**effect.body, "labels": {**effect.body["labels"], KEY: golden.key}})
+
+
+def _filled(site: DockerSite, golden: Golden) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
+    """Return what fills the data before the server starts, and what goes away after that.
+
+    Docker copies what an image has at the mount of a new volume when it creates a container, also one that never runs:
+    that takes half the time of a program in the container. Podman does so only when it starts one.
+    """
+    name, place = golden_image.helper(site.container_name), site.declared_place
+    assert place is not None  # noqa: S101  # only ephemeral data has none
+    reference = golden_image.reference(golden.key)
+    host: dict[str, Any] = {"NetworkMode": "none"}
+    away = EngineCall("remove_container", name, {"force": True})
+    if place.kind == "volume" and site.look.reader.podman is None:
+        mount = {"Type": "volume", "Source": place.source, "Target": PLACE}
+        body = {"Image": reference, "Cmd": ["true"], "HostConfig": {**host, "Mounts": [mount]}}
+        return (away, EngineCall("create_container", name, body)), (away,)
+    mount = {"Type": place.kind, "Source": place.source, "Target": _INSIDE}
+    body = {
+        "Image": reference,
+        "Entrypoint": ["sh", "-c", _FILL, "sh", _within(PLACE, place.below), _within(_INSIDE, place.below)],
+        "Cmd": [],
+        "User": "0",
+        # A directory that belongs to a container of SELinux's is closed to all others.
+        "HostConfig": {**host, "Mounts": [mount], "SecurityOpt": ["label=disable"]},
+    }
+    return (EngineCall("run_container", name, body),), ()
+
+
+# --- ephemeral data
+
+
+def _running(world: World, golden: Golden, planned: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps with the compose file and the container that a spec has whose container runs from the golden."""
+    spec = replace(world.spec, server=replace(world.spec.server, data=Ephemeral(golden.key)))
+    files = desires.files(spec, replace(world.inputs, rendered={}, memo=None), limited)
+    site = examine(spec, files, world.look)
+    if site.creation.image != golden_image.reference(golden.key):
+        return tuple(planned)  # a template of the project names an image of its own
+    compose = files["compose"]
+    address = Address(file.KIND, str(compose.path.relative_to(spec.home)))
+    text = world.look.text(compose.path)
+    before = None if text is None else replace(compose, content=text)
+    written = file.steps(address, before, compose, cast("Any", None)).steps
+    others = [each for each in planned if each.address not in (address, site.address)]
+    at = next(number for number, each in enumerate(others) if each.address.kind == server.KIND)
+    return (*written, *others[:at], *steps.container(site), *others[at:])
+
+
+def discarding(world: World) -> tuple[Effect, ...]:
+    """Return what removes the container and the data that the plan has made."""
+    site, data = _site(world), world.spec.server.data
+    names = (golden_image.helper(site.container_name), site.container_name)
+    gone = [EngineCall("remove_container", each, {"force": True}) for each in names]
+    volumes = [EngineCall("remove_volume", each.name) for each in site.creation.volumes]
+    directory = shared_files.remove_directory(site, data.path) if isinstance(data, DataPath) else ()
+    return (*gone, *volumes, *directory)
+
+
+def is_in_memory(world: World) -> bool:
+    """Tell whether the data of the server that runs is gone when it stops."""
+    site = _site(world)
+    return isinstance(world.spec.server.data, Ephemeral) and site.state == "running" and not site.has_golden_data
+
+
+def restarting(world: World) -> tuple[Effect, ...]:
+    """Return what stops a container that runs and starts it again."""
+    site = _site(world)
+    if site.state != "running":
+        return ()
+    return (site.call("stop_container"), EngineCall("start_container", site.container_name), site.ready)
+
+
+def stops(world: World, effect: Effect) -> bool:
+    """Tell whether an effect stops the environment's container."""
+    if not isinstance(effect, EngineCall) or effect.operation != "stop_container":
+        return False
+    return effect.target == world.site.container_name
+
+
+def beginning(world: World, effect: SaveGolden, planned: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the steps as they are: what the image's own scripts make takes no longer than to copy it."""
+    del world, effect
+    return planned
+
+
+def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) -> None:
+    """Make an image of the data.
+
+    Raises:
+        ProvisionError: it cannot be made, or must not be kept.
+    """
+    from provision.golden import docker_saving
+
+    del perform
+    docker_saving.save(_site(world), effect)
+
+
+def _site(world: World) -> DockerSite:
+    assert isinstance(world.site, DockerSite)  # noqa: S101  # its runtime is this one
+    return world.site

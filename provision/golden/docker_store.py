@@ -1,0 +1,150 @@
+"""The goldens of an engine: images, which all who may use the engine share."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import ProvisionError
+from provision.golden.key import SHORT, Golden
+from provision.golden.store import LARGEST, MOST
+from provision.model.effects import EngineCall
+from provision.model.value import replace
+from provision.runtimes.docker import golden_image
+from provision.runtimes.docker.golden_image import ABOUT, KEY, REPOSITORY, USER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from provision.system.engine_calls import Engine
+    from provision.system.look import Look
+
+
+class ImageStore:
+    """The goldens in the engine of one look at the world."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+
+    def candidates(self) -> tuple[Golden, ...]:
+        """Return those that are complete, the newest first: only the engine knows which was used last."""
+        return tuple(sorted([golden for golden, _ in self._found()], key=lambda each: -each.made))
+
+    def used(self) -> tuple[Golden, ...]:
+        """Return the goldens of this user with the time of their last use, the one that was used last first.
+
+        https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageInspect
+        """
+        mine = [golden for golden, image in self._found() if image["Labels"].get(USER) == self.user]
+        return tuple(sorted(map(self._dated, mine), key=lambda each: -each.used))
+
+    def _dated(self, golden: Golden) -> Golden:
+        image = self._look.engine(f"/images/{golden_image.reference(golden.key)}/json") or {}
+        named = (image.get("Metadata") or {}).get("LastTagTime") or ""
+        return replace(golden, used=max(golden.used, _seconds(named)))
+
+    def _found(self) -> Iterator[tuple[Golden, Mapping[str, Any]]]:
+        for image in self._look.engine("/images/json", filters=json.dumps({"label": [KEY]})) or ():
+            golden = _read(image)
+            if golden is not None:
+                yield golden, image
+
+    @property
+    def user(self) -> str:
+        """Whose goldens those are that this process makes."""
+        return str(self._look.machine.ourselves().name)
+
+    @property
+    def engine(self) -> Engine:
+        """What changes the engine."""
+        from provision.system.engine_calls import Engine
+
+        return Engine(self._look.address, self._look.reader.program)
+
+    def remove(self, key: str) -> None:
+        """Remove one that no container uses; one that is not there is fine.
+
+        Raises:
+            ProvisionError: a container runs from it, or the engine refuses.
+        """
+        from provision.system import golden_images
+
+        reference = golden_image.reference(key)
+        if why := golden_images.remove(self.engine, reference):
+            raise ProvisionError(
+                f"the golden {key[:SHORT]}… stays, because a container was made from it",
+                evidence=[why],
+                next_step=f"{self._look.reader.program} ps -a --filter ancestor={reference}",
+            )
+
+    def touch(self, key: str) -> None:
+        """Note that one was used now."""
+        reference = golden_image.reference(key)
+        self.engine.perform(EngineCall("tag_image", reference, {"name": reference}), lambda _: None)
+
+    def prune(self, *, most: int = MOST, largest: int = LARGEST, but: str = "") -> tuple[Golden, ...]:
+        """Remove goldens of this user that were used least recently, until few enough are left; return those.
+
+        ``but`` is the key of one that stays. One that a container uses stays, too.
+        """
+        size, gone = 0, []
+        for number, each in enumerate(self.used()):
+            size += each.size
+            if each.key == but or (number < most and size <= largest):
+                continue
+            try:
+                self.remove(each.key)
+                gone.append(each)
+            except ProvisionError:
+                continue
+        return tuple(gone)
+
+    def export(self, key: str, path: Path) -> str:
+        """Write a golden to a file, with all of its image; return the SHA-256 of the file."""
+        from provision.system import golden_images
+
+        return golden_images.export(self.engine, golden_image.reference(key), path)
+
+    def import_(self, path: Path, sha256: str) -> tuple[str, ...]:
+        """Load the goldens of such a file, whose SHA-256 is known; return their keys.
+
+        Raises:
+            RefusedError: it is another file, or holds something else.
+        """
+        from provision.system import golden_images
+
+        names = golden_images.import_(self.engine, path, sha256, REPOSITORY)
+        return tuple([each.rpartition(":")[2] for each in names])
+
+
+def packed(golden: Golden) -> str:
+    """Return a golden as the text of a label."""
+    return base64.b64encode(zlib.compress(json.dumps(golden.document(), separators=(",", ":")).encode())).decode()
+
+
+def _read(image: Mapping[str, Any]) -> Golden | None:
+    """Return the golden of a listed image; None where it says something else than its name."""
+    labels = image.get("Labels") or {}
+    try:
+        golden = Golden.read(json.loads(zlib.decompress(base64.b64decode(labels.get(ABOUT, "")))))
+    except (ValueError, zlib.error):
+        return None
+    names = [str(each).removeprefix("localhost/") for each in image.get("RepoTags") or ()]
+    if golden is None or golden.key != labels[KEY] or golden_image.reference(golden.key) not in names:
+        return None
+    made = float(image.get("Created") or 0)
+    return replace(golden, made=made, used=made)
+
+
+def _seconds(text: str) -> float:
+    """Return a time of the engine as seconds since 1970; 0 for the time of nothing."""
+    from datetime import datetime
+
+    try:
+        found = datetime.fromisoformat(text[:19] + "+00:00")
+    except ValueError:
+        return 0.0
+    return max(found.timestamp(), 0.0)
