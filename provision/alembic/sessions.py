@@ -13,19 +13,26 @@ from provision.model.value import dataclass, replace
 from provision.system import secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from provision.model import Endpoint, Query
     from provision.spec.model import Migrations, Spec
 
 # A session's own path comes from its login, in its database or everywhere; `$user` in it is the role that it is set to.
+# What a spec declares counts in place of what is stored: an apply sets it before it migrates.
 _PATH = r"""
-SELECT set_config('search_path', coalesce((
-    SELECT substr(config, 13)
-    FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = setrole, unnest(setconfig) AS config
+WITH d AS (SELECT * FROM unnest(%(of_role)s::bool[], %(of_database)s::bool[], %(paths)s::text[])
+    AS d (of_role, of_database, path)),
+s AS (SELECT setrole <> 0 AS of_role, setdatabase <> 0 AS of_database, substr(config, 13) AS path
+    FROM pg_db_role_setting LEFT JOIN pg_roles AS r ON r.oid = setrole, unnest(setconfig) AS config
     WHERE config LIKE 'search\_path=%%' AND (setrole = 0 OR rolname = coalesce(%(login)s, session_user))
-        AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-    ORDER BY setrole <> 0 DESC, setdatabase <> 0 DESC LIMIT 1), current_setting('search_path')), true),
+        AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
+SELECT set_config('search_path', coalesce((
+    SELECT path FROM (
+        SELECT * FROM d UNION ALL SELECT * FROM s
+        WHERE NOT EXISTS (SELECT FROM d WHERE (d.of_role, d.of_database) = (s.of_role, s.of_database))) AS p
+    WHERE path IS NOT NULL
+    ORDER BY of_role DESC, of_database DESC LIMIT 1), current_setting('search_path')), true),
     (SELECT set_config('role', rolname, true) FROM pg_roles WHERE rolname = %(owner)s);
 SELECT current_schemas(false)
 """
@@ -76,23 +83,46 @@ class Within:
         return self.query.rows(path + sql, parameters, database=database or self.database)
 
 
-def within(tree: Migrations, query: Query, database: str | None = None) -> Query:
+def within(tree: Migrations, query: Query, database: str | None = None, spec: Spec | None = None) -> Query:
     """Return the questions of a tree; those of one that has a login or a role are asked on its search path.
+
+    With ``spec``, that is the path that its sessions will have once what the spec declares is in force.
 
     Raises:
         UnavailableError: the server cannot be reached.
     """
     if tree.owner is None and database is None:
         return query
-    return Within(query, database, search_path(tree, query, database) if tree.owner else "")
+    return Within(query, database, search_path(tree, query, database, spec) if tree.owner else "")
 
 
-def search_path(tree: Migrations, query: Query, database: str | None = None) -> str:
+def search_path(tree: Migrations, query: Query, database: str | None = None, spec: Spec | None = None) -> str:
     """Return the schemas in which the sessions of a tree look for a table, as SQL writes them.
 
     Raises:
         UnavailableError: the server cannot be reached.
     """
-    asked = {"login": tree.login, "owner": tree.owner}
+    declared = dict(_declared(spec, tree)) if spec is not None else {}
+    asked = {
+        "login": tree.login,
+        "owner": tree.owner,
+        "of_role": [of_role for of_role, _ in declared],
+        "of_database": [of_database for _, of_database in declared],
+        "paths": list(declared.values()),
+    }
     ((schemas,),) = query.rows(_PATH, asked, database=database)
     return ", ".join([identifier(each) for each in schemas]) or "''"
+
+
+def _declared(spec: Spec, tree: Migrations) -> Iterator[tuple[tuple[bool, bool], str | None]]:
+    """Yield the search paths that a spec declares, for a role or not, in one database or not; None: there is none."""
+    name = spec.database_of(tree)
+    role, database = spec.roles.get(tree.login or ""), spec.databases.get(name)
+    for key, values in (
+        ((True, True), role.settings_in.get(name, {}) if role else {}),
+        ((True, False), role.settings if role else {}),
+        ((False, True), database.settings if database else {}),
+    ):
+        if "search_path" in values:
+            items = values["search_path"]
+            yield key, None if items is None else ", ".join(map(identifier, items))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provision.alembic.hidden import hidden
 from provision.alembic.sessions import within
 from provision.alembic.tree import version_table
 from provision.alembic.tree.graph import unread_places
@@ -23,7 +24,7 @@ from provision.model.words import some
 if TYPE_CHECKING:
     from provision.alembic.tree.graph import Graph
     from provision.model import Query
-    from provision.spec.model import Migrations
+    from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"
 _SHOWN = 10
@@ -37,8 +38,9 @@ class Revisions(State):
     ``stranded`` are tables that the tree would create and that exist although no row says so. ``known`` is what the
     ledger says about the files of what is applied; None: there is none. ``width`` is how many characters the version
     table holds, asked only for a tree with long ids. ``others`` are the rows of the other version tables that
-    ``env.py`` kept when it ran last. ``holder`` owns the version table, where the tree's role may not write it. None of
-    these four makes a state another one: a database is what it is, whatever became of the files.
+    ``env.py`` kept when it ran last. ``holder`` owns the version table, where the tree's role may not write it;
+    ``hidden`` is the refusal where there is one that the tree's sessions do not find. None of these five makes a state
+    another one: a database is what it is, whatever became of the files.
     """
 
     rows: tuple[str, ...]
@@ -47,6 +49,7 @@ class Revisions(State):
     known: version_table.Known | None = field(default=None, compare=False)
     others: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), compare=False)
     holder: str | None = field(default=None, compare=False)
+    hidden: RefusedError | None = field(default=None, compare=False, repr=False)
 
 
 def address(tree: Migrations) -> Address:
@@ -54,27 +57,30 @@ def address(tree: Migrations) -> Address:
     return Address(KIND, tree.name)
 
 
-def observed(tree: Migrations, graph: Graph, query: Query, database: str | None = None) -> Revisions:
+def observed(
+    tree: Migrations, graph: Graph, query: Query, database: str | None = None, *, spec: Spec | None = None
+) -> Revisions:
     """Read the version table of one tree, and look for tables that the tree would collide with.
 
-    ``database`` is where it is, where the questions do not go there by themselves.
+    ``database`` is where it is, where the questions do not go there by themselves; ``spec`` as in :func:`within`.
 
     Raises:
         UnavailableError: the server cannot be reached.
     """
-    query = within(tree, query, database)
+    query = within(tree, query, database, spec)
     seen = _applied(tree, graph, query)
     if tree.owner is not None:
         seen = replace(seen, holder=version_table.owner_of_unwritable(tree, query))
     if seen.rows or not len(graph):
         return seen
+    seen = replace(seen, hidden=hidden(tree, graph, query, by_path=True))
     created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
     collisions = version_table.existing_tables(created, query)
     if not collisions:
         return seen
     # Another run may have begun between the two questions: then the tables are its, and it has written down so.
     again = _applied(tree, graph, query)
-    return again if again.rows else replace(again, stranded=collisions)
+    return again if again.rows else replace(again, stranded=collisions, hidden=seen.hidden)
 
 
 def _applied(tree: Migrations, graph: Graph, query: Query) -> Revisions:

@@ -89,12 +89,12 @@ def applied(look: Look, name: str) -> State | Unknown:
         return Revisions(()) if is_there is not None else UNKNOWN
     elsewhere = database if database != look.spec.server.database else None
     try:
-        return observed(tree, graph, look, elsewhere)
+        return observed(tree, graph, look, elsewhere, spec=look.spec)
     except (RefusedError, UnavailableError):
         if tree.login is None or look.own is None or look.reported("is_superuser") == "on":
             raise
     with suppress(ProvisionError):  # a role that is not there yet, or whose password is not known
-        return observed(tree, graph, look.own(tree))
+        return observed(tree, graph, look.own(tree), spec=look.spec)
     return UNKNOWN
 
 
@@ -123,6 +123,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     if before is UNKNOWN:
         return Plan(_later(tree, graph, after), remarks=notes)
     seen = before if isinstance(before, Revisions) else Revisions(())
+    if seen.hidden is not None and isinstance(after, Revisions) and after.rows:
+        raise seen.hidden
     step = _step(tree, graph, seen, after if isinstance(after, Revisions) else Revisions(()))
     if step and seen.holder:
         taken = scene.spec.owner_in(scene.spec.database_of(tree)) is not None

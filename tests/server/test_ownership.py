@@ -235,6 +235,28 @@ def test_a_tree_in_each_of_several_databases(environment: Embedded) -> None:
     environment.settled()
 
 
+def test_a_path_that_others_changed_hides_no_revision_from_the_plan(environment: Embedded) -> None:
+    environment.migrations("users").server(database=None)
+    settings = {"search_path": ["$user", "A b"]}
+    shop = {"owner": "app", "schemas": {"A b": {"owner": "app"}, "apart": {}}, "settings": settings}
+    environment.declare(roles={"app": {"login": True}}, databases={"shop": shop}, migrations={"as": "app"}).apply()
+    environment.settled()
+    environment.superuser("ALTER DATABASE shop SET search_path = apart")
+    assert environment.actions() == ["update database/shop"]
+    assert "1 updated  " in environment.apply().out.splitlines()[-2]
+    environment.settled()
+
+    environment.superuser("ALTER ROLE app IN DATABASE shop SET search_path = apart")
+    for words, code in ((("plan",), 1), (("apply",), 1)):
+        refused = environment.run(*words, code=code).all
+        assert "error: the version table is in the schema A b, where the migrations of 'app' do not find it" in refused
+    assert "✗ apply refuses: the version table is in the schema A b" in environment.run("verify").out
+    environment.declare(roles={"app": {"settings_in": {"shop": {"search_path": ["$user", "A b"]}}}})
+    assert environment.actions() == ["update role_setting/app/shop"]
+    environment.apply()
+    environment.settled()
+
+
 def test_trees_that_run_as_different_roles_take_nothing_of_each_other(environment: Embedded) -> None:
     environment.migrations("users").apply()
     trees = [

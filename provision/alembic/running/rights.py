@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from provision.alembic.hidden import hidden
 from provision.alembic.state import not_its_own
 from provision.alembic.tree.version_table import owner_of_unwritable, table_name
 from provision.errors import NextStep, RefusedError, command
@@ -54,44 +55,14 @@ def check(tree: Migrations, query: Query, session: Endpoint) -> None:
                 raise _cannot_make(owner, schema, database, is_database_owners=is_database_owners)
 
 
-# A table of a superuser was made before the migrations had a role; one of yet another role is another tree's.
-_HIDDEN = """
-SELECT nspname::text, has_schema_privilege(%(owner)s, n.oid, 'USAGE'), array_to_string(current_schemas(false), ', '),
-    has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
-FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace JOIN pg_roles AS r ON r.oid = relowner
-WHERE relname = %(name)s AND relkind IN ('r', 'p') AND nspname !~ '^pg_' AND (rolname = %(owner)s OR rolsuper)
-    AND to_regclass(%(table)s) IS NULL
-ORDER BY 1
-"""
-
-
 def refuse_hidden(tree: Migrations, graph: Graph, query: Query) -> None:
     """See that no version table is where the sessions of a tree do not look, or may not: all would run once more.
 
     Raises:
         RefusedError: there is one, with revisions of this tree.
     """
-    if tree.owner is None or tree.version_table_schema is not None:
-        return
-    asked = {"name": tree.version_table, "owner": tree.owner, "table": table_name(tree)}
-    for schema, may_use, path, is_readable in query.rows(_HIDDEN, asked):
-        table = identifier(schema, tree.version_table)
-        found = query.rows(f"SELECT version_num::text FROM {table}") if is_readable else []  # noqa: S608  # quoted
-        rows = tuple([str(row) for (row,) in found])
-        if is_readable and (not rows or graph.unknown(rows)):
-            continue
-        lacks = f"{tree.owner!r} lacks USAGE on the schema {schema}"
-        raise RefusedError(
-            f"the version table is in the schema {schema}, where the migrations of {tree.owner!r} do not find it",
-            evidence=[
-                f"{table} holds {', '.join(rows) or 'rows that this login may not read'}",
-                f"the search path of the migrations is {path or 'empty'}" if may_use else lacks,
-                "nothing was migrated: all revisions would run once more",
-            ],
-            next_step=f"write `version_table_schema: {schema}` into `migrations`, or add the schema to `search_path`"
-            if may_use
-            else f"as an administrator: GRANT USAGE, CREATE ON SCHEMA {identifier(schema)} TO {identifier(tree.owner)}",
-        )
+    if (found := hidden(tree, graph, query)) is not None:
+        raise found
 
 
 def _cannot_make(owner: str, schema: str, database: str, *, is_database_owners: bool) -> RefusedError:
