@@ -155,11 +155,13 @@ class Environment:
         *,
         progress: Progress | None = None,
         lock_timeout: float = LOCK_TIMEOUT,
+        snapshot: bool = False,
         **options: Any,
     ) -> Result:
         """Make the server what the spec says. A result without outcomes: there was nothing to do.
 
         A ``survey`` that was made before saves the first look; else ``options`` are those of :meth:`survey`.
+        With ``snapshot``, a database is saved before revisions that destroy data in it.
 
         Raises:
             ProvisionError: a step failed, was refused, or the world does not converge.
@@ -172,7 +174,10 @@ class Environment:
                 return _nothing_done(first, began)
             from provision.apply import converge
 
-            return converge(first, progress=progress or Progress(), lock_timeout=lock_timeout)
+            saved = self._saved(first, progress or Progress()) if snapshot else Result((), 0.0)
+            done = converge(first, progress=progress or Progress(), lock_timeout=lock_timeout)
+            outcomes, notes = (*saved.outcomes, *done.outcomes), (*saved.notes, *done.notes)
+            return replace(done, outcomes=outcomes, notes=notes, seconds=time.monotonic() - began)
 
     def overview(self) -> Survey:
         """Look at everything as far as it can be seen; why there is no plan is the survey's ``refusal``.
@@ -544,6 +549,12 @@ class Environment:
         from provision.spec.derived import for_tests, slot_of
 
         return for_tests(self.spec, slot_of(database))
+
+    def _saved(self, seen: Survey, progress: Progress) -> Result:
+        from provision.alembic import destroying
+        from provision.snapshots import save_before
+
+        return save_before(seen, tuple(destroying(self.sql(seen))), progress=progress)
 
     @cached_property
     def _strict(self) -> Spec:

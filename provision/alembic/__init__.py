@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from provision.alembic.tree.version_table import Edit, edit_remarks
     from provision.alembic.trees import Tree, Trees, check_trees, choose
     from provision.alembic.verbs.database import applied_rows, scratch_server
+    from provision.alembic.verbs.destroying import Destroying, destroying
     from provision.alembic.verbs.laws import Law, try_laws
     from provision.alembic.verbs.lint import Finding, Linted, lint
     from provision.alembic.verbs.moving import Decided, downgrade, next_apply, stamp, upgrade
@@ -65,6 +66,7 @@ _HOMES = {
     "tree.version_table": "Edit edit_remarks",
     "trees": "Tree Trees check_trees choose",
     "verbs.database": "applied_rows scratch_server",
+    "verbs.destroying": "Destroying destroying",
     "verbs.laws": "Law try_laws",
     "verbs.lint": "Finding Linted lint",
     "verbs.moving": "Decided downgrade next_apply stamp upgrade",

@@ -55,6 +55,7 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
     metavar="SECONDS",
     help="How long to wait for another apply of the same environment.",
 )
+@click.option("--snapshot", is_flag=True, help="Save a database before revisions that destroy data in it.")
 @planning_options
 @json_option
 @switches
@@ -66,6 +67,7 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
     the server is looked at once more. Where nothing differs, nothing is touched.
     """
     if check:
+        options.pop("snapshot")
         return _show(console, load_environment(console, spec), **options)
     if options.pop("detailed_exitcode"):
         raise click.UsageError("--detailed-exitcode goes with --check: an apply leaves no changes pending")
@@ -126,7 +128,9 @@ def _show_sql(console: Console, environment: Environment, seen: Survey) -> None:
         console.put("")
 
 
-def _apply(console: Console, environment: Environment, *, diff: bool, lock_timeout: float, **wishes: Any) -> int:
+def _apply(
+    console: Console, environment: Environment, *, diff: bool, lock_timeout: float, snapshot: bool, **wishes: Any
+) -> int:
     from provision.model.value import replace
 
     seen = environment.survey(**wishes)
@@ -144,7 +148,7 @@ def _apply(console: Console, environment: Environment, *, diff: bool, lock_timeo
         if diff:
             console.lines(report.diff(seen.plan, paint), whole=True)
         with followed(console) as progress:
-            done = environment.apply(seen, progress=progress, lock_timeout=lock_timeout)
+            done = environment.apply(seen, progress=progress, lock_timeout=lock_timeout, snapshot=snapshot)
         done = replace(done, seconds=console.elapsed())
     if console.json:
         from provision.report.documents import result

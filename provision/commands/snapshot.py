@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from provision.environment import Environment
     from provision.report.console import Console
-    from provision.snapshots import Request, Survey
+    from provision.snapshots import Look, Request
 
 COMMANDS: Final = {
     "save": "Save the databases under a name.",
@@ -205,7 +205,7 @@ def _asked(
     return _carry_out(console, environment, request)
 
 
-def _is_final(found: Survey) -> bool:
+def _is_final(found: Look) -> bool:
     return any(step.destroys for step in found.plan.steps)
 
 

@@ -19,17 +19,23 @@ from provision.apply.effects import Performer
 from provision.errors import ProvisionError, RefusedError, UnavailableError, command
 from provision.model import Plan, Result
 from provision.model.effects import CopyDatabase
+from provision.model.words import short
 from provision.observe import outside
 from provision.snapshots.kept import ask
-from provision.snapshots.steps import Planner, chosen, declared, size
+from provision.snapshots.steps import Planner, automatic_name, chosen, declared, size
 from provision.system import database_copy, lock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.alembic import Destroying
     from provision.model import Progress
+    from provision.observe import Survey
     from provision.observe.outside import World
     from provision.snapshots.kept import Kept, Server
     from provision.spec.model import Spec
 
+_LONGEST = 80
 _RESERVE = 64 << 20
 """Bytes that stay free: for the WAL, and for what others write meanwhile."""
 
@@ -53,7 +59,7 @@ class Request(NamedTuple):
     is_automatic: bool = False
 
 
-class Survey(NamedTuple):
+class Look(NamedTuple):
     """What a request would do; ``copies`` is how many bytes are copied."""
 
     world: World
@@ -81,7 +87,7 @@ def listing(spec: Spec, database: str | None = None) -> Listing:
     return Listing(*map(tuple, wanted))
 
 
-def survey(spec: Spec, request: Request) -> Survey:
+def survey(spec: Spec, request: Request) -> Look:
     """Look at an environment, and plan.
 
     Raises:
@@ -104,7 +110,7 @@ def survey(spec: Spec, request: Request) -> Survey:
             plan = planner.reset(names)
         case Verb.REMOVE:
             plan = planner.remove(names, request.name)
-    return Survey(world, plan, _check_room(server, plan))
+    return Look(world, plan, _check_room(server, plan))
 
 
 def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
@@ -125,6 +131,28 @@ def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
             _make(run, spec)
         ended = [f"ended: {each}" for each in performer.ended]
         return Result(tuple(run.outcomes), time.monotonic() - started, (*ended, *run.last.notes), run.last.remarks)
+
+
+def save_before(seen: Survey, revisions: Sequence[Destroying], *, progress: Progress) -> Result:
+    """Save the databases in which revisions are about to destroy data, each under the name of the first of these.
+
+    Raises:
+        UnavailableError: there is data, and the server does not run, so that nothing can be saved.
+        ProvisionError: as in :func:`carry_out`.
+    """
+    spec, world = seen.spec, seen.world
+    first = {each.database: each for each in reversed(revisions)}
+    if not spec.migrations or world.site.is_fresh:
+        return Result((), 0.0)
+    if seen.endpoint is None:
+        raise world.not_running("`--snapshot` saves the data before revisions that destroy some of it")
+    done: list[Result] = []
+    for database, each in first.items():
+        name = automatic_name(each.revision)
+        progress.note(f"saving {database} first, because {each.revision} destroys data: {short(each.why, _LONGEST)}")
+        done.append(carry_out(spec, Request(Verb.SAVE, name, database, is_automatic=True), progress=progress))
+    outcomes = tuple([outcome for each in done for outcome in each.outcomes])
+    return Result(outcomes, 0.0, tuple([note for each in done for note in each.notes]))
 
 
 def _make(run: Run, spec: Spec) -> None:

@@ -264,6 +264,12 @@ class Planner:
         return UsageError(f"there is no snapshot {name!r}{meant or '; ' + known}", next_step=next_step)
 
 
+def automatic_name(revision: str) -> str:
+    """Return the name of a snapshot that an apply saves before a revision."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", revision)[:40].strip("-.")
+    return f"before-{plain}-{re.sub(r'[-:]', '', now()[:19]).replace('T', '-')}"
+
+
 def check_name(name: str) -> None:
     """Refuse a name that no snapshot can have.
 

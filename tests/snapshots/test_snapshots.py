@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from support.environment import Environment
 
 ROOT = Path(__file__).parents[2]
+DROPS = """
+from alembic import op
+
+revision, down_revision = "r{number}", "r{before}"
+
+
+def upgrade():
+    op.execute("ALTER TABLE invoices DROP COLUMN IF EXISTS c{number}")
+"""
 SHOP = "SELECT array_agg(n ORDER BY n) FROM canary"
 
 
@@ -204,3 +213,27 @@ def test_a_program_does_the_same(environment: Environment) -> None:
     assert rows(environment) == [1]
     api.reset()
     assert environment.query("SELECT to_regclass('canary')") == [(None,)]
+
+
+def test_an_apply_saves_the_data_before_a_revision_that_destroys_some(environment: Environment) -> None:
+    versions = environment.directory / "migrations" / "versions"
+    before = names(environment)
+    try:
+        environment.migrations("userdata", "orders", "invoices").run("apply", "--snapshot")
+        assert names(environment) == before  # it only makes a table
+        for number in range(4, 9):
+            (versions / f"r{number}.py").write_text(DROPS.format(number=number, before=number - 1))
+            ran = environment.run("apply", "--snapshot")
+            assert f"r{number} destroys data: ALTER TABLE invoices DROP COLUMN" in ran.out
+            assert f"create snapshot/shop/before-r{number}-" in ran.out
+        found = [each.rpartition("-")[0].rpartition("-")[0] for each in names(environment)]
+        assert found == ["before-r8", "before-r7", "before-r6"]
+        environment.run("snapshot", "restore", names(environment)[0], "--yes")
+        assert environment.actions() == ["migrate migrations/alembic"]
+        environment.run("stop")
+        assert "provision start" in environment.run("apply", "--snapshot", code=69).err
+        environment.run("start")
+    finally:
+        for number in range(3, 9):
+            (versions / f"r{number}.py").unlink(missing_ok=True)
+        environment.run("reset", "--yes")
