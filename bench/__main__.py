@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import trees
+from bench import access, trees
 from bench.embedded import ByHand, Embedded
 from bench.migrations import Migrations
 from bench.peers import Ansible, ComposeAndAlembic, Peer, Provision, run
@@ -120,6 +120,18 @@ def measure_migrations(directory: Path, options: argparse.Namespace) -> dict[str
     return found
 
 
+def measure_access(directory: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Measure what declared roles and access add to a run with nothing to do."""
+    if not access.Access.is_available():
+        return {}
+    each = access.Access(directory / "Access", free_port())
+    try:
+        each.start()
+        return {access.LABEL: in_turn(each.actions(), options.rounds, lambda _: None)}
+    finally:
+        each.destroy()
+
+
 def ratios(results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Return how many times as long each peer takes; and 500 revisions with nothing to do against 1."""
     found = {
@@ -163,6 +175,7 @@ def main() -> None:
             results |= measure_docker(directory, tree, label, options)
             results |= measure_embedded(directory, tree, label, options)
         results |= measure_migrations(directory, options)
+        results |= measure_access(directory, options)
         results |= measure_commands(directory / "Provision-tree1" / "spec.yml", options.rounds)
     load = (before, os.getloadavg()[0])
     print("\n".join(table(results)))
