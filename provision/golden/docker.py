@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from provision import desired as desires
+from provision.errors import ProvisionError, command
 from provision.golden import scrub
 from provision.golden.docker_store import ImageStore
 from provision.kinds import file, login, server
@@ -24,11 +25,13 @@ from provision.system.limits import limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from provision.golden.key import Golden
     from provision.model import Effect, Step
     from provision.model.effects import SaveGolden
     from provision.observe.outside import World
+    from provision.system.look import Look
 
 _INSIDE = "/directory"
 _FILL = """set -e
@@ -42,9 +45,35 @@ cp -a PG_VERSION "$2/"
 """Copies a data directory; the file that says that there is one comes last."""
 
 
-def store(world: World) -> ImageStore:
+def store(look: Look) -> ImageStore:
     """Return the goldens of the engine."""
-    return ImageStore(world.look)
+    return ImageStore(look)
+
+
+def export(look: Look, key: str, file: Path) -> None:
+    """Write a golden into a file, with all of its image."""
+    from provision.system import golden_images
+
+    golden_images.export(ImageStore(look).engine, golden_image.reference(key), file)
+
+
+def take(look: Look, file: Path, sha256: str) -> Golden:
+    """Load the golden of such a file, and return it.
+
+    Raises:
+        ProvisionError: it is another file, or no golden.
+    """
+    from provision.system import golden_images
+
+    (name,) = golden_images.import_(ImageStore(look).engine, file, sha256, golden_image.REPOSITORY)
+    for each in ImageStore(look).candidates():
+        if golden_image.reference(each.key) == name:
+            return each
+    golden_images.remove(ImageStore(look).engine, name)
+    raise ProvisionError(
+        f"{file} holds no golden that this version of provision can read; nothing was kept",
+        next_step=command("golden export") + "   (with this version)",
+    )
 
 
 def using(world: World, golden: Golden, planned: tuple[Step, ...]) -> tuple[Step, ...]:

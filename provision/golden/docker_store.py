@@ -13,11 +13,10 @@ from provision.golden.store import LARGEST, MOST
 from provision.model.effects import EngineCall
 from provision.model.value import replace
 from provision.runtimes.docker import golden_image
-from provision.runtimes.docker.golden_image import ABOUT, KEY, REPOSITORY, USER
+from provision.runtimes.docker.golden_image import ABOUT, KEY, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from provision.system.engine_calls import Engine
     from provision.system.look import Look
@@ -101,23 +100,6 @@ class ImageStore:
             except ProvisionError:
                 continue
         return tuple(gone)
-
-    def export(self, key: str, path: Path) -> str:
-        """Write a golden to a file, with all of its image; return the SHA-256 of the file."""
-        from provision.system import golden_images
-
-        return golden_images.export(self.engine, golden_image.reference(key), path)
-
-    def import_(self, path: Path, sha256: str) -> tuple[str, ...]:
-        """Load the goldens of such a file, whose SHA-256 is known; return their keys.
-
-        Raises:
-            RefusedError: it is another file, or holds something else.
-        """
-        from provision.system import golden_images
-
-        names = golden_images.import_(self.engine, path, sha256, REPOSITORY)
-        return tuple([each.rpartition(":")[2] for each in names])
 
 
 def packed(golden: Golden) -> str:

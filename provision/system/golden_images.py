@@ -216,27 +216,24 @@ def remove(engine: Engine, reference: str) -> str:
     return ""
 
 
-def export(engine: Engine, reference: str, path: Path) -> str:
-    """Write an image to a file in one rename; return the SHA-256 of the file.
+def export(engine: Engine, reference: str, path: Path) -> None:
+    """Write an image to a file, in one rename.
 
     Raises:
         StepFailedError: the engine failed.
     """
-    digest = hashlib.sha256()
     temporary = path.with_name(f".{path.name}.part")
     try:
         with engine.doing(f"export the image {reference!r}"), temporary.open("wb") as file:
             for chunk in engine.client.get_image(reference, chunk_size=_CHUNK):
-                digest.update(chunk)
                 file.write(chunk)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return digest.hexdigest()
 
 
 def import_(engine: Engine, path: Path, sha256: str, repository: str) -> tuple[str, ...]:
-    """Load the images of a file whose SHA-256 is known; return their names, all of them in ``repository``.
+    """Load the one image of a file whose SHA-256 is known; return its name, which is in ``repository``.
 
     Raises:
         RefusedError: it is another file, or holds other images.
@@ -252,7 +249,7 @@ def import_(engine: Engine, path: Path, sha256: str, repository: str) -> tuple[s
             )
         file.seek(0)
         names = _named(file)
-        if not names or any(not each.startswith(f"{repository}:") for each in names):
+        if len(names) != 1 or not names[0].startswith(f"{repository}:"):
             raise RefusedError(
                 f"{path} holds no golden, or other images too; nothing was imported",
                 evidence=[f"it holds {', '.join(names) or 'no image that has a name'}"],
