@@ -84,6 +84,16 @@ class Console:
         """Tell whether a person watches this stream on a screen that can move its cursor."""
         return stream.isatty() and self.environ.get("TERM", "") not in {"dumb", ""}
 
+    @property
+    def fills_a_file(self) -> bool:
+        """Whether what is printed goes into a file, as with ``>>``."""
+        import stat
+
+        try:
+            return stat.S_ISREG(os.fstat(self.out.fileno()).st_mode)
+        except (OSError, ValueError):  # a stream in memory has no number
+            return False
+
     def paint(self, stream: TextIO) -> Paint:
         """Return the colours for a stream: none in a pipe, none with ``--no-color`` or ``NO_COLOR``."""
         if self.colourless or self.environ.get("NO_COLOR"):

@@ -40,4 +40,5 @@ def advice(found: Imported, spec: Spec, console: Console) -> Iterator[str]:
         yield f"{paint('cyan', 'next:')} replace {' and '.join(there)} in the spec, then: {console.line('plan')}"
         return
     path = console.spec or spec.path.name
-    yield f"{paint('cyan', 'next:')} provision import {path} >> {path} && {console.line('plan')}   # nothing to do"
+    into = "" if console.fills_a_file else f"provision import {path} >> {path} && "
+    yield f"{paint('cyan', 'next:')} {into}{console.line('plan')}   # nothing to do"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from contextlib import ExitStack, suppress
 from functools import cache
 from random import Random
@@ -146,6 +148,18 @@ def test_what_a_spec_cannot_say_is_named_and_a_secret_is_not_repeated(
     assert f"# Not here: the comment on the role '{role}': a spec cannot say it" in printed.out
     assert "PASSWORD" not in printed.out.upper().replace("PASSWORDS", "").replace("`PASSWORD`", "")
     assert f"next: provision import {environment.spec.name} >> {environment.spec.name} && provision plan" in printed.err
+    with (environment.directory / "more.yml").open("w") as file:
+        argv = (sys.executable, "-m", "provision", "import", environment.spec.name)
+        done = subprocess.run(
+            argv,
+            cwd=environment.directory,
+            env=environment.environ,
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    assert f"next: provision plan {environment.spec.name}   # nothing to do" in done.stderr
     environment.spec.write_text(environment.spec.read_text() + printed.out)
     again = environment.run("import")
     assert "next: replace roles and databases in the spec, then: provision plan" in again.err
