@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import access, trees
+from bench import access, suites, trees
 from bench.embedded import ByHand, Embedded
 from bench.migrations import Migrations
 from bench.peers import Ansible, ComposeAndAlembic, Peer, Provision, run
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 OURS = Provision.name
 TREES = {"1 revision": 1, "500 revisions": 500}
+TABLES = (20, 500)
 MIGRATED = {"1 revision": 1, "50 revisions": 50, "500 revisions": 500}
 
 
@@ -132,6 +133,35 @@ def measure_access(directory: Path, options: argparse.Namespace) -> dict[str, di
         each.destroy()
 
 
+def measure_suites(directory: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Measure suites of tests, each with a database of its own: in a server that runs, and with one of the run's own.
+
+    What each test waited for its database is printed, because a median of it would be 0.
+    """
+    found = {}
+    for tables in TABLES:
+        tree = directory / f"tables{tables}"
+        trees.make(tree, tables)
+        each = suites.Suites(directory / f"Suites-{tables}", tree, options.image, free_port())
+        ours = {"commits": "test_commits.py", "rolled back": "test_rolled_back.py"}
+        actions = {label: lambda name=name, each=each: each.ours(name) for label, name in ours.items()}  # type: ignore[misc]
+        actions["own server"] = lambda each=each: each.ours("test_commits.py", "alone")  # type: ignore[misc]
+        peer = "pytest-postgresql"
+        if suites.is_available():
+            actions[peer] = each.theirs
+        try:
+            each.start()
+            taken = in_turn(actions, options.rounds_from_nothing, lambda _, each=each: each.forget())  # type: ignore[misc]
+        finally:
+            each.destroy()
+        for label in actions.keys() - {peer}:
+            row = {OURS: taken[label]} | ({peer: taken[peer]} if peer in taken else {})
+            found[f"{suites.TESTS} tests, {tables} tables, {label}"] = row
+        for suite, said in each.waits.items():
+            print(f"{tables} tables, {suite}: {said}", file=sys.stderr)
+    return found
+
+
 def ratios(results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Return how many times as long each peer takes; and 500 revisions with nothing to do against 1."""
     found = {
@@ -176,6 +206,7 @@ def main() -> None:
             results |= measure_embedded(directory, tree, label, options)
         results |= measure_migrations(directory, options)
         results |= measure_access(directory, options)
+        results |= measure_suites(directory, options)
         results |= measure_commands(directory / "Provision-tree1" / "spec.yml", options.rounds)
     load = (before, os.getloadavg()[0])
     print("\n".join(table(results)))

@@ -102,6 +102,7 @@ def source(slot: Slot, database: str) -> tuple[Endpoint, str]:
     with shared_lock.alone(slot.path.with_suffix(".start")):
         if name not in slot.state.get("templates", ()):
             building = f"{name}_new"
+            template.drop(server, building)
             database_copy.copy(server, database, database_copy.New(building))
             template.publish(server, building, name)
             slot.note(templates=[*slot.state.get("templates", ()), name])

@@ -61,12 +61,12 @@ def of(world: World, source: str, progress: Progress) -> tuple[Endpoint, str]:
             return server, name
         with _only_one(connection, name):
             if not rows(connection, _EXISTS, (name,)):
-                database_copy.drop(server, building)  # a run that was killed has left it
+                drop(server, building)  # a run that was killed has left it
                 _make(for_template(world.spec, source, building, server, known), progress)
                 said = literal(_whose(world.spec, source))
                 publish(server, building, name, f"COMMENT ON DATABASE {identifier(building)} IS {said}")
                 for (old,) in rows(connection, _OLDER, (TEMPLATE, _whose(world.spec, source), _KEPT)):
-                    _drop(server, old)
+                    drop(server, old)
     return server, name
 
 
@@ -99,12 +99,15 @@ def drop_all(server: Endpoint) -> None:
     with closing(connect(server, MAINTENANCE, read_only=True)) as connection:
         found = rows(connection, "SELECT datname::text FROM pg_database WHERE starts_with(datname, %s)", (TEMPLATE,))
     for (name,) in found:
-        _drop(server, name)
+        drop(server, name)
 
 
-def _drop(server: Endpoint, name: str) -> None:
-    execute(server, MAINTENANCE, (f"ALTER DATABASE {identifier(name)} IS_TEMPLATE false",))
-    database_copy.drop(server, name)
+def drop(server: Endpoint, name: str) -> None:
+    """Drop a database that may be marked as a template, where there is one."""
+    with closing(connect(server, read_only=False)) as connection:
+        if rows(connection, "SELECT 1 FROM pg_database WHERE datname = %s AND datistemplate", (name,)):
+            execute(server, MAINTENANCE, (f"ALTER DATABASE {identifier(name)} IS_TEMPLATE false",))
+        database_copy.drop_in(connection, name)
 
 
 @contextmanager

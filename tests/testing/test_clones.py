@@ -1,0 +1,153 @@
+"""Clones for programs: fresh, migrated, of their own, and never taken for anything that a spec declares."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import psycopg2
+import pytest
+from support.embedded import Embedded, an_embedded_environment, an_open_directory
+
+from provision import Environment
+from provision.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provision.clones import Clone
+
+pytestmark = pytest.mark.server
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Embedded]:
+    """An environment with a row of its developer in the declared database."""
+    with an_open_directory() as directory, an_embedded_environment(directory / "project", database="shop") as each:
+        each.migrations("customers")
+        each.declare(
+            roles={"app": {"login": True}, "reader": {}},
+            databases={"shop": {"owner": "app", "settings": {"work_mem": "9MB"}, "connect": ["reader"]}},
+            migrations={"as": "app"},
+        ).apply()
+        each.query("INSERT INTO customers (name) VALUES ('Ada') RETURNING 1")
+        yield each
+        each.run("clone", "--drop", "--all")
+
+
+@pytest.fixture
+def environment(made: Embedded) -> Environment:
+    return Environment(made.spec, environ=made.environ)
+
+
+@contextmanager
+def connected(clone: Clone) -> Iterator[Any]:
+    with closing(psycopg2.connect(clone.url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        yield cursor
+
+
+def test_it_is_as_the_spec_says_and_without_rows(made: Embedded, environment: Environment) -> None:
+    with closing(made.connection()), environment.clone() as clone, connected(clone) as cursor:
+        cursor.execute("SELECT count(*), current_user, current_setting('work_mem') FROM customers GROUP BY 2, 3")
+        assert cursor.fetchall() == []
+        cursor.execute("SELECT current_user, current_setting('work_mem'), version_num FROM alembic_version")
+        assert cursor.fetchall() == [("app", "9MB", "r1")]
+        cursor.execute(
+            "SELECT DISTINCT datacl::text, pg_get_userbyid(datdba) FROM pg_database WHERE datname IN ('shop', %s)",
+            (clone.name,),
+        )
+        assert len(cursor.fetchall()) == 1
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(clone.url)
+
+
+def test_it_is_never_taken_for_something_unmanaged(made: Embedded, environment: Environment) -> None:
+    with environment.clone("orders"):
+        made.settled()
+        for verb in ("verify", "import", "access", "status"):
+            assert "provision_" not in made.run(verb).out.replace(str(made.directory), "")
+        assert made.run("psql", "--database", "provision_clone_orders", spec=True).code == 0
+    with pytest.raises(UsageError):
+        environment.drop_clones(["orders"])
+
+
+def test_the_command_line(made: Embedded) -> None:
+    url = made.run("clone", "--name", "one", "--driver", "asyncpg")
+    assert url.out.startswith("postgresql+asyncpg://app:")
+    assert url.out.rstrip().endswith("/provision_clone_one")
+    again = made.run("clone", "--name", "one", code=1)
+    assert "there is a clone 'provision_clone_one' already" in again.err
+    assert "provision clone --drop one" in again.err.replace("spec.yml ", "")
+    document = made.run("clone", "--json").json()
+    listed = made.run("clone", "--list", "--json").json()
+    assert [each["database"] for each in listed["clones"]] == ["shop", "shop"]
+    for each, name in ((document, "clone"), (listed, "clones")):
+        jsonschema.validate(each, json.loads((SCHEMAS / f"{name}.json").read_text()))
+        assert "password" not in json.dumps(each)
+    assert "2 clones" in made.run("clone", "--list").out
+    assert "- provision_clone_one" in made.run("clone", "--drop", "one").out
+    assert made.run("clone", "--drop", "--all", "--json").json()["dropped"] == [document["name"]]
+    assert made.superuser("SELECT count(*) FROM pg_database WHERE datname ~ '^provision'") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--name ../x", "cannot be the name of a clone"),
+        ("--name test1_x", "cannot be the name of a clone"),
+        ("--drop nothing", "there is no clone 'provision_clone_nothing'"),
+        ("--all", "write --list, --drop NAME or --drop --all"),
+        ("--database orders", "the spec declares no database 'orders'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(made: Embedded, words: str, said: str) -> None:
+    refused = made.run("clone", *words.split(), code=64)
+    assert said in refused.err
+
+
+def test_another_revision_is_another_template(made: Embedded, environment: Environment) -> None:
+    environment.clone().drop()
+    made.migrations("customers", "orders")
+    with Environment(made.spec, environ=made.environ).clone() as clone, connected(clone) as cursor:
+        cursor.execute("SELECT version_num FROM alembic_version")
+        assert cursor.fetchall() == [("r2",)]
+    assert made.query("SELECT version_num FROM alembic_version") == [("r1",)]
+    for number in range(4):
+        made.migrations("customers", "orders", f"more{number}")
+        Environment(made.spec, environ=made.environ).clone().drop()
+    kept = made.superuser("SELECT count(*) FROM pg_database WHERE datname ~ '^provision'")
+    assert kept == [(3,)]
+    (made.directory / "migrations/versions/r3.py").unlink()
+    (made.directory / "migrations/versions/r2.py").unlink()
+
+
+def test_a_template_that_was_not_completed_is_made_again(made: Embedded, environment: Environment) -> None:
+    environment.clone().drop()
+    environment.drop_clones()
+    with environment.clone() as clone:
+        name = made.superuser("SELECT datname FROM pg_database WHERE datname ~ '^provision_template'")[0][0]
+        assert clone.name != name
+    building = name.replace("provision_template_", "provisioning_")
+    made.superuser(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    made.superuser(f"ALTER DATABASE {name} RENAME TO {building}")
+    with environment.clone():
+        found = made.superuser("SELECT datname FROM pg_database WHERE datname ~ '^provision' AND datname !~ 'clone'")
+        assert found == [(name,)]
+
+
+def test_names_are_not_used_twice(environment: Environment) -> None:
+    with environment.clone("twice"), pytest.raises(RefusedError, match="already"):
+        environment.clone("twice")
+
+
+def test_the_secret_is_shown_nowhere(environment: Environment) -> None:
+    with environment.clone() as clone:
+        password = clone.endpoint.password.reveal()
+        assert password in clone.url
+        assert password not in repr(clone)
