@@ -138,11 +138,18 @@ class Environment:
             UnavailableError: no engine answers.
             RefusedError: the plan would cost data, or disturb what is not ours.
         """
+        wishes = Wishes(no_restart, reset_overrides, data, take_ownership, golden)
+        return self._survey(runtime, wishes, allow_downgrade=allow_downgrade)
+
+    def survey_to_apply(self, *, runtime: str | None = None, allow_downgrade: bool = False, **wishes: Any) -> Survey:
+        """Do the same as :meth:`survey`, and load meanwhile what :meth:`apply` will need."""
+        return self._survey(runtime, Wishes(acting=True, **wishes), allow_downgrade=allow_downgrade)
+
+    def _survey(self, runtime: str | None, wishes: Wishes, *, allow_downgrade: bool) -> Survey:
         from provision.observe import survey
 
         with self.context():
             spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
-            wishes = Wishes(no_restart, reset_overrides, data, take_ownership, golden)
             return _offered(survey(spec, runtime=runtime, wishes=wishes))
 
     def plan(self, **options: Any) -> Plan:
@@ -168,7 +175,7 @@ class Environment:
             LockedError: another run holds the environment for longer than ``lock_timeout`` seconds.
         """
         began = time.monotonic()
-        first = survey or self.survey(**options)
+        first = survey or self.survey_to_apply(**options)
         with self.context():
             if first.plan.is_empty and not first.wishes.golden:
                 return _nothing_done(first, began)

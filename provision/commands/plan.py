@@ -133,7 +133,7 @@ def _apply(
 ) -> int:
     from provision.model.value import replace
 
-    seen = environment.survey(**wishes)
+    seen = environment.survey_to_apply(**wishes)
     if seen.plan.is_empty:
         done = replace(environment.apply(seen), seconds=console.elapsed())
     else:

@@ -272,7 +272,7 @@ class Wishes:
     ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
     what ``ALTER SYSTEM`` has set. ``data``: remove also what holds data, where the spec says that it is absent.
     ``take_ownership``: give the role of the migrations what earlier ones made as another. ``golden``: save one of what
-    was made; False: use none either.
+    was made; False: use none either. ``acting``: an apply follows, so what it needs may be loaded.
     """
 
     no_restart: bool = False
@@ -280,6 +280,7 @@ class Wishes:
     data: bool = False
     take_ownership: bool = False
     golden: bool | None = None
+    acting: bool = False
 
 
 @dataclass(frozen=True)

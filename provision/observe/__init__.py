@@ -97,7 +97,7 @@ def survey(
 
 
 def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, new: bool) -> Survey:
-    seen = world(spec, runtime=runtime, moving=True)
+    seen = world(spec, runtime=runtime, moving=True, acting=wishes.acting)
     # Only the version comes from the world: where the data is now is the runtime's business.
     spec = replace(spec, server=replace(spec.server, major=seen.spec.server.major))
     at = seen.site.endpoint(seen.inputs.password)

@@ -14,10 +14,12 @@ from provision.errors import ProvisionError, UnavailableError, command
 from provision.kinds import Inputs
 from provision.model.value import dataclass, replace
 from provision.runtimes import choice
+from provision.runtimes.names import COMPOSE
 from provision.spec import parameters
 from provision.spec.load import again
 from provision.spec.passwords import PasswordGenerated
 from provision.system import catalogue, files, no_commands, owned, secrets
+from provision.system.engine import load_soon
 from provision.system.limits import limited
 from provision.system.look import Look
 from provision.system.variables import environ
@@ -98,11 +100,11 @@ class World:
         explain(error, self.trees[error.tree], self.trees.location(error.tree))
 
 
-def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> World:
+def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, acting: bool = False) -> World:
     """Read everything that can be known without a connection to the server.
 
     ``runtime`` takes the place of what the spec says; with ``moving``, what the spec says has to be where the
-    environment was made.
+    environment was made. ``acting``: what is missing is going to be made.
 
     Raises:
         UnavailableError: no engine answers.
@@ -112,14 +114,14 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False) -> Wo
     look = Look(environ(), spec.home)
     name, reason = choice.choose(spec, look, wanted=runtime, moving=moving)
     try:
-        return _seen(spec, look, name, reason)
+        return _seen(spec, look, name, reason, acting=acting)
     except UnavailableError as error:
         if name != (runtime or spec.server.runtime):
             error.evidence = (*error.evidence, f"the environment {spec.name!r} was made there, and stays there")
         raise
 
 
-def _seen(spec: Spec, look: Look, name: str, reason: str) -> World:
+def _seen(spec: Spec, look: Look, name: str, reason: str, *, acting: bool) -> World:
     module = runtimes.load(name)
     located = module.located(spec, look)
     _check_settings(spec, located, module, look)
@@ -134,6 +136,8 @@ def _seen(spec: Spec, look: Look, name: str, reason: str) -> World:
         rendered = {each: files.read_text(spec.home / path) or "" for each, (path, _) in module.FILES.items()}
         inputs = replace(inputs, rendered=rendered, memo=owned.text(spec.home / desires.MEMO))
     written = desires.files(spec, inputs, limited)
+    if acting and name == "docker" and not files.exists(spec.home / COMPOSE):
+        load_soon()  # not earlier: rendering forks, and a copy of this process would wait for the thread for ever
     site = module.examine(spec, written, look)
     return World(spec, name, reason, look, inputs, trees, written, site)
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from provision.errors import StepFailedError, UnavailableError
-from provision.system import engine_socket
 from provision.system.engine_address import PODMAN, EngineAddress, reaching
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _TIMEOUT = 30.0
-CALL_TIMEOUT = 60
+_CALL_TIMEOUT = 60
 _CONNECT_TIMEOUT = 3.0
 _PING_TIMEOUT = 10  # where nothing listens that is known at once; an engine that is being started takes its time
 _OK, _BAD_REQUEST, _NOT_FOUND = 200, 400, 404
@@ -166,10 +165,24 @@ class EngineReader:
     def _fetch_unix(
         self, socket_path: str, target: str, timeout: float = _TIMEOUT, posted: str | None = None
     ) -> tuple[int, bytes]:
-        method = "GET" if posted is None else "POST"
-        status, head, body = engine_socket.ask(socket_path, method, target, posted, timeout)
-        self._recognise(head)
-        return status, body
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout)
+            connection.connect(socket_path)
+            connection.sendall(_request(target, posted))
+            chunks = []
+            while chunk := connection.recv(1 << 16):
+                chunks.append(chunk)
+        head, separator, body = b"".join(chunks).partition(b"\r\n\r\n")
+        if not separator:
+            raise ConnectionError("it closed the connection without an answer")
+        status = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
+        if status is None:
+            raise ConnectionError("what answers there does not speak HTTP")
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d{1,18}) *(?:\r\n|$)", head)
+        if length is not None and len(body) < int(length[1]):
+            raise ConnectionError(f"its answer broke off after {len(body)} of {int(length[1])} bytes")
+        self._recognise(head.decode(errors="replace"))
+        return int(status[1]), body
 
     def _fetch_by_sdk(self, target: str) -> tuple[int, bytes]:
         if self._client is None:
@@ -182,6 +195,15 @@ class EngineReader:
         """Tell Podman by the header that it puts into each answer; it can listen on any socket."""
         if match := re.search(rf"^{_LIBPOD}: *(\d+)", head, re.MULTILINE | re.IGNORECASE):
             self.program, self.podman = PODMAN, int(match[1])
+
+
+def _request(target: str, body: str | None) -> bytes:
+    """Return a GET, or with a body a POST. In HTTP/1.0 no answer is chunked: it ends with the connection."""
+    if body is None:
+        return f"GET {target} HTTP/1.0\r\nHost: docker\r\n\r\n".encode()
+    content = body.encode()
+    head = f"Host: docker\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    return f"POST {target} HTTP/1.0\r\n{head}\r\n\r\n".encode() + content
 
 
 def _understood(path: str, body: bytes) -> Any:
@@ -221,6 +243,14 @@ def demultiplex(raw: bytes) -> bytes:
     return b"".join(parts) if parts else raw
 
 
+def load_soon() -> None:
+    """Import the SDK beside what this process waits for: that takes 150 ms."""
+    from importlib import import_module
+    from threading import Thread
+
+    Thread(target=import_module, args=("docker",), daemon=True).start()
+
+
 def connect(address: EngineAddress) -> APIClient:
     """Return the SDK's client for this engine, with the API version that both sides know.
 
@@ -237,5 +267,5 @@ def connect(address: EngineAddress) -> APIClient:
         tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(address.tls / "ca.pem"), verify=True)
     with reaching(address, docker.errors.DockerException):  # those of requests are OSErrors
         client = docker.APIClient(base_url=address.url, version="auto", tls=tls, timeout=_PING_TIMEOUT)
-    client.timeout = CALL_TIMEOUT
+    client.timeout = _CALL_TIMEOUT
     return client

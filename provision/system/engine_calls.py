@@ -1,28 +1,20 @@
-"""What changes things in the Docker engine: one function for each operation of an EngineCall.
-
-What starts a server asks over the engine's Unix socket where there is one; everything else goes through the SDK.
-"""
+"""What changes things in the Docker engine, through its SDK: one function for each operation of an EngineCall."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import tarfile
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
-from provision.errors import ProvisionError, StepFailedError, command, translated
+from provision.errors import StepFailedError, command, translated
 from provision.runtimes.docker import mounts
-from provision.system import engine_socket
-from provision.system.engine import CALL_TIMEOUT, connect
+from provision.system.engine import connect
 from provision.system.engine_address import reaching
-from provision.system.engine_socket import RefusedByEngineError
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -49,6 +41,7 @@ _SIMPLE: Mapping[str, Callable[[APIClient, str, Mapping[str, Any]], object]] = {
     ),
     "remove_network": lambda client, name, _: client.remove_network(name),
     "rename_container": lambda client, name, body: client.rename(name, body["name"]),
+    "start_container": lambda client, name, _: client.start(name),
     "unpause_container": lambda client, name, _: client.unpause(name),
     "signal_container": lambda client, name, body: client.kill(name, signal=body["signal"]),
     "stop_container": lambda client, name, body: client.stop(name, timeout=body["timeout"]),
@@ -94,42 +87,15 @@ class Engine:
         Raises:
             StepFailedError: it happened; the evidence is in the engine's own words.
         """
+        import docker.errors
+
         advice = f"{self.program} info"
         refused = StepFailedError(f"the engine refused to {what}", next_step=advice)
         silent = StepFailedError(
             f"the engine at {self.address} did not answer while it should {what}", next_step=advice
         )
-        with translated(RefusedByEngineError, into=refused):
-            try:
-                yield
-            except (ProvisionError, RefusedByEngineError):
-                raise
-            except Exception:
-                import docker.errors
-
-                with translated(*_cut_off(), into=silent), translated(docker.errors.APIError, into=refused):
-                    raise
-
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, **parameters: str | bool) -> Any:
-        """Return the JSON of an answer, None where there is none; over a Unix socket it takes no SDK.
-
-        Raises:
-            RefusedByEngineError: the engine did not do it.
-        """
-        target = quote(path) + (f"?{urlencode(parameters)}" if parameters else "")
-        if (socket_path := self.address.socket_path) is not None:
-            try:
-                text = None if body is None else json.dumps(body)
-                status, _, content = engine_socket.ask(socket_path, method, target, text, CALL_TIMEOUT)
-            except OSError as error:
-                raise ConnectionError(*error.args) from error
-        else:
-            url = f"{self.client.base_url}/v{self.client.api_version}{target}"
-            answer = self.client.request(method, url, json=body, timeout=self.client.timeout)
-            status, content = answer.status_code, answer.content
-        if status >= HTTPStatus.BAD_REQUEST:
-            raise RefusedByEngineError(status, content)
-        return json.loads(content) if content.strip() else None
+        with translated(*_cut_off(), into=silent), translated(docker.errors.APIError, into=refused):
+            yield
 
     def execute(self, container: str, argv: tuple[str, ...], stdin: Secret, *, user: str = "") -> tuple[int, str]:
         """Run a program in a container with a secret on its standard input; return its exit code and output.
@@ -239,7 +205,7 @@ class Engine:
 
     def _create_volume(self, name: str, body: Mapping[str, Any]) -> None:
         labels = dict(body["labels"])
-        made = self.ask("POST", "/volumes/create", {"Name": name, "Labels": labels})
+        made = self.client.create_volume(name, labels=labels)
         if (made.get("Labels") or {}) != labels:  # the engine returns one that is there already
             raise StepFailedError(
                 f"the volume {name!r} was created by another run at the same moment",
@@ -264,28 +230,28 @@ class Engine:
                     f"the container {name!r} cannot be made: {source} is not there, and is mounted",
                     next_step=f"make it, or correct your docker-compose.yml.j2; ls -la {Path(source).parent}",
                 )
-        config = {key: value for key, value in {**body, "HostConfig": host}.items() if value is not None}
-        self.ask("POST", "/containers/create", config, name=name)
-
-    def _start_container(self, name: str, _body: Mapping[str, Any]) -> None:
-        self.ask("POST", f"/containers/{name}/start")
+        self.client.create_container_from_config({**body, "HostConfig": host}, name)  # type: ignore[no-untyped-call]
 
     def _update_container(self, name: str, body: Mapping[str, Any]) -> None:
         """Change limits and the restart policy; the SDK's own method knows no ``NanoCpus``."""
-        self.ask("POST", f"/containers/{name}/update", body)
+        import docker.errors
+
+        client = self.client
+        url = f"{client.base_url}/v{client.api_version}/containers/{name}/update"
+        answer = client.post(url, json=dict(body), timeout=client.timeout)
+        if not answer.ok:
+            raise docker.errors.APIError(answer.text, response=answer, explanation=answer.text)
 
     def _remove_container(self, name: str, body: Mapping[str, Any]) -> None:
         """Remove a container, if it is there, and wait until its name is free again.
 
         Its anonymous volumes go with it, unless the body says ``"volumes": False``.
         """
-        options = {"v": body.get("volumes", True), "force": body.get("force", False)}
+        with unless_gone():
+            self.client.remove_container(name, v=body.get("volumes", True), force=body.get("force", False))
         for _ in attempts(_REMOVAL_TIMEOUT, 0.05):
             with unless_gone() as is_gone:
-                if options:
-                    self.ask("DELETE", f"/containers/{name}", **options)
-                    options.clear()
-                self.ask("GET", f"/containers/{name}/json")
+                self.client.inspect_container(name)
             if is_gone:
                 return
         raise StepFailedError(
@@ -345,12 +311,15 @@ def unless_gone() -> Iterator[list[bool]]:
 
     Of one that is just being removed, Podman says that with another status than 404.
     """
+    import docker.errors
+
     gone: list[bool] = []
     try:
         yield gone
-    except Exception as error:
-        status = error.status if isinstance(error, RefusedByEngineError) else getattr(error, "status_code", None)
-        if status != HTTPStatus.NOT_FOUND and "no such container" not in str(getattr(error, "explanation", "")):
+    except docker.errors.NotFound:
+        gone.append(True)
+    except docker.errors.APIError as error:
+        if "no such container" not in str(error.explanation):
             raise
         gone.append(True)
 
