@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,6 @@ from provision import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Change = Callable[[Embedded], Any]
 
@@ -172,3 +173,82 @@ def test_a_golden_that_is_not_stale_fits(checkouts: Checkouts, change: Change, b
     at = checkouts.another()
     change(at)
     assert checkouts.begun(at) == begun
+
+
+def notes(at: Embedded) -> list[str]:
+    return [text.strip() for (text,) in at.superuser("SELECT text FROM note")]
+
+
+NOTES = ["first", "one", "42", "no", "by the spec", "from sql"]
+FRESH: dict[str, tuple[Change, bool, list[str]]] = {
+    "nothing": (lambda _at: None, True, NOTES),
+    "a new revision": (writes("migrations/versions/r3.py", THIRD), True, NOTES),
+    "a module": (writes("app/words.py", "NOTE = 'x'\n"), False, ["x", *NOTES[1:]]),
+    "a file that appears": (writes(".env", "A=1\n"), False, [*NOTES[:3], "yes", *NOTES[4:]]),
+}
+
+
+@pytest.mark.parametrize(("change", "is_begun", "expected"), list(FRESH.values()), ids=list(FRESH))
+def test_new_data_is_never_stale(checkouts: Checkouts, change: Change, expected: list[str], *, is_begun: bool) -> None:
+    at = checkouts.another()
+    change(at)
+    try:
+        golden = at.run("apply", "--json").json()["golden"]
+        assert (golden is not None and golden["revisions"] == {"alembic": ["r2"]}) == is_begun
+        assert notes(at) == expected
+        assert "third" not in expected or at.superuser("SELECT count(*) FROM third") == [(0,)]
+        at.run("verify")
+    finally:
+        at.run("destroy", "--data", "--yes", code=None)
+
+
+def writes_rows(at: Embedded) -> None:
+    at.superuser("INSERT INTO note VALUES ('a person has written this')")
+
+
+def deletes_a_secret(at: Embedded) -> None:
+    at.superuser("INSERT INTO note VALUES ('sesame')")
+    at.superuser("DELETE FROM note WHERE text = 'sesame'")
+    at.superuser("VACUUM FULL note")
+
+
+def fails_to_write(at: Embedded) -> None:
+    with closing(at.connection(superuser=True)) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO note VALUES ('sesame')")
+        connection.rollback()
+
+
+def leaves_a_slot(at: Embedded) -> None:
+    at.superuser("SELECT pg_create_physical_replication_slot('spare', true)")
+
+
+@pytest.mark.parametrize("act", [writes_rows, deletes_a_secret, fails_to_write, leaves_a_slot])
+def test_what_a_person_has_touched_is_never_saved(checkouts: Checkouts, act: Change) -> None:
+    at = checkouts.another()
+    at.environ["XDG_CACHE_HOME"] = str(at.directory.parent / f"{at.directory.name}-cache")
+    at.environ["SHOP"] = act.__name__
+    try:
+        at.apply()
+        act(at)
+        at.run("stop")
+        assert goldens(at) == []
+    finally:
+        at.run("destroy", "--data", "--yes", code=None)
+    assert goldens(at) == []
+
+
+def goldens(at: Embedded) -> list[Path]:
+    """Return the files of goldens that are complete or not."""
+    return [each for each in Path(at.environ["XDG_CACHE_HOME"]).glob("provision/golden/*/*") if each.is_file()]
+
+
+def test_what_nobody_has_touched_is_saved(checkouts: Checkouts) -> None:
+    at = checkouts.another()
+    at.environ["XDG_CACHE_HOME"] = str(at.directory.parent / f"{at.directory.name}-cache")
+    try:
+        at.apply()
+        assert notes(at) == NOTES  # reading is fine
+        at.run("stop")
+        assert goldens(at)
+    finally:
+        at.run("destroy", "--data", "--yes", code=None)
