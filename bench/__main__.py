@@ -17,20 +17,27 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench import access, suites, trees
+from bench import access, budgets, suites, trees
+from bench.budgets import EMBEDDED, GOLDEN, MEMORY
 from bench.embedded import ByHand, Embedded
+from bench.floor import FLOOR, FilledDirectory, FilledVolume, Floor
 from bench.migrations import Migrations
 from bench.peers import Ansible, ComposeAndAlembic, Peer, Provision, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+Rows = dict[str, dict[str, float]]
+"""What was measured → who → seconds."""
 
 OURS = Provision.name
 TREES = {"1 revision": 1, "500 revisions": 500}
 TABLES = (20, 500)
 MIGRATED = {"1 revision": 1, "50 revisions": 50, "500 revisions": 500}
+PARTS: Rows = {}
+"""What our applies from nothing spent on what."""
 
 
 def seconds(action: Callable[[], None]) -> float:
@@ -51,24 +58,33 @@ def in_turn(actions: dict[str, Callable[[], None]], rounds: int, between: Callab
 
 
 def measure_tree(
-    label: str, peers: Sequence[Peer], rounds: int, rounds_from_nothing: int
-) -> dict[str, dict[str, float]]:
-    """Measure every peer on one tree, from nothing and with nothing to do."""
-    by_name = {peer.name: peer for peer in peers}
-    actions = {peer.name: peer.apply for peer in peers}
-    try:
-        cold = in_turn(actions, rounds_from_nothing, lambda name: by_name[name].destroy())
+    label: str, ours: dict[str, Provision], peers: Sequence[Peer], floor: Floor, options: argparse.Namespace
+) -> Rows:
+    """Measure every way on one tree from nothing, and with nothing to do; ``ours`` are by the end of their rows' names.
+
+    A row from a golden is left out where data of that kind begins with none.
+    """
+    plain = next(iter(ours))
+    with ExitStack() as stack:
+        for each in (*ours.values(), *peers, floor):
+            stack.callback(each.finish)
+        floor.prepare()
+        ours = {row: each for row, each in ours.items() if each.prepare()}
+        every: dict[str, Peer] = {**{OURS + row: each for row, each in ours.items()}, **{p.name: p for p in peers}}
+        every[FLOOR] = floor
+        actions = {name: each.apply for name, each in every.items()}
+        cold = in_turn(actions, options.rounds_from_nothing, lambda name: every[name].destroy())
+        others = {name: cold[name] for name in every if not name.startswith(OURS)}
+        rows = {f"from nothing, {label}{row}": {OURS: cold[OURS + row], **others} for row in ours}
+        PARTS.update({f"from nothing, {label}{row}": each.spent() for row, each in ours.items()})
+        floor.destroy()
+        actions = {OURS: ours[plain].apply, **{each.name: each.apply for each in peers}}
         for action in actions.values():
             action()
-        warm = in_turn(actions, rounds, lambda _: None)
-    finally:
-        with ExitStack() as every:
-            for peer in peers:
-                every.callback(peer.destroy)
-    return {f"from nothing, {label}": cold, f"nothing to do, {label}": warm}
+        return {**rows, f"nothing to do, {label}{plain}": in_turn(actions, options.rounds, lambda _: None)}
 
 
-def measure_commands(spec: Path, rounds: int) -> dict[str, dict[str, float]]:
+def measure_commands(spec: Path, rounds: int) -> Rows:
     """Measure what needs no server."""
     ours, alembic = Path(sys.executable).with_name("provision"), Path(sys.executable).with_name("alembic")
     found = {}
@@ -88,24 +104,39 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measure_docker(directory: Path, tree: Path, label: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure_docker(directory: Path, tree: Path, label: str, options: argparse.Namespace) -> Rows:
     """Measure ours in a container against what is installed of the usual procedures."""
-    kinds = [Provision, *(kind for kind in (ComposeAndAlembic, Ansible) if kind.is_available())]
+
+    def make(name: str, **more: Any) -> Provision:
+        return Provision(directory / f"{name}-{tree.name}", tree, options.image, free_port(), **more)
+
+    memory = "  data: {ephemeral: true}\n"
+    ours = {
+        "": make("volume"),
+        GOLDEN: make("volume-golden", golden=True),
+        MEMORY: make("memory", data=memory),
+        MEMORY + GOLDEN: make("memory-golden", data=memory, golden=True),
+    }
+    kinds = [kind for kind in (ComposeAndAlembic, Ansible) if kind.is_available()]
     peers = [kind(directory / f"{kind.__name__}-{tree.name}", tree, options.image, free_port()) for kind in kinds]
-    return measure_tree(label, peers, options.rounds, options.rounds_from_nothing)
+    floor = FilledVolume(directory, tree, options.image, free_port())
+    return measure_tree(label, ours, peers, floor, options)
 
 
-def measure_embedded(
-    directory: Path, tree: Path, label: str, options: argparse.Namespace
-) -> dict[str, dict[str, float]]:
+def measure_embedded(directory: Path, tree: Path, label: str, options: argparse.Namespace) -> Rows:
     """Measure ours without Docker against the same by hand."""
     if not ByHand.is_available():
         return {}
-    peers = [kind(directory / f"{kind.__name__}-{tree.name}", tree, "", free_port()) for kind in (Embedded, ByHand)]
-    return measure_tree(f"{label}, embedded", peers, options.rounds, options.rounds_from_nothing)
+    ours: dict[str, Provision] = {
+        EMBEDDED: Embedded(directory / f"embedded-{tree.name}", tree, "", free_port()),
+        EMBEDDED + GOLDEN: Embedded(directory / f"embedded-golden-{tree.name}", tree, "", free_port(), golden=True),
+    }
+    by_hand = ByHand(directory / f"hand-{tree.name}", tree, "", free_port())
+    floor = FilledDirectory(directory / f"floor-{tree.name}", tree, "", free_port())
+    return measure_tree(label, ours, [by_hand], floor, options)
 
 
-def measure_migrations(directory: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure_migrations(directory: Path, options: argparse.Namespace) -> Rows:
     """Measure from an empty database to the head, on a server that runs."""
     found = {}
     for label, count in MIGRATED.items():
@@ -121,7 +152,7 @@ def measure_migrations(directory: Path, options: argparse.Namespace) -> dict[str
     return found
 
 
-def measure_access(directory: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure_access(directory: Path, options: argparse.Namespace) -> Rows:
     """Measure what declared roles and access add to a run with nothing to do."""
     if not access.Access.is_available():
         return {}
@@ -133,7 +164,7 @@ def measure_access(directory: Path, options: argparse.Namespace) -> dict[str, di
         each.destroy()
 
 
-def measure_suites(directory: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure_suites(directory: Path, options: argparse.Namespace) -> Rows:
     """Measure suites of tests, each with a database of its own: in a server that runs, and with one of the run's own.
 
     What each test waited for its database is printed, because a median of it would be 0.
@@ -162,7 +193,7 @@ def measure_suites(directory: Path, options: argparse.Namespace) -> dict[str, di
     return found
 
 
-def ratios(results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def ratios(results: Rows) -> Rows:
     """Return how many times as long each peer takes; and 500 revisions with nothing to do against 1."""
     found = {
         what: {peer: round(row[peer] / row[OURS], 2) for peer in row if peer != OURS} for what, row in results.items()
@@ -174,7 +205,17 @@ def ratios(results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def table(results: dict[str, dict[str, float]]) -> list[str]:
+def parts_table(parts: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return what our applies spent on what as lines of a Markdown table, in milliseconds."""
+    names = list(dict.fromkeys(name for row in parts.values() for name in row))
+    lines = ["| ms | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    for what, row in parts.items():
+        cells = [f"{1000 * row[name]:.0f}" if name in row else "-" for name in names]
+        lines.append(f"| {what} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def table(results: Rows) -> list[str]:
     """Return the results as lines of a Markdown table; a ratio says how many times as long the peer takes."""
     peers = list(dict.fromkeys(name for row in results.values() for name in row))
     lines = ["| what | " + " | ".join(peers) + " |", "| --- |" + " --- |" * len(peers)]
@@ -192,24 +233,30 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians, in seconds, and the ratios here")
     parser.add_argument("--image", default="postgres:17", help="the image to start (%(default)s)")
     parser.add_argument("--rounds", type=int, default=11, help="runs with nothing to do (%(default)s)")
+    parser.add_argument(
+        "--only", choices=("docker", "embedded"), help="measure from nothing on one runtime, and no more"
+    )
     parser.add_argument("--rounds-from-nothing", type=int, default=3, help="runs from nothing (%(default)s)")
     options = parser.parse_args()
     before = os.getloadavg()[0]
-    results: dict[str, dict[str, float]] = {}
+    results: Rows = {}
     with tempfile.TemporaryDirectory(prefix="provision-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # as root, the servers without Docker run as another user
         for label, count in TREES.items():
             tree = directory / f"tree{count}"
             trees.make(tree, count)
-            results |= measure_docker(directory, tree, label, options)
-            results |= measure_embedded(directory, tree, label, options)
-        results |= measure_migrations(directory, options)
-        results |= measure_access(directory, options)
-        results |= measure_suites(directory, options)
-        results |= measure_commands(directory / "Provision-tree1" / "spec.yml", options.rounds)
+            if options.only != "embedded":
+                results |= measure_docker(directory, tree, label, options)
+            if options.only != "docker":
+                results |= measure_embedded(directory, tree, label, options)
+        if options.only is None:
+            results |= measure_migrations(directory, options)
+            results |= measure_access(directory, options)
+            results |= measure_suites(directory, options)
+            results |= measure_commands(directory / "volume-tree1" / "spec.yml", options.rounds)
     load = (before, os.getloadavg()[0])
-    print("\n".join(table(results)))
+    print("\n".join([*table(results), "", *parts_table(PARTS), "", *budgets.lines(ratios(results))]))
     print(f"\nmedians; the load was {load[0]:.1f} before and {load[1]:.1f} after, on {os.cpu_count()} CPUs")
     if options.json is not None:
         engine = subprocess.run(
@@ -224,7 +271,14 @@ def main() -> None:
         }
         options.json.write_text(
             json.dumps(
-                {"schema": "provision/bench/1", "machine": machine, "seconds": results, "ratios": ratios(results)},
+                {
+                    "schema": "provision/bench/2",
+                    "machine": machine,
+                    "seconds": results,
+                    "ratios": ratios(results),
+                    "parts": PARTS,
+                    "budgets": budgets.document(ratios(results)),
+                },
                 indent=1,
             )
         )

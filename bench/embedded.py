@@ -27,8 +27,8 @@ def _programs() -> Path:
 class Embedded(Provision):
     """``provision apply`` with ``runtime: embedded``."""
 
-    def __init__(self, directory: Path, tree: Path, _image: str, port: int) -> None:
-        super().__init__(directory, tree, f"postgres:{_MAJOR}", port, runtime="embedded")
+    def __init__(self, directory: Path, tree: Path, _image: str, port: int, *, golden: bool = False) -> None:
+        super().__init__(directory, tree, f"postgres:{_MAJOR}", port, runtime="embedded", golden=golden)
 
 
 class ByHand:
@@ -57,20 +57,31 @@ class ByHand:
         if not (self._data / "postmaster.pid").exists():
             self._run("initdb", f"--pgdata={self._data}", "--username=postgres", "--auth=scram-sha-256",
                       f"--pwfile={self._password}")  # fmt: skip
-            options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= "
-            options += "-c max_connections=200"
-            self._run("pg_ctl", "-D", self._data, "-l", self._directory / "log", "-o", options, "-w", "start")
+            self.start()
             self._run("createdb", "--host=127.0.0.1", f"--port={self._port}", "--username=postgres", "app")
         self._run("pg_ctl", "-D", self._data, "status")
         alembic = Path(sys.executable).with_name("alembic")
         url = f"postgresql+psycopg2://postgres:{PASSWORD}@127.0.0.1:{self._port}/app"
         run(alembic, "--config", self._tree / "alembic.ini", "upgrade", "head", DATABASE_URL=url)
 
-    def destroy(self) -> None:
-        """Stop the server and remove its data."""
+    def start(self) -> None:
+        """Start the server, and wait until it takes logins."""
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200"
+        self._run("pg_ctl", "-D", self._data, "-l", self._directory / "log", "-o", options, "-w", "start")
+
+    def stop(self) -> None:
+        """Stop the server, where it runs."""
         if (self._data / "postmaster.pid").exists():
             self._run("pg_ctl", "-D", self._data, "-m", "fast", "-w", "stop")
+
+    def destroy(self) -> None:
+        """Stop the server and remove its data."""
+        self.stop()
         shutil.rmtree(self._data, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Do the same."""
+        self.destroy()
 
     @property
     def _data(self) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +16,8 @@ PASSWORD = "bench"  # noqa: S105  # of a server on the loopback interface that l
 _PATIENCE = 300  # seconds: nothing here takes a tenth of that
 
 
-def run(*argv: str | Path, **environment: str) -> None:
-    """Run a program quietly; its output is shown only when it fails."""
+def run(*argv: str | Path, **environment: str) -> str:
+    """Run a program quietly, and return what it printed; when it fails, that is shown."""
     # Bytecode is written as it is for everybody who has installed a package.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [str(each) for each in argv]
@@ -27,6 +29,7 @@ def run(*argv: str | Path, **environment: str) -> None:
         raise SystemExit(f"{' '.join(command)} did not end within {_PATIENCE} s") from error
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 class Peer(Protocol):
@@ -40,31 +43,82 @@ class Peer(Protocol):
     def destroy(self) -> None:
         """Take away the server and its data."""
 
+    def finish(self) -> None:
+        """Take away everything."""
+
 
 class Provision:
-    """``provision apply``."""
+    """``provision apply``; with ``golden``, data begins with a golden that was made before."""
 
     name = "provision"
 
-    def __init__(self, directory: Path, tree: Path, image: str, port: int, *, runtime: str = "docker") -> None:
-        self._spec = directory / "spec.yml"
+    def __init__(
+        self,
+        directory: Path,
+        tree: Path,
+        image: str,
+        port: int,
+        *,
+        runtime: str = "docker",
+        data: str = "",
+        golden: bool = False,
+    ) -> None:
+        self._spec, self._golden = directory / "spec.yml", golden
+        self._parts: list[dict[str, float]] = []
+        self._began_with: object = None
         directory.mkdir()
         self._spec.write_text(
-            f"name: bench-{runtime}-{tree.name}\n"
-            f"server:\n  runtime: {runtime}\n  image: {image}\n  port: {port}\n"
+            f"name: bench-{directory.name.lower()}\n"
+            f"server:\n  runtime: {runtime}\n  image: {image}\n  port: {port}\n{data}"
             "  database: app\n  max_connections: 200\n"
             f"  credentials: {{user: postgres, password: {PASSWORD}}}\n"
             f"migrations: {{script_location: {tree}}}\n"
         )
-        self.command = (Path(sys.executable).with_name("provision"), "apply", self._spec)
+        self._program = Path(sys.executable).with_name("provision")
+        # The caches are not those of the user: a golden that is measured is made here.
+        self._environment = {"XDG_CACHE_HOME": str(directory.parent / "caches")}
+
+    def prepare(self) -> bool:
+        """Save a golden where one is wanted; tell whether data begins as wanted."""
+        if not self._golden:
+            return True
+        self._run("apply", "--golden", self._spec)
+        self.destroy()
+        self.apply()
+        self.destroy()
+        return self._began_with is not None
 
     def apply(self) -> None:
         """Apply the spec."""
-        run(*self.command)
+        words = () if self._golden else ("--no-golden",)
+        done = json.loads(self._run("apply", "--json", *words, self._spec))
+        self._began_with = done.get("golden")
+        parts: dict[str, float] = {}
+        for step in done["steps"]:
+            kind = step["address"].partition("/")[0]
+            parts[kind] = parts.get(kind, 0.0) + step["seconds"]
+        if parts:
+            self._parts.append({**parts, "looks and the rest": done["seconds"] - sum(parts.values())})
+
+    def spent(self) -> dict[str, float]:
+        """Return the median of what the applies from nothing spent on each kind, in seconds."""
+        return {
+            kind: statistics.median(each.get(kind, 0.0) for each in self._parts)
+            for kind in dict.fromkeys(kind for each in self._parts for kind in each)
+        }
 
     def destroy(self) -> None:
         """Destroy the environment with its data."""
-        run(self.command[0], "destroy", "--data", "--yes", self._spec)
+        self._run("destroy", "--data", "--yes", self._spec)
+
+    def finish(self) -> None:
+        """Destroy it, and the goldens that were saved."""
+        self.destroy()
+        for each in json.loads(self._run("golden", "list", "--json"))["goldens"] if self._golden else ():
+            self._run("golden", "rm", each["key"])
+
+    def _run(self, *words: str | Path) -> str:
+        return run(self._program, *words, **self._environment)
 
 
 class ComposeAndAlembic:
@@ -108,6 +162,10 @@ class ComposeAndAlembic:
     def destroy(self) -> None:
         """Take the project down with its volume."""
         run("docker", "compose", "--file", self._file, "down", "--volumes")
+
+    def finish(self) -> None:
+        """Take it down."""
+        self.destroy()
 
 
 class Ansible:
@@ -160,3 +218,7 @@ class Ansible:
         """Remove the container and its volume."""
         subprocess.run(("docker", "rm", "--force", "--volumes", self._name), capture_output=True, check=False)
         subprocess.run(("docker", "volume", "rm", "--force", self._name), capture_output=True, check=False)
+
+    def finish(self) -> None:
+        """Remove both."""
+        self.destroy()

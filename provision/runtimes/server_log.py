@@ -71,7 +71,8 @@ _PHASES: Final = (
     (r"docker-entrypoint-initdb\.d/", "running the init scripts"),
     (
         (
-            r"^(?:The files belonging to|The database cluster will|The default (?:database|text)|Data page checksums"
+            r"^(?:The files belonging to|The data(?:base cluster will| is on the disk)|The default (?:database|text)"
+            r"|Data page checksums"
             r"|(?:fixing|creating|selecting|running bootstrap|performing post-bootstrap|syncing data|initdb:) ?)"
         ),
         "initialising the data directory",
