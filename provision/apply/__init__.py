@@ -299,7 +299,7 @@ class Run:
         done = {outcome.step.address for outcome in self.outcomes}
         for step in before.steps:
             is_made = step.address.kind == database.KIND and survey.observed.get(step.address) == step.after
-            if is_made and step.address not in done:
+            if is_made and step.effects and step.address not in done:
                 self.progress.started(step)
                 self.outcomes.append(Outcome(step, 0.0))
                 self.progress.finished(self.outcomes[-1])

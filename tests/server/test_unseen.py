@@ -32,7 +32,7 @@ def test_what_a_stopped_server_has_is_not_said_to_be_made(directory: Path) -> No
         assert {"role/app", "database/shop", "schema/shop/apart", "extension/shop/citext"} < set(steps)
         assert "perhaps  update roles, databases and privileges" in environment.run("status").out
 
-        environment.run("start")
+        assert ": 2 started  " in environment.apply().out
         environment.declare(databases={"shop": SHOP, "other": {"schemas": {"public": {"public": "none"}, "new": {}}}})
         planned = environment.run("plan").out
         assert "+ create    schema/other/new" in planned
