@@ -106,9 +106,7 @@ class Planner:
             UsageError: there is no such snapshot.
             RefusedError: a database cannot be replaced.
         """
-        kept = [each for each in self.server.snapshots if each.name == name and each.database in names]
-        if not kept:
-            raise self._unknown(name)
+        kept = self._named(names, name)
         beside = {each.database: new_name(SNAPSHOT, each.database) for each in kept}
         copies = [self._beside(each, beside[each.database]) for each in kept]
         comments = {each.database: each.comment for each in kept}
@@ -154,10 +152,19 @@ class Planner:
         Raises:
             UsageError: there is none.
         """
+        kept = self._named(names, name)
+        return self._plan(*(self._dropping(each, f"saved {each.moment}{_at(each.revisions)}") for each in kept))
+
+    def _named(self, names: Sequence[str], name: str) -> list[Kept]:
+        """Return the snapshots of a name, in the order of their databases.
+
+        Raises:
+            UsageError: there is none.
+        """
         kept = [each for each in self.server.snapshots if each.name == name and each.database in names]
         if not kept:
             raise self._unknown(name)
-        return self._plan(*(self._dropping(each, f"saved {each.moment}{_at(each.revisions)}") for each in kept))
+        return sorted(kept, key=lambda each: names.index(each.database))
 
     # --- their steps ---
 

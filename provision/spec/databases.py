@@ -14,7 +14,7 @@ from provision.model.value import replace
 from provision.spec.access import Database, Extension, Schema
 from provision.spec.grants import grants, is_system
 from provision.spec.migrations import migrations
-from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of, text
+from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of, refuse_own, text
 from provision.spec.reading import (
     LATER,
     Key,
@@ -139,6 +139,7 @@ def _schema_name(key: Scalar, reading: Reading) -> str:
     name = key_name(key, reading)
     if is_system(name):
         raise Wrong(f"`{shorten(name)}` is a schema of PostgreSQL itself", "remove it, or write another name")
+    refuse_own(name)
     return name
 
 

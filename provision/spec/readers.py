@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from provision.model import OWN_DATABASES
 from provision.spec.reading import Wrong, attempt, failed, listed, nearest, scalar, shorten
 from provision.spec.yaml import Sequence
 
@@ -325,3 +326,10 @@ def _is_ipv6(value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def refuse_own(name: str) -> None:
+    """Refuse a name that a snapshot, or another database that provision makes by itself, may have."""
+    if re.match(OWN_DATABASES, name):
+        beginning = "_".join(name.split("_")[:2]) + "_"
+        raise Wrong(f"`{beginning}…` are databases that provision makes by itself", "write another name")

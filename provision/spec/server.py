@@ -12,7 +12,20 @@ from provision.spec.credentials import credentials
 from provision.spec.model import DataPath, Ephemeral, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
 from provision.spec.passwords import PasswordGenerated, PasswordMissing
-from provision.spec.readers import boolean, choice, cpus, duration, existing, host, identifier, named, path, port, size
+from provision.spec.readers import (
+    boolean,
+    choice,
+    cpus,
+    duration,
+    existing,
+    host,
+    identifier,
+    named,
+    path,
+    port,
+    refuse_own,
+    size,
+)
 from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar
 from provision.spec.settings import read_settings
 from provision.spec.yaml import Mapping, Scalar, Sequence
@@ -279,6 +292,7 @@ def database(node: Node, reading: Reading) -> str:
     name_ = identifier(node, reading)
     if name_ in ("template0", "template1"):
         raise Wrong(f"`{name_}` is the template of every new database", "name another database; `apply` creates it")
+    refuse_own(name_)
     return name_
 
 

@@ -12,6 +12,7 @@ from provision.errors import RefusedError, command
 from provision.model import Action, Address, Step
 from provision.model.effects import CompareOutput, EndSessions, HoldWrites
 from provision.model.value import dataclass
+from provision.model.words import count
 from provision.runtimes import Site
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ S = TypeVar("S", bound=Site)
 class Source:
     """The old server: its first superuser, its databases with their sizes in bytes, how many clients are connected.
 
-    ``files`` are the rendered files of the new version.
+    ``files`` are the rendered files of the new version. ``snapshots`` is how many of these are not copied.
     """
 
     files: Mapping[str, File]
@@ -43,6 +44,7 @@ class Source:
     databases: tuple[tuple[str, int], ...]
     extensions: tuple[str, ...]
     sessions: int
+    snapshots: int = 0
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,8 @@ class Upgrader(Protocol[S]):
         copying, server = self.copying(source), self.spec.server
         names = tuple(name for name, _ in source.databases)
         megabytes = sum(size for _, size in source.databases) / 1e6
+        left = f"; {count(source.snapshots, 'snapshot')} stay in the old data" if source.snapshots else ""
+        text = f"writers wait until everything is copied and compared ({megabytes:.0f} MB); readers continue{left}"
         place, second = self.prepare(source)
         ready = (copying.ready(server.ready_timeout), copying.extensions(source.extensions))
         return (
@@ -185,7 +189,7 @@ class Upgrader(Protocol[S]):
             step(
                 Address("server", self.spec.name), Action.UPDATE, HoldWrites(names),
                 why=f"writers are held back, so that no row is lost ({source.sessions} clients are connected)",
-                text=f"writers wait until everything is copied and compared ({megabytes:.0f} MB); readers continue",
+                text=text,
             ),
             step(
                 Address("role", "*"), Action.CREATE, copying.roles(),

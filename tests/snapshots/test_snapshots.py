@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import psycopg2
 import pytest
-from support.kept import kept
+from support.kept import drop_kept, kept
 
 from provision.environment import Environment as Api
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from support.environment import Environment
@@ -236,4 +237,83 @@ def test_an_apply_saves_the_data_before_a_revision_that_destroys_some(environmen
     finally:
         for number in range(3, 9):
             (versions / f"r{number}.py").unlink(missing_ok=True)
+        environment.run("reset", "--yes")
+
+
+def test_several_databases_are_saved_and_brought_back_as_one(environment: Environment) -> None:
+    environment.declare(
+        roles={"app": {"login": True, "password": "x"}, "reader": {}},
+        databases={"shop": {"owner": "app", "connect": ["app"], "settings": {"work_mem": "5MB"}}, "audit": {}},
+    ).apply()
+    try:
+        with closing(environment.connection("audit", superuser=True)) as audit:
+            audit.cursor().execute("CREATE TABLE seen AS SELECT 1 AS n")
+            audit.commit()
+        done = document(environment, "snapshot", "save", "both")
+        assert [each["address"] for each in done["steps"]] == ["snapshot/shop/both", "snapshot/audit/both"]
+        environment.superuser("INSERT INTO canary VALUES (2)")
+        done = document(environment, "snapshot", "restore", "both", "--yes")
+        assert done["steps"][-1]["address"] == "database/shop audit"
+        environment.settled()
+        done = document(environment, "reset", "--database", "audit", "--yes")
+        assert "database/audit" in [each["address"] for each in done["steps"]]
+        environment.settled()
+        with closing(environment.connection("audit", superuser=True)) as audit, audit.cursor() as cursor:
+            cursor.execute("SELECT to_regclass('seen')")
+            assert cursor.fetchall() == [(None,)]
+        document(environment, "reset", "--yes")
+        environment.settled()
+        may = (
+            "SELECT r, has_database_privilege(r, 'shop', 'CONNECT') FROM unnest('{app,reader}'::text[]) AS r ORDER BY 1"
+        )
+        allowed = environment.superuser(may)
+        assert allowed == [("app", True), ("reader", False)]
+    finally:
+        drop_kept(environment)
+        environment.back()
+        for each in (
+            "DROP DATABASE audit",
+            "ALTER DATABASE shop OWNER TO CURRENT_USER",
+            "ALTER DATABASE shop RESET ALL",
+            "GRANT CONNECT ON DATABASE shop TO PUBLIC",
+            "DROP OWNED BY app",
+            "DROP ROLE app",
+            "DROP ROLE reader",
+        ):
+            environment.superuser(each)
+
+
+def test_a_role_in_a_snapshot_is_not_removed(environment: Environment) -> None:
+    environment.declare(roles={"clerk": {}}).apply()
+    try:
+        environment.superuser("ALTER TABLE canary OWNER TO clerk")
+        environment.run("snapshot", "save", "one")
+        environment.superuser("ALTER TABLE canary OWNER TO CURRENT_USER")
+        ran = environment.declare(roles={"clerk": {"state": "absent"}}).run("apply", code=1)
+        assert "the role 'clerk' in a snapshot" in ran.err
+        assert "provision snapshot list" in ran.err
+        environment.run("snapshot", "rm", "one")
+        environment.apply()
+    finally:
+        drop_kept(environment)
+
+
+def test_a_save_waits_for_an_apply(environment: Environment) -> None:
+    slow = environment.directory / "migrations" / "versions" / "r3.py"
+    environment.migrations("userdata", "orders", "invoices")
+    slow.write_text(slow.read_text().replace("def upgrade():", "def upgrade():\n    op.execute('SELECT pg_sleep(3)')"))
+    try:
+        applying = environment.begin()
+        sleeping = "SELECT 1 FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND pid <> pg_backend_pid()"
+        for _ in attempts(60, 0.05):
+            if environment.superuser(sleeping):
+                break
+        ran = environment.run("snapshot", "save", "after")
+        said, _ = applying.communicate(timeout=60)
+        assert applying.returncode == 0, said
+        assert "waiting for process" in ran.all
+        (found,) = document(environment, "snapshot", "list")["snapshots"]
+        assert found["revisions"] == {"alembic": ["r3"]}
+    finally:
+        slow.unlink()
         environment.run("reset", "--yes")
