@@ -174,9 +174,6 @@ class Upgrader(Protocol[S]):
         """Return the steps up to the moment from which the copy counts."""
         copying, server = self.copying(source), self.spec.server
         names = tuple(name for name, _ in source.databases)
-        megabytes = sum(size for _, size in source.databases) / 1e6
-        left = f"; {count(source.snapshots, 'snapshot')} stay in the old data" if source.snapshots else ""
-        text = f"writers wait until everything is copied and compared ({megabytes:.0f} MB); readers continue{left}"
         place, second = self.prepare(source)
         ready = (copying.ready(server.ready_timeout), copying.extensions(source.extensions))
         return (
@@ -189,7 +186,7 @@ class Upgrader(Protocol[S]):
             step(
                 Address("server", self.spec.name), Action.UPDATE, HoldWrites(names),
                 why=f"writers are held back, so that no row is lost ({source.sessions} clients are connected)",
-                text=text,
+                text=_waiting(source),
             ),
             step(
                 Address("role", "*"), Action.CREATE, copying.roles(),
@@ -263,3 +260,10 @@ class Upgrader(Protocol[S]):
             text="what was written since the upgrade is lost", destroys=True,
         )  # fmt: skip
         return (*self.site.leftovers(), *self.removing_server(), remove)
+
+
+def _waiting(source: Source) -> str:
+    """Return what people notice while everything is copied."""
+    megabytes = sum(size for _, size in source.databases) / 1e6
+    left = f"; {count(source.snapshots, 'snapshot')} stay in the old data" if source.snapshots else ""
+    return f"writers wait until everything is copied and compared ({megabytes:.0f} MB); readers continue{left}"
