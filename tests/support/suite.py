@@ -33,6 +33,22 @@ def downgrade():
     raise NotImplementedError
 """
 _TIMEOUT = 240
+COMMITS = """
+import psycopg2
+import pytest
+
+
+@pytest.mark.parametrize("number", range({count}))
+def test_each(database_url, number):
+    connection = psycopg2.connect(database_url)
+    cursor = connection.cursor()
+    cursor.execute("INSERT INTO t0 (name) VALUES ('x')")
+    connection.commit()
+    cursor.execute("SELECT count(*) FROM t0")
+    assert cursor.fetchone() == (1,)
+    connection.close()
+"""
+"""Tests that each commit a row, and see that it is the only one."""
 
 
 class Suite:

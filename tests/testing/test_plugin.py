@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import program
-from support.suite import processes
+from support.suite import COMMITS, processes
 
 if TYPE_CHECKING:
     from support.suite import Suite
@@ -102,21 +102,6 @@ def test_one_more(provision_env, database_url):
 
 def test_nothing_is_needed():
     pass
-"""
-COMMITS = """
-import psycopg2
-import pytest
-
-
-@pytest.mark.parametrize("number", range({count}))
-def test_each(database_url, number):
-    connection = psycopg2.connect(database_url)
-    cursor = connection.cursor()
-    cursor.execute("INSERT INTO t0 (name) VALUES ('x')")
-    connection.commit()
-    cursor.execute("SELECT count(*) FROM t0")
-    assert cursor.fetchone() == (1,)
-    connection.close()
 """
 FAILS = "def test_it(database_url):\n    assert database_url == ''\n"
 

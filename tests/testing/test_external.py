@@ -1,0 +1,51 @@
+"""The plugin in a server that others run: template and databases are made beside the declared one, and go away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from support.embedded import an_embedded_environment
+from support.suite import COMMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.embedded import Embedded
+    from support.suite import Suite
+
+pytestmark = pytest.mark.server
+
+LEFT = "SELECT count(*) FROM pg_database WHERE datname ~ '^(provision|provisioning)_'"
+TEMPLATE = "SELECT count(*) FROM pg_database WHERE datname ~ '^provision_template_'"
+
+
+@pytest.fixture
+def server(directory: Path) -> Iterator[Embedded]:
+    with an_embedded_environment(directory / "server", data={"ephemeral": True}) as made:
+        made.apply()
+        yield made
+
+
+def test_in_a_server_that_others_run(server: Embedded, embedded: Suite) -> None:
+    port = int(server.query("SHOW port")[0][0])
+    here = {"runtime": "external", "host": "127.0.0.1", "port": port, "credentials": {"password": "${PW}"}}
+    roles = {"app": {"login": True, "password": "${PW}"}}
+    document = {**embedded.document, "roles": roles, "server": {"image": "postgres:18", **here, "database": "shop"}}
+    embedded.write("provision.yml", yaml.safe_dump(document))
+    embedded.environ["PW"] = server.environ["PW"]
+    embedded.write("test_many.py", COMMITS.format(count=20))
+    embedded.run("-n", "2", passed=20)
+    assert server.superuser(LEFT) == server.superuser(TEMPLATE) == [(1,)]
+    killed = embedded.begin("-n", "2")
+    time.sleep(4)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    embedded.run(passed=20)
+    assert server.superuser(LEFT) == server.superuser(TEMPLATE) == [(1,)]
+    assert server.superuser("SELECT count(*) FROM pg_database WHERE datname = 'shop'") == [(1,)]
