@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import ProvisionError
 from provision.golden import keyed
 from provision.golden.key import Inputs, UnknownError
-from provision.golden.trees import of_tree
+from provision.golden.trees import of_trees
 from provision.kinds import configuration
 from provision.model import Secret
 from provision.model.value import fields, is_dataclass
@@ -47,12 +47,10 @@ _ADVICE = ("--no-sync", "--sync-method", "--username", "--pwfile", "--pgdata")
 
 def gather(world: World) -> Inputs | str:
     """Return what the data of an environment would be made from; or why that is not known, in words."""
-    spec = world.spec
     try:
         cluster = _embedded(world) if world.runtime == "embedded" else _docker(world)
         cluster |= _scripts(world)
-        trees = tuple([of_tree(world, tree) for tree in spec.migrations])
-        return Inputs(cluster, _declared(world), trees)
+        return Inputs(cluster, _declared(world), tuple(of_trees(world)))
     except UnknownError as error:
         return str(error)
     except ProvisionError as error:

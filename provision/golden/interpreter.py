@@ -29,6 +29,10 @@ _DEBIANS = Path("/usr/local")
 """Where Debian's Python looks, too."""
 _VARIABLES = ("TZ", "PYTHON")
 """What begins with these changes how an interpreter runs, before any code of a tree could read it."""
+_HARMLESS = (
+    *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "PYTHONBREAKPOINT", "PYTHONSTARTUP"),
+    *("PYTHON_HISTORY", "PYTHON_COLORS", "PYTHONPYCACHEPREFIX"),
+)
 _LOCALES = ("LC_ALL", "LC_CTYPE", "LANG")
 
 
@@ -45,7 +49,7 @@ def describe(tree: Migrations) -> dict[str, str]:
     config = _lines(python.parent.parent / "pyvenv.cfg")
     is_alone = config.get("include-system-site-packages", "true").lower() == "false"
     prefixes = [python.parent.parent] if is_alone else [python.parent.parent, real.parent.parent]
-    given = {name: value for name, value in environ().items() if name.startswith(_VARIABLES)}
+    given = {name: value for name, value in environ().items() if name.startswith(_VARIABLES) and name not in _HARMLESS}
     return {
         "python": config.get("version") or config.get("version_info") or f"{real.name} {_build(real)}",
         "packages": keyed.text(sorted(_packages(prefixes, is_alone=is_alone))),

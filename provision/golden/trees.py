@@ -24,33 +24,41 @@ _NO_CODE = ("node_modules", "__pycache__")
 _ID_DIGITS = 20
 
 
-def of_tree(world: World, tree: Migrations) -> TreeInputs:
-    """Return what decides what a tree makes.
+def of_trees(world: World) -> Iterator[TreeInputs]:
+    """Yield what decides what each tree makes; what trees share is looked at once.
 
     Raises:
         UnknownError: it is not known, in words.
         provision.errors.ProvisionError: the tree is not in order, or may not be looked at.
     """
+    interpreters: dict[Path | None, dict[str, str]] = {}
+    files: dict[tuple[Path, ...], dict[str, str]] = {}
+    for tree in world.spec.migrations:
+        if tree.python not in interpreters:
+            interpreters[tree.python] = interpreter.describe(tree)
+        location = world.trees.location(tree.name)
+        at = (location.script, *location.versions)
+        if at not in files:
+            paths = {each.path for each in world.trees[tree.name].revisions.values()}
+            files[at] = _others(location, paths, f"migrations/{tree.name}")
+        yield _of_tree(world, tree, {**interpreters[tree.python], **files[at]})
+
+
+def _of_tree(world: World, tree: Migrations, shared: Mapping[str, str]) -> TreeInputs:
     spec = world.spec
     where = f"migrations/{tree.name}"
     if tree.command and spec.server.golden != "true":
         raise UnknownError(f"nothing tells what the program of {where} does; `server.golden: true` trusts it")
-    graph, location = world.trees[tree.name], world.trees.location(tree.name)
+    graph = world.trees[tree.name]
     rows = graph.version_rows(resolve(graph, tree.target))
     applied = graph.ancestors(rows)
     digests = {name: each.sha256[:_ID_DIGITS] for name, each in graph.revisions.items()}
-    parts = {
-        **_declared(spec, tree),
-        **interpreter.describe(tree),
-        **_files(spec, tree),
-        **_others(location, {each.path for each in graph.revisions.values()}, where),
-    }
     return TreeInputs(
         tree.name,
         rows,
         {name: digest for name, digest in digests.items() if name in applied},
         {name: digest for name, digest in digests.items() if name not in applied},
-        parts,
+        {**_declared(spec, tree), **_files(spec, tree), **shared},
     )
 
 

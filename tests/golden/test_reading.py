@@ -188,6 +188,19 @@ def test_programs_that_run_are_noted(watched: Watched, code: str, programs: list
     assert watched(code)["programs"] == programs
 
 
+def test_dotenv_reads_what_its_file_names(watched: Watched) -> None:
+    pytest.importorskip("dotenv", reason="python-dotenv is not installed")
+    code = """
+        import os, dotenv
+        open(".env", "w").write("A=${SHOP}/x\\nB=${OTHER:-y}\\n")
+        dotenv.load_dotenv(".env")
+        assert (os.environ["A"], os.environ["B"]) == ("/srv/x", "y")
+    """
+    found = watched(code, SHOP="/srv")
+    assert not found["all_variables"]
+    assert set(found["variables"]) - {"PYTHON_DOTENV_DISABLED"} == {"A", "B", "OTHER", "SHOP"}
+
+
 _UNNOTICED = {
     "class": "assert isinstance(os.environ, os._Environ) and type(os.environ).__name__ == '_Environ'",
     "set": "os.environ['A'] = '1'; assert os.getenv('A') == '1'; del os.environ['A']; assert 'A' not in os.environ",

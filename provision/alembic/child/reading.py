@@ -10,6 +10,7 @@ https://docs.python.org/3/library/audit_events.html
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,13 @@ _EVENTS = {"open", "import", "os.listdir", "os.scandir", "os.rename", "sqlite3.c
 _READS_FOR_OTHERS = frozenset(
     {"os", "collections.abc", "posixpath", "genericpath", "pathlib", "glob", "fnmatch", "string", __name__}
 )
-_FINDS_CODE = frozenset({"importlib", "_frozen_importlib_external", "importlib_metadata", "pkg_resources", "zipimport"})
-"""Modules that list directories to find code; what is not found is noted by its name."""
+_FINDS_CODE = frozenset(
+    {"importlib", "_frozen_importlib_external", "importlib_metadata", "pkg_resources", "zipimport", "gettext"}
+)
+"""Modules that look for code, which is noted by its name where it is not found; and for translations."""
+_DOTENV = "dotenv"
+"""It takes a copy of all variables, and reads those of it that its file names: ``${NAME}`` or ``${NAME:-default}``."""
+_NAMED = re.compile(r"\$\{([^}:]+)")
 _ABOUT_THE_MACHINE = frozenset(
     {"urllib", "subprocess", "tempfile", "locale", "gettext", "ssl", "shutil", "sysconfig", "platform", "asyncio"}
 )
@@ -65,9 +71,11 @@ class Reading:
         self._listed: set[str] = set()
         self._looked: set[str] = set()
         self._variables: set[str] = set()
-        self._own = {"PGAPPNAME", *request["tls"], *request["env"]}
+        self._given = frozenset({"PGAPPNAME", *request["tls"], *request["env"]})
+        self._own = set(self._given)
         self._all_variables = False
         self._programs: set[str] = set()
+        self._dotenv: set[str] = set()
 
     def begin(self) -> None:
         """Begin to note."""
@@ -85,6 +93,8 @@ class Reading:
         try:
             for module in list(sys.modules.values()):
                 self._files.update(_files_of(module))
+            for file in self._dotenv:
+                self._variables.update(set(_named_in(file)) - self._given)
             looked = {*self._looked, *self._not_imported()}
         except Exception as error:  # noqa: BLE001  # a module can be any object
             self._lost = self._lost or f"what was imported is not known: {error!r}"
@@ -146,6 +156,8 @@ class Reading:
             self._write(name)
         elif name not in self._files and self._counts(name) and not self._is_called_by(self._package):
             self._files.add(name)
+            if self._is_called_by(_DOTENV):
+                self._dotenv.add(name)
 
     def _write(self, name: str) -> None:
         if name in self._files and name not in self._written:
@@ -218,7 +230,7 @@ class Reading:
         """Note that the code goes through all variables; return whether that counts."""
         if not self._is_on or self._is_called_by(*_ABOUT_THE_MACHINE):
             return False
-        self._all_variables = True
+        self._all_variables = self._all_variables or not self._is_called_by(_DOTENV)
         return True
 
     def _is_called_by(self, *modules: str) -> bool:
@@ -248,6 +260,14 @@ def _files_of(module: Any) -> Iterator[str]:
     file = getattr(module, "__file__", None)
     if isinstance(file, str):
         yield _source(_absolute(file))
+
+
+def _named_in(file: str) -> list[str]:
+    try:
+        with open(file, encoding="utf-8", errors="replace") as text:  # noqa: PTH123
+            return _NAMED.findall(text.read())
+    except OSError:
+        return []
 
 
 class _Stat:
