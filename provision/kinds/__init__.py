@@ -6,6 +6,8 @@ as steps. Kinds that need the same rows share one question (:meth:`Look.once`).
 
 from __future__ import annotations
 
+import threading
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from provision.model import MAINTENANCE
@@ -94,6 +96,29 @@ class UnseenError(Exception):
     """A kind asks the server, which cannot be asked now. What the kind wants is UNKNOWN then."""
 
 
+class _Answer:
+    """What a question comes to that is asked in a thread of its own."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+        self._found: Any = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._ask()
+        except Exception as error:  # noqa: BLE001  # it is raised where the answer is needed
+            self._error = error
+
+    def wait(self) -> Any:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
 @dataclass(frozen=True)
 class Look:
     """What a kind may look at. It asks the server like a :class:`~provision.model.Session`.
@@ -128,8 +153,18 @@ class Look:
         key = (question, about)
         if key not in self._answers:
             self._answers[key] = question(self, *about, **named)
+        if isinstance(self._answers[key], _Answer):
+            self._answers[key] = self._answers[key].wait()
         answer: T = self._answers[key]
         return answer
+
+    def ahead(self, question: Callable[Concatenate[Look, P], T], *about: P.args, **named: P.kwargs) -> None:
+        """Begin to ask what :meth:`once` will be asked, of a database where we are already: the server works meanwhile.
+
+        What goes wrong is raised by :meth:`once`.
+        """
+        if (question, about) not in self._answers:
+            self._answers[question, about] = _Answer(lambda: question(self, *about, **named))
 
     def rows(
         self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None

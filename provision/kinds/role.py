@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, role_password, stored_settings
+from provision.kinds import catalog, rights, role_password, stored_settings
 from provision.kinds.role_password import MARK
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
 from provision.model.effects import VERIFIER, MovePath, RemovePath, RunInTransaction
@@ -123,11 +123,24 @@ def known_as(look: Look) -> dict[str, str]:
 def seen(look: Look) -> dict[Address, State]:
     """Return the declared roles that exist, also those that are declared absent."""
     there, now = look.once(catalog.cluster).roles, look.once(renames)
+    _look_ahead(look)
     return {
         Address(KIND, name): _seen(look, role, now.get(name, name))
         for name, role in look.spec.roles.items()
         if now.get(name, name) in there
     }
+
+
+def _look_ahead(look: Look) -> None:
+    """Let the server gather what is in the database, which takes it longest, while passwords are compared here."""
+    database = look.spec.databases.get(look.database)
+    if (
+        database
+        and database.has_inside
+        and not database.is_absent
+        and rights.enters(look.once(catalog.cluster), database.name)
+    ):
+        look.ahead(catalog.contents, database.name)
 
 
 def _seen(look: Look, role: access.Role, now: str) -> State:
