@@ -13,14 +13,23 @@ from provision.golden.key import Golden
 from provision.golden.store import DirectoryStore
 from provision.kinds import role_password
 from provision.kinds.login import converge_login
-from provision.model import MAINTENANCE
 from provision.model.effects import VERIFIER, RunLocalSql, SaveGolden, ServerCall, WriteFile
 from provision.model.sql import identifier, literal
 from provision.model.value import replace
 from provision.runtimes.embedded import directories
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.system import packed, processes, servers
-from provision.system.files import beside, explaining, make_directory, nameless, remember, remove
+from provision.system.files import (
+    beside,
+    explaining,
+    make_directory,
+    nameless,
+    remember,
+    remove,
+    sync_directory,
+    sync_filesystem,
+)
+from provision.system.initdb import MARK, NO_SYNC, remove_left
 from provision.system.machine import as_user, lookup
 
 if TYPE_CHECKING:
@@ -52,7 +61,7 @@ def using(world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[Step, 
         for each in step.effects:
             call = each if isinstance(each, ServerCall) else None
             if call is not None and call.operation == "initialise":
-                effects.append(replace(call, operation="copy", argv=(), scripts=None, source=golden.key))
+                effects.append(replace(call, operation="copy", scripts=None, source=golden.key))
             else:
                 effects.append(each)
             if call is not None and call.operation == "start":
@@ -89,13 +98,17 @@ def copy(call: ServerCall) -> None:
     """
     user = lookup(call.user) if call.user is not None else None
     sentence = f"golden {call.source[:8]} cannot be copied to {call.data}"
+    remove_left(call.data)
     with explaining(sentence, call.data), DirectoryStore().reading(call.source) as entry:
         index = json.loads(entry.about.read_bytes())
-        with beside(call.data, saving.MARK) as temporary:
+        with beside(call.data, MARK) as temporary:
             packed.unpack(entry.data, index, temporary, user)
             scrub.control_of((temporary / control.PATH).read_bytes())
             if call.record is not None:
                 remember(temporary, temporary / call.record.name)
+            if NO_SYNC not in call.argv:
+                sync_filesystem(temporary)
+        sync_directory(call.data.parent)
     DirectoryStore().touch(call.source)
 
 
@@ -162,7 +175,7 @@ def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) ->
         make_directory(hidden, 0o755)
         try:
             copied = _copied(data, hidden, site.places.user)
-            for database in dict.fromkeys((*effect.databases, MAINTENANCE)):
+            for database in scrub.order(effect.databases):
                 _run_alone(site, copied, database)
             DirectoryStore().add(golden, lambda path: _pack(copied, path))
         finally:
@@ -221,7 +234,9 @@ def _pack(data: Path, path: Path) -> packed.Index:
     def leaves(name: str) -> bool:
         return scrub.leaves(name) or scrub.is_old_log(name, segment)
 
-    return packed.pack(data, path, leaves=leaves, kept={f"pg_wal/{segment}": end})
+    index = packed.pack(data, path, leaves=leaves, kept={f"pg_wal/{segment}": end})
+    scrub.check(path.read_bytes())
+    return index
 
 
 def _site(world: World) -> EmbeddedSite:

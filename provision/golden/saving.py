@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 NOTE = "cache/golden.json"
 """What was noted when all was made, below the environment's directory."""
-MARK = "initdb-"
-"""In the name of data that is being made; what a killed run left is removed by the next that makes data."""
 LARGEST = 1 << 30
 _PATIENCE, _POLL = 0.5, 0.01  # our own sessions end a moment after we have closed them
 _OTHERS = """

@@ -7,8 +7,9 @@ until its table is written anew, statistics hold values of columns, and the writ
 
 from __future__ import annotations
 
+import re
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
 from provision.golden import control
@@ -40,6 +41,8 @@ _COUNTERS = ("pgstat.stat", "global.stat", "db_")
 _DROPPED = ("postmaster.", "current_logfiles", "log", "pg_log", "provision.", ".provision", "postgresql.auto.conf.tmp")
 """What is left out and missed by nobody: of a server that ran, and records of ours."""
 
+_VERIFIERS = rb"SCRAM-SHA-256\$\d+:[\w+/=]+\$[\w+/=]{8}"
+
 # Logins keep what they may do: only what proves who they are is replaced.
 _LOGINS = """DO $provision$
 DECLARE
@@ -65,6 +68,25 @@ def script(database: str) -> Secret:
         lines = (converge_login(SUPERUSER), _LOGINS, *_SHARED, *_EACH, "SELECT pg_catalog.pg_switch_wal();")
     text = "".join(f"{each.strip()}\n\n" for each in lines)
     return with_verifier(text, Secret(secrets.token_urlsafe(32)))
+
+
+def order(databases: Iterable[str]) -> tuple[str, ...]:
+    """Return the databases of a copy in the order in which the scripts run.
+
+    >>> order(["postgres", "shop", "template1"])
+    ('shop', 'template1', 'postgres')
+    """
+    return (*[each for each in dict.fromkeys(databases) if each != MAINTENANCE], MAINTENANCE)
+
+
+def check(text: Any) -> None:
+    """Refuse what has another verifier in it than the one that all logins of a copy have.
+
+    Raises:
+        StepFailedError: a script has left one.
+    """
+    if len(set(re.findall(_VERIFIERS, text))) > 1:
+        raise StepFailedError("a verifier of a password is left in the copy")
 
 
 def leaves(name: str) -> bool:

@@ -120,7 +120,7 @@ def doubt(begun: Begun, plan: Plan) -> str:
             continue
         if kind == role.KIND and step.action is Action.UPDATE:
             continue
-        if kind == migrations.KIND and begun.remaining:
+        if kind == migrations.KIND:
             run = sum(len(each.revisions) for each in step.effects if isinstance(each, Migrate))
             if run <= begun.remaining:
                 continue

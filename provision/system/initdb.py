@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from provision.model.effects import Scripts, ServerCall
 
 _LINES = 12
-_MARK = "initdb-"
-_NO_SYNC = "--no-sync"
+MARK = "initdb-"
+"""In the name of a data directory that is not complete yet."""
+NO_SYNC = "--no-sync"
 """Always given, because one sync of everything at the end is quicker than one of each file; for data that is not kept
 it is in the plan already, and then there is none."""
 _DATABASES = ("postgres", "template1")
@@ -47,9 +48,8 @@ def initialise(call: ServerCall, password: Secret) -> None:
         ProvisionError: the directory cannot be made.
     """
     parent = call.data.parent
-    for left in parent.glob(f".{call.data.name}.{_MARK}*"):  # by a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    with explaining(f"the data directory {call.data} cannot be made", call.data), beside(call.data, _MARK) as temporary:
+    remove_left(call.data)
+    with explaining(f"the data directory {call.data} cannot be made", call.data), beside(call.data, MARK) as temporary:
         give(temporary, call.user)
         _run_initdb(call, temporary, password)
         with (temporary / "pg_hba.conf").open("a") as file:
@@ -58,9 +58,15 @@ def initialise(call: ServerCall, password: Secret) -> None:
             _run_scripts(call, call.scripts, temporary)
         if call.record is not None:
             remember(temporary, temporary / call.record.name)
-        if _NO_SYNC not in call.argv:
+        if NO_SYNC not in call.argv:
             sync_filesystem(temporary)
     sync_directory(parent)
+
+
+def remove_left(data: Path) -> None:
+    """Remove what a run that was killed has left beside a data directory that it was making."""
+    for left in data.parent.glob(f".{data.name}.{MARK}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
@@ -72,7 +78,7 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
         os.close(writing)
         writing = -1
         done = processes.run(
-            (*call.argv, _NO_SYNC, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
+            (*call.argv, NO_SYNC, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
             stdin=reading,
             stdout=processes.PIPE,
             stderr=processes.STDOUT,

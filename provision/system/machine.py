@@ -20,6 +20,8 @@ from provision.system import logfile, no_commands, postmaster, processes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from provision.system.postmaster import Postmaster
+
 
 # System users: as root the server has to run as another user, who has to reach its files.
 #
@@ -324,10 +326,12 @@ def _version(bin_dir: Path, wanted: int) -> int:
     return processes.major_of(bin_dir / "postgres")
 
 
+_orphan = postmaster.orphan  # the class has a name that hides the module
+
+
 class Machine:
     """Everything of this machine that a runtime looks at. Nothing is changed."""
 
-    orphan = staticmethod(postmaster.orphan)
     version = staticmethod(postmaster.version)
     note = staticmethod(postmaster.note)
     last_start = staticmethod(postmaster.options)
@@ -342,6 +346,15 @@ class Machine:
     runs = staticmethod(runs)
     last_lines = staticmethod(logfile.last)
     lines = staticmethod(logfile.lines)
+
+    def __init__(self) -> None:
+        self._orphans: dict[Path, Postmaster | None] = {}
+
+    def orphan(self, data: Path) -> Postmaster | None:
+        """Return the server whose data directory was deleted; all processes are gone through once a look."""
+        if data not in self._orphans:
+            self._orphans[data] = _orphan(data)
+        return self._orphans[data]
 
     def build(self, program: Path) -> str:
         """Return what tells a file from the one that replaces it: its path, size and time."""
