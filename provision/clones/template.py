@@ -62,7 +62,12 @@ def of(world: World, source: str, progress: Progress) -> tuple[Endpoint, str]:
         with _only_one(connection, name):
             if not rows(connection, _EXISTS, (name,)):
                 drop(server, building)  # a run that was killed has left it
-                _make(for_template(world.spec, source, building, server, known), progress)
+                try:
+                    _make(for_template(world.spec, source, building, server, known), progress)
+                except BaseException:
+                    with suppress(ProvisionError):
+                        drop(server, building)
+                    raise
                 said = literal(_whose(world.spec, source))
                 publish(server, building, name, f"COMMENT ON DATABASE {identifier(building)} IS {said}")
                 for (old,) in rows(connection, _OLDER, (TEMPLATE, _whose(world.spec, source), _KEPT)):

@@ -14,11 +14,13 @@ import pytest
 from provision.clones import Clone, runs, template
 from provision.clones.pool import Pool
 from provision.environment import Environment
-from provision.errors import ProvisionError, UsageError, with_spec
+from provision.errors import ProvisionError, UsageError
 from provision.model import Progress
 from provision.model.value import replace
 from provision.model.words import shown
 from provision.observe import outside
+from provision.report.console import PLAIN
+from provision.report.errors import WIDEST, render
 from provision.spec.derived import for_tests, of_test
 from provision.testing import sql
 from provision.testing.database import Database
@@ -221,13 +223,11 @@ class TestRun:
     @contextmanager
     def _reported(self) -> Iterator[None]:
         """Fail the test with our own words, and all that follow without another try."""
+        if self._failure is None:
+            try:
+                yield
+            except ProvisionError as error:
+                error.next_step = error.next_step and error.next_step.line(shown(self.options.spec))
+                self._failure = "provision: " + "\n".join(render(error, PLAIN, width=WIDEST, every=True))
         if self._failure is not None:
-            pytest.fail(self._failure, pytrace=False)
-        try:
-            yield
-        except ProvisionError as error:
-            advice = with_spec(error.next_step or "", shown(self.options.spec))
-            self._failure = "\n".join(
-                filter(None, (f"provision: {error}", *error.evidence, advice and f"next: {advice}"))
-            )
-            pytest.fail(self._failure, pytrace=False)
+            raise pytest.fail.Exception(self._failure, pytrace=False) from None

@@ -185,10 +185,12 @@ def test_without_sqlalchemy(embedded: Suite) -> None:
     [
         ("provision_spec = other.yml", "there is no spec other.yml"),
         ("provision_strategy = truncate", "provision_strategy is `clone` or `rollback`"),
+        ("provision_spec = wrong.yml", "wrong.yml:2:10: unknown key `imagine`"),
     ],
 )
 def test_what_is_wrong_is_said_once_and_plainly(embedded: Suite, ini: str, said: str) -> None:
     embedded.write("pytest.ini", f"[pytest]\n{ini}\n")
+    embedded.write("wrong.yml", "name: shop\nserver: {imagine: x}\n")
     embedded.write("test_many.py", COMMITS.format(count=2) + "\n\ndef test_nothing():\n    pass\n")
     out = embedded.run(code=1)
     assert out.count(said) >= 2, out
