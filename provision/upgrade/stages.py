@@ -265,5 +265,6 @@ class Upgrader(Protocol[S]):
 def _waiting(source: Source) -> str:
     """Return what people notice while everything is copied."""
     megabytes = sum(size for _, size in source.databases) / 1e6
-    left = f"; {count(source.snapshots, 'snapshot')} stay in the old data" if source.snapshots else ""
+    stay = "stays" if source.snapshots == 1 else "stay"
+    left = f"; {count(source.snapshots, 'snapshot')} {stay} in the old data" if source.snapshots else ""
     return f"writers wait until everything is copied and compared ({megabytes:.0f} MB); readers continue{left}"

@@ -278,3 +278,19 @@ def test_no_row_is_lost_while_somebody_writes(running: Embedded) -> None:
     upgraded_while_somebody_writes(running)
     assert version(running) == NEW
     running.settled()
+
+
+def test_snapshots_stay_in_the_old_data_and_are_there_again_after_a_rollback(
+    environment: Embedded, bin_dir: Path
+) -> None:
+    environment.migrations("userdata").apply()
+    environment.run("snapshot", "save", "one")
+    newer(environment)
+    assert "1 snapshot stays in the old data" in environment.run("upgrade", "--check").out
+    environment.run("upgrade", "--yes")
+    assert environment.run("snapshot", "list", "--json").json()["snapshots"] == []
+    environment.run("upgrade", "--rollback", "--yes")
+    environment.server(image=f"postgres:{OLD}", bin_dir=str(bin_dir))
+    assert [each["name"] for each in environment.run("snapshot", "list", "--json").json()["snapshots"]] == ["one"]
+    environment.run("snapshot", "restore", "one", "--yes")
+    environment.settled()
