@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from provision.spec.model import Migrations
 
-_METADATA = (".dist-info", ".egg-info", ".egg-link")
+_METADATA = (".dist-info", ".egg-info")
+_PATHS, _EDITABLE = (".pth", ".egg-link"), "__editable__"
+"""Files that say where else code is."""
 _DEBIANS = Path("/usr/local")
 """Where Debian's Python looks, too."""
 _VARIABLES = ("TZ", "PYTHON")
@@ -36,8 +38,8 @@ _HARMLESS = (
 _LOCALES = ("LC_ALL", "LC_CTYPE", "LANG")
 
 
-def describe(tree: Migrations) -> dict[str, str]:
-    """Return the interpreter of a tree, by name.
+def describe(tree: Migrations, root: Path) -> dict[str, str]:
+    """Return the interpreter of a tree, by name; ``root`` is where the project lies.
 
     Raises:
         UnknownError: only running it would tell which one it is.
@@ -52,7 +54,7 @@ def describe(tree: Migrations) -> dict[str, str]:
     given = {name: value for name, value in environ().items() if name.startswith(_VARIABLES) and name not in _HARMLESS}
     return {
         "python": config.get("version") or config.get("version_info") or f"{real.name} {_build(real)}",
-        "packages": keyed.text(sorted(_packages(prefixes, is_alone=is_alone))),
+        "packages": keyed.text(sorted(_packages(prefixes, root, is_alone=is_alone))),
         "locale": next((value for each in _LOCALES if (value := environ().get(each))), ""),
         **({"PYTHON* and TZ": keyed.text(given)} if given else {}),
     }
@@ -83,7 +85,7 @@ def _lines(path: Path) -> Mapping[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
 
 
-def _packages(prefixes: list[Path], *, is_alone: bool) -> Iterator[str]:
+def _packages(prefixes: list[Path], root: Path, *, is_alone: bool) -> Iterator[str]:
     directories = [each for prefix in prefixes for each in prefix.glob("lib*/python3*/*-packages")]
     if not is_alone:
         directories += [*_DEBIANS.glob("lib*/python3*/dist-packages"), *_of_the_user()]
@@ -92,11 +94,20 @@ def _packages(prefixes: list[Path], *, is_alone: bool) -> Iterator[str]:
             for each in entries:
                 if each.name.endswith(_METADATA):
                     yield each.name + _installed_from(Path(each.path))
+                elif each.name.endswith(_PATHS) or each.name.startswith(_EDITABLE):
+                    yield f"{each.name} {_led_to(Path(each.path), root)}"
 
 
 def _of_the_user() -> Iterator[Path]:
     home = environ().get("PYTHONUSERBASE") or os.path.join(environ().get("HOME", ""), ".local")  # noqa: PTH118
     return Path(home).glob("lib/python3*/site-packages")
+
+
+def _led_to(path: Path, root: Path) -> str:
+    """Return the digest of a file with paths in it; in another checkout, those of the project are others."""
+    with suppress(OSError):
+        return keyed.of_bytes(path.read_bytes().replace(str(root).encode(), b""))
+    return ""
 
 
 def _installed_from(metadata: Path) -> str:

@@ -35,7 +35,7 @@ def of_trees(world: World) -> Iterator[TreeInputs]:
     files: dict[tuple[Path, ...], dict[str, str]] = {}
     for tree in world.spec.migrations:
         if tree.python not in interpreters:
-            interpreters[tree.python] = interpreter.describe(tree)
+            interpreters[tree.python] = interpreter.describe(tree, root_of(world.spec.directory))
         location = world.trees.location(tree.name)
         at = (location.script, *location.versions)
         if at not in files:

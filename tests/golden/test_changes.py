@@ -81,6 +81,11 @@ def upgrades_a_package(at: Embedded) -> None:
     old.rename(old.with_name("shop_words-2.0.dist-info"))
 
 
+def leads_elsewhere(at: Embedded) -> None:
+    with (project.packages(at.directory) / "ours.pth").open("a") as file:
+        file.write("/srv/other\n")
+
+
 def reinstalls_a_package(at: Embedded) -> None:
     record = {"shop_local-1.0.dist-info/RECORD": "shop_local.py,sha256=two,1\n"}
     project.write(project.packages(at.directory), record)
@@ -116,6 +121,7 @@ NO_GOLDEN: dict[str, tuple[Change, str]] = {
     ),
     "the role of the migrations": (declares(migrations={"as": "app"}), "as: none → app"),
     "a package": (upgrades_a_package, "packages differs"),
+    "where an editable package is": (leads_elsewhere, "packages differs"),
     "a package of the same version": (reinstalls_a_package, "packages differs"),
     "how Python runs": (sets(PYTHONHASHSEED="1"), "PYTHON* and TZ differs"),
     "a role": (declares(roles={"more": {}}), "role more differs"),

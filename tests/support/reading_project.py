@@ -100,12 +100,19 @@ def make(directory: Path) -> dict[str, Any]:
     subprocess.run(argv, check=True)
     inside = packages(directory)
     (inside / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    _install(directory)
     write(inside, {"shop_words-1.0.dist-info/METADATA": "Name: shop-words\n"})
     write(inside, {"shop_local-1.0.dist-info/direct_url.json": '{"url": "file:///srv/shop", "dir_info": {}}'})
     write(inside, {"shop_local-1.0.dist-info/RECORD": "shop_local.py,sha256=one,1\n"})
     return {"migrations": MIGRATIONS, "roles": ROLES}
 
 
+def _install(directory: Path) -> None:
+    """Have the interpreter find the project as an editable package."""
+    (packages(directory) / "project.pth").write_text(f"{directory}\n")
+
+
 def copy(source: Path, target: Path) -> None:
-    """Copy the project, as another checkout of it."""
+    """Copy the project, as another checkout of it with an interpreter of its own."""
     shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns(".provision", "__pycache__"))
+    _install(target)
