@@ -23,6 +23,7 @@ FORMAT = 1
 _KEY = "provision"
 _DATABASES = f"""
 SELECT datname, pg_database_size(oid), pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), datallowconn,
+    (SELECT rolcreatedb AND NOT rolsuper FROM pg_roles WHERE pg_roles.oid = datdba),
     (SELECT count(*) FROM pg_stat_activity AS a WHERE a.datid = d.oid
      AND backend_type = 'client backend' AND application_name <> 'provision'),
     ARRAY(SELECT format('it has the replication slot %%I', slot_name) FROM pg_replication_slots WHERE database = datname
@@ -37,7 +38,8 @@ _ROLES = "SELECT rolname::text FROM pg_roles"
 class Database(NamedTuple):
     """A database as it is: its size in bytes, how many clients are connected, and why it cannot be copied or renamed.
 
-    ``comment`` is what it has, whatever it says.
+    ``comment`` is what it has, whatever it says. ``is_made_by_owner``: its owner may make databases, and is no
+    superuser, so that the name and the comment of one that is not declared may be the owner's own.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Database(NamedTuple):
     owner: str
     comment: str
     connects: bool
+    is_made_by_owner: bool
     clients: int
     hindrances: tuple[str, ...] = ()
 
@@ -120,14 +123,16 @@ def ask(at: Endpoint, declared: Iterable[str]) -> Server:
         query.close()
     found = [_database(row) for row in rows]
     own = [each for each in found if each.name.startswith((SNAPSHOT, REPLACED))]
-    kept = sorted([each for one in own if (each := read(one)) is not None], key=lambda each: each.at, reverse=True)
+    owners = {each.name: each.owner for each in found}
+    kept = [each for one in own if (each := read(one)) is not None and _is_trusted(one, owners.get(each.database))]
+    kept.sort(key=lambda each: each.at, reverse=True)
     places = {each.place for each in kept}
     return Server(
         at,
         {each.name: each for each in found if each not in own},
         tuple([each for each in kept if not each.is_replaced]),
         tuple([each for each in kept if each.is_replaced]),
-        tuple([each.name for each in own if each.name not in places]),
+        tuple([each.name for each in own if each.name not in places and read(each) is None]),
         roles,
     )
 
@@ -143,6 +148,11 @@ def read(there: Database) -> Kept | None:
         return None
 
 
+def _is_trusted(kept: Database, owner: str | None) -> bool:
+    """Whether no role can have planted this database, whose rows would be taken for those of another one's owner."""
+    return not kept.is_made_by_owner or kept.owner == owner
+
+
 def _database(row: tuple[Any, ...]) -> Database:
-    name, size, owner, comment, connects, clients, hindrances = row
-    return Database(name, size, owner, comment or "", connects, clients, tuple(hindrances))
+    name, size, owner, comment, connects, may_make, clients, hindrances = row
+    return Database(name, size, owner, comment or "", connects, may_make, clients, tuple(hindrances))

@@ -317,3 +317,19 @@ def test_a_save_waits_for_an_apply(environment: Environment) -> None:
     finally:
         slow.unlink()
         environment.run("reset", "--yes")
+
+
+def test_a_database_that_a_role_has_planted_is_not_brought_back(environment: Environment) -> None:
+    environment.run("snapshot", "save", "one")
+    (real,) = kept(environment)
+    ask = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+    ((comment,),) = environment.superuser(ask, real)
+    environment.superuser("CREATE ROLE planter CREATEDB")
+    try:
+        environment.superuser("CREATE DATABASE provision_snapshot_planted OWNER planter")
+        environment.superuser(f"COMMENT ON DATABASE provision_snapshot_planted IS '{comment.replace('one', 'two')}'")
+        assert names(environment) == ["one"]
+        environment.settled()
+    finally:
+        environment.superuser("DROP DATABASE provision_snapshot_planted")
+        environment.superuser("DROP ROLE planter")
