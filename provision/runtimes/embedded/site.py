@@ -218,9 +218,13 @@ class EmbeddedSite(Inspection):
         """Stop the server; what is ephemeral goes with it."""
         if self.running is None:
             return ()
-        gone = (RemovePath(self.places.data),) if self._is_ephemeral else ()
+        gone = self._removing_data if self._is_ephemeral else ()
         text = "the data was ephemeral and is gone" if gone else "the data is kept"
         return (self._lifecycle(Action.STOP, self.stopping, *gone, text=text, lost=bool(gone)),)
+
+    @property
+    def _removing_data(self) -> tuple[Effect, ...]:
+        return directories.removal(self.places.data, self.places.generations, if_there=True)
 
     def restart(self) -> tuple[Step, ...]:
         """Stop and start the server."""
@@ -244,8 +248,7 @@ class EmbeddedSite(Inspection):
             steps += self.removing_kept()
         if self.made_by is not None and (data or self._is_ephemeral):
             checks.check_data(self.spec, places, self.look)
-            found, before = places.generations, self.observed.get(self._data)
-            gone = directories.removal(found.current, found) if found.is_upgraded else (RemovePath(places.data),)
+            gone, before = self._removing_data, self.observed.get(self._data)
             steps.append(Step(self._data, Action.REMOVE, before, None, gone, destroys=True))
         if data:
             paths = dict.fromkeys((places.root, places.home))
