@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def command(ctx: click.Context) -> None:
     """The copies that new data begins with: list, rm, prune, export and import.
 
-    They need no spec. `apply --golden` saves one, and so does the first stop of a server to which no client has written.
+    They need no spec. `apply --golden` saves one, and so does the first stop of a server that no client has written to.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
