@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.image import build, remove
 
 if TYPE_CHECKING:
     from support.environment import Environment
@@ -30,3 +31,16 @@ def test_data_in_memory_is_not_synced(environment: Environment) -> None:
     log = "\n".join(environment.log())
     assert log.count(_READY) == 1
     assert _SYNCED not in log
+
+
+def test_an_entrypoint_that_asks_for_more_has_its_server(environment: Environment) -> None:
+    reference = f"{environment.name}-own-statement:17"
+    build(environment.engine, "own-statement", reference)
+    try:
+        environment.server(image=reference).apply()
+        assert "\n".join(environment.log()).count(_READY) > 1
+        assert environment.query("SELECT count(*) FROM more") == [(0,)]
+        environment.settled()
+    finally:
+        environment.engine.remove_all(environment.name)
+        remove(environment.engine, environment.name)
