@@ -12,6 +12,7 @@ from provision.apply.starting import TIMEOUT, Starting
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError, command
 from provision.kinds import login
 from provision.model import MAINTENANCE, Action, Effect, effects
+from provision.model.value import replace
 from provision.runtimes import server_log
 from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # As one program: to enter a container takes as long as all of this.
 _AND_SYNC = ("sh", "-c", '"$@" && { sync -f "$PGDATA" || sync; }', "sh")
+_SYNC = "COPY (SELECT) TO PROGRAM 'cat >/dev/null; sync -f . || sync'"
 _NO_ROOM = "No space left on device"
 
 
@@ -312,6 +314,10 @@ class Performer:
 
             servers.local_sql(effect, script)
             return
+        if effect.known is not None:
+            at = replace(self.endpoint, user=effect.user, password=effect.known)
+            if postgres.run_unlogged(at, MAINTENANCE, script, *([_SYNC] if effect.sync else [])):
+                return
         said: list[str] = []
         for user in (effect.user, *effect.others):
             psql = (

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from provision import desired as desires
 from provision.errors import ProvisionError, command
-from provision.golden import scrub
+from provision.golden import keyed, scrub
 from provision.golden.docker_store import ImageStore
 from provision.kinds import file, login, server
-from provision.model import Address
+from provision.model import Address, Secret
 from provision.model.effects import EngineCall, WaitReady
 from provision.model.value import replace
 from provision.runtimes.docker import data_location, golden_image, shared_files, steps
@@ -83,7 +83,7 @@ def using(world: World, golden: Golden, planned: tuple[Step, ...]) -> tuple[Step
         return planned
     is_ephemeral = isinstance(world.spec.server.data, Ephemeral)
     changed = _running(world, golden, planned) if is_ephemeral else tuple(_filling(site, golden, planned))
-    return tuple(_logging_in(site, world, changed))
+    return tuple(_logging_in(world, golden, changed))
 
 
 def _is_from(site: DockerSite, golden: Golden) -> bool:
@@ -101,11 +101,12 @@ def _within(place: str, below: str) -> str:
     return f"{place}/{below}" if below else place
 
 
-def _logging_in(site: DockerSite, world: World, planned: Sequence[Step]) -> Iterator[Step]:
+def _logging_in(world: World, golden: Golden, planned: Sequence[Step]) -> Iterator[Step]:
     """Yield the steps with the declared login, which the golden has with another password, once the server answers."""
+    site, known = _site(world), Secret(keyed.password(golden.key))
     sql = site.ground(starting=True).local_sql(login.converge_login(world.spec.server.user), world.inputs.password)
     is_kept = not isinstance(world.spec.server.data, Ephemeral)
-    sql = replace(sql, user=scrub.SUPERUSER, others=(world.spec.server.user,), sync=is_kept)
+    sql = replace(sql, user=scrub.SUPERUSER, others=(world.spec.server.user,), sync=is_kept, known=known)
     for step in planned:
         waits = step.address.kind == server.KIND and any(isinstance(each, WaitReady) for each in step.effects)
         yield replace(step, effects=(*step.effects, sql)) if waits else step
@@ -149,7 +150,7 @@ def _filled(site: DockerSite, golden: Golden) -> tuple[tuple[Effect, ...], tuple
     if place.kind == "volume" and site.look.reader.podman is None:
         mount = {"Type": "volume", "Source": place.source, "Target": PLACE}
         body = {"Image": reference, "Cmd": ["true"], "HostConfig": {**host, "Mounts": [mount]}}
-        return (away, EngineCall("create_container", name, body)), (away,)
+        return (EngineCall("create_container", name, body),), (away,)
     mount = {"Type": place.kind, "Source": place.source, "Target": _INSIDE}
     body = {
         "Image": reference,

@@ -12,13 +12,13 @@ import shlex
 from typing import IO, TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
-from provision.golden import control, saving, scrub
+from provision.golden import control, keyed, saving, scrub
 from provision.golden.docker_store import ImageStore, packed
 from provision.golden.key import Golden
 from provision.model import MAINTENANCE, Secret
 from provision.model.value import replace
 from provision.runtimes.docker import containers, data_location, golden_image
-from provision.runtimes.docker.golden_image import ABOUT, BASE, BASE_NAME, KEY, PLACE, USER
+from provision.runtimes.docker.golden_image import ABOUT, BASE, BASE_NAME, ENVIRONMENT, KEY, PLACE, USER
 from provision.system import golden_images
 from provision.system.golden_images import Making, Workshop, working
 
@@ -114,8 +114,9 @@ class _Data:
 
 def _clean(workshop: Workshop, effect: SaveGolden, data: _Data) -> None:
     """Take the secrets out of the data, and the log that has them once more."""
+    password = keyed.password(effect.key)
     for each in (*[name for name in effect.databases if name != MAINTENANCE], MAINTENANCE):
-        _run_alone(workshop, each, scrub.script(each))
+        _run_alone(workshop, each, scrub.script(each, password))
     found = scrub.control_of(workshop.read(control.PATH))
     size = next((size for name, size in data.sizes.items() if scrub.is_old_log(name, "") and size), 0)
     if not size:
@@ -151,6 +152,6 @@ def _making(site: DockerSite, golden: Golden, base: Mapping[str, Any]) -> Making
 
 
 def _labels(site: DockerSite, golden: Golden, base: Mapping[str, Any], user: str) -> dict[str, str]:
-    declared = site.spec.server.image
-    own = {KEY: golden.key, ABOUT: packed(golden), BASE: str(base["Id"]), BASE_NAME: declared, USER: user}
+    names = {BASE: str(base["Id"]), BASE_NAME: site.spec.server.image, USER: user, ENVIRONMENT: site.spec.name}
+    own = {KEY: golden.key, ABOUT: packed(golden), **names}
     return {**(base["Config"].get("Labels") or {}), **own}

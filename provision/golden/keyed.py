@@ -54,6 +54,11 @@ def of_file(path: Path) -> str | None:
     return None
 
 
+def password(name: str) -> str:
+    """Return a password that only this user can know: with the key, and what it is for."""
+    return hmac.new(_key().encode(), f"password {name}".encode(), hashlib.sha256).hexdigest()
+
+
 def secret(value: Any) -> str:
     """Return the digest of a value that can be a secret."""
     return _short(hmac.new(_key().encode(), _canonical(value), hashlib.sha256))

@@ -58,16 +58,17 @@ _SHARED = ("VACUUM FULL pg_catalog.pg_authid;", "VACUUM FULL pg_catalog.pg_db_ro
 _EACH = ("DELETE FROM pg_catalog.pg_statistic WHERE starelid = 1260;", "VACUUM FULL pg_catalog.pg_statistic;")
 
 
-def script(database: str) -> Secret:
+def script(database: str, password: str = "") -> Secret:
     """Return what runs in a database of the copy, as ``postgres --single -j`` reads it.
 
-    That of :data:`MAINTENANCE` is the last: it has also what is about all databases, and ends the log of all that.
+    Logins get ``password``, or a random one. That of :data:`MAINTENANCE` is the last: it has also what is about all
+    databases, and ends the log of all that.
     """
     lines: tuple[str, ...] = _EACH
     if database == MAINTENANCE:
         lines = (converge_login(SUPERUSER), _LOGINS, *_SHARED, *_EACH, "SELECT pg_catalog.pg_switch_wal();")
     text = "".join(f"{each.strip()}\n\n" for each in lines)
-    return with_verifier(text, Secret(secrets.token_urlsafe(32)))
+    return with_verifier(text, Secret(password or secrets.token_urlsafe(32)))
 
 
 def order(databases: Iterable[str]) -> tuple[str, ...]:

@@ -389,7 +389,8 @@ class RunLocalSql(Effect):
     ``others`` are names that the superuser may have still; they are tried in turn until one may do it.
     ``container`` names the container to enter (docker); otherwise ``socket_directory`` is used (embedded).
     In the script :data:`VERIFIER` stands for a SCRAM verifier of ``password``; its salt is drawn when the script runs.
-    ``sync``: afterwards, wait until the data of the container is on the disk.
+    ``sync``: afterwards, wait until the data of the container is on the disk. ``known`` is a password that the first of
+    them may have: a login from here is quicker than to enter the container.
     """
 
     script: str
@@ -400,6 +401,7 @@ class RunLocalSql(Effect):
     port: int = 5432
     others: tuple[str, ...] = ()
     sync: bool = False
+    known: Secret | None = None
 
     def __str__(self) -> str:
         return f"SQL as {self.user} through the server's local socket"

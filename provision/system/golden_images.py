@@ -120,11 +120,19 @@ class Workshop:
             return found.read() if found else b""
 
     def commit(self, labels: Mapping[str, str]) -> None:
-        """Make the image, with labels and under its name."""
+        """Make the image, with labels and under its name.
+
+        Raises:
+            StepFailedError: the engine makes another one than it was asked for.
+        """
         client, making = self.engine.client, self.making
         client.kill(making.container)
         repository, _, tag = making.reference.rpartition(":")
         client.commit(making.container, repository, tag, conf={**making.config, "Labels": dict(labels)})
+        made = client.inspect_image(making.reference)["Config"]  # type: ignore[no-untyped-call]
+        if made.get("Labels") != dict(labels) or made.get("Entrypoint") != making.config.get("Entrypoint"):
+            client.remove_image(making.reference)
+            raise StepFailedError("the engine gives an image of a container other labels than it is told")
 
     def _directories(self) -> Iterator[tarfile.TarInfo]:
         """Yield the root of a volume, as the image has it, and the directories in it that are above the data."""

@@ -306,6 +306,21 @@ def execute(endpoint: Endpoint, database: str, statements: Sequence[str]) -> Non
                 raise _failure(error, statement) from error
 
 
+def run_unlogged(endpoint: Endpoint, database: str, script: Secret, *more: str) -> bool:
+    """Run statements that no log may show, and tell whether the server did; it is not said why it did not."""
+    import psycopg2
+
+    try:
+        with closing(_open(endpoint, database, options=UNLOGGED, application_name=NAME)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for each in (script.reveal(), *more):
+                    cursor.execute(each)
+    except (LoginError, psycopg2.Error):
+        return False
+    return True
+
+
 def _run(cursor: psycopg2.extensions.cursor, statement: str) -> None:
     """Run a statement; a database that another run creates meanwhile is there, and a template in use is waited for."""
     import psycopg2

@@ -16,7 +16,7 @@ from provision.errors import ProvisionError, RefusedError, command
 from provision.model import Action, Address, Step
 from provision.model.effects import CheckData, EngineCall
 from provision.runtimes import data_directory
-from provision.runtimes.docker import compose, containers, data_location, golden_image, scripts
+from provision.runtimes.docker import compose, containers, data_location, golden_image, scripts, shared_files
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.containers import IDLE, labels_of
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT
@@ -198,8 +198,29 @@ def unfinished_volume(seen: Inspection) -> str | None:
     return None if re.search(_OPENED, read("pg_hba.conf") or "") else place.source
 
 
-def initialise_again(seen: Inspection, name: str) -> Step:
-    """Return the step that replaces the volume; the container that used it is removed before, and created after."""
+def initialise_again(seen: Inspection) -> Step | None:
+    """Return the step that makes a volume or directory again whose first initialisation was broken off, if it was.
+
+    The container that used it is removed before, and created after.
+    """
+    if (name := unfinished_volume(seen)) is not None:
+        return _replaced(seen, name)
+    data, place = seen.spec.server.data, seen.current_place
+    if not isinstance(data, DataPath) or place is None or seen.state != "created":
+        return None
+    # A copy of a golden gets this file last, and initdb, which makes it first, never ran here.
+    look, version = seen.look, f"{place.directory}/{_VERSION}"
+    if place != seen.declared_place or not look.made(data.path, seen.spec.home / DATA_RECORD):
+        return None
+    if look.reader.file(seen.container_name, version) is not None:
+        return None
+    address = Address("directory", str(data.path))
+    gone = EngineCall("remove_container", seen.container_name)
+    effects = (gone, *shared_files.remove_directory(seen, data.path), *shared_files.make_directory(seen, data.path))
+    return Step(address, Action.RECREATE, seen.observed.get(address), seen.desired[address], effects, (WHY,))
+
+
+def _replaced(seen: Inspection, name: str) -> Step:
     address = Address("volume", name)
     declared = next(each for each in seen.creation.volumes if each.name == name)
     effects = (

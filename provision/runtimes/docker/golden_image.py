@@ -28,8 +28,8 @@ ABOUT = "provision.golden.about"
 """What the golden was made from, as :class:`~provision.golden.key.Golden` reads it: JSON, deflated, in base64."""
 BASE, BASE_NAME = "provision.golden.image", "provision.golden.image-name"
 """The id and the name of the image that the golden is an image FROM."""
-USER = "provision.golden.user"
-"""Whose golden it is: the name of the user who saved it."""
+USER, ENVIRONMENT = "provision.golden.user", "provision.golden.environment"
+"""Whose golden it is: the name of the user who saved it, and that of the environment whose data it was."""
 
 
 def reference(key: str) -> str:

@@ -11,7 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
-from provision.model.effects import ChangeDirectory, RemovePath
+from provision.model.effects import ChangeDirectory, MakeDirectory, RemovePath
+from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import DataPath
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ def mapped_root(container: Mapping[str, Any] | None, look: Look) -> tuple[int, i
     own = str((container or {}).get("ResolvConfPath") or "")
     found = re.search(_MAPPED, own or str((look.engine("/info") or {}).get("DockerRootDir")))
     return (int(found[1]), int(found[2])) if found else None
+
+
+def make_directory(seen: Inspection, path: Path) -> tuple[Effect, ...]:
+    """Return what makes a directory for the data that a container can write to."""
+    place = seen.declared_place
+    # The server owns what is mounted, or a directory below it, which it must be able to reach.
+    mode = 0o700 if place is not None and not place.below else 0o711
+    return (MakeDirectory(path, mode, seen.spec.home / DATA_RECORD), *give_to_container(seen, path))
 
 
 def give_to_container(seen: Inspection, path: Path) -> tuple[Effect, ...]:

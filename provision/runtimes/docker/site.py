@@ -132,8 +132,7 @@ class DockerSite(Inspection):
         data_contents.check_directory(self)
         data_contents.check_finished(self)
         before = (*self.leftovers(), *steps.surroundings(self))
-        if (unfinished := data_contents.unfinished_volume(self)) is not None:
-            again = data_contents.initialise_again(self, unfinished)
+        if (again := data_contents.initialise_again(self)) is not None:
             return (*before, again, steps.create(self), *steps.unused_networks(self))
         container = steps.container(self)
         actions = {step.action for step in container}

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Action, Address, Step, changes
-from provision.model.effects import EngineCall, MakeDirectory, ReadSettings, RemovePath
+from provision.model.effects import EngineCall, ReadSettings, RemovePath
 from provision.model.value import replace
 from provision.runtimes import removal
 from provision.runtimes.data_directory import reading_settings
@@ -20,7 +20,6 @@ from provision.runtimes.docker import (
     spec_label,
 )
 from provision.runtimes.docker.containers import IDLE, Container, labels_of, update_in_place
-from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import DataPath, Ephemeral
 from provision.spec.parameters import is_known
 
@@ -47,11 +46,8 @@ def surroundings(seen: Inspection) -> tuple[Step, ...]:
     for each in creation.volumes:
         made[Address("volume", each.name)] = (EngineCall("create_volume", each.name, labels_of(each)),)
     if isinstance(seen.spec.server.data, DataPath):
-        path, place = seen.spec.server.data.path, seen.declared_place
-        # The server owns what is mounted, or a directory below it, which it must be able to reach.
-        mode = 0o700 if place is not None and not place.below else 0o711
-        make = MakeDirectory(path, mode, seen.spec.home / DATA_RECORD)
-        made[Address("directory", str(path))] = (make, *shared_files.give_to_container(seen, path))
+        path = seen.spec.server.data.path
+        made[Address("directory", str(path))] = shared_files.make_directory(seen, path)
     # An image shows where it keeps the data, so everything is looked at again once it is here.
     steps = (
         Step(address, Action.CREATE, None, seen.desired[address], effects, reveals=address.kind == "image")

