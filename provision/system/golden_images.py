@@ -132,7 +132,7 @@ class Workshop:
         made = client.inspect_image(making.reference)["Config"]  # type: ignore[no-untyped-call]
         if made.get("Labels") != dict(labels) or made.get("Entrypoint") != making.config.get("Entrypoint"):
             client.remove_image(making.reference)
-            raise StepFailedError("the engine gives an image of a container other labels than it is told")
+            raise StepFailedError("the engine does not give the image the labels that it is asked for")
 
     def _directories(self) -> Iterator[tarfile.TarInfo]:
         """Yield the root of a volume, as the image has it, and the directories in it that are above the data."""
