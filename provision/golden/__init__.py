@@ -44,8 +44,10 @@ class Goldens(Protocol):
         Its ``candidates`` raise an UnavailableError where no engine answers.
         """
 
-    def using(self, world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    def using(self, world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[World, tuple[Step, ...]]:
         """Return the steps of a plan for new data with those outside the server taking the data from a golden.
+
+        The world has what is declared then.
 
         Once the server runs, its superuser has the declared name and password. The steps inside are left as they are.
         """

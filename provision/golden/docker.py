@@ -17,9 +17,10 @@ from provision.kinds import file, login, server
 from provision.model import Address, Secret
 from provision.model.effects import EngineCall, WaitReady
 from provision.model.value import replace
-from provision.runtimes.docker import data_location, golden_image, shared_files, steps
+from provision.rendering import quote
+from provision.runtimes.docker import compose, data_location, golden_image, shared_files, steps
 from provision.runtimes.docker.golden_image import BASE, KEY, PLACE
-from provision.runtimes.docker.site import DockerSite, examine
+from provision.runtimes.docker.site import DockerSite
 from provision.spec.model import DataPath, Ephemeral
 from provision.system.limits import limited
 
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.golden.key import Golden
-    from provision.model import Effect, Step
+    from provision.model import Effect, File, Step
     from provision.model.effects import SaveGolden
     from provision.observe.outside import World
+    from provision.spec.model import Spec
     from provision.system.look import Look
 
 _INSIDE = "/directory"
@@ -76,14 +78,16 @@ def take(look: Look, file: Path, sha256: str) -> Golden:
     )
 
 
-def using(world: World, golden: Golden, planned: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Return the steps with a container from the image, or with new data that is filled from it."""
-    site = _site(world)
+def using(world: World, golden: Golden, planned: tuple[Step, ...]) -> tuple[World, tuple[Step, ...]]:
+    """Return the world and the steps with a container from the image, or with new data that is filled from it."""
+    site, changed = _site(world), planned
     if not _is_from(site, golden):
-        return planned
-    is_ephemeral = isinstance(world.spec.server.data, Ephemeral)
-    changed = _running(world, golden, planned) if is_ephemeral else tuple(_filling(site, golden, planned))
-    return tuple(_logging_in(world, golden, changed))
+        return world, planned
+    if isinstance(world.spec.server.data, Ephemeral):
+        world, changed = _running(world, golden, planned)
+    else:
+        changed = tuple(_filling(site, golden, planned))
+    return world, tuple(_logging_in(world, golden, changed))
 
 
 def _is_from(site: DockerSite, golden: Golden) -> bool:
@@ -166,21 +170,39 @@ def _filled(site: DockerSite, golden: Golden) -> tuple[tuple[Effect, ...], tuple
 # --- ephemeral data
 
 
-def _running(world: World, golden: Golden, planned: Sequence[Step]) -> tuple[Step, ...]:
-    """Return the steps with the compose file and the container that a spec has whose container runs from the golden."""
+def _running(world: World, golden: Golden, planned: Sequence[Step]) -> tuple[World, tuple[Step, ...]]:
+    """Return the world and the steps of a spec whose container runs from the golden."""
+    look, before = world.look, _site(world)
     spec = replace(world.spec, server=replace(world.spec.server, data=Ephemeral(golden.key)))
-    files = desires.files(spec, replace(world.inputs, rendered={}, memo=None), limited)
-    site = examine(spec, files, world.look)
-    if site.creation.image != golden_image.reference(golden.key):
-        return tuple(planned)  # a template of the project names an image of its own
-    compose = files["compose"]
-    address = Address(file.KIND, str(compose.path.relative_to(spec.home)))
-    text = world.look.text(compose.path)
-    before = None if text is None else replace(compose, content=text)
-    written = file.steps(address, before, compose, cast("Any", None)).steps
+    files = _files(world, spec)
+    path, reference = files["compose"].path, golden_image.reference(golden.key)
+    creation, uploads = compose.read(str(files["compose"].content), path), before.uploads
+    if creation.image != reference:
+        return world, tuple(planned)  # a template of the project names an image of its own
+    if uploads:
+        creation, uploads = compose.without_host_files(creation, files)
+    site = replace(before, spec=spec, creation=creation, uploads=uploads, image=look.image(reference))
+    address, text = Address(file.KIND, str(path.relative_to(spec.home))), look.text(path)
+    there = None if text is None else replace(files["compose"], content=text)
+    written = file.steps(address, there, files["compose"], cast("Any", None)).steps
     others = [each for each in planned if each.address not in (address, site.address)]
     at = next(number for number, each in enumerate(others) if each.address.kind == server.KIND)
-    return (*written, *others[:at], *steps.container(site), *others[at:])
+    found = (*written, *others[:at], *steps.container(site), *others[at:])
+    return replace(world, spec=spec, files=files, site=site), found
+
+
+def _files(world: World, spec: Spec) -> dict[str, File]:
+    """Return the files of a spec that differs from that of the world in the image only."""
+    site, rendered = _site(world), world.files["compose"]
+    before, text = f"    image: {quote(site.creation.image)}\n", str(rendered.content)
+    if site.has_own_template or text.count(before) != 1:
+        return desires.files(spec, replace(world.inputs, rendered={}, memo=None), limited)
+    # As the template has it, without the time that it takes to render it.
+    assert isinstance(spec.server.data, Ephemeral)  # noqa: S101  # made by the caller
+    text = text.replace(before, f"    image: {quote(golden_image.reference(spec.server.data.golden))}\n")
+    text = text.replace(site.creation.fingerprint, compose.FINGERPRINT_PLACEHOLDER)
+    content = compose.with_fingerprint(text, rendered.path)
+    return {**world.files, "compose": replace(rendered, content=content)}
 
 
 def discarding(world: World) -> tuple[Effect, ...]:

@@ -53,7 +53,7 @@ def store(look: Look) -> DirectoryStore:
 # --- use
 
 
-def using(world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+def using(world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[World, tuple[Step, ...]]:
     """Return the steps with a copy in place of initdb, and passwords set as soon as the server runs."""
     site, found = _site(world), []
     for step in steps:
@@ -67,7 +67,7 @@ def using(world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[Step, 
             if call is not None and call.operation == "start":
                 effects += _passwords(world, site, golden.level)
         found.append(replace(step, effects=tuple(effects)))
-    return tuple(found)
+    return world, tuple(found)
 
 
 def _passwords(world: World, site: EmbeddedSite, level: int) -> Iterator[Effect]:

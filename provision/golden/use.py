@@ -50,10 +50,10 @@ def offered(survey: Survey) -> Survey:
     if fit is None:
         plain = replace(survey, begun=Begun(rejected=tuple(rejected), wanted=wanted))
         return _beginning(plain, goldens, wanted) if survey.wishes.golden else plain
-    steps = goldens.using(survey.world, fit.golden, tuple(_rest(survey, fit)))
+    world, steps = goldens.using(survey.world, fit.golden, tuple(_rest(survey, fit)))
     rows = {tree.name: tree.rows for tree in fit.golden.inputs.trees}
     begun = Begun(fit.golden.key, fit.golden.level, rows, fit.remaining, str(fit), tuple(rejected), fit.golden, wanted)
-    return replace(survey, plan=replace(survey.plan, steps=_named(steps, begun)), begun=begun)
+    return replace(survey, world=world, plan=replace(survey.plan, steps=_named(steps, begun)), begun=begun)
 
 
 def _is_off(survey: Survey) -> bool:
