@@ -1,7 +1,8 @@
-"""Clones that are made ahead, and dropped, by a thread with a connection of its own, while tests run.
+"""Clones that are made ahead, and dropped, by two threads with connections of their own, while tests run.
 
-Making comes before dropping, because a test may wait for it; but only so many clones wait to be dropped, whose data is
-in memory or on the disk. CREATE and DROP DATABASE make checkpoints, which are quick where ``fsync`` is off.
+In a server of the run's own, which goes away with all of them, making comes before dropping, because a test may wait
+for it; only so many clones wait to be dropped, whose data is in memory or on the disk. In a server of others, both
+happen at once. CREATE and DROP DATABASE make checkpoints, which are quick where ``fsync`` is off.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import zlib
 from collections import deque
 from contextlib import closing
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from provision.spec.derived import of_test
 from provision.system.database_copy import Copies, drop_in
@@ -28,6 +29,8 @@ _CLASS_ID = 0x74657374  # "test"; the other half of the key is the word's checks
 _ROOM = 512 << 20
 _FEWEST = 4
 """Clones that are over wait to be dropped while they have less than so many bytes, or are so few."""
+_MORE = 16
+"""With so many more, no clone is made ahead until some are dropped."""
 
 
 class Pool:
@@ -46,12 +49,13 @@ class Pool:
         self._ready: deque[str] = deque()
         self._over: deque[str] = deque()
         self._error: BaseException | None = None
-        self._ends: Literal["no", "at once", "when all is dropped"] = "no"
+        self._ends = self._drops = self._made_all = False
         self._changed = Condition()
-        self._thread = Thread(target=self._work, name="provision clones", daemon=True)
+        self._threads = [Thread(target=self._work, args=(each,), daemon=True) for each in (self._make, self._drop)]
         self.waits: list[float] = []
         """How long each clone was waited for, in seconds."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def take(self) -> str:
         """Return the name of a clone that no one has used, and wait for it where none is ready.
@@ -81,58 +85,73 @@ class Pool:
             self._changed.notify_all()
 
     def close(self, *, drops: bool) -> None:
-        """End the thread; with ``drops``, first drop all clones but those that were taken and not given back."""
+        """End the threads; with ``drops``, first drop all clones but those that were taken and not given back."""
         with self._changed:
-            self._ends = "when all is dropped" if drops else "at once"
+            self._ends, self._drops = True, drops
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _work(self) -> None:
+    def _work(self, do: Callable[[psycopg2.extensions.connection], None]) -> None:
         try:
             with closing(connect(self.server, read_only=False)) as connection:
                 if self._guard:
-                    guard(connection, self._guard)
-                copies = Copies(connection, self._source)
-                self._room = max(_FEWEST, _ROOM // copies.way.size)
-                while (task := self._next()) is not None:
-                    self._carry_out(connection, copies, *task)
+                    hold(connection, self._guard)
+                do(connection)
         except BaseException as error:  # noqa: BLE001  # it is raised where a clone is taken
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
 
-    def _carry_out(
-        self, connection: psycopg2.extensions.connection, copies: Copies, what: Literal["make", "drop"], name: str
-    ) -> None:
-        if what == "drop":
-            drop_in(connection, name)
-            return
-        copies.make(name)
+    def _make(self, connection: psycopg2.extensions.connection) -> None:
+        """Make clones until the end; those that are left then are over."""
+        if self._guard:
+            sweep(connection, self._guard)
+        copies = Copies(connection, self._source)
+        self._room = 0 if self._guard else max(_FEWEST, _ROOM // copies.way.size)
+        while self._wait(lambda: self._is_needed):
+            name = self._named()
+            copies.make(name)
+            with self._changed:
+                (self._over if self._ends else self._ready).append(name)
+                self._changed.notify_all()
         with self._changed:
-            self._ready.append(name)
+            self._over.extend(self._ready)
+            self._made_all = True
             self._changed.notify_all()
 
-    def _next(self) -> tuple[Literal["make", "drop"], str] | None:
-        """Wait for something to do; None: it is over."""
+    def _drop(self, connection: psycopg2.extensions.connection) -> None:
+        """Drop what is over, while nothing has to be made or there is too much of it, and all in the end."""
+        while self._wait(lambda: bool(self._over) and (self._is_full or not self._is_needed)):
+            drop_in(connection, self._over.popleft())
         with self._changed:
-            while True:
-                if self._ends != "no":
-                    left = self._over or self._ready if self._ends != "at once" else ()
-                    return ("drop", left.popleft()) if left else None
-                if len(self._ready) < max(self._waiting, min(self._ahead, self._expected)) and not self._is_full:
-                    return "make", self._named()
-                if self._over:
-                    return "drop", self._over.popleft()
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._made_all or self._error is not None)
+        while self._drops and self._over:
+            drop_in(connection, self._over.popleft())
+
+    def _wait(self, is_due: Callable[[], bool]) -> bool:
+        """Wait until something is to be done; False: it is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ends or is_due())
+            return not self._ends
+
+    @property
+    def _is_needed(self) -> bool:
+        wanted = max(self._waiting, min(self._ahead, self._expected))
+        return len(self._ready) < wanted and (len(self._over) <= self._room + _MORE or self._waiting > len(self._ready))
 
     @property
     def _is_full(self) -> bool:
-        return len(self._over) > self._room and bool(self._ready or not self._waiting)
+        return len(self._over) > self._room
 
 
-def guard(connection: psycopg2.extensions.connection, word: str) -> None:
-    """Let others see, until the connection ends, that a run is under way; drop what runs that were killed have left."""
+def hold(connection: psycopg2.extensions.connection, word: str) -> None:
+    """Let others see, until the connection ends, that a run is under way."""
     rows(connection, "SELECT pg_advisory_lock_shared(%s, %s)", _key(word))
+
+
+def sweep(connection: psycopg2.extensions.connection, word: str) -> None:
+    """Drop what other runs have left that were killed."""
     beginning = of_test(0)
     there = rows(connection, "SELECT datname::text FROM pg_database WHERE starts_with(datname, %s)", (beginning,))
     words = {name: name.removeprefix(beginning).split("_")[0] for (name,) in there}
