@@ -63,7 +63,7 @@ class Provision:
         data: str = "",
         golden: bool = False,
     ) -> None:
-        self._spec, self._golden = directory / "spec.yml", golden
+        self._spec, self._golden, self._runtime = directory / "spec.yml", golden, runtime
         self._parts: list[dict[str, float]] = []
         self._began_with: object = None
         directory.mkdir()
@@ -115,7 +115,8 @@ class Provision:
         """Destroy it, and the goldens that were saved."""
         self.destroy()
         for each in json.loads(self._run("golden", "list", "--json"))["goldens"] if self._golden else ():
-            self._run("golden", "rm", each["key"])
+            if each["runtime"] == self._runtime:
+                self._run("golden", "rm", each["key"])
 
     def _run(self, *words: str | Path) -> str:
         return run(self._program, *words, **self._environment)
