@@ -73,6 +73,7 @@ def test_a_pack_that_was_cut_is_refused(tmp_path: Path) -> None:
         packed.unpack(tmp_path / "pack", index, tmp_path / "copied", None)
 
 
+@pytest.mark.long  # a pipeline may not mount file systems, and skips nothing
 def test_blocks_are_shared_where_the_file_system_can(xfs: Path) -> None:
     filled(xfs / "source")
     index = packed.pack(xfs / "source", xfs / "pack", leaves=lambda _: False, kept={})
