@@ -289,8 +289,12 @@ class Environment:
         with self.context():
             return destroy(self.made, data=data, progress=progress or Progress())
 
-    def snapshot(self, name: str, *, database: str | None = None, progress: Progress | None = None) -> Result:
+    def snapshot(
+        self, name: str, *, database: str | None = None, whole: bool = False, progress: Progress | None = None
+    ) -> Result:
         """Save the declared databases under a name, or one of them. Sessions in them are ended, which the notes name.
+
+        ``whole``: save the cluster with all databases and roles, for which the server stops and starts.
 
         Raises:
             RefusedError: there is a snapshot of that name, or no room; the server is external.
@@ -298,7 +302,7 @@ class Environment:
         """
         from provision.snapshots import Request, Verb
 
-        return self._snapshot(Request(Verb.SAVE, name, database), progress)
+        return self._snapshot(Request(Verb.SAVE, name, database, is_whole=whole), progress)
 
     def snapshots(self, *, database: str | None = None) -> tuple[Kept, ...]:
         """Return the snapshots, the newest first; errors as in :meth:`snapshot`."""
@@ -307,14 +311,16 @@ class Environment:
         with self.context():
             return listing(self.made, database).snapshots
 
-    def restore(self, name: str, *, database: str | None = None, progress: Progress | None = None) -> Result:
-        """Put a snapshot in the place of the databases that it is of. It asks no one.
+    def restore(
+        self, name: str, *, database: str | None = None, whole: bool = False, progress: Progress | None = None
+    ) -> Result:
+        """Put a snapshot in the place of the databases that it is of, or of the ``whole`` cluster. It asks no one.
 
         What it replaces is kept until the next restore or reset. Errors as in :meth:`snapshot`.
         """
         from provision.snapshots import Request, Verb
 
-        return self._snapshot(Request(Verb.RESTORE, name, database), progress)
+        return self._snapshot(Request(Verb.RESTORE, name, database, is_whole=whole), progress)
 
     def reset(self, *, database: str | None = None, progress: Progress | None = None) -> Result:
         """Make the declared databases again, empty, or one of them; then do what a first apply does. It asks no one.

@@ -288,6 +288,18 @@ class Performer:
         self.ended += database_copy.rename(self.endpoint, effect.renames, *effect.statements)
 
     @perform.register
+    def _(self, effect: effects.CopyCluster) -> None:
+        from provision.system import cluster_copy
+
+        cluster_copy.copy(effect.source, effect.folder, effect.record)
+
+    @perform.register
+    def _(self, effect: effects.ExchangeClusters) -> None:
+        from provision.system import cluster_folder
+
+        cluster_folder.exchange(effect.data, effect.folder, effect.about)
+
+    @perform.register
     def _(self, effect: effects.RunSql) -> None:
         from provision.system import postgres
 

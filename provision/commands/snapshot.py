@@ -70,6 +70,11 @@ _DATABASE: Final = click.option("--database", metavar="NAME", help="Only this on
 _YES: Final = click.option("--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask on.")
 
 
+_ALL: Final = click.option(
+    "--all", "is_whole", is_flag=True, help="The whole cluster, with its roles: the server stops and starts."
+)
+
+
 def _verb(example: str, *options: Any) -> Callable[[Callable[..., int]], None]:
     """Make a verb of a function of the console, the words beside the spec, and the options."""
 
@@ -92,8 +97,8 @@ def _verb(example: str, *options: Any) -> Callable[[Callable[..., int]], None]:
     return make
 
 
-@_verb("NAME", _DATABASE)
-def save(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None) -> int:
+@_verb("NAME", _DATABASE, _ALL)
+def save(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool) -> int:
     """Copy the declared databases inside their server, under a name.
 
     Their sessions are ended and named, and logins wait until the copy is made.
@@ -101,12 +106,14 @@ def save(console: Console, spec: Path | None, words: tuple[str, ...], *, databas
     from provision.snapshots import Request, Verb
 
     environment = load_environment(console, spec)
-    request = Request(Verb.SAVE, _name(words), database)
+    request = Request(Verb.SAVE, _name(words), database, is_whole=is_whole)
     return _carry_out(console, environment, request)
 
 
-@_verb("NAME", _DATABASE, _YES)
-def restore(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, yes: bool) -> int:
+@_verb("NAME", _DATABASE, _ALL, _YES)
+def restore(
+    console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool, yes: bool
+) -> int:
     """Put a snapshot in the place of the databases that it is of.
 
     It is copied beside them, and two names change in one transaction. What it replaces is kept until the next restore
@@ -115,12 +122,12 @@ def restore(console: Console, spec: Path | None, words: tuple[str, ...], *, data
     from provision.snapshots import Request, Verb
 
     environment = load_environment(console, spec)
-    request = Request(Verb.RESTORE, _name(words), database)
+    request = Request(Verb.RESTORE, _name(words), database, is_whole=is_whole)
     return _asked(console, environment, request, "snapshot restore --yes", words, yes=yes)
 
 
-@_verb("", _DATABASE)
-def undo(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None) -> int:
+@_verb("", _DATABASE, _ALL)
+def undo(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool) -> int:
     """Put back what the last restore or reset has replaced; another undo takes it back.
 
     Sessions are ended and named. No row is lost: the two exchange their names.
@@ -129,27 +136,30 @@ def undo(console: Console, spec: Path | None, words: tuple[str, ...], *, databas
 
     _no_more(words)
     environment = load_environment(console, spec)
-    return _carry_out(console, environment, Request(Verb.UNDO, database=database))
+    return _carry_out(console, environment, Request(Verb.UNDO, database=database, is_whole=is_whole))
 
 
-@_verb("NAME", _DATABASE)
-def rm(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None) -> int:
+@_verb("NAME", _DATABASE, _ALL)
+def rm(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool) -> int:
     """Remove a snapshot for good."""
     from provision.snapshots import Request, Verb
 
     environment = load_environment(console, spec)
-    return _carry_out(console, environment, Request(Verb.REMOVE, _name(words), database))
+    return _carry_out(console, environment, Request(Verb.REMOVE, _name(words), database, is_whole=is_whole))
 
 
-@_verb("", _DATABASE)
-def list_(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None) -> int:
-    """List the snapshots, and what a restore or a reset has replaced. Changes nothing."""
+@_verb("", _DATABASE, _ALL)
+def list_(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool) -> int:
+    """List the snapshots, and what a restore or a reset has replaced. Changes nothing.
+
+    With --all only those of the whole cluster, for which the server need not run.
+    """
     from provision.report import snapshots as report
     from provision.snapshots import listing
 
     _no_more(words)
     environment = load_environment(console, spec)
-    found = listing(environment.made, database)
+    found = listing(environment.made, database, is_whole=is_whole)
     if console.json:
         console.document(report.listing(environment.made, found))
         return EXIT_DONE
@@ -197,7 +207,7 @@ def _asked(
         from provision.commands.server import confirm
         from provision.snapshots import survey
 
-        chosen = ["--database", request.database] if request.database else []
+        chosen = ["--database", request.database] if request.database else ["--all"] * request.is_whole
         found = survey(environment.spec, request)
         what = f"the data of {environment.spec.name} would be replaced"
         line = console.line(again, *words, *chosen)

@@ -350,6 +350,33 @@ class RenameDatabases(Effect):
         return f"rename {count(len(self.renames), 'database')}, in one transaction"
 
 
+@dataclass(frozen=True)
+class CopyCluster(Effect):
+    """Copy a data directory that no server runs on into ``folder``, which is made again.
+
+    ``record`` is the name of the file in it that remembers which directory it is.
+    """
+
+    source: Path
+    folder: Path
+    record: str
+
+    def __str__(self) -> str:
+        return f"copy the data in {shown(self.source)} to {shown(self.folder)}"
+
+
+@dataclass(frozen=True)
+class ExchangeClusters(Effect):
+    """Exchange a data directory with the one in ``folder``, in one step; ``about`` is what is known of the former."""
+
+    data: Path
+    folder: Path
+    about: str
+
+    def __str__(self) -> str:
+        return f"exchange {shown(self.data)} with the data in {shown(self.folder)}"
+
+
 OWNER_OF_DATABASE = "pg_database_owner"
 """PostgreSQL's own name for whoever owns the database."""
 VERIFIER = "@verifier@"

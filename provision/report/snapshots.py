@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.report.documents import Document, outcome
 from provision.snapshots import Verb
+from provision.snapshots.kept import Kept, by
 from provision.snapshots.steps import size, words
 
 if TYPE_CHECKING:
@@ -15,23 +16,27 @@ if TYPE_CHECKING:
     from provision.model import Plan, Result
     from provision.report.console import Console, Paint
     from provision.snapshots import Listing, Request
-    from provision.snapshots.kept import Kept
+    from provision.snapshots.whole import KeptCluster
     from provision.spec.model import Spec
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_ALL = "(all)"
 _HEADINGS = ("NAME", "DATABASE", "AGE", "SIZE", "REVISION")
 
 
 def lines(spec: Spec, found: Listing, paint: Paint) -> Iterator[str]:
     """Yield the snapshots as a table, then what was replaced."""
-    if not found.snapshots:
+    every: list[Kept | KeptCluster] = [*found.snapshots, *found.clusters]
+    snapshots = sorted(every, key=lambda each: each.at, reverse=True)
+    replaced: list[Kept | KeptCluster] = [*found.replaced, *found.replaced_clusters]
+    if not snapshots:
         yield f"{paint('bold', spec.name)}: no snapshots"
     else:
-        yield from _table([(each.name, *_row(each)) for each in found.snapshots], paint)
-    for each in found.replaced:
+        yield from _table([(each.name, *_row(each)) for each in snapshots], paint)
+    for each in replaced:
         database, *rest, revision = _row(each)
         at = f", at {revision}" if revision else ""
-        yield f"  {paint('dim', '·')} {database} as a {each.name} has replaced it: {', '.join(rest)}{at}"
+        yield f"  {paint('dim', '·')} {database} as {by(each.name)} has replaced it: {', '.join(rest)}{at}"
 
 
 def _table(rows: Sequence[tuple[str, ...]], paint: Paint) -> Iterator[str]:
@@ -41,8 +46,8 @@ def _table(rows: Sequence[tuple[str, ...]], paint: Paint) -> Iterator[str]:
         yield line if number else paint("dim", line)
 
 
-def _row(kept: Kept) -> tuple[str, ...]:
-    return kept.database, _age(kept.at), size(kept.size), words(kept.revisions)
+def _row(kept: Kept | KeptCluster) -> tuple[str, ...]:
+    return kept.database if isinstance(kept, Kept) else _ALL, _age(kept.at), size(kept.size), words(kept.revisions)
 
 
 def _age(at: str) -> str:
@@ -56,13 +61,13 @@ def _age(at: str) -> str:
 
 def next_steps(request: Request, pending: Plan | None, console: Console) -> dict[str, str]:
     """Return what to type next, and what for; ``pending`` is the plan of the spec afterwards."""
-    found = {}
+    found, which = {}, ["--all"] * request.is_whole
     if request.verb is Verb.SAVE:
-        found[console.line("snapshot restore", request.name)] = "bring the data back"
+        found[console.line("snapshot restore", request.name, *which)] = "bring the data back"
     if pending is not None and pending.differs:
         found[console.line("apply")] = "the spec asks for more than the data has now"
     if request.verb in (Verb.RESTORE, Verb.RESET, Verb.UNDO):
-        found[console.line("snapshot undo")] = "have what was replaced again"
+        found[console.line("snapshot undo", *which)] = "have what was replaced again"
     return found
 
 
@@ -74,12 +79,21 @@ def listing(spec: Spec, found: Listing) -> Document:
         "spec": str(spec.path),
         "snapshots": [{"name": each.name, **_kept(each), "automatic": each.is_automatic} for each in found.snapshots],
         "replaced": [{"by": each.name, **_kept(each)} for each in found.replaced],
+        "clusters": [{"name": each.name, **_cluster(each)} for each in found.clusters],
+        "replaced_clusters": [{"by": each.name, **_cluster(each)} for each in found.replaced_clusters],
     }
 
 
 def _kept(kept: Kept) -> dict[str, Any]:
+    return {"database": kept.database, **_facts(kept)}
+
+
+def _cluster(kept: KeptCluster) -> dict[str, Any]:
+    return {"major": kept.major, **_facts(kept)}
+
+
+def _facts(kept: Kept | KeptCluster) -> dict[str, Any]:
     return {
-        "database": kept.database,
         "saved": kept.at,
         "bytes": kept.size,
         "revisions": {tree: list(rows) for tree, rows in sorted(kept.revisions.items())},
@@ -94,6 +108,7 @@ def result(spec: Spec, request: Request, done: Result, pending: Plan | None) -> 
         "spec": str(spec.path),
         "verb": request.verb.value,
         "name": request.name or None,
+        "all": request.is_whole,
         "seconds": round(done.seconds, 3),
         "steps": [outcome(each) for each in done.outcomes],
         "notes": list(done.notes),

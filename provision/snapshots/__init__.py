@@ -8,8 +8,7 @@ not used yet, is removed by the next run, also by an apply.
 from __future__ import annotations
 
 import time
-from contextlib import closing
-from enum import Enum
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +20,9 @@ from provision.model import Plan, Result
 from provision.model.effects import CopyDatabase
 from provision.model.words import short
 from provision.observe import outside
+from provision.snapshots import whole
 from provision.snapshots.kept import ask
+from provision.snapshots.requests import Request, Verb
 from provision.snapshots.steps import Planner, automatic_name, chosen, declared, size
 from provision.system import database_copy, lock
 
@@ -33,30 +34,13 @@ if TYPE_CHECKING:
     from provision.observe import Survey
     from provision.observe.outside import World
     from provision.snapshots.kept import Kept, Server
+    from provision.snapshots.whole import KeptCluster
     from provision.spec.model import Spec
 
+__all__ = ["Listing", "Look", "Request", "Verb", "carry_out", "listing", "save_before", "survey"]
 _LONGEST = 80
 _RESERVE = 64 << 20
 """Bytes that stay free: for the WAL, and for what others write meanwhile."""
-
-
-class Verb(Enum):
-    """What to do."""
-
-    SAVE = "save"
-    RESTORE = "restore"
-    UNDO = "undo"
-    RESET = "reset"
-    REMOVE = "rm"
-
-
-class Request(NamedTuple):
-    """A verb, the ``name`` of the snapshot that it is about, and a ``database``; None: every declared one."""
-
-    verb: Verb
-    name: str = ""
-    database: str | None = None
-    is_automatic: bool = False
 
 
 class Look(NamedTuple):
@@ -68,23 +52,32 @@ class Look(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The snapshots, and what a restore or a reset has replaced; the newest first."""
+    """The snapshots, and what a restore or a reset has replaced; the newest first.
+
+    ``clusters`` and ``replaced_clusters`` are those of all databases together.
+    """
 
     snapshots: tuple[Kept, ...]
     replaced: tuple[Kept, ...]
+    clusters: tuple[KeptCluster, ...] = ()
+    replaced_clusters: tuple[KeptCluster, ...] = ()
 
 
-def listing(spec: Spec, database: str | None = None) -> Listing:
-    """Return what is kept of an environment's databases.
+def listing(spec: Spec, database: str | None = None, *, is_whole: bool = False) -> Listing:
+    """Return what is kept of an environment's databases, and of its cluster; with ``is_whole``, of that alone.
 
     Raises:
         RefusedError: the server is one that others run.
         UnavailableError: it does not run.
     """
     names = chosen(spec, database)
-    found = _server(_world(spec), names)
+    world = _world(spec)
+    clusters = whole.listing(world) if database is None else ((), ())
+    if is_whole:
+        return Listing((), (), *clusters)
+    found = _server(world, names)
     wanted = [[each for each in kept if each.database in names] for kept in (found.snapshots, found.replaced)]
-    return Listing(*map(tuple, wanted))
+    return Listing(tuple(wanted[0]), tuple(wanted[1]), *clusters)
 
 
 def survey(spec: Spec, request: Request) -> Look:
@@ -97,6 +90,8 @@ def survey(spec: Spec, request: Request) -> Look:
     """
     names = chosen(spec, request.database)
     world = _world(spec)
+    if request.is_whole:
+        return Look(world, *whole.survey(world, request))
     server = _server(world, declared(spec))
     planner = Planner(spec, server, observe.overview(spec).status.revisions)
     match request.verb:
@@ -126,7 +121,10 @@ def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
         progress.planned(found.plan)
         with closing(Performer(found.world, progress)) as performer:
             performer.prepare(found.plan)
-            run.perform(found.plan, performer)
+            if request.is_whole:
+                _whole(run, found, performer)
+            else:
+                run.perform(found.plan, performer)
         if request.verb is Verb.RESET:
             _make(run, spec)
         ended = [f"ended: {each}" for each in performer.ended]
@@ -153,6 +151,19 @@ def save_before(seen: Survey, revisions: Sequence[Destroying], *, progress: Prog
         done.append(carry_out(spec, Request(Verb.SAVE, name, database, is_automatic=True), progress=progress))
     outcomes = tuple([outcome for each in done for outcome in each.outcomes])
     return Result(outcomes, 0.0, tuple([note for each in done for note in each.notes]))
+
+
+def _whole(run: Run, found: Look, performer: Performer) -> None:
+    """Perform what stops the server; whatever comes between, it is started again."""
+    again = whole.starting_again(found.world)
+    run.restores = False  # the configuration is not what has changed
+    try:
+        run.perform(found.plan, performer)
+    except BaseException:
+        for effect in again:
+            with suppress(ProvisionError), performer.explained():
+                performer.perform(effect)
+        raise
 
 
 def _make(run: Run, spec: Spec) -> None:

@@ -83,7 +83,7 @@ class Kept(NamedTuple):
     @property
     def moment(self) -> str:
         """Since when it is kept, as people read it."""
-        return f"{self.at[:19].replace('T', ' ')} UTC"
+        return moment(self.at)
 
     def text(self) -> str:
         """Return the comment that says all of this."""
@@ -100,6 +100,24 @@ class Server(NamedTuple):
     replaced: tuple[Kept, ...]
     left: tuple[str, ...]
     roles: frozenset[str]
+
+
+def moment(at: str) -> str:
+    """Return a time as people read it.
+
+    >>> moment("2026-11-29T22:16:00+00:00")
+    '2026-11-29 22:16:00 UTC'
+    """
+    return f"{at[:19].replace('T', ' ')} UTC"
+
+
+def by(verb: str) -> str:
+    """Return a verb with its article.
+
+    >>> by("restore"), by("undo")
+    ('a restore', 'an undo')
+    """
+    return f"an {verb}" if verb[0] in "aeiou" else f"a {verb}"
 
 
 def now() -> str:

@@ -13,7 +13,7 @@ from provision.model.effects import CopyDatabase, RenameDatabases, RunSql
 from provision.model.sql import identifier, literal
 from provision.model.value import replace
 from provision.model.words import count
-from provision.snapshots.kept import Kept, now
+from provision.snapshots.kept import Kept, by, now
 from provision.system.database_copy import maintenance, new_name
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ class Planner:
         beside = {name: each.place for name, each in kept.items()}
         comments = {name: each.comment for name, each in kept.items()}
         why = [
-            f"{name} as a {each.name} has replaced it {each.moment}{_at(each.revisions)}" for name, each in kept.items()
+            f"{name} as {by(each.name)} has replaced it {each.moment}{_at(each.revisions)}"
+            for name, each in kept.items()
         ]
         return self._plan(self._swap(beside, comments, "undo", why), *self._older(beside))
 
@@ -163,7 +164,8 @@ class Planner:
         """
         kept = [each for each in self.server.snapshots if each.name == name and each.database in names]
         if not kept:
-            raise self._unknown(name)
+            every = list(dict.fromkeys(each.name for each in self.server.snapshots))
+            raise near(name, every, "snapshot save")
         return sorted(kept, key=lambda each: names.index(each.database))
 
     # --- their steps ---
@@ -236,7 +238,7 @@ class Planner:
 
     def _older(self, beside: Mapping[str, str]) -> Iterator[Step]:
         for each in self._before(beside):
-            yield self._dropping(each, f"a {each.name} has replaced it {each.moment}")
+            yield self._dropping(each, f"{by(each.name)} has replaced it {each.moment}")
 
     def _dropping(self, kept: Kept, why: str) -> Step:
         return _drop(_address(kept), kept.place, why, size(kept.size), destroys=True)
@@ -262,13 +264,14 @@ class Planner:
             )
         return found
 
-    def _unknown(self, name: str) -> UsageError:
-        every = list(dict.fromkeys(each.name for each in self.server.snapshots))
-        near = get_close_matches(name, every, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        known = f"there are {', '.join(every)}" if every else "none was saved"
-        next_step = _LIST if every else command("snapshot save " + name)
-        return UsageError(f"there is no snapshot {name!r}{meant or '; ' + known}", next_step=next_step)
+
+def near(name: str, every: Sequence[str], saving: str, option: str = "") -> UsageError:
+    """Return the error for a name that no snapshot has, with the one that is meant."""
+    alike = get_close_matches(name, every, n=1)
+    meant = f"; did you mean {alike[0]}?" if alike else ""
+    known = f"there are {', '.join(every)}" if every else "none was saved"
+    next_step = _LIST if every else command(f"{saving} {name}{option}")
+    return UsageError(f"there is no snapshot {name!r}{meant or '; ' + known}", next_step=next_step)
 
 
 def automatic_name(revision: str) -> str:

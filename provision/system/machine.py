@@ -373,6 +373,12 @@ class Machine:
         """Whether a file system is mounted there."""
         return path.is_mount()
 
+    def cluster_about(self, folder: Path) -> str | None:
+        """Return what is known of the data directory that is kept in a folder; None where none is whole."""
+        from provision.system import cluster_folder
+
+        return cluster_folder.about(folder)
+
     def entries(self, directory: Path) -> tuple[str, ...] | None:
         """Return the names in a directory, none where it is none; None where we may not look."""
         try:

@@ -157,6 +157,8 @@ _MAJORS = range(OLDEST, 40)
 
 
 ORIGIN = "provision.upgraded"
+OURS = "provision.snapshots"
+"""The file that says that a directory with snapshots is ours."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,31 @@ class Generations:
     def hidden(self) -> Path:
         """Where a copy is filled, and where data goes that is removed."""
         return self.first.with_name(f".{self.first.name}.upgrade")
+
+    @property
+    def snapshots(self) -> Path:
+        """Where snapshots of the whole cluster are, a folder for each."""
+        return self.first.with_name(f"{self.first.name}-snapshots")
+
+    @property
+    def copied(self) -> Path:
+        """A copy of a snapshot on its way to the place of the data; what was there, once they are exchanged."""
+        return self.snapshots / ".copy"
+
+    @property
+    def saving(self) -> Path:
+        """A snapshot that is not complete yet."""
+        return self.snapshots / ".saving"
+
+    @property
+    def replaced(self) -> Path:
+        """What the last restore has replaced."""
+        return self.snapshots / ".replaced"
+
+    @property
+    def removed(self) -> Path:
+        """Where a snapshot goes that is removed."""
+        return self.snapshots / ".removed"
 
     @property
     def filled(self) -> Path:
@@ -219,6 +246,11 @@ def removal(path: Path, found: Generations, *, if_there: bool = False) -> tuple[
         MovePath(path, found.hidden / path.name, if_there=if_there),
         RemovePath(found.hidden),
     )
+
+
+def keeping(found: Generations) -> tuple[Effect, ...]:
+    """Return what keeps what a restore has replaced, in place of what was kept before."""
+    return (RemovePath(found.replaced), MovePath(found.copied, found.replaced))
 
 
 def discard(places: Places) -> tuple[Effect, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.kinds import Ground
-from provision.model import Action, Effect, Secret, State, Step, changes
+from provision.model import Action, Address, Effect, Secret, State, Step, changes
 from provision.model.effects import (
     CopyPath,
     MakeDirectory,
@@ -114,11 +114,24 @@ class EmbeddedSite(Inspection):
 
     def leftovers(self) -> tuple[Step, ...]:
         """Remove a copy that was never used, or the rest of a removed one."""
-        hidden = self.places.generations.hidden
-        if not self.look.exists(hidden):
-            return ()
+        found = self.places.generations
         why = "an interrupted run has left it; the data is where it was"
-        return (removal("directory", str(hidden), *directories.discard(self.places), why=why),)
+        left = (removal("directory", str(found.hidden), *directories.discard(self.places), why=why),)
+        snapshots = self._left_snapshots() if self.look.exists(found.snapshots) else ()
+        return (*(left if self.look.exists(found.hidden) else ()), *snapshots)
+
+    def _left_snapshots(self) -> tuple[Step, ...]:
+        """Remove a copy of the cluster that nothing uses; keep the data that an interrupted restore has replaced."""
+        found, steps = self.places.generations, []
+        left = [found.saving, found.removed]
+        if self.look.machine.cluster_about(found.copied) is not None:
+            at, why = Address("directory", str(found.replaced)), "an interrupted restore has replaced it"
+            steps.append(Step(at, Action.UPDATE, None, None, directories.keeping(found), (why,)))
+        else:
+            left.append(found.copied)
+        why = "an interrupted run has left it"
+        steps += [removal("directory", str(each), RemovePath(each), why=why) for each in left if self.look.exists(each)]
+        return tuple(steps)
 
     def plan_settings(self) -> tuple[Step, ...]:
         """Read the settings of a major version that the program does not know from its own programs."""
@@ -245,7 +258,7 @@ class EmbeddedSite(Inspection):
         if self.running is not None:
             steps.append(self._lifecycle(Action.REMOVE, self.stopping))
         if data:
-            steps += self.removing_kept()
+            steps += (*self.removing_kept(), *self._removing_snapshots())
         if self.made_by is not None and (data or self._is_ephemeral):
             checks.check_data(self.spec, places, self.look)
             gone, before = self._removing_data, self.observed.get(self._data)
@@ -254,6 +267,12 @@ class EmbeddedSite(Inspection):
             paths = dict.fromkeys((places.root, places.home))
             steps += [removal("directory", str(path), RemovePath(path)) for path in paths if self.look.exists(path)]
         return tuple(steps)
+
+    def _removing_snapshots(self) -> tuple[Step, ...]:
+        place = self.places.generations.snapshots
+        if self.look.text(place / directories.OURS) is None:
+            return ()
+        return (removal("directory", str(place), RemovePath(place), why="snapshots of the cluster", destroys=True),)
 
     def removing_kept(self) -> tuple[Step, ...]:
         """Return the steps that remove the data that an upgrade has kept."""
