@@ -216,7 +216,8 @@ def recap(name: str, result: Result, paint: Paint) -> Iterator[str]:
         what = f"{failed[0].step.action} {failed[0].step.address} failed: {failed[0].error}"
         yield f"{paint('bold', name)}: {paint('red', what)}  {seconds(result.seconds)}"
         return
-    yield f"{paint('bold', name)}: {paint('green', _deeds(result.outcomes))}  {seconds(result.seconds)}"
+    begun = f", from {result.begun.text}" if result.begun is not None else ""
+    yield f"{paint('bold', name)}: {paint('green', _deeds(result.outcomes))}{begun}  {seconds(result.seconds)}"
     if result.endpoint is not None:
         yield f"  {result.endpoint.url(masked=True)}"
     yield from left(result, paint)

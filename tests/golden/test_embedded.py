@@ -64,6 +64,7 @@ def test_apply_golden_says_what_it_does_and_goes_on_with_the_server(saved: Famil
     made = saved.member(*TABLES)
     ran = made.run("apply", "--golden")
     assert "no golden is saved: it was made from golden" in ran.all
+    assert f", from golden {saved.goldens()[0]['key'][:4]}…  " in ran.out
     made.settled()
 
 
