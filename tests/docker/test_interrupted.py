@@ -71,3 +71,15 @@ def test_one_that_waits_too_long_names_who_it_waited_for(environment: Environmen
         holder.kill()
     environment.apply()
     environment.settled()
+
+
+def test_data_that_goes_away_needs_no_clean_stop(environment: Environment) -> None:
+    """While an entrypoint makes the data, it answers no signal."""
+    (environment.directory / "slow.sh").write_text("sleep 1800\n")
+    environment.server(initdb=["slow.sh"], stop_timeout="1800s", ready_timeout="1800s")
+    with environment.begin() as run:
+        assert run.stdout is not None
+        assert any("start server/" in line for line in run.stdout)
+        run.send_signal(signal.SIGKILL)
+    environment.run("destroy", "--data", "--yes")
+    assert environment.engine.containers(environment.name) == []

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.inspection import Inspection
 
 _KEEPING_VOLUMES = MappingProxyType({"volumes": False})
+_DISCARDED = 3
+"""Seconds to stop a server whose data goes away: an entrypoint that makes the data never answers a signal."""
 
 
 def surroundings(seen: Inspection) -> tuple[Step, ...]:
@@ -202,12 +204,16 @@ def _remove(seen: Inspection, kept: Mapping[str, str]) -> tuple[Effect, ...]:
     return (remove, *(EngineCall("remove_volume", each) for each in gone))
 
 
-def stop(seen: Inspection) -> tuple[Effect, ...]:
-    """Stop the container; one that is paused is thawed before, because nothing in it can answer."""
+def stop(seen: Inspection, seconds: int | None = None) -> tuple[Effect, ...]:
+    """Stop the container, within its ``stop_timeout`` or so many seconds.
+
+    One that is paused is thawed before, because nothing in it can answer.
+    """
     if seen.state in IDLE:
         return ()
     thaw = (EngineCall("unpause_container", seen.container_name),) if seen.state == "paused" else ()
-    return (*thaw, seen.call("stop_container"))
+    call = seen.call("stop_container")
+    return (*thaw, call if seconds is None else replace(call, body={"timeout": seconds}))
 
 
 def lifecycle(seen: Inspection, action: Action, effects: Sequence[Effect], **more: Any) -> Step:
@@ -226,7 +232,7 @@ def destroy(seen: Inspection, *, data: bool) -> tuple[Step, ...]:
         kept = {} if data or is_ephemeral else _anonymous_in_use(seen)
         words = [f"the volume {name}, which was at {target}, stays" for target, name in kept.items()]
         text = "; ".join([f"the data was in {_memory(seen)} and is gone"] * lost + words)
-        effects = (*stop(seen), *_remove(seen, kept))
+        effects = (*stop(seen, _DISCARDED if data or is_ephemeral else None), *_remove(seen, kept))
         steps.append(lifecycle(seen, Action.REMOVE, effects, consequence=text, destroys=lost))
     steps += [removal("network", name, EngineCall("remove_network", name)) for name in networks.removable(seen)]
     return (*steps, *(_data_removals(seen) if data else ()))
