@@ -227,9 +227,10 @@ class Run:
         assert world is not None  # noqa: S101  # it is that of the plan
         goldens, name = load(world.runtime), self.trial.end(world)
         self.progress.note(f"{name} is not used, and was removed: {error.sentence}; the data is made without it")
+        gone = goldens.discarding(world) if goldens and self.trial.has_made(self.outcomes) else ()
         self.outcomes = [each for each in self.outcomes if each.step.address.kind == file.KIND]
         with closing(self.performer(world)) as performer:
-            for effect in goldens.discarding(world) if goldens else ():
+            for effect in gone:
                 performer.perform(effect)
 
     def save_golden(self, spec: Spec) -> None:

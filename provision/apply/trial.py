@@ -10,18 +10,21 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from provision.errors import LockedError, NotConvergedError, ProvisionError
+from provision.model import Action
 from provision.model.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from provision.alembic import Read
-    from provision.model import Begun, Wishes
+    from provision.model import Address, Begun, Outcome, Wishes
     from provision.observe import Survey
     from provision.observe.outside import World
 
 GOLDEN = "cache/golden.json"
 """What was noted for a golden when all was made, below the environment's directory."""
+_PLACES = ("data", "volume", "directory")
+"""The kinds of what holds data; data in memory has no place but its container."""
 
 
 class Trial:
@@ -35,6 +38,7 @@ class Trial:
         self.world: World | None = None
         """The world that has no data yet."""
         self._first: Begun | None = None
+        self._places: tuple[Address, ...] = ()
 
     def offered(self, survey: Survey) -> Survey:
         """Return a survey whose plan takes new data from a golden where one fits."""
@@ -62,10 +66,17 @@ class Trial:
             self._first = self._first or survey.begun
             self.begun = survey.begun if survey.begun is not None and survey.begun.key else None
             self.is_open = self.begun is not None
+            made = [each for each in survey.plan.steps if each.action in (Action.CREATE, Action.RECREATE)]
+            self._places = tuple([each.address for each in made if each.address.kind in _PLACES])
 
     def blames(self, error: ProvisionError) -> bool:
         """Tell whether an error is taken for the fault of the golden."""
         return self.is_open and not isinstance(error, LockedError)
+
+    def has_made(self, done: Sequence[Outcome]) -> bool:
+        """Tell whether this run has made the place of the data: another one may have come between, and has its own."""
+        made = {each.step.address for each in done if each.error is None}
+        return all(each in made for each in self._places)
 
     def end(self, world: World) -> str:
         """Give the golden up, and return its name."""

@@ -50,7 +50,7 @@ def pack(directory: Path, path: Path, *, leaves: Callable[[str], bool], kept: Ma
     directories: list[tuple[str, int]] = [("", stat.S_IMODE(directory.stat().st_mode))]
     files: list[tuple[str, int, int, int, int]] = []
     end = 0
-    with path.open("xb") as out:
+    with open(path, "xb", opener=_private) as out:  # it has all that only the server's user may read
         for name, found in walked(directory):
             mode = stat.S_IMODE(found.st_mode)
             if leaves(name):
@@ -69,6 +69,10 @@ def pack(directory: Path, path: Path, *, leaves: Callable[[str], bool], kept: Ma
             out.write(bytes(padding))
             end += length + padding
     return {"directories": directories, "files": files, "end": end}
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def unpack(path: Path, index: Index, directory: Path, user: SystemUser | None) -> None:

@@ -11,9 +11,12 @@ import pytest
 from support.goldens import a_family, begun, left_beside
 
 from provision.environment import Environment
+from provision.errors import ProvisionError
+from provision.system import packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.embedded import Embedded
     from support.goldens import Family
@@ -258,3 +261,25 @@ def test_a_program_asks_for_it(family: Family) -> None:
     assert done.begun is not None
     assert done.begun.revisions == {"alembic": ("r3",)}
     assert environment.survey(golden=False).begun is None
+
+
+def test_what_came_between_the_look_and_the_copy_is_not_removed_with_the_golden(saved: Family) -> None:
+    made = saved.member(*TABLES)
+    environment = Environment(made.spec, environ=made.environ)
+    survey = environment.survey_to_apply()
+    assert survey.begun is not None
+    assert survey.begun.key
+    theirs = made.home / "data" / "theirs"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("rows")
+    with pytest.raises(ProvisionError):
+        environment.apply(survey)
+    assert theirs.read_text() == "rows"
+
+
+def test_no_other_user_can_read_data_while_it_is_packed(tmp_path: Path) -> None:
+    source = tmp_path / "data"
+    source.mkdir()
+    (source / "1259").write_bytes(b"rows")
+    packed.pack(source, tmp_path / "pack", leaves=lambda _: False, kept={})
+    assert (tmp_path / "pack").stat().st_mode & 0o777 == 0o600
