@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from provision.model import OWN_DATABASES, REPLACED, SNAPSHOT, Change, State
+from provision.model import LEFT_COPIES, OWN_DATABASES, Change, State
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field
 from provision.spec.parameters import canonical_name, catalogue, normalise, shows
@@ -41,8 +41,7 @@ FROM pg_db_role_setting LEFT JOIN pg_roles ON pg_roles.oid = setrole
     LEFT JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) AS entry
 WHERE setdatabase = 0 OR datname !~ '^{OWN_DATABASES}'
 UNION ALL
-SELECT 'left', 0, datname, '', '', '' FROM pg_database WHERE datname ~ '^({SNAPSHOT}|{REPLACED})'
-    AND coalesce(shobj_description(oid, 'pg_database'), '') !~ '^{{"provision":'
+SELECT 'left', 0, datname, '', '', '' FROM pg_database WHERE {LEFT_COPIES}
 UNION ALL
 SELECT 'server', count(*), current_setting('config_file'), current_setting('data_directory'), '', ''
 FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename IS NOT NULL

@@ -116,6 +116,12 @@ No such database is declared, imported, judged, or taken for one of somebody els
 SCRATCH, SNAPSHOT, REPLACED, CLONE, TEMPLATE = [
     f"provision_{each}_" for each in ("scratch", "snapshot", "replaced", "clone", "template")
 ]
+LEFT_COPIES = f"""(datname ~ '^({SNAPSHOT}|{REPLACED}).*_[0-9a-f]{{8}}$'
+    AND coalesce(shobj_description(oid, 'pg_database'), '') !~ '^{{"provision":')"""
+"""Whether a row of ``pg_database`` is a copy that a run has left which was killed, in SQL.
+
+Any version of ours begins the comment of what it keeps like that, and makes up such an end of the name.
+"""
 NOT_KNOWN = "?"
 """What stands in text and documents for what was not looked at."""
 

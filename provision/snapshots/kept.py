@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from provision.model import REPLACED, SNAPSHOT
+from provision.model import LEFT_COPIES, REPLACED, SNAPSHOT
 from provision.system.database_copy import maintenance
 from provision.system.postgres import ReadOnlyQuery
 
@@ -29,7 +29,8 @@ SELECT datname, pg_database_size(oid), pg_get_userbyid(datdba), shobj_descriptio
     ARRAY(SELECT format('it has the replication slot %%I', slot_name) FROM pg_replication_slots WHERE database = datname
           UNION ALL SELECT format('it has the subscription %%I', subname) FROM pg_subscription WHERE subdbid = d.oid
           UNION ALL SELECT format('it has the prepared transaction %%L', gid) FROM pg_prepared_xacts
-          WHERE database = datname)
+          WHERE database = datname),
+    {LEFT_COPIES}
 FROM pg_database AS d WHERE datname = ANY (%s) OR datname ~ '^({SNAPSHOT}|{REPLACED})' ORDER BY 1
 """  # noqa: S608  # from constants only
 _ROLES = "SELECT rolname::text FROM pg_roles"
@@ -39,7 +40,8 @@ class Database(NamedTuple):
     """A database as it is: its size in bytes, how many clients are connected, and why it cannot be copied or renamed.
 
     ``comment`` is what it has, whatever it says. ``is_made_by_owner``: its owner may make databases, and is no
-    superuser, so that the name and the comment of one that is not declared may be the owner's own.
+    superuser, so that the name and the comment of one that is not declared may be the owner's own. ``is_left``: a run
+    that was killed has left it.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Database(NamedTuple):
     is_made_by_owner: bool
     clients: int
     hindrances: tuple[str, ...] = ()
+    is_left: bool = False
 
 
 class Kept(NamedTuple):
@@ -144,13 +147,12 @@ def ask(at: Endpoint, declared: Iterable[str]) -> Server:
     owners = {each.name: each.owner for each in found}
     kept = [each for one in own if (each := read(one)) is not None and _is_trusted(one, owners.get(each.database))]
     kept.sort(key=lambda each: each.at, reverse=True)
-    places = {each.place for each in kept}
     return Server(
         at,
         {each.name: each for each in found if each not in own},
         tuple([each for each in kept if not each.is_replaced]),
         tuple([each for each in kept if each.is_replaced]),
-        tuple([each.name for each in own if each.name not in places and read(each) is None]),
+        tuple([each.name for each in own if each.is_left]),
         roles,
     )
 
@@ -172,5 +174,5 @@ def _is_trusted(kept: Database, owner: str | None) -> bool:
 
 
 def _database(row: tuple[Any, ...]) -> Database:
-    name, size, owner, comment, connects, may_make, clients, hindrances = row
-    return Database(name, size, owner, comment or "", connects, may_make, clients, tuple(hindrances))
+    name, size, owner, comment, connects, may_make, clients, hindrances, is_left = row
+    return Database(name, size, owner, comment or "", connects, may_make, clients, tuple(hindrances), is_left)

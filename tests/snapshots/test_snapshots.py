@@ -202,6 +202,16 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(environment: Environm
     assert "provision_snapshot" not in environment.run("import").out
 
 
+def test_what_a_newer_version_keeps_and_what_a_person_made_is_not_removed(environment: Environment) -> None:
+    newer, made = "provision_snapshot_shop_newer_0a1b2c3d", "provision_snapshot_of_mine"
+    for name in (newer, made):
+        environment.superuser(f"CREATE DATABASE {name} TEMPLATE shop")
+    environment.superuser(f"""COMMENT ON DATABASE {newer} IS '{{"provision": 2, "database": "shop"}}'""")
+    environment.settled()
+    environment.run("snapshot", "save", "one")
+    assert {newer, made} <= set(kept(environment))
+
+
 def test_a_program_does_the_same(environment: Environment) -> None:
     api = Api(environment.spec, environ=environment.environ)
     done = api.snapshot("one")
