@@ -165,8 +165,8 @@ def _file(home: Path, number: int) -> Path:
 
 
 def _there(home: Path) -> list[tuple[int, Path]]:
-    found = [path for path in home.glob("*.run") if path.stem.isdecimal()]
-    return sorted([(int(path.stem), path) for path in found])
+    found = [(int(path.stem), path) for path in home.glob("*.run") if path.stem.isdecimal()]
+    return sorted([each for each in found if each[0]])  # 0 is the spec's own server
 
 
 def _tidy(home: Path) -> None:

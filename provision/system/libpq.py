@@ -67,10 +67,11 @@ def load() -> None:
     is_left_out = "ssl" not in sys.modules and threading.active_count() == 1
     if is_left_out:
         sys.modules["ssl"] = None  # type: ignore[assignment]  # importlib's word for "there is none"
-    import psycopg2  # noqa: F401
-
-    if is_left_out:
-        del sys.modules["ssl"]
+    try:
+        import psycopg2  # noqa: F401
+    finally:
+        if is_left_out:
+            del sys.modules["ssl"]
 
 
 def connect(**parameters: Any) -> psycopg2.extensions.connection:
