@@ -39,7 +39,11 @@ _WITH_STRATEGIES = 150000
 _WATCHED, _WITH_WATCH = "SET client_connection_check_interval = 500", 140000
 """The server gives up what it does for a run that was killed."""
 _NAMED = 8
-_IN_USE, _NO_LOCK = "55006", "55P03"
+_IN_USE, _NO_LOCK, _DEADLOCK = "55006", "55P03", "40P01"
+_ALONE = "SET LOCAL lock_timeout = 100; LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE; "
+"""What lets no session look up the name of a database: one that has, and waits for it, is refused after a rename."""
+_ALONE_WITHIN = 3.0
+"""How long a rename asks for that, in seconds: a transaction that has read the catalogue holds it as long as it likes."""
 _INSTEAD = {"postgres": "template1"}
 _TIMEOUTS = (
     "statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout",
@@ -56,11 +60,12 @@ _ASKED = """EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = %(pid)s AND l.lockty
     AND l.classid = 'pg_database'::regclass AND l.objid = a.datid)"""
 _END = f"""
 SELECT pid, backend_type = 'client backend' AND application_name <> 'provision',
-    concat(coalesce(nullif(application_name, ''), 'a client'), ' of ', usename,
+    concat(coalesce(nullif(application_name, ''), 'a client'), ' of ', pg_get_userbyid(usesysid),
         ' from ' || host(client_addr), ', process ', pid), pg_terminate_backend(pid)
-FROM pg_stat_activity AS a WHERE pid <> pg_backend_pid() AND pid <> %(pid)s AND {_ASKED}
+FROM pg_stat_get_activity(NULL) AS a WHERE pid <> pg_backend_pid() AND pid <> %(pid)s AND {_ASKED}
     AND (%(superuser)s OR pg_has_role(usesysid, 'USAGE'))
 """  # noqa: S608  # from constants only
+"""The view ``pg_stat_activity`` would wait for the lock of ``_ALONE``."""
 _LEFT = """
 SELECT concat(coalesce(nullif(application_name, ''), backend_type, 'a session'), ' of ' || usename,
     ' from ' || host(client_addr), ', process ', pid) FROM pg_stat_activity
@@ -233,7 +238,8 @@ def rename(
     names = [old for old, _ in renames]
     statements = [f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}" for old, new in renames]
     with closing(_connect(endpoint, *names)) as connection:
-        return _run(endpoint, connection, names, ("; ".join([*statements, *more]),), patience)
+        first = _ALONE if _is_superuser(connection) else ""
+        return _run(endpoint, connection, names, ("; ".join([*statements, *more]),), patience, first=first)
 
 
 def free(endpoint: Endpoint) -> int | None:
@@ -290,24 +296,34 @@ def _run(
     statements: Iterable[str],
     patience: float,
     watched: Callable[[], object] = lambda: None,
+    *,
+    first: str = "",
 ) -> tuple[str, ...]:
-    """Run statements, and end the sessions in their way; ``connection`` is another one, of the same login."""
+    """Run statements, and end the sessions in their way; ``connection`` is another one, of the same login.
+
+    ``first`` comes before each of them, for as long as it may take.
+    """
     from psycopg2 import Error
 
     ended: dict[int, str] = {}
     deadline = time.monotonic() + patience
+    until = time.monotonic() + _ALONE_WITHIN
     with closing(connect(endpoint, maintenance(*databases), read_only=False, is_async=True)) as acting:
         wait(acting, patience)
         at = {"pid": acting.info.backend_pid, "superuser": _is_superuser(connection)}
         limits = [f"SET lock_timeout = {int(patience * 1000)}", *(f"SET {each} = 0" for each in _known(connection))]
         limits += [_WATCHED] if connection.server_version >= _WITH_WATCH else []
-        for each in (*limits, *statements):
+        for each in limits:
+            _awaited(acting, each, lambda: None)
+        for each in statements:
             while True:
+                before = first if time.monotonic() < until else ""
                 try:
-                    _awaited(acting, each, lambda: (ended.update(_end(connection, at)), watched()))
+                    _awaited(acting, before + each, lambda: (ended.update(_end(connection, at)), watched()))
                     break
                 except Error as error:
-                    if error.pgcode != _IN_USE or time.monotonic() > deadline:
+                    passes = error.pgcode in (_IN_USE, _DEADLOCK) or (before and error.pgcode == _NO_LOCK)
+                    if not passes or time.monotonic() > deadline:
                         raise _explained(connection, error, databases) from error
     return tuple(ended.values())
 

@@ -107,6 +107,45 @@ def test_sessions_are_ended_and_named_and_none_comes_between(database: Server, c
             each.join()
 
 
+def test_no_login_fails_while_databases_change_their_names(database: Server, copies: list[str]) -> None:
+    name, over, refused = database.endpoint.database, threading.Event(), []
+
+    def client() -> None:
+        while not over.is_set():
+            try:
+                with closing(database.connect()):
+                    pass
+            except psycopg2.OperationalError as error:
+                refused.append(str(error))
+
+    copies.append(database_copy.new_name(SNAPSHOT, name))
+    database_copy.copy(database.endpoint, name, New(copies[0]))
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for each in clients:
+        each.start()
+    try:
+        for _ in range(10):
+            aside = database_copy.new_name(SNAPSHOT, name)
+            database_copy.rename(database.endpoint, [(name, aside), (copies[0], name)])
+            copies[0] = aside
+    finally:
+        over.set()
+        for each in clients:
+            each.join()
+    assert [each for each in refused if "does not exist" in each] == []
+
+
+def test_a_rename_does_not_wait_for_who_reads_the_catalogue(database: Server, copies: list[str]) -> None:
+    name = database.endpoint.database
+    copies.append(database_copy.new_name(SNAPSHOT, name))
+    database_copy.copy(database.endpoint, name, New(copies[0]))
+    with closing(database.connect("postgres")) as reader, reader.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_database")
+        aside = database_copy.new_name(SNAPSHOT, name)
+        database_copy.rename(database.endpoint, [(name, aside), (copies[0], name)])
+        copies[0] = aside
+
+
 def test_a_swap_happens_as_a_whole_or_not_at_all(database: Server, copies: list[str]) -> None:
     name = database.endpoint.database
     copies += [database_copy.new_name(SNAPSHOT, name), database_copy.new_name(REPLACED, name)]
