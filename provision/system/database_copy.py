@@ -43,7 +43,7 @@ _IN_USE, _NO_LOCK, _DEADLOCK = "55006", "55P03", "40P01"
 _ALONE = "SET LOCAL lock_timeout = 100; LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE; "
 """What lets no session look up the name of a database: one that has, and waits for it, is refused after a rename."""
 _ALONE_WITHIN = 3.0
-"""How long a rename asks for that, in seconds: a transaction that has read the catalogue holds it as long as it likes."""
+"""How long a rename asks for that, in seconds: a transaction that has read the catalogue may hold it for long."""
 _INSTEAD = {"postgres": "template1"}
 _TIMEOUTS = (
     "statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout",
