@@ -29,6 +29,7 @@ _CLIENTS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name <> 'provision'
 """
+_STOPPED = "the server is away while it is stopped and started"
 _KEPT = "what it replaces is kept until the next restore: " + command("snapshot undo --all")
 
 
@@ -66,6 +67,8 @@ class Clusters(Protocol):
     kept: tuple[KeptCluster, ...]
     """The newest first."""
     replaced: KeptCluster | None
+    copies_twice: bool = False
+    """Whether a restore and an undo copy both data while the server is stopped."""
 
     def check(self) -> None:
         """Refuse what cannot be copied or exchanged here."""
@@ -105,11 +108,6 @@ def read(text: str | None, place: str) -> KeptCluster | None:
 
 def clusters(world: World) -> Clusters:
     """Look at what is kept of an environment's cluster."""
-    if world.runtime != "embedded":
-        raise RefusedError(
-            "the whole cluster is copied only where the server is embedded; in Docker, databases are",
-            next_step=command("snapshot save NAME") + "   (without --all: the databases, inside the server)",
-        )
     module = importlib.import_module(f"provision.snapshots.whole_{world.runtime}")
     found: Clusters = module.CLUSTERS(world)
     return found
@@ -117,7 +115,7 @@ def clusters(world: World) -> Clusters:
 
 def listing(world: World) -> tuple[tuple[KeptCluster, ...], tuple[KeptCluster, ...]]:
     """Return the snapshots of the cluster, and what the last restore has replaced."""
-    if world.runtime != "embedded" or world.site.is_fresh or isinstance(world.spec.server.data, Ephemeral):
+    if world.site.is_fresh or isinstance(world.spec.server.data, Ephemeral):
         return (), ()
     found = clusters(world)
     return found.kept, (found.replaced,) if found.replaced else ()
@@ -138,9 +136,9 @@ def survey(world: World, request: Request) -> tuple[Plan, int]:
             steps, copies = planner.save(request.name), found.size
         case Verb.RESTORE:
             kept = planner.named(request.name)
-            steps, copies = planner.restore(kept), kept.size
+            steps, copies = planner.restore(kept), found.size if found.copies_twice else kept.size
         case Verb.UNDO:
-            steps, copies = planner.undo(), 0
+            steps, copies = planner.undo(), found.size if found.copies_twice else 0
         case _:
             steps, copies = planner.remove(planner.named(request.name)), 0
     free = found.free() if copies else None
@@ -191,7 +189,7 @@ class _Planner:
             )
         self.found.check()
         kept = self._now(name)
-        text = f"the server is stopped while {size(kept.size)} are copied"
+        text = f"the server is stopped while {_much(kept.size)} copied"
         copying = self._step(Address("snapshot", name), Action.CREATE, self.found.saving(kept), _what(kept))
         return self._around((copying,), text)
 
@@ -204,9 +202,7 @@ class _Planner:
         self.found.check()
         before, while_stopped = self.found.restoring(kept, self._now("restore"))
         copying = (self._step(Address("copy", kept.name), Action.CREATE, before, _what(kept)),) if before else ()
-        away = "the server is away while it is stopped and started" if before else (
-            f"the server is away while {size(self.found.size + kept.size)} are copied"
-        )  # fmt: skip
+        away = _STOPPED if before else self._copied(kept)
         why = f"as it was saved {kept.moment}{_at(kept)}"
         swap = self._step(Address("data", self.world.spec.name), Action.UPDATE, while_stopped, why, _KEPT)
         return (*copying, *self._around((swap,), away))
@@ -222,7 +218,11 @@ class _Planner:
         effects = self.found.undoing(kept, self._now("undo"))
         why = f"as {by(kept.name)} has replaced it {kept.moment}{_at(kept)}"
         swap = self._step(Address("data", self.world.spec.name), Action.UPDATE, effects, why, _KEPT)
-        return self._around((swap,), "the server is away while it is stopped and started")
+        return self._around((swap,), self._copied(kept) if self.found.copies_twice else _STOPPED)
+
+    def _copied(self, kept: KeptCluster) -> str:
+        both = self.found.size + kept.size if self.found.size and kept.size else 0
+        return f"the server is away while {_much(both)} copied: the data to a place beside it, and the other one back"
 
     def remove(self, kept: KeptCluster) -> tuple[Step, ...]:
         why = f"saved {kept.moment}{_at(kept)}, {size(kept.size)}"
@@ -273,8 +273,14 @@ class _Planner:
             return 0
 
 
+def _much(number: int) -> str:
+    return f"{size(number)} are" if number else "it is"
+
+
 def _what(kept: KeptCluster) -> str:
-    return f"{size(kept.size)} of PostgreSQL {kept.major}, all databases and roles{_at(kept)}"
+    return (
+        f"{size(kept.size)} of " if kept.size else ""
+    ) + f"PostgreSQL {kept.major}, all databases and roles{_at(kept)}"
 
 
 def _at(kept: KeptCluster) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _REMOVAL_TIMEOUT = 30.0
 _LINE_TIMEOUT = 600
+_COPY_TIMEOUT = 24 * 3600
 _IN_MEMORY = 64 << 20
 _INSIDE = "/directory"
 
@@ -265,7 +266,7 @@ class Engine:
         Raises:
             StepFailedError: it failed; with what it said.
         """
-        code, output, errors = self.run_once(name, body, _LINE_TIMEOUT)
+        code, output, errors = self.run_once(name, body, _COPY_TIMEOUT)
         if code != 0:
             said = (output + errors).decode(errors="replace").strip().splitlines()[-5:]
             raise StepFailedError(f"the container {name!r} failed", evidence=said, next_step=f"{self.program} info")

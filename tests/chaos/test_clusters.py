@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.environment import Environment
 
 VERBS = (("save", "new", "--all"), ("restore", "first", "--all", "--yes"), ("undo", "--all"))
-RUNTIMES = (("embedded", 18),)
+RUNTIMES = (("docker", 18), ("embedded", 18))
 _PATIENCE = 60
 
 
@@ -29,7 +29,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = {"docker": pytest.mark.docker, "embedded": pytest.mark.server}
     found = []
     for runtime in RUNTIMES:
-        for number in range(count):
+        for number in range(-(-count // 3)):
             words, fraction = VERBS[number % len(VERBS)], chosen.random()
             name = f"{number:02d}-{runtime[0]}-{words[0]}-{fraction:.3f}"
             found.append(pytest.param(runtime, words, fraction, marks=marks[runtime[0]], id=name))
@@ -107,3 +107,9 @@ def nothing_is_left(environment: Environment, runtime: tuple[str, int]) -> None:
         place = environment.home / "data-snapshots"
         assert sorted(each.name for each in place.iterdir()) == [".replaced", "first", "provision.snapshots"]
         assert sorted(each.name for each in (place / ".replaced").iterdir()) == ["about.json", "data"]
+        return
+    found = environment.engine.client.volumes(filters={"label": f"provision.environment={environment.name}"})["Volumes"]
+    kinds = sorted((each["Labels"].get("provision.snapshot", "data")) for each in found)
+    assert kinds == ["complete", "complete", "data", "replaced", "snapshot"]
+    helpers = environment.engine.client.containers(all=True, filters={"name": f"{environment.name}.*snapshot"})
+    assert helpers == []

@@ -7,10 +7,12 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import jsonschema
 import pytest
 from support.embedded import an_embedded_environment, an_open_directory
+from support.environment import an_environment
 from support.kept import an_applied
 
 from provision.system import cluster_folder
@@ -18,10 +20,13 @@ from provision.system import cluster_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.engine import Engine
     from support.environment import Environment
 
 ROOT = Path(__file__).parents[2]
 RUNTIMES = [
+    pytest.param(("docker", 18), id="docker-18", marks=pytest.mark.docker),
+    pytest.param(("docker", 14), id="docker-14", marks=pytest.mark.docker),
     pytest.param(("embedded", 18), id="embedded-18", marks=pytest.mark.server),
     pytest.param(("embedded", 14), id="embedded-14", marks=pytest.mark.server),
 ]
@@ -182,3 +187,29 @@ def test_an_exchange_that_was_broken_off_is_known(tmp_path: Path) -> None:
     cluster_folder.exchange(data, folder, "newer")
     assert cluster_folder.about(folder) == "newer"
     assert sorted(each.name for each in folder.iterdir()) == ["about.json", "data"]
+
+
+@pytest.mark.docker
+def test_nothing_is_left_of_snapshots_in_docker(engine: Engine, tmp_path: Path) -> None:
+    """In a volume and in a directory, also one that was not completed."""
+    for number, data in enumerate(({"volume": f"v-{uuid4().hex[:8]}"}, {"path": str(tmp_path / "db")})):
+        with an_environment(engine, tmp_path / f"project-{number}") as made:
+            made.server(data=data).apply()
+            made.run("snapshot", "save", "one", "--all")
+            made.run("snapshot", "restore", "one", "--all", "--yes")
+            made.settled()
+            labels = {"provision.environment": made.name, "provision.directory": str(made.directory)}
+            engine.client.create_volume(f"{made.name}-left", labels={**labels, "provision.snapshot": "snapshot"})
+            assert len(volumes(engine, made)) == 5 + ("volume" in data)
+            made.run("stop")
+            made.apply()
+            assert len(volumes(engine, made)) == 4 + ("volume" in data)
+            made.run("destroy", "--data", "--yes")
+            assert volumes(engine, made) == []
+            assert not (tmp_path / "db").exists()
+
+
+def volumes(engine: Engine, environment: Environment) -> list[str]:
+    """Return the volumes of an environment."""
+    found = engine.client.volumes(filters={"label": f"provision.environment={environment.name}"})["Volumes"]
+    return [each["Name"] for each in found or ()]

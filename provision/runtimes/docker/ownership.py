@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import RefusedError, command
 from provision.model.effects import EngineCall
 from provision.runtimes import Claim, Collision, ownership
-from provision.runtimes.docker import golden_image
+from provision.runtimes.docker import golden_image, snapshots
 from provision.runtimes.docker.generations import temporary_name
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, whose
 from provision.runtimes.ownership import is_ours
@@ -79,7 +79,7 @@ def occupied(seen: Inspection, *, as_it_is: bool) -> tuple[DataUser, RefusedErro
     if found is None:
         return None
     volume = seen.volumes.get(found.source) or {}  # nothing uses one that does not exist yet
-    ours = (name, seen.temporary, temporary_name(name), golden_image.helper(name))
+    ours = (name, seen.temporary, temporary_name(name), golden_image.helper(name), snapshots.helper(seen))
     is_path = found.source.startswith("/")
     place = found.source if is_path else str(volume.get("Mountpoint") or "")
     other = ownership.container_on(seen.look, found.source, place=place, but=ours)

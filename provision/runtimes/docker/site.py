@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provision.errors import RefusedError, command
 from provision.kinds import Ground
 from provision.model import Action, Secret
 from provision.model.effects import EngineCall, RunLocalSql
@@ -20,6 +21,7 @@ from provision.runtimes.docker import (
     ownership,
     privileges,
     shared_files,
+    snapshots,
     steps,
     unmounted_data,
 )
@@ -129,6 +131,8 @@ class DockerSite(Inspection):
         checks.check_major(self)
         shared_files.check_visible(self)
         ownership.check_alone(self)
+        if (interrupted := snapshots.interrupted(self)) is not None:
+            return (interrupted,)
         data_contents.check_directory(self)
         data_contents.check_finished(self)
         before = (*self.leftovers(), *steps.surroundings(self))
@@ -147,7 +151,8 @@ class DockerSite(Inspection):
 
     def leftovers(self) -> tuple[Step, ...]:
         """Remove what an interrupted upgrade, or an interrupted use of a golden, has left: nothing ever used it."""
-        return (*generations.leftovers(self.generations, self.container_name), *self._helpers())
+        left = (*generations.leftovers(self.generations, self.container_name), *self._helpers())
+        return (*left, *snapshots.leftovers(self))
 
     def _helpers(self) -> tuple[Step, ...]:
         """Remove the container that fills new data, or makes a golden, where a run was killed meanwhile.
@@ -196,6 +201,8 @@ class DockerSite(Inspection):
         """Start or thaw a container that exists and does not run."""
         if self.container is None or self.state == "running":
             return ()
+        if snapshots.interrupted(self) is not None:
+            raise RefusedError("a restore of the whole cluster was interrupted", next_step=command("apply"))
         checks.check_port(self.creation, self.container, self.look)
         ownership.check_alone(self, as_it_is=True)
         effect = EngineCall("unpause_container" if self.state == "paused" else "start_container", self.container_name)
@@ -229,4 +236,7 @@ class DockerSite(Inspection):
             ownership.check_alone(self)
         else:
             unmounted_data.check_removal(self)
-        return (*self.leftovers(), *steps.destroy(self, data=data))
+        kept = snapshots.removals(self) if data else ()
+        left = self.leftovers()
+        gone = {step.address for step in left}
+        return (*left, *steps.destroy(self, data=data), *(step for step in kept if step.address not in gone))
