@@ -13,11 +13,12 @@ import secrets
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from provision.clones import template
+from provision.clones import pool, template
 from provision.errors import RefusedError, UsageError, command
 from provision.model import CLONE, MAINTENANCE
 from provision.model.value import dataclass, replace
 from provision.observe import logins, outside
+from provision.spec.derived import place_of
 from provision.system import database_copy
 from provision.system.postgres import connect, rows
 
@@ -39,7 +40,7 @@ FROM pg_database AS d WHERE starts_with(datname, %s) ORDER BY oid
 class Listed(NamedTuple):
     """A clone that is there: its size in bytes, the database that it is a clone of, and how many are connected.
 
-    ``database`` and ``made`` (ISO 8601) are empty where the clone does not say it.
+    ``database``, ``made`` (ISO 8601) and ``place``, that of the spec, are empty where the clone does not say it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Listed(NamedTuple):
     database: str
     made: str
     clients: int
+    place: str
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def clone(spec: Spec, name: str | None, choice: Choice, progress: Progress) -> C
                 f"there is a clone {full!r} already",
                 next_step=command("clone", f"--drop {full.removeprefix(CLONE)}") + "; or choose another name",
             )
-    said = json.dumps({"environment": spec.name, "database": login.database, "made": template.now()})
+    said = json.dumps({"database": login.database, "made": template.now(), "place": place_of(spec)})
     database_copy.copy(server, source, database_copy.New(full, comment=said))
     return Clone(replace(login, database=full), server)
 
@@ -128,32 +130,45 @@ def listed(spec: Spec) -> tuple[Listed, ...]:
     """
     with closing(connect(outside.world(spec).endpoint(), MAINTENANCE, read_only=True)) as connection:
         found = rows(connection, _LIST, (CLONE,))
-    return tuple([Listed(name, size, *_of(said), clients) for name, size, said, clients in found])
+    return tuple([_listed(*each) for each in found])
 
 
-def _of(comment: str) -> tuple[str, str]:
-    """Return of which database a clone is, and when it was made; empty where its comment does not say it."""
+def _listed(name: str, size: int, comment: str, clients: int) -> Listed:
     try:
         said = json.loads(comment)
-        return str(said["database"]), str(said["made"])
+        return Listed(name, size, str(said["database"]), str(said["made"]), clients, str(said.get("place", "")))
     except (ValueError, KeyError, TypeError):
-        return "", ""
+        return Listed(name, size, "", "", clients, "")
 
 
 def drop(spec: Spec, names: Sequence[str] | None) -> tuple[str, ...]:
     """Drop clones by their names, with or without the prefix; all and their templates where ``names`` is None.
 
+    In a server that others run, all are those of this spec, and what test runs have left that are over.
+
     Raises:
         UsageError: there is no clone of such a name; none was dropped then.
         UnavailableError: no server runs.
     """
+    server = replace(outside.world(spec).endpoint(), database=MAINTENANCE)
+    if names is None:
+        return _drop_all(spec, server)
     there = [each.name for each in listed(spec)]
-    chosen = there if names is None else [CLONE + each.removeprefix(CLONE) for each in names]
+    chosen = [CLONE + each.removeprefix(CLONE) for each in names]
     if missing := [each for each in chosen if each not in there]:
         raise UsageError(f"there is no clone {missing[0]!r}", evidence=there, next_step=command("clone", "--list"))
-    server = replace(outside.world(spec).endpoint(), database=MAINTENANCE)
     for each in chosen:
         database_copy.drop(server, each)
-    if names is None:
-        template.drop_all(server)
+    return tuple(chosen)
+
+
+def _drop_all(spec: Spec, server: Endpoint) -> tuple[str, ...]:
+    is_ours = outside.world(spec).site.is_ours
+    chosen = [each.name for each in listed(spec) if is_ours or each.place == place_of(spec)]
+    for each in chosen:
+        database_copy.drop(server, each)
+    template.drop_all(server, None if is_ours else spec)
+    if not is_ours:
+        with closing(connect(server, read_only=False)) as connection:
+            chosen += pool.sweep(connection, "")
     return tuple(chosen)

@@ -150,15 +150,17 @@ def hold(connection: psycopg2.extensions.connection, word: str) -> None:
     rows(connection, "SELECT pg_advisory_lock_shared(%s, %s)", _key(word))
 
 
-def sweep(connection: psycopg2.extensions.connection, word: str) -> None:
-    """Drop what other runs have left that were killed."""
-    beginning = of_test(0)
+def sweep(connection: psycopg2.extensions.connection, word: str) -> list[str]:
+    """Drop what other runs have left that were killed, and return what that was."""
+    beginning, dropped = of_test(0), []
     there = rows(connection, "SELECT datname::text FROM pg_database WHERE starts_with(datname, %s)", (beginning,))
     words = {name: name.removeprefix(beginning).split("_")[0] for (name,) in there}
     for name, each in words.items():
         if each != word and rows(connection, "SELECT pg_try_advisory_lock(%s, %s)", _key(each)) == [(True,)]:
             drop_in(connection, name)
             rows(connection, "SELECT pg_advisory_unlock(%s, %s)", _key(each))
+            dropped.append(name)
+    return dropped
 
 
 def _key(word: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from provision.errors import LockedError, ProvisionError
 from provision.model import MAINTENANCE, TEMPLATE
 from provision.model.sql import identifier, literal
 from provision.model.value import fields, is_dataclass, replace
-from provision.spec.derived import for_template
+from provision.spec.derived import for_template, place_of
 from provision.system import database_copy, files, secrets
 from provision.system.postgres import connect, execute, rows
 from provision.system.waiting import attempts
@@ -39,6 +39,7 @@ _PATIENCE = 600.0
 _KEPT = 3
 """So many templates of one database stay: going back to another branch costs nothing."""
 _EXISTS = "SELECT 1 FROM pg_database WHERE datname = %s"
+_ALL = "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database WHERE starts_with(datname, %s)"
 _OLDER = """
 SELECT datname::text FROM pg_database
 WHERE starts_with(datname, %s) AND shobj_description(oid, 'pg_database')::text = %s ORDER BY oid DESC OFFSET %s
@@ -91,7 +92,7 @@ def publish(server: Endpoint, building: str, name: str, *more: str) -> None:
 
 
 def _whose(spec: Spec, source: str) -> str:
-    return json.dumps({"environment": spec.name, "database": source, "directory": str(spec.directory)})
+    return json.dumps({"environment": spec.name, "database": source, "place": place_of(spec)})
 
 
 def now() -> str:
@@ -99,11 +100,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def drop_all(server: Endpoint) -> None:
-    """Drop every template."""
+def drop_all(server: Endpoint, spec: Spec | None) -> None:
+    """Drop every template, or only those that are made for a spec."""
     with closing(connect(server, MAINTENANCE, read_only=True)) as connection:
-        found = rows(connection, "SELECT datname::text FROM pg_database WHERE starts_with(datname, %s)", (TEMPLATE,))
-    for (name,) in found:
+        found = rows(connection, _ALL, (TEMPLATE,))
+    mine = {_whose(spec, each) for each in (spec.server.database, *spec.databases)} if spec is not None else None
+    for name in [name for name, whose in found if mine is None or whose in mine]:
         drop(server, name)
 
 

@@ -32,8 +32,7 @@ def for_tests(spec: Spec, slot: int) -> Spec:
     """
     if not slot:
         return spec
-    where = hashlib.sha256(f"{os.uname().nodename}:{spec.path}".encode()).hexdigest()[:6]
-    name = f"{spec.name[:_ROOM].rstrip('-_.')}-test-{where}" + (f"-{slot}" if slot > 1 else "")
+    name = f"{spec.name[:_ROOM].rstrip('-_.')}-test-{place_of(spec)[:6]}" + (f"-{slot}" if slot > 1 else "")
     declared = {each.lower() for each in spec.server.settings}
     settings = {key: value for key, value in _FOR_TESTS.items() if key not in declared}
     server = replace(
@@ -44,6 +43,11 @@ def for_tests(spec: Spec, slot: int) -> Spec:
         settings={**spec.server.settings, **settings},
     )
     return replace(spec, name=name, server=server, fetched={})
+
+
+def place_of(spec: Spec) -> str:
+    """Return a word for the spec of this host and directory: others may have the same one, with the same name."""
+    return hashlib.sha256(f"{os.uname().nodename}:{spec.path}".encode()).hexdigest()[:16]
 
 
 def for_template(spec: Spec, source: str, name: str, at: Endpoint, passwords: Mapping[str, Secret]) -> Spec:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from support.embedded import an_embedded_environment
 from support.suite import COMMITS
+
+from provision.clones import pool
+from provision.environment import Environment
+from provision.model.value import replace
+from provision.system.postgres import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,3 +56,28 @@ def test_in_a_server_that_others_run(server: Embedded, embedded: Suite) -> None:
     embedded.run(passed=20)
     assert server.superuser(LEFT) == server.superuser(TEMPLATE) == [(1,)]
     assert server.superuser("SELECT count(*) FROM pg_database WHERE datname = 'shop'") == [(1,)]
+
+
+def test_all_clones_are_those_of_this_spec_and_place(server: Embedded, embedded: Suite, directory: Path) -> None:
+    port = int(server.query("SHOW port")[0][0])
+    here = {"runtime": "external", "host": "127.0.0.1", "port": port, "credentials": {"password": "${PW}"}}
+    roles = {"app": {"login": True, "password": "${PW}"}}
+    document = {**embedded.document, "roles": roles, "server": {"image": "postgres:18", **here, "database": "shop"}}
+    mine, theirs = [directory / each / "provision.yml" for each in ("mine", "theirs")]
+    for each in (mine, theirs):
+        shutil.copytree(embedded.directory / "migrations", each.parent / "migrations")
+        each.write_text(yaml.safe_dump(document))
+    environ = {**embedded.environ, "PW": server.environ["PW"]}
+    one, other = [Environment(each, environ=environ) for each in (mine, theirs)]
+    names = [one.clone("mine").name, other.clone("theirs").name]
+    running, over = "provision_clone_test0_running0_main_1", "provision_clone_test0_over0000_main_1"
+    with closing(connect(replace(one.superuser, database="postgres"), read_only=False)) as connection:
+        pool.hold(connection, "running0")
+        for each in (running, over, "provision_clone_by_hand"):
+            server.superuser(f"CREATE DATABASE {each}")
+        assert one.drop_clones() == (names[0], over)
+    left = server.superuser("SELECT datname FROM pg_database WHERE datname ~ '^provision_clone' ORDER BY 1")
+    assert [name for (name,) in left] == ["provision_clone_by_hand", running, names[1]]
+    assert server.superuser(TEMPLATE) == [(1,)]
+    with other.clone():
+        assert server.superuser(TEMPLATE) == [(1,)]
