@@ -21,7 +21,9 @@ from provision.rendering import quote
 from provision.runtimes.docker import compose, data_location, golden_image, shared_files, steps
 from provision.runtimes.docker.golden_image import BASE, KEY, PLACE
 from provision.runtimes.docker.site import DockerSite
+from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import DataPath, Ephemeral
+from provision.system.files import is_remembered
 from provision.system.limits import limited
 
 if TYPE_CHECKING:
@@ -211,7 +213,8 @@ def discarding(world: World) -> tuple[Effect, ...]:
     names = (golden_image.helper(site.container_name), site.container_name)
     gone = [EngineCall("remove_container", each, {"force": True}) for each in names]
     volumes = [EngineCall("remove_volume", each.name) for each in site.creation.volumes]
-    directory = shared_files.remove_directory(site, data.path) if isinstance(data, DataPath) else ()
+    is_ours = isinstance(data, DataPath) and is_remembered(data.path, world.spec.home / DATA_RECORD)
+    directory = shared_files.remove_directory(site, data.path) if isinstance(data, DataPath) and is_ours else ()
     return (*gone, *volumes, *directory)
 
 
