@@ -79,8 +79,17 @@ class NextStep(str):  # noqa: SLOT000  # a text that keeps its parts
         return NextStep(*[each if isinstance(each, Command) else change(each) for each in self.parts])
 
     def replaced(self, old: str, new: str) -> NextStep:
-        """Return the advice with one text in place of another, its commands unchanged."""
-        return self.wording(lambda text: text.replace(old, new))
+        """Return the advice with a text, or advice, in place of a text; its commands unchanged."""
+        parts: list[str | Command] = []
+        for each in self.parts:
+            first, *others = [each] if isinstance(each, Command) else each.split(old)
+            parts += [first, *(part for other in others for part in (new, other))]
+        return NextStep(*parts)
+
+
+AGAIN = "run the same command again"
+CONTINUES = ": it continues from what is applied"
+"""What advice about revisions ends in, where what was applied stays."""
 
 
 def command(verb: str, rest: str = "") -> NextStep:

@@ -122,14 +122,14 @@ class MigrateCommand(click.Command):
         return ["[OPTIONS]", "[SPEC]", *([self._arguments] if self._arguments else [])]
 
 
-def split(words: Words) -> tuple[Path | None, Words]:
-    """Tell the spec from what is Alembic's: it ends in ``.yml`` or ``.yaml``, or has a slash in it.
+def split(words: Words, *, with_paths: bool = True) -> tuple[Path | None, Words]:
+    """Tell the spec from what is Alembic's: it ends in ``.yml`` or ``.yaml``, or has a slash in it (``with_paths``).
 
     Raises:
         click.UsageError: there are two specs.
     """
     plain = [word.removeprefix(_MARK) for word in words]
-    specs = [word for word in plain if word.endswith((".yml", ".yaml")) or "/" in word]
+    specs = [word for word in plain if word.endswith((".yml", ".yaml")) or (with_paths and "/" in word)]
     if len(specs) > 1:
         raise click.UsageError(f"one spec at a time: {specs[0]} and {specs[1]} were named")
     return (Path(specs[0]) if specs else None), tuple([word for word in plain if word not in specs])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from provision.model import Plan, Result
     from provision.report.console import Console
+
+FINAL: Final = "This cannot be undone."
 
 
 def _command(name: str, about: str, *, nothing: str) -> click.Command:
@@ -88,10 +90,11 @@ def _carry_out(console: Console, name: str, act: Callable[..., Result], *, nothi
     console.lines(f"  {each.step.consequence}" for each in done.outcomes if each.step.consequence)
 
 
-def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, is_final: bool = True) -> None:
+def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, warning: str = FINAL) -> None:
     """Show what would be done, and ask for the name of the environment.
 
-    ``what`` would happen, in words; ``again`` is the command that does it without asking, with ``--yes`` in it.
+    ``what`` would happen, in words; ``again`` is the command that does it without asking, with ``--yes`` in it;
+    ``warning`` says what cannot be brought back.
 
     Raises:
         provision.errors.UsageError: there is no terminal to ask on.
@@ -108,10 +111,9 @@ def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, i
         console.complain(line)
     if not (sys.stdin.isatty() and console.err.isatty()):
         raise UsageError(f"{what}, and there is no terminal to confirm it on; nothing was done", next_step=again)
-    warning = "This cannot be undone. " if is_final else ""
     asking = " ".join(word for word in again.split(" ") if word != "--yes")
     try:
-        console.err.write(f"{warning}Type {name} to continue: ")
+        console.err.write(f"{warning} Type {name} to continue: ".lstrip())
         console.err.flush()
         answer = sys.stdin.readline().strip()
     except KeyboardInterrupt:

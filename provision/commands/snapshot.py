@@ -82,7 +82,7 @@ def _verb(example: str, *options: Any) -> Callable[[Callable[..., int]], None]:
         name = function.__name__.strip("_")
 
         def run(console: Console, /, words: tuple[str, ...], **given: Any) -> int:
-            spec, rest = split(words)
+            spec, rest = split(words, with_paths=False)
             return function(console, spec, rest, **given)
 
         run.__doc__ = function.__doc__
@@ -211,12 +211,14 @@ def _asked(
         found = survey(environment.spec, request)
         what = f"the data of {environment.spec.name} would be replaced"
         line = console.line(again, *words, *chosen)
-        confirm(console, environment.spec.name, found.plan, what=what, again=line, is_final=_is_final(found))
+        confirm(console, environment.spec.name, found.plan, what=what, again=line, warning=_warning(found))
     return _carry_out(console, environment, request)
 
 
-def _is_final(found: Look) -> bool:
-    return any(step.destroys for step in found.plan.steps)
+def _warning(found: Look) -> str:
+    """Say what goes away for good: what is replaced now can be put back, and what was kept so far cannot."""
+    gone = [str(step.address) for step in found.plan.steps if step.destroys]
+    return f"{', '.join(gone)} cannot be brought back afterwards." if gone else ""
 
 
 def _carry_out(console: Console, environment: Environment, request: Request) -> int:

@@ -112,13 +112,19 @@ def _refuse(given: Path) -> None:
     _fail(what, _usual_in(Path()), shown=_specs_near(Path()))
 
 
+def _others(ctx: click.Context | None) -> list[str]:
+    """Return the words of a command line beside the spec, such as the name of a snapshot."""
+    words = [word.lstrip("\0") for word in (ctx.params.get("words") if ctx else None) or ()]
+    return [shell_word(Path(word)) for word in words if Path(word).suffix not in _SUFFIXES and "/" not in word]
+
+
 def _fail(sentence: str, meant: list[str], *, shown: list[str] | None = None, next_step: str | None = None) -> None:
     """Raise the error; the next step is the same command with the first of the specs that may be ``meant``."""
     from provision.errors import UsageError
 
     ctx = click.get_current_context(silent=True)
     spec = shell_word(Path(meant[0])) if meant else "path/to/spec.yml"
-    again = f"{ctx.command_path if ctx else 'provision apply'} {spec}"
+    again = " ".join([ctx.command_path if ctx else "provision apply", spec, *_others(ctx)])
     evidence = (meant if shown is None else shown)[:_MOST_SHOWN]
     raise UsageError(sentence, evidence=evidence, next_step=next_step or again)
 

@@ -97,12 +97,12 @@ def _say_upgraded(console: Console, found: Survey) -> None:
 
 def _confirm(console: Console, spec: Spec, plan: Plan, verb: Verb) -> None:
     """Show what would be done, and ask for the name of the environment."""
-    from provision.commands.server import confirm
+    from provision.commands.server import FINAL, confirm
 
     is_final = any(step.destroys for step in plan.steps)
     what = "data would be removed for good" if is_final else "writers would wait"
     again = console.line(" ".join(filter(None, ("upgrade", verb.value, "--yes"))))
-    confirm(console, spec.name, plan, what=what, again=again, is_final=is_final)
+    confirm(console, spec.name, plan, what=what, again=again, warning=FINAL if is_final else "")
 
 
 def _show(console: Console, spec: Spec, plan: Plan) -> int:

@@ -67,7 +67,7 @@ def next_steps(request: Request, pending: Plan | None, console: Console) -> dict
     if pending is not None and pending.differs:
         found[console.line("apply")] = "the spec asks for more than the data has now"
     if request.verb in (Verb.RESTORE, Verb.RESET, Verb.UNDO):
-        found[console.line("snapshot undo", *which)] = "have what was replaced again"
+        found[console.line("snapshot undo", *which)] = "put back what was replaced"
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision import observe
 from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer
-from provision.errors import ProvisionError, RefusedError, UnavailableError, command
+from provision.errors import AGAIN, ProvisionError, RefusedError, UnavailableError, command
 from provision.model import Plan, Result
 from provision.model.effects import CopyDatabase
 from provision.model.words import short
@@ -173,6 +173,8 @@ def _make(run: Run, spec: Spec) -> None:
     except ProvisionError as error:
         kept = "the database that the reset has replaced is kept: provision snapshot undo puts it back"
         error.evidence = (*error.evidence, kept)
+        if error.next_step is not None:  # another reset would remove what was kept
+            error.next_step = error.next_step.replaced(AGAIN, "run " + command("apply"))
         raise
 
 

@@ -149,6 +149,22 @@ def test_a_reset_is_a_first_apply(environment: Environment) -> None:
     environment.settled()
 
 
+def test_a_reset_that_fails_is_continued_by_apply(environment: Environment) -> None:
+    """Another reset would remove what the first one has kept."""
+    environment.migrations("userdata", "orders", "invoices")
+    revision = environment.directory / "migrations" / "versions" / "r3.py"
+    text = revision.read_text()
+    revision.write_text(text.replace("def upgrade():", "def upgrade():\n    raise ValueError('no such luck')"))
+    ran = environment.run("reset", "--yes", code=1)
+    assert "provision snapshot undo" in ran.err
+    assert "run provision apply" in ran.err
+    assert "the same command" not in ran.err
+    revision.write_text(text)
+    environment.apply()
+    environment.run("snapshot", "undo")
+    assert rows(environment) == [1]
+
+
 def test_a_question_is_asked_and_nothing_is_done_without_an_answer(environment: Environment) -> None:
     environment.run("snapshot", "save", "one")
     environment.query("INSERT INTO canary VALUES (2)")
@@ -168,7 +184,10 @@ def test_what_cannot_be_done_is_refused_with_a_reason(environment: Environment) 
     assert "provision snapshot rm" in ran.err
     assert "did you mean one?" in environment.run("snapshot", "restore", "ones", "--yes", code=64).err
     assert "is no name of a snapshot" in environment.run("snapshot", "save", "a b", code=64).err
+    assert "is no name of a snapshot" in environment.run("snapshot", "save", "../a", code=64).err
     assert "which snapshot?" in environment.run("snapshot", "save", code=64).err
+    ran = environment.run("snapshot", "save", "two", "other.yml", code=64, spec=False)
+    assert ran.err.splitlines()[-1].endswith(" two"), ran.err
     assert "has no database 'other'" in environment.run("snapshot", "list", "--database", "other", code=64).err
     assert "nothing is kept" in environment.run("snapshot", "undo", code=1).err
     environment.run("stop")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.tree.version_table import LEDGER
+from provision.errors import AGAIN, CONTINUES
 from provision.model.value import dataclass
 from provision.model.words import some
 
@@ -89,8 +90,8 @@ class Truth:
     def next_step(self) -> str:
         """What to do before the same command is run again."""
         if self.is_scratch or not self.is_asked:
-            return "run the same command again"
-        again = "run the same command again: it continues from what is applied"
+            return AGAIN
+        again = AGAIN + CONTINUES
         if self.left:
             return f"remove what was left behind, or a second run collides with it; then {again}"
         return f"undo what was committed, or a second run does it twice; then {again}" if self.committed else again
