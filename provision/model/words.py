@@ -10,9 +10,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_GIGABYTE = 1_000_000_000
+
+
 def count(number: int, noun: str) -> str:
     """Return ``1 step`` or ``3 steps``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size(number: int) -> str:
+    """Return a number of bytes as people read it.
+
+    >>> size(84_000_000), size(1_250_000_000)
+    ('84 MB', '1.2 GB')
+    """
+    return f"{number / 1e9:.1f} GB" if number >= _GIGABYTE else f"{number / 1e6:.0f} MB"
 
 
 def some(lines: Sequence[str], most: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.model.words import count
+from provision.model.words import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ def lines(spec: Spec, found: Sequence[Listed], paint: Paint) -> Iterator[str]:
     """Yield how many there are, and a line for each."""
     yield f"{paint('bold', spec.name)}: {count(len(found), 'clone') if found else 'no clones'}"
     for each in found:
-        said = [f"{each.size / (1 << 20):.0f} MB"]
+        said = [size(each.size)]
         said += [f"of {each.database}, made {each.made}"] if each.database else []
         said += [f"{count(each.clients, 'client')} connected"] if each.clients else []
         yield f"  {each.name}  {', '.join(said)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from provision.model.words import count
+from provision.model.words import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from provision.report.console import Paint
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
-_MEGABYTE = 1_000_000
 _DIGITS = 8
 
 
@@ -23,9 +22,8 @@ def lines(found: Sequence[Kept], paint: Paint) -> Iterator[str]:
     width = max([len(_has(each)) for each in found], default=0)
     for each in found:
         golden = each.golden
-        size = f"{max(1, round(golden.size / _MEGABYTE))} MB"
         yield (
-            f"{paint('bold', golden.key[:_DIGITS])}  {each.runtime:<8}  {_has(each):<{width}}  {size:>7}"
+            f"{paint('bold', golden.key[:_DIGITS])}  {each.runtime:<8}  {_has(each):<{width}}  {size(golden.size):>7}"
             f"  used {ago(time.time() - golden.used)}"
         )
 

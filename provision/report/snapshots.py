@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from provision.model.words import size
 from provision.report.documents import Document, outcome
 from provision.snapshots import Verb
 from provision.snapshots.kept import Kept, by
-from provision.snapshots.steps import size, words
+from provision.snapshots.steps import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

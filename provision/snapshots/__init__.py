@@ -18,12 +18,12 @@ from provision.apply.effects import Performer
 from provision.errors import AGAIN, ProvisionError, RefusedError, UnavailableError, command
 from provision.model import Plan, Result
 from provision.model.effects import CopyDatabase
-from provision.model.words import short
+from provision.model.words import short, size
 from provision.observe import outside
 from provision.snapshots import whole
 from provision.snapshots.kept import ask
 from provision.snapshots.requests import Request, Verb
-from provision.snapshots.steps import Planner, automatic_name, chosen, declared, size
+from provision.snapshots.steps import Planner, automatic_name, chosen, declared
 from provision.system import database_copy, lock
 
 if TYPE_CHECKING:

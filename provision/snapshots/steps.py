@@ -12,7 +12,7 @@ from provision.model import MAINTENANCE, REPLACED, SNAPSHOT, Action, Address, Pl
 from provision.model.effects import CopyDatabase, RenameDatabases, RunSql
 from provision.model.sql import identifier, literal
 from provision.model.value import replace
-from provision.model.words import count
+from provision.model.words import count, size
 from provision.snapshots.kept import Kept, by, now
 from provision.system.database_copy import maintenance, new_name
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 MOST_AUTOMATIC = 3
 """How many snapshots that an apply has saved are kept of a database."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_GB = 1_000_000_000
 _SPEC = (".yml", ".yaml")
+_OUR_OWN = (".complete", "provision.snapshots")
+"""How what marks snapshots is called beside them."""
 _LIST = command("snapshot list")
 _WAITS = "its sessions are ended, and logins wait until it is copied"
 _AWAY = "its sessions are ended, and it is away while it is renamed"
@@ -52,15 +53,6 @@ def chosen(spec: Spec, name: str | None) -> tuple[str, ...]:
     raise UsageError(
         f"the spec has no database {name!r}; it has {', '.join(every)}", next_step=command("snapshot list")
     )
-
-
-def size(number: int) -> str:
-    """Return a number of bytes as people read it.
-
-    >>> size(84_000_000), size(1_250_000_000)
-    ('84 MB', '1.2 GB')
-    """
-    return f"{number / 1e9:.1f} GB" if number >= _GB else f"{number / 1e6:.0f} MB"
 
 
 def words(revisions: Mapping[str, Sequence[str]]) -> str:
@@ -286,9 +278,10 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: with what it may be.
     """
-    if not re.fullmatch(_NAME, name) or name.endswith(_SPEC):
+    if not re.fullmatch(_NAME, name) or name.endswith((*_SPEC, *_OUR_OWN)):
         raise UsageError(
-            f"{name!r} is no name of a snapshot: letters, digits, and . _ - in it, up to 100",
+            f"{name!r} is no name of a snapshot: letters, digits, and . _ - in it, up to 100, "
+            "and not .yml or .complete at its end",
             next_step=command("snapshot save before-the-import"),
         )
 

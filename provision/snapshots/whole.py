@@ -11,9 +11,10 @@ from provision import observe
 from provision.errors import RefusedError, UnavailableError, UsageError, command
 from provision.model import Action, Address, Plan, Step
 from provision.model.value import replace
+from provision.model.words import size
 from provision.snapshots.kept import FORMAT, by, moment, now
 from provision.snapshots.requests import Verb
-from provision.snapshots.steps import check_name, near, size, words
+from provision.snapshots.steps import check_name, near, words
 from provision.spec.model import Ephemeral
 
 if TYPE_CHECKING:

@@ -185,6 +185,7 @@ def test_what_cannot_be_done_is_refused_with_a_reason(environment: Environment) 
     assert "did you mean one?" in environment.run("snapshot", "restore", "ones", "--yes", code=64).err
     assert "is no name of a snapshot" in environment.run("snapshot", "save", "a b", code=64).err
     assert "is no name of a snapshot" in environment.run("snapshot", "save", "../a", code=64).err
+    assert "is no name of a snapshot" in environment.run("snapshot", "save", "one.complete", code=64).err
     assert "which snapshot?" in environment.run("snapshot", "save", code=64).err
     ran = environment.run("snapshot", "save", "two", "other.yml", code=64, spec=False)
     assert ran.err.splitlines()[-1].endswith(" two"), ran.err
