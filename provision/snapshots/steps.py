@@ -30,7 +30,8 @@ _OUR_OWN = (".complete", "provision.snapshots")
 """How what marks snapshots is called beside them."""
 _LIST = command("snapshot list")
 _WAITS = "its sessions are ended, and logins wait until it is copied"
-_AWAY = "its sessions are ended, and it is away while it is renamed"
+_AWAY = "its sessions are ended, and logins wait while it is renamed, well below a second"
+_STAYS = "the database stays available while it is copied"
 _KEPT = "what it replaces is kept until the next restore or reset: "
 
 
@@ -136,7 +137,7 @@ class Planner:
             self._there(names[0])
         fresh = [self._fresh(name, other) for name, other in beside.items()]
         comments = {each: made.comment or "" if (made := self.spec.databases.get(each)) else "" for each in beside}
-        why = ["then apply makes what the spec declares, and runs its revisions"]
+        why = ["then apply makes what the spec declares, and runs its revisions; until then it is not complete"]
         return self._plan(*fresh, self._swap(beside, comments, "reset", why), *self._older(beside))
 
     def remove(self, names: Sequence[str], name: str) -> Plan:
@@ -189,7 +190,7 @@ class Planner:
         owner = kept.owner if kept.owner in self.server.roles else fallback
         copy = CopyDatabase(kept.place, name, owner, kept.comment)
         why = f"{size(kept.size)} of {_address(kept)}"
-        return Step(Address("copy", kept.database), Action.CREATE, None, None, (copy,), (why,))
+        return Step(Address("copy", kept.database), Action.CREATE, None, None, (copy,), (why,), _STAYS)
 
     def _fresh(self, name: str, beside: str) -> Step:
         made = self.spec.databases.get(name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from support.filesystem import a_file_system_that_shares_blocks
 
 from provision.system import packed
 
@@ -21,20 +21,8 @@ _LARGE = 8 << 20
 @pytest.fixture
 def xfs(tmp_path: Path) -> Iterator[Path]:
     """A file system that shares blocks, in a file."""
-    program = shutil.which("mkfs.xfs", path=f"{os.environ['PATH']}:/sbin:/usr/sbin")
-    if program is None or os.geteuid() != 0:
-        pytest.skip("only root can mount a file system, and mkfs.xfs (Debian: xfsprogs) has to be there")
-    image, place = tmp_path / "image", tmp_path / "mounted"
-    with image.open("wb") as file:
-        file.truncate(400 << 20)
-    place.mkdir()
-    subprocess.run([program, "-q", "-m", "reflink=1", image], check=True)
-    if subprocess.run(["mount", "-o", "loop", image, place], check=False, capture_output=True).returncode:
-        pytest.skip("this machine mounts no XFS")
-    try:
+    with a_file_system_that_shares_blocks(tmp_path, 400 << 20) as place:
         yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 def filled(directory: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,9 +13,10 @@ import jsonschema
 import pytest
 from support.embedded import an_embedded_environment, an_open_directory
 from support.environment import an_environment
+from support.filesystem import a_file_system_that_shares_blocks
 from support.kept import an_applied
 
-from provision.system import cluster_folder
+from provision.system import cluster_folder, database_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,3 +214,25 @@ def volumes(engine: Engine, environment: Environment) -> list[str]:
     """Return the volumes of an environment."""
     found = engine.client.volumes(filters={"label": f"provision.environment={environment.name}"})["Volumes"]
     return [each["Name"] for each in found or ()]
+
+
+@pytest.mark.server
+@pytest.mark.long
+def test_copies_share_blocks_where_the_file_system_can() -> None:
+    with ExitStack() as stack:
+        directory = stack.enter_context(an_open_directory())
+        disk = stack.enter_context(a_file_system_that_shares_blocks(directory, 600 << 20))
+        data = disk / "db"
+        made = stack.enter_context(an_embedded_environment(directory / "project", data={"path": str(data)}))
+        made.apply()
+        made.query("CREATE TABLE large AS SELECT g, repeat('x', 900) FROM generate_series(1, 30000) AS g")
+        made.superuser("CHECKPOINT")
+        with closing(made.connection(superuser=True)) as connection:
+            assert database_copy.way(connection, "shop").strategy == "FILE_COPY"
+        before = shutil.disk_usage(disk).used
+        made.run("snapshot", "save", "one")
+        made.run("snapshot", "save", "one", "--all")
+        made.run("snapshot", "restore", "one", "--all", "--yes")
+        assert shutil.disk_usage(disk).used - before < 60 << 20
+        made.settled()
+        made.run("destroy", "--data", "--yes")
