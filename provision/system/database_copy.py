@@ -37,7 +37,7 @@ _SMALL = 64 << 20
 """Bytes up to which a copy through the WAL is cheaper than two checkpoints and an fsync of each file."""
 _SMALL_SHARED = 16 << 20
 """The same where files share blocks: on XFS an empty database takes 46 and 125 ms, one of 30 MB 122 and 90 ms."""
-_SHARES = """cd {} || exit; mkdir -p base/pgsql_tmp; f=base/pgsql_tmp/pgsql_tmp_provision_$$; head -c 4096 /dev/zero > $f
+_SHARES = """cd {} || exit; mkdir -p base/pgsql_tmp; f=base/pgsql_tmp/pgsql_tmp_clone_$$; head -c 4096 /dev/zero > $f
 cp --reflink=always $f $f.2 2> /dev/null; echo shared $?; rm -f $f $f.2"""
 """Tries it in the directory that the server empties when it starts."""
 _CLONE, _COPY = "SET file_copy_method = clone", "SET file_copy_method = copy"
