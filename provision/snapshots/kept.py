@@ -124,8 +124,8 @@ def by(verb: str) -> str:
 
 
 def now() -> str:
-    """Return the time as it is kept."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """Return the time as it is kept: two that follow each other are in their order."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def ask(at: Endpoint, declared: Iterable[str]) -> Server:
