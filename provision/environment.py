@@ -517,12 +517,9 @@ class Environment:
             UnavailableError: no server runs.
         """
         from provision import clones
-        from provision.clones import runs
 
         with self.context():
-            if names is None:
-                runs.sweep(self.spec)
-            return clones.drop(self.spec, names)
+            return clones.drop_all(self.spec) if names is None else clones.drop(self.spec, names)
 
     @contextmanager
     def context(self) -> Iterator[None]:

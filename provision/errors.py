@@ -90,6 +90,8 @@ class NextStep(str):  # noqa: SLOT000  # a text that keeps its parts
 AGAIN = "run the same command again"
 CONTINUES = ": it continues from what is applied"
 """What advice about revisions ends in, where what was applied stays."""
+APPLIED = "applied now: "
+"""What the evidence of such an error begins with."""
 
 
 def command(verb: str, rest: str = "") -> NextStep:

@@ -13,7 +13,7 @@ import secrets
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from provision.clones import pool, template
+from provision.clones import pool, runs, template
 from provision.errors import RefusedError, UsageError, command
 from provision.model import CLONE, MAINTENANCE
 from provision.model.value import dataclass, replace
@@ -123,12 +123,15 @@ def _checked(name: str | None) -> str:
 
 
 def listed(spec: Spec) -> tuple[Listed, ...]:
-    """Return the clones that the environment's server has, the oldest first.
+    """Return the clones that the environment's server has, the oldest first; none where there is no data yet.
 
     Raises:
-        UnavailableError: no server runs.
+        UnavailableError: there is data, and no server runs.
     """
-    with closing(connect(outside.world(spec).endpoint(), MAINTENANCE, read_only=True)) as connection:
+    server = outside.endpoint_unless_new(spec)
+    if server is None:
+        return ()
+    with closing(connect(server, MAINTENANCE, read_only=True)) as connection:
         found = rows(connection, _LIST, (CLONE,))
     return tuple([_listed(*each) for each in found])
 
@@ -141,18 +144,14 @@ def _listed(name: str, size: int, comment: str, clients: int) -> Listed:
         return Listed(name, size, "", "", clients, "")
 
 
-def drop(spec: Spec, names: Sequence[str] | None) -> tuple[str, ...]:
-    """Drop clones by their names, with or without the prefix; all and their templates where ``names`` is None.
-
-    In a server that others run, all are those of this spec, and what test runs have left that are over.
+def drop(spec: Spec, names: Sequence[str]) -> tuple[str, ...]:
+    """Drop clones by their names, with or without the prefix.
 
     Raises:
         UsageError: there is no clone of such a name; none was dropped then.
         UnavailableError: no server runs.
     """
     server = replace(outside.world(spec).endpoint(), database=MAINTENANCE)
-    if names is None:
-        return _drop_all(spec, server)
     there = [each.name for each in listed(spec)]
     chosen = [CLONE + each.removeprefix(CLONE) for each in names]
     if missing := [each for each in chosen if each not in there]:
@@ -160,6 +159,19 @@ def drop(spec: Spec, names: Sequence[str] | None) -> tuple[str, ...]:
     for each in chosen:
         database_copy.drop(server, each)
     return tuple(chosen)
+
+
+def drop_all(spec: Spec) -> tuple[str, ...]:
+    """Drop all clones and their templates, and what test runs have left or kept.
+
+    In a server that others run, all are those of this spec, and what test runs have left that are over.
+
+    Raises:
+        UnavailableError: there is data, and no server runs, so that only what test runs have kept was dropped.
+    """
+    kept = runs.sweep(spec)
+    server = outside.endpoint_unless_new(spec, *(f"dropped: {each}, which a test run has kept" for each in kept))
+    return (*kept, *(_drop_all(spec, replace(server, database=MAINTENANCE)) if server is not None else ()))
 
 
 def _drop_all(spec: Spec, server: Endpoint) -> tuple[str, ...]:

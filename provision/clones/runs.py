@@ -85,7 +85,8 @@ def start(slot: Slot, progress: Progress) -> None:
         if not slot.state.get("ready"):
             _sweep(slot.spec, slot.number)
             spec = for_tests(slot.spec, slot.number)
-            apply.converge(observe.survey(spec), progress=progress)
+            with template.from_nothing():
+                apply.converge(observe.survey(spec), progress=progress)
             slot.note(ready=True)
 
 
@@ -126,18 +127,24 @@ def finish(slot: Slot) -> None:
         _tidy(home)
 
 
-def sweep(spec: Spec) -> None:
-    """Remove the servers that test runs have left or kept; not those of runs that are under way."""
+def sweep(spec: Spec) -> tuple[str, ...]:
+    """Remove the servers that test runs have left or kept; not those of runs that are under way.
+
+    Return the databases that were kept in them.
+    """
+    kept: list[str] = []
     if not _home(spec).is_dir():
-        return
+        return ()
     with _alone(spec) as home:
         for number, path in _there(home):
             each = Slot(number, spec, path, shared_lock.opened(path))
             if shared_lock.take(each.descriptor, shared=False):
+                kept += each.state.get("kept", ())
                 _remove(each)
             else:
                 shared_lock.close(each.descriptor)
         _tidy(home)
+    return tuple(kept)
 
 
 def _remove(slot: Slot) -> None:

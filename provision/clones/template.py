@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision import observe
 from provision.apply import converge
-from provision.errors import LockedError, ProvisionError
+from provision.errors import APPLIED, CONTINUES, LockedError, ProvisionError
 from provision.model import MAINTENANCE, TEMPLATE
 from provision.model.sql import identifier, literal
 from provision.model.value import fields, is_dataclass, replace
@@ -76,9 +76,21 @@ def of(world: World, source: str, progress: Progress) -> tuple[Endpoint, str]:
     return server, name
 
 
+@contextmanager
+def from_nothing() -> Iterator[None]:
+    """Have errors say that another run begins from nothing: what a failed migration has applied is removed."""
+    try:
+        yield
+    except ProvisionError as error:
+        error.evidence = tuple([line for line in error.evidence if not line.startswith(APPLIED)])
+        error.next_step = error.next_step and error.next_step.replaced(CONTINUES, "")
+        raise
+
+
 def _make(spec: Spec, progress: Progress) -> None:
     try:
-        converge(observe.survey(spec), progress=progress)
+        with from_nothing():
+            converge(observe.survey(spec), progress=progress)
     finally:
         with suppress(ProvisionError):
             files.remove(spec.home)  # caches, and nothing else

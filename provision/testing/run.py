@@ -14,7 +14,7 @@ import pytest
 from provision.clones import Clone, runs, template
 from provision.clones.pool import Pool
 from provision.environment import Environment
-from provision.errors import ProvisionError, UsageError
+from provision.errors import NextStep, ProvisionError, UsageError
 from provision.model import Progress
 from provision.model.value import replace
 from provision.model.words import shown
@@ -123,15 +123,28 @@ class TestRun:
             return RunEnvironment(self, self._number)
 
     def _join(self) -> None:
-        if self.options.strategy not in _STRATEGIES or not self.options.ahead.isdecimal():
-            raise UsageError(
-                "provision_strategy is `clone` or `rollback`, and provision_pool is a number",
-                evidence=[f"they are {self.options.strategy!r} and {self.options.ahead!r}"],
-                next_step="correct them in the ini file of pytest",
-            )
-        spec = Environment(self.options.spec).spec
+        self._check()
+        try:
+            spec = Environment(self.options.spec).spec
+        except UsageError as error:
+            error.next_step = (error.next_step or NextStep()) + "   (it is `provision_spec` in the ini file of pytest)"
+            raise
         if self._slot is None and spec.server.runtime != "external":
             self._slot = runs.claim(spec, self._word)
+
+    def _check(self) -> None:
+        """Check what the ini file says.
+
+        Raises:
+            UsageError: it names another strategy, or no number.
+        """
+        wrong = ""
+        if self.options.strategy not in _STRATEGIES:
+            wrong = f"provision_strategy is `clone` or `rollback`, and not {self.options.strategy!r}"
+        elif not self.options.ahead.isdecimal():
+            wrong = f"provision_pool is a number, and not {self.options.ahead!r}"
+        if wrong:
+            raise UsageError(wrong, next_step="correct it in the ini file of pytest")
 
     @property
     def _number(self) -> int:
@@ -228,6 +241,8 @@ class TestRun:
                 yield
             except ProvisionError as error:
                 error.next_step = error.next_step and error.next_step.line(shown(self.options.spec))
-                self._failure = "provision: " + "\n".join(render(error, PLAIN, width=WIDEST, every=True))
+                self._failure = f"provision: {error.sentence}\nthe first error of this process has the details"
+                whole = "provision: " + "\n".join(render(error, PLAIN, width=WIDEST, every=True))
+                raise pytest.fail.Exception(whole, pytrace=False) from None
         if self._failure is not None:
-            raise pytest.fail.Exception(self._failure, pytrace=False) from None
+            raise pytest.fail.Exception(self._failure, pytrace=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.tree.version_table import LEDGER
-from provision.errors import AGAIN, CONTINUES
+from provision.errors import AGAIN, APPLIED, CONTINUES
 from provision.model.value import dataclass
 from provision.model.words import some
 
@@ -77,7 +77,7 @@ class Truth:
             return []
         if self.rows is None:
             return [*self.waits, "what is applied now cannot be read: the server is gone"]
-        applied = [f"applied now: {self.graph.describe(row)}" for row in self.rows] or ["applied now: nothing"]
+        applied = [APPLIED + self.graph.describe(row) for row in self.rows] or [f"{APPLIED}nothing"]
         left = [f"left behind, outside a transaction: {each}" for each in self.left]
         clean_up = [f"clean up: {each.clean_up}" for each in self.left]
         return [*self.waits, *applied, *self._committed(), *left, *clean_up]
