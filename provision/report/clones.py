@@ -19,7 +19,7 @@ def lines(spec: Spec, found: Sequence[Listed], paint: Paint) -> Iterator[str]:
     yield f"{paint('bold', spec.name)}: {count(len(found), 'clone') if found else 'no clones'}"
     for each in found:
         said = [size(each.size)]
-        said += [f"of {each.database}, made {each.made}"] if each.database else []
+        said += [f"of {each.database}, made {each.made[:19].replace('T', ' ')} UTC"] if each.database else []
         said += [f"{count(each.clients, 'client')} connected"] if each.clients else []
         yield f"  {each.name}  {', '.join(said)}"
 

@@ -164,8 +164,9 @@ def _facts(survey: Survey, *, verbose: bool) -> dict[str, str]:
 
 
 def _moment(iso: str | None) -> str | None:
-    """Return a moment to the second: the engine tells nanoseconds."""
-    return iso and f"{iso[:19].replace('T', ' ')} UTC" if iso and iso.endswith("Z") else iso
+    """Return a moment in UTC to the second: an engine has nanoseconds."""
+    is_utc = iso is not None and iso.endswith(("Z", "+00:00"))
+    return f"{iso[:19].replace('T', ' ')} UTC" if iso and is_utc else iso
 
 
 def _ledgers(observed: Observed) -> dict[str, str]:

@@ -81,6 +81,9 @@ class MadeUp(Environment):
             raise KeyboardInterrupt
         return Survey(self.spec, Plan(PLANS.get(self.scenario, (CREATE,))), STATUS.get(self.scenario, Status("absent")))
 
+    def survey_to_apply(self, **options: Any) -> Any:
+        return self.survey(**options)
+
     def overview(self) -> Any:
         if self.scenario == "refused":
             return Survey(self.spec, Plan(()), RUNNING, refusal=REFUSAL)

@@ -130,7 +130,7 @@ def _check_copied(at: CheckData, read: Reader, entries: Callable[[str], Sequence
         return
     raise RefusedError(
         f"the volume {at.source!r} is a copy of a golden that was broken off before any server ran on it",
-        next_step=f"docker volume rm {at.source}   (it has no data of yours), then: " + command("apply"),
+        next_step=command("destroy", "--data") + "   (it has no data of yours), then: " + command("apply"),
     )
 
 
