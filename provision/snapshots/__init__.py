@@ -154,12 +154,18 @@ def save_before(seen: Survey, revisions: Sequence[Destroying], *, progress: Prog
 
 
 def _whole(run: Run, found: Look, performer: Performer) -> None:
-    """Perform what stops the server; whatever comes between, it is started again."""
+    """Perform what stops the server; whatever comes between, it is started again, unless its data is half replaced."""
     again = whole.starting_again(found.world)
     run.restores = False  # the configuration is not what has changed
     try:
         run.perform(found.plan, performer)
-    except BaseException:
+    except BaseException as error:
+        with suppress(ProvisionError):
+            if whole.is_half_done(outside.world(found.world.spec)):
+                again = ()
+                if isinstance(error, ProvisionError):
+                    error.evidence = (*error.evidence, "the data is half replaced; no row is lost, and apply ends it")
+                    error.next_step = command("apply")
         for effect in again:
             with suppress(ProvisionError), performer.explained():
                 performer.perform(effect)

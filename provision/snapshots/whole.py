@@ -71,6 +71,9 @@ class Clusters(Protocol):
     copies_twice: bool = False
     """Whether a restore and an undo copy both data while the server is stopped."""
 
+    is_half_done: bool = False
+    """Whether the data is being replaced."""
+
     def check(self) -> None:
         """Refuse what cannot be copied or exchanged here."""
 
@@ -155,6 +158,11 @@ def survey(world: World, request: Request) -> tuple[Plan, int]:
 def starting_again(world: World) -> tuple[Effect, ...]:
     """Return what starts the server that was stopped for a copy."""
     return clusters(world).starting() if _runs(world) else ()
+
+
+def is_half_done(world: World) -> bool:
+    """Whether data is being replaced, which only the next apply may end."""
+    return clusters(world).is_half_done
 
 
 def _check(world: World, request: Request) -> None:

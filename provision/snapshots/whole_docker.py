@@ -31,6 +31,7 @@ class DockerClusters(Clusters):
         assert isinstance(world.site, DockerSite)  # noqa: S101  # its runtime is this one
         self.world, self.site = world, world.site
         self.found = snapshots.find(self.site)
+        self.is_half_done = self.found.restoring is not None
         self.major, self.size = self._major(), self._size()
         self.kept = self._read(SNAPSHOT)
         self.replaced = next(iter(self._read(REPLACED)), None)

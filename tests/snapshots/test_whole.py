@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import docker.errors
 import jsonschema
 import pytest
 from support.embedded import an_embedded_environment, an_open_directory
@@ -17,6 +18,7 @@ from support.filesystem import a_file_system_that_shares_blocks
 from support.kept import an_applied
 
 from provision.system import cluster_folder, database_copy
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,3 +238,38 @@ def test_copies_share_blocks_where_the_file_system_can() -> None:
         assert shutil.disk_usage(disk).used - before < 60 << 20
         made.settled()
         made.run("destroy", "--data", "--yes")
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("copying", ["is broken off", "goes on"])
+@pytest.mark.parametrize("data", ["volume", "path"])
+def test_data_that_is_half_replaced_is_replaced_by_the_next_apply(
+    engine: Engine, tmp_path: Path, data: str, copying: str
+) -> None:
+    """The container that copies goes on when the command is killed, or does not."""
+    with an_environment(engine, tmp_path / "project") as made:
+        made.server(**({"data": {"path": str(tmp_path / "db")}} if data == "path" else {}))
+        made.migrations("userdata", "orders").apply()
+        made.query("CREATE TABLE canary (n int PRIMARY KEY)")
+        made.query("INSERT INTO canary VALUES (1)")
+        made.run("snapshot", "save", "one", "--all")
+        made.query("INSERT INTO canary VALUES (2)")
+        run = made.begin("snapshot", "restore", "one", "--all", "--yes")
+        for _ in attempts(60, 0.01):
+            if any(each.endswith(".restoring") for each in volumes(engine, made)):
+                break
+        run.kill()
+        for each in engine.client.containers(filters={"name": f"{made.name}.*snapshot"}):
+            if copying != "goes on":
+                with suppress(docker.errors.APIError):
+                    engine.client.remove_container(each["Id"], force=True, v=True)
+        run.communicate(timeout=60)
+        assert "was interrupted" in made.run("start", code=1).err
+        made.apply()
+        made.settled()
+        found = rows(made)
+        assert found in ([1], [1, 2])
+        if found == [1]:
+            made.run("snapshot", "undo", "--all")
+            assert rows(made) == [1, 2]
+        assert not [each for each in volumes(engine, made) if each.endswith(".restoring")]
