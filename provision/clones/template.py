@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from provision import observe
 from provision.apply import converge
 from provision.errors import APPLIED, CONTINUES, LockedError, ProvisionError
+from provision.golden.trees import is_hidden
 from provision.model import MAINTENANCE, TEMPLATE
 from provision.model.sql import identifier, literal
 from provision.model.value import fields, is_dataclass, replace
@@ -176,7 +177,12 @@ def _files(world: World, tree: str) -> dict[str, str]:
     """Return a digest of every file of a tree: its revisions, ``env.py`` and what lies beside them."""
     location = world.trees.location(tree)
     places: list[Path] = [location.script, *location.versions]
-    found = {path for place in places for path in place.rglob("*.py") if path.is_file()}
+    found = {
+        path
+        for place in places
+        for path in place.rglob("*")
+        if path.is_file() and not any(is_hidden(each) for each in path.relative_to(place).parts)
+    }
     return {str(each): hashlib.sha256(each.read_bytes()).hexdigest() for each in sorted(found)}
 
 

@@ -127,6 +127,19 @@ def test_another_revision_is_another_template(made: Embedded, environment: Envir
     (made.directory / "migrations/versions/r2.py").unlink()
 
 
+def test_a_file_that_a_revision_reads_makes_another_template(made: Embedded, environment: Environment) -> None:
+    templates = "SELECT count(*) FROM pg_database WHERE datname ~ '^provision_template'"
+    environment.drop_clones()
+    environment.clone().drop()
+    file = made.directory / "migrations/versions/functions.sql"
+    file.write_text("SELECT 1;")
+    environment.clone().drop()
+    environment.clone().drop()
+    file.unlink()
+    assert made.superuser(templates) == [(2,)]
+    environment.drop_clones()
+
+
 def test_a_template_that_was_not_completed_is_made_again(made: Embedded, environment: Environment) -> None:
     environment.clone().drop()
     environment.drop_clones()
