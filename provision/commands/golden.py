@@ -13,7 +13,7 @@ from provision.errors import EXIT_DONE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.golden.shelf import Kept
+    from provision.golden.shelf import Kept, Removal
     from provision.report.console import Console
 
 
@@ -55,7 +55,7 @@ def rm(console: Console, keys: tuple[str, ...]) -> int:
     """Remove goldens, each named by the first digits of its key."""
     from provision.golden import shelf
 
-    return _show(console, shelf.remove(console.environ, keys), "", done="removed ")
+    return _removed(console, shelf.remove(console.environ, keys))
 
 
 @command.command("prune")
@@ -66,7 +66,7 @@ def prune(console: Console) -> int:
     """Remove all goldens. The next apply from nothing takes as long as the first one did."""
     from provision.golden import shelf
 
-    return _show(console, shelf.prune(console.environ), "no goldens", done="removed ")
+    return _removed(console, shelf.prune(console.environ))
 
 
 @command.command("export")
@@ -102,6 +102,14 @@ def import_(console: Console, file: Path, *, sha256: str) -> int:
     from provision.golden import shelf
 
     return _show(console, (shelf.take(console.environ, file, sha256),), "", done="taken: ")
+
+
+def _removed(console: Console, found: Removal) -> int:
+    if found.error is None or (found.gone and not console.json):
+        _show(console, found.gone, "no goldens", done="removed ")
+    if found.error is not None:
+        raise found.error
+    return EXIT_DONE
 
 
 def _show(console: Console, found: Sequence[Kept], nothing: str, *, done: str = "") -> int:

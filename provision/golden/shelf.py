@@ -19,6 +19,13 @@ _PORTABLE = "docker"
 _LEAST = 4
 
 
+class Removal(NamedTuple):
+    """The goldens that were removed, and why others stay."""
+
+    gone: tuple[Kept, ...]
+    error: ProvisionError | None
+
+
 class Kept(NamedTuple):
     """One golden, and the runtime that has it."""
 
@@ -33,22 +40,26 @@ def kept(environ: Mapping[str, str]) -> tuple[Kept, ...]:
     return tuple(sorted(found, key=lambda each: -each.golden.used))
 
 
-def remove(environ: Mapping[str, str], names: Sequence[str]) -> tuple[Kept, ...]:
-    """Remove goldens, each named by the first digits of its key; return them.
+def remove(environ: Mapping[str, str], names: Sequence[str]) -> Removal:
+    """Remove goldens, each named by the first digits of its key; one that has to stay keeps no other one.
 
     Raises:
         UsageError: there is no such golden, or there are several.
     """
     there = kept(environ)
-    gone = [_named(there, each) for each in names]
-    look = Look(environ)
-    for each in gone:
-        _module(each.runtime).store(look).remove(each.golden.key)
-    return tuple(gone)
+    named = {found.golden.key: found for found in [_named(there, each) for each in names]}
+    look, gone, refused = Look(environ), [], None
+    for each in named.values():
+        try:
+            _module(each.runtime).store(look).remove(each.golden.key)
+            gone.append(each)
+        except ProvisionError as error:
+            refused = refused or error
+    return Removal(tuple(gone), refused)
 
 
-def prune(environ: Mapping[str, str]) -> tuple[Kept, ...]:
-    """Remove all goldens; return them."""
+def prune(environ: Mapping[str, str]) -> Removal:
+    """Remove all goldens."""
     return remove(environ, [each.golden.key for each in kept(environ)])
 
 
