@@ -23,7 +23,7 @@ from provision.runtimes.docker.golden_image import BASE, KEY, PLACE
 from provision.runtimes.docker.site import DockerSite
 from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import DataPath, Ephemeral
-from provision.system.files import is_remembered
+from provision.system.files import explaining, is_remembered
 from provision.system.limits import limited
 
 if TYPE_CHECKING:
@@ -55,10 +55,15 @@ def store(look: Look) -> ImageStore:
 
 
 def export(look: Look, key: str, file: Path) -> None:
-    """Write a golden into a file, with all of its image."""
+    """Write a golden into a file, with all of its image.
+
+    Raises:
+        ProvisionError: it cannot be written, or the engine failed.
+    """
     from provision.system import golden_images
 
-    golden_images.export(ImageStore(look).engine, golden_image.reference(key), file)
+    with explaining(f"the golden cannot be written to {file}", file):
+        golden_images.export(ImageStore(look).engine, golden_image.reference(key), file)
 
 
 def take(look: Look, file: Path, sha256: str) -> Golden:
@@ -253,7 +258,8 @@ def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) ->
     """
     from provision.golden import docker_saving
 
-    del perform
+    if is_in_memory(world):  # replaying its log, as after a crash, would move sequences on by up to 32
+        perform(_site(world).ground(starting=True).local_sql("CHECKPOINT;", Secret("")))
     docker_saving.save(_site(world), effect)
 
 

@@ -171,9 +171,26 @@ def test_the_image_of_an_ephemeral_container_that_runs_is_kept(fresh: Environmen
     assert not begun(fresh)
 
 
+def test_an_image_that_lost_its_name_gets_it_back_from_its_container(fresh: Environment) -> None:
+    revision = min((fresh.directory / "migrations" / "versions").glob("*.py"))
+    number = "op.execute('CREATE SEQUENCE numbers'), op.execute(\"SELECT nextval('numbers')\")"
+    revision.write_text(revision.read_text().replace("def upgrade():", f"def upgrade():\n    {number}"))
+    fresh.server(data=DATA["ephemeral"]).run("apply", "--golden")
+    before, key = described(fresh), begun(fresh)
+    assert key
+    assert described(fresh) == before
+    (name,) = goldens(fresh)
+    fresh.engine.client.remove_image(name, force=True)
+    fresh.server(resources={"memory": "512m"}).apply()
+    assert fresh.container["Config"]["Image"] == name
+    assert described(fresh) == before
+    settled(fresh)
+
+
 def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path: Path) -> None:
     fresh.run("apply", "--golden")
     key, file = begun(fresh), tmp_path / "golden.tar"
+    fresh.run("golden", "export", key, str(tmp_path / "none" / "golden.tar"), spec=False, code=1)
     fresh.run("golden", "export", key, str(file), spec=False)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     fresh.run("golden", "rm", key, spec=False)

@@ -41,7 +41,7 @@ def surroundings(seen: Inspection) -> tuple[Step, ...]:
     made: dict[Address, tuple[Effect, ...]] = {}
     # An image that was removed from the engine is missed only when a container has to be made from it.
     if seen.image is None and any(step.action in (Action.CREATE, Action.RECREATE) for step in container(seen)):
-        made[Address("image", creation.image)] = (EngineCall("pull_image", creation.image),)
+        made[Address("image", creation.image)] = (_image(seen),)
     if creation.network is not None and not creation.network.external:
         call = EngineCall("create_network", creation.network.name, labels_of(creation.network))
         made[Address("network", creation.network.name)] = (call,)
@@ -57,6 +57,14 @@ def surroundings(seen: Inspection) -> tuple[Step, ...]:
         if address not in seen.observed
     )
     return (*read_settings(seen), *steps)
+
+
+def _image(seen: Inspection) -> EngineCall:
+    """Return what gives the image its name: no registry has a golden, and the container that runs from it keeps it."""
+    name, data = seen.creation.image, seen.spec.server.data
+    if seen.container is not None and isinstance(data, Ephemeral) and data.golden:
+        return EngineCall("tag_image", seen.container["Image"], {"name": name})
+    return EngineCall("pull_image", name)
 
 
 def read_settings(seen: Inspection) -> tuple[Step, ...]:
