@@ -116,7 +116,7 @@ def _clean(workshop: Workshop, effect: SaveGolden, data: _Data) -> None:
     """Take the secrets out of the data, and the log that has them once more."""
     password = keyed.password(effect.key)
     for each in (*[name for name in effect.databases if name != MAINTENANCE], MAINTENANCE):
-        _run_alone(workshop, each, scrub.script(each, password))
+        saving.check_sequences(effect, each, _run_alone(workshop, each, scrub.script(each, password)))
     found = scrub.control_of(workshop.read(control.PATH))
     size = next((size for name, size in data.sizes.items() if scrub.is_old_log(name, "") and size), 0)
     if not size:
@@ -127,12 +127,13 @@ def _clean(workshop: Workshop, effect: SaveGolden, data: _Data) -> None:
     workshop.run(("sh", "-ec", _END_OF_LOG, "sh", log, segment, str(end), str(size)), Secret(""))
 
 
-def _run_alone(workshop: Workshop, database: str, script: Secret) -> None:
-    """Run the server alone on the data; it ends well whatever its statements come to."""
+def _run_alone(workshop: Workshop, database: str, script: Secret) -> str:
+    """Run the server alone on the data, and return what it says; it ends well whatever its statements come to."""
     argv = ("postgres", "--single", *scrub.OPTIONS, "-D", workshop.making.directory, database)
-    lines = workshop.run(argv, script).splitlines()
-    if said := [line for line in lines if any(each in line for each in _SAID)]:
+    text = workshop.run(argv, script)
+    if said := [line for line in text.splitlines() if any(each in line for each in _SAID)]:
         raise StepFailedError(f"the secrets cannot be taken out of the copy ({database})", evidence=said[-3:])
+    return text
 
 
 def _making(site: DockerSite, golden: Golden, base: Mapping[str, Any]) -> Making:

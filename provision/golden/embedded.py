@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ def copy(call: ServerCall) -> None:
     user = lookup(call.user) if call.user is not None else None
     sentence = f"golden {call.source[:8]} cannot be copied to {call.data}"
     remove_left(call.data)
-    with explaining(sentence, call.data), DirectoryStore().reading(call.source) as entry:
+    with explaining(sentence, call.data), _whole(), DirectoryStore().reading(call.source) as entry:
         index = json.loads(entry.about.read_bytes())
         with beside(call.data, MARK) as temporary:
             packed.unpack(entry.data, index, temporary, user)
@@ -110,6 +111,16 @@ def copy(call: ServerCall) -> None:
                 sync_filesystem(temporary)
         sync_directory(call.data.parent)
     DirectoryStore().touch(call.source)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Turn an index that was cut or spoiled into an OSError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError) as error:
+        message = f"what the golden holds is not readable: {error!r}"
+        raise OSError(message) from error
 
 
 def discarding(world: World) -> tuple[Effect, ...]:
@@ -176,7 +187,7 @@ def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) ->
         try:
             copied = _copied(data, hidden, site.places.user)
             for database in scrub.order(effect.databases):
-                _run_alone(site, copied, database)
+                saving.check_sequences(effect, database, _run_alone(site, copied, database))
             DirectoryStore().add(golden, lambda path: _pack(copied, path))
         finally:
             remove(hidden)
@@ -203,8 +214,8 @@ def _copied(data: Path, hidden: Path, user: SystemUser | None) -> Path:
     return copied
 
 
-def _run_alone(site: EmbeddedSite, data: Path, database: str) -> None:
-    """Run the server alone on a copy, with what takes the secrets out of one database."""
+def _run_alone(site: EmbeddedSite, data: Path, database: str) -> str:
+    """Run the server alone on a copy, with what takes the secrets out of one database; return what it says."""
     user = site.places.user
     program = site.own_programs.directory / "postgres"
     argv = (str(program), "--single", *scrub.OPTIONS, "-D", str(data), database)
@@ -218,9 +229,11 @@ def _run_alone(site: EmbeddedSite, data: Path, database: str) -> None:
             env=servers.environment(),
             **as_user(user.name if user else None),
         )
-    said = [line for line in done.stdout.decode(errors="replace").splitlines() if any(each in line for each in _SAID)]
+    text = str(done.stdout.decode(errors="replace"))
+    said = [line for line in text.splitlines() if any(each in line for each in _SAID)]
     if done.returncode or said:
         raise StepFailedError(f"the secrets cannot be taken out of the copy ({database})", evidence=said[-3:])
+    return text
 
 
 def _pack(data: Path, path: Path) -> packed.Index:

@@ -16,6 +16,7 @@ from provision.golden.key import Golden
 from provision.model import MAINTENANCE, Action, Address, Step
 from provision.model.effects import SaveGolden
 from provision.model.value import replace
+from provision.model.words import count
 from provision.system import files, owned
 from provision.system.postgres import connect, rows
 from provision.system.waiting import attempts
@@ -44,7 +45,7 @@ SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
        ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE oid >= 16384 ORDER BY 1),
        EXISTS (SELECT FROM pg_catalog.pg_subscription)
 """
-_MAPPINGS = "SELECT count(*) FROM pg_catalog.pg_user_mapping WHERE umoptions IS NOT NULL"
+_MAPPINGS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_user_mapping WHERE umoptions IS NOT NULL)"
 _INITIAL = (MAINTENANCE, "template1")
 
 
@@ -86,12 +87,14 @@ def _seen(spec: Spec, at: Endpoint) -> dict[str, Any]:
         raise StepFailedError(f"{', '.join(strange)}: not declared")
     if subscribes:
         raise StepFailedError("it has a subscription, which can hold a password")
+    sequences = {}
     for each in databases:
-        if each not in _INITIAL:
+        if each not in _INITIAL or each == at.database:
             with closing(connect(at, each, read_only=True)) as connection:
                 if rows(connection, _MAPPINGS)[0][0]:
                     raise StepFailedError(f"{each} has user mappings, which can hold passwords")
-    return {"next_xid": int(xid), "system": system, "databases": databases}
+                sequences[each] = rows(connection, scrub.SEQUENCES)[0][0]
+    return {"next_xid": int(xid), "system": system, "databases": databases, "sequences": sequences}
 
 
 # --- when the server stops
@@ -111,14 +114,14 @@ def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
             return str(noted["why"])
         golden = Golden.read(noted["golden"])
         databases = tuple(map(str, noted["databases"]))
-        next_xid, system = int(noted["next_xid"]), str(noted["system"])
+        next_xid, system, sequences = int(noted["next_xid"]), str(noted["system"]), dict(noted.get("sequences", {}))
     except (ValueError, KeyError, TypeError):
         golden = None
     if golden is None:
         return "what was noted when it was made is not readable"
     if any(each.key == golden.key for each in goldens.store(world.look).candidates()):
         return f"golden {golden.short}… has it already"
-    return SaveGolden(golden.key, json.dumps(golden.document()), next_xid, system, databases, asked=asked)
+    return SaveGolden(golden.key, json.dumps(golden.document()), next_xid, system, databases, sequences, asked=asked)
 
 
 def with_saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -183,8 +186,19 @@ def check(effect: SaveGolden, content: bytes) -> None:
     if found.system != effect.system:
         raise StepFailedError("the data is that of another server")
     if found.next_xid != effect.next_xid:
-        written = found.next_xid - effect.next_xid
-        raise StepFailedError(f"the server has written since it was made ({written} transactions)")
+        written = count(found.next_xid - effect.next_xid, "transaction")
+        raise StepFailedError(f"the server has written since it was made ({written})")
+
+
+def check_sequences(effect: SaveGolden, database: str, said: str) -> None:
+    """Refuse data whose sequences have given numbers since it was made; ``said`` is the output of the scrub's script.
+
+    Raises:
+        StepFailedError: some have.
+    """
+    noted = effect.sequences.get(database)
+    if noted is not None and f'sequences = "{noted}"' not in said:
+        raise StepFailedError(f"sequences of {database} have given numbers since it was made")
 
 
 def check_contents(names: Mapping[str, int], auto_conf: str) -> None:

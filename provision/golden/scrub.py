@@ -55,7 +55,17 @@ END
 $provision$;
 """
 _SHARED = ("VACUUM FULL pg_catalog.pg_authid;", "VACUUM FULL pg_catalog.pg_db_role_setting;")
-_EACH = ("DELETE FROM pg_catalog.pg_statistic WHERE starelid = 1260;", "VACUUM FULL pg_catalog.pg_statistic;")
+SEQUENCES = """
+SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(pg_catalog.string_agg(
+    pg_catalog.format('%I.%I %s', schemaname, sequencename, last_value), ' ' ORDER BY schemaname, sequencename
+), ''), 'UTF8')), 'hex') AS sequences FROM pg_catalog.pg_sequences;
+"""
+"""Says in one word what the sequences of a database have given: the server alone prints ``sequences = "…"``."""
+_EACH = (
+    SEQUENCES,
+    "DELETE FROM pg_catalog.pg_statistic WHERE starelid = 1260;",
+    "VACUUM FULL pg_catalog.pg_statistic;",
+)
 
 
 def script(database: str, password: str = "") -> Secret:

@@ -82,7 +82,7 @@ def version(data: Path) -> str | None:
 def note(data: Path, name: str) -> str | None:
     """Return the text of a file in a data directory, None where there is no such file, empty where we may not look."""
     try:
-        return (data / name).read_text().strip()
+        return (data / name).read_text(errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:

@@ -228,7 +228,11 @@ def leaves_a_slot(at: Embedded) -> None:
     at.superuser("SELECT pg_create_physical_replication_slot('spare', true)")
 
 
-@pytest.mark.parametrize("act", [writes_rows, deletes_a_secret, fails_to_write, leaves_a_slot])
+def takes_a_number(at: Embedded) -> None:
+    at.superuser("SELECT nextval('numbers')")  # the next 32 numbers are logged already: it takes no transaction
+
+
+@pytest.mark.parametrize("act", [writes_rows, deletes_a_secret, fails_to_write, leaves_a_slot, takes_a_number])
 def test_what_a_person_has_touched_is_never_saved(checkouts: Checkouts, act: Change) -> None:
     at = checkouts.another()
     at.environ["XDG_CACHE_HOME"] = str(at.directory.parent / f"{at.directory.name}-cache")

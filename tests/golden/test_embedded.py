@@ -154,7 +154,7 @@ def test_no_password_and_no_verifier_is_in_one(family: Family) -> None:
     assert [each for each in known if each in data] == []
 
 
-@pytest.mark.parametrize("wrong", ["cut", "marker", "running", "content"])
+@pytest.mark.parametrize("wrong", ["cut", "marker", "running", "content", "index", "other index", "version"])
 def test_a_golden_that_is_not_whole_is_removed_and_the_data_made_without_it(family: Family, wrong: str) -> None:
     family.member(*TABLES).run("apply", "--golden")
     key = next(each["key"] for each in family.goldens() if each["level"] == 1)
@@ -166,12 +166,19 @@ def test_a_golden_that_is_not_whole_is_removed_and_the_data_made_without_it(fami
         os.truncate(place / "data", index["end"] // 2)
     elif wrong == "marker":
         (place / "golden.json").unlink()
+    elif wrong.endswith("index"):
+        (place / "index.json").write_text("[1" if wrong == "index" else "{}")
     else:
+        at, text = {
+            "running": (offsets["global/pg_control"] + 16, b"\x06"),
+            "content": (offsets["global/pg_control"] + 60, b"\xff\xff\xff\xff\xff"),
+            "version": (offsets["PG_VERSION"], b"\xff"),
+        }[wrong]
         with (place / "data").open("r+b") as file:
-            file.seek(offsets["global/pg_control"] + (16 if wrong == "running" else 60))
-            file.write(b"\x06" if wrong == "running" else b"\xff\xff\xff\xff\xff")
+            file.seek(at)
+            file.write(text)
     ran = made.run("apply")
-    if wrong in ("running", "content"):
+    if wrong not in ("cut", "marker"):
         assert f"golden {key[:4]}… is not used, and was removed" in ran.out
         assert key not in family.files()
     made.run("verify", "--detailed-exitcode")

@@ -47,6 +47,8 @@ FILES = {
 
         def upgrade():
             op.create_table("note", sa.Column("text", sa.String(200)))
+            op.execute("CREATE SEQUENCE numbers")
+            op.execute("SELECT nextval('numbers')")
             found = [models.NOTE, Path("data/notes.txt").read_text(), os.environ.get("SHOP", "none")]
             found += [os.environ["DOTENV"], os.environ["GIVEN"]]
             for each in found:
