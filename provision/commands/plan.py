@@ -134,7 +134,7 @@ def _apply(
     from provision.model.value import replace
 
     seen = environment.survey_to_apply(**wishes)
-    if seen.plan.is_empty:
+    if seen.plan.is_empty and not seen.wishes.golden:
         done = replace(environment.apply(seen), seconds=console.elapsed())
     else:
         from provision.report import plan as report
@@ -143,7 +143,7 @@ def _apply(
 
         paint = console.paint(console.talk)
         console.say(survey.heading(seen, paint))
-        console.say(f"  {report.total(seen.plan)}")
+        console.lines(() if seen.plan.is_empty else (f"  {report.total(seen.plan)}",))
         console.lines(survey.rejected(seen, paint) if console.verbose else ())
         if diff:
             console.lines(report.diff(seen.plan, paint), whole=True)

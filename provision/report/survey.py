@@ -42,7 +42,7 @@ def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:
 def applied(survey: Survey, done: Result, console: Console) -> Iterator[str]:
     """Yield what an apply did in all, what is left, and after a first one the commands worth knowing."""
     paint = console.paint(console.out)
-    if survey.plan.is_empty:
+    if survey.plan.is_empty and not done.outcomes:
         yield nothing_to_do(survey, done.seconds, paint)
         yield from left(survey.plan, paint)
         return

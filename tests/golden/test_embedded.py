@@ -71,6 +71,16 @@ def test_apply_golden_says_what_it_does_and_goes_on_with_the_server(saved: Famil
     made.settled()
 
 
+def test_apply_golden_with_nothing_else_to_do(family: Family) -> None:
+    made = family.member(*TABLES)
+    made.apply()
+    assert "create golden/" in made.run("apply", "--golden").out
+    assert [each["level"] for each in family.goldens()] == [1]
+    ran = made.run("apply", "--golden")
+    assert "no golden is saved: the server was not made from nothing by one apply" in ran.out
+    assert f"{made.name}: nothing to do" in ran.out
+
+
 def test_without_a_golden(saved: Family) -> None:
     made = saved.member(*TABLES)
     for words, environ in ((("--no-golden",), {}), ((), {"PROVISION_GOLDEN": "off"})):
