@@ -163,6 +163,8 @@ def test_a_reset_that_fails_is_continued_by_apply(environment: Environment) -> N
     environment.apply()
     environment.run("snapshot", "undo")
     assert rows(environment) == [1]
+    revision.unlink()
+    environment.settled()
 
 
 def test_a_question_is_asked_and_nothing_is_done_without_an_answer(environment: Environment) -> None:
