@@ -18,7 +18,7 @@ from provision import observe
 from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer
 from provision.errors import ProvisionError, RefusedError, command
-from provision.model import OWN_DATABASES, SNAPSHOT, Plan, Result
+from provision.model import CLONE, OWN_DATABASES, SNAPSHOT, Plan, Result
 from provision.model.value import dataclass, replace
 from provision.observe import outside
 from provision.spec.parameters import canonical_name, catalogue
@@ -38,7 +38,10 @@ SELECT datname, pg_database_size(oid), datallowconn AND datconnlimit <> -2 FROM 
 WHERE datname <> 'template0' AND datname !~ '^{OWN_DATABASES}'
 ORDER BY datname = 'template1' DESC, datname = 'postgres' DESC, 2
 """  # noqa: S608  # from constants only
-_SNAPSHOTS = "SELECT count(*) FROM pg_database WHERE starts_with(datname, %s)"
+_STAYING = """
+SELECT count(*) FILTER (WHERE starts_with(datname, %s)), count(*) FILTER (WHERE starts_with(datname, %s))
+FROM pg_database
+"""
 _HINDRANCES = f"""
 SELECT format('the tablespace %I is outside of the data directory; move what is in it to pg_default', spcname)
 FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')
@@ -123,7 +126,7 @@ def _ask(world: World, upgrader: Upgrader[Any]) -> Source:
             " AND application_name <> 'provision'"
         )
         ((bootstrap,),) = query.rows("SELECT rolname FROM pg_roles WHERE oid = 10")
-        ((snapshots,),) = query.rows(_SNAPSHOTS, (SNAPSHOT,))
+        staying = query.rows(_STAYING, (SNAPSHOT, CLONE))[0]
         databases = tuple((name, int(size)) for name, size, _ in query.rows(_DATABASES))
         extensions = {
             name for each, _ in databases for (name,) in query.rows("SELECT extname FROM pg_extension", database=each)
@@ -131,7 +134,7 @@ def _ask(world: World, upgrader: Upgrader[Any]) -> Source:
     finally:
         query.close()
     files = desires.files(upgrader.target(), replace(world.inputs, memo=None), limited)
-    return Source(files, password, bootstrap, databases, tuple(sorted(extensions)), int(sessions), snapshots)
+    return Source(files, password, bootstrap, databases, tuple(sorted(extensions)), int(sessions), *staying)
 
 
 def carry_out(spec: Spec, verb: Verb, *, progress: Progress) -> Result:

@@ -35,7 +35,7 @@ S = TypeVar("S", bound=Site)
 class Source:
     """The old server: its first superuser, its databases with their sizes in bytes, how many clients are connected.
 
-    ``files`` are the rendered files of the new version. ``snapshots`` is how many of these are not copied.
+    ``files`` are the rendered files of the new version. ``snapshots`` and ``clones`` are how many are not copied.
     """
 
     files: Mapping[str, File]
@@ -45,6 +45,7 @@ class Source:
     extensions: tuple[str, ...]
     sessions: int
     snapshots: int = 0
+    clones: int = 0
 
 
 @dataclass(frozen=True)
@@ -265,6 +266,8 @@ class Upgrader(Protocol[S]):
 def _waiting(source: Source) -> str:
     """Return what people notice while everything is copied."""
     megabytes = sum(size for _, size in source.databases) / 1e6
-    stay = "stays" if source.snapshots == 1 else "stay"
-    left = f"; {count(source.snapshots, 'snapshot')} {stay} in the old data" if source.snapshots else ""
+    counts = ((source.snapshots, "snapshot"), (source.clones, "clone"))
+    staying = " and ".join([count(number, each) for number, each in counts if number])
+    stay = "stays" if source.snapshots + source.clones == 1 else "stay"
+    left = f"; {staying} {stay} in the old data" if staying else ""
     return f"writers wait until everything is copied and compared ({megabytes:.0f} MB); readers continue{left}"

@@ -285,8 +285,9 @@ def test_snapshots_stay_in_the_old_data_and_are_there_again_after_a_rollback(
 ) -> None:
     environment.migrations("userdata").apply()
     environment.run("snapshot", "save", "one")
+    environment.run("clone")
     newer(environment)
-    assert "1 snapshot stays in the old data" in environment.run("upgrade", "--check").out
+    assert "1 snapshot and 1 clone stay in the old data" in environment.run("upgrade", "--check").out
     environment.run("upgrade", "--yes")
     assert environment.run("snapshot", "list", "--json").json()["snapshots"] == []
     environment.run("upgrade", "--rollback", "--yes")
