@@ -92,6 +92,9 @@ def test_files_that_are_read_are_noted(watched: Watched, code: str, files: list[
     [
         ("import os; os.path.exists('.env')", [".env"]),
         ("from pathlib import Path; Path('sql/two.sql').is_file()", ["sql/two.sql"]),
+        ("import os; os.access('.env', os.R_OK)", [".env"]),
+        ("import os; os.path.lexists('.env')", [".env"]),
+        ("import os; os.path.islink('sql'); os.path.realpath('sql/two.sql')", ["sql"]),
         ("open('words.txt')", []),
         (
             "try:\n    import local_settings\nexcept ImportError:\n    pass",
@@ -165,13 +168,30 @@ def test_variables_that_are_read_are_noted(watched: Watched, code: str, names: l
         "import os; dict(os.environ)",
         "import os; os.environ.copy()",
         "import os; {name.lower(): value for name, value in os.environ.items()}",
-        "import os; [os.environ[each] for each in os.environ if each.startswith('SHOP')]",
+        "import os; [os.environ[each] for each in os.environ]",
+        "import os; [each for each in os.environ if each.startswith('SHOP')]",
         "import os; os.environ | {}",
     ],
 )
 def test_going_through_all_variables_is_one_thing(watched: Watched, code: str) -> None:
     found = watched(code, SHOP="/srv")
     assert (found["variables"], found["all_variables"]) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("list(os.environ); os.environ['SHOP']", {"SHOP"}),
+        ("first = next(iter(os.environ)); os.environ[first]", {"PATH"}),
+        ("[os.environ[each] for each in os.environ if each.startswith('SHOP')]", {"SHOP"}),
+        ("dict(os.environ); os.environ['PATH']", {"PATH"}),
+        ("[os.environ.get('SHOP') for each in os.environ.items()]", {"SHOP"}),
+        ("list(os.environ); os.environ['PATH']; dict(os.environ)", {"PATH"}),
+    ],
+)
+def test_one_that_is_read_besides_counts_by_its_name(watched: Watched, code: str, names: set[str]) -> None:
+    found = watched(f"import os; {code}", SHOP="/srv")
+    assert (set(found["variables"]), found["all_variables"]) == (names, True)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +226,8 @@ _UNNOTICED = {
     "set": "os.environ['A'] = '1'; assert os.getenv('A') == '1'; del os.environ['A']; assert 'A' not in os.environ",
     "equal": "assert os.environ == dict(os.environ); assert repr(os.environ).startswith('environ(')",
     "stat": "assert os.stat('words.txt').st_size == 4; assert os.stat('.', dir_fd=None, follow_symlinks=False)",
-    "sets": "assert os.stat in os.supports_follow_symlinks and os.stat in os.supports_dir_fd",
+    "sets": "assert os.stat in os.supports_follow_symlinks and {os.stat, os.access} <= os.supports_dir_fd",
+    "access": "assert os.access('words.txt', mode=os.R_OK) and not os.access('missing', os.F_OK)",
     "method": """
         class A:
             stat = os.stat

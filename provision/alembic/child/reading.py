@@ -2,7 +2,8 @@
 
 Our side compares all of it before it begins new data with a copy of what this run makes. So what is noted may be too
 much, which costs time, and never too little. Files are seen by an audit hook, and by what was imported in the end;
-whether there is one, by ``os.stat``; variables by a class that ``os.environ`` gets, which is an ``os._Environ`` still.
+whether there is one, by ``os.stat`` and its like; variables by a class that ``os.environ`` gets, which is an
+``os._Environ`` still.
 Nothing of it ever raises into the code that is watched: what cannot be noted is reported as such.
 https://docs.python.org/3/library/audit_events.html
 """
@@ -74,6 +75,8 @@ class Reading:
         self._given = frozenset({"PGAPPNAME", *request["tls"], *request["env"]})
         self._own = set(self._given)
         self._all_variables = False
+        self._to_come: list[Any] = []
+        self._passed: list[Any] = []
         self._programs: set[str] = set()
         self._dotenv: set[str] = set()
 
@@ -81,7 +84,7 @@ class Reading:
         """Begin to note."""
         try:
             sys.addaudithook(self._hook)
-            _watch_stat(self)
+            _watch_looks(self)
             _watch_variables(self)
         except Exception as error:  # noqa: BLE001  # an interpreter that is not as we know it
             self._lost = f"it cannot be watched: {error!r}"
@@ -89,6 +92,7 @@ class Reading:
 
     def end(self) -> Read:
         """Return what was noted; from now on nothing is."""
+        self._note_passed()
         self._is_on = False
         try:
             for module in list(sys.modules.values()):
@@ -208,7 +212,15 @@ class Reading:
     # --- variables
 
     def variable(self, key: Any) -> None:
-        """Note that a variable is read."""
+        """Note that a variable is read, unless it is because all of them are, in their order."""
+        if self._to_come and self._to_come[-1] == key:
+            self._passed.append(self._to_come.pop())
+            if not self._to_come:
+                self._passed.clear()
+            return
+        self._note(key)
+
+    def _note(self, key: Any) -> None:
         if not self._is_on:
             return
         try:
@@ -226,12 +238,19 @@ class Reading:
             except Exception as error:  # noqa: BLE001
                 self._lost = self._lost or f"os.environ: {error!r}"
 
-    def every_variable(self) -> bool:
-        """Note that the code goes through all variables; return whether that counts."""
+    def every_variable(self, keys: list[Any]) -> None:
+        """Note that the code goes through all variables; their values may be read next."""
         if not self._is_on or self._is_called_by(*_ABOUT_THE_MACHINE):
-            return False
+            return
         self._all_variables = self._all_variables or not self._is_called_by(_DOTENV)
-        return True
+        self._note_passed()
+        self._to_come = keys[::-1]
+
+    def _note_passed(self) -> None:
+        """Note what was read of all variables where the rest was not: it may have been asked for by its name."""
+        passed, self._passed, self._to_come = self._passed, [], []
+        for each in passed:
+            self._note(each)
 
     def _is_called_by(self, *modules: str) -> bool:
         """Tell whether the code that reads is of one of these modules or packages."""
@@ -270,8 +289,8 @@ def _named_in(file: str) -> list[str]:
         return []
 
 
-class _Stat:
-    """``os.stat``, which tells what is looked for: ``exists`` and the like ask it, and no audit event says so.
+class _Look:
+    """``os.stat`` or its like, which tells what is looked for: ``exists`` asks it, and no audit event says so.
 
     Like the original, and unlike a function, it is no method where it is an attribute of a class.
     """
@@ -280,18 +299,21 @@ class _Stat:
         self.__name__, self.__doc__, self.__wrapped__ = real.__name__, real.__doc__, real
         self._look = reading.look
 
-    def __call__(self, *args: Any, **named: Any) -> os.stat_result:
-        self._look(args[0] if args else named.get("path"))
-        return self.__wrapped__(*args, **named)  # type: ignore[no-any-return]
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        # realpath() asks about each directory above, and it is not about whether these are there.
+        if not sys._getframe(1).f_code.co_name.endswith("realpath"):  # noqa: SLF001
+            self._look(args[0] if args else named.get("path"))
+        return self.__wrapped__(*args, **named)
 
 
-def _watch_stat(reading: Reading) -> None:
-    real = os.stat
-    watched = _Stat(real, reading)
-    for each in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks):
-        if real in each:
-            each.add(watched)
-    os.stat = watched
+def _watch_looks(reading: Reading) -> None:
+    for name in ("stat", "lstat", "access"):
+        real = getattr(os, name)
+        watched = _Look(real, reading)
+        for each in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks, os.supports_effective_ids):
+            if real in each:
+                each.add(watched)
+        setattr(os, name, watched)
 
 
 def _watch_variables(reading: Reading) -> None:
@@ -302,10 +324,7 @@ def _watch_variables(reading: Reading) -> None:
         """The variables of this process, each of which is noted when it is read."""
 
         def __getitem__(self, key: Any) -> Any:
-            if key in passed:
-                passed.discard(key)  # it is read because all of them are
-            else:
-                reading.variable(key)
+            reading.variable(key)
             return base.__getitem__(self, key)
 
         def __setitem__(self, key: Any, value: Any) -> None:
@@ -318,11 +337,9 @@ def _watch_variables(reading: Reading) -> None:
 
         def __iter__(self) -> Iterator[Any]:
             names = list(base.__iter__(self))
-            if reading.every_variable():
-                passed.update(names)
+            reading.every_variable(names)
             return iter(names)
 
-    passed: set[Any] = set()
     os.environ.__class__ = _Environ
     if hasattr(os, "environb"):
         os.environb.__class__ = _Environ
