@@ -246,6 +246,8 @@ class Run:
         self.progress.planned(plan)
         with closing(self.performer(world)) as performer:
             self.perform(plan, performer)
+        if not performer.has_saved:  # it was said why
+            self.outcomes.pop()
 
     def _converge(self, look: Callable[..., Survey], performer: Performer | None, first: Survey | None) -> None:
         before, is_new = Plan(()), False

@@ -43,6 +43,8 @@ class Performer:
         """What the code of each tree that ran has read; None where that is not known."""
         self.ended: list[str] = []
         """The sessions that were ended for a copy of a database, or another name of it, in words."""
+        self.has_saved = False
+        """Whether a golden was saved."""
         self._progress = progress
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
@@ -208,6 +210,7 @@ class Performer:
         self._progress.detail("saving a golden")
         try:
             saving.save(self.world, effect, self.perform)
+            self.has_saved = True
         except ProvisionError as error:
             tell = self._progress.note if effect.asked else self._progress.detail
             tell(f"no golden is saved: {error.sentence}")

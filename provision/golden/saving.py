@@ -65,7 +65,7 @@ def note(
         if begun is not None and use.is_exact(begun):
             raise StepFailedError(f"it was made from {begun.text}")
         if before is None or before.wanted is None or seen.endpoint is None:
-            raise StepFailedError(before.rejected[0] if before and before.rejected else "goldens are off")
+            raise StepFailedError(before.rejected[0] if before and before.rejected else "goldens were off for it")
         golden = recorded.made(seen.world, before.wanted, reads, begun.golden if begun else None, since)
         if isinstance(golden, str):
             raise StepFailedError(golden)
