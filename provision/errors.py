@@ -121,6 +121,8 @@ class ProvisionError(Exception):
     exit_code: ClassVar[int] = EXIT_FAILED
     server_is_gone: bool = False
     """Whether the server or its connection went away, so that what was asked of it is not to blame."""
+    is_taken: bool = False
+    """Whether others have what a step takes: a name, a port, the data."""
     undone: tuple[str, ...] = ()
     revisions: Mapping[str, str] = MappingProxyType({})
 

@@ -227,7 +227,8 @@ class Run:
         assert world is not None  # noqa: S101  # it is that of the plan
         goldens, name = load(world.runtime), self.trial.end(world)
         self.progress.note(f"{name} is not used, and was removed: {error.sentence}; the data is made without it")
-        gone = goldens.discarding(world) if goldens and self.trial.has_made(self.outcomes) else ()
+        has_made, made = self.trial.has_made(self.outcomes), self.trial.containers
+        gone = goldens.discarding(world, made, with_data=has_made) if goldens else ()
         self.outcomes = [each for each in self.outcomes if each.step.address.kind == file.KIND]
         with closing(self.performer(world)) as performer:
             for effect in gone:
@@ -278,6 +279,7 @@ class Run:
             raise _not_converged(survey.plan)
         finally:
             if performer is not None:
+                self.trial.containers += performer.containers
                 performer.close()
 
     def _look_again(self, error: RacedError) -> None:

@@ -105,6 +105,11 @@ class Performer:
         return self._engine
 
     @property
+    def containers(self) -> tuple[str, ...]:
+        """The ids of the containers that were made."""
+        return tuple(self._engine.made) if self._engine is not None else ()
+
+    @property
     def endpoint(self) -> Endpoint:
         """Where the server is reached: where it will be, or where it is now if it is not started in this round."""
         site, password = self.world.site, self.world.inputs.password

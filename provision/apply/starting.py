@@ -78,7 +78,7 @@ class Starting:
         except StepFailedError:
             if starts or effect.operation in _NAMED:
                 with suppress(UnavailableError):  # an engine that is gone does not explain why
-                    site.look_again(creating=self._creating)
+                    self._look_again(site)
             raise
         finally:
             if runs:
@@ -91,6 +91,7 @@ class Starting:
         for each in found.ending:
             self._perform(each)
         if found.refusal is not None:
+            found.refusal.is_taken = True
             raise found.refusal
         self._progress.note(found.note)
 
@@ -99,9 +100,16 @@ class Starting:
             return
         self._held = self._claimed(site)
         try:
-            site.look_again(creating=self._creating)
+            self._look_again(site)
         except RefusedError:
             self.release()
+            raise
+
+    def _look_again(self, site: Site) -> None:
+        try:
+            site.look_again(creating=self._creating)
+        except RefusedError as error:
+            error.is_taken = True
             raise
 
     def _claimed(self, site: Site) -> ExitStack:

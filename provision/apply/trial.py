@@ -1,7 +1,7 @@
 """A golden on trial: data that was copied counts as good once the next look has proved it.
 
-Until then, whatever fails is taken for the fault of the golden: the data is removed, the golden too, and the same run
-makes the data without it.
+Until then, whatever fails is taken for the fault of the golden, unless others have what the start takes: the data is
+removed, the golden too, and the same run makes the data without it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Trial:
         self.begun: Begun | None = None
         """The golden that the data was made from; None: it was made without."""
         self.is_open = False
+        self.containers: tuple[str, ...] = ()
+        """The ids of the containers that this run has made."""
         self.world: World | None = None
         """The world that has no data yet."""
         self._first: Begun | None = None
@@ -71,7 +73,7 @@ class Trial:
 
     def blames(self, error: ProvisionError) -> bool:
         """Tell whether an error is taken for the fault of the golden."""
-        return self.is_open and not isinstance(error, LockedError)
+        return self.is_open and not (isinstance(error, LockedError) or error.is_taken)
 
     def has_made(self, done: Sequence[Outcome]) -> bool:
         """Tell whether this run has made the place of the data: another one may have come between, and has its own."""

@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from provision.golden.key import Golden
@@ -52,8 +52,12 @@ class Goldens(Protocol):
         Once the server runs, its superuser has the declared name and password. The steps inside are left as they are.
         """
 
-    def discarding(self, world: World) -> tuple[Effect, ...]:
-        """Return what removes a server and the data that a golden gave it, so that nothing is left of both."""
+    def discarding(self, world: World, containers: Sequence[str], *, with_data: bool) -> tuple[Effect, ...]:
+        """Return what removes a server and the data that a golden gave it, so that nothing is left of both.
+
+        ``containers`` are the ids of those that this run has made, ``with_data`` says whether it made the place of the
+        data: what another run has made there is its own.
+        """
 
     def is_in_memory(self, world: World) -> bool:
         """Tell whether the data goes with the server that runs, so that it is copied while that runs."""

@@ -212,11 +212,12 @@ def _files(world: World, spec: Spec) -> dict[str, File]:
     return {**world.files, "compose": replace(rendered, content=content)}
 
 
-def discarding(world: World) -> tuple[Effect, ...]:
-    """Return what removes the container and the data that the plan has made."""
+def discarding(world: World, containers: Sequence[str], *, with_data: bool) -> tuple[Effect, ...]:
+    """Return what removes the containers and the data that the plan has made."""
     site, data = _site(world), world.spec.server.data
-    names = (golden_image.helper(site.container_name), site.container_name)
-    gone = [EngineCall("remove_container", each, {"force": True}) for each in names]
+    gone = tuple([EngineCall("remove_container", each, {"force": True}) for each in containers])
+    if not with_data:
+        return gone
     volumes = [EngineCall("remove_volume", each.name) for each in site.creation.volumes]
     is_ours = isinstance(data, DataPath) and is_remembered(data.path, world.spec.home / DATA_RECORD)
     directory = shared_files.remove_directory(site, data.path) if isinstance(data, DataPath) and is_ours else ()

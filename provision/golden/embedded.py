@@ -123,8 +123,11 @@ def _whole() -> Iterator[None]:
         raise OSError(message) from error
 
 
-def discarding(world: World) -> tuple[Effect, ...]:
+def discarding(world: World, containers: Sequence[str], *, with_data: bool) -> tuple[Effect, ...]:
     """Return what ends the server and removes the data, as a whole."""
+    del containers
+    if not with_data:
+        return ()
     site = _site(world)
     ending = replace(site.stopping, operation="kill", data=site.places.data)
     return (ending, *directories.removal(site.places.data, site.places.generations, if_there=True))

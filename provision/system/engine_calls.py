@@ -31,7 +31,8 @@ _LINE_TIMEOUT = 600
 _COPY_TIMEOUT = 24 * 3600
 _IN_MEMORY = 64 << 20
 _INSIDE = "/directory"
-
+_TAKEN = ("already in use", "already allocated", "ports are not available")
+"""What engines say of a name or a port that somebody else has."""
 
 _SIMPLE: Mapping[str, Callable[[APIClient, str, Mapping[str, Any]], object]] = {
     "connect_network": lambda client, name, body: client.connect_container_to_network(
@@ -58,6 +59,8 @@ class Engine:
     def __init__(self, address: EngineAddress, program: str) -> None:
         self.address = address
         self.program = program
+        self.made: list[str] = []
+        """The ids of the containers that effects have made."""
         self._client: APIClient | None = None
 
     @property
@@ -96,7 +99,11 @@ class Engine:
             f"the engine at {self.address} did not answer while it should {what}", next_step=advice
         )
         with translated(*_cut_off(), into=silent), translated(docker.errors.APIError, into=refused):
-            yield
+            try:
+                yield
+            except docker.errors.APIError as error:
+                refused.is_taken = any(each in str(error.explanation).lower() for each in _TAKEN)
+                raise
 
     def execute(self, container: str, argv: tuple[str, ...], stdin: Secret, *, user: str = "") -> tuple[int, str]:
         """Run a program in a container with a secret on its standard input; return its exit code and output.
@@ -208,11 +215,13 @@ class Engine:
         labels = dict(body["labels"])
         made = self.client.create_volume(name, labels=labels)
         if (made.get("Labels") or {}) != labels:  # the engine returns one that is there already
-            raise StepFailedError(
+            failure = StepFailedError(
                 f"the volume {name!r} was created by another run at the same moment",
                 evidence=[f"its labels are {made.get('Labels')}"],
                 next_step=command("apply"),
             )
+            failure.is_taken = True
+            raise failure
 
     def _remove_volume(self, name: str, _body: Mapping[str, Any]) -> None:
         import docker.errors
@@ -231,7 +240,8 @@ class Engine:
                     f"the container {name!r} cannot be made: {source} is not there, and is mounted",
                     next_step=f"make it, or correct your docker-compose.yml.j2; ls -la {Path(source).parent}",
                 )
-        self.client.create_container_from_config({**body, "HostConfig": host}, name)  # type: ignore[no-untyped-call]
+        made = self.client.create_container_from_config({**body, "HostConfig": host}, name)  # type: ignore[no-untyped-call]
+        self.made.append(made["Id"])
 
     def _update_container(self, name: str, body: Mapping[str, Any]) -> None:
         """Change limits and the restart policy; the SDK's own method knows no ``NanoCpus``."""

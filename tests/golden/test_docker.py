@@ -19,6 +19,7 @@ import pytest
 from support.environment import PASSWORD, Environment
 
 from provision import Environment as Project
+from provision.errors import ProvisionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,6 +201,31 @@ def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path:
     fresh.run("golden", "import", str(file), "--sha256", digest, spec=False)
     assert begun(fresh) == key
     settled(fresh)
+
+
+# --- what is not the fault of a golden
+
+
+@pytest.mark.parametrize("taken", ["name", "name of the helper", "port"])
+def test_what_another_has_taken_meanwhile_costs_no_golden(fresh: Environment, taken: str) -> None:
+    """As another machine with the same project does, whose runs no lock of this one keeps off."""
+    fresh.run("apply", "--golden")
+    image, port, labels = goldens(fresh), fresh.port, fresh.container["Config"]["Labels"]
+    fresh.server(port=port).run("destroy", "--data", "--yes")
+    project = Project(fresh.spec, environ=fresh.environ)
+    survey = project.survey()
+    assert survey.begun is not None
+    name = {"port": f"other-{uuid4().hex[:8]}", "name": fresh.name}.get(taken, f"{fresh.name}.golden")
+    publish = {5432: ("127.0.0.1", port)} if taken == "port" else {}
+    with fresh.engine.stranger(name, labels=labels if taken == "name" else {}, ports=[5432], publish=publish) as other:
+        fresh.engine.client.start(other)
+        with pytest.raises(ProvisionError) as failed:
+            project.apply(survey)
+        assert fresh.engine.inspect(other)["State"]["Running"], failed.value.evidence
+    assert goldens(fresh) == image
+    fresh.apply()
+    settled(fresh)
+    assert begun(fresh)
 
 
 # --- whatever ends a run
