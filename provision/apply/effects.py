@@ -93,7 +93,8 @@ class Performer:
             self._fence.close()
             self._fence = None
         while self._children:
-            self._children.popitem()[1].close()
+            with self._children.popitem()[1]:
+                pass  # it ends, and its log is closed
 
     @property
     def engine(self) -> Engine:
