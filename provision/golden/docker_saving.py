@@ -47,6 +47,10 @@ truncate -s "$3" "$2"
 truncate -s "$4" "$2"
 rm -f ../postmaster.pid ../postmaster.opts
 """
+# Lines of text, because grep of BusyBox takes a zero byte for the end of its line.
+_VERIFIERS = """cd "$1" && find . -type f -exec cat {} + |
+    LC_ALL=C tr -cs 'A-Za-z0-9_+/=$:-' '\\n' | grep -F 'SCRAM-SHA-256$' | sort -u
+"""
 
 
 def save(site: DockerSite, effect: SaveGolden) -> None:
@@ -125,6 +129,7 @@ def _clean(workshop: Workshop, effect: SaveGolden, data: _Data) -> None:
     end = control.end_of_log(found, size, workshop.read(f"pg_wal/{segment}"))
     log = f"{workshop.making.directory}/pg_wal"
     workshop.run(("sh", "-ec", _END_OF_LOG, "sh", log, segment, str(end), str(size)), Secret(""))
+    scrub.check(workshop.run(("sh", "-c", _VERIFIERS, "sh", workshop.making.directory), Secret("")).encode())
 
 
 def _run_alone(workshop: Workshop, database: str, script: Secret) -> str:

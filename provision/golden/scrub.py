@@ -94,10 +94,13 @@ def check(text: Any) -> None:
     """Refuse what has another verifier in it than the one that all logins of a copy have.
 
     Raises:
-        StepFailedError: a script has left one.
+        StepFailedError: something else has left one, or not even that one is found.
     """
-    if len(set(re.findall(_VERIFIERS, text))) > 1:
+    found = set(re.findall(_VERIFIERS, text))
+    if len(found) > 1:
         raise StepFailedError("a verifier of a password is left in the copy")
+    if not found:
+        raise StepFailedError("the verifiers of passwords in the copy cannot be searched for")
 
 
 def leaves(name: str) -> bool:
