@@ -77,7 +77,9 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
             if first.wishes.golden:
                 run.save_golden(spec)
         taken = time.monotonic() - started
-        return Result(tuple(run.outcomes), taken, run.last.notes, run.last.remarks, run.endpoint, run.trial.begun)
+        last = run.last
+        done = tuple(run.outcomes)
+        return Result(done, taken, last.notes, last.remarks, run.endpoint, run.trial.begun, performer.reads)
 
 
 def start(spec: Spec, *, progress: Progress) -> Result:

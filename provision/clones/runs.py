@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from provision import apply, observe
-from provision.clones import template
+from provision.clones import made_of, template
 from provision.model import MAINTENANCE, Progress
 from provision.model.value import dataclass, replace
 from provision.observe import logins, outside
@@ -99,7 +99,7 @@ def source(slot: Slot, database: str) -> tuple[Endpoint, str]:
     """
     world = outside.world(for_tests(slot.spec, slot.number))
     logins.chosen(world, logins.Choice(superuser=True, database=database))
-    server, name = replace(world.endpoint(), database=MAINTENANCE), template.named(database)
+    server, name = replace(world.endpoint(), database=MAINTENANCE), made_of.named(database)
     with shared_lock.alone(slot.path.with_suffix(".start")):
         if name not in slot.state.get("templates", ()):
             building = f"{name}_new"

@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
-from collections.abc import Mapping
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from provision import observe
 from provision.apply import converge
+from provision.clones import made_of
 from provision.errors import APPLIED, CONTINUES, LockedError, ProvisionError
-from provision.golden.trees import is_hidden
 from provision.model import MAINTENANCE, TEMPLATE
 from provision.model.sql import identifier, literal
-from provision.model.value import fields, is_dataclass, replace
+from provision.model.value import replace
 from provision.spec.derived import for_template, place_of
 from provision.system import database_copy, files, secrets
 from provision.system.postgres import connect, execute, rows
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     import psycopg2.extensions
 
+    from provision.alembic import Read
     from provision.model import Endpoint, Progress
     from provision.observe.outside import World
     from provision.spec.model import Spec
 
-_FORMAT = 1
 _BUILDING = "provisioning_"
 """How a template is called while it is made: as a database that is declared, which those of ours are not."""
 _CLASS_ID = 0x746D706C  # "tmpl"; the other half of the key is the name's checksum
 _PATIENCE = 600.0
 _KEPT = 3
 """So many templates of one database stay: going back to another branch costs nothing."""
+_IN_USE = timedelta(hours=1)
+"""One that is younger stays, too: a test run may make its clones of it."""
+_UNKNOWN = timedelta(minutes=1)
+"""One of which it is not known what its code has read is used again for so long: by the processes of a test run."""
 _EXISTS = "SELECT 1 FROM pg_database WHERE datname = %s"
-_ALL = "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database WHERE starts_with(datname, %s)"
-_OLDER = """
-SELECT datname::text FROM pg_database
-WHERE starts_with(datname, %s) AND shobj_description(oid, 'pg_database')::text = %s ORDER BY oid DESC OFFSET %s
+_ALL = """
+SELECT datname::text, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database
+WHERE starts_with(datname, %s) ORDER BY oid DESC
 """
 
 
@@ -55,26 +55,48 @@ def of(world: World, source: str, progress: Progress) -> tuple[Endpoint, str]:
         LockedError: another run makes it, and did not end within ten minutes.
     """
     server = replace(world.endpoint(), database=MAINTENANCE)
-    known = {name: each for name, each in world.inputs.passwords.items() if secrets.is_known(world.spec, name)}
-    name = _key(world, source)
-    building = _BUILDING + name.removeprefix(TEMPLATE)
+    begins, _ = made_of.name(world, source)
     with closing(connect(server, read_only=False)) as connection:
-        if rows(connection, _EXISTS, (name,)):
-            return server, name
-        with _only_one(connection, name):
-            if not rows(connection, _EXISTS, (name,)):
-                drop(server, building)  # a run that was killed has left it
-                try:
-                    _make(for_template(world.spec, source, building, server, known), progress)
-                except BaseException:
-                    with suppress(ProvisionError):
-                        drop(server, building)
-                    raise
-                said = literal(_whose(world.spec, source))
-                publish(server, building, name, f"COMMENT ON DATABASE {identifier(building)} IS {said}")
-                for (old,) in rows(connection, _OLDER, (TEMPLATE, _whose(world.spec, source), _KEPT)):
-                    drop(server, old)
+        if found := _found(connection, world.spec, begins):
+            return server, found
+        with _only_one(connection, begins):
+            if found := _found(connection, world.spec, begins):
+                return server, found
+            name = _made(connection, world, source, begins, progress)
+            mine = [each for each in rows(connection, _ALL, (TEMPLATE,)) if _is_of(each[1], world.spec, source)]
+            for old, comment in mine[_KEPT:]:
+                if not _is_younger(comment, _IN_USE):
+                    _drop_whole(server, old)
     return server, name
+
+
+def _made(
+    connection: psycopg2.extensions.connection, world: World, source: str, begins: str, progress: Progress
+) -> str:
+    """Make a template whose name begins so, and return the name."""
+    spec, server = world.spec, replace(world.endpoint(), database=MAINTENANCE)
+    known = {name: each for name, each in world.inputs.passwords.items() if secrets.is_known(spec, name)}
+    building = _BUILDING + begins.removeprefix(TEMPLATE)
+    drop(server, building)  # a run that was killed has left it
+    try:
+        reads = _make(for_template(spec, source, building, server, known), progress)
+        rest, unknown = made_of.record(world, source, begins, reads)
+        said = json.dumps({**_whose(spec, source), "made": now(), "unknown": unknown})
+        if not rows(connection, _EXISTS, (begins + rest,)):
+            publish(server, building, begins + rest, f"COMMENT ON DATABASE {identifier(building)} IS {literal(said)}")
+    finally:
+        with suppress(ProvisionError):
+            drop(server, building)  # it failed, or there is the same, of which nothing was kept
+    return begins + rest
+
+
+def _found(connection: psycopg2.extensions.connection, spec: Spec, begins: str) -> str:
+    """Return the newest template with such a name whose code would read now what it has read; empty: none."""
+    for name, comment in rows(connection, _ALL, (f"{begins}_",)):
+        is_known = not _said(comment).get("unknown")
+        if made_of.is_current(spec, name) if is_known else _is_younger(comment, _UNKNOWN):
+            return str(name)
+    return ""
 
 
 @contextmanager
@@ -88,10 +110,11 @@ def from_nothing() -> Iterator[None]:
         raise
 
 
-def _make(spec: Spec, progress: Progress) -> None:
+def _make(spec: Spec, progress: Progress) -> Mapping[str, Read | None]:
+    """Make the database, and return what the code of its trees has read."""
     try:
         with from_nothing():
-            converge(observe.survey(spec), progress=progress)
+            return converge(observe.survey(spec), progress=progress).reads
     finally:
         with suppress(ProvisionError):
             files.remove(spec.home)  # caches, and nothing else
@@ -104,8 +127,27 @@ def publish(server: Endpoint, building: str, name: str, *more: str) -> None:
     execute(server, MAINTENANCE, (closing_it, *more, f"ALTER DATABASE {here} RENAME TO {identifier(name)}"))
 
 
-def _whose(spec: Spec, source: str) -> str:
-    return json.dumps({"environment": spec.name, "database": source, "place": place_of(spec)})
+def _whose(spec: Spec, source: str) -> dict[str, str]:
+    return {"environment": spec.name, "database": source, "place": place_of(spec)}
+
+
+def _is_of(comment: str, spec: Spec, source: str) -> bool:
+    return _whose(spec, source).items() <= _said(comment).items()
+
+
+def _said(comment: str) -> dict[str, str]:
+    """Return what a comment of ours says; nothing where somebody else has written it."""
+    with suppress(ValueError):
+        found = json.loads(comment)
+        if isinstance(found, dict):
+            return {str(key): str(value) for key, value in found.items()}
+    return {}
+
+
+def _is_younger(comment: str, age: timedelta) -> bool:
+    with suppress(ValueError, TypeError):
+        return datetime.now(UTC) - datetime.fromisoformat(_said(comment).get("made", "")) < age
+    return False
 
 
 def now() -> str:
@@ -117,9 +159,15 @@ def drop_all(server: Endpoint, spec: Spec | None) -> None:
     """Drop every template, or only those that are made for a spec."""
     with closing(connect(server, MAINTENANCE, read_only=True)) as connection:
         found = rows(connection, _ALL, (TEMPLATE,))
-    mine = {_whose(spec, each) for each in (spec.server.database, *spec.databases)} if spec is not None else None
-    for name in [name for name, whose in found if mine is None or whose in mine]:
-        drop(server, name)
+    names = (spec.server.database, *spec.databases) if spec is not None else ()
+    for name, comment in found:
+        if spec is None or any(_is_of(comment, spec, each) for each in names):
+            _drop_whole(server, name)
+
+
+def _drop_whole(server: Endpoint, name: str) -> None:
+    drop(server, name)
+    made_of.forget(name)
 
 
 def drop(server: Endpoint, name: str) -> None:
@@ -150,50 +198,3 @@ def _only_one(connection: psycopg2.extensions.connection, name: str) -> Iterator
         yield
     finally:
         rows(connection, "SELECT pg_advisory_unlock(%s, %s)", key)
-
-
-def _key(world: World, source: str) -> str:
-    """Return the name of the template: a digest of what the spec declares, and of the files of its revisions."""
-    spec = world.spec
-    trees = [tree for tree in spec.migrations if spec.database_of(tree) == source]
-    made_of = [
-        _FORMAT,
-        spec.name,
-        str(spec.directory),
-        source,
-        _plain(spec.databases.get(source)),
-        [_plain(each) for each in spec.roles.values()],
-        [[_plain(replace(tree, target_place="")), _files(world, tree.name)] for tree in trees],
-    ]
-    return named(json.dumps(made_of, sort_keys=True))
-
-
-def named(made_of: str) -> str:
-    """Return the name of the template that is made of something."""
-    return TEMPLATE + hashlib.sha256(made_of.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def _files(world: World, tree: str) -> dict[str, str]:
-    """Return a digest of every file of a tree: its revisions, ``env.py`` and what lies beside them."""
-    location = world.trees.location(tree)
-    places: list[Path] = [location.script, *location.versions]
-    found = {
-        path
-        for place in places
-        for path in place.rglob("*")
-        if path.is_file() and not any(is_hidden(each) for each in path.relative_to(place).parts)
-    }
-    return {str(each): hashlib.sha256(each.read_bytes()).hexdigest() for each in sorted(found)}
-
-
-def _plain(value: Any) -> Any:
-    """Return what is declared as JSON has it; a secret is a mask, and where something is written does not count."""
-    if is_dataclass(value):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value) if each.compare}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, frozenset | set):
-        return sorted(str(each) for each in value)
-    if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

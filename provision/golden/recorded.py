@@ -51,12 +51,21 @@ def made(
     there = {tree.name for tree in begun.inputs.trees} if begun else set()
     unread = {tree.name: None for tree in after.trees if tree.applied and tree.name not in there}
     try:
-        found = [_recorded(world, name, read, since) for name, read in {**unread, **reads}.items()]
+        found = of(world, {**unread, **reads}, since)
     except UnknownError as error:
         return str(error)
-    golden = Golden.of(after, _joined(([begun.recorded] if begun else []) + found))
+    golden = Golden.of(after, _joined([begun.recorded, found]) if begun else found)
     keyed.keep_key()
     return golden
+
+
+def of(world: World, reads: Mapping[str, Read | None], since: float) -> Recorded:
+    """Return what trees have read, by their names, of which no file was changed ``since``.
+
+    Raises:
+        UnknownError: that is not known.
+    """
+    return _joined([_recorded(world, name, read, since) for name, read in reads.items()])
 
 
 def changed(spec: Spec, before: Recorded) -> str:

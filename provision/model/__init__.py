@@ -369,7 +369,8 @@ class Result:
     """What an apply did, step by step, and how many seconds it took in all.
 
     ``notes`` and ``remarks`` are those of the last plan, and ``endpoint`` is where the server answered then: None where
-    none runs, or nobody looked. ``begun`` is the golden that the data was made from.
+    none runs, or nobody looked. ``begun`` is the golden that the data was made from, and ``reads`` what the code of
+    trees has read that have run, by their names.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -378,6 +379,7 @@ class Result:
     remarks: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
     begun: Begun | None = None
+    reads: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Progress:

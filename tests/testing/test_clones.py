@@ -121,8 +121,14 @@ def test_another_revision_is_another_template(made: Embedded, environment: Envir
     for number in range(4):
         made.migrations("customers", "orders", f"more{number}")
         Environment(made.spec, environ=made.environ).clone().drop()
-    kept = made.superuser("SELECT count(*) FROM pg_database WHERE datname ~ '^provision'")
-    assert kept == [(3,)]
+    templates = "FROM pg_database WHERE datname ~ '^provision_template'"
+    assert made.superuser(f"SELECT count(*) > 3 {templates}") == [(True,)]
+    for name, said in made.superuser(f"SELECT datname, shobj_description(oid, 'pg_database') {templates}"):
+        comment = json.dumps({**json.loads(said), "made": "2026-01-01T00:00:00+00:00"})
+        made.superuser(f"COMMENT ON DATABASE {name} IS '{comment}'")
+    made.migrations("customers", "orders", "last")
+    Environment(made.spec, environ=made.environ).clone().drop()
+    assert made.superuser(f"SELECT count(*) {templates}") == [(3,)]
     (made.directory / "migrations/versions/r3.py").unlink()
     (made.directory / "migrations/versions/r2.py").unlink()
 
@@ -140,13 +146,37 @@ def test_a_file_that_a_revision_reads_makes_another_template(made: Embedded, env
     environment.drop_clones()
 
 
+def test_what_revisions_read_elsewhere_makes_another_template(made: Embedded) -> None:
+    templates = "SELECT count(*) FROM pg_database WHERE datname ~ '^provision_template'"
+    revision = made.directory / "migrations/versions/r1.py"
+    before, models = revision.read_text(), made.directory / "models.txt"
+    revision.write_text(f"import os\nopen({str(models)!r}).read(), os.environ.get('SHOP_SIZE')\n{before}")
+
+    def cloned(**variables: str) -> int:
+        Environment(made.spec, environ={**made.environ, **variables}).clone().drop()
+        return int(made.superuser(templates)[0][0])
+
+    Environment(made.spec, environ=made.environ).drop_clones()
+    models.write_text("one")
+    assert [cloned(), cloned()] == [1, 1]
+    models.write_text("two")
+    assert [cloned(), cloned()] == [2, 2]
+    assert [cloned(SHOP_SIZE="2"), cloned(SHOP_SIZE="2"), cloned()] == [3, 3, 3]
+    models.write_text("one")
+    assert cloned() == 3
+    said = made.superuser("SELECT string_agg(shobj_description(oid, 'pg_database'), '') FROM pg_database")[0][0]
+    assert "SHOP_SIZE" not in said
+    revision.write_text(before)
+    Environment(made.spec, environ=made.environ).drop_clones()
+
+
 def test_a_template_that_was_not_completed_is_made_again(made: Embedded, environment: Environment) -> None:
     environment.clone().drop()
     environment.drop_clones()
     with environment.clone() as clone:
         name = made.superuser("SELECT datname FROM pg_database WHERE datname ~ '^provision_template'")[0][0]
         assert clone.name != name
-    building = name.replace("provision_template_", "provisioning_")
+    building = "provisioning_" + name.split("_")[2]
     made.superuser(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     made.superuser(f"ALTER DATABASE {name} RENAME TO {building}")
     with environment.clone():
