@@ -76,7 +76,7 @@ def prune(console: Console) -> int:
 @switches
 @pass_console
 def export(console: Console, key: str, file: Path) -> int:
-    """Write a golden of Docker into a file, for the cache of a pipeline; its SHA-256 is printed."""
+    """Write a golden of Docker into a new file, for the cache of a pipeline; its SHA-256 is printed."""
     from provision.golden import shelf
 
     found = shelf.export(console.environ, key, file)

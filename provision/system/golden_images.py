@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import secrets
+import shlex
 import tarfile
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
@@ -225,14 +228,20 @@ def remove(engine: Engine, reference: str) -> str:
 
 
 def export(engine: Engine, reference: str, path: Path) -> None:
-    """Write an image to a file, in one rename.
+    """Write an image to a new file, in one rename.
 
     Raises:
+        RefusedError: there is a file, or something else, already.
         StepFailedError: the engine failed.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    if os.path.lexists(path):
+        raise RefusedError(
+            f"{path} is there already; nothing was written",
+            next_step=f"rm {shlex.quote(str(path))}   (or name another file)",
+        )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with engine.doing(f"export the image {reference!r}"), temporary.open("wb") as file:
+        with engine.doing(f"export the image {reference!r}"), temporary.open("xb") as file:
             for chunk in engine.client.get_image(reference, chunk_size=_CHUNK):
                 file.write(chunk)
         temporary.replace(path)

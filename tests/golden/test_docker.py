@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import docker.errors
 import pytest
+from support import program
 from support.environment import PASSWORD, Environment
 
 from provision import Environment as Project
@@ -209,6 +210,9 @@ def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path:
     fresh.run("golden", "export", key, str(tmp_path / "none" / "golden.tar"), spec=False, code=1)
     fresh.run("golden", "export", key, str(file), spec=False)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    again = fresh.run("golden", "export", key, str(file), spec=False, code=1)
+    assert f"rm {file}" in again.all
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
     fresh.run("golden", "rm", key, spec=False)
     wrong = fresh.run("golden", "import", str(file), "--sha256", "0" * 64, spec=False, code=None)
     assert wrong.code
@@ -216,6 +220,22 @@ def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path:
     fresh.run("golden", "import", str(file), "--sha256", digest, spec=False)
     assert begun(fresh) == key
     settled(fresh)
+
+
+def test_two_exports_at_once_do_not_mix(fresh: Environment, tmp_path: Path) -> None:
+    fresh.run("apply", "--golden")
+    (image,) = goldens(fresh)
+    file, key = tmp_path / "golden.tar", image.partition(":")[2]
+    argv = ("golden", "export", key, str(file))
+    running = [program.begin(*argv, cwd=fresh.directory, environ=fresh.environ) for _ in range(2)]
+    for each in running:
+        each.communicate()
+    assert 0 in [each.returncode for each in running]
+    assert [each.name for each in tmp_path.glob("*golden.tar*")] == [file.name]
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    fresh.run("golden", "rm", key, spec=False)
+    fresh.run("golden", "import", str(file), "--sha256", digest, spec=False)
+    assert goldens(fresh) == [image]
 
 
 # --- what is not the fault of a golden
