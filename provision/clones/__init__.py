@@ -164,7 +164,7 @@ def drop(spec: Spec, names: Sequence[str]) -> tuple[str, ...]:
 def drop_all(spec: Spec) -> tuple[str, ...]:
     """Drop all clones and their templates, and what test runs have left or kept.
 
-    In a server that others run, all are those of this spec, and what test runs have left that are over.
+    In a server that others run, all are those of this spec, and of its test runs those of runs that are over.
 
     Raises:
         UnavailableError: there is data, and no server runs, so that only what test runs have kept was dropped.
@@ -182,5 +182,5 @@ def _drop_all(spec: Spec, server: Endpoint) -> tuple[str, ...]:
     template.drop_all(server, None if is_ours else spec)
     if not is_ours:
         with closing(connect(server, read_only=False)) as connection:
-            chosen += pool.sweep(connection, "")
+            chosen += pool.sweep(connection, pool.guard(spec, ""))
     return tuple(chosen)

@@ -14,7 +14,7 @@ from contextlib import closing
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
-from provision.spec.derived import of_test
+from provision.spec.derived import of_test, place_of
 from provision.system.database_copy import Copies, drop_in
 from provision.system.postgres import connect, rows
 
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     import psycopg2.extensions
 
     from provision.model import Endpoint
+    from provision.spec.model import Spec
 
 _CLASS_ID = 0x74657374  # "test"; the other half of the key is the word's checksum
+_PLACE = 8
+"""So many digits of a guard tell whose run it is."""
 _ROOM = 512 << 20
 _FEWEST = 4
 """Clones that are over wait to be dropped while they have less than so many bytes, or are so few."""
@@ -36,8 +39,8 @@ _MORE = 16
 class Pool:
     """Clones of one template. ``named`` makes up a name for each, and is called by the thread.
 
-    ``ahead`` are so many ready ones, as far as ``expected`` more are needed. ``guard`` is a word in the names of the
-    clones of this run, where the server is not for it alone: a lock of that name tells that the run is under way.
+    ``ahead`` are so many ready ones, as far as ``expected`` more are needed. ``guard`` is the
+    :func:`guard` in the names of the clones of this run, where the server is not for it alone.
     """
 
     def __init__(
@@ -145,16 +148,27 @@ class Pool:
         return len(self._over) > self._room
 
 
+def guard(spec: Spec, word: str) -> str:
+    """Return a word for a run in a server of others, which begins with that of the spec and its place.
+
+    It is in the names of the run's clones, and a lock of that name tells that the run is under way.
+    """
+    return place_of(spec)[:_PLACE] + word[:8]
+
+
 def hold(connection: psycopg2.extensions.connection, word: str) -> None:
     """Let others see, until the connection ends, that a run is under way."""
     rows(connection, "SELECT pg_advisory_lock_shared(%s, %s)", _key(word))
 
 
 def sweep(connection: psycopg2.extensions.connection, word: str) -> list[str]:
-    """Drop what other runs have left that were killed, and return what that was."""
-    beginning, dropped = of_test(0), []
-    there = rows(connection, "SELECT datname::text FROM pg_database WHERE starts_with(datname, %s)", (beginning,))
-    words = {name: name.removeprefix(beginning).split("_")[0] for (name,) in there}
+    """Drop what other runs of the same spec and place have left or kept that are over, and return what that was.
+
+    ``word`` is the :func:`guard` of this run.
+    """
+    first, dropped = of_test(0, word[:_PLACE]), []
+    there = rows(connection, "SELECT datname::text FROM pg_database WHERE starts_with(datname, %s)", (first,))
+    words = {name: name.removeprefix(of_test(0)).split("_")[0] for (name,) in there}
     for name, each in words.items():
         if each != word and rows(connection, "SELECT pg_try_advisory_lock(%s, %s)", _key(each)) == [(True,)]:
             drop_in(connection, name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from provision.clones import Clone, runs, template
+from provision.clones import Clone, pool, runs, template
 from provision.clones.pool import Pool
 from provision.environment import Environment
 from provision.errors import NextStep, ProvisionError, UsageError
@@ -67,8 +67,8 @@ class RunEnvironment(Environment):
         if name is not None:
             raise UsageError("the clones of a test run have names that are made up", next_step="leave out the name")
         login = self.login(**choice)
-        pool = self._run.pool(login.database)
-        return Clone(replace(login, database=pool.take()), pool.server)
+        clones = self._run.pool(login.database)
+        return Clone(replace(login, database=clones.take()), clones.server)
 
 
 class TestRun:
@@ -105,7 +105,7 @@ class TestRun:
 
     def summary(self) -> list[str]:
         """Return what databases cost, in words."""
-        waits = [each * 1000 for pool in self._pools.values() for each in pool.waits]
+        waits = [each * 1000 for clones in self._pools.values() for each in clones.waits]
         if not waits:
             return []
         median, most = statistics.median(waits), max(waits)
@@ -159,14 +159,17 @@ class TestRun:
             else:
                 server, source = template.of(outside.world(spec), database, Progress())
             expected = self._expected if database == spec.server.database and self.options.strategy == "clone" else 0
-            guard = "" if self._slot is not None else self._word[:8]
             self._pools[database] = Pool(
-                server, source, self._name, ahead=int(self.options.ahead), expected=expected, guard=guard
+                server, source, self._name, ahead=int(self.options.ahead), expected=expected, guard=self._guard
             )
         return self._pools[database]
 
+    @cached_property
+    def _guard(self) -> str:
+        return "" if self._slot is not None else pool.guard(self.environment.spec, self._word)
+
     def _name(self) -> str:
-        word = () if self._slot is not None else (self._word[:8],)
+        word = (self._guard,) if self._guard else ()
         return of_test(self._number, *word, self.options.process, str(next(self._numbers)))
 
     # --- databases ---

@@ -49,11 +49,14 @@ def test_in_a_server_that_others_run(server: Embedded, embedded: Suite) -> None:
     embedded.write("test_many.py", COMMITS.format(count=20))
     embedded.run("-n", "2", passed=20)
     assert server.superuser(LEFT) == server.superuser(TEMPLATE) == [(1,)]
+    theirs = "provision_clone_test0_0123456701234567_main_1"
+    server.superuser(f"CREATE DATABASE {theirs}")
     killed = embedded.begin("-n", "2")
     time.sleep(4)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     embedded.run(passed=20)
+    server.superuser(f"DROP DATABASE {theirs}")  # another developer's, which has stayed
     assert server.superuser(LEFT) == server.superuser(TEMPLATE) == [(1,)]
     assert server.superuser("SELECT count(*) FROM pg_database WHERE datname = 'shop'") == [(1,)]
 
@@ -70,14 +73,15 @@ def test_all_clones_are_those_of_this_spec_and_place(server: Embedded, embedded:
     environ = {**embedded.environ, "PW": server.environ["PW"]}
     one, other = [Environment(each, environ=environ) for each in (mine, theirs)]
     names = [one.clone("mine").name, other.clone("theirs").name]
-    running, over = "provision_clone_test0_running0_main_1", "provision_clone_test0_over0000_main_1"
+    guards = [pool.guard(one.spec, "running0"), *[pool.guard(each.spec, "over0000") for each in (one, other)]]
+    running, over, kept = [f"provision_clone_test0_{each}_main_1" for each in guards]
     with closing(connect(replace(one.superuser, database="postgres"), read_only=False)) as connection:
-        pool.hold(connection, "running0")
-        for each in (running, over, "provision_clone_by_hand"):
+        pool.hold(connection, guards[0])
+        for each in (running, over, kept, "provision_clone_by_hand"):
             server.superuser(f"CREATE DATABASE {each}")
         assert one.drop_clones() == (names[0], over)
-    left = server.superuser("SELECT datname FROM pg_database WHERE datname ~ '^provision_clone' ORDER BY 1")
-    assert [name for (name,) in left] == ["provision_clone_by_hand", running, names[1]]
+    left = server.superuser("SELECT datname FROM pg_database WHERE datname ~ '^provision_clone'")
+    assert {name for (name,) in left} == {"provision_clone_by_hand", running, kept, names[1]}
     assert server.superuser(TEMPLATE) == [(1,)]
     with other.clone():
         assert server.superuser(TEMPLATE) == [(1,)]
