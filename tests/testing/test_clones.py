@@ -170,6 +170,28 @@ def test_what_revisions_read_elsewhere_makes_another_template(made: Embedded) ->
     Environment(made.spec, environ=made.environ).drop_clones()
 
 
+def test_a_template_of_which_it_is_not_known_what_was_read_serves_a_minute(made: Embedded) -> None:
+    templates = "FROM pg_database WHERE datname ~ '^provision_template'"
+    revision = made.directory / "migrations/versions/r1.py"
+    before, words = revision.read_text(), made.directory / "words.txt"
+    revision.write_text(
+        f"from pathlib import Path\nPath({str(words)!r}).write_text(Path({str(words)!r}).read_text())\n{before}"
+    )
+    words.write_text("one")
+    environment = Environment(made.spec, environ=made.environ)
+    environment.drop_clones()
+    for _ in range(2):
+        environment.clone().drop()
+    ((name, said),) = made.superuser(f"SELECT datname, shobj_description(oid, 'pg_database') {templates}")
+    assert "words.txt, which it had read" in json.loads(said)["unknown"]
+    old = json.dumps({**json.loads(said), "made": "2026-01-01T00:00:00+00:00"}).replace("'", "''")
+    made.superuser(f"COMMENT ON DATABASE {name} IS '{old}'")
+    environment.clone().drop()
+    assert made.superuser(f"SELECT count(*) {templates}") == [(2,)]
+    revision.write_text(before)
+    environment.drop_clones()
+
+
 def test_a_template_that_was_not_completed_is_made_again(made: Embedded, environment: Environment) -> None:
     environment.clone().drop()
     environment.drop_clones()
