@@ -134,7 +134,7 @@ def _apply(
     from provision.model.value import replace
 
     seen = environment.survey_to_apply(**wishes)
-    if seen.plan.is_empty and not seen.wishes.golden:
+    if seen.plan.is_empty and not wishes["golden"]:
         done = replace(environment.apply(seen), seconds=console.elapsed())
     else:
         from provision.report import plan as report
