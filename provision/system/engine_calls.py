@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from provision.system.engine_address import EngineAddress
 
 _REMOVAL_TIMEOUT = 30.0
+_FILLING_TIMEOUT = 10.0
+_IN_USE = 409
 _LINE_TIMEOUT = 600
 _COPY_TIMEOUT = 24 * 3600
 _IN_MEMORY = 64 << 20
@@ -223,11 +225,27 @@ class Engine:
             failure.is_taken = True
             raise failure
 
-    def _remove_volume(self, name: str, _body: Mapping[str, Any]) -> None:
+    def _remove_volume(self, name: str, body: Mapping[str, Any]) -> None:
+        """Remove a volume, if it is there.
+
+        Of ``body["filler"]``, a container that a killed run asked for, the engine tells only when it is made.
+        """
         import docker.errors
 
-        with suppress(docker.errors.NotFound):
-            self.client.remove_volume(name)
+        filler = body.get("filler")
+        for _ in attempts(_FILLING_TIMEOUT if filler else 0.0, 0.05):
+            try:
+                self.client.remove_volume(name)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                if error.status_code != _IN_USE or filler is None:
+                    raise
+            else:
+                return
+            with unless_gone():
+                self.client.remove_container(filler, v=True, force=True)
+        self.client.remove_volume(name)
 
     # --- containers ---
 

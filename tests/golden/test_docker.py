@@ -22,6 +22,8 @@ from support.environment import PASSWORD, Environment
 from provision import Environment as Project
 from provision.errors import ProvisionError
 from provision.golden import keyed
+from provision.model.effects import EngineCall
+from provision.system import engine_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -311,6 +313,20 @@ def test_killed_while_a_golden_is_saved(fresh: Environment, place: str) -> None:
         assert not left(fresh)
         if place == "volume":
             assert described(fresh) == expected
+
+
+def test_what_fills_a_volume_for_a_killed_run_goes_with_it(engine: Engine) -> None:
+    """The engine goes on with what that run asked for, and shows the container only when it is made."""
+    client, name = engine.client, f"filled-{uuid4().hex[:8]}"
+    client.create_volume(name)
+    host = client.create_host_config(binds=[f"{name}:/there"])
+    made = client.create_container("postgres:17", ["true"], name=f"{name}.golden", host_config=host)["Id"]
+    calls = engine_calls.Engine(engine.address, engine.program)
+    with pytest.raises(ProvisionError):
+        calls.perform(EngineCall("remove_volume", name), lambda _: None)
+    calls.perform(EngineCall("remove_volume", name, {"filler": f"{name}.golden"}), lambda _: None)
+    assert made not in engine.containers(name)
+    assert not client.volumes(filters={"name": name})["Volumes"]
 
 
 def meddling(name: str, engine: Engine, script: str) -> None:

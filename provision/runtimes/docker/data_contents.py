@@ -226,7 +226,7 @@ def _replaced(seen: Inspection, name: str) -> Step:
     effects = (
         EngineCall("stop_container", seen.container_name, {"timeout": 1}),
         EngineCall("remove_container", seen.container_name),
-        EngineCall("remove_volume", name),
+        EngineCall("remove_volume", name, {"filler": golden_image.helper(seen.container_name)}),
         EngineCall("create_volume", name, labels_of(declared)),
     )
     return Step(address, Action.RECREATE, seen.observed.get(address), seen.desired[address], effects, (WHY,))
