@@ -595,7 +595,7 @@ def initialise(
 
 def _offered(seen: Survey) -> Survey:
     """Return a survey whose plan takes new data from a golden where one fits."""
-    if seen.plan.is_empty or not seen.world.site.is_fresh:
+    if not seen.makes_data:
         return seen
     from provision.golden import use
 

@@ -44,7 +44,7 @@ class Trial:
 
     def offered(self, survey: Survey) -> Survey:
         """Return a survey whose plan takes new data from a golden where one fits."""
-        if survey.begun is not None or survey.plan.is_empty or not survey.world.site.is_fresh:
+        if not survey.makes_data:
             return survey
         from provision.golden import use
 

@@ -53,21 +53,11 @@ _WORDS: Final = {
 """What other programs call it."""
 _RELATIVE: Final = r"-\d+(:.*)?"
 _MARK: Final = "\0"
-_VERBS: Final[dict[str, click.Command]] = {}
-
-
-class _Group(Verbs):
-    """The verbs of this module."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of a verb."""
-        del ctx
-        return _VERBS.get(cmd_name)
 
 
 @click.group(
     "migrate",
-    cls=_Group,
+    cls=Verbs,
     table=COMMANDS,
     package=__name__,
     usual="current",
@@ -193,7 +183,7 @@ def _verb(
             decorated = option(decorated)
         epilog = f"Example: provision migrate {name} {example}"
         make_command = click.command(name, cls=MigrateCommand, arguments=arguments, epilog=epilog)
-        _VERBS[name] = make_command(on_a_tree(decorated))
+        command.add_command(make_command(on_a_tree(decorated)), name)
 
     return make
 

@@ -28,21 +28,11 @@ COMMANDS: Final = {
 }
 """Every verb and its one-line help, in the order of the help page."""
 _WORDS: Final = {"create": "save", "make": "save", "load": "restore", "ls": "list", "delete": "rm", "remove": "rm"}
-_VERBS: Final[dict[str, click.Command]] = {}
-
-
-class _Group(Verbs):
-    """The verbs of this module."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of a verb."""
-        del ctx
-        return _VERBS.get(cmd_name)
 
 
 @click.group(
     "snapshot",
-    cls=_Group,
+    cls=Verbs,
     table=COMMANDS,
     package=__name__,
     usual="list",
@@ -92,7 +82,7 @@ def _verb(example: str, *options: Any) -> Callable[[Callable[..., int]], None]:
         takes = "[SPEC] NAME" if "NAME" in example else "[SPEC]"
         words = click.argument("words", nargs=-1, metavar=takes)
         epilog = f"Example: provision snapshot {name} {example.replace('NAME', 'before-the-import')}".rstrip()
-        _VERBS[name] = click.command(name, epilog=epilog)(about_spec(words(decorated)))
+        snapshot.add_command(click.command(name, epilog=epilog)(about_spec(words(decorated))), name)
 
     return make
 

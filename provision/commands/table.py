@@ -49,10 +49,9 @@ class Verbs(click.Group):
         return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of a verb and return its command."""
-        del ctx
-        if cmd_name not in self.table:
-            return None
+        """Return the command of a verb: one that its module has added to the group, or that of a module of its name."""
+        if cmd_name in self.commands or cmd_name not in self.table:
+            return super().get_command(ctx, cmd_name)
         module = import_module(f"{self.package}.{self.modules.get(cmd_name, cmd_name)}")
         return cast("click.Command", getattr(module, cmd_name, None) or module.command)
 

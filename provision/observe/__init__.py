@@ -46,6 +46,11 @@ class Survey:
     begun: Begun | None = None
 
     @property
+    def makes_data(self) -> bool:
+        """Whether the plan makes new data, for which no golden was looked for yet."""
+        return self.begun is None and not self.plan.is_empty and self.world.site.is_fresh
+
+    @property
     def spec(self) -> Spec:
         """The spec that was surveyed."""
         return self.world.spec

@@ -18,10 +18,10 @@ from provision.apply.effects import Performer
 from provision.errors import AGAIN, ProvisionError, RefusedError, UnavailableError, command
 from provision.model import Plan, Result
 from provision.model.effects import CopyDatabase
-from provision.model.words import short, size
+from provision.model.words import short
 from provision.observe import outside
 from provision.snapshots import whole
-from provision.snapshots.kept import ask
+from provision.snapshots.kept import ask, check_room
 from provision.snapshots.requests import Request, Verb
 from provision.snapshots.steps import Planner, automatic_name, chosen, declared
 from provision.system import database_copy, lock
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Listing", "Look", "Request", "Verb", "carry_out", "listing", "save_before", "survey"]
 _LONGEST = 80
-_RESERVE = 64 << 20
-"""Bytes that stay free: for the WAL, and for what others write meanwhile."""
 
 
 class Look(NamedTuple):
@@ -211,11 +209,5 @@ def _check_room(server: Server, plan: Plan) -> int:
     sizes |= {each.place: each.size for each in (*server.snapshots, *server.replaced)}
     copied = [each.source for step in plan.steps for each in step.effects if isinstance(each, CopyDatabase)]
     needed = sum(sizes.get(name, 0) for name in copied)
-    free = database_copy.free(server.at) if needed else None
-    if free is not None and free < needed + _RESERVE:
-        raise RefusedError(
-            f"the copy needs {size(needed)}, and where the server keeps its data {size(free)} are free",
-            evidence=[f"{size(_RESERVE)} of it stay free, for the server itself"],
-            next_step="make room, or remove a snapshot: " + command("snapshot list"),
-        )
+    check_room(needed, database_copy.free(server.at) if needed else None, "where the server keeps its data ")
     return needed

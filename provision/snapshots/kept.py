@@ -10,7 +10,9 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from provision.errors import RefusedError, command
 from provision.model import LEFT_COPIES, REPLACED, SNAPSHOT
+from provision.model.words import size
 from provision.system.database_copy import maintenance
 from provision.system.postgres import ReadOnlyQuery
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from provision.model import Endpoint
 
 FORMAT = 1
+_RESERVE = 64 << 20
+"""Bytes that stay free: for the WAL, and for what others write meanwhile."""
 _KEY = "provision"
 _DATABASES = f"""
 SELECT datname, pg_database_size(oid), pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), datallowconn,
@@ -126,6 +130,20 @@ def by(verb: str) -> str:
 def now() -> str:
     """Return the time as it is kept: two that follow each other are in their order."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def check_room(needed: int, free: int | None, where: str = "") -> None:
+    """Refuse a copy of so many bytes where fewer are ``free``; None: that is not known.
+
+    Raises:
+        RefusedError: with what to do.
+    """
+    if free is not None and free < needed + _RESERVE:
+        raise RefusedError(
+            f"the copy needs {size(needed)}, and {where}{size(free)} are free",
+            evidence=[f"{size(_RESERVE)} of it stay free, for the server itself"],
+            next_step="make room, or remove a snapshot: " + command("snapshot list"),
+        )
 
 
 def ask(at: Endpoint, declared: Iterable[str]) -> Server:

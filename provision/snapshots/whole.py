@@ -12,7 +12,7 @@ from provision.errors import RefusedError, UnavailableError, UsageError, command
 from provision.model import Action, Address, Plan, Step
 from provision.model.value import replace
 from provision.model.words import size
-from provision.snapshots.kept import FORMAT, by, moment, now
+from provision.snapshots.kept import FORMAT, by, check_room, moment, now
 from provision.snapshots.requests import Verb
 from provision.snapshots.steps import check_name, near, words
 from provision.spec.model import Ephemeral
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from provision.snapshots.requests import Request
 
 _KEY = "provision"
-_RESERVE = 64 << 20
 _CLIENTS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name <> 'provision'
@@ -145,13 +144,7 @@ def survey(world: World, request: Request) -> tuple[Plan, int]:
             steps, copies = planner.undo(), found.size if found.copies_twice else 0
         case _:
             steps, copies = planner.remove(planner.named(request.name)), 0
-    free = found.free() if copies else None
-    if free is not None and free < copies + _RESERVE:
-        raise RefusedError(
-            f"the copy needs {size(copies)}, and {size(free)} are free",
-            evidence=[f"{size(_RESERVE)} of it stay free, for the server itself"],
-            next_step="make room, or remove a snapshot: " + command("snapshot list"),
-        )
+    check_room(copies, found.free() if copies else None)
     return Plan((*world.site.leftovers(), *steps)), copies
 
 

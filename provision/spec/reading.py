@@ -281,7 +281,7 @@ def attempt(read: Callable[[N, Reading], T], node: N, reading: Reading, *, key: 
     except Reported:
         return _FAILED  # type: ignore[no-any-return]
     except Wrong as wrong:
-        message = f"`{key}`: {wrong.message}" if key else wrong.message
+        message = f"`{shorten(key)}`: {wrong.message}" if key else wrong.message
         missing = isinstance(wrong, Unset) and reading.may_lack and not reading.identifies
         reading.report((wrong.at or node).mark, message, wrong.suggestion, missing=missing)
         return _FAILED  # type: ignore[no-any-return]

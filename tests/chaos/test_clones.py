@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from support.kept import an_applied
-
-if TYPE_CHECKING:
-    from support.environment import Environment
+from support.kept import an_applied, wait_for_the_server
 
 _OURS = "SELECT datname FROM pg_database WHERE datname ~ '^provision' ORDER BY 1"
-_BUSY = "SELECT pid FROM pg_stat_activity WHERE application_name = 'provision'"
 _PATIENCE = 60
 
 
@@ -41,11 +36,3 @@ def test_killed_and_made_again(request: pytest.FixtureRequest, runtime: str) -> 
             if number % 2:  # the others are killed while only a copy is made
                 made.run("clone", "--drop", "--all")
                 assert made.superuser(_OURS) == [], said
-
-
-def wait_for_the_server(environment: Environment) -> None:
-    """Wait until the server has given up what it did for the run that was killed."""
-    deadline = time.monotonic() + _PATIENCE
-    while found := environment.superuser(_BUSY):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
-from support.kept import an_applied, kept
+from support.kept import an_applied, kept, wait_for_the_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,15 +78,6 @@ def rows(environment: Environment) -> list[int] | None:
     if environment.query("SELECT to_regclass('canary')") == [(None,)]:
         return None
     return [number for (number,) in environment.query("SELECT n FROM canary ORDER BY 1")]
-
-
-def wait_for_the_server(environment: Environment) -> None:
-    """Wait until the server has given up what it did for the run that was killed."""
-    deadline = time.monotonic() + _PATIENCE
-    busy = "SELECT pid, query FROM pg_stat_activity WHERE application_name = 'provision'"
-    while found := environment.superuser(busy):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
 
 
 def test_killed_and_applied_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pytest
 
     from support.environment import Environment
+
+_PATIENCE = 60
 
 
 @contextmanager
@@ -45,3 +48,12 @@ def drop_kept(environment: Environment) -> None:
     """Drop them."""
     for name in kept(environment):
         environment.superuser(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def wait_for_the_server(environment: Environment) -> None:
+    """Wait until the server has given up what it did for the run that was killed."""
+    deadline = time.monotonic() + _PATIENCE
+    busy = "SELECT pid, query FROM pg_stat_activity WHERE application_name = 'provision'"
+    while found := environment.superuser(busy):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
