@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "status": "Show what runs, where, and at which revision.",
     "verify": "Compare everything that is declared with what is. Changes nothing.",
     "import": "Print the roles and databases of the server as a spec has them.",
+    "erd": "Print the tables and their keys as text that draws: Mermaid or Graphviz.",
     "access": "Show who can use what in the server, and through what. Changes nothing.",
     "logs": "Print what the server has logged.",
     "psql": "Open a psql session, logged in.",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from provision.insight import Access
     from provision.insight.importing import Imported
     from provision.insight.lint import Findings
+    from provision.insight.tables import Table
     from provision.kinds import Look
     from provision.model import Endpoint, File, Status
     from provision.observe import Survey
@@ -460,6 +461,18 @@ class Environment:
 
         with self._inside() as look:
             return importing.imported(look)
+
+    def tables(self, *, database: str | None = None) -> tuple[str, tuple[Table, ...]]:
+        """Return the name of a database, by default the declared one of the server, and its tables.
+
+        Raises:
+            UnavailableError: no server runs.
+            UsageError: the spec has no such database, or the server does not.
+        """
+        from provision.insight import tables
+
+        with self._inside() as look:
+            return tables.of(look, database)
 
     def psql(
         self,

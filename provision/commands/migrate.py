@@ -211,10 +211,13 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
 @_verb(
     "specs/dev.yml -3:",
     click.option("-i", "--indicate-current", is_flag=True, help="Mark where the database is; this asks the server."),
+    click.option("--graph", is_flag=True, help="Draw which revision follows which, as `git log --graph` does."),
     takes=partial(_one, default=":", what="range"),
     arguments="[FROM:TO]",
 )
-def history(console: Console, environment: Environment, tree: Tree, between: str, *, indicate_current: bool) -> None:
+def history(
+    console: Console, environment: Environment, tree: Tree, between: str, *, indicate_current: bool, graph: bool
+) -> None:
     """List the revisions, newest first, as `alembic history` does. The files are read, and nothing is run.
 
     FROM:TO lists a part of them, both ends included: base:0004, 0002:, :head. An end that counts from where the
@@ -228,6 +231,10 @@ def history(console: Console, environment: Environment, tree: Tree, between: str
         rows = alembic.applied_rows(tree, environment.superuser)
     names = alembic.history(tree.graph, between, rows or ())
     listed = alembic.entries(tree.graph, names, rows if indicate_current else None)
+    if graph and not console.json:
+        for line in migrations.graph(tree, listed, console.paint(console.out)):
+            console.put(line)
+        return
     _list(console, tree, listed, migrations.history)
 
 

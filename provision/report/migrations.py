@@ -52,6 +52,16 @@ def history(entry: Entry, paint: Paint) -> str:
     return f"{before}{needed} -> {head(entry, paint)}{_points(entry)}, {entry.message}"
 
 
+def graph(tree: Tree, entries: Sequence[Entry], paint: Paint) -> Iterator[str]:
+    """Yield revisions, newest first, with lines from each to what it follows or depends on."""
+    from provision.report.diagram.lanes import lanes, text
+
+    names = [each.id for each in entries]
+    words = {each.id: f"{head(each, paint)}  {clean(each.message)}".rstrip() for each in entries}
+    signs = {each.id: "◉" for each in entries if each.is_current}
+    yield from text(lanes(names, {each: tree.graph.predecessors(each) for each in names}), words, signs)
+
+
 def head(entry: Entry, paint: Paint) -> str:
     """Return a revision as ``alembic heads`` does."""
     labels = f" ({', '.join(entry.branch_labels)})" if entry.branch_labels else ""
