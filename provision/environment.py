@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from provision.observe.outside import Log
     from provision.snapshots import Request
     from provision.snapshots.kept import Kept
-    from provision.spec.model import Spec
+    from provision.spec.model import Spec, Worktree
     from provision.verification import Verification
 
 LOCK_TIMEOUT = 60.0
@@ -581,19 +581,32 @@ class Environment:
 
     @cached_property
     def _strict(self) -> Spec:
-        return self._read()
+        return self._as_made()
 
     @cached_property
     def _lenient(self) -> Spec:
-        return self._read(may_lack=True)
+        return self._as_made(may_lack=True)
+
+    def _as_made(self, **options: bool) -> Spec:
+        """Read the spec; in a worktree, with the name under which the engine has an environment of this directory."""
+        found = self._read(**options)
+        if not found.plain_name:
+            return found
+        from provision.observe.outside import is_made
+
+        plain = self._read(plain=True, **options)
+        with self.context():
+            return plain if is_made(plain) and not is_made(found) else found
 
     def _read(self, **options: bool) -> Spec:
+        """Read the spec; with ``plain``, as if it were in no worktree."""
         from provision.spec import load
 
         environ = os.environ if self._environ is None else self._environ
+        worktree = None if options.pop("plain", False) else _worktree(self.path)
         if self._text is None:
-            return load.load(self.path, environ, **options)
-        return replace(load.read(self.path, self._text, environ, **options), text=self._text)
+            return load.load(self.path, environ, worktree=worktree, **options)
+        return replace(load.read(self.path, self._text, environ, worktree=worktree, **options), text=self._text)
 
 
 def initialise(
@@ -604,6 +617,18 @@ def initialise(
     from provision.init.found import Options
 
     return init.initialise(Path(directory), Options(name, image, port))
+
+
+def _worktree(path: Path) -> Worktree | None:
+    """Return the linked Git worktree that a file is in."""
+    from provision.system.files import git_file
+
+    mark = git_file(path.parent)
+    if mark is None:
+        return None
+    from provision.system import worktrees
+
+    return worktrees.of(mark)
 
 
 def _offered(seen: Survey) -> Survey:

@@ -35,7 +35,7 @@ def values(spec: Spec, port: int) -> dict[str, object]:
     }
     return {
         "name": spec.name,
-        "directory": str(spec.directory),
+        "directory": str(spec.kept_in),
         "server": server,
         "port": port,
         "first_database": first_database(spec),

@@ -102,6 +102,7 @@ def _show_text(console: Console, environment: Environment, seen: Survey, *, diff
     paint = console.paint(console.out)
     is_empty = seen.plan.is_empty and not seen.plan.unknown
     console.say(survey.nothing_to_do(seen, console.elapsed(), paint) if is_empty else survey.heading(seen, paint))
+    console.lines(survey.identity(seen.spec, paint) if console.verbose or not is_empty else ())
     console.lines(survey.variables(seen.spec.variables, paint) if console.verbose else ())
     console.lines(survey.rejected(seen, paint) if console.verbose else ())
     if is_empty:
@@ -143,6 +144,7 @@ def _apply(
 
         paint = console.paint(console.talk)
         console.say(survey.heading(seen, paint))
+        console.lines(survey.identity(seen.spec, paint))
         console.lines(() if seen.plan.is_empty else (f"  {report.total(seen.plan)}",))
         console.lines(survey.rejected(seen, paint) if console.verbose else ())
         if diff:

@@ -100,6 +100,13 @@ class World:
         explain(error, self.trees[error.tree], self.trees.location(error.tree))
 
 
+def is_made(spec: Spec) -> bool:
+    """Whether the engine, where one answers, has a container that was made for this environment."""
+    if spec.server.runtime not in (choice.AUTO, "docker"):
+        return False
+    return runtimes.load("docker").made(spec, Look(environ(), spec.home)) is not None
+
+
 def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, acting: bool = False) -> World:
     """Read everything that can be known without a connection to the server.
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from provision.model import Endpoint, Observed, Result, Status
     from provision.observe import Survey
     from provision.report.console import Console, Paint
+    from provision.spec.model import Spec
     from provision.verification import Verification
 
 SERVER_STYLES: Final = {"running": "green", "unreachable": "red"}
@@ -29,6 +30,12 @@ def heading(survey: Survey, paint: Paint) -> str:
     """Return the line above a plan: the environment, its runtime, and why it lives there."""
     reason = f" {paint('dim', f'({survey.reason})')}" if survey.reason else ""
     return f"{paint('bold', survey.spec.name)} on {survey.runtime}{reason}"
+
+
+def identity(spec: Spec, paint: Paint) -> Iterator[str]:
+    """Yield why the environment has another name, or is elsewhere, than the spec says."""
+    if spec.named:
+        yield f"  {paint('dim', '·')} {spec.named}"
 
 
 def nothing_to_do(survey: Survey, elapsed: float, paint: Paint) -> str:

@@ -22,6 +22,8 @@ CURRENT_LOGFILES = "current_logfiles"
 ENVIRONMENT = "provision.environment"
 DIRECTORY = "provision.directory"
 """The labels that say whose a container or a volume is."""
+DECLARED = "provision.declared"
+"""The label that keeps what the spec said of a container, as JSON."""
 ENVIRONMENT_SETTING = "provision.environment="
 """A setting of ours that the server only keeps: its command line says whose it is, as a label does on a container."""
 

@@ -8,6 +8,7 @@ server.
 from __future__ import annotations
 
 import os.path
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import RefusedError, command
 from provision.model.value import dataclass
 from provision.runtimes.names import DIRECTORY, ENVIRONMENT, environment, of_home
+from provision.spec.variables import OWN_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from provision.errors import NextStep
     from provision.spec.model import Spec
     from provision.system.look import Look
 
@@ -51,7 +54,7 @@ class DataUser:
 
 def holder(spec: Spec) -> str:
     """Return whose run holds data, for those that wait for it."""
-    return f"the environment {spec.name!r} of {spec.directory}"
+    return f"the environment {spec.name!r} of {spec.kept_in}"
 
 
 def is_ours(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
@@ -59,7 +62,7 @@ def is_ours(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
     directory = labels.get(DIRECTORY)
     if directory is None or labels.get(ENVIRONMENT) != spec.name:
         return False
-    return directory == str(spec.directory) or not look.exists(Path(directory))
+    return directory == str(spec.kept_in) or not look.exists(Path(directory))
 
 
 def container_on(look: Look, source: str, *, place: str, but: Collection[str] = ()) -> DataUser | None:
@@ -101,8 +104,21 @@ def check_processes(look: Look, *places: Path) -> None:
             )
 
 
-def taken_port(host: str, port: int, owner: str, free: int | None) -> RefusedError:
-    """Return the error for a port that is taken; without a ``free`` one, only the engine's host knows another."""
+def another_name(name: str) -> NextStep:
+    """Return what to do in a second checkout, whose environment has the same name as that of the first."""
+    match = re.fullmatch(r"(.*)-([2-9])", name)
+    other = f"{match[1]}-{int(match[2]) + 1}" if match else f"{name}-2"
+    return f"give this checkout a name of its own: export {OWN_NAME}={other}, then: " + command("apply")
+
+
+def taken_port(host: str, port: int, owner: str, free: int | None, *, name: str = "") -> RefusedError:
+    """Return the error for a port that is taken; without a ``free`` one, only the engine's host knows another.
+
+    ``name`` is that of the environment, which another checkout may have too.
+    """
+    if name and f"the environment {name!r} of " in owner:
+        sentence = f"the port {port} of {host or 'every address'} is taken by {owner}"
+        return RefusedError(sentence, next_step=another_name(name))
     advice = f"set `server.port: {free}` (free now), or `port: auto`"
     return RefusedError(
         f"the port {port} of {host or 'every address'} is taken by {owner}",

@@ -39,10 +39,11 @@ def for_tests(spec: Spec, slot: int) -> Spec:
         spec.server,
         container_name=name,
         port=None,
+        first_port=None,
         data=Ephemeral(),
         settings={**spec.server.settings, **settings},
     )
-    return replace(spec, name=name, server=server, fetched={})
+    return replace(spec, name=name, server=server, fetched={}, main=None, plain_name="")
 
 
 def place_of(spec: Spec) -> str:

@@ -16,7 +16,7 @@ from provision.spec.yaml import MAXIMUM_BYTES, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.spec.model import Spec
+    from provision.spec.model import Spec, Worktree
 
 
 def load(
@@ -26,20 +26,30 @@ def load(
     major: int = 0,
     needs_password_file: bool = False,
     may_lack: bool = False,
+    worktree: Worktree | None = None,
 ) -> Spec:
     """Return the spec in the file at ``path``, with the variables of ``environ`` put in.
 
     Nothing is read but this file, files of variables, and the presence of the files that it names. ``major`` is the
     major version of the image, for a spec that does not say it. With ``needs_password_file``, a missing password file
     is a problem too; `plan --no-commands` and `stop` work without one. With ``may_lack``, variables may be unset where
-    their values do not say which server it is: `stop` does not need the value of a setting.
+    their values do not say which server it is: `stop` does not need the value of a setting. ``worktree`` is the linked
+    Git worktree that the file is in.
 
     Raises:
         SpecError: the file is wrong; all of its problems are in the error.
         UsageError: there is no such file, or it cannot be read.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # Path.resolve() would follow links, and move relative paths
-    return read(path, _content(path), environ, major=major, needs_password_file=needs_password_file, may_lack=may_lack)
+    return read(
+        path,
+        _content(path),
+        environ,
+        major=major,
+        needs_password_file=needs_password_file,
+        may_lack=may_lack,
+        worktree=worktree,
+    )
 
 
 def again(spec: Spec, environ: Mapping[str, str], *, major: int) -> Spec:
@@ -60,6 +70,7 @@ def read(
     major: int = 0,
     needs_password_file: bool = False,
     may_lack: bool = False,
+    worktree: Worktree | None = None,
 ) -> Spec:
     """Return the spec that ``content`` is, as if it stood in the file at the absolute ``path``.
 
@@ -67,7 +78,7 @@ def read(
         SpecError: it is wrong; all of its problems are in the error.
     """
     document = parse(content)
-    reading = Reading(path, document, Variables(environ, ()), homes, major, needs_password_file, may_lack)
+    reading = Reading(path, document, Variables(environ, ()), homes, major, needs_password_file, may_lack, worktree)
     reading.environ = Variables(environ, env_files(document.top, reading))
     for fault in reading.document.faults:
         reading.report(fault.mark, fault.message, fault.suggestion)

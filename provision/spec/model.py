@@ -6,7 +6,7 @@ Sizes are in bytes, times in seconds. Nothing here has looked at the world: a pa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from provision.model.value import dataclass, field
 
@@ -23,6 +23,17 @@ SettingValue = str | int | float | bool
 """A setting as the spec wrote it, as text: ``256MB``, ``32768``, ``0.9``, ``on``."""
 
 RuntimeName = Literal["auto", "docker", "embedded", "external"]
+
+
+class Worktree(NamedTuple):
+    """A linked Git worktree: its name in the repository, its top directory, and that of the main checkout.
+
+    ``main`` is None where the repository has no main checkout, or cannot be read.
+    """
+
+    name: str
+    root: Path
+    main: Path | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class Server:
     others run; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
     scripts in the order in which they run on a new data directory. ``golden`` is whether new data may be a copy of
     earlier data; ``true``: also where a program of the project has made that. ``layout`` is that of the image, once the
-    engine has shown it.
+    engine has shown it. ``first_port``, where ``port`` is None: take that one, or the next one that is free.
     """
 
     image: str
@@ -105,6 +116,7 @@ class Server:
     initdb: tuple[Path, ...] = ()
     golden: Literal["auto", "true", "off"] = "auto"
     layout: Layout | None = None
+    first_port: int | None = field(default=None, repr=False)
 
     @property
     def max_connections(self) -> int | None:
@@ -173,6 +185,10 @@ class Spec:
     ``missing`` are the variables that are not set, in a spec that was read without them: what they fill is left out.
     ``text`` is what a caller of the Python API gives in place of a file.
     ``fetched`` keeps what was fetched for this spec, so that it is fetched once.
+    ``named`` says why the environment is not simply the one that the file names. ``main`` is the directory of the spec
+    in the main checkout, where the environment is that (``identity: shared``); ``main_path`` is the path of the spec in
+    the main checkout, where this is a linked worktree. ``plain_name`` is what the file says, in a worktree in which
+    nothing of either name is kept yet.
     """
 
     path: Path
@@ -188,6 +204,10 @@ class Spec:
     remarks: tuple[Problem, ...] = field(default=(), compare=False)
     text: bytes | None = field(default=None, repr=False, compare=False)
     fetched: dict[str, Secret] = field(default_factory=dict, compare=False, repr=False)
+    named: str = field(default="", compare=False, repr=False)
+    main: Path | None = field(default=None, repr=False)
+    main_path: Path | None = field(default=None, repr=False)
+    plain_name: str = field(default="", repr=False)
 
     @property
     def directory(self) -> Path:
@@ -195,9 +215,14 @@ class Spec:
         return self.path.parent
 
     @property
+    def kept_in(self) -> Path:
+        """The directory that has ``.provision/``, and that labels name."""
+        return self.main or self.directory
+
+    @property
     def home(self) -> Path:
         """``.provision/<name>/``: rendered files, generated secrets and caches of this environment."""
-        return self.directory / ".provision" / self.name
+        return self.kept_in / ".provision" / self.name
 
     def database_of(self, tree: Migrations) -> str:
         """Return the name of the database that a tree migrates."""

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_IDENTIFIER = 63  # NAMEDATALEN - 1: https://www.postgresql.org/docs/current/limits.html
+NAME = r"[a-z0-9][a-z0-9_-]+"
+NAME_RULE = (
+    "it names a container, a volume and a project of Compose, so it has at least two characters, which are "
+    "lower-case letters, digits, `-` and `_`, and begins with a letter or a digit"
+)
+LONGEST_NAME = 48  # with `-data` and the like behind it still a host name
 LARGEST_PORT = 65535
 SMALLEST_CPUS = 0.01  # what the engine accepts
 LARGEST_CPUS = 4096

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
     from pathlib import Path
 
+    from provision.spec.model import Worktree
     from provision.spec.variables import Variables
     from provision.spec.yaml import Document, Node
 
@@ -105,6 +106,8 @@ class Reading:
     """Whether a missing password file is a problem of the spec."""
     may_lack: bool = False
     """Whether variables may be unset: values that do not say which server it is are left out then."""
+    worktree: Worktree | None = None
+    """The linked Git worktree that the file is in."""
     problems: list[Problem] = field(default_factory=list)
     missing: list[Problem] = field(default_factory=list)
     """The variables that are not set and may be."""

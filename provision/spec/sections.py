@@ -19,7 +19,7 @@ from provision.spec.credentials import CREDENTIALS_KEYS
 from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
 from provision.spec.model import Spec
-from provision.spec.readers import choice, existing, named
+from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE, choice, existing, named
 from provision.spec.reading import Key, Wrong, attempt, failed, listed, read_table, scalar
 from provision.spec.server import RESOURCES_KEYS, SERVER_KEYS, server
 from provision.spec.yaml import Mapping, Scalar, Sequence
@@ -110,14 +110,7 @@ def _clear(node: Node, reading: Reading, *, given: bool = False, hidden: bool = 
             yield from _clear(item, reading, given=given, hidden=hidden)
 
 
-_LONGEST_NAME = 48  # with `-data` and the like behind it still a host name
-environment_name = named(
-    "a name for an environment",
-    r"[a-z0-9][a-z0-9_-]+",
-    "it names a container, a volume and a project of Compose, so it has at least two characters, which are "
-    "lower-case letters, digits, `-` and `_`, and begins with a letter or a digit",
-    _LONGEST_NAME,
-)
+environment_name = named("a name for an environment", NAME, NAME_RULE, LONGEST_NAME)
 
 
 def read_version(node: Node, reading: Reading) -> int:
@@ -157,6 +150,7 @@ SPEC_KEYS = {
     "version": Key(read_version),
     "name": Key(environment_name, required=True, example="name: shop-dev", identifies=True),
     "server": Key(_unread, required=True, example="server: {image: postgres:17}"),
+    "identity": Key(choice("worktree", "shared"), identifies=True),
     "env_file": Key(env_file),
     "templates": Key(_templates),
     "templates_may": Key(_templates_may),
@@ -210,7 +204,7 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         from provision.spec.inside import inside  # few specs have them, and it is much to import
 
         roles, databases, found, trees = inside(top, values, found, reading)
-    return Spec(
+    read = Spec(
         path=reading.path,
         name=environment,
         server=found,
@@ -223,3 +217,8 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         missing=tuple(reading.missing),
         remarks=tuple(sorted(reading.remarks, key=lambda each: (each.line, each.column))),
     )
+    if reading.worktree is None and not reading.environ.get(variables.OWN_NAME, ""):
+        return read
+    from provision.spec.identity import settled
+
+    return settled(read, top, reading, values.get("identity", "worktree"))

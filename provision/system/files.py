@@ -50,6 +50,17 @@ def failure(error: OSError, sentence: str, path: Path) -> ProvisionError:
     return ProvisionError(sentence, evidence=[str(error)], next_step=advice)
 
 
+def git_file(directory: Path) -> Path | None:
+    """Return the file ``.git`` of the checkout that a directory is in; None where that is a directory, or none."""
+    for each in (directory, *directory.parents):
+        mark = os.path.join(each, ".git")  # noqa: PTH118  # a part of every start
+        if os.path.isfile(mark):  # noqa: PTH113
+            return Path(mark)
+        if os.path.exists(os.path.join(mark, "HEAD")):  # noqa: PTH110, PTH118
+            return None
+    return None
+
+
 def read_text(path: Path) -> str | None:
     """Return a file's text, or None where there is no file.
 

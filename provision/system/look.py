@@ -15,7 +15,7 @@ from provision.system.engine_address import EngineAddress, address_to_keep, loca
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from provision.system.machine import Machine
@@ -134,6 +134,10 @@ class Look:
     def free_port(self, host: str, name: str) -> int:
         """Return a free port that no other run is about to use."""
         return machine.free_port(host or "127.0.0.1", name)
+
+    def next_port(self, host: str, name: str, first: int, taken: Collection[int] = ()) -> int:
+        """Return a port, or the next one that is free, not ``taken``, and that no other run is about to use."""
+        return machine.next_port(host or "127.0.0.1", name, first, taken)
 
 
 def _in_words(container: Mapping[str, Any], but: str) -> str | None:

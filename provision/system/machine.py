@@ -18,7 +18,7 @@ from provision.model.value import dataclass
 from provision.system import logfile, no_commands, postmaster, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from provision.system.postmaster import Postmaster
 
@@ -142,7 +142,7 @@ def give(path: Path | int, name: str | None) -> None:
 # Ports of this machine: is one free, who has it, and which one to take.
 
 
-_FIRST, _COUNT = 20000, 10000
+_FIRST, _COUNT, _LAST = 20000, 10000, 65535
 """Below the ports that systems give to outgoing connections (32768 on Linux, 49152 elsewhere)."""
 
 
@@ -175,26 +175,38 @@ def free_port(host: str, name: str) -> int:
 
     It is reserved until this process ends, so that two runs at the same time never choose the same one.
     """
+    start = zlib.crc32(name.encode())
+    return _reserved_port(host, name, (_FIRST + (start + offset) % _COUNT for offset in range(_COUNT)))
+
+
+def next_port(host: str, name: str, first: int, taken: Collection[int] = ()) -> int:
+    """Return a port, or the next one that is free and not ``taken``; it is reserved as in :func:`free_port`."""
+    return _reserved_port(host, name, (each for each in range(first, _LAST + 1) if each not in taken))
+
+
+def _reserved_port(host: str, name: str, ports: Iterable[int]) -> int:
     if (mine := _reserved.get((host, name))) is not None:
         return mine
-    start = zlib.crc32(name.encode())
-    for offset in range(_COUNT):
-        port = _FIRST + (start + offset) % _COUNT
-        if is_port_free(host, port) and _reserve(port):
-            _reserved[host, name] = port
-            return port
-    raise UnavailableError(
-        f"no port between {_FIRST} and {_FIRST + _COUNT} of {host} is free",
-        next_step="name one in `server.port`",
-    )
+    port = next((each for each in ports if _reserve(host, each)), None)
+    if port is None:
+        raise UnavailableError(f"no port of {host} is free", next_step="name one in `server.port`")
+    _reserved[host, name] = port
+    return port
 
 
-def _reserve(port: int) -> bool:
-    """Take the UDP port of the same number, which no PostgreSQL uses: a sign to other runs that dies with this one."""
+def _reserve(host: str, port: int) -> bool:
+    """Take the UDP port of the same number, which no PostgreSQL uses: a sign to other runs that dies with this one.
+
+    Whether the port is free is asked after that: another run ends only after its server listens.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sign:
         try:
             sign.bind(("127.0.0.1", port))
+        except PermissionError:
+            return is_port_free(host, port)  # a low port, of which we cannot give a sign
         except OSError:
+            return False
+        if not is_port_free(host, port):
             return False
         sign.detach()  # it stays open as long as this process lives
     return True

@@ -174,7 +174,7 @@ class DockerUpgrader(Upgrader[DockerSite]):
 
     @property
     def _own_labels(self) -> dict[str, str]:
-        return {ENVIRONMENT: self.spec.name, DIRECTORY: str(self.spec.directory)}
+        return {ENVIRONMENT: self.spec.name, DIRECTORY: str(self.spec.kept_in)}
 
     def _labels(self, creation: compose.Creation) -> Mapping[str, str]:
         declared = next((each.labels for each in creation.volumes if each.name == self.copy.name), None)

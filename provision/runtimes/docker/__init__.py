@@ -5,12 +5,13 @@ Whoever asks where an environment lives loads this module, also where it is not 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.model.value import replace
-from provision.runtimes.names import COMPOSE, DIRECTORY, ENVIRONMENT, LINK
+from provision.runtimes.names import COMPOSE, DECLARED, DIRECTORY, ENVIRONMENT, LINK
 from provision.spec.model import DataPath, Ephemeral, Volume
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
     except UnavailableError:
         return None
     labels = container["Config"]["Labels"] if container is not None else {}
-    is_ours = labels.get(DIRECTORY) == str(spec.directory) and labels.get(ENVIRONMENT) == spec.name
+    is_ours = labels.get(DIRECTORY) == str(spec.kept_in) and labels.get(ENVIRONMENT) == spec.name
     return look.engine_name if is_ours else None
 
 
@@ -76,10 +77,23 @@ def port(spec: Spec, look: Look) -> int:
     if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
         return int(match[1])
     container = _container(spec, look)
-    if container is not None and container["Config"]["Labels"].get(DIRECTORY) == str(spec.directory):
+    if container is not None and container["Config"]["Labels"].get(DIRECTORY) == str(spec.kept_in):
         for bindings in container["HostConfig"]["PortBindings"].values():
             return int(bindings[0]["HostPort"])
-    return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
+    name = f"{spec.path}/{spec.name}"
+    if spec.server.first_port is not None:
+        return look.next_port(spec.server.host, name, spec.server.first_port, _published(look))
+    return look.free_port(spec.server.host, name)
+
+
+def _published(look: Look) -> set[int]:
+    """Return the ports of the engine's containers, also of those of ours that do not run."""
+    found = set()
+    for each in look.engine("/containers/json", all=1) or ():
+        found |= {int(at["PublicPort"]) for at in each.get("Ports") or () if at.get("PublicPort")}
+        declared = json.loads((each.get("Labels") or {}).get(DECLARED) or "{}")
+        found |= {int(port) for port in re.findall(r":([0-9]+) to ", str(declared.get("ports", "")))}
+    return found
 
 
 def located(spec: Spec, look: Look) -> Spec:

@@ -8,6 +8,7 @@ from provision.errors import RefusedError
 from provision.runtimes import data_directory, ownership
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import MAJOR
+from provision.runtimes.names import ENVIRONMENT
 from provision.spec.model import Ephemeral, Volume
 from provision.spec.parameters import MAJORS
 from provision.spec.server import OLDEST, major_of
@@ -139,7 +140,7 @@ def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Lo
         owner = find(host or "0.0.0.0", port, creation.container)  # noqa: S104  # asked, not bound
         if owner is not None:
             free = look.free_port(host, creation.container) if look.address.is_local else None
-            raise ownership.taken_port(host, port, owner, free)
+            raise ownership.taken_port(host, port, owner, free, name=creation.body["Labels"].get(ENVIRONMENT, ""))
 
 
 def _published(bindings: Mapping[str, Any]) -> set[tuple[str, int]]:

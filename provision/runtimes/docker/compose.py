@@ -18,6 +18,7 @@ from provision.model.value import dataclass, field, replace
 from provision.runtimes.docker import scripts
 from provision.runtimes.docker.mounts import mount
 from provision.runtimes.docker.service import TRANSLATIONS
+from provision.runtimes.names import DECLARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 FINGERPRINT = "provision.fingerprint"
 FINGERPRINT_PLACEHOLDER = "@fingerprint@"
 MAJOR = "provision.major"
-DECLARED = "provision.declared"
 
 # https://github.com/moby/moby/blob/master/daemon/names/names.go ; https://pkg.go.dev/github.com/distribution/reference
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"

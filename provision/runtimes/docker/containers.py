@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from provision.model import Size, State, changes
 from provision.model.effects import EngineCall
 from provision.model.value import dataclass, field
-from provision.runtimes.docker.compose import DECLARED, FINGERPRINT
+from provision.runtimes.docker.compose import FINGERPRINT
 from provision.runtimes.docker.data_location import is_anonymous, variables
 from provision.runtimes.docker.scripts import DATABASE
+from provision.runtimes.names import DECLARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -50,8 +50,8 @@ def _check_labels(seen: Inspection, what: str, labels: Mapping[str, str], *, way
         return
     raise RefusedError(
         f"{what} belongs to the environment {name!r} of {directory}",
-        evidence=[f"this spec is the environment {spec.name!r} of {spec.directory}"],
-        next_step=f"give this spec another `{way_out}`",
+        evidence=[f"this spec is {ownership.holder(spec)}"],
+        next_step=ownership.another_name(name) if name == spec.name else f"give this spec another `{way_out}`",
     )
 
 

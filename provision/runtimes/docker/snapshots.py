@@ -173,7 +173,7 @@ def helper(seen: Inspection) -> str:
 
 def labels(seen: Inspection, kind: str) -> dict[str, str]:
     """Return the labels of a volume of ours."""
-    return {ENVIRONMENT: seen.spec.name, DIRECTORY: str(seen.spec.directory), KIND: kind}
+    return {ENVIRONMENT: seen.spec.name, DIRECTORY: str(seen.spec.kept_in), KIND: kind}
 
 
 def saving(seen: Inspection, place: Place, name: str, kind: str, about: str) -> tuple[Effect, ...]:

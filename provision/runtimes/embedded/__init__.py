@@ -66,7 +66,10 @@ def port(spec: Spec, look: Look) -> int:
     remembered = _port_in(look.text(places.rendered)) or taken
     if remembered and (taken == remembered or look.listener(spec.server.host, remembered) is None):
         return remembered
-    return look.free_port(spec.server.host, f"{spec.path}/{spec.name}")
+    name = f"{spec.path}/{spec.name}"
+    if spec.server.first_port is not None:
+        return look.next_port(spec.server.host, name, spec.server.first_port)
+    return look.free_port(spec.server.host, name)
 
 
 def located(spec: Spec, look: Look) -> Spec:

@@ -170,7 +170,7 @@ def check_port(host: str, port: int, name: str, look: Look) -> None:
         RefusedError: with the owner and a free port.
     """
     if (owner := look.listener(host, port)) is not None:
-        raise ownership.taken_port(host, port, owner, look.free_port(host, name))
+        raise ownership.taken_port(host, port, owner, look.free_port(host, name), name=name)
 
 
 def choose(spec: Spec, look: Look) -> Installation:

