@@ -42,6 +42,8 @@ COMMANDS: Final = {
     "logs": "Print what the server has logged.",
     "psql": "Open a psql session, logged in.",
     "url": "Print the connection URL, with its password.",
+    "env": "Print the login as variables: for a shell, direnv, a .env file, a pipeline.",
+    "run": "Run a program that has the login in its environment.",
     "clone": "Make a fresh, migrated database for tests, and print its URL.",
     "start": "Start the server that was stopped.",
     "stop": "Stop the server. The data stays.",
@@ -67,6 +69,7 @@ _MODULES: Final = _by_name(
         "server": "start stop restart destroy",
         "status": "status verify",
         "connect": "url psql logs",
+        "env": "env run",
         "import_": "import",
         "project": "init validate render",
         "snapshot": "snapshot reset",
@@ -75,7 +78,7 @@ _MODULES: Final = _by_name(
 """The module of each command that shares one."""
 _WORDS: Final = _by_name(
     {
-        "apply": "up create deploy run",
+        "apply": "up create deploy",
         "stop | destroy": "down",
         "destroy": "rm remove delete drop",
         "status": "ps ls list info",
@@ -97,7 +100,6 @@ _ANSWERS: Final = {
     "docs": ("each command describes itself", "provision {} --help"),
     "completion": (_COMPLETES, _COMPLETIONS.get(_SHELL, _COMPLETIONS["bash"])),
     **{f"completion {shell}": (_COMPLETES, line) for shell, line in _COMPLETIONS.items()},
-    "env": ("the URL is what a program needs", 'export DATABASE_URL="$(provision url {})"'),
 }
 """Words that are no command, with the line to type."""
 

@@ -11,7 +11,8 @@ import time
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from provision.model import Plan, Progress, Result, Wishes
 from provision.model.value import replace
@@ -250,11 +251,45 @@ class Environment:
         superuser: bool = False,
         database: str | None = None,
     ) -> str:
-        """Return the connection URL with its password; ``driver`` is SQLAlchemy's, as in ``postgresql+asyncpg``.
+        """Return the connection URL with its password, as a driver wants it: ``asyncpg``, ``jdbc``, ``pgx`` ….
 
-        The other arguments, and errors, are those of :meth:`login`.
+        The other arguments, and errors, are those of :meth:`login`; a ``driver`` that is not known is a UsageError.
         """
         return self.login(role=role, superuser=superuser, database=database).url(driver=driver)
+
+    def variables(
+        self, named: Mapping[str, str] = MappingProxyType({}), *, driver: str | None = None, **choice: Any
+    ) -> dict[str, str]:
+        """Return the login as variables, the password in clear: ``DATABASE_URL``, and libpq's ``PGHOST``, ``PGPORT`` ….
+
+        ``named`` are more of them, each with the driver whose URL it gets, or ``host``, ``port``, ``user``,
+        ``password``, ``database``. ``choice`` and errors are those of :meth:`login`.
+        """
+        from provision import export
+
+        at = self.login(**choice)
+        with self.context():
+            return export.variables(at, named, driver)
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """The files after whose change the login may be another one; not all of them have to be there."""
+        spec = self.spec
+        rendered = ("docker-compose.yml", "config/postgresql.conf", "secrets/postgres_password")
+        roles = [spec.role_password_file(each) for each in spec.roles]
+        return (self.path, *(spec.home / each for each in rendered), *roles)
+
+    def execute(self, argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
+        """Replace this process by a program that has the variables of this environment, and those that are ``given``.
+
+        Raises:
+            UsageError: there is no such program.
+            ProvisionError: it cannot be run.
+        """
+        from provision.export import acting
+
+        with self.context():
+            acting.execute(argv, given)
 
     def start(self, *, progress: Progress | None = None) -> Result:
         """Start the server that was stopped.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.commands.connect import login, login_options
+from provision.commands.connect import driver_option, login, login_options
 from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _ALL = ""
 @click.command("clone", epilog='Example: DATABASE_URL="$(provision clone specs/dev.yml)" npm test')
 @spec_argument
 @click.option("--name", metavar="NAME", help="Call it provision_clone_NAME; without a name, it is made up.")
-@click.option("--driver", metavar="NAME", help="Name the driver, as SQLAlchemy wants it: postgresql+NAME://…")
+@driver_option("Write the URL as a driver reads it: psycopg2, asyncpg, jdbc …")
 @login_options
 @click.option("--list", "lists", is_flag=True, help="Show the clones that there are.")
 @click.option("--drop", metavar="NAME", is_flag=False, flag_value=_ALL, help="Drop the clone of this name.")

@@ -13,11 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from provision.environment import Environment
     from provision.report.console import Console
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_ARGUMENTS: Final = "provision.psql"
+
+def driver_option(text: str) -> Callable[[F], F]:
+    """Return the option that names a driver; one that is not known is refused before anything else happens."""
+
+    def known(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        if value is not None:
+            from provision.model import drivers
+
+            drivers.check(value)
+        return value
+
+    return click.option("--driver", metavar="NAME", callback=known, help=text)
 
 
 def login_options(function: F) -> F:
@@ -40,43 +52,55 @@ def login(given: dict[str, Any]) -> dict[str, Any]:
 
 @click.command("url", epilog='Example: export DATABASE_URL="$(provision url specs/dev.yml)"')
 @spec_argument
-@click.option("--driver", metavar="NAME", help="Name the driver, as SQLAlchemy wants it: postgresql+NAME://…")
+@driver_option("Write it as a driver reads it: psycopg2, asyncpg, jdbc …; an unknown one lists them all.")
 @login_options
 @switches
 @pass_console
 def url(console: Console, /, spec: Path | None, *, driver: str | None, **given: Any) -> None:
     """Print the connection URL with its password, percent-encoded, and nothing else.
 
-    It logs in as the role that migrates the database (`migrations.as`), else as the superuser. Only this command
-    and `clone` print a password; they are meant for programs.
+    It logs in as the role that migrates the database (`migrations.as`), else as the superuser. Only this command,
+    `env` and `clone` print a password; they are meant for programs.
     """
     environment = load_environment(console, spec)
     at = environment.login(**login(given))
-    role = environment.spec.roles.get(at.user)
-    if role is not None and role.has_expired:
-        console.complain(
-            f"the password of {at.user!r} expired at {role.valid_until}: {role.place} has its `valid_until`"
-        )
+    remind(console, environment, at.user)
     console.put(at.url(driver=driver))
 
 
-class _AfterDashes(click.Command):
+def remind(console: Console, environment: Environment, user: str) -> None:
+    """Say that the password of a role has expired, where it has."""
+    role = environment.spec.roles.get(user)
+    if role is not None and role.has_expired:
+        console.complain(f"the password of {user!r} expired at {role.valid_until}: {role.place} has its `valid_until`")
+
+
+class AfterDashes(click.Command):
     """A command that keeps what follows ``--`` for another program."""
+
+    KEY: Final = "provision.arguments"
+    """Where the context has them."""
+    program = "the program"
+    """Whose arguments they are."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Set the other program's arguments aside, and parse the rest."""
         at = args.index("--") if "--" in args else len(args)
-        ctx.meta[_ARGUMENTS] = tuple(args[at + 1 :])
+        ctx.meta[self.KEY] = tuple(args[at + 1 :])
         try:
             return super().parse_args(ctx, args[:at])
         except click.UsageError as error:
-            message = f"{error.format_message().rstrip('.')}; arguments of psql follow --"
+            message = f"{error.format_message().rstrip('.')}; arguments of {self.program} follow --"
             raise click.UsageError(message, ctx) from error
+
+
+class _Psql(AfterDashes):
+    program = "psql"
 
 
 @click.command(
     "psql",
-    cls=_AfterDashes,
+    cls=_Psql,
     options_metavar="[OPTIONS]",
     epilog="Example: provision psql specs/dev.yml -- -c 'SELECT version()'",
 )
@@ -91,7 +115,7 @@ def psql(ctx: click.Context, console: Console, /, spec: Path | None, **given: An
     It logs in as the role that migrates the database (`migrations.as`), else as the superuser. The password is handed
     over without appearing in a command line. The exit code is psql's own.
     """
-    return load_environment(console, spec).psql(ctx.meta[_ARGUMENTS], **login(given))
+    return load_environment(console, spec).psql(ctx.meta[AfterDashes.KEY], **login(given))
 
 
 @click.command("logs", epilog="Example: provision logs -f -n 20 specs/dev.yml")

@@ -438,17 +438,23 @@ class Endpoint:
     def url(self, *, masked: bool = False, driver: str | None = None) -> str:
         """Return the connection URL, percent-encoded, with its password or a mask in place of it.
 
-        https://docs.sqlalchemy.org/en/20/core/engines.html#postgresql shows what ``driver`` is for.
+        ``driver`` is one of :data:`provision.model.drivers.DRIVERS`; each wants its URL in a way of its own.
+
+        Raises:
+            provision.errors.UsageError: there is no such driver.
         """
         from urllib.parse import quote
 
-        user, database = quote(self.user, safe=""), quote(self.database, safe="")
+        from provision.model import drivers
+
+        where: dict[str, str | int] = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "database": self.database,
+        }
         password = str(self.password) if masked else quote(self.password.reveal(), safe="")
-        host = f"[{quote(self.host, safe=':')}]" if ":" in self.host else quote(self.host, safe="")
-        scheme = f"postgresql+{driver}" if driver else "postgresql"
-        root = f"&sslrootcert={quote(str(self.sslrootcert))}" if self.sslrootcert else ""
-        tls = f"?sslmode={self.sslmode}{root}" if self.sslmode != "prefer" else ""
-        return f"{scheme}://{user}:{password}@{host}:{self.port}/{database}{tls}"
+        return drivers.url(driver, where, password=password, sslmode=self.sslmode, sslrootcert=self.sslrootcert)
 
 
 @dataclass(frozen=True)

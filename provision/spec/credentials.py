@@ -51,9 +51,19 @@ def password(node: Node, reading: Reading) -> PasswordSource:
     value = reading.text(node)
     if not value:
         raise _empty(node, reading)
-    if any(char in value for char in "\0\r\n"):
-        raise Wrong("the password has a line break or a NUL in it", "write it in one line")
+    if "\0" in value:
+        raise Wrong("the password has a NUL in it, which no server takes", "write another one")
     return PasswordValue(Secret(value))
+
+
+def _of_superuser(node: Node, reading: Reading) -> PasswordSource:
+    """Read a password that initdb is given in a file, of which it reads the first line."""
+    found = password(node, reading)
+    if isinstance(found, PasswordValue) and any(char in found.value.reveal() for char in "\r\n"):
+        raise Wrong(
+            "the superuser's password has a line break in it, and initdb reads one line", "write it in one line"
+        )
+    return found
 
 
 def _empty(node: Scalar, reading: Reading) -> Wrong:
@@ -107,7 +117,7 @@ PASSWORD_KEYS = {
     "command": Key(_password_command),
     "generate": Key(_password_generated),
 }
-CREDENTIALS_KEYS = {"user": Key(user), "password": Key(password)}
+CREDENTIALS_KEYS = {"user": Key(user), "password": Key(_of_superuser)}
 
 
 def credentials(node: Node, reading: Reading) -> MappingType[str, Any]:

@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from provision.errors import ProvisionError, RefusedError, UsageError
+from provision.errors import ProvisionError, RefusedError, UsageError, command
 from provision.system import processes
 from provision.system.engine_address import PODMAN
 from provision.system.files import nameless
@@ -147,7 +147,15 @@ def _here(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
     It is never in argv or the environment. What decides where psql connects is said by us alone; what the caller's
     shell says about the session (PGOPTIONS, PGTZ …) is psql's as always.
     https://www.postgresql.org/docs/current/libpq-pgpass.html
+
+    Raises:
+        ProvisionError: the password has a line break, which no such file can hold.
     """
+    if "\n" in endpoint.password.reveal():
+        raise ProvisionError(
+            f"the password of {endpoint.user!r} has a line break, and a password file has one line for each",
+            next_step=command("run", "-- psql") + "   (there psql finds it in its environment)",
+        )
     escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
     with nameless(f"*:*:*:*:{escaped}\n".encode()) as file:
         place = (f"--host={endpoint.host}", f"--port={endpoint.port}", *_login(endpoint))

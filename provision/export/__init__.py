@@ -1,0 +1,74 @@
+"""How programs get the login: variables of the environment, for the process that follows, a file or a pipeline."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from provision.errors import UsageError
+from provision.model import drivers
+from provision.system.libpq import PLACE
+from provision.system.variables import environ
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.model import Endpoint
+
+URL: Final = "DATABASE_URL"
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_PARTS: Final = ("host", "port", "user", "password", "database")
+
+
+def variables(at: Endpoint, named: Mapping[str, str], driver: str | None) -> dict[str, str]:
+    """Return the variables by name, the password in clear: the URL, what is ``named``, and those of libpq.
+
+    ``named`` maps a name to a driver, whose URL it gets, to a part of the login, or to nothing: the plain URL.
+    https://www.postgresql.org/docs/current/libpq-envars.html
+
+    Raises:
+        UsageError: a name is not valid, or there is no such driver.
+    """
+    parts = {
+        "host": at.host,
+        "port": str(at.port),
+        "user": at.user,
+        "password": at.password.reveal(),
+        "database": at.database,
+    }
+    wanted = {name: _value(at, name, what, parts) for name, what in named.items()}
+    libpq = {f"PG{name.upper()}": value for name, value in parts.items()}
+    if at.sslmode != "prefer":
+        libpq["PGSSLMODE"] = at.sslmode
+    if at.sslrootcert is not None:
+        libpq["PGSSLROOTCERT"] = str(at.sslrootcert)
+    return {URL: at.url(driver=driver), **wanted, **libpq}
+
+
+def _value(at: Endpoint, name: str, what: str, parts: Mapping[str, str]) -> str:
+    if not re.fullmatch(_NAME, name) or name in PLACE:
+        why = "it is libpq's, and set anyway" if name in PLACE else "a name has letters, digits and _"
+        raise UsageError(f"--variable {name}: {why}", next_step=f"--variable SHOP_DSN={drivers.DRIVERS[0]}")
+    if what in _PARTS:
+        return parts[what]
+    if what:
+        drivers.check(what)
+    return at.url(driver=what or None)
+
+
+def of_program(given: Mapping[str, str]) -> dict[str, str]:
+    """Return all variables of a program that gets those that are given; others of libpq would lead it elsewhere."""
+    return {**{name: value for name, value in environ().items() if name not in PLACE}, **given}
+
+
+def masks(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what must not be seen of variables, the longest first: the password in every form, and its lines."""
+    from urllib.parse import quote
+
+    password = given["PGPASSWORD"]
+    forms = {password, quote(password, safe="")}
+    whole = {value for value in given.values() if any(form in value for form in forms)}
+    lines = {line for value in (*forms, *whole) for line in re.split(r"[\r\n]+", value)}
+    return tuple(
+        sorted((each for each in {*forms, *whole, *lines} if each.strip()), key=lambda each: (-len(each), each))
+    )

@@ -1,0 +1,115 @@
+"""What writes the variables of a login, and what replaces this process by a program that has them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from provision.errors import ProvisionError, RefusedError, UsageError
+from provision.export import of_program
+from provision.system import files, git
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+GITHUB_ENV = "GITHUB_ENV"
+OURS = "# Written by `provision env`"
+_MODE = 0o600
+
+
+def write(path: Path, text: str, *, is_json: bool) -> str:
+    """Write a file that only its owner can read; return what to say about it, or nothing.
+
+    Raises:
+        RefusedError: Git tracks it, or it was not written by this command.
+        ProvisionError: it cannot be written.
+    """
+    place = Path(os.path.abspath(path))  # noqa: PTH100  # Path.resolve() would follow links
+    _refuse_others(path, is_json=is_json)
+    said = _tracked(place)
+    files.write_atomically(place, text if is_json else f"{OURS}: it has a password\n{text}", _MODE)
+    if said is None and git.is_ignored(place.parent, place.name) is False:
+        return f"Git does not ignore {path}, which has the password: echo {place.name} >> .gitignore"
+    return said or ""
+
+
+def _refuse_others(path: Path, *, is_json: bool) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise RefusedError(f"{path} is not a regular file", next_step="name another FILE: -o .env.local")
+    found = (files.read_text(path) or "").strip()
+    is_ours = is_json and found.startswith("{") and '"PGPASSWORD"' in found
+    if found and not is_ours and not found.startswith(OURS):
+        raise RefusedError(
+            f"{path} was not written by `provision env`; its lines would be lost",
+            evidence=[f"it does not begin with {OURS!r}"] if not is_json else [],
+            next_step=f"name another FILE, or move it away: mv {path} {path}.old",
+        )
+
+
+def _tracked(path: Path) -> str | None:
+    """Return why Git cannot say whether it tracks a file; None: it does not.
+
+    Raises:
+        RefusedError: it does.
+    """
+    run = git.Git(path.parent, git.SECONDS)
+    try:
+        listed = run("ls-files", "--", path.name)
+    except git.GitError as error:
+        is_outside = str(error) == git.OUTSIDE or not any((each / ".git").exists() for each in path.parents)
+        return None if is_outside else f"Git cannot say whether it tracks {path}: {error}"
+    if not listed.strip():
+        return None
+    raise RefusedError(
+        f"Git tracks {path}, and the password would be in the next commit",
+        next_step=f"name a FILE that Git ignores, or: git rm --cached {path} && echo {path.name} >> .gitignore",
+    )
+
+
+def to_github(given: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Append variables to the file that GitHub reads after the step.
+
+    https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#setting-an-environment-variable
+
+    Raises:
+        UsageError: this is no step of a workflow.
+        ProvisionError: the file cannot be written.
+    """
+    name = environ.get(GITHUB_ENV)
+    if not name:
+        raise UsageError(
+            f"--github is for a step of a GitHub workflow, and {GITHUB_ENV} is not set",
+            next_step="provision env -o .env.local",
+        )
+    lines = []
+    for key, value in given.items():
+        end = f"provision_{secrets.token_hex(16)}"
+        lines.append(f"{key}<<{end}\n{value}\n{end}\n")
+    with files.explaining(f"{name} cannot be written", Path(name)), Path(name).open("a", newline="") as file:
+        file.write("".join(lines))
+
+
+def execute(argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
+    """Replace this process by a program: its exit code, and the signals that it gets, are its own.
+
+    Raises:
+        UsageError: there is no such program.
+        ProvisionError: it cannot be run.
+    """
+    environ = of_program(given)
+    program = shutil.which(argv[0], path=environ.get("PATH", os.defpath))
+    if program is None:
+        raise UsageError(f"there is no program {argv[0]!r}", next_step=f"command -v {argv[0]}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a program would inherit that
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execve(program, list(argv), environ)  # noqa: S606  # without a shell is what is meant
+    except OSError as error:
+        raise ProvisionError(f"{program} cannot be run", evidence=[str(error)], next_step=f"ls -l {program}") from error
