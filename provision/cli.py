@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from provision.commands.options import switches
+from provision.commands.options import switches, teller
 from provision.commands.specfile import refuse_passwords
 from provision.commands.table import Verbs
 from provision.report.console import Console
@@ -144,7 +144,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> i
 
         console.command = shlex.join((PROGRAM, *arguments))
         console.json = console.json or "--json" in _before_dashes(arguments)
-        code = report(error, console)
+        code = report(error, console, teller(console))
     console.close()
     return int(code or 0)
 

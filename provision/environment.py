@@ -20,7 +20,7 @@ from provision.model.value import replace
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.alembic import Decided, Migrated, Script, Tree
+    from provision.alembic import Checked, Decided, Migrated, Script, Tree
     from provision.clones import Clone, Listed
     from provision.init.found import Beginning
     from provision.insight import Access
@@ -377,6 +377,19 @@ class Environment:
 
         with self.context():
             return choose(self.spec, name)
+
+    def check_files(self, *, since: str | None = None, tree: str | None = None) -> tuple[Checked, ...]:
+        """Check the revision files of all trees, or of one; no server is asked and nothing of the project is run.
+
+        ``since`` is a branch, a tag or a commit of Git: none of its revisions may be edited or removed.
+
+        Raises:
+            UsageError: there is no such tree, or Git does not have ``since``.
+        """
+        from provision import alembic
+
+        with self.context():
+            return alembic.check_files(self.made, tree, since)
 
     def migrate(
         self,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         stranded,
         unread_directories,
     )
+    from provision.alembic.tree.checking import Checked, Fault
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.listing import Entry, entries, history
     from provision.alembic.tree.location import Location
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from provision.alembic.trees import Tree, Trees, check_trees, choose
     from provision.alembic.verbs.database import applied_rows, scratch_server
     from provision.alembic.verbs.destroying import Destroying, destroying
+    from provision.alembic.verbs.files import applied_since, check_files
     from provision.alembic.verbs.laws import Law, try_laws
     from provision.alembic.verbs.lint import Finding, Linted, lint
     from provision.alembic.verbs.moving import Decided, downgrade, next_apply, stamp, upgrade
@@ -59,6 +61,7 @@ _HOMES = {
     "sessions": "entered located",
     "state": "KIND Revisions address not_its_own observed partial refuse_foreign refuse_long stranded "
     "unread_directories",
+    "tree.checking": "Checked Fault",
     "tree.graph": "Graph",
     "tree.listing": "Entry entries history",
     "tree.location": "Location",
@@ -67,6 +70,7 @@ _HOMES = {
     "trees": "Tree Trees check_trees choose",
     "verbs.database": "applied_rows scratch_server",
     "verbs.destroying": "Destroying destroying",
+    "verbs.files": "applied_since check_files",
     "verbs.laws": "Law try_laws",
     "verbs.lint": "Finding Linted lint",
     "verbs.moving": "Decided downgrade next_apply stamp upgrade",

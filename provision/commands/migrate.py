@@ -16,7 +16,7 @@ from provision.errors import EXIT_DONE, EXIT_FAILED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provision.alembic import Decided, Entry, Law, Linted, Trace, Tree, Written
+    from provision.alembic import Decided, Entry, Tree, Written
     from provision.environment import Environment
     from provision.model import Endpoint
     from provision.report.console import Console, Paint
@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "downgrade": "Undo the revisions down to a target; their data goes away.",
     "stamp": "Write a revision into the version table, and run nothing.",
     "sql": "Print the SQL of the revisions, and run nothing.",
-    "check": "Compare the models with the database. Changes nothing.",
+    "check": "Compare the models with the database; --files looks at the revision files alone.",
     "revision": "Write a new revision file.",
     "merge": "Write a revision that joins several heads. Needs no server.",
     "lint": "Look for what is dangerous in pending revisions; --trace runs them on a copy.",
@@ -59,7 +59,8 @@ _MARK: Final = "\0"
     "migrate",
     cls=Verbs,
     table=COMMANDS,
-    package=__name__,
+    package="provision.commands",
+    modules=dict.fromkeys(("check", "lint", "test"), "checking"),
     usual="current",
     words=_WORDS,
     answers={"help": ("help is an option", "provision migrate {} --help")},
@@ -132,12 +133,14 @@ def on_a_tree(function: Any) -> Any:
     return about_spec(words(tree(function)))
 
 
-def _none(words: Words, **_: Any) -> None:
+def none(words: Words, **_: Any) -> None:
+    """Refuse a word beside the spec."""
     if words:
         raise click.UsageError(f"unexpected argument {words[0]!r}; the spec ends in .yml or .yaml")
 
 
-def _one(words: Words, *, what: str, default: str | None = None, **_: Any) -> str:
+def one(words: Words, *, what: str, default: str | None = None, **_: Any) -> str:
+    """Return the only word beside the spec, or the default; ``what`` says what it is."""
     if len(words) > 1:
         raise click.UsageError(f"one {what} at a time: {' and '.join(words)} were given")
     if not words and default is None:
@@ -151,30 +154,23 @@ def _some(words: Words, **_: Any) -> Words:
     return words
 
 
-def _pending(words: Words, *, everything: bool, trace: bool) -> str:
-    span = _one(words, default="", what="target")
-    if everything and span:
-        raise click.UsageError(f"--all and {span} exclude each other")
-    if trace and (everything or ":" in span):
-        raise click.UsageError("--trace runs what is pending in the database, so it goes without --all and FROM:TO")
-    return span
+def verb(
+    example: str, *options: Any, takes: Callable[..., Any] = none, arguments: str = "", is_judged: bool = False
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Make a verb of a function of the console, the tree and what ``takes`` makes of the words.
 
+    ``is_judged``: it gets the options too. With the option ``files`` no tree is read, and the function gets None.
+    """
 
-def _verb(
-    example: str, *options: Any, takes: Callable[..., Any] = _none, arguments: str = ""
-) -> Callable[[Callable[..., int | None]], None]:
-    """Make a verb of a function of the console, the tree and what ``takes`` makes of the words and the options."""
-
-    def make(function: Callable[..., int | None]) -> None:
+    def make(function: Callable[..., int | None]) -> click.Command:
         name = function.__name__
 
         def run(console: Console, /, words: Words, tree: str | None, **given: Any) -> int | None:
             spec, rest = split(words)
-            # Of the options, only those of lint matter to what its words may be.
-            what = takes(rest, **given) if takes is _pending else takes(rest)
+            what = takes(rest, **given) if is_judged else takes(rest)
             environment = load_environment(console, spec)
-            found = environment.tree(tree)
-            console.tree = found.name if len(environment.spec.migrations) > 1 else ""
+            found = None if given.get("files") else environment.tree(tree)
+            console.tree = found.name if found and len(environment.spec.migrations) > 1 else tree or ""
             return function(console, environment, found, what, **given)
 
         run.__doc__ = function.__doc__
@@ -182,23 +178,27 @@ def _verb(
         for option in reversed(options):
             decorated = option(decorated)
         epilog = f"Example: provision migrate {name} {example}"
-        make_command = click.command(name, cls=MigrateCommand, arguments=arguments, epilog=epilog)
-        command.add_command(make_command(on_a_tree(decorated)), name)
+        made: click.Command = click.command(name, cls=MigrateCommand, arguments=arguments, epilog=epilog)(
+            on_a_tree(decorated)
+        )
+        command.add_command(made, name)
+        return made
 
     return make
 
 
-def _again(console: Console, verb: str, *rest: str) -> str:
+def again(console: Console, verb: str, *rest: str) -> str:
     """Return a command of ``migrate`` about the same tree."""
     return console.line(f"migrate {verb}{f' --tree {console.tree}' if console.tree else ''}", *rest)
 
 
-def _server_unless_new(environment: Environment) -> Callable[[], Endpoint | None]:
+def server_unless_new(environment: Environment) -> Callable[[], Endpoint | None]:
+    """Return what asks where the server is reached; None: there is no data yet."""
     why = "only its database knows where it is; FROM:TO says where to begin without it, like base:head"
     return lambda: environment.endpoint_unless_new(why)
 
 
-@_verb("specs/dev.yml")
+@verb("specs/dev.yml")
 def current(console: Console, environment: Environment, tree: Tree, _: None) -> None:
     """Show the rows of the version table, as `alembic current` does. Changes nothing."""
     from provision.alembic import applied_rows, entries
@@ -208,11 +208,11 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
     _list(console, tree, entries(tree.graph, rows, rows), migrations.current)
 
 
-@_verb(
+@verb(
     "specs/dev.yml -3:",
     click.option("-i", "--indicate-current", is_flag=True, help="Mark where the database is; this asks the server."),
     click.option("--graph", is_flag=True, help="Draw which revision follows which, as `git log --graph` does."),
-    takes=partial(_one, default=":", what="range"),
+    takes=partial(one, default=":", what="range"),
     arguments="[FROM:TO]",
 )
 def history(
@@ -238,7 +238,7 @@ def history(
     _list(console, tree, listed, migrations.history)
 
 
-@_verb("specs/dev.yml")
+@verb("specs/dev.yml")
 def heads(console: Console, _environment: Environment, tree: Tree, _: None) -> None:
     """List the revisions that nothing follows, as `alembic heads` does. The files are read, and nothing is run."""
     from provision.alembic import entries
@@ -258,7 +258,7 @@ def _list(console: Console, tree: Tree, found: Sequence[Entry], line: Callable[[
         console.put(line(each, paint), prose=True)
 
 
-@_verb("specs/dev.yml +1", takes=partial(_one, default="", what="target"), arguments="[TARGET]")
+@verb("specs/dev.yml +1", takes=partial(one, default="", what="target"), arguments="[TARGET]")
 def upgrade(console: Console, environment: Environment, tree: Tree, target: str) -> int:
     """Run the revisions up to TARGET, as an apply does: under the lock, with retries, and proved afterwards.
 
@@ -275,10 +275,10 @@ def upgrade(console: Console, environment: Environment, tree: Tree, target: str)
     )
 
 
-@_verb(
+@verb(
     "specs/dev.yml -1",
     click.option("--yes", is_flag=True, help="Do not ask. Needed without a terminal."),
-    takes=partial(_one, what="target"),
+    takes=partial(one, what="target"),
     arguments="TARGET",
 )
 def downgrade(console: Console, environment: Environment, tree: Tree, target: str, *, yes: bool) -> int:
@@ -292,12 +292,12 @@ def downgrade(console: Console, environment: Environment, tree: Tree, target: st
 
     decided = alembic.downgrade(tree, lambda: environment.superuser, target)
     if not yes and not decided.plan.is_empty:
-        again = _again(console, "downgrade --yes", target)
-        confirm(console, tree.spec.name, decided.plan, what="data would go away", again=again)
+        line = again(console, "downgrade --yes", target)
+        confirm(console, tree.spec.name, decided.plan, what="data would go away", again=line)
     return _carry_out(console, environment, decided, "downgrade")
 
 
-@_verb(
+@verb(
     "specs/dev.yml 0004",
     click.option("--purge", is_flag=True, help="Forget every row that is there, also of revisions that no file has."),
     takes=_some,
@@ -337,7 +337,7 @@ def _carry_out(console: Console, environment: Environment, decided: Decided, ver
     return EXIT_DONE
 
 
-@_verb("specs/dev.yml > next.sql", takes=partial(_one, default="", what="target"), arguments="[TARGET|FROM:TO]")
+@verb("specs/dev.yml > next.sql", takes=partial(one, default="", what="target"), arguments="[TARGET|FROM:TO]")
 def sql(console: Console, environment: Environment, tree: Tree, span: str) -> int:
     """Print the SQL from where the database is to TARGET, or to the target of the spec. Nothing is run.
 
@@ -348,32 +348,13 @@ def sql(console: Console, environment: Environment, tree: Tree, span: str) -> in
     from provision.report import migrations
     from provision.report import sql as report
 
-    script = between(tree, span, _server_unless_new(environment))
+    script = between(tree, span, server_unless_new(environment))
     if console.json:
         console.document({**migrations.of(tree, "migration-sql"), **report.document(script)})
     else:
         for line in report.lines(script):
             console.put(line)
     return EXIT_FAILED if script.missing else EXIT_DONE
-
-
-@_verb("specs/dev.yml")
-def check(console: Console, environment: Environment, tree: Tree, _: None) -> int:
-    """Compare the models of env.py with the database. Nothing is changed: the session may only read.
-
-    Exits with 1 where they differ, as `alembic check` fails.
-    """
-    from provision import alembic
-    from provision.report import migrations
-
-    found = alembic.check(tree, lambda: environment.superuser)
-    if console.json:
-        console.document(migrations.compared_document(tree, found))
-    else:
-        advice = alembic.advice(found.differences, _again(console, "revision --autogenerate -m '…'"))
-        for line in migrations.compared(tree.spec.name, found, advice, console.paint(console.out)):
-            console.say(line)
-    return EXIT_FAILED if found.differences else EXIT_DONE
 
 
 def _telling(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -391,7 +372,7 @@ _BRANCH_LABEL = click.option("--branch-label", metavar="LABEL", help="A label fo
 _REV_ID = click.option("--rev-id", metavar="ID", help="Its id, in place of one that is made up.")
 
 
-@_verb(
+@verb(
     "--autogenerate -m 'add email' specs/dev.yml",
     _MESSAGE,
     click.option("--autogenerate", is_flag=True, help="Fill it with what differs between models and database."),
@@ -419,7 +400,7 @@ def revision(
     _show_written(console, tree, alembic.revision(tree, given, lambda: environment.superuser, allow_empty=allow_empty))
 
 
-@_verb(
+@verb(
     "-m 'join the branches' specs/dev.yml",
     _MESSAGE,
     _BRANCH_LABEL,
@@ -442,82 +423,6 @@ def _show_written(console: Console, tree: Tree, done: Written) -> None:
         console.document(migrations.written_document(tree, done))
         return
     is_next = tree.declared.target in ("head", "heads")
-    again = console.line("apply") if is_next else _again(console, "upgrade", *(each for each, _ in done.files))
-    for line in migrations.written(tree.spec.name, done, alembic.after_writing(done.operations, again)):
+    step = console.line("apply") if is_next else again(console, "upgrade", *(each for each, _ in done.files))
+    for line in migrations.written(tree.spec.name, done, alembic.after_writing(done.operations, step)):
         console.say(line)
-
-
-@_verb(
-    "--trace specs/dev.yml",
-    click.option(
-        "--all",
-        "everything",
-        is_flag=True,
-        help="Every revision, also those that are applied. Needs no server.",
-    ),
-    click.option("--trace", is_flag=True, help="Run them on a scratch copy too, and show what they lock and rewrite."),
-    takes=_pending,
-    arguments="[TARGET|FROM:TO]",
-)
-def lint(console: Console, environment: Environment, tree: Tree, span: str, *, everything: bool, trace: bool) -> int:
-    """Look at the SQL of pending revisions with squawk. Nothing is run, unless --trace is given.
-
-    FROM:TO and --all need no server. Exits with 1 when something is found; `# provision: ignore RULE` in the revision
-    file, on the line of the operation or at the top, says that it is meant.
-    """
-    from provision import alembic
-    from provision.report import lint as report
-
-    paint = console.paint(console.out)
-    found = alembic.lint(tree, "base:heads" if everything else span, _server_unless_new(environment))
-    if not console.json:  # first: a revision that fails on the copy ends this
-        for line in report.lines(found, paint, every=console.verbose):
-            console.put(line, prose=True)
-    seen = _traced(environment, tree, found, span) if trace else None
-    if console.json:
-        console.document(report.document(tree, found, seen, console.elapsed()))
-        return EXIT_FAILED if found.findings else EXIT_DONE
-    if seen is not None and found.revisions:
-        for line in report.traced(tree, seen, paint, every=console.verbose):
-            console.say(line)
-    console.say(report.recap(tree, found, console.elapsed(), paint))
-    if found.findings:
-        console.say(f"{paint('cyan', 'next:')} {report.ADVICE}")
-    return EXIT_FAILED if found.findings else EXIT_DONE
-
-
-def _traced(environment: Environment, tree: Tree, found: Linted, span: str) -> Trace:
-    from provision import alembic
-
-    if not found.revisions:
-        return alembic.Trace((), {}, is_clone=False, why="nothing is pending")
-    target = alembic.resolve(tree.graph, span or tree.declared.target, found.rows)
-    endpoint = alembic.scratch_server(tree, lambda: environment.superuser)
-    return alembic.trace(tree, endpoint, found.rows, target)
-
-
-@_verb("specs/dev.yml")
-def test(console: Console, environment: Environment, tree: Tree, _: None) -> int:
-    """Try four laws on scratch databases: one head, empty to head, up-down-up, and models.
-
-    The declared database is only read. The scratch databases are dropped at the end. Exits with 1 when a law is broken.
-    """
-    from provision.alembic import scratch_server, try_laws
-    from provision.errors import with_spec
-    from provision.report import laws as report
-
-    endpoint = scratch_server(tree, lambda: environment.superuser)
-    paint = console.paint(console.talk)
-    console.say(report.heading(tree, endpoint.address, paint))
-
-    def show(law: Law) -> None:
-        put = console.complain if console.quiet and law.outcome == "failed" else console.say
-        step = with_spec(law.next_step or "", console.spec, console.tree)
-        for line in report.lines(law, step, paint, every=console.verbose):
-            put(line)
-
-    found = try_laws(tree, endpoint, show)
-    if console.json:
-        console.document(report.document(tree, found, console.elapsed()))
-    console.say(report.recap(found, tree.spec.name, console.elapsed(), paint))
-    return EXIT_FAILED if any(law.outcome == "failed" for law in found) else EXIT_DONE

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.environment import Environment
-    from provision.errors import UsageError
+    from provision.errors import ProvisionError, UsageError
     from provision.spec.model import Spec
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -53,6 +53,32 @@ no_commands_option = _switch(
     envvar=NO_COMMANDS,
     text=f"Run nothing that the spec names, and log in nowhere ({NO_COMMANDS}=1 in the environment says the same).",
 )
+
+
+def format_option(*others: str) -> Callable[[F], F]:
+    """Return the option that says for whom results are written; a runner of GitHub says it by a variable."""
+
+    def choose(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+        console: Console = ctx.obj
+        console.verb = ctx.command_path
+        console.format = value or ("github" if console.environ.get("GITHUB_ACTIONS") == "true" else "text")
+        console.prints_data = console.prints_data or console.format in others
+
+    text = "github: annotations and a summary beside the text, which is the default in GitHub Actions"
+    documents = "".join(f"; {each}: this document and nothing else on standard output" for each in others)
+    choices = click.Choice(["text", "github", *others])
+    return click.option("--format", type=choices, expose_value=False, callback=choose, help=f"{text}{documents}.")
+
+
+def teller(console: Console) -> Callable[[Console, ProvisionError], None] | None:
+    """Return what tells an error to the pipeline that this runs in; None where there is none to tell."""
+    if console.format != "github":
+        return None
+    from provision.report.pipelines.results import failed
+
+    return failed
+
+
 diff_option = click.option("--diff", is_flag=True, help="Show how the rendered files change.")
 detailed_exitcode_option = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending."

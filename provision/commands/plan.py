@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.commands.options import (
+    format_option,
     json_option,
     load_environment,
     no_commands_option,
@@ -33,6 +34,7 @@ _ASKED_FOR = ("data", "take_ownership")
 @spec_argument
 @planning_options
 @no_commands_option
+@format_option()
 @json_option
 @switches
 @pass_console
@@ -57,6 +59,7 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
 )
 @click.option("--snapshot", is_flag=True, help="Save a database before revisions that destroy data in it.")
 @planning_options
+@format_option()
 @json_option
 @switches
 @pass_console
@@ -92,6 +95,10 @@ def _show(
     else:
         asked = [f"--{each.replace('_', '-')}" for each in _ASKED_FOR if wishes.get(each)]
         _show_text(console, environment, seen, diff=diff, sql=sql, apply=console.line("apply", *asked))
+    if console.format == "github":
+        from provision.report.pipelines import results
+
+        results.planned(console, seen, lambda: [] if console.no_commands else environment.sql(seen))
     return EXIT_CHANGES_PENDING if detailed_exitcode and seen.plan.differs else EXIT_DONE
 
 

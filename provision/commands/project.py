@@ -9,12 +9,14 @@ import click
 
 from provision.commands.options import (
     about_spec,
+    format_option,
     json_option,
     load_environment,
     no_commands_option,
     pass_console,
     spec_argument,
     switches,
+    teller,
 )
 from provision.commands.specfile import find_spec, shell_word
 from provision.errors import EXIT_DONE, SpecError
@@ -52,6 +54,7 @@ def init(console: Console, *, directory: Path, name: str | None, image: str | No
 @click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
 @about_spec
 @no_commands_option
+@format_option()
 @json_option
 @switches
 @pass_console
@@ -73,14 +76,21 @@ def validate(console: Console, specs: tuple[Path, ...]) -> int:
         except SpecError as error:
             code = error.exit_code
             found.append(documents.validated(str(path), None, error.problems))
+            tell = teller(console)
             if not console.json:
-                report(error, console)
+                report(error, console, tell)
+            elif tell is not None:
+                tell(console, error)
         else:
             found.append(documents.validated(str(path), spec.name, checked=checked, remarks=spec.remarks))
             unchecked = "" if checked else "; settings not checked: `provision apply` reads them from the image"
             if not console.json:
                 console.say(f"{path}: valid ({spec.name}, {spec.server.image}){unchecked}")
                 console.lines(remarks(spec.remarks, console.paint(console.talk), width=console.columns(console.talk)))
+            if console.format == "github":
+                from provision.report.pipelines import results
+
+                results.validated(console, str(path), spec.remarks)
     if console.json:
         console.document(documents.validation(found))
     return code

@@ -9,6 +9,7 @@ import click
 from provision.commands.options import (
     detailed_exitcode_option,
     diff_option,
+    format_option,
     json_option,
     load_environment,
     no_commands_option,
@@ -57,6 +58,7 @@ def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> i
 @diff_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when anything is not as declared.")
 @no_commands_option
+@format_option()
 @json_option
 @switches
 @pass_console
@@ -81,7 +83,12 @@ def verify(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode
         if diff:
             console.lines(changes(found.survey.plan, paint), whole=True)
         console.lines(next_lines(with_spec(found.next_step or "", console.spec), paint))
-    return _exit_code(found.survey, is_pending=detailed_exitcode and not found.is_clean)
+    code = _exit_code(found.survey, is_pending=detailed_exitcode and not found.is_clean)
+    if console.format == "github":
+        from provision.report.pipelines import results
+
+        results.verified(console, found, code)
+    return code
 
 
 def _exit_code(seen: Survey, *, is_pending: bool) -> int:

@@ -65,6 +65,8 @@ class Console:
         self.began = time.monotonic()
         self.quiet = self.verbose = self.no_commands = self.colourless = self.json = False
         self.prints_data = False  # standard output is for data alone, also without --json
+        self.format = "text"  # for whom results are written beside the text: github, sarif, gitlab, junit
+        self.verb = "provision"  # the command without its options, for the title of what it reports
         self.command = ""  # the whole command line, which an interrupted user may repeat
         self.spec = ""  # the path as it was typed, for suggested commands
         self.tree = ""  # the name of the tree that is meant, where the spec has several
@@ -117,6 +119,11 @@ class Console:
         if not self.quiet:
             self._write(self.talk, f"{text if whole else self.wrapped(self.talk, text)}\n")
 
+    def instruct(self, command: str) -> None:
+        """Write a command to the runner of a pipeline, which reads both streams: never into data for a program."""
+        is_data = self.json or self.prints_data or self.quiet or self.fills_a_file
+        self._write(self.err if is_data else self.out, f"{command}\n")
+
     def complain(self, text: str) -> None:
         """Write one line of an error."""
         self._write(self.err, f"{self.wrapped(self.err, text)}\n")
@@ -128,7 +135,7 @@ class Console:
             return text
         return "\n".join(wrap(text, columns))
 
-    def document(self, value: Mapping[str, Any]) -> None:
+    def document(self, value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Write the one JSON document of this run."""
         import json
 

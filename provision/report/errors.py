@@ -32,7 +32,7 @@ from provision.report.words import cells, clean
 from provision.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from provision.errors import Problem
     from provision.report.console import Console, Paint
@@ -56,8 +56,10 @@ _ELSEWHERE: Final = {
 """What other programs call it, and ours: an option, or else a verb beside this one."""
 
 
-def report(error: BaseException, console: Console) -> int:
-    """Show an error on the console, and return the exit code that belongs to it."""
+def report(
+    error: BaseException, console: Console, tell: Callable[[Console, ProvisionError], None] | None = None
+) -> int:
+    """Show an error on the console, and return the exit code that belongs to it; ``tell`` the pipeline of it too."""
     code, shown_error = _judge(error, console.command)
     shown_error.next_step = shown_error.next_step and shown_error.next_step.line(console.spec, console.tree)
     shown_error.evidence = tuple([with_spec(each, console.spec, console.tree) for each in shown_error.evidence])
@@ -77,6 +79,8 @@ def report(error: BaseException, console: Console) -> int:
         width = max(NARROWEST, min(WIDEST, console.columns(console.err) or WIDEST))
         for text in render(shown_error, paint, width=width, every=console.verbose):
             console.complain(text)
+    if tell is not None:
+        tell(console, shown_error)
     if console.verbose and code not in {EXIT_USAGE, EXIT_SPEC, EXIT_INTERRUPTED}:
         from traceback import format_exception
 

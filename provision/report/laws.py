@@ -66,6 +66,7 @@ def document(tree: Tree, found: Sequence[Law], took: float) -> Document:
     """Return the document."""
     laws = [asdict(law) for law in found]
     for each in laws:
+        del each["wrong"]  # it is in the evidence
         each |= {"next": each.pop("next_step"), "evidence": [*each["evidence"]], "seconds": round(each["seconds"], 3)}
     passed = not any(law.outcome == "failed" for law in found)
     return {**of(tree, "laws"), "passed": passed, "seconds": round(took, 3), "laws": laws}

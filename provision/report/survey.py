@@ -186,9 +186,9 @@ def _ledgers(observed: Observed) -> dict[str, str]:
     }
 
 
-def verification(seen: Verification, console: Console) -> Iterator[str]:
+def verification(seen: Verification, console: Console, paint: Paint | None = None) -> Iterator[str]:
     """Yield the verdict, each thing that differs with its fields, what could not be seen, and what to do."""
-    paint, elapsed = console.paint(console.out), console.elapsed()
+    paint, elapsed = paint or console.paint(console.out), console.elapsed()
     name = paint("bold", seen.survey.spec.name)
     if seen.is_clean:
         word = "nothing known to differ" if seen.survey.plan.partial else "as declared"

@@ -23,7 +23,7 @@ from provision.model.words import count, short
 from provision.system import scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from provision.alembic.child.protocol import Difference, Event
     from provision.alembic.running.events import MigrationEvent
@@ -40,7 +40,7 @@ class Law:
     """One law, and what became of it.
 
     ``text`` is the result in a sentence, ``evidence`` what supports it, a line each; ``revision`` is the one that broke
-    it, ``path`` its file, and ``next_step`` what to do then.
+    it, ``path`` its file, and ``next_step`` what to do then. ``wrong`` has what is wrong with each revision.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Law:
     path: str | None = None
     next_step: str | None = None
     seconds: float = 0.0
+    wrong: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _timed(law: Callable[..., Law], *arguments: Any) -> Law:
@@ -228,6 +229,7 @@ def reversal_law(tree: Tree, server: Endpoint, endpoint: Endpoint) -> Law:
         first.id,
         str(first.path),
         f"correct downgrade() in {first.path}; if it is not meant to go back: `# provision: irreversible`",
+        wrong={name: tuple(walk.said(name)) for name in broken},
     )
 
 
@@ -255,9 +257,13 @@ def _ended(tree: Tree, walk: _Walk, broken: Law) -> Law:
     """Return the law where a revision cannot be run, or was refused, with what was found before."""
     is_broken = broken.outcome == "failed"
     text = f"the first upgrade() of {broken.text}" if broken.revision and is_broken else broken.text
-    before = tuple(_wrong_lines(tree, walk, [name for name in tree.graph.revisions if walk.said(name)]))
+    names = [name for name in tree.graph.revisions if walk.said(name)]
+    before = tuple(_wrong_lines(tree, walk, names))
     outcome: Outcome = "failed" if is_broken or before else "not checked"
-    return replace(broken, outcome=outcome, text=text, evidence=(*broken.evidence, *before))
+    wrong = {name: tuple(walk.said(name)) for name in names}
+    if broken.revision and is_broken:
+        wrong[broken.revision] = (text, *broken.evidence)
+    return replace(broken, outcome=outcome, text=text, evidence=(*broken.evidence, *before), wrong=wrong)
 
 
 def _wrong_lines(tree: Tree, walk: _Walk, names: list[str]) -> list[str]:

@@ -41,10 +41,10 @@ class Linted:
     unknown: tuple[tuple[Path, int, str], ...] = ()
 
 
-def lint(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Linted:
+def lint(tree: Tree, span: str, server: Callable[[], Endpoint | None], known: tuple[str, ...] | None = None) -> Linted:
     """Lint ``FROM:TO``, or from where the database is to ``TO``; an empty one is what is pending.
 
-    ``server`` is as in :func:`~provision.alembic.verbs.sql.between`.
+    ``server`` and ``known`` are as in :func:`~provision.alembic.verbs.sql.between`.
 
     Raises:
         ProvisionError: squawk is not installed, or does not do its work.
@@ -53,9 +53,9 @@ def lint(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Linted
     """
     program = squawk.find()
     try:
-        script = between(tree, span, server)
+        script = between(tree, span, server, known)
     except UnavailableError as error:
-        error.evidence = ("what needs no server: --all, or a range FROM:TO",)
+        error.evidence = ("what needs no server: --all, --since BRANCH, or a range FROM:TO",)
         raise
     names = tuple([each.revision for each in script.rendering.revisions]) if script.rendering else ()
     said = {name: read_notes(tree.graph[name].path.read_bytes()) for name in names}

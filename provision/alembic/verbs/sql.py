@@ -43,10 +43,13 @@ class Script:
         return tuple([each for each in self.rendering.revisions if each.reason]) if self.rendering else ()
 
 
-def between(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Script:
+def between(
+    tree: Tree, span: str, server: Callable[[], Endpoint | None], known: tuple[str, ...] | None = None
+) -> Script:
     """Render ``FROM:TO``, or from where the database is to ``TO``; an empty ``TO`` is the spec's target.
 
     ``server`` returns where the server is reached, None where there is no data yet, and is asked only if need be.
+    ``known`` are rows to begin with in place of the database's.
 
     Raises:
         UnavailableError: only the server knows where the database is, and it does not run.
@@ -60,7 +63,9 @@ def between(tree: Tree, span: str, server: Callable[[], Endpoint | None]) -> Scr
     first, colon, last = span.rpartition(":")
     note, at = "", NOWHERE
     rows: tuple[str, ...] = ()
-    if colon:
+    if known is not None:
+        rows = known
+    elif colon:
         rows = tree.graph.version_rows(resolve_typed(tree.graph, first or "base"))
     elif (endpoint := server()) is None:
         note = _FRESH

@@ -1,0 +1,67 @@
+"""What ``provision migrate check --files`` has found, as text and as a document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provision.model.words import count, shown
+from provision.report.words import clean, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from provision.alembic import Checked
+    from provision.report.console import Paint
+    from provision.spec.model import Spec
+
+
+def lines(found: Sequence[Checked], paint: Paint) -> Iterator[str]:
+    """Yield what is wrong, each at its place with what to do, and what is not known."""
+    for tree in found:
+        for each in tree.faults:
+            where = paint("bold", f"{shown(each.path)}:{each.line}:")
+            yield f"{where} {paint('yellow', each.rule)}: {clean(each.message)}"
+            if each.advice:
+                yield f"    {clean(each.advice)}"
+        for text in tree.unknown:
+            yield f"{paint('yellow', 'not checked:')} {clean(text)}"
+
+
+def recap(name: str, found: Sequence[Checked], since: str | None, took: float, paint: Paint) -> str:
+    """Return the last line: how much is wrong, in how many files, and with what they were compared."""
+    number = sum(len(each.faults) for each in found)
+    files = count(sum(each.revisions for each in found), "revision file")
+    against = f", compared with {since}" if since else ""
+    what = count(number, "problem") if number else paint("green", "nothing wrong")
+    known = "" if number or not any(each.unknown for each in found) else ", as far as they can be read"
+    return f"{paint('bold', name)}: {what} in {files}{against}{known}  {seconds(took)}"
+
+
+def document(spec: Spec, found: Sequence[Checked], since: str | None, took: float) -> dict[str, Any]:
+    """Return the document."""
+    return {
+        "schema": "provision/revision-check/1",
+        "environment": spec.name,
+        "spec": str(spec.path),
+        "clean": not any(each.faults for each in found),
+        "since": since,
+        "seconds": round(took, 3),
+        "trees": [
+            {
+                "tree": tree.tree,
+                "files": tree.revisions,
+                "unknown": list(tree.unknown),
+                "problems": [
+                    {
+                        "path": str(each.path),
+                        "line": each.line,
+                        "rule": each.rule,
+                        "message": each.message,
+                        "advice": each.advice,
+                    }
+                    for each in tree.faults
+                ],
+            }
+            for tree in found
+        ],
+    }
