@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "render": "Write the rendered files of a spec, and nothing else.",
     "plan": "Show what apply would do, and why. Changes nothing.",
     "apply": "Make the server what the spec says.",
+    "show": "Show a plan that was saved with --json.",
     "status": "Show what runs, where, and at which revision.",
     "verify": "Compare everything that is declared with what is. Changes nothing.",
     "import": "Print the roles and databases of the server as a spec has them.",
@@ -65,7 +66,7 @@ def _by_name(groups: Mapping[str, str]) -> dict[str, str]:
 
 _MODULES: Final = _by_name(
     {
-        "plan": "plan apply",
+        "plan": "plan apply show",
         "server": "start stop restart destroy",
         "status": "status verify",
         "connect": "url psql logs",

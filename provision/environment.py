@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from provision.model import Endpoint, File, Status
     from provision.observe import Survey
     from provision.observe.outside import Log
+    from provision.reviewed import Reviewed
     from provision.snapshots import Request
     from provision.snapshots.kept import Kept
     from provision.spec.model import Spec, Worktree
@@ -165,26 +166,30 @@ class Environment:
         progress: Progress | None = None,
         lock_timeout: float = LOCK_TIMEOUT,
         snapshot: bool = False,
+        reviewed: Reviewed | None = None,
         **options: Any,
     ) -> Result:
         """Make the server what the spec says. A result without outcomes: there was nothing to do.
 
         A ``survey`` that was made before saves the first look; else ``options`` are those of :meth:`survey`.
-        With ``snapshot``, a database is saved before revisions that destroy data in it.
+        With ``snapshot``, a database is saved before revisions that destroy data in it. With a ``reviewed`` plan
+        (``provision.reviewed.Reviewed.read``), whose options count, nothing is done that it does not have.
 
         Raises:
             ProvisionError: a step failed, was refused, or the world does not converge.
             LockedError: another run holds the environment for longer than ``lock_timeout`` seconds.
         """
         began = time.monotonic()
-        first = survey or self.survey_to_apply(**options)
+        first = survey or self.survey_to_apply(**{**options, **(reviewed.options if reviewed else {})})
         with self.context():
             if first.plan.is_empty and not first.wishes.golden:
                 return _nothing_done(first, began)
             from provision.apply import converge
 
+            if reviewed is not None:
+                reviewed.insist(first)
             saved = self._saved(first, progress or Progress()) if snapshot else Result((), 0.0)
-            done = converge(first, progress=progress or Progress(), lock_timeout=lock_timeout)
+            done = converge(first, progress=progress or Progress(), lock_timeout=lock_timeout, reviewed=reviewed)
             outcomes, notes = (*saved.outcomes, *done.outcomes), (*saved.notes, *done.notes)
             return replace(done, outcomes=outcomes, notes=notes, seconds=time.monotonic() - began)
 

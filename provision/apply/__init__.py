@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from provision.observe import Survey
     from provision.observe.logins import Choice
     from provision.observe.outside import World
+    from provision.reviewed import Reviewed
     from provision.spec.model import Spec
 
 _MOST_ROUNDS = 20
@@ -51,8 +52,10 @@ GOOD = "cache/postgresql.conf"
 LOCK_TIMEOUT = TIMEOUT
 
 
-def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT) -> Result:
-    """Bring the world to what the spec of a first survey says.
+def converge(
+    first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT, reviewed: Reviewed | None = None
+) -> Result:
+    """Bring the world to what the spec of a first survey says; with a ``reviewed`` plan, by nothing but its steps.
 
     The survey counts where no other run held the environment since it began; else everything is looked at again.
 
@@ -63,6 +66,7 @@ def converge(first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TI
     started = time.monotonic()
     spec, began = first.spec, first.world.look.began
     run = Run(progress, lock_timeout=lock_timeout, trial=Trial(first.wishes))
+    run.reviewed = reviewed
 
     def look(*, new: bool) -> Survey:
         seen = observe.survey(spec, runtime=first.runtime, wishes=run.trial.wishes, new=new)
@@ -202,6 +206,7 @@ class Run:
         self.outcomes: list[Outcome] = []
         self.last = Plan(())
         self.endpoint: Endpoint | None = None
+        self.reviewed: Reviewed | None = None
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
         self._races, self._raced = 0, 0.0
@@ -267,6 +272,8 @@ class Run:
                     self.last, self.endpoint = survey.plan, survey.login
                     planner.insist(survey.plan)
                     return
+                if self.reviewed is not None:
+                    self.reviewed.insist(survey)
                 performer = performer.move_to(survey.world) if performer else self.performer(survey.world)
                 self._refuse_to_repeat(survey.plan)
                 self.progress.planned(survey.plan)

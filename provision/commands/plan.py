@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from provision.environment import Environment
     from provision.observe import Survey
     from provision.report.console import Console
+    from provision.reviewed import Reviewed
 
 _ASKED_FOR = ("data", "take_ownership")
 """Wishes without which the same plan would be refused, or another one."""
@@ -57,6 +58,11 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
     metavar="SECONDS",
     help="How long to wait for another apply of the same environment.",
 )
+@click.option(
+    "--as-planned",
+    metavar="FILE",
+    help="Do what this output of `plan --json` has, or less, and refuse more; its options count.",
+)
 @click.option("--snapshot", is_flag=True, help="Save a database before revisions that destroy data in it.")
 @planning_options
 @format_option()
@@ -70,6 +76,10 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
     the server is looked at once more. Where nothing differs, nothing is touched.
     """
     if check:
+        if options.pop("as_planned") is not None:
+            raise click.UsageError(
+                "--check shows a plan, and --as-planned does one that was reviewed: give one of them"
+            )
         options.pop("snapshot")
         return _show(console, load_environment(console, spec), **options)
     if options.pop("detailed_exitcode"):
@@ -77,6 +87,53 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
     if options.pop("sql"):
         raise click.UsageError("--sql goes with --check: it shows what would run, and runs nothing")
     return _apply(console, load_environment(console, spec), lock_timeout=lock_timeout, **options)
+
+
+def _say_what_comes(console: Console, seen: Survey, *, diff: bool) -> None:
+    from provision.report import plan as report
+    from provision.report import survey
+
+    paint = console.paint(console.talk)
+    console.say(survey.heading(seen, paint))
+    console.lines(survey.identity(seen.spec, paint))
+    console.lines(() if seen.plan.is_empty else (f"  {report.total(seen.plan)}",))
+    console.lines(survey.rejected(seen, paint) if console.verbose else ())
+    if diff:
+        console.lines(report.diff(seen.plan, paint), whole=True)
+
+
+@click.command("show", epilog="Example: provision plan --json > plan.json, and then: provision show plan.json")
+@click.argument("file")
+@json_option
+@switches
+@pass_console
+def show(console: Console, /, file: str) -> int:
+    """Show a plan that `provision plan --json` has written, as `plan` shows it; `-` reads it from standard input.
+
+    No spec is needed, and nothing is looked at.
+    """
+    from provision.report.reviewed import lines
+
+    found = _reviewed(file).document
+    if console.json:
+        console.document(found)
+        return EXIT_DONE
+    for line in lines(found, console.paint(console.out), verbose=console.verbose):
+        console.put(line)
+    return EXIT_DONE
+
+
+def _reviewed(file: str) -> Reviewed:
+    """Read a plan that was saved."""
+    from provision.reviewed import Reviewed
+
+    try:
+        text = click.open_file(file, encoding="utf-8").read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        sentence = f"{file} cannot be read: {reason}"
+        raise UsageError(sentence, next_step=command("plan", "--json") + f" > {file}") from None
+    return Reviewed.read(text, file)
 
 
 def _show(
@@ -137,27 +194,30 @@ def _show_sql(console: Console, environment: Environment, seen: Survey) -> None:
 
 
 def _apply(
-    console: Console, environment: Environment, *, diff: bool, lock_timeout: float, snapshot: bool, **wishes: Any
+    console: Console,
+    environment: Environment,
+    *,
+    as_planned: str | None,
+    diff: bool,
+    lock_timeout: float,
+    snapshot: bool,
+    **wishes: Any,
 ) -> int:
     from provision.model.value import replace
 
+    reviewed = _reviewed(as_planned) if as_planned is not None else None
+    wishes |= reviewed.options if reviewed else {}
     seen = environment.survey_to_apply(**wishes)
     if seen.plan.is_empty and not wishes["golden"]:
         done = replace(environment.apply(seen), seconds=console.elapsed())
     else:
-        from provision.report import plan as report
-        from provision.report import survey
         from provision.report.progress import followed
 
-        paint = console.paint(console.talk)
-        console.say(survey.heading(seen, paint))
-        console.lines(survey.identity(seen.spec, paint))
-        console.lines(() if seen.plan.is_empty else (f"  {report.total(seen.plan)}",))
-        console.lines(survey.rejected(seen, paint) if console.verbose else ())
-        if diff:
-            console.lines(report.diff(seen.plan, paint), whole=True)
+        _say_what_comes(console, seen, diff=diff)
         with followed(console) as progress:
-            done = environment.apply(seen, progress=progress, lock_timeout=lock_timeout, snapshot=snapshot)
+            done = environment.apply(
+                seen, progress=progress, lock_timeout=lock_timeout, snapshot=snapshot, reviewed=reviewed
+            )
         done = replace(done, seconds=console.elapsed())
     if console.json:
         from provision.report.documents import result

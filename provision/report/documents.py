@@ -11,6 +11,7 @@ from provision.errors import SpecError
 from provision.model import NOT_KNOWN
 from provision.report.plan import file_lines, written
 from provision.report.words import is_foretold
+from provision.reviewed import SCHEMA, made_from, marks, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,14 +33,16 @@ def plan(
 ) -> Document:
     """Return the document of a plan; where ``read`` returns files as they are now, also how they change."""
     document: Document = {
-        "schema": "provision/plan/1",
+        "schema": SCHEMA,
         **_environment(survey),
         "changes_pending": survey.plan.differs,
         "destroys_data": any(step.destroys for step in survey.plan.steps),
-        "steps": [_step(step) for step in survey.plan.steps],
+        "steps": [{**_step(step), **marks(step, survey)} for step in survey.plan.steps],
         **_notes(survey.plan),
         "clients": survey.status.clients,
         "golden": _golden(survey.begun),
+        "options": options(survey),
+        "made_from": made_from(survey),
     }
     if read is not None:
         document["files"] = [{"path": str(each.path), "diff": file_lines(each, read)} for each in written(survey.plan)]

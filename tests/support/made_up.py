@@ -17,7 +17,20 @@ import provision.environment
 from provision.cli import run
 from provision.environment import Environment, Rendered
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command
-from provision.model import Action, Address, Change, Endpoint, Outcome, Plan, Result, Secret, State, Status, Step
+from provision.model import (
+    Action,
+    Address,
+    Change,
+    Endpoint,
+    Outcome,
+    Plan,
+    Result,
+    Secret,
+    State,
+    Status,
+    Step,
+    Wishes,
+)
 from provision.model.effects import EngineCall, WriteFile
 from provision.verification import verification
 
@@ -59,8 +72,11 @@ class Survey:
     observed: Any = field(default_factory=dict)
     refusal: Any = None
     begun: Any = None
+    wishes: Any = field(default_factory=Wishes)
     reason: str = "the engine at unix:///var/run/docker.sock"
-    world: Any = field(default_factory=lambda: SimpleNamespace(needs_upkeep=False))
+    world: Any = field(
+        default_factory=lambda: SimpleNamespace(needs_upkeep=False, inputs=SimpleNamespace(templates={}), trees={})
+    )
 
     @property
     def login(self) -> Endpoint | None:

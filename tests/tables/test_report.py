@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
@@ -29,6 +29,7 @@ from provision.model import (
     State,
     Status,
     Step,
+    Wishes,
     changes,
 )
 from provision.model.effects import (
@@ -53,11 +54,30 @@ HERE = Path(__file__).parent
 EXPECTED = HERE / "report" / "expected"
 SCHEMAS = HERE.parent.parent / "docs" / "schema"
 PASSWORD = "p@ss/wörd %"
-TREES = (SimpleNamespace(name="app", target="head"), SimpleNamespace(name="audit", target="b1"))
+TREES = (
+    SimpleNamespace(name="app", target="head", allow_downgrade=False),
+    SimpleNamespace(name="audit", target="b1", allow_downgrade=False),
+)
 SERVER = SimpleNamespace(database="shop")
 SHOP = SimpleNamespace(
-    name="shop-dev", path=Path("/srv/shop/specs/dev.yml"), migrations=TREES, server=SERVER, database_of=lambda _: "shop"
+    name="shop-dev",
+    path=Path("/srv/shop/specs/dev.yml"),
+    directory=Path("/srv/shop/specs"),
+    migrations=TREES,
+    server=SERVER,
+    database_of=lambda _: "shop",
 )
+
+
+class Graphs(dict[str, Any]):
+    """Trees that have every revision."""
+
+    revisions: ClassVar[dict[str, Any]] = {}
+
+    def __missing__(self, name: str) -> Any:
+        return SimpleNamespace(sha256="0" * 64) if name not in ("app", "audit") else Graphs()
+
+
 HOME = Path("/srv/shop/specs/.provision/shop-dev")
 ENDPOINT = Endpoint("127.0.0.1", 5432, "postgres", Secret(PASSWORD), "shop")
 
@@ -85,6 +105,8 @@ class Survey:
     reason: str = "an engine answers at unix:///var/run/docker.sock"
     refusal: Any = None
     begun: Any = None
+    world: Any = SimpleNamespace(inputs=SimpleNamespace(templates={"postgresql.conf.j2": ""}), trees=Graphs())
+    wishes: Any = field(default_factory=Wishes)
 
     @property
     def login(self) -> Endpoint | None:
