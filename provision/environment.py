@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from provision.model import Plan, Progress, Result, Wishes
 from provision.model.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from provision.alembic import Checked, Decided, Migrated, Script, Tree
     from provision.clones import Clone, Listed
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from provision.reviewed import Reviewed
     from provision.snapshots import Request
     from provision.snapshots.kept import Kept
+    from provision.spec.effective import Value
     from provision.spec.model import Spec, Worktree
     from provision.verification import Verification
 
@@ -56,16 +58,23 @@ class Environment:
     """
 
     def __init__(
-        self, spec: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None, commands: bool = True
+        self,
+        spec: str | os.PathLike[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        commands: bool = True,
+        set: Mapping[str, Any] | Sequence[str] = (),  # noqa: A002  # the option's name
     ) -> None:
         """Name the spec file, which is read when it is first needed.
 
         ``environ`` are the variables that the spec may use and that programs receive, in place of those of this
         process. Without ``commands``, nothing that the spec names is run and no login is tried (``--no-commands``).
+        ``set`` is what the spec says in this environment: ``{"server.port": 5433}``, or as ``--set`` has it.
         """
         self.path = Path(os.path.abspath(spec))  # noqa: PTH100  # Path.resolve() would follow links
         self._environ = environ
         self._commands = commands
+        self._overrides = _overrides(set)
         self._text: bytes | None = None
 
     @classmethod
@@ -120,6 +129,17 @@ class Environment:
             from provision.observe import checked
 
             return checked(spec)
+
+    def effective(self) -> tuple[Value, ...]:
+        """Return each value that the spec has in the end, and where it is written; secrets are masked.
+
+        Raises:
+            SpecError: something is wrong.
+        """
+        from provision.spec import effective, load
+
+        self._read()
+        return effective.values(load.reading(self.path, self._text, self._variables, self._overrides))
 
     def survey(
         self,
@@ -655,11 +675,16 @@ class Environment:
         """Read the spec; with ``plain``, as if it were in no worktree."""
         from provision.spec import load
 
-        environ = os.environ if self._environ is None else self._environ
         worktree = None if options.pop("plain", False) else _worktree(self.path)
+        environ, overrides = self._variables, self._overrides
         if self._text is None:
-            return load.load(self.path, environ, worktree=worktree, **options)
-        return replace(load.read(self.path, self._text, environ, worktree=worktree, **options), text=self._text)
+            return load.load(self.path, environ, worktree=worktree, overrides=overrides, **options)
+        found = load.read(self.path, self._text, environ, worktree=worktree, overrides=overrides, **options)
+        return replace(found, text=self._text)
+
+    @property
+    def _variables(self) -> Mapping[str, str]:
+        return os.environ if self._environ is None else self._environ
 
 
 def initialise(
@@ -707,6 +732,15 @@ def _nothing_done(seen: Survey, began: float) -> Result:
 
 def _allowing_downgrades(spec: Spec) -> Spec:
     return replace(spec, migrations=tuple([replace(tree, allow_downgrade=True) for tree in spec.migrations]))
+
+
+def _overrides(given: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:
+    """Return what is set as the command line has it; JSON is YAML too."""
+    if not isinstance(given, Mapping):
+        return tuple(given)
+    import json
+
+    return tuple([f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in given.items()])
 
 
 def own_process() -> dict[str, str]:

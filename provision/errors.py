@@ -250,12 +250,14 @@ class Problem(NamedTuple):
 
 
 class SpecError(ProvisionError):
-    """The spec is wrong: every problem of the file at once, in the order of its lines."""
+    """The spec is wrong: every problem at once, file by file, in the order of its lines."""
 
     exit_code = EXIT_SPEC
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda p: (p.line, p.column)))
+        paths = list(dict.fromkeys(each.path for each in problems))
+        self.problems = tuple(sorted(problems, key=lambda p: (paths.index(p.path), p.line, p.column)))
         count = len(self.problems)
         what = "a problem" if count == 1 else f"{count} problems"
-        super().__init__(f"{self.problems[0].path} has {what}")
+        verb = "has" if len(paths) == 1 else "have"
+        super().__init__(f"{' and '.join(map(str, paths))} {verb} {what}")

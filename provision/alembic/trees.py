@@ -23,8 +23,6 @@ from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError
 from provision.model import MASK
 from provision.model.value import dataclass, replace
-from provision.spec.masking import ShownLines
-from provision.spec.yaml import parse
 from provision.system import owned
 from provision.system.files import write_atomically
 
@@ -372,11 +370,13 @@ def _wrong_target(spec: Spec, tree: Migrations, graph: Graph) -> tuple[Problem, 
     except MigrationsError as error:
         if not tree.target_place:
             return ()
-        number = int(tree.target_place.rpartition(":")[2])
-        lines = ShownLines(parse(spec.path.read_bytes() if spec.text is None else spec.text))
+        path, number = Path(tree.target_place.rpartition(":")[0]), int(tree.target_place.rpartition(":")[2])
+        from provision.spec.layers import shown_lines
+
+        lines = shown_lines(spec, path)
         column = lines.line(number, 1).find(tree.target) + 1 or 1
         meant = next((each for each in error.evidence if each.startswith("did you mean")), error.next_step)
-        return (Problem(spec.path, number, column, lines.line(number, column), error.sentence, meant),)
+        return (Problem(path, number, column, lines.line(number, column), error.sentence, meant),)
     return ()
 
 

@@ -422,7 +422,7 @@ def _restore_configuration(plan: Plan, performer: Performer, failure: ProvisionE
         said = failure.evidence
         failure.evidence = (*said, "the last good configuration is back, and the server runs with it")
         if failure.next_step in (performer.world.site.log_command, _LOGS) and _is_told(said):
-            failure.next_step = _correction(performer.world.spec.path, old, new, said)
+            failure.next_step = _correction(performer.world.spec, old, new, said)
 
 
 def _is_told(said: Sequence[str]) -> bool:
@@ -430,12 +430,13 @@ def _is_told(said: Sequence[str]) -> bool:
     return any("FATAL" in line or "PANIC" in line or line.startswith("line ") for line in said)
 
 
-def _correction(path: Path, old: File, new: File, said: Sequence[str]) -> str:
+def _correction(spec: Spec, old: File, new: File, said: Sequence[str]) -> str:
     """Return what to do about a configuration that did not work: the settings that changed, where the spec has them."""
     from provision.kinds import blame
 
     names = blame.suspects(str(old.content), str(new.content), said)
-    places = blame.places(names, os.path.relpath(path), filesystem.read_text(path) or "")
+    texts = {os.path.relpath(each): filesystem.read_text(each) or "" for each in (spec.path, spec.base) if each}
+    places = blame.places(names, texts)
     return f"correct {' or '.join(places)}, then: " + command("apply")
 
 

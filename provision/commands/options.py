@@ -125,22 +125,47 @@ def spec_argument(function: F) -> F:
 
 
 def about_spec(function: F) -> F:
-    """Say in the help of a command which spec it takes where none is named; click shows no help for arguments."""
+    """Say in the help of a command which spec it takes where none is named, and add what changes the spec for a run.
+
+    Click shows no help for arguments.
+    """
     function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n    Without SPEC it is ./{DEFAULT_NAMES[0]}.\n    "
-    return function
+    return _set_option(function)
+
+
+def _keep_overrides(ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> None:
+    if value:
+        ctx.obj.overrides = list(value)
+
+
+_set_option = click.option(
+    "--set",
+    multiple=True,
+    expose_value=False,
+    callback=_keep_overrides,
+    metavar="KEY=VALUE",
+    help="Change a key of the spec for this run, like server.port=5433. Repeatable; no secrets.",
+)
 
 
 def load_environment(console: Console, given: Path | None) -> Environment:
     """Find the spec file; its environment is in use until the command ends."""
     path = find_spec(given, Path())
-    console.spec = shell_word(path) if given is not None else ""
+    name_spec(console, path if given is not None else None)
     if not console.no_commands and console.environ.get(NO_COMMANDS, "") not in _OFF:
         raise _runs_commands(console.spec)
     from provision.environment import Environment
 
-    found = Environment(path, environ=console.environ, commands=not console.no_commands)
+    found = Environment(path, environ=console.environ, commands=not console.no_commands, set=console.overrides)
     click.get_current_context().with_resource(found.context())
     return found
+
+
+def name_spec(console: Console, given: Path | None) -> None:
+    """Have the commands that are suggested name the spec as it was typed, with what is set for this run."""
+    console.path = shell_word(given) if given is not None else ""
+    set_ = [f"--set {shell_word(Path(each)) if each else repr('')}" for each in console.overrides]
+    console.spec = " ".join([*([console.path] if given is not None else []), *set_])
 
 
 def load_spec(console: Console, given: Path | None) -> Spec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,9 +19,10 @@ from provision.commands.options import (
     teller,
 )
 from provision.commands.specfile import find_spec, shell_word
-from provision.errors import EXIT_DONE, SpecError
+from provision.errors import EXIT_DONE, EXIT_SPEC, SpecError
 
 if TYPE_CHECKING:
+    from provision.environment import Environment
     from provision.report.console import Console
 
 
@@ -53,47 +54,70 @@ def init(console: Console, *, directory: Path, name: str | None, image: str | No
 @click.command("validate", epilog="Example: provision validate specs/*.yml")
 @click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
 @about_spec
+@click.option("--effective", is_flag=True, help="Print what a spec says in the end, with the origin of each line.")
 @no_commands_option
 @format_option()
 @json_option
 @switches
 @pass_console
-def validate(console: Console, specs: tuple[Path, ...]) -> int:
+def validate(console: Console, specs: tuple[Path, ...], *, effective: bool) -> int:
     """Check specs without starting or writing anything.
 
     Every problem of a file is shown at once, at its line and column, with what to write instead. Exits with 65 when
     a spec is wrong.
     """
+    from provision.report import documents
+
+    console.prints_data = effective
+    paths = [find_spec(path, Path()) for path in specs] or [find_spec(None, Path())]
+    found = [_validated(console, path, effective=effective, many=len(paths) > 1) for path in paths]
+    if console.json:
+        console.document(documents.validation(found))
+    return EXIT_DONE if all(each["valid"] for each in found) else EXIT_SPEC
+
+
+def _validated(console: Console, path: Path, *, effective: bool, many: bool) -> dict[str, Any]:
+    """Return what was found in one spec, and print it unless the whole is JSON."""
     from provision.environment import Environment
     from provision.report import documents
     from provision.report.errors import remarks, report
 
-    code, found = EXIT_DONE, []
-    for path in [find_spec(path, Path()) for path in specs] or [find_spec(None, Path())]:
-        try:
-            environment = Environment(path, environ=console.environ, commands=not console.no_commands)
-            checked, spec = environment.validate(), environment.made
-        except SpecError as error:
-            code = error.exit_code
-            found.append(documents.validated(str(path), None, error.problems))
-            tell = teller(console)
-            if not console.json:
-                report(error, console, tell)
-            elif tell is not None:
-                tell(console, error)
-        else:
-            found.append(documents.validated(str(path), spec.name, checked=checked, remarks=spec.remarks))
-            unchecked = "" if checked else "; settings not checked: `provision apply` reads them from the image"
-            if not console.json:
-                console.say(f"{path}: valid ({spec.name}, {spec.server.image}){unchecked}")
-                console.lines(remarks(spec.remarks, console.paint(console.talk), width=console.columns(console.talk)))
-            if console.format == "github":
-                from provision.report.pipelines import results
+    commands = not console.no_commands
+    environment = Environment(path, environ=console.environ, commands=commands, set=console.overrides)
+    try:
+        checked, spec = environment.validate(), environment.made
+    except SpecError as error:
+        tell = teller(console)
+        if not console.json:
+            report(error, console, tell)
+        elif tell is not None:
+            tell(console, error)
+        return documents.validated(str(path), None, error.problems)
+    document = documents.validated(str(path), spec.name, checked=checked, remarks=spec.remarks)
+    if effective:
+        document |= _effective(console, environment, many=many)
+    unchecked = "" if checked else "; settings not checked: `provision apply` reads them from the image"
+    if not console.json:
+        console.say(f"{path}: valid ({spec.name}, {spec.server.image}){unchecked}")
+        console.lines(remarks(spec.remarks, console.paint(console.talk), width=console.columns(console.talk)))
+    if console.format == "github":
+        from provision.report.pipelines import results
 
-                results.validated(console, str(path), spec.remarks)
-    if console.json:
-        console.document(documents.validation(found))
-    return code
+        results.validated(console, str(path), spec.remarks)
+    return document
+
+
+def _effective(console: Console, environment: Environment, *, many: bool) -> dict[str, Any]:
+    """Return what a spec says in the end, as JSON, and print it as YAML unless the whole is JSON."""
+    from provision.report import effective as report
+
+    values = environment.effective()
+    if not console.json:
+        if many:
+            console.put(f"---  # {shell_word(environment.path)}")
+        for line in report.lines(values, environment.path):
+            console.put(line)
+    return {"effective": report.document(values)}
 
 
 @click.command("render", epilog="Example: provision render --stdout specs/dev.yml")

@@ -78,7 +78,7 @@ def command(console: Console, spec: Path | None, *, check: bool, finish: bool, r
         _say_upgraded(console, found)
     elif origin is not None and origin.image != read.server.image:
         programs = f", with the programs in {origin.bin_dir}" if origin.bin_dir is not None else ""
-        name = console.spec or read.path.name
+        name = console.path or read.path.name
         console.say(f"  the server runs {origin.image} again{programs}: write that image into {name}")
     return 0
 

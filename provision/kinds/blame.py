@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from provision.kinds.configuration import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _SHOWN = 3
 _TELLING = 4  # shorter values are in many words
@@ -33,12 +33,20 @@ def suspects(old: str, new: str, said: Sequence[str]) -> tuple[str, ...]:
     return tuple(named or changed)
 
 
-def places(names: Sequence[str], path: str, text: str) -> tuple[str, ...]:
-    """Return settings with the lines of a spec that have them, as people can go there; ``text`` is the spec's."""
-    lines = [line for line in enumerate(text.splitlines(), 1) if not line[1].lstrip().startswith("#")]
+def places(names: Sequence[str], texts: Mapping[str, str]) -> tuple[str, ...]:
+    """Return settings with the lines of a spec that have them, as people can go there.
+
+    ``texts`` are those that the spec is put together from, by their paths; the first that has a setting counts.
+    """
+    lines = [
+        (path, number, line)
+        for path, text in texts.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if not line.lstrip().startswith("#")
+    ]
     found = []
     for name in names[:_SHOWN]:
         key = re.compile(rf"(?:^|[\s{{,])[\"']?{re.escape(name)}[\"']?\s*:", re.IGNORECASE)
-        number = next((number for number, line in lines if key.search(line)), None)
-        found.append(f"`{name}` ({path}:{number})" if number else f"`{name}`")
-    return tuple(found) or (f"the settings in {path}",)
+        place = next((f"{path}:{number}" for path, number, line in lines if key.search(line)), None)
+        found.append(f"`{name}` ({place})" if place else f"`{name}`")
+    return tuple(found) or (f"the settings in {next(iter(texts))}",)

@@ -68,7 +68,9 @@ class Console:
         self.format = "text"  # for whom results are written beside the text: github, sarif, gitlab, junit
         self.verb = "provision"  # the command without its options, for the title of what it reports
         self.command = ""  # the whole command line, which an interrupted user may repeat
-        self.spec = ""  # the path as it was typed, for suggested commands
+        self.path = ""  # of the spec, as it was typed
+        self.overrides: list[str] = []  # of the spec, for this run: KEY=VALUE
+        self.spec = ""  # both of them as they were typed, for suggested commands
         self.tree = ""  # the name of the tree that is meant, where the spec has several
         self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
         self.planned: Sequence[Step] = ()  # the newest plan's steps, for the same

@@ -155,7 +155,9 @@ def alternatives(next_step: str) -> list[str]:
 
 def _sentence(error: ProvisionError) -> str:
     if isinstance(error, SpecError):
-        return f"{shown(error.problems[0].path)} has {count(len(error.problems), 'problem')}"
+        files = list(dict.fromkeys(shown(each.path) for each in error.problems))
+        verb = "has" if len(files) == 1 else "have"
+        return f"{' and '.join(files)} {verb} {count(len(error.problems), 'problem')}"
     return error.sentence
 
 
@@ -169,7 +171,8 @@ def problems(found: Sequence[Problem], paint: Paint, *, width: int) -> Iterator[
     for number, problem in enumerate(found):
         if number:
             yield ""
-        where = f"{shown(problem.path)}:{problem.line}:{problem.column}:"
+        path = shown(problem.path)
+        where = f"{path}:" if path.startswith("--") else f"{path}:{problem.line}:{problem.column}:"
         yield f"{paint('bold', where)} {clean(problem.message)}"
         if problem.text.strip():
             line, caret = excerpt(problem.text, problem.column, width - len(MARGIN))

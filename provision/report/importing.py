@@ -39,6 +39,6 @@ def advice(found: Imported, spec: Spec, console: Console) -> Iterator[str]:
     if there:
         yield f"{paint('cyan', 'next:')} replace {' and '.join(there)} in the spec, then: {console.line('plan')}"
         return
-    path = console.spec or spec.path.name
+    path = console.path or spec.path.name
     into = "" if console.fills_a_file else f"provision import {path} >> {path} && "
     yield f"{paint('cyan', 'next:')} {into}{console.line('plan')}   # nothing to do"

@@ -95,7 +95,7 @@ def _password_command(node: Node, reading: Reading) -> PasswordCommand:
     if not isinstance(node, Sequence) or not node.items:
         raise Wrong("it must be a list: the program, then its arguments", "for example `[pass, show, shop]`")
     argv = [attempt(_argument, item, reading) for item in node.items]
-    return PasswordCommand(tuple(each for each in argv if not failed(each)), reading.path.parent)
+    return PasswordCommand(tuple(each for each in argv if not failed(each)), reading.directory(node))
 
 
 def _argument(node: Node, reading: Reading) -> str:

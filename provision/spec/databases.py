@@ -149,7 +149,7 @@ def _schema(node: Node, reading: Reading, *, key: Scalar) -> Schema:
     is_absent = values.pop("state", "") == "absent"
     if is_absent:
         report_without_meaning(SCHEMA_KEYS.keys() - {"state"}, entries, reading, "with `state: absent`")
-    return Schema(key.text, is_absent=is_absent, place=f"{reading.path}:{key.mark.line}", **values)
+    return Schema(key.text, is_absent=is_absent, place=reading.place(key.mark), **values)
 
 
 def _extensions(node: Node, reading: Reading, *, database: Database) -> tuple[Extension, ...]:
@@ -166,7 +166,7 @@ def _extensions(node: Node, reading: Reading, *, database: Database) -> tuple[Ex
 
 
 def _extension(node: Node, reading: Reading, *, schemas: MappingType[str, Schema]) -> Extension:
-    place = f"{reading.path}:{node.mark.line}"
+    place = reading.place(node.mark)
     if not isinstance(node, Mapping):
         return Extension(identifier(node, reading), place=place)
     values = read_table(node, EXTENSION_KEYS, reading, "an extension")
@@ -259,7 +259,7 @@ def _database(
     inside = {each: values.pop(each) for each in ("extensions", "grants", "migrations") if each in values}
     values["state"] = values.get("state") == "absent"
     values["sessions"] = values.get("sessions") == "end"
-    place = f"{reading.path}:{key.mark.line}"
+    place = reading.place(key.mark)
     database = Database(key.text, place=place, **{_FIELDS.get(each, each): value for each, value in values.items()})
     _check(database, entries, reading, server)
     readers: dict[str, Callable[[Node, Reading], Any]] = {

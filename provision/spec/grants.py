@@ -266,7 +266,7 @@ def _grant(node: Node, reading: Reading, *, keys: dict[str, Key], major: int) ->
     values = read_table(entries, keys, reading, "a grant")
     if not values.keys() >= {"to", "on", "privileges"}:
         raise Reported
-    place = f"{reading.path}:{node.mark.line}"
+    place = reading.place(node.mark)
     grant = Grant(values["to"], values["on"], values["privileges"], values.get("grantable", False), place)
     _check(grant, entries, reading, major)
     return grant

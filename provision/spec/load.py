@@ -5,51 +5,50 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from provision.errors import SpecError, UsageError
-from provision.spec.reading import Reading, nearest
+from provision.model.value import replace
+from provision.spec.reading import BASE, Reading, nearest
 from provision.spec.sections import env_files, homes, spec
 from provision.spec.variables import Variables
 from provision.spec.yaml import MAXIMUM_BYTES, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Unpack
 
     from provision.spec.model import Spec, Worktree
 
 
+class Circumstances(TypedDict, total=False):
+    """What decides how a spec is read. ``major`` is the major version of the image, for a spec that does not say it.
+
+    With ``needs_password_file``, a missing password file is a problem too; `plan --no-commands` and `stop` work without
+    one. With ``may_lack``, variables may be unset where their values do not say which server it is: `stop` does not
+    need the value of a setting. ``worktree`` is the linked Git worktree that the file is in.
+    """
+
+    major: int
+    needs_password_file: bool
+    may_lack: bool
+    worktree: Worktree | None
+
+
 def load(
-    path: Path,
-    environ: Mapping[str, str],
-    *,
-    major: int = 0,
-    needs_password_file: bool = False,
-    may_lack: bool = False,
-    worktree: Worktree | None = None,
+    path: Path, environ: Mapping[str, str], *, overrides: Sequence[str] = (), **how: Unpack[Circumstances]
 ) -> Spec:
     """Return the spec in the file at ``path``, with the variables of ``environ`` put in.
 
-    Nothing is read but this file, files of variables, and the presence of the files that it names. ``major`` is the
-    major version of the image, for a spec that does not say it. With ``needs_password_file``, a missing password file
-    is a problem too; `plan --no-commands` and `stop` work without one. With ``may_lack``, variables may be unset where
-    their values do not say which server it is: `stop` does not need the value of a setting. ``worktree`` is the linked
-    Git worktree that the file is in.
+    Nothing is read but this file, the one that it extends, files of variables, and the presence of the files that it
+    names. ``overrides`` are what it says for one run, like ``server.port=5433``.
 
     Raises:
         SpecError: the file is wrong; all of its problems are in the error.
-        UsageError: there is no such file, or it cannot be read.
+        UsageError: there is no such file, or it cannot be read; or an override is not written as one, or is a secret.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # Path.resolve() would follow links, and move relative paths
-    return read(
-        path,
-        _content(path),
-        environ,
-        major=major,
-        needs_password_file=needs_password_file,
-        may_lack=may_lack,
-        worktree=worktree,
-    )
+    return read(path, _content(path), environ, overrides=overrides, **how)
 
 
 def again(spec: Spec, environ: Mapping[str, str], *, major: int) -> Spec:
@@ -59,7 +58,7 @@ def again(spec: Spec, environ: Mapping[str, str], *, major: int) -> Spec:
         SpecError: it is wrong for that version.
     """
     content = _content(spec.path) if spec.text is None else spec.text
-    return read(spec.path, content, environ, major=major, may_lack=bool(spec.missing))
+    return read(spec.path, content, environ, overrides=spec.overrides, major=major, may_lack=bool(spec.missing))
 
 
 def read(
@@ -67,26 +66,47 @@ def read(
     content: bytes,
     environ: Mapping[str, str],
     *,
-    major: int = 0,
-    needs_password_file: bool = False,
-    may_lack: bool = False,
-    worktree: Worktree | None = None,
+    overrides: Sequence[str] = (),
+    **how: Unpack[Circumstances],
 ) -> Spec:
     """Return the spec that ``content`` is, as if it stood in the file at the absolute ``path``.
 
     Raises:
         SpecError: it is wrong; all of its problems are in the error.
+        UsageError: an override is not written as one, or is a secret.
     """
-    document = parse(content)
-    reading = Reading(path, document, Variables(environ, ()), homes, major, needs_password_file, may_lack, worktree)
-    reading.environ = Variables(environ, env_files(document.top, reading))
+    reading = Reading(path, parse(content), Variables(environ, ()), homes, **how)
+    put_together(reading, environ, overrides)
     for fault in reading.document.faults:
         reading.report(fault.mark, fault.message, fault.suggestion)
     reading.faulty = {fault.mark for fault in reading.document.faults}
     found = spec(reading.document.top, reading) if reading.document.top else None
     if found is None or reading.problems:
         raise SpecError([*reading.problems, *reading.missing])
+    base = reading.sources.get(BASE)
+    return replace(found, overrides=tuple(overrides), base=base and base.path) if base or overrides else found
+
+
+def reading(path: Path, content: bytes | None, environ: Mapping[str, str], overrides: Sequence[str]) -> Reading:
+    """Return the reading of a spec that is right, before anything is read of its document."""
+    found = Reading(path, parse(_content(path) if content is None else content), Variables(environ, ()), homes)
+    put_together(found, environ, overrides)
     return found
+
+
+def put_together(reading: Reading, environ: Mapping[str, str], overrides: Sequence[str]) -> None:
+    """Give a reading its variables, and to the document what the spec extends, and what is set for one run.
+
+    Raises:
+        UsageError: an override is not written as one, or holds a secret.
+    """
+    top = reading.document.top
+    reading.environ = Variables(environ, env_files(top, reading))
+    if top is not None and (overrides or "extends" in top.entries):
+        from provision.spec import layers  # few specs have them
+
+        reading.document = layers.assemble(reading, overrides, _content)
+        reading.environ = Variables(environ, env_files(reading.document.top, reading))
 
 
 def _content(path: Path) -> bytes:

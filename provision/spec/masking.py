@@ -107,6 +107,11 @@ class ShownLines:
             for number in range(start.line, end.line + 1):
                 self._spans.setdefault(number, []).append((start, end))
 
+    @property
+    def count(self) -> int:
+        """The number of lines."""
+        return len(self._document.lines)
+
     def line(self, number: int, column: int) -> str:
         """Return the line ``number``, so that ``column`` points at the same character as in the file.
 

@@ -158,7 +158,7 @@ tree_name = named(
 
 def _script_location(node: Node, reading: Reading) -> Any:
     written = reading.text(scalar(node, "a path"))
-    if re.fullmatch(PACKAGE, written) and not (reading.path.parent / written).exists():
+    if re.fullmatch(PACKAGE, written) and not (reading.directory(node) / written).exists():
         return written
     value = existing("`script_location`", directory=True)(node, reading)
     if not (value / "env.py").is_file():
@@ -291,11 +291,10 @@ def _tree(node: Node, reading: Reading, database: str | None) -> Migrations | No
         "timeout": MIGRATIONS_TIMEOUT,
     }
     if "target" in values:
-        values["target_place"] = f"{reading.path}:{entries.entries['target'][1].mark.line}"
+        values["target_place"] = reading.place(entries.entries["target"][1].mark)
     if isinstance(place, str):
-        return Migrations(
-            **{"script_location": None, "package": place, "cwd": reading.path.parent, **defaults, **values}
-        )
+        start = reading.directory(entries.entries["script_location"][1])
+        return Migrations(**{"script_location": None, "package": place, "cwd": start, **defaults, **values})
     return Migrations(**{"script_location": place, **defaults, **values})
 
 

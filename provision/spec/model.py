@@ -182,6 +182,7 @@ class Spec:
     ``templates_may`` names the powers that a template may give a container: see
     :mod:`provision.runtimes.docker.privileges`. ``variables`` are those that came from a file, and from which.
     ``remarks`` are about what is right and probably not meant.
+    ``base`` is the file that it extends, and ``overrides`` what is set for one run, as ``server.port=5433``.
     ``missing`` are the variables that are not set, in a spec that was read without them: what they fill is left out.
     ``text`` is what a caller of the Python API gives in place of a file.
     ``fetched`` keeps what was fetched for this spec, so that it is fetched once.
@@ -202,6 +203,8 @@ class Spec:
     databases: Mapping[str, Database] = field(default_factory=dict)
     missing: tuple[Problem, ...] = ()
     remarks: tuple[Problem, ...] = field(default=(), compare=False)
+    base: Path | None = field(default=None, compare=False)
+    overrides: tuple[str, ...] = field(default=(), repr=False, compare=False)
     text: bytes | None = field(default=None, repr=False, compare=False)
     fetched: dict[str, Secret] = field(default_factory=dict, compare=False, repr=False)
     named: str = field(default="", compare=False, repr=False)

@@ -268,7 +268,7 @@ def path(node: Node, reading: Reading) -> Path:
         value = home + value[1:]
     elif value.startswith("~"):
         raise Wrong("other users' home directories are not looked up", "write the whole path")
-    return Path(os.path.normpath(reading.path.parent / value))
+    return Path(os.path.normpath(reading.directory(node) / value))
 
 
 def existing(what: str, *, directory: bool) -> Callable[[Node, Reading], Path]:
@@ -293,7 +293,7 @@ def existing(what: str, *, directory: bool) -> Callable[[Node, Reading], Path]:
 
 def _advice_on_missing(missing: Path, node: Node, reading: Reading, *, directory: bool) -> str:
     """Say which neighbour was probably meant, or where the path led to."""
-    start = reading.path.parent
+    start = reading.directory(node)
     names: list[str] = []
     if "$" not in scalar(node, "a path").text:  # what is near a variable's value tells the value
         with contextlib.suppress(OSError):

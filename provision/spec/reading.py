@@ -8,7 +8,8 @@ a message shows goes through :meth:`Reading.show`, which never repeats a secret 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from provision.errors import Problem
 from provision.model import MASK
@@ -19,7 +20,6 @@ from provision.spec.yaml import Mapping, Mark, Scalar, Sequence
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from collections.abc import Mapping as MappingType
-    from pathlib import Path
 
     from provision.spec.model import Worktree
     from provision.spec.variables import Variables
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 N = TypeVar("N", bound="Node")
 
+BASE: Final = 1
+"""The ``source`` of what is in the file that the spec extends; 0 is the spec itself, and 2 what ``--set`` says."""
+GIVEN: Final = Path("--set")
+"""In place of the file of what ``--set`` says."""
 _ALMOST = 0.85
 """So alike is the name of a variable that was mistyped; `SHOP_PASSWORD` and `DB_PASSWORD` are two names."""
 _LONGEST_SHOWN = 60
@@ -91,9 +95,16 @@ class Mention(NamedTuple):
         return self.shown == f"`{self.name}`"
 
 
+class Source(NamedTuple):
+    """One of the texts that a spec is put together from: its file, and its lines as they may be shown."""
+
+    path: Path
+    lines: ShownLines
+
+
 @dataclass(eq=False)
 class Reading:
-    """One pass over one file: where it is, the environment's variables, and the problems found so far."""
+    """One pass over one spec: where it is, the environment's variables, and the problems found so far."""
 
     path: Path
     document: Document
@@ -122,10 +133,11 @@ class Reading:
     mentions: list[Mention] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
     """What variables put into values that are masked: see :mod:`provision.spec.sections`."""
-    lines: ShownLines = field(init=False)
+    sources: dict[int, Source] = field(default_factory=dict)
+    """The texts that the nodes are from, by the ``source`` of their marks."""
 
     def __post_init__(self) -> None:
-        self.lines = ShownLines(self.document)
+        self.sources[0] = Source(self.path, ShownLines(self.document))
 
     def report(self, mark: Mark, message: str, suggestion: str | None = None, *, missing: bool = False) -> None:
         """Add a problem at ``mark``, or what is ``missing``, unless the text itself is already wrong there."""
@@ -139,8 +151,31 @@ class Reading:
         self.remarks.append(self._problem(mark, message, suggestion))
 
     def _problem(self, mark: Mark, message: str, suggestion: str | None) -> Problem:
-        line = min(mark.line, len(self.document.lines))
-        return Problem(self.path, line, mark.column, self.lines.line(line, mark.column), message, suggestion)
+        path, lines = self.sources[mark.source]
+        line = min(mark.line, lines.count)
+        if suggestion is not None and suggestion.startswith("remove it") and path not in (self.path, GIVEN):
+            suggestion += f"; or take it away in {self.path.name}: write the key there, with `null`"
+        return Problem(path, line, mark.column, lines.line(line, mark.column), message, suggestion)
+
+    def place(self, mark: Mark) -> str:
+        """Return where a mark is, as ``path:line``."""
+        return f"{self.sources[mark.source].path}:{mark.line}"
+
+    def line(self, mark: Mark, beside: Mark) -> str:
+        """Return the line of a mark in words, for a message about another place."""
+        path = self.sources[mark.source].path
+        return f"line {mark.line}" + (f" of {path.name}" if mark.source != beside.source else "")
+
+    def uppermost(self, names: Iterable[str], node: Mapping) -> list[str]:
+        """Return those of the keys of a mapping that are from the uppermost of the texts that have some of them."""
+        found = {name: node.entries[name][0].mark.source for name in names}
+        above = {name: (source != BASE, source) for name, source in found.items()}
+        return [name for name in found if above[name] == max(above.values())]
+
+    def directory(self, node: Node) -> Path:
+        """Return where a relative path starts: in the directory of its file."""
+        path = self.sources[node.mark.source].path
+        return (self.path if path == GIVEN else path).parent
 
     @property
     def is_full(self) -> bool:

@@ -61,7 +61,8 @@ def remark_twins(keys: Iterable[Scalar], what: str, reading: Reading) -> None:
     for key in keys:
         other = first.setdefault(key.text.casefold(), key)
         if other is not key and not reading.secret and len(reading.remarks) < MOST_PROBLEMS:
-            message = f"`{shorten(key.text)}` and `{shorten(other.text)}` in line {other.mark.line} are two {what}"
+            first_, place = f"`{shorten(other.text)}`", reading.line(other.mark, key.mark)
+            message = f"`{shorten(key.text)}` and {first_} in {place} are two {what}"
             advice = "without quotes, SQL means the name in lower case; rename one unless you need both"
             reading.remark(key.mark, message, advice)
 

@@ -47,7 +47,7 @@ def settings(major: int) -> Callable[[Node, Reading], Mapping[str, Value]]:
                 continue
             name = ROLE if key.text.casefold() == ROLE else canonical_name(major, key.text)
             if name in first:
-                message = f"the same setting as in line {first[name].mark.line}; case does not matter"
+                message = f"the same setting as in {reading.line(first[name].mark, key.mark)}; case does not matter"
                 reading.report(key.mark, message, "keep one of the two")
                 continue
             first[name] = key

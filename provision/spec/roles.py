@@ -179,7 +179,7 @@ def _role(node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], se
     has_password = not isinstance(values.get("password", NoPassword()), NoPassword)
     values.setdefault("login", has_password)
     fields = {_FIELDS.get(each, each): value for each, value in values.items()}
-    role = Role(key.text, place=f"{reading.path}:{key.mark.line}", **fields)
+    role = Role(key.text, place=reading.place(key.mark), **fields)
     _check(role, entries, reading, server)
     return role
 

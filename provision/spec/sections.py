@@ -87,7 +87,8 @@ def masked(reading: Reading) -> tuple[Secret, ...]:
     if not reading.given:
         return ()
     values = {text.strip() for value in reading.given for text in (value, *value.splitlines())}
-    clear = [str(reading.path), *(_clear(reading.document.top, reading) if reading.document.top else ())]
+    clear = [str(each.path) for each in reading.sources.values()]
+    clear += _clear(reading.document.top, reading) if reading.document.top else ()
     return tuple(
         Secret(value)
         for value in sorted(values)
@@ -151,6 +152,7 @@ SPEC_KEYS = {
     "name": Key(environment_name, required=True, example="name: shop-dev", identifies=True),
     "server": Key(_unread, required=True, example="server: {image: postgres:17}"),
     "identity": Key(choice("worktree", "shared"), identifies=True),
+    "extends": Key(existing("`extends`", directory=False)),
     "env_file": Key(env_file),
     "templates": Key(_templates),
     "templates_may": Key(_templates_may),

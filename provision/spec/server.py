@@ -134,7 +134,7 @@ def _scripts(node: Node, reading: Reading) -> tuple[Path, ...]:
         if not place.is_file():
             raise Wrong(
                 f"there is no file or directory {shown}",
-                f"relative paths start in the directory of the spec, {reading.path.parent}",
+                f"relative paths start in the directory of the spec, {reading.directory(node)}",
             )
     except OSError as error:
         raise Wrong(f"{shown} cannot be read: {error.strerror}") from None
@@ -249,6 +249,7 @@ def data(node: Node, reading: Reading) -> Data | None:
     values = read_table(entries, DATA_KEYS, reading, "`data`")
     if values.get("ephemeral") is False:
         del values["ephemeral"]
+    values = {name: values[name] for name in reading.uppermost(values, entries)}
     keys = [key for text, (key, _) in entries.entries.items() if text in DATA_KEYS]
     if len(values) > 1:
         later = max((key for key in keys if key.text in values), key=lambda key: key.mark)

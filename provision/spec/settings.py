@@ -49,7 +49,9 @@ def read_settings(declared: Iterable[tuple[Scalar, Node]], major: int, reading: 
         if name in first:
             hint = "" if key.text == first[name].text else "; case does not matter"
             reading.report(
-                key.mark, f"the same setting as in line {first[name].mark.line}{hint}", "keep one of the two"
+                key.mark,
+                f"the same setting as in {reading.line(first[name].mark, key.mark)}{hint}",
+                "keep one of the two",
             )
             continue
         first[name] = key

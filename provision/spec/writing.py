@@ -51,28 +51,28 @@ def lines(roles: Mapping[str, Role], databases: Mapping[str, Database]) -> Itera
 
 def _block(entries: Entries, indent: str) -> Iterator[str]:
     for key, value in entries.items():
-        line = f"{indent}{_scalar(key)}: {_flow(value)}"
+        line = f"{indent}{scalar(key)}: {_flow(value)}"
         if not value or not isinstance(value, dict | list) or len(line) <= _WIDEST:
             yield line
         elif isinstance(value, dict):
-            yield f"{indent}{_scalar(key)}:"
+            yield f"{indent}{scalar(key)}:"
             yield from _block(value, f"{indent}  ")
         else:
-            yield f"{indent}{_scalar(key)}:"
+            yield f"{indent}{scalar(key)}:"
             yield from (f"{indent}  - {_flow(each)}" for each in value)
 
 
 def _flow(value: object) -> str:
     if isinstance(value, dict):
-        return "{{{}}}".format(", ".join(f"{_scalar(key)}: {_flow(each)}" for key, each in value.items()))
+        return "{{{}}}".format(", ".join(f"{scalar(key)}: {_flow(each)}" for key, each in value.items()))
     if isinstance(value, list):
         return f"[{', '.join(map(_flow, value))}]"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int | Plain) else _scalar(str(value), is_value=True)
+    return str(value) if isinstance(value, int | Plain) else scalar(str(value), is_value=True)
 
 
-def _scalar(text: str, *, is_value: bool = False) -> str:
+def scalar(text: str, *, is_value: bool = False) -> str:
     """Return a text as YAML, in quotes where another reader would take it for something else."""
     if isinstance(text, Plain):
         return text
@@ -80,6 +80,11 @@ def _scalar(text: str, *, is_value: bool = False) -> str:
         text = re.sub(r"\$(?=[${])", "$$", text)  # what would be a variable
     if re.fullmatch(_PLAIN, text) and text.lower() not in _NOT_TEXT:
         return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """Return a text as YAML has it in quotes."""
     if '"' in text and "'" not in text and text.isprintable():
         return f"'{text}'"
     return '"{}"'.format("".join(map(_escaped, text)))

@@ -29,10 +29,11 @@ _UNPRINTABLE = "[\0-\b\v\f\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]"
 
 
 class Mark(NamedTuple):
-    """A position in the text, counted from 1."""
+    """A position in a text, counted from 1; ``source`` says in which, where a spec is put together from several."""
 
     line: int
     column: int
+    source: int = 0
 
 
 class Scalar(NamedTuple):
@@ -87,18 +88,25 @@ class Document(NamedTuple):
     faults: tuple[Fault, ...]
 
 
-def parse(raw: bytes) -> Document:
-    """Return the document in ``raw``; whatever is wrong with it is among its ``faults``, never an exception."""
+def parse(raw: bytes, source: int = 0) -> Document:
+    """Return the document in ``raw``; whatever is wrong with it is among its ``faults``, never an exception.
+
+    ``source`` is that of its marks.
+    """
     text, fault = _decode(raw)
     lines = tuple(re.split(_LINE_BREAK, text))
     if fault is not None:
-        return Document(lines, None, (fault,))
-    builder = _Builder(len(lines))
+        return Document(lines, None, (_from(source, fault),))
+    builder = _Builder(len(lines), source)
     try:
         builder.feed(_events(text))
     except yaml.YAMLError as error:
-        return Document(lines, None, (_syntax_fault(error, lines),))
+        return Document(lines, None, (_from(source, _syntax_fault(error, lines)),))
     return Document(lines, builder.top(), tuple(builder.faults))
+
+
+def _from(source: int, fault: Fault) -> Fault:
+    return fault._replace(mark=fault.mark._replace(source=source))
 
 
 def _decode(raw: bytes) -> tuple[str, Fault | None]:
@@ -132,16 +140,18 @@ def _events(text: str) -> Iterator[Any]:
 class _Builder:
     """Events → nodes, with a stack of its own."""
 
-    def __init__(self, line_count: int) -> None:
+    def __init__(self, line_count: int, source: int) -> None:
         self.faults: list[Fault] = []
         self._line_count = line_count
+        self._source = source
         self._stack: list[Mapping | Sequence] = []
         self._keys: list[Scalar | None] = []  # one place for each open collection
         self._documents: list[Node] = []
 
     def feed(self, events: Iterator[Any]) -> None:
         for event in events:
-            mark = Mark(min(event.start_mark.line + 1, self._line_count), event.start_mark.column + 1)
+            line = min(event.start_mark.line + 1, self._line_count)
+            mark = Mark(line, event.start_mark.column + 1, self._source)
             if isinstance(event, yaml.ScalarEvent):
                 self._refuse_tag(event, mark)
                 quoted = event.style not in (None, "")
@@ -174,14 +184,14 @@ class _Builder:
             return None
         example = "begin with `name: shop-dev`"
         if top is None or (isinstance(top, Scalar) and top.is_null):
-            self.faults.append(Fault(Mark(1, 1), "the file is empty", example))
+            self.faults.append(Fault(Mark(1, 1, self._source), "the file is empty", example))
         else:
             what = "a list" if isinstance(top, Sequence) else "a text"
             self.faults.append(Fault(top.mark, f"a spec is a mapping of keys, and this is {what}", example))
         return None
 
     def _end(self, event: Any) -> Mark:
-        return Mark(event.end_mark.line + 1, event.end_mark.column + 1)
+        return Mark(event.end_mark.line + 1, event.end_mark.column + 1, self._source)
 
     def _refuse_tag(self, event: Any, mark: Mark) -> None:
         if event.tag is not None:

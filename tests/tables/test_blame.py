@@ -36,4 +36,15 @@ def test_the_servers_words_choose(said: tuple[str, ...], names: tuple[str, ...])
     ],
 )
 def test_where_a_setting_is(text: str, told: str) -> None:
-    assert blame.places(("work_mem",), "spec.yml", text) == (told,)
+    assert blame.places(("work_mem",), {"spec.yml": text}) == (told,)
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        ({"dev.yml": "work_mem: 5MB", "base.yml": "work_mem: 4MB"}, "`work_mem` (dev.yml:1)"),
+        ({"dev.yml": "name: x", "base.yml": "\nwork_mem: 4MB"}, "`work_mem` (base.yml:2)"),
+    ],
+)
+def test_where_a_setting_is_that_another_file_may_have(texts: dict[str, str], told: str) -> None:
+    assert blame.places(("work_mem",), texts) == (told,)

@@ -61,6 +61,7 @@ MISSING = {"name": "name: shop-dev\n", "server": "server: {image: postgres:17}\n
 """What makes a whole spec of an example that shows one section."""
 TREES = (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml( defaults)?\n(.*?)```", PAGE + TREES, re.DOTALL)
+BASE = re.findall(r"```yaml extends\n(.*?)```", PAGE, re.DOTALL)[0]
 LINES = re.findall(r"`(\w+: [^`]+)`", "\n".join(re.findall(r"^\|.*?\|(.*)\|$", TREES, re.MULTILINE)))
 """What migrations.md tells to write under `migrations`."""
 
@@ -128,6 +129,7 @@ def test_an_example_is_right(text: str, tmp_path: Path) -> None:
     for script in ("extensions.sql", "roles.sh"):
         path.with_name("initdb").mkdir(exist_ok=True)
         (path.with_name("initdb") / script).touch()
+    path.with_name("base.yml").write_text(BASE)
     path.write_text(text + "".join(line for key, line in MISSING.items() if key not in yaml.safe_load(text)))
     assert load(path, {"HOME": str(tmp_path), "SHOP_PASSWORD": "x"}).name == "shop-dev"
 
