@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from provision.errors import RefusedError, UsageError, command
 from provision.model import Plan, Progress, Result, Wishes
 from provision.model.value import replace
 
@@ -173,6 +174,7 @@ class Environment:
 
         with self.context():
             spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
+            _check_whole(spec)
             return _offered(survey(spec, runtime=runtime, wishes=wishes))
 
     def plan(self, **options: Any) -> Plan:
@@ -212,6 +214,29 @@ class Environment:
             done = converge(first, progress=progress or Progress(), lock_timeout=lock_timeout, reviewed=reviewed)
             outcomes, notes = (*saved.outcomes, *done.outcomes), (*saved.notes, *done.notes)
             return replace(done, outcomes=outcomes, notes=notes, seconds=time.monotonic() - began)
+
+    def copy_main(self, *, progress: Progress | None = None) -> Result:
+        """Fill this environment, which has to be new, with the data of the main checkout's, in a linked Git worktree.
+
+        It is what ``apply --from main`` does before it applies. A server that runs is dumped; else its data is copied.
+
+        Raises:
+            UsageError: this is no linked worktree, or shares the main checkout's environment.
+            RefusedError: there is data already, or none to copy, or it does not fit.
+            ProvisionError: a step failed; what was copied was removed.
+        """
+        from provision import from_main
+        from provision.spec.variables import OWN_NAME
+
+        with self.context():
+            if (path := self.spec.main_path) is None:
+                raise UsageError(
+                    "`--from main` is for a linked Git worktree with an environment of its own",
+                    next_step=command("apply"),
+                )
+            environ = os.environ if self._environ is None else self._environ
+            main = Environment(path, environ={each: text for each, text in environ.items() if each != OWN_NAME})
+            return from_main.copy(self.spec, main.spec, progress=progress or Progress())
 
     def overview(self) -> Survey:
         """Look at everything as far as it can be seen; why there is no plan is the survey's ``refusal``.
@@ -695,6 +720,18 @@ def initialise(
     from provision.init.found import Options
 
     return init.initialise(Path(directory), Options(name, image, port))
+
+
+def _check_whole(spec: Spec) -> None:
+    """Refuse to go on with data of which only a part was copied."""
+    from provision.runtimes.names import COPYING
+    from provision.system.files import exists
+
+    if exists(spec.home / COPYING):
+        raise RefusedError(
+            f"the data of {spec.name!r} is not whole: a copy of the main checkout's was interrupted",
+            next_step=command("apply --from main") + ", or without that data: " + command("destroy --data"),
+        )
 
 
 def _worktree(path: Path) -> Worktree | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.environment import Environment
+    from provision.model import Outcome
     from provision.observe import Survey
     from provision.report.console import Console
     from provision.reviewed import Reviewed
@@ -63,6 +64,12 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
     metavar="FILE",
     help="Do what this output of `plan --json` has, or less, and refuse more; its options count.",
 )
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["main"]),
+    help="In a Git worktree: begin a new environment with the data of the main checkout's.",
+)
 @click.option("--snapshot", is_flag=True, help="Save a database before revisions that destroy data in it.")
 @planning_options
 @format_option()
@@ -81,6 +88,8 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
                 "--check shows a plan, and --as-planned does one that was reviewed: give one of them"
             )
         options.pop("snapshot")
+        if options.pop("source"):
+            raise click.UsageError("--from copies data, and --check changes nothing")
         return _show(console, load_environment(console, spec), **options)
     if options.pop("detailed_exitcode"):
         raise click.UsageError("--detailed-exitcode goes with --check: an apply leaves no changes pending")
@@ -201,15 +210,19 @@ def _apply(
     diff: bool,
     lock_timeout: float,
     snapshot: bool,
+    source: str | None,
     **wishes: Any,
 ) -> int:
     from provision.model.value import replace
 
+    if as_planned is not None and source:
+        raise click.UsageError("--from copies data, which is in no plan: apply with --from first, then --as-planned")
+    copied = _copy(console, environment) if source else ()
     reviewed = _reviewed(as_planned) if as_planned is not None else None
     wishes |= reviewed.options if reviewed else {}
     seen = environment.survey_to_apply(**wishes)
     if seen.plan.is_empty and not wishes["golden"]:
-        done = replace(environment.apply(seen), seconds=console.elapsed())
+        done = replace(environment.apply(seen), outcomes=copied, seconds=console.elapsed())
     else:
         from provision.report.progress import followed
 
@@ -218,7 +231,7 @@ def _apply(
             done = environment.apply(
                 seen, progress=progress, lock_timeout=lock_timeout, snapshot=snapshot, reviewed=reviewed
             )
-        done = replace(done, seconds=console.elapsed())
+        done = replace(done, outcomes=(*copied, *done.outcomes), seconds=console.elapsed())
     if console.json:
         from provision.report.documents import result
 
@@ -228,3 +241,14 @@ def _apply(
 
         console.lines(applied(seen, done, console))
     return 0
+
+
+def _copy(console: Console, environment: Environment) -> tuple[Outcome, ...]:
+    """Fill a new environment with the data of the main checkout's."""
+    from provision.report.progress import followed
+
+    paint, spec = console.paint(console.talk), environment.spec
+    if spec.main_path is not None:
+        console.say(f"{paint('bold', spec.name)} with the data of the main checkout ({spec.main_path})")
+    with followed(console) as progress:
+        return environment.copy_main(progress=progress).outcomes

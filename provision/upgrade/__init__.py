@@ -25,6 +25,7 @@ from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock
 from provision.system.limits import limited
 from provision.system.postgres import ReadOnlyQuery
+from provision.upgrade.copying import DATABASES
 from provision.upgrade.stages import Source
 
 if TYPE_CHECKING:
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
     from provision.upgrade.stages import Origin, Upgrader
 
-_DATABASES = f"""
-SELECT datname, pg_database_size(oid), datallowconn AND datconnlimit <> -2 FROM pg_database
-WHERE datname <> 'template0' AND datname !~ '^{OWN_DATABASES}'
-ORDER BY datname = 'template1' DESC, datname = 'postgres' DESC, 2
-"""  # noqa: S608  # from constants only
 _STAYING = """
 SELECT count(*) FILTER (WHERE starts_with(datname, %s)), count(*) FILTER (WHERE starts_with(datname, %s))
 FROM pg_database
@@ -127,7 +123,7 @@ def _ask(world: World, upgrader: Upgrader[Any]) -> Source:
         )
         ((bootstrap,),) = query.rows("SELECT rolname FROM pg_roles WHERE oid = 10")
         staying = query.rows(_STAYING, (SNAPSHOT, CLONE))[0]
-        databases = tuple((name, int(size)) for name, size, _ in query.rows(_DATABASES))
+        databases = tuple((name, int(size)) for name, size, _ in query.rows(DATABASES))
         extensions = {
             name for each, _ in databases for (name,) in query.rows("SELECT extname FROM pg_extension", database=each)
         }

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 _TRANSACTION_TIMEOUT = 17
 
+DATABASES = f"""
+SELECT datname, pg_database_size(oid), datallowconn AND datconnlimit <> -2 FROM pg_database
+WHERE datname <> 'template0' AND datname !~ '^{OWN_DATABASES}'
+ORDER BY datname = 'template1' DESC, datname = 'postgres' DESC, 2
+"""  # noqa: S608  # from constants only
+"""The databases that are copied, with their sizes in bytes, and whether they take connections."""
+TOOLS = ("psql", "pg_dump", "pg_dumpall", "pg_isready", "vacuumdb")
+
 _BEGIN = """
 set -euo pipefail
 umask 077

@@ -14,7 +14,7 @@ from provision.runtimes.embedded.command_line import initdb_argv, option, progra
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import Ephemeral
-from provision.upgrade.copying import Copying
+from provision.upgrade.copying import TOOLS, Copying
 from provision.upgrade.stages import FILLING, STOP_TIMEOUT, Kept, Origin, Upgrader, step
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
     from provision.system.machine import Installation
     from provision.upgrade.stages import Source
-
-_TOOLS = ("psql", "pg_dump", "pg_dumpall", "pg_isready", "vacuumdb")
 
 
 class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
@@ -201,7 +199,7 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
             yield from self.machine.installations(place, major)
 
     def _lacking(self, found: Installation) -> list[str]:
-        return [each for each in _TOOLS if not self.site.look.exists(found.programs / each)]
+        return [each for each in TOOLS if not self.site.look.exists(found.programs / each)]
 
     # --- afterwards ---
 

@@ -12,6 +12,7 @@ import pytest
 from support.embedded import Embedded, an_open_directory
 
 from provision.environment import Environment as Api
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +108,6 @@ def test_each_checkout_has_a_server_of_its_own(checkouts: Checkouts) -> None:
     api = Api(feature.spec, environ=feature.environ)
     assert (api.spec.name, api.endpoint.port) == ("wt-shop--feature", PORT + 1)
     assert main.query("SELECT count(*) FROM customers") == [(0,)]
-    assert feature.run("snapshot", "save", "before").out
     # The port is remembered, and is as declared.
     feature.run("stop")
     main.run("stop")
@@ -119,17 +119,19 @@ def test_each_checkout_has_a_server_of_its_own(checkouts: Checkouts) -> None:
     assert main.query("SELECT count(*) FROM customers") == [(0,)]
 
 
-def test_eight_that_begin_at_once_have_eight_ports(checkouts: Checkouts) -> None:
-    checkouts.main.migrations()
-    trees = [checkouts.worktree(f"t{number}") for number in range(8)]
-    with ThreadPoolExecutor(8) as pool:
+@pytest.mark.parametrize("count", [3, pytest.param(8, marks=pytest.mark.long)])
+def test_those_that_begin_at_once_have_a_port_each(checkouts: Checkouts, count: int) -> None:
+    checkouts.main.server(data={"ephemeral": True}).declare(migrations=None)
+    checkouts.commit()
+    trees = [checkouts.worktree(f"t{number}") for number in range(count)]
+    with ThreadPoolExecutor(count) as pool:
         running = list(pool.map(lambda each: each.begin("apply"), trees))
-    assert [(each.communicate(), each.returncode)[1] for each in running] == [0] * 8
-    assert len({port(each) for each in trees}) == 8
+    assert [(each.communicate(), each.returncode)[1] for each in running] == [0] * count
+    assert len({port(each) for each in trees}) == count
 
 
 def test_a_shared_environment_is_one(checkouts: Checkouts) -> None:
-    main = checkouts.main.declare(identity="shared")
+    main = checkouts.main.declare(identity="shared").server(data={"ephemeral": True})
     checkouts.commit()
     feature = checkouts.worktree("feature")
     said = both(feature.apply())
@@ -141,7 +143,8 @@ def test_a_shared_environment_is_one(checkouts: Checkouts) -> None:
 
 
 def test_a_second_clone_is_told_the_variable_that_names_it(checkouts: Checkouts) -> None:
-    checkouts.main.apply()
+    checkouts.main.server(data={"ephemeral": True}).apply()
+    checkouts.commit()
     clone = checkouts.clone("again")
     said = clone.run("apply", code=1).err
     assert f"the port {PORT} of 127.0.0.1 is taken by postgres, process " in said
@@ -154,6 +157,59 @@ def test_a_second_clone_is_told_the_variable_that_names_it(checkouts: Checkouts)
     del clone.environ["PROVISION_NAME"]
     (clone.directory / ".env").write_text("PROVISION_NAME=wt-shop-2\n")
     assert ": nothing to do (" in clone.apply().out
+
+
+def test_a_worktree_begins_with_the_data_of_the_main_checkout(checkouts: Checkouts) -> None:
+    main = checkouts.main.declare(roles={"app": {"login": True}}, databases={"shop": {"owner": "app"}})
+    main.declare(migrations={"as": "app"})
+    checkouts.commit()
+    feature = checkouts.worktree("feature")
+    assert "has no data yet" in feature.run("apply", "--from", "main", code=1).err
+    assert not (feature.home.parent / "wt-shop--feature").exists()
+    main.apply()
+    main.query("INSERT INTO customers VALUES (1), (2)")
+    feature.migrations("customers", "orders")
+    for stopped in (False, True):
+        if stopped:
+            feature.run("destroy", "--data", "--yes")
+            main.run("stop")
+        said = both(feature.run("apply", "--from", "main"))
+        assert f"wt-shop--feature with the data of the main checkout ({main.spec})" in said
+        assert ("create database/shop" in said) is not stopped
+        assert "1 revision applied" in said
+        assert feature.query("SELECT count(*) FROM customers JOIN pg_roles ON rolname = current_user") == [(2,)]
+        assert feature.query("SELECT count(*) FROM orders") == [(0,)]
+        assert ": nothing to do (" in feature.apply().out
+        assert "as declared" in feature.run("verify").out
+    assert "has data already" in feature.run("apply", "--from", "main", code=1).err
+    main.apply()
+    assert main.query("SELECT count(*) FROM customers") == [(2,)]
+    assert feature.url != main.url
+    assert "for a linked Git worktree" in main.run("apply", "--from", "main", code=64).err
+
+
+def test_a_copy_that_was_killed_is_not_gone_on_with(checkouts: Checkouts) -> None:
+    main, feature = checkouts.main, checkouts.worktree("feature")
+    main.apply()
+    main.query("INSERT INTO customers VALUES (1)")
+    running = feature.begin("apply", "--from", "main")
+    note = feature.directory / ".provision" / "wt-shop--feature" / "cache" / "copying"
+    data = note.parents[1] / "data" / "PG_VERSION"
+    for _ in attempts(30, 0.01):
+        if data.exists():
+            break
+    running.kill()
+    running.communicate()
+    assert note.exists()
+    for verb in ("apply", "plan"):
+        said = feature.run(verb, code=1).err
+        assert "the data of 'wt-shop--feature' is not whole" in said
+        assert "next: provision apply --from main spec.yml" in said
+    assert feature.run("status").out
+    said = both(feature.run("apply", "--from", "main"))
+    assert "removing the part that an interrupted copy has left" in said
+    assert feature.query("SELECT count(*) FROM customers") == [(1,)]
+    assert ": nothing to do (" in feature.apply().out
 
 
 def test_what_was_made_in_a_worktree_with_its_plain_name_stays(checkouts: Checkouts) -> None:

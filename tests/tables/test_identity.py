@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,18 @@ def test_what_was_made_in_a_worktree_keeps_its_name(tmp_path: Path) -> None:
     assert Environment(path)._read().name == "shop-dev"
     (home.parent / "shop-dev--feature").mkdir()
     assert Environment(path)._read().name == "shop-dev--feature"
+
+
+def test_runs_at_once_never_choose_the_same_port() -> None:
+    script = (
+        "from provision.system.machine import next_port; print(next_port('127.0.0.1', 'x', 23970), flush=True); input()"
+    )
+    argv = (sys.executable, "-c", script)
+    running = [subprocess.Popen(argv, stdin=-1, stdout=-1, text=True) for _ in range(8)]
+    ports = [each.stdout.readline() for each in running if each.stdout is not None]
+    for each in running:
+        each.communicate("\n")
+    assert len(set(ports)) == 8
 
 
 def test_ports_of_the_main_checkout_are_left_to_it(tmp_path: Path) -> None:
