@@ -142,28 +142,18 @@ class Environment:
         self._read()
         return effective.values(load.reading(self.path, self._text, self._variables, self._overrides))
 
-    def survey(
-        self,
-        *,
-        runtime: str | None = None,
-        no_restart: bool = False,
-        reset_overrides: bool = False,
-        allow_downgrade: bool = False,
-        data: bool = False,
-        take_ownership: bool = False,
-        golden: bool | None = None,
-    ) -> Survey:
+    def survey(self, *, runtime: str | None = None, allow_downgrade: bool = False, **wishes: Any) -> Survey:
         """Look at everything and plan: what is declared, what is there, and the plan that leads there.
 
-        ``runtime`` takes the place of what the spec says; the other arguments are the options of ``provision plan``.
-        ``golden`` has new data saved as one when all is made; False: made without one.
+        ``runtime`` takes the place of what the spec says; the other arguments are the options of ``provision plan``:
+        ``no_restart``, ``reset_overrides``, ``data``, ``take_ownership``, ``seed``, which are false without being said,
+        and ``golden``: have new data saved as one when all is made; False: made without one.
 
         Raises:
             UnavailableError: no engine answers.
             RefusedError: the plan would cost data, or disturb what is not ours.
         """
-        wishes = Wishes(no_restart, reset_overrides, data, take_ownership, golden)
-        return self._survey(runtime, wishes, allow_downgrade=allow_downgrade)
+        return self._survey(runtime, Wishes(**wishes), allow_downgrade=allow_downgrade)
 
     def survey_to_apply(self, *, runtime: str | None = None, allow_downgrade: bool = False, **wishes: Any) -> Survey:
         """Do the same as :meth:`survey`, and load meanwhile what :meth:`apply` will need."""

@@ -51,6 +51,10 @@ def plan(
         _staged(_of(table.inside(spec, inputs.runtime), desired, observed, scene)),
     )
     joined = _with_unseen(Plan.joined(plans), desired, observed)
+    if spec.seeds:
+        from provision.kinds import seed
+
+        joined = seed.settled(joined, inputs.runtime, wishes)
     if table.has_preflight(spec, inputs.runtime):
         from provision.kinds import preflight
 

@@ -33,18 +33,19 @@ if TYPE_CHECKING:
 SCHEMA = "provision/plan/1"
 _MILDNESS = {each: number for number, each in enumerate(Action)}
 _SHOWN = 10
-_OPTIONS = ("no_restart", "reset_overrides", "data", "take_ownership", "golden")
+_OPTIONS = ("no_restart", "reset_overrides", "data", "take_ownership", "golden", "seed")
 
 
 # --- what a plan says of itself
 
 
 def made_from(survey: Survey) -> dict[str, Any]:
-    """Return the digests of what a plan was made from: the spec, its templates, and each tree's revisions."""
+    """Return the digests of what a plan was made from: the spec, its templates, its seeds, each tree's revisions."""
     spec = survey.spec
     return {
         "spec": _digest([_bytes(spec.path).decode(errors="replace")]),
         "templates": _digest(dict(survey.world.inputs.templates)),
+        "seeds": _digest({each.key: each.sha256 for each in survey.world.inputs.seeds or ()}),
         "migrations": {tree.name: _of_tree(survey, tree.name) for tree in spec.migrations},
     }
 
@@ -202,7 +203,7 @@ class Reviewed:
     def _changed(self, survey: Survey) -> tuple[str, ...]:
         """Say what the plan was made from is not the same any more."""
         then, now = self.document["made_from"], made_from(survey)
-        words = {"spec": "the spec", "templates": "a template"}
+        words = {"spec": "the spec", "templates": "a template", "seeds": "a seed"}
         found = [f"{word} has changed since" for key, word in words.items() if then.get(key) != now[key]]
         trees = {*then.get("migrations", {}), *now["migrations"]}
         return (

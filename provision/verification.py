@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MISSING = "is missing"
 _STILL = "does not run"
+_PENDING = "did not run yet"
 _DIFFERS = "is not as declared"
 _HIDDEN = "as declared"  # in place of a password
 _UNSET = "the default"
@@ -110,6 +111,8 @@ def _next_step(refusal: ProvisionError | None, *, is_mendable: bool, edit: Edit 
 
 def _of_step(step: Step) -> Iterator[Difference]:
     address, before, after = step.address, step.before, step.after
+    if step.action is Action.SEED and before == after:
+        return  # it runs with what else an apply does
     if (isinstance(after, Revisions) or isinstance(before, Revisions)) and before != after:
         at = [
             " + ".join(each.rows) if isinstance(each, Revisions) and each.rows else "base" for each in (before, after)
@@ -144,6 +147,8 @@ def _of_privileges(step: Step) -> Difference:
 
 def _absence(address: Address) -> str:
     """Say that something is not there; a server that was only stopped is not missing."""
+    if address.kind == "seed":
+        return _PENDING
     return _STILL if address.kind in ("server", "process") else _MISSING
 
 

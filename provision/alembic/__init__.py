@@ -15,12 +15,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from provision.alembic.child.channel import masked_forms
     from provision.alembic.child.protocol import Read
     from provision.alembic.origin import explain
     from provision.alembic.running.ask import Comparison, Rendered, Written
+    from provision.alembic.running.command import filled
     from provision.alembic.running.events import MigrationEvent
     from provision.alembic.running.migrate import Manner, Migrated, migrate
-    from provision.alembic.running.process import Child
+    from provision.alembic.running.process import CHILD_NAME, Child, environment
+    from provision.alembic.running.secrets import secrets_of
+    from provision.alembic.running.server import LockConnection, lock_connection
     from provision.alembic.sessions import entered, located
     from provision.alembic.state import (
         KIND,
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     from provision.alembic.tree.listing import Entry, entries, history
     from provision.alembic.tree.location import Location
     from provision.alembic.tree.targets import needs_rows, resolve, scope
-    from provision.alembic.tree.version_table import Edit, edit_remarks
+    from provision.alembic.tree.version_table import Edit, edit_remarks, read_rows
     from provision.alembic.trees import Tree, Trees, check_trees, choose
     from provision.alembic.verbs.database import applied_rows, scratch_server
     from provision.alembic.verbs.destroying import Destroying, destroying
@@ -52,12 +56,16 @@ if TYPE_CHECKING:
     from provision.alembic.verbs.writing import advice, after_writing, check, merge, revision
 
 _HOMES = {
+    "child.channel": "masked_forms",
     "child.protocol": "Read",
     "origin": "explain",
     "running.ask": "Comparison Rendered Written",
+    "running.command": "filled",
     "running.events": "MigrationEvent",
     "running.migrate": "Manner Migrated migrate",
-    "running.process": "Child",
+    "running.process": "CHILD_NAME Child environment",
+    "running.secrets": "secrets_of",
+    "running.server": "LockConnection lock_connection",
     "sessions": "entered located",
     "state": "KIND Revisions address not_its_own observed partial refuse_foreign refuse_long stranded "
     "unread_directories",
@@ -66,7 +74,7 @@ _HOMES = {
     "tree.listing": "Entry entries history",
     "tree.location": "Location",
     "tree.targets": "needs_rows resolve scope",
-    "tree.version_table": "Edit edit_remarks",
+    "tree.version_table": "Edit edit_remarks read_rows",
     "trees": "Tree Trees check_trees choose",
     "verbs.database": "applied_rows scratch_server",
     "verbs.destroying": "Destroying destroying",

@@ -22,7 +22,7 @@ from provision.apply.starting import TIMEOUT
 from provision.apply.trial import GOLDEN, Trial
 from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
 from provision.kinds import configuration, database, file, login, settings
-from provision.model import INTERRUPTED, File, Outcome, Plan, Result, Wishes
+from provision.model import INTERRUPTED, Action, File, Outcome, Plan, Result, Wishes
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
 from provision.observe import logins, outside
 from provision.runtimes.names import ENGINE, SUPERUSER
@@ -78,7 +78,7 @@ def converge(
             # Somebody may have thought about an older look before this run went on.
             is_current = is_calm and time.time() - began < _CURRENT
             run.converge(look, performer, first if is_current else None)
-            if first.wishes.golden:
+            if first.wishes.golden and not run.trial.has_begun_seeds:
                 run.save_golden(spec)
         taken = time.monotonic() - started
         last = run.last
@@ -275,6 +275,8 @@ class Run:
                 if self.reviewed is not None:
                     self.reviewed.insist(survey)
                 performer = performer.move_to(survey.world) if performer else self.performer(survey.world)
+                if self._saves_before_seeds(survey, performer):
+                    continue
                 self._refuse_to_repeat(survey.plan)
                 self.progress.planned(survey.plan)
                 remember_engine(survey.world)
@@ -284,12 +286,24 @@ class Run:
                     self.perform(survey.plan, performer)
                 except RacedError as error:
                     self._look_again(error)
+                self.trial.sow(survey.plan, self.outcomes)
                 remember_rendered(survey.world)  # the next look need not render it again
             raise _not_converged(survey.plan)
         finally:
             if performer is not None:
                 self.trial.containers += performer.containers
                 performer.close()
+
+    def _saves_before_seeds(self, survey: Survey, performer: Performer) -> bool:
+        """Note what was made before seeds bring rows, and save a golden of it where one is wanted: then look again."""
+        if not self.trial.begins_seeds(survey.plan):
+            return False
+        self.trial.note(survey, performer.reads)
+        if not self.trial.wishes.golden:
+            return False
+        performer.close()  # it holds the data while the server starts
+        self.save_golden(survey.spec)
+        return True
 
     def _look_again(self, error: RacedError) -> None:
         """Go on after another session came between.
@@ -330,7 +344,10 @@ class Run:
 
     def perform(self, plan: Plan, performer: Performer) -> None:
         """Do the steps of one round, up to the first that reveals more."""
+        others = any(step.effects for step in plan.steps if step.action is not Action.SEED)
         for steps in transactions.groups(plan.steps):
+            if steps[0].action is Action.SEED and others:
+                return  # another look shows first that all else is as declared
             if steps[1:]:
                 self._do_together(steps, performer)
             else:

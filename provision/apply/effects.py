@@ -406,6 +406,15 @@ class Performer:
             self.world.explain(error)
             raise
 
+    @perform.register
+    def _(self, effect: effects.RunSeed) -> None:
+        from provision.seeds import running
+
+        world = self.world
+        source = world.inputs.seeds[effect.name]  # type: ignore[index]  # the step is about one of them
+        job = running.Job(world.spec, source, world.trees, self.endpoint, self._progress.detail, self._progress.note)
+        running.run(job, effect)
+
     def _phase(self, line: str) -> None:
         """Pass on what the server is doing, by the last line of its log."""
         if said := server_log.startup_phase(line):

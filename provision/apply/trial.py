@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provision.alembic import Read
-    from provision.model import Address, Begun, Outcome, Wishes
+    from provision.model import Address, Begun, Outcome, Plan, Wishes
     from provision.observe import Survey
     from provision.observe.outside import World
 
@@ -41,6 +41,9 @@ class Trial:
         """The world that has no data yet."""
         self._first: Begun | None = None
         self._places: tuple[Address, ...] = ()
+        self._is_noted = False
+        self.has_begun_seeds = False
+        """Whether all but the seeds was as declared, so that these ran."""
 
     def offered(self, survey: Survey) -> Survey:
         """Return a survey whose plan takes new data from a golden where one fits."""
@@ -94,11 +97,26 @@ class Trial:
                 goldens.store(world.look).remove(key)
         return f"golden {key[:4]}…"
 
+    def begins_seeds(self, plan: Plan) -> bool:
+        """Tell whether only seeds are left to do, for the first time; what fails from now on is no golden's fault."""
+        if self.has_begun_seeds or not plan.steps or any(step.action is not Action.SEED for step in plan.steps):
+            return False
+        self.has_begun_seeds, self.is_open = True, False
+        return True
+
+    def sow(self, plan: Plan, done: Sequence[Outcome]) -> None:
+        """Have the next look plan the seeds of this run, but for those that it has done."""
+        seeds = [step.address.name for step in plan.steps if step.action is Action.SEED]
+        if seeds:
+            ran = [each.step.address.name for each in done if each.step.action is Action.SEED and each.error is None]
+            self.wishes = replace(self.wishes, seed=True, seeded=frozenset(ran))
+
     def note(self, survey: Survey, reads: Mapping[str, Read | None]) -> None:
         """Note what the data was made of, where this run made all of it; ``reads`` is what the code of trees read."""
-        if self.world is None:
+        if self.world is None or self._is_noted:
             return
         from provision.golden import saving
 
+        self._is_noted = True
         with suppress(ProvisionError):
             saving.note(survey, self._first, self.begun, reads, self.world.look.began)

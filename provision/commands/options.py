@@ -95,6 +95,7 @@ def planning_options(function: F) -> F:
         click.option(
             "--take-ownership", is_flag=True, help="Give the role of the migrations what earlier ones made as another."
         ),
+        click.option("--seed", is_flag=True, help="Run seeds also where others run the server, and all `run: always`."),
         click.option("--data", is_flag=True, help="Also remove what holds data, where the spec says `state: absent`."),
         click.option(
             "--allow-downgrade", is_flag=True, help="Undo revisions where the database is ahead of the target."

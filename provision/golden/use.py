@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "PROVISION_GOLDEN"
 OFF = ("off", "0", "false", "no")
+SEED = "seed"
+"""The kind of what no golden has: it is saved before seeds run."""
 _DATA = ("data", "volume", "container")
 """The kinds of the step that makes the data, which says what it is made from."""
 
@@ -74,7 +76,7 @@ def _rest(survey: Survey, fit: Fit) -> Iterator[Step]:
     if fit.golden.level == 0:
         yield from survey.plan.steps
         return
-    has = {each.KIND for each in table.inside(survey.spec, survey.runtime)} - {server.KIND, settings.KIND}
+    has = {each.KIND for each in table.inside(survey.spec, survey.runtime)} - {server.KIND, settings.KIND, SEED}
     applied = {tree.name: tree.applied for tree in fit.golden.inputs.trees}
     for step in survey.plan.steps:
         if step.address.kind not in has:
@@ -116,7 +118,7 @@ def doubt(begun: Begun, plan: Plan) -> str:
         return ""
     for step in plan.steps:
         kind = step.address.kind
-        if kind in (file.KIND, login.KIND, settings.KIND):
+        if kind in (file.KIND, login.KIND, settings.KIND, SEED):
             continue
         if kind == role.KIND and step.action is Action.UPDATE:
             continue

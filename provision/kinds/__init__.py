@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Wishes,
     )
     from provision.model.effects import RunLocalSql
+    from provision.seeds.files import Sources
     from provision.spec.model import Migrations, Spec
 
     Files = Mapping[str, File]
@@ -49,7 +50,8 @@ class Inputs:
 
     ``templates`` maps names to texts, ``graphs`` the names of the migrations to their revisions. ``rendered`` are the
     texts that the last run rendered, by the file's name, and ``memo`` tells from what, so that the same is not rendered
-    again. ``passwords`` are those of the declared roles by name.
+    again. ``passwords`` are those of the declared roles by name. ``seeds`` are the files and programs of the seeds;
+    None: there are none.
     """
 
     runtime: str
@@ -60,6 +62,7 @@ class Inputs:
     rendered: Mapping[str, str] = field(default_factory=dict)
     memo: str | None = None
     passwords: Mapping[str, Secret] = field(default_factory=dict)
+    seeds: Sources | None = None
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,8 @@ def applied(look: Look, name: str) -> State | Unknown:
     """Ask what of a tree is applied; kinds share the answer by ``look.once(migrations.applied, NAME)``."""
     tree = next(each for each in look.spec.migrations if each.name == name)
     graph, database = look.inputs.graphs[name], look.spec.database_of(tree)
-    is_there = _is_there(look, database)
-    if not is_there:
-        return Revisions(()) if is_there is not None else UNKNOWN
+    if not (there := is_there(look, database)):
+        return Revisions(()) if there is not None else UNKNOWN
     elsewhere = database if database != look.spec.server.database else None
     try:
         return observed(tree, graph, look, elsewhere, spec=look.spec)
@@ -98,7 +97,7 @@ def applied(look: Look, name: str) -> State | Unknown:
     return UNKNOWN
 
 
-def _is_there(look: Look, database: str) -> bool | None:
+def is_there(look: Look, database: str) -> bool | None:
     """Tell whether the server has a database; None where that lets nothing in."""
     if not (look.spec.roles or look.spec.databases):
         return None if look.is_closed else bool(look.has_database)

@@ -30,7 +30,7 @@ def inside(spec: Spec, runtime: str) -> tuple[Kind, ...]:
     ``runtime`` is the one that was chosen, which an option can put in place of the spec's.
     """
     if not (spec.roles or spec.databases):
-        return INSIDE
+        return (*INSIDE, *_seed(spec))
     # Each is loaded only where it has something to do: a run with nothing to do is mostly imports.
     from provision.kinds import (
         declared_database,
@@ -46,7 +46,7 @@ def inside(spec: Spec, runtime: str) -> tuple[Kind, ...]:
     # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.
     shared = (role, declared_database, role_setting, schema, membership)
-    rest = (default_privilege, collation, *_ownership(spec), migrations, privilege, unmanaged)
+    rest = (default_privilege, collation, *_ownership(spec), migrations, privilege, unmanaged, *_seed(spec))
     return (server, settings, *_preflight(spec, runtime), *shared, *_extension(spec), *rest)
 
 
@@ -77,3 +77,11 @@ def _ownership(spec: Spec) -> tuple[Kind, ...]:
     from provision.kinds import ownership
 
     return (ownership,)
+
+
+def _seed(spec: Spec) -> tuple[Kind, ...]:
+    if not spec.seeds:
+        return ()
+    from provision.kinds import seed
+
+    return (seed,)

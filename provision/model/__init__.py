@@ -227,6 +227,7 @@ class Action(StrEnum):
     RELOAD = "reload"
     START = "start"
     MIGRATE = "migrate"
+    SEED = "seed"
     REVOKE = "revoke"
     STOP = "stop"
     RESTART = "restart"
@@ -278,7 +279,9 @@ class Wishes:
     ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
     what ``ALTER SYSTEM`` has set. ``data``: remove also what holds data, where the spec says that it is absent.
     ``take_ownership``: give the role of the migrations what earlier ones made as another. ``golden``: save one of what
-    was made; False: use none either. ``acting``: an apply follows, so what it needs may be loaded.
+    was made; False: use none either. ``acting``: an apply follows, so what it needs may be loaded. ``seed``: run seeds
+    also on a server that others run, and those of ``run: always`` where nothing else changes; ``seeded`` are the names
+    of those that this run has done.
     """
 
     no_restart: bool = False
@@ -287,6 +290,8 @@ class Wishes:
     take_ownership: bool = False
     golden: bool | None = None
     acting: bool = False
+    seed: bool = False
+    seeded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -487,3 +487,18 @@ class Migrate(Effect):
     def lines(self) -> tuple[str, ...]:
         """The words, and each revision with its file."""
         return (str(self), *(f"{self.direction} {name}: {shown(path)}" for name, path in self.revisions))
+
+
+@dataclass(frozen=True)
+class RunSeed(Effect):
+    """Run what a seed declares and note it in the ledger: a file as one transaction, a program with its own.
+
+    ``name`` is that of its address, ``sha256`` the digest of the content that was planned.
+    """
+
+    name: str
+    database: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"run {self.name} in {self.database}"

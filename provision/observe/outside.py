@@ -139,6 +139,10 @@ def _seen(spec: Spec, look: Look, name: str, reason: str, *, acting: bool) -> Wo
     password, roles = secrets.of(spec), secrets.of_roles(spec)
     texts = _templates(spec, module.TEMPLATES)
     inputs = Inputs(name, texts, module.port(spec, look), password, trees, passwords=roles)
+    if spec.seeds:
+        from provision.seeds.files import Sources
+
+        inputs = replace(inputs, seeds=Sources(spec))
     if is_trusted:
         rendered = {each: files.read_text(spec.home / path) or "" for each, (path, _) in module.FILES.items()}
         inputs = replace(inputs, rendered=rendered, memo=owned.text(spec.home / desires.MEMO))

@@ -32,13 +32,14 @@ from provision.spec.reading import (
 )
 from provision.spec.role_names import key_name, mentioned_grantee, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
+from provision.spec.seeds import seeds
 from provision.spec.yaml import Mapping, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Mapping as MappingType
 
-    from provision.spec.model import Migrations, Server
+    from provision.spec.model import Migrations, Seed, Server
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node, Scalar
 
@@ -58,10 +59,11 @@ ENCODINGS: Final = tuple(
 
 
 class Databases(NamedTuple):
-    """The databases by name, and all migrations: those at the top of the file, and those below databases."""
+    """The databases by name, all migrations (those at the top of the file, and those below databases), and seeds."""
 
     declared: dict[str, Database]
     migrations: tuple[Migrations, ...]
+    seeds: tuple[Seed, ...] = ()
 
 
 def _access(node: Node, reading: Reading) -> dict[str, Any]:
@@ -213,21 +215,22 @@ def database_keys(major: int) -> dict[str, Key]:
         "grants": Key(_unread),
         "migrations": Key(_unread),
         "sessions": Key(choice("refuse", "end")),
-        "seeds": LATER,
+        "seeds": Key(_unread),
         "backup": LATER,
     }
 
 
+_READ_LATER = ("extensions", "grants", "migrations", "seeds")
 _FIELDS = {"state": "is_absent", "sessions": "ends_sessions"}
 
 
-def databases(node: Node, reading: Reading, server: Server, above: tuple[Migrations, ...]) -> Databases:
+def databases(node: Node, reading: Reading, server: Server, above: Databases) -> Databases:
     """Read every database by name; what concerns roles is judged by :mod:`provision.spec.role_checks`.
 
-    ``above`` are the migrations at the top of the file, which go to the database of the server.
+    ``above`` are the migrations and seeds at the top of the file, which go to the database of the server.
     """
     found: dict[str, Database] = {}
-    trees = list(above)
+    trees, sown = list(above.migrations), list(above.seeds)
     keys = database_keys(server.major)
     entries = mapping(node, "`shop: {owner: app}` and the like below it").entries
     remark_twins([key for key, _ in entries.values()], "databases", reading)
@@ -236,11 +239,14 @@ def databases(node: Node, reading: Reading, server: Server, above: tuple[Migrati
             break
         name = attempt(_database_name, key, reading)
         database = attempt(
-            partial(_database, key=key, keys=keys, server=server, trees=trees), value, reading, key=shorten(key.text)
+            partial(_database, key=key, keys=keys, server=server, all_=(trees, sown)),
+            value,
+            reading,
+            key=shorten(key.text),
         )
         if not failed(name) and not failed(database):
             found[name] = database
-    return Databases(found, tuple(trees))
+    return Databases(found, tuple(trees), tuple(sown))
 
 
 def _database_name(key: Scalar, reading: Reading) -> str:
@@ -251,12 +257,18 @@ def _database_name(key: Scalar, reading: Reading) -> str:
 
 
 def _database(
-    node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], server: Server, trees: list[Migrations]
+    node: Node,
+    reading: Reading,
+    *,
+    key: Scalar,
+    keys: dict[str, Key],
+    server: Server,
+    all_: tuple[list[Migrations], list[Seed]],
 ) -> Database:
     entries = mapping(node, "`{owner: app}`, or `{}`")
     before = len(reading.missing)
     values = read_table(entries, keys, reading, "a database")
-    inside = {each: values.pop(each) for each in ("extensions", "grants", "migrations") if each in values}
+    inside = {each: values.pop(each) for each in _READ_LATER if each in values}
     values["state"] = values.get("state") == "absent"
     values["sessions"] = values.get("sessions") == "end"
     place = reading.place(key.mark)
@@ -265,13 +277,15 @@ def _database(
     readers: dict[str, Callable[[Node, Reading], Any]] = {
         "extensions": partial(_extensions, database=database),
         "grants": partial(grants, database=database, major=server.major),
-        "migrations": partial(migrations, database=database.name, others=trees, meant=server.database),
+        "migrations": partial(migrations, database=database.name, others=all_[0], meant=server.database),
+        "seeds": partial(seeds, database=database.name),
     }
     found = {each: attempt(readers[each], inside[each], reading, key=each) for each in readers if each in inside}
     found = {each: value for each, value in found.items() if not failed(value)}
     if len(reading.missing) > before:
         raise Reported  # a variable that it needs is not set
-    trees += found.pop("migrations", ())
+    all_[0].extend(found.pop("migrations", ()))
+    all_[1].extend(found.pop("seeds", ()))
     return replace(database, **found)
 
 
@@ -295,7 +309,7 @@ def _check(database: Database, entries: Mapping, reading: Reading, server: Serve
         at("sessions", "`sessions` has a meaning only with `state: absent`", advice)
     if database.template == database.name:
         at("template", "a database cannot be made from itself", "write `template0`, or remove it")
-    within = [each for each in ("schemas", "extensions", "grants", "migrations") if each in entries.entries]
+    within = [each for each in ("schemas", *_READ_LATER) if each in entries.entries]
     if database.allow_connections is False and within:
         message = f"no connection is allowed, and {listed(within)} need one"
         at("allow_connections", message, "remove it, or what is inside")

@@ -43,7 +43,7 @@ def for_tests(spec: Spec, slot: int) -> Spec:
         data=Ephemeral(),
         settings={**spec.server.settings, **settings},
     )
-    return replace(spec, name=name, server=server, fetched={}, main=None, plain_name="")
+    return replace(spec, name=name, server=server, seeds=(), fetched={}, main=None, plain_name="")
 
 
 def place_of(spec: Spec) -> str:
@@ -81,6 +81,7 @@ def for_template(spec: Spec, source: str, name: str, at: Endpoint, passwords: Ma
         roles=roles,
         databases={name: _database(declared, name)} if declared is not None else {},
         migrations=tuple(trees),
+        seeds=(),
         fetched={},
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
 
     from provision.spec.access import Database, Role
-    from provision.spec.model import Migrations, Server
+    from provision.spec.model import Migrations, Seed, Server
     from provision.spec.reading import Reading
 
 
@@ -30,6 +30,7 @@ class Inside(NamedTuple):
     databases: MappingType[str, Database]
     server: Server
     migrations: tuple[Migrations, ...]
+    seeds: tuple[Seed, ...]
 
 
 def inside(top: Mapping, values: MappingType[str, Any], server: Server, reading: Reading) -> Inside:
@@ -40,13 +41,14 @@ def inside(top: Mapping, values: MappingType[str, Any], server: Server, reading:
     if "roles" in values:
         read = attempt(partial(roles, server=server), values["roles"], reading, key="roles")
         found = {} if failed(read) else read
-    declared = Databases({}, above)
+    declared = Databases({}, above, values.get("seeds", ()))
     if "databases" in values:
-        all_ = attempt(partial(databases, server=server, above=above), values["databases"], reading, key="databases")
+        all_ = attempt(partial(databases, server=server, above=declared), values["databases"], reading, key="databases")
         declared = declared if failed(all_) else all_
     check(top, found, declared.declared, server, reading)
     trees = [replace(each, login=None) if each.login == server.user else each for each in declared.migrations]
-    return Inside(found, declared.declared, server, tuple(trees))
+    seeds = [replace(each, login=None) if each.login == server.user else each for each in declared.seeds]
+    return Inside(found, declared.declared, server, tuple(trees), tuple(seeds))
 
 
 def _with_database(server: Server, top: Mapping, reading: Reading) -> Server:

@@ -186,7 +186,8 @@ def _schema(node: Node, reading: Reading) -> str | None:
     return identifier(node, reading)
 
 
-def _role(node: Node, reading: Reading, *, use: Literal["as", "role"]) -> str:
+def named_role(node: Node, reading: Reading, *, use: Literal["as", "role"]) -> str:
+    """Read the name of a role that is declared elsewhere."""
     value = identifier(node, reading)
     reading.mention("role", value, scalar(node, "a role"), use)
     return value
@@ -214,8 +215,8 @@ MIGRATIONS_KEYS = {
     "command": Key(argv),
     "prepare": Key(prepare),
     "ledger": Key(boolean),
-    "as": Key(partial(_role, use="as")),
-    "role": Key(partial(_role, use="role")),
+    "as": Key(partial(named_role, use="as")),
+    "role": Key(partial(named_role, use="role")),
 }
 _NOT_WITH_COMMAND = ("prepare", "options", "attributes", "x", "transaction_per_revision", "lock_timeout")
 

@@ -176,6 +176,31 @@ class Migrations:
 
 
 @dataclass(frozen=True)
+class Seed:
+    """One entry of ``seeds``: files that ``pattern`` finds, or a program; ``name`` is what the spec says, unfilled.
+
+    ``pattern`` is absolute, and ``*`` in it stands for any names. ``table`` is as SQL writes it, None: by the name of
+    each file. ``columns`` are those of a CSV file without a header line, ``key`` what tells its rows apart; empty: the
+    primary key. ``login`` is the role that logs in (the key ``as``), None: as for the migrations of the ``database``,
+    which is None for the declared one of the server. ``masked`` is as in :class:`Migrations`, ``place`` is
+    ``path:line``.
+    """
+
+    kind: Literal["sql", "csv", "command"]
+    name: str
+    pattern: Path | None = None
+    argv: tuple[str, ...] = ()
+    run: Literal["once", "changed", "always"] = "once"
+    table: str | None = None
+    columns: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    login: str | None = None
+    database: str | None = None
+    masked: tuple[Secret, ...] = ()
+    place: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
 class Spec:
     """One spec file. ``path`` is absolute; ``directory`` is where its relative paths start.
 
@@ -201,6 +226,7 @@ class Spec:
     variables: tuple[tuple[str, Path], ...] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
     databases: Mapping[str, Database] = field(default_factory=dict)
+    seeds: tuple[Seed, ...] = ()
     missing: tuple[Problem, ...] = ()
     remarks: tuple[Problem, ...] = field(default=(), compare=False)
     base: Path | None = field(default=None, compare=False)
@@ -227,8 +253,8 @@ class Spec:
         """``.provision/<name>/``: rendered files, generated secrets and caches of this environment."""
         return self.kept_in / ".provision" / self.name
 
-    def database_of(self, tree: Migrations) -> str:
-        """Return the name of the database that a tree migrates."""
+    def database_of(self, tree: Migrations | Seed) -> str:
+        """Return the name of the database that a tree migrates, or that a seed is for."""
         return tree.database or self.server.database
 
     def login_in(self, database: str) -> str | None:

@@ -211,16 +211,17 @@ class _Spec:
         self.report(mark, message, f"write `member_of: [{entry}]` for `{shorten(login)}`")
 
     def trees(self) -> Iterator[tuple[str, Mapping]]:
-        """Yield the mappings of all migrations with the database that they go to."""
+        """Yield the mappings of all migrations and seeds with the database that they go to."""
         sections = [(self.server.database, self.top)]
         sections += [
             (name, node) for name, (_, node) in (self.keys("databases") or {}).items() if isinstance(node, Mapping)
         ]
         for database, section in sections:
-            _, node = section.entries.get("migrations", (None, None))
-            for item in node.items if isinstance(node, Sequence) else (node,):
-                if isinstance(item, Mapping):
-                    yield database, item
+            for key in ("migrations", "seeds"):
+                _, node = section.entries.get(key, (None, None))
+                for item in node.items if isinstance(node, Sequence) else (node,):
+                    if isinstance(item, Mapping):
+                        yield database, item
 
     def check_tree(self, database: str, tree: Mapping) -> None:
         login = self._text(tree, "as")

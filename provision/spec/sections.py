@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.spec.access import Database, Role
-    from provision.spec.model import Migrations
+    from provision.spec.model import Migrations, Seed, Server
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
@@ -147,6 +147,12 @@ def _unread(node: Node, _reading: Reading) -> Node:
     return node
 
 
+def _seeds(node: Node, reading: Reading) -> tuple[Seed, ...]:
+    from provision.spec.seeds import seeds  # few specs have them
+
+    return seeds(node, reading)
+
+
 SPEC_KEYS = {
     "version": Key(read_version),
     "name": Key(environment_name, required=True, example="name: shop-dev", identifies=True),
@@ -159,8 +165,9 @@ SPEC_KEYS = {
     "migrations": Key(migrations),
     "roles": Key(_unread),
     "databases": Key(_unread),
+    "seeds": Key(_seeds),
 }
-_SEVERAL_HOMES = ("name", "command", "role", "state", "comment", "connection_limit", "sessions")
+_SEVERAL_HOMES = ("name", "command", "role", "state", "comment", "connection_limit", "sessions", "seeds")
 
 
 @cache
@@ -184,6 +191,16 @@ def homes() -> MappingType[str, str]:
     return found | {"name": "at the top of the file"}
 
 
+def _report_templates(top: Mapping, found: Server, reading: Reading) -> None:
+    """Report templates of a server that is not rendered."""
+    for key in ("templates", "templates_may") if found.runtime == "external" else ():
+        if key in top.entries:
+            at, _ = top.entries[key]
+            reading.report(
+                at.mark, f"`{key}` has no meaning with `runtime: external`: nothing is rendered", "remove it"
+            )
+
+
 def spec(top: Mapping, reading: Reading) -> Spec | None:
     """Read the whole file; None when the server could not be read at all. Problems are in ``reading``."""
     values = read_table(top, SPEC_KEYS, reading, "the spec")
@@ -193,19 +210,15 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
     found = attempt(lambda node, _: server(node, reading, environment), values["server"], reading, key="server")
     if failed(found):
         return None
-    for key in ("templates", "templates_may") if found.runtime == "external" else ():
-        if key in top.entries:
-            at, _ = top.entries[key]
-            reading.report(
-                at.mark, f"`{key}` has no meaning with `runtime: external`: nothing is rendered", "remove it"
-            )
+    _report_templates(top, found, reading)
     trees: tuple[Migrations, ...] = values.get("migrations", ())
+    seeds: tuple[Seed, ...] = values.get("seeds", ())
     roles: MappingType[str, Role] = {}
     databases: MappingType[str, Database] = {}
     if reading.mentions or values.keys() & {"roles", "databases"}:
         from provision.spec.inside import inside  # few specs have them, and it is much to import
 
-        roles, databases, found, trees = inside(top, values, found, reading)
+        roles, databases, found, trees, seeds = inside(top, values, found, reading)
     read = Spec(
         path=reading.path,
         name=environment,
@@ -214,6 +227,7 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         databases=databases,
         templates=values.get("templates"),
         migrations=tuple([replace(tree, masked=masked(reading)) for tree in trees]),
+        seeds=tuple([replace(seed, masked=masked(reading)) for seed in seeds]),
         templates_may=values.get("templates_may", ()),
         variables=tuple(sorted(reading.environ.used.items())),
         missing=tuple(reading.missing),

@@ -75,7 +75,9 @@ class Survey:
     wishes: Any = field(default_factory=Wishes)
     reason: str = "the engine at unix:///var/run/docker.sock"
     world: Any = field(
-        default_factory=lambda: SimpleNamespace(needs_upkeep=False, inputs=SimpleNamespace(templates={}), trees={})
+        default_factory=lambda: SimpleNamespace(
+            needs_upkeep=False, inputs=SimpleNamespace(templates={}, seeds=None), trees={}
+        )
     )
 
     @property

@@ -105,7 +105,9 @@ class Survey:
     reason: str = "an engine answers at unix:///var/run/docker.sock"
     refusal: Any = None
     begun: Any = None
-    world: Any = SimpleNamespace(inputs=SimpleNamespace(templates={"postgresql.conf.j2": ""}), trees=Graphs())
+    world: Any = SimpleNamespace(
+        inputs=SimpleNamespace(templates={"postgresql.conf.j2": ""}, seeds=None), trees=Graphs()
+    )
     wishes: Any = field(default_factory=Wishes)
 
     @property

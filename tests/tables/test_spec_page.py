@@ -17,6 +17,7 @@ from provision.spec.load import load
 from provision.spec.migrations import MIGRATIONS_KEYS
 from provision.spec.roles import MEMBER_KEYS, role_keys
 from provision.spec.sections import SPEC_KEYS
+from provision.spec.seeds import SEED_KEYS
 from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
 from provision.spec.settings import OWNED
 
@@ -42,6 +43,7 @@ SECTIONS: dict[str, Mapping[str, Key]] = {
     "databases.extensions": EXTENSION_KEYS,
     "databases.grants": grant_keys(0),
     "databases.grants.on": on_keys(0),
+    "seeds": SEED_KEYS,
 }
 GRANT: dict[str, Any] = {"to": "public", "on": {"tables": "shop.*"}, "privileges": ["select"]}
 WITHIN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -53,6 +55,7 @@ WITHIN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "databases.schemas": lambda keys: {"databases": {"shop": {"schemas": {"shop": keys}}}},
     "databases.extensions": lambda keys: {"databases": {"shop": {"extensions": [{"name": "citext", **keys}]}}},
     "databases.grants": lambda keys: {"databases": {"shop": {"grants": [{**GRANT, **keys}]}}},
+    "seeds": lambda keys: {"seeds": [{"command": ["true"], **keys}]},
 }
 """A spec with keys in a section, where that is not named after the place."""
 ABSENT = {"drop_owned", "sessions"}
@@ -130,6 +133,9 @@ def test_an_example_is_right(text: str, tmp_path: Path) -> None:
         path.with_name("initdb").mkdir(exist_ok=True)
         (path.with_name("initdb") / script).touch()
     path.with_name("base.yml").write_text(BASE)
+    for seed in ("countries.sql", "demo/orders.csv"):
+        (file := path.parent / "seeds" / seed).parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     path.write_text(text + "".join(line for key, line in MISSING.items() if key not in yaml.safe_load(text)))
     assert load(path, {"HOME": str(tmp_path), "SHOP_PASSWORD": "x"}).name == "shop-dev"
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from provision.alembic.running.run import Run
     from provision.alembic.tree.graph import Graph
     from provision.model import Endpoint
+    from provision.spec.model import Migrations
 
 
 _RUNNING = r"Running upgrade .*?-> ([^\s,]+)"
@@ -93,6 +94,32 @@ def _once(run: Run) -> tuple[int | None, str]:
 
 def _start(run: Run, log: int) -> processes.Popen[bytes]:
     tree, endpoint = run.tree, run.endpoint
+    try:
+        return processes.start(
+            [each.replace("{target}", _target(run)) for each in tree.command],
+            stdin=processes.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=run.location.cwd,
+            env={
+                **environment(tree),
+                "PYTHONUNBUFFERED": "1",
+                **tls(endpoint),
+                **_role(endpoint),
+                **filled(tree, endpoint),
+            },
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise StepFailedError(
+            f"the program of these migrations cannot be run: {tree.command[0]}",
+            evidence=(f"{error.strerror} ({error.filename})",),
+            next_step="correct `migrations.command`: a program is looked for beside `migrations.python`, then in PATH",
+        ) from None
+
+
+def filled(tree: Migrations, endpoint: Endpoint) -> dict[str, str]:
+    """Return the variables that the spec gives to the programs of a tree, with ``{url}`` and the like put in."""
     login = {
         "host": endpoint.host,
         "port": str(endpoint.port),
@@ -102,23 +129,7 @@ def _start(run: Run, log: int) -> processes.Popen[bytes]:
     }
     url = f"{tree.url_driver or 'postgresql'}://{{user}}:{{password}}@{{host}}:{{port}}/{{database}}"
     values = {**login, "url": fill(url, login)}
-    given = {name: fill(value.reveal(), values) for name, value in tree.env.items()}
-    try:
-        return processes.start(
-            [each.replace("{target}", _target(run)) for each in tree.command],
-            stdin=processes.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=run.location.cwd,
-            env={**environment(tree), "PYTHONUNBUFFERED": "1", **tls(endpoint), **_role(endpoint), **given},
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise StepFailedError(
-            f"the program of these migrations cannot be run: {tree.command[0]}",
-            evidence=(f"{error.strerror} ({error.filename})",),
-            next_step="correct `migrations.command`: a program is looked for beside `migrations.python`, then in PATH",
-        ) from None
+    return {name: fill(value.reveal(), values) for name, value in tree.env.items()}
 
 
 def _role(endpoint: Endpoint) -> dict[str, str]:
