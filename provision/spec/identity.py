@@ -48,9 +48,9 @@ def settled(spec: Spec, top: Mapping, reading: Reading, kind: str) -> Spec:
     if is_new and _is_made(spec):
         return replace(spec, named=f"{told}, where the environment was made with this name")
     _check_data(spec.server, top, reading)
-    is_beside = main is not None and (main / ".provision" / spec.name).exists()
-    found = _named(spec, name, leaves=1 if is_beside else 0)
-    return replace(found, named=f"{told}, so the environment is its own", plain_name=spec.name if is_new else "")
+    return replace(
+        _named(spec, name), named=f"{told}, so the environment is its own", plain_name=spec.name if is_new else ""
+    )
 
 
 def _in_main(spec: Spec, tree: Worktree | None) -> Path | None:
@@ -98,8 +98,11 @@ def _shared(spec: Spec, directory: Path) -> Spec:
     )
 
 
-def _named(spec: Spec, name: str, *, leaves: int = 0) -> Spec:
-    """Return a spec with another name, which all follows that has to differ; ``leaves``: so many ports to others."""
+def _named(spec: Spec, name: str) -> Spec:
+    """Return a spec with another name, which all follows that has to differ.
+
+    The declared port is that of the main checkout where the spec is there too: it may be applied at the same moment.
+    """
     server, old = spec.server, spec.name
     if server.runtime == "external":
         return replace(spec, name=name)
@@ -109,7 +112,8 @@ def _named(spec: Spec, name: str, *, leaves: int = 0) -> Spec:
     data = server.data
     if isinstance(data, Volume):
         data = Volume(f"{name}-data" if data.name == f"{old}-data" else data.name + suffix)
-    port = None if server.port is None else server.port + leaves
+    is_beside = spec.main_path is not None and spec.main_path.exists()
+    port = None if server.port is None else server.port + int(is_beside)
     server = replace(server, container_name=container, data=data, port=None, first_port=port)
     return replace(spec, name=name, server=server)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SettingValue = str | int | float | bool
 """A setting as the spec wrote it, as text: ``256MB``, ``32768``, ``0.9``, ``on``."""
 
+_NEAR = 1000
+"""So far from the declared port is the next one that is free."""
 RuntimeName = Literal["auto", "docker", "embedded", "external"]
 
 
@@ -117,6 +119,10 @@ class Server:
     golden: Literal["auto", "true", "off"] = "auto"
     layout: Layout | None = None
     first_port: int | None = field(default=None, repr=False)
+
+    def may_have(self, port: int) -> bool:
+        """Whether a port that was chosen before can be one that is declared like this."""
+        return self.first_port is None or -1 <= port - self.first_port < _NEAR
 
     @property
     def max_connections(self) -> int | None:

@@ -58,11 +58,6 @@ def container(environment: Environment, name: str) -> str:
 
 def test_checkouts_share_nothing(main: Environment) -> None:
     feature = checkout(main, "feature")
-    feature.apply()  # before the main checkout, so it has the declared port
-    assert container(feature, f"{main.name}--feature") == str(PORT)
-    said = main.run("apply", code=1).err
-    assert f"is taken by the container '{main.name}--feature' of the environment" in said
-    feature.run("destroy", "--data", "--yes")
     main.apply()
     main.query("INSERT INTO customers VALUES (1)")
     main.run("stop")

@@ -108,11 +108,14 @@ def test_each_checkout_has_a_server_of_its_own(checkouts: Checkouts) -> None:
     api = Api(feature.spec, environ=feature.environ)
     assert (api.spec.name, api.endpoint.port) == ("wt-shop--feature", PORT + 1)
     assert main.query("SELECT count(*) FROM customers") == [(0,)]
-    # The port is remembered, and is as declared.
+    # The port is remembered, and is as declared, until another one is.
     feature.run("stop")
     main.run("stop")
     feature.run("start")
     assert port(feature) == PORT + 1
+    feature.server(port=PORT + 5000)
+    feature.apply()
+    assert port(feature) == PORT + 5001
     feature.run("destroy", "--data", "--yes")
     assert not (feature.directory / ".provision" / "wt-shop--feature").exists()
     main.apply()

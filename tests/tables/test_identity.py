@@ -214,11 +214,15 @@ def test_runs_at_once_never_choose_the_same_port() -> None:
     assert len(set(ports)) == 8
 
 
-def test_ports_of_the_main_checkout_are_left_to_it(tmp_path: Path) -> None:
+def test_the_port_of_the_main_checkout_is_left_to_it(tmp_path: Path) -> None:
     tree = Worktree("feature", tmp_path / "feature", tmp_path / "shop")
     path = tree.root / "specs" / "dev.yml"
     path.parent.mkdir(parents=True)
     path.write_text(SPEC)
-    assert load(path, {}, worktree=tree).server.first_port == 5432
-    (tmp_path / "shop" / "specs" / ".provision" / "shop-dev").mkdir(parents=True)
-    assert load(path, {}, worktree=tree).server.first_port == 5433
+    server = load(path, {}, worktree=tree).server
+    assert server.first_port == 5432
+    (tmp_path / "shop" / "specs").mkdir(parents=True)
+    (tmp_path / "shop" / "specs" / "dev.yml").write_text(SPEC)
+    server = load(path, {}, worktree=tree).server
+    assert server.first_port == 5433
+    assert [port for port in (5431, 5432, 5433, 6000, 7000) if server.may_have(port)] == [5432, 5433, 6000]

@@ -73,6 +73,17 @@ def port(spec: Spec, look: Look) -> int:
     """Return the declared port; for ``auto`` the one of the rendered file or the container, or one that is free."""
     if spec.server.port is not None:
         return spec.server.port
+    remembered = _remembered(spec, look)
+    if remembered and spec.server.may_have(remembered):
+        return remembered
+    name = f"{spec.path}/{spec.name}"
+    if spec.server.first_port is not None:
+        return look.next_port(spec.server.host, name, spec.server.first_port, _published(look))
+    return look.free_port(spec.server.host, name)
+
+
+def _remembered(spec: Spec, look: Look) -> int:
+    """Return the port of the rendered file or the container; 0 where there is none."""
     rendered = look.text(spec.home / COMPOSE)
     if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
         return int(match[1])
@@ -80,10 +91,7 @@ def port(spec: Spec, look: Look) -> int:
     if container is not None and container["Config"]["Labels"].get(DIRECTORY) == str(spec.kept_in):
         for bindings in container["HostConfig"]["PortBindings"].values():
             return int(bindings[0]["HostPort"])
-    name = f"{spec.path}/{spec.name}"
-    if spec.server.first_port is not None:
-        return look.next_port(spec.server.host, name, spec.server.first_port, _published(look))
-    return look.free_port(spec.server.host, name)
+    return 0
 
 
 def _published(look: Look) -> set[int]:

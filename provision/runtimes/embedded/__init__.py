@@ -64,7 +64,11 @@ def port(spec: Spec, look: Look) -> int:
     _, found = running(places, look.machine)
     taken = found.port if found else 0
     remembered = _port_in(look.text(places.rendered)) or taken
-    if remembered and (taken == remembered or look.listener(spec.server.host, remembered) is None):
+    if (
+        remembered
+        and spec.server.may_have(remembered)
+        and (taken == remembered or look.listener(spec.server.host, remembered) is None)
+    ):
         return remembered
     name = f"{spec.path}/{spec.name}"
     if spec.server.first_port is not None:
