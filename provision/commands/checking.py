@@ -83,7 +83,7 @@ def _check_files(console: Console, environment: Environment, since: str | None) 
         for line in report.lines(found, paint):
             console.put(line, prose=True)
         console.say(report.recap(name, found, since, console.elapsed(), paint))
-    results.files_checked(console, name, found)
+    results.files_checked(console, name, found, since)
     return EXIT_FAILED if any(each.faults for each in found) else EXIT_DONE
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.environment import Environment
-    from provision.model import Outcome
+    from provision.model import Outcome, Result
     from provision.observe import Survey
     from provision.report.console import Console
     from provision.reviewed import Reviewed
@@ -232,6 +232,11 @@ def _apply(
                 seen, progress=progress, lock_timeout=lock_timeout, snapshot=snapshot, reviewed=reviewed
             )
         done = replace(done, outcomes=(*copied, *done.outcomes), seconds=console.elapsed())
+    _say_what_was_done(console, seen, done)
+    return 0
+
+
+def _say_what_was_done(console: Console, seen: Survey, done: Result) -> None:
     if console.json:
         from provision.report.documents import result
 
@@ -240,7 +245,10 @@ def _apply(
         from provision.report.survey import applied
 
         console.lines(applied(seen, done, console))
-    return 0
+    if console.format == "github":
+        from provision.report.pipelines import results
+
+        results.applied(console, seen.spec.name, done)
 
 
 def _copy(console: Console, environment: Environment) -> tuple[Outcome, ...]:

@@ -48,7 +48,10 @@ def read(line: str) -> tuple[str, dict[str, str], str]:
     return kind, {name: undone(text, is_property=True) for name, text in pairs}, undone(message, is_property=False)
 
 
-@given(st.text(), st.text(min_size=1))
+TEXT = st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\r%:,")
+
+
+@given(st.text(TEXT), st.text(TEXT, min_size=1))
 @example("50 %0A: a, b\r\n::error::x", "a,b:c=d%25")
 @law(100)
 def test_the_runner_reads_what_was_meant(message: str, title: str) -> None:
@@ -61,6 +64,12 @@ def test_the_runner_reads_what_was_meant(message: str, title: str) -> None:
     assert (kind, read_places["file"], read_places["line"]) == ("warning", places["file"], "3")
     if "%" not in message + title:
         assert (read_places, text) == (places, message)
+
+
+def test_an_annotation_steers_no_terminal() -> None:
+    assert (
+        command(Note("error", "\x1b[1m", "a\tb\x1b]0;x\x07"), ROOT) == "::error title=\ufffd[1m::a\tb\ufffd]0;x\ufffd"
+    )
 
 
 def test_an_annotation_without_a_file_has_only_its_title() -> None:

@@ -34,9 +34,8 @@ def check_files(spec: Spec, name: str | None = None, since: str | None = None) -
         MigrationsError: there is no tree there.
     """
     names = tuple([tree.name for tree in spec.migrations])
-    if not names or name not in (None, *names):
-        what = f"with the name {name!r}" if names else "at all"
-        raise UsageError(f"the spec declares no migrations {what}", evidence=names)
+    if name not in (None, *names):
+        raise UsageError(f"the spec declares no migrations with the name {name!r}", evidence=names)
     return tuple([_checked(tree, since) for tree in spec.migrations if name in (None, tree.name)])
 
 
@@ -114,15 +113,20 @@ def _missing(git: Git, since: str, why: str) -> UsageError:
 
     A pipeline's clone usually has the newest commit of one branch.
     """
-    is_shallow = git("rev-parse", "--is-shallow-repository", fine=(0, 128)).strip() == "true"
+    sentence = f"`--since {since}` cannot be compared: {why}"
+    if since == "HEAD":
+        return UsageError(sentence, next_step="commit first: only what is in a commit can be compared")
     branch = since.removeprefix(_REMOTE)
-    refs = f"+refs/heads/{branch}:refs/remotes/origin/{branch}"
-    fetch = "git fetch --no-tags --unshallow origin" if is_shallow else "git fetch --no-tags origin"
-    known = ("this clone is shallow: it has a part of the history only",) if is_shallow else ()
+    options, known = "", []
+    if git("rev-parse", "--is-shallow-repository", fine=(0, 128)).strip() == "true":
+        options, known = " --unshallow", ["this clone is shallow: it has a part of the history only"]
+    elif git("config", "--get-regexp", r"^remote\..*\.partialclonefilter$", fine=(0, 1)):
+        options, known = " --refetch --no-filter", ["this clone is partial: it has a part of the files only"]
+    then = "" if since == f"{_REMOTE}{branch}" else f"   # then: --since {_REMOTE}{branch}"
     return UsageError(
-        f"`--since {since}` cannot be compared: {why}",
+        sentence,
         evidence=(*known, "GitHub: actions/checkout with `fetch-depth: 0`; GitLab: the variable `GIT_DEPTH: 0`"),
-        next_step=f"{fetch} {refs}",
+        next_step=f"git fetch --no-tags{options} origin +refs/heads/{branch}:refs/remotes/origin/{branch}{then}",
     )
 
 

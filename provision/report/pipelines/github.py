@@ -7,6 +7,7 @@ standard output is for a program.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 _DATA: Final = (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"))
 _PROPERTY: Final = (*_DATA, (":", "%3A"), (",", "%2C"))
+_CONTROL: Final = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+"""What steers a terminal, and so the log that shows it."""
 _RANKS: Final = ("error", "warning", "notice")
 
 
@@ -54,6 +57,7 @@ def command(note: Note, root: Path) -> str:
 
 
 def _escaped(text: str, table: Iterable[tuple[str, str]]) -> str:
+    text = re.sub(_CONTROL, "\N{REPLACEMENT CHARACTER}", text)
     for character, code in table:
         text = text.replace(character, code)
     return text

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Level = Literal["error", "warning", "notice"]
 _PLACE: Final = r"(?P<path>[^\s:()'\"]*[^\s:()'\"/]):(?P<line>\d+)\b"
 _MOST_LINES: Final = 12
+_LEAVES: Final = ("downgrade() leaves", "downgrade() removes", "downgrade() does not", "the file has no function")
 
 
 class Note(NamedTuple):
@@ -134,10 +135,11 @@ def _blamed(tree: Tree, law: Law) -> Iterator[Note]:
     """Yield each revision that a law blames, at the line of the error or of the function that is to blame."""
     for name, words in law.wrong.items():
         revision = tree.graph[name]
-        function = "downgrade" if any("downgrade()" in each for each in words) else "upgrade"
-        place, line = place_in([each for each in words if str(revision.path) in each])
-        message = "\n".join((str(revision), *some(words, _MOST_LINES)))
-        yield Note("error", law.name, message, revision.path, line if place else _line_of(revision.path, function))
+        # What a downgrade leaves behind makes the second upgrade fail, so it is the cause.
+        leaves = any(each.startswith(_LEAVES) for each in words)
+        _, line = (None, None) if leaves else place_in([each for each in words if str(revision.path) in each])
+        line = line or _line_of(revision.path, "downgrade" if leaves else "upgrade")
+        yield Note("error", law.name, "\n".join((str(revision), *some(words, _MOST_LINES))), revision.path, line)
 
 
 def _line_of(path: Path, function: str) -> int:

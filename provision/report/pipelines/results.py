@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import EXIT_CHANGES_PENDING
-from provision.model.words import count
 from provision.report.console import PLAIN
 from provision.report.pipelines import notes
 from provision.report.pipelines.github import tell
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from provision.alembic import Checked, Comparison, Law, Linted, Script, Tree
     from provision.errors import Problem, ProvisionError
+    from provision.model import Result
     from provision.observe import Survey
     from provision.report.console import Console
     from provision.report.pipelines.notes import Level
@@ -24,35 +24,28 @@ if TYPE_CHECKING:
 
 def failed(console: Console, error: ProvisionError) -> None:
     """Tell an error at the place that it names."""
-    from provision.report.errors import NARROWEST, WIDEST, render
+    from provision.report.errors import WIDEST, render
 
-    lines = [*render(error, PLAIN, width=max(NARROWEST, WIDEST))]
+    lines = render(error, PLAIN, width=WIDEST)
     found = notes.of_error(error, console.verb, str(error.next_step or ""))
-    tell(console, found, [_block(f"{console.verb} failed", lines)])
+    tell(console, found, [_verdict(console, "failed", lines)])
 
 
 def validated(console: Console, path: str, remarks: Sequence[Problem]) -> None:
     """Tell what is right in a spec and probably not meant."""
-    tell(console, notes.of_problems(remarks, "warning"), [_heading(console, f"{path} is valid")])
+    tell(console, notes.of_problems(remarks, "warning"), [_verdict(console, f"{path} is valid")])
 
 
 def planned(console: Console, seen: Survey, scripts: Callable[[], Sequence[Script]]) -> None:
     """Tell a plan: what it destroys beside the spec, all of it and its SQL in the summary."""
-    if console.format != "github":
-        return
     from provision.report.plan import left, lines, total
 
-    name = seen.spec.name
+    found, name = notes.of_plan(seen), seen.spec.name
     if seen.plan.is_empty and not seen.plan.unknown:
-        tell(
-            console,
-            notes.of_plan(seen),
-            [_heading(console, f"{name}: nothing to do"), *_code("", left(seen.plan, PLAIN))],
-        )
+        tell(console, found, [_verdict(console, f"{name}: nothing to do", left(seen.plan, PLAIN))])
         return
     steps = [line.removeprefix("  ") for line in lines(seen.plan, PLAIN)]
-    blocks = [Block(f"### {_title(console, f'{name}: {total(seen.plan)}')}", steps, "diff")]
-    tell(console, notes.of_plan(seen), [*blocks, *_sql(scripts)])
+    tell(console, found, [_verdict(console, f"{name}: {total(seen.plan)}", steps, "diff"), *_sql(scripts)])
 
 
 def _sql(scripts: Callable[[], Sequence[Script]]) -> Iterator[Block]:
@@ -62,10 +55,17 @@ def _sql(scripts: Callable[[], Sequence[Script]]) -> Iterator[Block]:
 
     try:
         for each in scripts():
-            what = f"SQL of <code>{each.tree.name}</code>"
-            yield Block(what, [*lines(each)], "sql", is_folded=True)
+            yield Block(f"SQL of <code>{each.tree.name}</code>", [*lines(each)], "sql", is_folded=True)
     except ProvisionError as error:
         yield Block(f"SQL: {escaped(error.sentence)}")
+
+
+def applied(console: Console, name: str, done: Result) -> None:
+    """Tell what an apply did."""
+    from provision.report.plan import recap
+
+    first, *rest = recap(name, done, PLAIN)
+    tell(console, (), [_verdict(console, first, rest if done.outcomes else ())])
 
 
 def verified(console: Console, found: Verification, code: int) -> None:
@@ -73,13 +73,8 @@ def verified(console: Console, found: Verification, code: int) -> None:
     from provision.report.survey import verification
 
     level: Level = "error" if code == EXIT_CHANGES_PENDING else "warning"
-    verdict = "as declared" if found.is_clean else "not as declared"
-    lines = verification(found, console, PLAIN)
-    tell(
-        console,
-        notes.of_verification(found, level),
-        [_block(_title(console, f"{found.survey.spec.name}: {verdict}"), lines)],
-    )
+    first, *rest = verification(found, console, PLAIN)
+    tell(console, notes.of_verification(found, level), [_verdict(console, first, rest)])
 
 
 def linted(console: Console, tree: Tree, found: Linted) -> None:
@@ -87,24 +82,24 @@ def linted(console: Console, tree: Tree, found: Linted) -> None:
     from provision.report.lint import lines, recap
 
     verdict = recap(tree, found, console.elapsed(), PLAIN)
-    tell(console, notes.of_lint(found), [_heading(console, verdict), *_code("", lines(found, PLAIN))])
+    tell(console, notes.of_lint(found), [_verdict(console, verdict, lines(found, PLAIN))])
 
 
 def compared(console: Console, tree: Tree, found: Comparison, advice: str) -> None:
     """Tell how models and database differ."""
     from provision.report.migrations import compared as lines
 
-    verdict, *rest = lines(tree.spec.name, found, advice, PLAIN)
-    tell(console, notes.of_models(found.differences, advice), [_heading(console, verdict), *_code("", rest, "diff")])
+    first, *rest = lines(tree.spec.name, found, advice, PLAIN)
+    text = [line.removeprefix("  ") for line in rest]
+    tell(console, notes.of_models(found.differences, advice), [_verdict(console, first, text, "diff")])
 
 
-def files_checked(console: Console, name: str, found: Sequence[Checked]) -> None:
+def files_checked(console: Console, name: str, found: Sequence[Checked], since: str | None) -> None:
     """Tell what is wrong with revision files."""
-    from provision.report.revision_files import lines
+    from provision.report.revision_files import lines, recap
 
-    number = sum(len(each.faults) for each in found)
-    verdict = f"{name}: {count(number, 'problem')} in revision files"
-    tell(console, notes.of_files(found), [_heading(console, verdict), *_code("", lines(found, PLAIN))])
+    verdict = recap(name, found, since, console.elapsed(), PLAIN)
+    tell(console, notes.of_files(found), [_verdict(console, verdict, lines(found, PLAIN))])
 
 
 def tried(console: Console, tree: Tree, found: Sequence[Law]) -> None:
@@ -113,21 +108,11 @@ def tried(console: Console, tree: Tree, found: Sequence[Law]) -> None:
 
     verdict = recap(found, tree.spec.name, console.elapsed(), PLAIN)
     text = [line.removeprefix("  ") for law in found for line in lines(law, law.next_step, PLAIN)]
-    tell(console, notes.of_laws(tree, found), [_heading(console, verdict), *_code("", text)])
+    tell(console, notes.of_laws(tree, found), [_verdict(console, verdict, text)])
 
 
-def _title(console: Console, text: str) -> str:
-    return f"{console.verb}: {escaped(text)}"
-
-
-def _heading(console: Console, text: str) -> Block:
-    return Block(f"### {_title(console, text)}")
-
-
-def _block(title: str, lines: Iterable[str]) -> Block:
-    return Block(f"### {title}", [*lines])
-
-
-def _code(heading: str, lines: Iterable[str], language: str = "text") -> list[Block]:
-    text = [*lines]
-    return [Block(heading, text, language)] if text else []
+def _verdict(console: Console, text: str, lines: Iterable[str] = (), language: str = "text") -> Block:
+    """Return a verdict with what supports it below: a heading; one that says it all is a line."""
+    evidence = [*lines]
+    mark = "### " if evidence else ""
+    return Block(f"{mark}{console.verb}: {escaped(text)}", evidence, language)
