@@ -31,6 +31,7 @@ modules are imported, which takes a twentieth of a run with nothing to do."""
 COMMANDS: Final = {
     "init": "Write a spec, an Alembic environment and models where they are missing.",
     "validate": "Check a spec, and show every problem at its line.",
+    "schema": "Print the JSON schema of a spec, for editors.",
     "render": "Write the rendered files of a spec, and nothing else.",
     "plan": "Show what apply would do, and why. Changes nothing.",
     "apply": "Make the server what the spec says.",
@@ -73,6 +74,7 @@ _MODULES: Final = _by_name(
         "env": "env run",
         "import_": "import",
         "project": "init validate render",
+        "editor": "schema",
         "snapshot": "snapshot reset",
     }
 )

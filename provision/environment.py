@@ -736,6 +736,15 @@ def _worktree(path: Path) -> Worktree | None:
     return worktrees.of(mark)
 
 
+def schema(file: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Return the JSON Schema of a spec, and write it into a file where one is named."""
+    from provision.apply import schema_file
+
+    if file is not None:
+        schema_file.write(Path(file))
+    return schema_file.made()
+
+
 def _offered(seen: Survey) -> Survey:
     """Return a survey whose plan takes new data from a golden where one fits."""
     if not seen.makes_data:

@@ -37,6 +37,10 @@ TIME_ZONES = """
 SELECT json_agg(name ORDER BY name COLLATE "C")
 FROM pg_timezone_names WHERE name !~ '^(posix|right)/' AND name NOT IN ('localtime', 'posixrules', 'Factory')
 """
+DESCRIPTIONS = """
+SELECT json_object_agg(name, short_desc ORDER BY name COLLATE "C")
+FROM pg_settings WHERE position('.' IN name) = 0
+"""
 SERVER = """
 set -eu
 data=$(mktemp -d)
@@ -49,6 +53,7 @@ pg_ctl -D "$data" -s -w -l "$data/log" start
 ask() { psql -XAtq -h "$data" -U postgres -d postgres -c "$1"; }
 ask "$settings" | tr -d '\\n'; echo
 ask "$time_zones" | tr -d '\\n'; echo
+ask "$descriptions" | tr -d '\\n'; echo
 ask "SELECT name FROM pg_settings WHERE vartype = 'enum' AND context <> 'internal' ORDER BY 1" >"$data/enums"
 pg_ctl -D "$data" -s -w stop
 while read -r name; do
@@ -60,8 +65,8 @@ done <"$data/enums"
 
 
 def read_server(major: int) -> list[str]:
-    """Return the lines that a server of this major version gives: settings, time zones, then the hidden words."""
-    variables = {"settings": SETTINGS, "time_zones": TIME_ZONES, "words": HIDDEN_WORDS}
+    """Return the lines that a server of this major version gives: settings, time zones, texts, hidden words."""
+    variables = {"settings": SETTINGS, "time_zones": TIME_ZONES, "descriptions": DESCRIPTIONS, "words": HIDDEN_WORDS}
     argv = ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "postgres", "--entrypoint", "bash"]
     for name, value in variables.items():
         argv += ["--env", f"{name}={value}"]
@@ -80,7 +85,7 @@ def catalogue(lines: list[str]) -> dict[str, list[object]]:
             row[6] = [*BUILT_IN[name], *(each for each in listed if each not in BUILT_IN[name])]
         row.append(None)
     hidden: dict[str, dict[str, str]] = {}
-    for line in lines[2:]:
+    for line in lines[3:]:
         name, word, value = line.split(" ")
         if word != value:
             hidden.setdefault(name, {})[word] = value
@@ -100,6 +105,7 @@ def write(path: Path, opening: str, rows: list[str], closing: str) -> None:
 def main() -> None:
     """Write the files of the major versions that the command line names, or of all."""
     CATALOGUE.mkdir(exist_ok=True)
+    descriptions: dict[str, str] = {}
     for major in [int(each) for each in sys.argv[1:]] or MAJORS:
         lines = read_server(major)
         settings = catalogue(lines)
@@ -107,7 +113,11 @@ def main() -> None:
         write(CATALOGUE / f"postgresql-{major}.json", "{", rows, "}")
         if major == MAJORS[-1]:
             write(CATALOGUE / "timezones.json", "[", [json.dumps(each) for each in json.loads(lines[1])], "]")
+        descriptions |= json.loads(lines[2])
         sys.stdout.write(f"postgresql-{major}.json: {len(settings)} settings\n")
+    if len(sys.argv) == 1:  # what a setting is about, in the words of the newest version that has it
+        texts = [f"{json.dumps(name)}:{json.dumps(text)}" for name, text in sorted(descriptions.items())]
+        write(CATALOGUE / "descriptions.json", "{", texts, "}")
 
 
 if __name__ == "__main__":

@@ -516,6 +516,9 @@ def remember(world: World, *, proved: bool = False) -> None:
     remember_engine(world)
     remember_rendered(world)
     world.trees.remember()
+    from provision.apply import schema_file
+
+    schema_file.refresh(world.spec)
     if world.spec.server.major not in MAJORS:
         from provision.system import catalogue
 

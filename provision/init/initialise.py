@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from provision.apply import schema_file
 from provision.errors import UsageError
 from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Directory, Interpreter, Options
 from provision.observe.outside import shipped
+from provision.spec.modeline import PLACE
 from provision.system import files, listing, project
 from provision.system.variables import environ
 
@@ -28,6 +30,8 @@ def initialise(place: Path, options: Options) -> Beginning:
     done = begin(look(root), options, project.Machine(root), templates)
     for file in done.files:
         project.add(root / file.path, file.text, append=file.append)
+    if any(file.path == done.spec for file in done.files):
+        schema_file.write(root / PLACE)
     return done
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from provision.spec.yaml import Document, Mark, Node
 
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "credential", "conninfo", "apikey", "api_key", "private_key")
-_PUBLIC_KEYS = frozenset({"user", "file", "command", "generate", "passphrase_command", "ssl_passphrase_command"})
+_PUBLIC_KEYS = frozenset(
+    {"bypassrls", "user", "file", "command", "generate", "passphrase_command", "ssl_passphrase_command"}
+)
 _PUBLIC_SETTINGS = frozenset({"password_encryption", "ssl_passphrase_command_supports_reload"})
 _CLOSE_TO_PASSWORD = 0.7
 _LOGIN_OF_URL = r"(://[^\s/:@]{0,200}+:)[^\s@]{1,1000}+(?=@)"

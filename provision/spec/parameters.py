@@ -26,15 +26,15 @@ from provision.spec.setting_values import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_CATALOGUE = Path(__file__).parent / "catalogue"
-MAJORS = tuple(sorted(int(each.stem.rpartition("-")[2]) for each in _CATALOGUE.glob("postgresql-*.json")))
+CATALOGUE = Path(__file__).parent / "catalogue"
+MAJORS = tuple(sorted(int(each.stem.rpartition("-")[2]) for each in CATALOGUE.glob("postgresql-*.json")))
 """The major versions whose settings the program knows; those of another one are read from its server."""
 _READ: dict[int, Mapping[str, Parameter]] = {}
 
 # Settings that pg_settings shows in octal: their show hooks in guc_tables.c print "%04o".
 _OCTAL = frozenset({"data_directory_mode", "log_file_mode", "unix_socket_permissions"})
 # Settings that exist in pg_settings and that no configuration file may have: GUC_DISALLOW_IN_FILE in guc_tables.c.
-_NOT_IN_FILE = frozenset({"config_file", "transaction_deferrable", "transaction_isolation", "transaction_read_only"})
+NOT_IN_FILE = frozenset({"config_file", "transaction_deferrable", "transaction_isolation", "transaction_read_only"})
 # Names that changed, for those who know the old one: map_old_guc_names in guc.c and the release notes.
 _RENAMED = {
     "force_parallel_mode": "debug_parallel_query",
@@ -46,7 +46,7 @@ _RENAMED = {
 }
 # QUALIFIED_ID in guc-file.l, the grammar of postgresql.conf: two words, where what is not ASCII counts as a letter.
 _CUSTOM_WORD = r"[^\0-@\[-^`{-\x7f][^\0-/:-@\[-^`{-\x7f]*"
-_CUSTOM_NAME = rf"{_CUSTOM_WORD}\.{_CUSTOM_WORD}"
+CUSTOM_NAME = rf"{_CUSTOM_WORD}\.{_CUSTOM_WORD}"
 _LONGEST_NAME = 63
 
 
@@ -104,7 +104,7 @@ def learn(major: int, rows: Mapping[str, Sequence[Any]]) -> None:
 
 @cache
 def _shipped(major: int) -> Mapping[str, Parameter]:
-    rows = json.loads((_CATALOGUE / f"postgresql-{major}.json").read_bytes())
+    rows = json.loads((CATALOGUE / f"postgresql-{major}.json").read_bytes())
     return {name: Parameter(name, *row) for name, row in rows.items()}
 
 
@@ -187,7 +187,7 @@ def check_name(major: int, name: str) -> Complaint | None:
         return _complaint_about_custom(name) if "." in name else _complaint_about_unknown(major, name)
     if parameter.context == "internal":
         return Complaint(f"`{shorten(name)}` cannot be set: the server computes it", "remove it")
-    if name in _NOT_IN_FILE:
+    if name in NOT_IN_FILE:
         return Complaint(f"`{shorten(name)}` cannot be set in a configuration", "remove it")
     return None
 
@@ -223,18 +223,18 @@ def _check_range(parameter: Parameter, number: float) -> None:
     if low <= number <= high:
         return
     raise OutOfRangeError(
-        f"the range is {_bound(parameter, parameter.minimum)} to {_bound(parameter, parameter.maximum)}"
+        f"the range is {bound(parameter, parameter.minimum)} to {bound(parameter, parameter.maximum)}"
     )
 
 
-def _bound(parameter: Parameter, bound: str | None) -> str:
+def bound(parameter: Parameter, end: str | None) -> str:
     """Return one end of a range, in blocks too where people count in kilobytes."""
-    if bound is None or parameter.unit is None:
-        return str(bound)
+    if end is None or parameter.unit is None:
+        return str(end)
     blocks = re.fullmatch(r"([0-9]+)(\w+)", parameter.unit)
     if blocks is None:
-        return f"{bound} {parameter.unit}"
-    return f"{int(bound) * int(blocks[1])} {blocks[2]}"
+        return f"{end} {parameter.unit}"
+    return f"{int(end) * int(blocks[1])} {blocks[2]}"
 
 
 # --- Names -------------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def _bound(parameter: Parameter, bound: str | None) -> str:
 def _complaint_about_custom(name: str) -> Complaint | None:
     from provision.spec.reading import shorten
 
-    if re.fullmatch(_CUSTOM_NAME, name) and len(name.encode()) <= _LONGEST_NAME:
+    if re.fullmatch(CUSTOM_NAME, name) and len(name.encode()) <= _LONGEST_NAME:
         return None
     return Complaint(f"`{shorten(name)}` is not two words with a dot between them", "write it like `extension.setting`")
 

@@ -30,9 +30,10 @@ OURS = "provision."
 """Settings that provision keeps notes in."""
 _EMPTY = ("",)
 """What PostgreSQL keeps of a list without elements."""
-_SETTABLE = ("user", "superuser")
+SETTABLE = ("user", "superuser")
+"""The values of ``pg_settings.context`` of what a session can change."""
 # GUC_LIST_QUOTE in guc_tables.c: each element is a name. The elements of other lists are words, joined with commas.
-_NAMES = frozenset({"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"})
+NAMES = frozenset({"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"})
 
 
 def settings(major: int) -> Callable[[Node, Reading], Mapping[str, Value]]:
@@ -86,7 +87,7 @@ def _check_name(name: str, key: Scalar, major: int) -> None:
     if wrong := check_name(major, name):
         raise Wrong(wrong.message, wrong.suggestion, at=key)
     parameter = catalogue(major).get(name)
-    if parameter is not None and parameter.context not in _SETTABLE:
+    if parameter is not None and parameter.context not in SETTABLE:
         raise Wrong("it is a setting of the whole server", "write it below `server.settings`", at=key)
 
 
@@ -103,7 +104,7 @@ def _list(node: Sequence, texts: list[str], name: str) -> Value:
     if not is_list(name):
         raise Wrong("this is a list, and the setting takes one value", "write the value itself")
     for item, text in zip(node.items, texts, strict=True):
-        if name in _NAMES and len(text) > 1 and text[0] == text[-1] == '"':
+        if name in NAMES and len(text) > 1 and text[0] == text[-1] == '"':
             raise Wrong("each item is a name as it is, without SQL's quotes", "remove the double quotes", at=item)
     return _elements(texts, name)
 
@@ -112,7 +113,7 @@ def _split(node: Scalar, text: str, reading: Reading, name: str) -> Value:
     items = list_items(text)
     if items is None:
         raise Wrong(f"{reading.show(node)} is not a list", "write a list: `[a, b]`")
-    if name in _NAMES and len(items) > 1:
+    if name in NAMES and len(items) > 1:
         example = ", ".join(items) if text == node.text else "a, b"  # the value of a variable is not repeated
         raise Wrong(f"{reading.show(node)} is one name to PostgreSQL here", f"write a list: `[{example}]`")
     return _elements(items, name)

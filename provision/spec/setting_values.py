@@ -42,6 +42,12 @@ def _table(base: str) -> tuple[dict[str, float], float]:
     return table, int(match[1] or 1) * table[match[2]]
 
 
+def units(base: str) -> dict[str, float]:
+    """Return the units that a setting takes, the largest first, in its ``base`` unit."""
+    table, size = _table(base)
+    return {unit: each / size for unit, each in table.items()}
+
+
 def parse_whole(text: str, base: str | None) -> int:
     """Return the number in ``text``, in the base unit.
 

@@ -61,7 +61,7 @@ def provision(project: Path, *words: str) -> Ran:
         ("migrate heads specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
         ("migrate heads specs/dev.yml", 64, "the spec declares no migrations"),
         ("migrate history --jsno specs/dev.yml", 64, "--json"),
-        ("frobnicate", 64, "there is no command `frobnicate`; there are init, validate, render"),
+        ("frobnicate", 64, "there is no command `frobnicate`; there are init, validate, schema"),
         ("aply specs/dev.yml", 64, "\nnext: provision apply specs/dev.yml\n"),
         ("downgrade -1", 64, "did you mean `migrate downgrade`?\nnext: provision migrate downgrade -1\n"),
         ("revision -m x", 64, "did you mean `migrate revision`?\nnext: provision migrate revision -m x\n"),
@@ -329,7 +329,7 @@ def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> 
     page = CliRunner().invoke(verbs, [name, "--help"]).output
     assert command.help
     assert f"provision {name}" in (command.epilog or "")
-    assert (DEFAULT in page) == (name not in {"golden", "init", "migrate", "show", "snapshot"})
+    assert (DEFAULT in page) == (name not in {"golden", "init", "migrate", "schema", "show", "snapshot"})
     documented = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
     section = documented.split(f"\n## {name}\n")[1].split("\n## ")[0]
     assert f"    provision {name}" in section or f"$(provision {name}" in section

@@ -137,7 +137,7 @@ def told(done: Beginning, after: dict[str, bytes]) -> list[str]:
     for file in done.files:
         text = after[file.path].decode()
         if file.path == done.spec:
-            lines += ["", f"=== {file.path}", *text.splitlines()[1:]]
+            lines += ["", f"=== {file.path}", *text.splitlines()[2:]]
         elif file.path.endswith(("env.py", ".ini")):
             lines += ["", f"=== {file.path}", *(line for line in text.splitlines() if TOLD.match(line))]
         elif file.path == ".gitignore":

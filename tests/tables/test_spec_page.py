@@ -10,41 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from provision.spec.credentials import CREDENTIALS_KEYS, PASSWORD_KEYS
-from provision.spec.databases import EXTENSION_KEYS, SCHEMA_KEYS, database_keys
-from provision.spec.grants import grant_keys, on_keys
+from provision.schema.sections import SECTIONS
 from provision.spec.load import load
-from provision.spec.migrations import MIGRATIONS_KEYS
-from provision.spec.roles import MEMBER_KEYS, role_keys
-from provision.spec.sections import SPEC_KEYS
-from provision.spec.seeds import SEED_KEYS
-from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
 from provision.spec.settings import OWNED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from provision.spec.reading import Key
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
-SECTIONS: dict[str, Mapping[str, Key]] = {
-    "The top of the file": SPEC_KEYS,
-    "server": SERVER_KEYS,
-    "server.credentials": CREDENTIALS_KEYS,
-    "server.credentials.password": PASSWORD_KEYS,
-    "server.data": DATA_KEYS,
-    "server.resources": RESOURCES_KEYS,
-    "migrations": MIGRATIONS_KEYS,
-    "roles": role_keys(0),
-    "roles.member_of": MEMBER_KEYS,
-    "databases": database_keys(0),
-    "databases.schemas": SCHEMA_KEYS,
-    "databases.extensions": EXTENSION_KEYS,
-    "databases.grants": grant_keys(0),
-    "databases.grants.on": on_keys(0),
-    "seeds": SEED_KEYS,
-}
 GRANT: dict[str, Any] = {"to": "public", "on": {"tables": "shop.*"}, "privileges": ["select"]}
 WITHIN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "The top of the file": lambda keys: keys,

@@ -1,0 +1,38 @@
+"""The sections of a spec by the headings of ``docs/spec.md``, each with the table of keys that it is read by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from provision.spec.credentials import CREDENTIALS_KEYS, PASSWORD_KEYS
+from provision.spec.databases import EXTENSION_KEYS, SCHEMA_KEYS, database_keys
+from provision.spec.grants import grant_keys, on_keys
+from provision.spec.migrations import MIGRATIONS_KEYS
+from provision.spec.roles import MEMBER_KEYS, role_keys
+from provision.spec.sections import SPEC_KEYS
+from provision.spec.seeds import SEED_KEYS
+from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.spec.reading import Key
+
+TOP: Final = "The top of the file"
+SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
+    TOP: SPEC_KEYS,
+    "server": SERVER_KEYS,
+    "server.credentials": CREDENTIALS_KEYS,
+    "server.credentials.password": PASSWORD_KEYS,
+    "server.data": DATA_KEYS,
+    "server.resources": RESOURCES_KEYS,
+    "migrations": MIGRATIONS_KEYS,
+    "roles": role_keys(0),
+    "roles.member_of": MEMBER_KEYS,
+    "databases": database_keys(0),
+    "databases.schemas": SCHEMA_KEYS,
+    "databases.extensions": EXTENSION_KEYS,
+    "databases.grants": grant_keys(0),
+    "databases.grants.on": on_keys(0),
+    "seeds": SEED_KEYS,
+}
