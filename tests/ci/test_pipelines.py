@@ -32,6 +32,8 @@ from provision.cli import COMMANDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.engine import Engine
+
 FILES = files((ROOT / "docs" / "ci.md").read_text(encoding="utf-8"))
 WORKFLOW = FILES[".github/workflows/database.yml"]
 PASSWORD = "p'a\"s$`s #%=wörd"
@@ -318,6 +320,32 @@ def test_a_merge_request_of_gitlab(place: Path) -> None:
     found = json.loads((workspace / declared["artifacts"]["reports"]["codequality"]).read_text())
     places = {(each["check_name"], each["location"]["path"]) for each in found}
     assert ("require-concurrent-index-creation", "migrations/versions/0007_note.py") in places
+
+
+@pytest.mark.long
+@pytest.mark.docker
+def test_the_golden_of_docker_is_kept_between_jobs(place: Path, engine: Engine) -> None:
+    workspace = repository(place, body="pass")
+    spec = workspace / SPEC
+    text = spec.read_text().replace("runtime: embedded", "runtime: docker").replace("name: shop-ci", "name: ci-golden")
+    spec.write_text(text.replace("  data: {ephemeral: true}\n", ""))
+    given = {"check": "false", "golden": "image", "env": "false", "report": "", "spec": SPEC}
+    steps = [
+        {"uses": "OWNER/provision@v1", "with": given},
+        {"uses": "OWNER/provision/cleanup@v1", "with": {"spec": SPEC}, "if": "always()"},
+    ]
+    for begins in (False, True):
+        done = job(place, workspace, DOCKER_HOST=os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+        try:
+            done.run(yaml.safe_dump({"jobs": {"test": {"steps": steps}}}))
+            done.end()
+        finally:
+            for each in engine.client.images(filters={"label": "provision.golden.environment=ci-golden"}):
+                engine.client.remove_image(each["Id"], force=True)
+        assert not done.failed, done.log
+        assert ("from golden " in done.log) is begins, done.log
+        assert has_password(done.log) == []
+        shutil.rmtree(place / "home")
 
 
 @pytest.mark.long
