@@ -37,7 +37,7 @@ test: venv ## Run every test that this machine can run
 test-long: venv ## Run what takes minutes: laws on many examples, many rounds, the newest Docker and Podman of Debian (root)
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile long $(ARGS) tests/laws tests/tables/test_templates.py
 	@$(BIN)/python -m pytest -m long $(ARGS)
-	@$(BIN)/python -m pytest --chaos-moments 40 $(ARGS) tests/chaos/test_access.py tests/chaos/test_snapshots.py tests/chaos/test_clones.py
+	@$(BIN)/python -m pytest --chaos-moments 40 $(ARGS) tests/chaos/test_access.py tests/chaos/test_snapshots.py tests/chaos/test_backups.py tests/chaos/test_clones.py
 	@$(BIN)/python -m pytest --chaos-moments 80 $(ARGS) tests/chaos/test_goldens.py
 
 test-pythons: venv ## Run the quick part of the suite on every other Python from 3.11 on that this machine has

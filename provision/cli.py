@@ -52,6 +52,7 @@ COMMANDS: Final = {
     "restart": "Restart the server.",
     "snapshot": "Save, restore, list and remove snapshots of the data.",
     "reset": "Make the databases as a first apply does; the data so far is kept for an undo.",
+    "backup": "Write dumps of the databases, list them, and bring one back.",
     "migrate": "Alembic's own verbs, on the trees of the spec.",
     "upgrade": "Bring the data to a newer major version.",
     "destroy": "Remove the server; its data only with --data.",

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -20,9 +20,11 @@ from provision.model import Plan, Progress, Result, Wishes
 from provision.model.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from provision.alembic import Checked, Decided, Migrated, Script, Tree
+    from provision.backups.kept import Backup
     from provision.clones import Clone, Listed
     from provision.init.found import Beginning
     from provision.insight import Access
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from provision.insight.lint import Findings
     from provision.insight.tables import Table
     from provision.kinds import Look
-    from provision.model import Endpoint, File, Status
+    from provision.model import Endpoint, File, Outcome, Status, Step
     from provision.observe import Survey
-    from provision.observe.outside import Log
+    from provision.observe.outside import Log, World
     from provision.reviewed import Reviewed
     from provision.snapshots import Request
     from provision.snapshots.kept import Kept
@@ -165,7 +167,7 @@ class Environment:
         with self.context():
             spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
             _check_whole(spec)
-            return _offered(survey(spec, runtime=runtime, wishes=wishes))
+            return _backed_up(_offered(survey(spec, runtime=runtime, wishes=wishes)))
 
     def plan(self, **options: Any) -> Plan:
         """Say what :meth:`apply` would do, and why; ``options`` and errors are those of :meth:`survey`."""
@@ -201,7 +203,9 @@ class Environment:
             if reviewed is not None:
                 reviewed.insist(first)
             saved = self._saved(first, progress or Progress()) if snapshot else Result((), 0.0)
-            done = converge(first, progress=progress or Progress(), lock_timeout=lock_timeout, reviewed=reviewed)
+            how: dict[str, Any] = {"lock_timeout": lock_timeout, "reviewed": reviewed, "adding": _backed_up}
+            with self._saying_how_to_go_back():
+                done = converge(first, progress=progress or Progress(), **how)
             outcomes, notes = (*saved.outcomes, *done.outcomes), (*saved.notes, *done.notes)
             return replace(done, outcomes=outcomes, notes=notes, seconds=time.monotonic() - began)
 
@@ -354,16 +358,28 @@ class Environment:
     def destruction(self, *, data: bool = False) -> Plan:
         """Say what :meth:`destroy` would do."""
         from provision.apply import destruction
+        from provision.observe import outside
 
         with self.context():
-            return destruction(self.made, data=data)
+            own = destruction(self.made, data=data)
+            first = self._last_backup(data=data)(outside.world(self.made)) if own.steps and self.made.backs_up else ()
+            return replace(own, steps=(*first, *own.steps))
 
     def destroy(self, *, data: bool = False, progress: Progress | None = None) -> Result:
         """Remove the server; its data only with ``data``. It asks no one."""
         from provision.apply import destroy
 
         with self.context():
-            return destroy(self.made, data=data, progress=progress or Progress())
+            first = self._last_backup(data=data)
+            return destroy(self.made, data=data, progress=progress or Progress(), first=first)
+
+    def _last_backup(self, *, data: bool) -> Callable[[World], Sequence[Step]]:
+        """Return what makes the backups before the data goes away."""
+        if not data or not self.made.backs_up:
+            return lambda _: ()
+        from provision.backups import before
+
+        return before.of_destruction
 
     def snapshot(
         self, name: str, *, database: str | None = None, whole: bool = False, progress: Progress | None = None
@@ -406,6 +422,53 @@ class Environment:
         from provision.snapshots import Request, Verb
 
         return self._snapshot(Request(Verb.RESET, database=database), progress)
+
+    def backup(
+        self, *, database: str | None = None, output: str | None = None, progress: Progress | None = None
+    ) -> tuple[Backup, ...]:
+        """Write a dump of each declared database, or of one, prove it, and return what was made; readers do not wait.
+
+        ``output`` is the file of one, which ends in ``.dump``, where Git ignores it; else they are in ``.provision/``.
+
+        Raises:
+            UnavailableError: no server runs.
+            RefusedError: there are no client programs, or there is no room.
+        """
+        from provision import backups
+        from provision.backups.making import made
+
+        with self.context():
+            spec = self.spec
+            done = backups.carry_out(
+                spec, lambda: backups.make(spec, database, output), progress=progress or Progress()
+            )
+            return tuple([backups.kept.read(each) for each in made(done.outcomes)])
+
+    def backups(self) -> tuple[Backup, ...]:
+        """Return the backups in ``.provision/``, the newest first; no server is asked."""
+        from provision.backups import kept
+
+        with self.context():
+            return kept.listing(self.made)
+
+    def restore_backup(
+        self, backup: str | os.PathLike[str], *, database: str | None = None, progress: Progress | None = None
+    ) -> Result:
+        """Prove a backup, and put it in the place of its database, or of another ``database``. It asks no one.
+
+        What it replaces is kept until the next restore or reset. ``backup`` is a path, or a name in ``.provision/``.
+
+        Raises:
+            RefusedError: it is not whole, or cannot be restored here.
+            UnavailableError: no server runs.
+            UsageError: there is no such backup, or database.
+        """
+        from provision import backups
+
+        with self.context():
+            spec, name = self.spec, os.fspath(backup)
+            survey = partial(backups.restoring, spec, name, database)
+            return backups.carry_out(spec, survey, progress=progress or Progress())
 
     def tree(self, name: str | None = None) -> Tree:
         """Read the Alembic tree of this name; without a name, the only one.
@@ -452,7 +515,19 @@ class Environment:
         with self.context():
             chosen = self.tree(tree)
             move = alembic.downgrade if downgrade else alembic.upgrade
-            return self.move(move(chosen, lambda: self.superuser, target or chosen.declared.target), progress)
+            decided = move(chosen, lambda: self.superuser, target or chosen.declared.target)
+            return self.move(self.backed_up(decided), progress)
+
+    def backed_up(self, decided: Decided) -> Decided:
+        """Return a move that first makes a backup, where the spec has one before it; errors as in :meth:`backup`."""
+        if not self.spec.backs_up or decided.plan.is_empty:
+            return decided
+        from provision.backups import before
+        from provision.observe import outside
+
+        with self.context():
+            world = outside.world(self.spec)
+            return replace(decided, plan=before.of_move(world, decided.plan, decided.tree.name, decided.rows))
 
     def move(self, decided: Decided, progress: Progress | None = None) -> Migrated:
         """Carry out an upgrade, a downgrade or a stamp that was decided.
@@ -467,7 +542,7 @@ class Environment:
         if not decided.plan.is_empty:
             from provision.apply import carry
 
-            with self.context():
+            with self.context(), self._saying_how_to_go_back():
                 done = carry(decided.tree.spec, decided.plan, progress=progress or Progress())
         return done or Migrated(decided.rows, decided.rows)
 
@@ -667,6 +742,14 @@ class Environment:
 
         return save_before(seen, tuple(destroying(self.sql(seen))), progress=progress)
 
+    def _saying_how_to_go_back(self) -> AbstractContextManager[None]:
+        """Return what says in an error which backups were made before."""
+        if not self.spec.backs_up:
+            return nullcontext()
+        from provision.backups import before
+
+        return before.explained(self.spec)
+
     @cached_property
     def _strict(self) -> Spec:
         return self._as_made()
@@ -752,6 +835,15 @@ def _offered(seen: Survey) -> Survey:
     from provision.golden import use
 
     return use.offered(seen)
+
+
+def _backed_up(seen: Survey, outcomes: Sequence[Outcome] = ()) -> Survey:
+    """Return a survey whose plan makes backups before what the spec says."""
+    if not seen.spec.backs_up or seen.plan.is_empty:
+        return seen
+    from provision.backups import before
+
+    return before.added(seen, outcomes)
 
 
 def _nothing_done(seen: Survey, began: float) -> Result:

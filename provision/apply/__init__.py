@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from provision.reviewed import Reviewed
     from provision.spec.model import Spec
 
+    Adding = Callable[[Survey, Sequence[Outcome]], Survey]
+
 _MOST_ROUNDS = 20
 _MOST_RACES, _BUSY_FOR = 3, 60.0
 _CURRENT = 10.0
@@ -52,12 +54,22 @@ GOOD = "cache/postgresql.conf"
 LOCK_TIMEOUT = TIMEOUT
 
 
+def _nothing_added(seen: Survey, _outcomes: Sequence[Outcome]) -> Survey:
+    return seen
+
+
 def converge(
-    first: Survey, *, progress: Progress, lock_timeout: float = LOCK_TIMEOUT, reviewed: Reviewed | None = None
+    first: Survey,
+    *,
+    progress: Progress,
+    lock_timeout: float = LOCK_TIMEOUT,
+    reviewed: Reviewed | None = None,
+    adding: Adding = _nothing_added,
 ) -> Result:
     """Bring the world to what the spec of a first survey says; with a ``reviewed`` plan, by nothing but its steps.
 
     The survey counts where no other run held the environment since it began; else everything is looked at again.
+    ``adding`` completes each later one, by what the run has done so far.
 
     Raises:
         ProvisionError: a step failed, was refused, or the world does not converge.
@@ -70,7 +82,7 @@ def converge(
 
     def look(*, new: bool) -> Survey:
         seen = observe.survey(spec, runtime=first.runtime, wishes=run.trial.wishes, new=new)
-        return run.trial.offered(seen)
+        return adding(run.trial.offered(seen), run.outcomes)
 
     with closing(run.performer(first.world)) as performer:
         performer.start_children(first.plan)  # they load while the lock is taken
@@ -106,9 +118,16 @@ def destruction(spec: Spec, *, data: bool) -> Plan:
     return Plan(outside.world(spec).site.destroy(data=data))
 
 
-def destroy(spec: Spec, *, data: bool, progress: Progress) -> Result:
-    """Remove the environment's server; its data, and what was rendered, only with ``data``."""
-    return _lifecycle(spec, lambda world: world.site.destroy(data=data), progress)
+def destroy(
+    spec: Spec, *, data: bool, progress: Progress, first: Callable[[World], Sequence[Step]] = lambda _: ()
+) -> Result:
+    """Remove the environment's server; its data, and what was rendered, only with ``data``. ``first`` comes before."""
+
+    def steps(world: World) -> Sequence[Step]:
+        own = world.site.destroy(data=data)
+        return (*first(world), *own) if own else ()
+
+    return _lifecycle(spec, steps, progress)
 
 
 def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress) -> Result:

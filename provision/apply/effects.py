@@ -18,7 +18,7 @@ from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from provision.alembic import Child, Migrated, MigrationEvent, Read
     from provision.model import Endpoint, Plan, Progress, Step
@@ -175,7 +175,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.RemovePath) -> None:
-        files.remove(effect.path)
+        files.remove(effect.path, kept=effect.kept)
 
     @perform.register
     def _(self, effect: effects.CopyPath) -> None:
@@ -267,7 +267,7 @@ class Performer:
         from provision.system.fence import Fence
 
         if self._fence is None:
-            self._fence = Fence(self.world.site.endpoint(self.world.inputs.password) or self.endpoint)
+            self._fence = Fence(self._reached)
         for each in effect.databases:
             if effect.large_objects:
                 self._fence.hold_large_objects(each)
@@ -295,6 +295,48 @@ class Performer:
         from provision.system import database_copy
 
         self.ended += database_copy.rename(self.endpoint, effect.renames, *effect.statements)
+
+    @perform.register
+    def _(self, effect: effects.DumpDatabase) -> None:
+        from provision.system import dumps
+
+        at = self._reached
+        dumps.dump(at, effect, lambda: self.engine, lambda: self._check_rows(effect.revisions, at, effect.database))
+
+    @perform.register
+    def _(self, effect: effects.RestoreDump) -> None:
+        from provision.system import dumps
+
+        at = self._reached
+        left = dumps.restore(
+            at, effect, lambda: self.engine, lambda: self._check_rows(effect.revisions, at, effect.name)
+        )
+        for each in left:
+            self._progress.note(f"the server refused to set for the database {effect.original}: {each}")
+
+    @property
+    def _reached(self) -> Endpoint:
+        """Where a server that runs is reached, also where this round was not prepared to start one."""
+        return self.world.site.endpoint(self.world.inputs.password) or self.endpoint
+
+    def _check_rows(self, wanted: Mapping[str, tuple[str, ...]], at: Endpoint, database: str) -> None:
+        """Compare the version tables of a database with what they should have.
+
+        Raises:
+            StepFailedError: a tree is at other revisions.
+        """
+        from provision.alembic import Tree, applied_rows
+
+        for tree in self.world.spec.migrations:
+            if tree.name in wanted:
+                there = replace(tree, database=database)
+                found = Tree(self.world.spec, there, self.world.trees[tree.name], self.world.trees.location(tree.name))
+                if (rows := applied_rows(found, at)) != wanted[tree.name] and set(rows) != set(wanted[tree.name]):
+                    raise StepFailedError(
+                        f"{tree.name} is at another revision than it should be in {database!r}",
+                        evidence=[f"{' '.join(rows) or 'none'}, and not {' '.join(wanted[tree.name]) or 'none'}"],
+                        next_step=command("status"),
+                    )
 
     @perform.register
     def _(self, effect: effects.CopyCluster) -> None:

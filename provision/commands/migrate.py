@@ -270,7 +270,7 @@ def upgrade(console: Console, environment: Environment, tree: Tree, target: str)
     return _carry_out(
         console,
         environment,
-        alembic.upgrade(tree, lambda: environment.superuser, target or tree.declared.target),
+        environment.backed_up(alembic.upgrade(tree, lambda: environment.superuser, target or tree.declared.target)),
         "upgrade",
     )
 
@@ -290,7 +290,7 @@ def downgrade(console: Console, environment: Environment, tree: Tree, target: st
     from provision import alembic
     from provision.commands.server import confirm
 
-    decided = alembic.downgrade(tree, lambda: environment.superuser, target)
+    decided = environment.backed_up(alembic.downgrade(tree, lambda: environment.superuser, target))
     if not yes and not decided.plan.is_empty:
         line = again(console, "downgrade --yes", target)
         confirm(console, tree.spec.name, decided.plan, what="data would go away", again=line)
@@ -332,6 +332,11 @@ def _carry_out(console: Console, environment: Environment, decided: Decided, ver
         console.document(migrations.moved_document(tree, verb, done, console.elapsed()))
         return EXIT_DONE
     console.say(migrations.moved(tree.spec.name, done, console.elapsed(), console.paint(console.out)))
+    if tree.spec.backs_up:
+        from provision.report.backups import going_back
+        from provision.report.survey import suggestions
+
+        console.lines(suggestions(going_back(decided.plan.steps, console), console.paint(console.out)))
     if remark := next_apply(tree, done.after):
         console.say(f"  {with_spec(remark, console.spec, console.tree)}")
     return EXIT_DONE

@@ -74,12 +74,13 @@ class MovePath(Effect):
 
 @dataclass(frozen=True)
 class RemovePath(Effect):
-    """Remove a file, or a directory with all that is in it. A path that is not there is fine."""
+    """Remove a file, or a directory with all that is in it but what is ``kept``. A path that is not there is fine."""
 
     path: Path
+    kept: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"remove {shown(self.path)}"
+        return f"remove {shown(self.path)}{f', but not {self.kept[0]}' if self.kept else ''}"
 
 
 EngineOperation = Literal[
@@ -350,6 +351,52 @@ class RenameDatabases(Effect):
 
     def __str__(self) -> str:
         return f"rename {count(len(self.renames), 'database')}, in one transaction"
+
+
+@dataclass(frozen=True)
+class ClientPrograms:
+    """Where the client programs of a server are: in its ``container``, or in a ``directory`` of this machine."""
+
+    container: str | None = None
+    directory: Path | None = None
+
+
+@dataclass(frozen=True)
+class DumpDatabase(Effect):
+    """Write a dump of a database to ``path``, prove it, and note beside it what it leaves out, and ``about``.
+
+    ``revisions`` are the rows that the trees of the database have by their names, before and after.
+    """
+
+    database: str
+    path: Path
+    programs: ClientPrograms
+    about: Mapping[str, Any]
+    revisions: Mapping[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        return f"dump the database {self.database}, and prove the dump"
+
+
+@dataclass(frozen=True)
+class RestoreDump(Effect):
+    """Restore the dump at ``path`` into a new database ``name``, in the place of which ``original`` is later.
+
+    ``about`` is what was noted beside the dump, ``major`` the version of the server. ``revisions`` are the rows that
+    its trees must have by their names.
+    """
+
+    path: Path
+    name: str
+    original: str
+    owner: str
+    programs: ClientPrograms
+    about: Mapping[str, Any]
+    major: int
+    revisions: Mapping[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        return f"restore {shown(self.path)} into {self.name}"
 
 
 @dataclass(frozen=True)

@@ -33,25 +33,26 @@ def lines(spec: Spec, found: Listing, paint: Paint) -> Iterator[str]:
     if not snapshots:
         yield f"{paint('bold', spec.name)}: no snapshots"
     else:
-        yield from _table([(each.name, *_row(each)) for each in snapshots], paint)
+        yield from table(_HEADINGS, [(each.name, *_row(each)) for each in snapshots], paint)
     for each in replaced:
         database, *rest, revision = _row(each)
         at = f", at {revision}" if revision else ""
         yield f"  {paint('dim', '·')} {database} as {by(each.name)} has replaced it: {', '.join(rest)}{at}"
 
 
-def _table(rows: Sequence[tuple[str, ...]], paint: Paint) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    for number, row in enumerate((_HEADINGS, *rows)):
+def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], paint: Paint) -> Iterator[str]:
+    """Yield rows below headings, in columns."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for number, row in enumerate((headings, *rows)):
         line = "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
         yield line if number else paint("dim", line)
 
 
 def _row(kept: Kept | KeptCluster) -> tuple[str, ...]:
-    return kept.database if isinstance(kept, Kept) else _ALL, _age(kept.at), size(kept.size), words(kept.revisions)
+    return kept.database if isinstance(kept, Kept) else _ALL, age(kept.at), size(kept.size), words(kept.revisions)
 
 
-def _age(at: str) -> str:
+def age(at: str) -> str:
     """Return how long ago a moment was, in its largest unit."""
     seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()))
     for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):

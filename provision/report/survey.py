@@ -54,6 +54,10 @@ def applied(survey: Survey, done: Result, console: Console) -> Iterator[str]:
         yield from left(survey.plan, paint)
         return
     yield from recap(survey.spec.name, done, paint)
+    if survey.spec.backs_up:
+        from provision.report.backups import going_back
+
+        yield from suggestions(going_back((each.step for each in done.outcomes), console), paint)
     if any(outcome.step.action is Action.CREATE for outcome in done.outcomes):
         commands = {
             console.line("psql"): "open a session",

@@ -12,9 +12,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from provision.model import Action, Address, Endpoint, State, Step
-from provision.model.effects import WaitReady
+from provision.model.effects import RemovePath, WaitReady
 from provision.model.value import dataclass
-from provision.runtimes.names import SUPERUSER
+from provision.model.words import shown
+from provision.runtimes.names import BACKUPS, SUPERUSER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -289,6 +290,17 @@ class RuntimeModule(Protocol):
 def removal(kind: str, name: str, *effects: Effect, why: str = "", destroys: bool = False) -> Step:
     """Return the step that removes something of which no state is known."""
     return Step(Address(kind, name), Action.REMOVE, None, None, effects, (why,) if why else (), destroys=destroys)
+
+
+def removing_home(look: Look, home: Path, why: str = "") -> Iterator[Step]:
+    """Yield the step that removes the directory of an environment; backups stay, and what hides them from Git."""
+    if not look.exists(home):
+        return
+    kept = (BACKUPS, ".gitignore") if look.machine.entries(home / BACKUPS) else ()
+    if kept and set(look.machine.entries(home) or ()) <= set(kept):
+        return
+    words = why if not kept else f"{why}{'; ' if why else ''}the backups in it stay: {shown(home / BACKUPS)}"
+    yield removal("directory", str(home), RemovePath(home, kept), why=words)
 
 
 def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:

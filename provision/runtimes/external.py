@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 from provision.errors import ProvisionError, RefusedError
 from provision.kinds import Ground
 from provision.model import Status
-from provision.model.effects import RemovePath
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field
-from provision.runtimes import Site, removal
+from provision.runtimes import Site, removing_home
 from provision.spec.passwords import PasswordGenerated
 
 if TYPE_CHECKING:
@@ -156,8 +155,4 @@ class ExternalSite(Site):
                 next_step=f"to drop the database yourself: DROP DATABASE {identifier(self.spec.server.database)}; "
                 "without --data, destroy forgets the environment",
             )
-        home = self.spec.home
-        if not self.look.exists(home):
-            return ()
-        why = "the server, its databases and its data are not touched"
-        return (removal("directory", str(home), RemovePath(home), why=why),)
+        return tuple(removing_home(self.look, self.spec.home, "the server, its databases and its data are not touched"))

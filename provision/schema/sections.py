@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from provision.spec.backup import BACKUP_KEYS
 from provision.spec.credentials import CREDENTIALS_KEYS, PASSWORD_KEYS
 from provision.spec.databases import EXTENSION_KEYS, SCHEMA_KEYS, database_keys
 from provision.spec.grants import grant_keys, on_keys
@@ -29,6 +30,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "migrations": MIGRATIONS_KEYS,
     "roles": role_keys(0),
     "roles.member_of": MEMBER_KEYS,
+    "backup": BACKUP_KEYS,
     "databases": database_keys(0),
     "databases.schemas": SCHEMA_KEYS,
     "databases.extensions": EXTENSION_KEYS,

@@ -122,6 +122,11 @@ def limit() -> Fragment:
     return pattern("none|0|[1-9][0-9]{0,9}", message, "integer", minimum=0, maximum=_LARGEST, examples=["none"])
 
 
+def few() -> Fragment:
+    """Return a fragment of a number of things that are kept."""
+    return pattern("[1-9][0-9]{0,2}", "write a number from 1 to 999", "integer", minimum=1, maximum=999)
+
+
 def port() -> Fragment:
     """Return a fragment of a port of this host."""
     message = f"write a number from 1 to {LARGEST_PORT}, or `auto`"

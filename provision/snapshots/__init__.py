@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from provision.snapshots.whole import KeptCluster
     from provision.spec.model import Spec
 
-__all__ = ["Listing", "Look", "Request", "Verb", "carry_out", "listing", "save_before", "survey"]
+__all__ = ["Listing", "Look", "Request", "Verb", "carry_out", "listing", "ours", "save_before", "server_of", "survey"]
 _LONGEST = 80
 
 
@@ -69,11 +69,11 @@ def listing(spec: Spec, database: str | None = None, *, is_whole: bool = False) 
         UnavailableError: it does not run.
     """
     names = chosen(spec, database)
-    world = _world(spec)
+    world = ours(spec)
     clusters = whole.listing(world) if database is None else ((), ())
     if is_whole:
         return Listing((), (), *clusters)
-    found = _server(world, names)
+    found = server_of(world, names)
     wanted = [[each for each in kept if each.database in names] for kept in (found.snapshots, found.replaced)]
     return Listing(tuple(wanted[0]), tuple(wanted[1]), *clusters)
 
@@ -87,10 +87,10 @@ def survey(spec: Spec, request: Request) -> Look:
         UsageError: there is no such snapshot, or database.
     """
     names = chosen(spec, request.database)
-    world = _world(spec)
+    world = ours(spec)
     if request.is_whole:
         return Look(world, *whole.survey(world, request))
-    server = _server(world, declared(spec))
+    server = server_of(world, declared(spec))
     planner = Planner(spec, server, observe.overview(spec).status.revisions)
     match request.verb:
         case Verb.SAVE:
@@ -182,18 +182,28 @@ def _make(run: Run, spec: Spec) -> None:
         raise
 
 
-def _world(spec: Spec) -> World:
+def ours(spec: Spec) -> World:
+    """Return an environment whose databases may be replaced.
+
+    Raises:
+        RefusedError: its server is one that others run.
+    """
     found = outside.world(spec)
     if not found.site.is_ours:
         raise RefusedError(
             f"the server of {spec.name!r} is external: provision neither copies nor replaces databases there",
             evidence=["`runtime: external` in the spec"],
-            next_step='pg_dump -Fc -f snapshot.dump "$(' + command("url") + ')"',
+            next_step=command("backup make") + "   # a dump in a file, which others can restore",
         )
     return found
 
 
-def _server(world: World, names: tuple[str, ...]) -> Server:
+def server_of(world: World, names: tuple[str, ...]) -> Server:
+    """Ask the server for its databases.
+
+    Raises:
+        UnavailableError: it does not run, or there is no data yet.
+    """
     if world.site.is_fresh:
         raise UnavailableError(f"there is no data of {world.spec.name!r} yet", next_step=command("apply"))
     return ask(world.endpoint(), names)

@@ -126,6 +126,15 @@ class Planner:
         ]
         return self._plan(self._swap(beside, comments, "undo", why), *self._older(beside))
 
+    def replacing(self, copy: Step, name: str, beside: str, comment: str, why: str) -> Plan:
+        """Put a new database, which the step ``copy`` makes as ``beside``, in the place of the one called ``name``.
+
+        Raises:
+            RefusedError: that cannot be replaced.
+        """
+        places = {name: beside}
+        return self._plan(copy, self._swap(places, {name: comment}, "restore", [why]), *self._older(places))
+
     def reset(self, names: Sequence[str]) -> Plan:
         """Put new databases in the place of those that are there; an apply then makes what is declared.
 

@@ -170,6 +170,14 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Backup:
+    """Before what a backup is made: ``downgrade``, ``destructive``, ``upgrade``; how many such ones are kept."""
+
+    before: tuple[str, ...] = ()
+    keep: int = 5
+
+
+@dataclass(frozen=True)
 class Database:
     """One entry of ``databases``.
 
@@ -196,6 +204,7 @@ class Database:
     extensions: tuple[Extension, ...] = ()
     grants: tuple[Grant, ...] = ()
     ends_sessions: bool = False
+    backup: Backup | None = None
     place: str = field(default="", compare=False)
 
     @property

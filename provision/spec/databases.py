@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from provision.model import MAINTENANCE
 from provision.model.value import replace
 from provision.spec.access import Database, Extension, Schema
+from provision.spec.backup import backup
 from provision.spec.grants import grants, is_system
 from provision.spec.migrations import migrations
 from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of, refuse_own, text
 from provision.spec.reading import (
-    LATER,
     Key,
     Reported,
     Wrong,
@@ -216,7 +216,7 @@ def database_keys(major: int) -> dict[str, Key]:
         "migrations": Key(_unread),
         "sessions": Key(choice("refuse", "end")),
         "seeds": Key(_unread),
-        "backup": LATER,
+        "backup": Key(backup),
     }
 
 

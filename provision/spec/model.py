@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from provision.errors import Problem
     from provision.model import Secret
-    from provision.spec.access import Database, Role
+    from provision.spec.access import Backup, Database, Role
     from provision.spec.passwords import PasswordSource
 
 SettingValue = str | int | float | bool
@@ -233,6 +233,7 @@ class Spec:
     roles: Mapping[str, Role] = field(default_factory=dict)
     databases: Mapping[str, Database] = field(default_factory=dict)
     seeds: tuple[Seed, ...] = ()
+    backup: Backup | None = None
     missing: tuple[Problem, ...] = ()
     remarks: tuple[Problem, ...] = field(default=(), compare=False)
     base: Path | None = field(default=None, compare=False)
@@ -258,6 +259,16 @@ class Spec:
     def home(self) -> Path:
         """``.provision/<name>/``: rendered files, generated secrets and caches of this environment."""
         return self.kept_in / ".provision" / self.name
+
+    @property
+    def backs_up(self) -> bool:
+        """Whether a backup of some database is made before something."""
+        return self.backup is not None or any(each.backup is not None for each in self.databases.values())
+
+    def backup_of(self, database: str) -> Backup | None:
+        """Return before what a database is backed up: what its own entry says, else the spec as a whole."""
+        own = self.databases.get(database)
+        return own.backup if own is not None and own.backup is not None else self.backup
 
     def database_of(self, tree: Migrations | Seed) -> str:
         """Return the name of the database that a tree migrates, or that a seed is for."""

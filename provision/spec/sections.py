@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
     from pathlib import Path
 
-    from provision.spec.access import Database, Role
+    from provision.spec.access import Backup, Database, Role
     from provision.spec.model import Migrations, Seed, Server
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
@@ -153,6 +153,12 @@ def _seeds(node: Node, reading: Reading) -> tuple[Seed, ...]:
     return seeds(node, reading)
 
 
+def _backup(node: Node, reading: Reading) -> Backup:
+    from provision.spec.backup import backup  # few specs have it
+
+    return backup(node, reading)
+
+
 SPEC_KEYS = {
     "version": Key(read_version),
     "name": Key(environment_name, required=True, example="name: shop-dev", identifies=True),
@@ -166,6 +172,7 @@ SPEC_KEYS = {
     "roles": Key(_unread),
     "databases": Key(_unread),
     "seeds": Key(_seeds),
+    "backup": Key(_backup),
 }
 _SEVERAL_HOMES = ("name", "command", "role", "state", "comment", "connection_limit", "sessions", "seeds")
 
@@ -225,6 +232,7 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         server=found,
         roles=roles,
         databases=databases,
+        backup=values.get("backup"),
         templates=values.get("templates"),
         migrations=tuple([replace(tree, masked=masked(reading)) for tree in trees]),
         seeds=tuple([replace(seed, masked=masked(reading)) for seed in seeds]),

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UsageError, command
 from provision.model import MAINTENANCE
 from provision.model.sql import identifier, literal
-from provision.system.postgres import connect, failure, rows
+from provision.system import database_properties
+from provision.system.database_properties import asked, execute
+from provision.system.postgres import connect, failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -56,8 +58,6 @@ _INSTEAD = {"postgres": "template1"}
 _TIMEOUTS = (
     "statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout",
 )  # fmt: skip
-_LISTS = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
-"""Settings that PostgreSQL keeps as a list of names, which cannot be written as one text."""
 
 _WAY = """
 SELECT pg_database_size(oid), current_setting('server_version_num')::int, current_setting('fsync') = 'on',
@@ -79,26 +79,6 @@ SELECT concat(coalesce(nullif(application_name, ''), backend_type, 'a session'),
     ' from ' || host(client_addr), ', process ', pid) FROM pg_stat_activity
 WHERE datname = ANY (%s) AND pid <> pg_backend_pid() AND application_name <> 'provision'
 UNION ALL SELECT format('the prepared transaction %%L', gid) FROM pg_prepared_xacts WHERE database = ANY (%s)
-"""
-_LIKE = """
-WITH s AS (SELECT datacl AS acl FROM pg_database WHERE datname = %(source)s),
-d AS (SELECT datname, pg_get_userbyid(datdba) AS owner FROM pg_database WHERE datname = %(name)s)
-SELECT format('REVOKE ALL ON DATABASE %%I FROM PUBLIC, %%I', datname, owner), 1 FROM s, d WHERE acl IS NOT NULL
-UNION ALL
-SELECT format('GRANT %%s ON DATABASE %%I TO %%s%%s', privilege_type, datname,
-    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
-    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), 2
-FROM s, d, aclexplode(acl)
-UNION ALL
-SELECT format('ALTER DATABASE %%I CONNECTION LIMIT %%s', %(name)s, datconnlimit), 3
-FROM pg_database WHERE datname = %(source)s AND datconnlimit > -1
-ORDER BY 2
-"""
-_SETTINGS = """
-SELECT r.rolname::text, split_part(e, '=', 1), substr(e, strpos(e, '=') + 1)
-FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase AND d.datname = %s
-    LEFT JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS e
-WHERE s.setrole = 0 OR r.oid IS NOT NULL
 """
 _OF = """
 SELECT pg_get_userbyid(datdba)::text, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s
@@ -151,7 +131,7 @@ def way(connection: psycopg2.extensions.connection, source: str) -> Way:
     Raises:
         StepFailedError: there is no such database.
     """
-    found = _asked(connection, _WAY, (source,))
+    found = asked(connection, _WAY, (source,))
     if not found:
         raise StepFailedError(f"there is no database {source!r}", next_step=command("status"))
     ((size, version, fsync, clones),) = found
@@ -210,7 +190,7 @@ def copy(
     """
     with closing(_connect(endpoint, source)) as connection:
         chosen = way(connection, source)
-        ((owned, said),) = _asked(connection, _OF, (source,))
+        ((owned, said),) = asked(connection, _OF, (source,))
         making = statement(new._replace(owner=new.owner or owned), source, chosen)
         try:
             ended = _run(endpoint, connection, (source,), (*chosen.settings, making), patience, watched)
@@ -218,8 +198,8 @@ def copy(
             if not _is_refused(error, chosen):
                 raise
             ended = _run(endpoint, connection, (source,), (_COPY, making), patience, watched)
-        left = _liken(connection, source, new.name, said if new.comment is None else new.comment)
-        return Copied(ended, left)
+        properties, comment = database_properties.read(connection, source), said if new.comment is None else new.comment
+        return Copied(ended, database_properties.give(connection, properties, new.name, comment))
 
 
 class Copies:
@@ -234,27 +214,26 @@ class Copies:
     def __init__(self, connection: psycopg2.extensions.connection, source: str) -> None:
         self._connection, self._source = connection, source
         self.way = way(connection, source)
-        ((self._owner, _),) = _asked(connection, _OF, (source,))
-        like = _asked(connection, _LIKE, {"source": source, "name": source})
-        self._is_plain = not (like or _asked(connection, _SETTINGS, (source,)))
+        ((self._owner, _),) = asked(connection, _OF, (source,))
+        self._properties = database_properties.read(connection, source)
         known = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)"
-        _asked(connection, known, (list(_TIMEOUTS),))
+        asked(connection, known, (list(_TIMEOUTS),))
         for each in self.way.settings:
-            _execute(connection, each)
+            execute(connection, each)
 
     def make(self, name: str) -> None:
         """Make a copy, with the owner, the privileges and the settings of the source, and no comment."""
         making = statement(New(name, self._owner), self._source, self.way)
         try:
-            _execute(self._connection, making)
+            execute(self._connection, making)
         except ProvisionError as error:
             if not _is_refused(error, self.way):
                 raise
             self.way = self.way._replace(settings=())
-            _execute(self._connection, _COPY)
-            _execute(self._connection, making)
-        if not self._is_plain:
-            _liken(self._connection, self._source, name, None)
+            execute(self._connection, _COPY)
+            execute(self._connection, making)
+        if not self._properties.is_plain:
+            database_properties.give(self._connection, self._properties, name, None)
 
 
 def rename(
@@ -313,7 +292,7 @@ def drop(endpoint: Endpoint, name: str) -> None:
 
 def drop_in(connection: psycopg2.extensions.connection, name: str) -> None:
     """Do the same over a connection that is open, in autocommit mode."""
-    _execute(connection, f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+    execute(connection, f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
 
 
 def maintenance(*names: str) -> str:
@@ -324,7 +303,7 @@ def maintenance(*names: str) -> str:
 def _connect(endpoint: Endpoint, *names: str) -> psycopg2.extensions.connection:
     connection = connect(endpoint, maintenance(*names), read_only=False)
     known = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)"
-    _asked(connection, known, (list(_TIMEOUTS),))
+    asked(connection, known, (list(_TIMEOUTS),))
     return connection
 
 
@@ -403,44 +382,8 @@ def wait(connection: psycopg2.extensions.connection, seconds: float) -> bool:
 
 def _end(connection: psycopg2.extensions.connection, at: dict[str, Any]) -> dict[int, str]:
     """End the sessions that are in the way of a statement that has asked for its lock; return those of clients."""
-    found = _asked(connection, _END, at)
+    found = asked(connection, _END, at)
     return {pid: words for pid, is_client, words, _ in found if is_client}
-
-
-def _liken(connection: psycopg2.extensions.connection, source: str, name: str, comment: str | None) -> tuple[str, ...]:
-    """Give a copy what was not copied, in one transaction; return what the server refuses to set."""
-    statements = [each for each, _ in _asked(connection, _LIKE, {"source": source, "name": name})]
-    left: list[str] = []
-    _execute(connection, "BEGIN")
-    for each in statements:
-        _execute(connection, each)
-    for role, setting, value in _asked(connection, _SETTINGS, (source,)):
-        whose = f"ALTER ROLE {identifier(role)} IN DATABASE" if role else "ALTER DATABASE"
-        alter = f"{whose} {identifier(name)} SET {identifier(setting)}"
-        if not _set(connection, alter, setting, value):
-            left.append(f"{setting} = {value}" + (f" of the role {role!r}" if role else ""))
-    if comment is not None:
-        _execute(connection, f"COMMENT ON DATABASE {identifier(name)} IS {literal(comment)}")
-    _execute(connection, "COMMIT")
-    return tuple(left)
-
-
-def _set(connection: psycopg2.extensions.connection, alter: str, setting: str, value: str) -> bool:
-    """Set what is in force from the next session on; whether the server accepts it."""
-    from psycopg2 import Error
-
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SAVEPOINT one")
-            if setting in _LISTS:
-                cursor.execute("SELECT set_config(%s, %s, true)", (setting, value))
-                cursor.execute(f"{alter} FROM CURRENT")
-            else:
-                cursor.execute(f"{alter} TO {literal(value)}")
-    except Error:
-        _execute(connection, "ROLLBACK TO SAVEPOINT one")
-        return False
-    return True
 
 
 def _explained(connection: psycopg2.extensions.connection, error: Any, databases: Sequence[str]) -> Exception:
@@ -455,7 +398,7 @@ def _explained(connection: psycopg2.extensions.connection, error: Any, databases
         )
     if error.pgcode not in (_IN_USE, _NO_LOCK):
         return failure(error) or error
-    left = [line for (line,) in _asked(connection, _LEFT, (at, at))]
+    left = [line for (line,) in asked(connection, _LEFT, (at, at))]
     more = [f"and {len(left) - _NAMED} more"] if len(left) > _NAMED else []
     return StepFailedError(
         f"the database {databases[0]!r} is in use, and its sessions do not end",
@@ -469,28 +412,5 @@ def _is_superuser(connection: psycopg2.extensions.connection) -> bool:
 
 
 def _known(connection: psycopg2.extensions.connection) -> list[str]:
-    found = _asked(connection, "SELECT name FROM pg_settings WHERE name = ANY (%s)", (list(_TIMEOUTS),))
+    found = asked(connection, "SELECT name FROM pg_settings WHERE name = ANY (%s)", (list(_TIMEOUTS),))
     return [name for (name,) in found]
-
-
-def _execute(connection: psycopg2.extensions.connection, statement: str) -> None:
-    from psycopg2 import Error
-
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-    except Error as error:
-        raise failure(error) or error from error
-
-
-def _asked(connection: psycopg2.extensions.connection, question: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    from psycopg2 import Error
-
-    try:
-        return rows(connection, question, parameters)
-    except Error as error:
-        raise StepFailedError(
-            "the server did not answer a question about its databases",
-            evidence=str(error).splitlines(),
-            next_step=command("status"),
-        ) from error

@@ -13,7 +13,7 @@ from provision.errors import ProvisionError
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _ROOM = "make room, then the same command again: df -h {place}"
 _ADVICE = {
@@ -253,13 +253,17 @@ def _remove_directory(path: Path) -> None:
         raise failure
 
 
-def remove(path: Path) -> None:
-    """Remove a file or a whole directory; what is not there is fine.
+def remove(path: Path, *, kept: Sequence[str] = ()) -> None:
+    """Remove a file or a whole directory; what is not there is fine. What is ``kept`` in it stays, and so it does.
 
     Raises:
         ProvisionError: it, or something in it, is not ours to remove.
     """
     try:
+        if kept and any((path / name).exists() for name in kept):
+            for each in [one for one in path.iterdir() if one.name not in kept]:
+                remove(each)
+            return
         if path.is_dir() and not path.is_symlink():
             _remove_directory(path)
         path.unlink(missing_ok=True)

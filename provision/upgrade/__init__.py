@@ -29,7 +29,7 @@ from provision.upgrade.copying import DATABASES
 from provision.upgrade.stages import Source
 
 if TYPE_CHECKING:
-    from provision.model import Effect, Progress
+    from provision.model import Effect, Progress, Step
     from provision.observe.outside import World
     from provision.spec.model import Spec
     from provision.upgrade.stages import Origin, Upgrader
@@ -90,7 +90,18 @@ def survey(spec: Spec, verb: Verb = Verb.UPGRADE) -> Survey:
         return Survey(verb, world, upgrader, Plan(()))
     if world.site.endpoint(world.inputs.password) is None:
         return Survey(verb, world, upgrader, Plan(upgrader.begin()))
-    return Survey(verb, world, upgrader, Plan(upgrader.steps(_ask(world, upgrader))), upgrader.undo())
+    steps = _with_backups(world, upgrader.major, upgrader.steps(_ask(world, upgrader)))
+    return Survey(verb, world, upgrader, Plan(steps), upgrader.undo())
+
+
+def _with_backups(world: World, major: int, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the stages with the backups of the old data before the first that does not only look for more."""
+    if not world.spec.backs_up:
+        return steps
+    from provision.backups import before
+
+    first = next((number for number, step in enumerate(steps) if not step.reveals), len(steps))
+    return (*steps[:first], *before.of_upgrade(world, major), *steps[first:])
 
 
 def _upgrader(world: World) -> Upgrader[Any]:

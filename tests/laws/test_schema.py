@@ -186,6 +186,7 @@ def spec_with(title: str, key: str, value: str) -> str:
         "databases.extensions": "databases: {shop: {extensions: [{"
         f"{'' if key == 'name' else 'name: citext, '}{key}: {value}}}]}}}}\n",
         "databases.grants": f"databases: {{shop: {{grants: [{{{entry}}}]}}}}\n{roles}",
+        "backup": f"backup: {{{key}: {value}}}",
         "seeds": f"seeds: [{{{source}{key}: {value}}}]\n{roles}",
         "databases.grants.on": f"databases: {{shop: {{grants: [{{{entry}}}]}}}}\n{roles}",
     }

@@ -25,6 +25,7 @@ WITHIN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "migrations": lambda keys: {"migrations": {"script_location": ".", **keys}},
     "roles": lambda keys: {"roles": {"app": keys}},
     "roles.member_of": lambda keys: {"roles": {"app": {"member_of": [{"role": "all", **keys}]}, "all": {}}},
+    "backup": lambda keys: {"backup": keys},
     "databases": lambda keys: {"databases": {"shop": keys}},
     "databases.schemas": lambda keys: {"databases": {"shop": {"schemas": {"shop": keys}}}},
     "databases.extensions": lambda keys: {"databases": {"shop": {"extensions": [{"name": "citext", **keys}]}}},

@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Action, Address, Step, changes
-from provision.model.effects import EngineCall, ReadSettings, RemovePath
+from provision.model.effects import EngineCall, ReadSettings
 from provision.model.value import replace
-from provision.runtimes import removal
+from provision.runtimes import removal, removing_home
 from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.docker import (
     data_contents,
@@ -254,8 +254,7 @@ def _data_removals(seen: Inspection) -> Iterator[Step]:
     if isinstance(data, DataPath) and _holds_a_cluster(seen, data.path):
         effects = shared_files.remove_directory(seen, data.path)
         yield removal("directory", str(data.path), *effects, destroys=True)
-    if seen.look.exists(home):
-        yield removal("directory", str(home), RemovePath(home))
+    yield from removing_home(seen.look, home)
 
 
 def _holds_a_cluster(seen: Inspection, path: Path) -> bool:

@@ -17,7 +17,7 @@ from provision.model.effects import (
     ServerCall,
 )
 from provision.model.value import dataclass, replace
-from provision.runtimes import Claim, Collision, ownership, removal, superusers
+from provision.runtimes import Claim, Collision, ownership, removal, removing_home, superusers
 from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.embedded import checks, directories
 from provision.runtimes.embedded.command_line import initdb_argv, scripts, server_argv
@@ -264,8 +264,9 @@ class EmbeddedSite(Inspection):
             gone, before = self._removing_data, self.observed.get(self._data)
             steps.append(Step(self._data, Action.REMOVE, before, None, gone, destroys=True))
         if data:
-            paths = dict.fromkeys((places.root, places.home))
-            steps += [removal("directory", str(path), RemovePath(path)) for path in paths if self.look.exists(path)]
+            if places.root != places.home and self.look.exists(places.root):
+                steps.append(removal("directory", str(places.root), RemovePath(places.root)))
+            steps += removing_home(self.look, places.home)
         return tuple(steps)
 
     def _removing_snapshots(self) -> tuple[Step, ...]:

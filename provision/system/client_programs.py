@@ -1,0 +1,53 @@
+"""Where this machine has PostgreSQL's client programs, and of which version."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.errors import RefusedError
+from provision.system import machine, processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DUMPING = ("pg_dump", "pg_restore")
+_DEBIAN = "/usr/lib/postgresql"
+
+
+def choose(major: int, first: Path | None = None) -> Path:
+    """Return a directory with ``pg_dump`` and ``pg_restore`` of a major version, or of the next newer one.
+
+    An older ``pg_dump`` refuses a newer server. ``first`` is looked into before all others.
+
+    Raises:
+        RefusedError: there are none; which package has them.
+    """
+    found: dict[int, Path] = {}
+    for each in _places(first):
+        if all(os.access(each / name, os.X_OK) for name in _DUMPING):
+            found.setdefault(processes.major_of(each / "pg_dump"), each)
+            if major in found:
+                return found[major]
+    newer = sorted(each for each in found if each > major)
+    if newer:
+        return found[newer[0]]
+    here = ", ".join(f"{each} in {place}" for each, place in sorted(found.items()))
+    raise RefusedError(
+        f"this machine has no pg_dump and pg_restore of PostgreSQL {major} or newer",
+        evidence=[f"it has {here}"] if here else [],
+        next_step=f"install them (Debian: apt install postgresql-client-{major}), "
+        "or pip install 'provision-postgres[embedded]', which has them",
+    )
+
+
+def _places(first: Path | None) -> Iterator[Path]:
+    if first is not None:
+        yield first
+    yield from sorted(Path(_DEBIAN).glob("[0-9]*/bin"))
+    if (on_path := shutil.which("pg_dump")) is not None:
+        yield Path(on_path).parent
+    for each in machine.of_the_wheel():
+        yield each.programs
