@@ -107,7 +107,9 @@ class Job:
                 each: given.get(each, self._text(str(about.get("default", "")), {"github": self.github}))
                 for each, about in action["inputs"].items()
             }
+            before, self.failed = self.failed, False  # in an action, what counts are its own steps
             self._all(action["runs"]["steps"], {"github": self.github, "inputs": inputs}, place)
+            self.failed = self.failed or before
         elif name == "actions/cache":
             self._cache(given)
         elif name == "actions/upload-artifact":

@@ -26,6 +26,7 @@ from recipes import files
 from runner import Job
 from support.checkout import ROOT
 from support.embedded import an_open_directory
+from support.foreign import a_foreign_server
 
 from provision.cli import COMMANDS
 
@@ -320,6 +321,26 @@ def test_a_merge_request_of_gitlab(place: Path) -> None:
     found = json.loads((workspace / declared["artifacts"]["reports"]["codequality"]).read_text())
     places = {(each["check_name"], each["location"]["path"]) for each in found}
     assert ("require-concurrent-index-creation", "migrations/versions/0007_note.py") in places
+
+
+@pytest.mark.long
+@pytest.mark.docker
+def test_a_service_container(place: Path, engine: Engine) -> None:
+    workspace = repository(place, body="pass")
+    spec = "specs/ci-service.yml"
+    (workspace / spec).write_text(FILES[spec])
+    steps = [
+        {"uses": "OWNER/provision@v1", "with": {"spec": spec, "report": ""}},
+        {"run": f"provision verify --detailed-exitcode {spec}; python -m pytest"},
+        {"uses": "OWNER/provision/cleanup@v1", "with": {"spec": spec}, "if": "always()"},
+    ]
+    with a_foreign_server(engine, 17, password=PASSWORD, arguments=(), ready=False) as server:
+        where = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGPASSWORD": PASSWORD}
+        done = job(place, workspace, **where)
+        done.run(yaml.safe_dump({"jobs": {"test": {"steps": steps}}}))
+    assert not done.failed, done.log
+    assert "1 passed" in done.log
+    assert has_password(done.log) == []
 
 
 @pytest.mark.long
