@@ -168,7 +168,7 @@ def verb(
         def run(console: Console, /, words: Words, tree: str | None, **given: Any) -> int | None:
             spec, rest = split(words)
             what = takes(rest, **given) if is_judged else takes(rest)
-            environment = load_environment(console, spec)
+            environment = load_environment(console, spec, runs_nothing=bool(given.get("files")))
             found = None if given.get("files") else environment.tree(tree)
             console.tree = found.name if found and len(environment.spec.migrations) > 1 else tree or ""
             return function(console, environment, found, what, **given)

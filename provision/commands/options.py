@@ -149,11 +149,11 @@ _set_option = click.option(
 )
 
 
-def load_environment(console: Console, given: Path | None) -> Environment:
-    """Find the spec file; its environment is in use until the command ends."""
+def load_environment(console: Console, given: Path | None, *, runs_nothing: bool = False) -> Environment:
+    """Find the spec file; its environment is in use until the command ends, which may run nothing that it names."""
     path = find_spec(given, Path())
     name_spec(console, path if given is not None else None)
-    if not console.no_commands and console.environ.get(NO_COMMANDS, "") not in _OFF:
+    if not (console.no_commands or runs_nothing) and console.environ.get(NO_COMMANDS, "") not in _OFF:
         raise _runs_commands(console.spec)
     from provision.environment import Environment
 
@@ -182,7 +182,7 @@ def _runs_commands(spec: str) -> UsageError:
     again = f"{name} {spec}".rstrip()
     return UsageError(
         f"`{name}` runs what the spec names, and {NO_COMMANDS} forbids that",
-        evidence=["validate, plan, render, status and verify do without"],
+        evidence=["validate, plan, render, status, verify and migrate check --files do without"],
         next_step=command("plan") + f"   (where you trust the spec: env -u {NO_COMMANDS} {again})",
     )
 

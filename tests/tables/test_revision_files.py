@@ -25,6 +25,9 @@ name: files-test
 server: {image: "postgres:18"}
 migrations: {script_location: migrations, target: TARGET}
 """
+SERVER = """server:
+  image: "postgres:18"
+  credentials: {password: {command: [touch, PLACE/ran]}}"""
 HERE = Path("/app/versions")
 
 
@@ -220,6 +223,14 @@ def test_a_shallow_clone_says_what_to_fetch_and_that_helps(project: Path, tmp_pa
     line = done.err.split("next: git ")[1].splitlines()[0]
     git(clone, *line.split())
     run(clone, "--since", "origin/main", "spec.yml", code=0)
+
+
+def test_it_runs_nothing_that_the_spec_names(project: Path) -> None:
+    spec = project / "spec.yml"
+    spec.write_text(spec.read_text().replace('server: {image: "postgres:18"}', SERVER).replace("PLACE", str(project)))
+    run(project, "--since", "main", "spec.yml", code=0, PROVISION_NO_COMMANDS="1")
+    run(project, "--since", "main", "spec.yml", code=0)
+    assert not (project / "ran").exists()
 
 
 def test_without_git_only_since_is_refused(project: Path) -> None:
