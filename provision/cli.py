@@ -56,6 +56,7 @@ COMMANDS: Final = {
     "migrate": "Alembic's own verbs, on the trees of the spec.",
     "upgrade": "Bring the data to a newer major version.",
     "destroy": "Remove the server; its data only with --data.",
+    "completion": "Print what completes words in bash, zsh or fish, or install it.",
     "golden": "Show, or remove, the copies that new data begins with.",
 }
 """Every verb and its one-line help, in the order of the help page."""
@@ -75,7 +76,7 @@ _MODULES: Final = _by_name(
         "env": "env run",
         "import_": "import",
         "project": "init validate render",
-        "editor": "schema",
+        "editor": "schema completion",
         "snapshot": "snapshot reset",
     }
 )
@@ -92,18 +93,9 @@ _WORDS: Final = _by_name(
     }
 )
 """What other programs call it."""
-_SHELL: Final = os.environ.get("SHELL", "").rpartition("/")[2]
-_COMPLETIONS: Final = {
-    "bash": 'eval "$(_PROVISION_COMPLETE=bash_source provision)"   # in ~/.bashrc',
-    "zsh": 'eval "$(_PROVISION_COMPLETE=zsh_source provision)"   # in ~/.zshrc',
-    "fish": "_PROVISION_COMPLETE=fish_source provision | source   # in ~/.config/fish/config.fish",
-}
-_COMPLETES: Final = "this line of your shell's start file completes words"
 _ANSWERS: Final = {
     "help": ("help is an option", "provision {} --help"),
     "docs": ("each command describes itself", "provision {} --help"),
-    "completion": (_COMPLETES, _COMPLETIONS.get(_SHELL, _COMPLETIONS["bash"])),
-    **{f"completion {shell}": (_COMPLETES, line) for shell, line in _COMPLETIONS.items()},
 }
 """Words that are no command, with the line to type."""
 
@@ -161,7 +153,9 @@ def main() -> NoReturn:
     """Run the program on the arguments of this process."""
     gc.set_threshold(_OBJECTS)
     if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
-        verbs.main(prog_name=PROGRAM)
+        from provision.commands.completing import complete
+
+        os._exit(complete(verbs, PROGRAM))
     from provision.environment import own_process
 
     code = run(sys.argv[1:], own_process())

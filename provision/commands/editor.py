@@ -33,3 +33,36 @@ def schema(console: Console, *, output: Path | None) -> None:
         console.document(found)
     else:
         console.say(f"{output}: the schema of provision {__version__}")
+
+
+@click.command("completion", epilog="Example: provision completion bash --install")
+@click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]), metavar="[bash | zsh | fish]")
+@click.option("--install", is_flag=True, help="Write it to where the shell of this user looks for it.")
+@switches
+@click.pass_context
+@pass_console
+def completion(console: Console, ctx: click.Context, *, shell: str | None, install: bool) -> None:
+    """Print the script that completes words in bash, zsh or fish: verbs, options, specs, revisions and names.
+
+    Without a name it is that of the shell in SHELL. With --install it goes into a file of this user, whose path is
+    printed; a second time there is nothing to do. Specs and revisions are read from files: no server is asked, and
+    nothing of the project is run.
+    """
+    from provision.commands.completing import SHELLS, source
+
+    shell = shell or console.environ.get("SHELL", "").rpartition("/")[2]
+    if shell not in SHELLS:
+        raise click.UsageError("which shell? Name bash, zsh or fish")
+    root = ctx.find_root()
+    assert isinstance(root.command, click.Group)  # noqa: S101  # for mypy
+    script = source(root.command, root.info_name or "provision", shell)
+    if not install:
+        console.put(script.rstrip("\n"))
+        return
+    from provision.shell.install import install as write
+
+    done = write(shell, script, console.environ)
+    said = "written; new shells complete words with it" if done.is_new else "nothing to do, it is there already"
+    console.say(f"{done.path}: {said}")
+    for line in done.lines:
+        console.say(f"next: {line}")
