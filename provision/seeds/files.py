@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from provision.spec.model import Seed, Spec
 
 _CHUNK = 1 << 20
+_MOST_FILES = 1000
 
 
 class Source(NamedTuple):
@@ -72,12 +74,15 @@ def _files(pattern: Path) -> list[Path]:
     """Return the file, or those that a pattern finds, in the order of their names.
 
     Raises:
-        ProvisionError: none is there any more.
+        ProvisionError: none is there any more, or there are too many.
     """
     if pattern.is_file():
         return [pattern]
-    found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # a pattern can begin anywhere
-    if files := [Path(each) for each in found if os.path.isfile(each)]:  # noqa: PTH113
+    found = islice(glob.iglob(str(pattern), recursive=True), _MOST_FILES + 1)  # noqa: PTH207  # it can begin anywhere
+    names = sorted(found)
+    if len(names) > _MOST_FILES:
+        raise ProvisionError(f"{pattern} finds more than {_MOST_FILES} names", next_step="write a narrower pattern")
+    if files := [Path(each) for each in names if os.path.isfile(each)]:  # noqa: PTH113
         return files
     raise ProvisionError(
         f"there is no seed {pattern}", next_step="correct `seeds` in the spec, then: " + command("plan")

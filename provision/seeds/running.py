@@ -10,7 +10,10 @@ import hashlib
 import io
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from provision.alembic import CHILD_NAME, LockConnection, lock_connection, read_rows, resolve
@@ -152,7 +155,12 @@ def _run_file(job: Job, effect: RunSeed, login: Endpoint, lock: LockConnection) 
             at = _Place(job, effect)
             with at.explained():
                 cursor.execute(f"SET application_name = '{CHILD_NAME}'; SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-                behind = _csv(job, cursor, file, lock, at) if job.seed.kind == "csv" else _sql(cursor, file, at)
+                act = (
+                    partial(_csv, job, cursor, file, lock, at)
+                    if job.seed.kind == "csv"
+                    else partial(_sql, cursor, file, at)
+                )
+                behind = _interruptible(connection, act)
                 at.forget()
                 cursor.execute(
                     "RESET SESSION AUTHORIZATION; RESET ROLE; " + ledger.note(job.source.name, effect.sha256)
@@ -189,6 +197,19 @@ def _csv(
     at.forget()
     job.tell(f"{count(loaded.rows, 'row')} into {loaded.table.replace(chr(34), '')}")
     return sequences.bring_forward(cursor, loaded.table, lock.write)
+
+
+def _interruptible(
+    connection: psycopg2.extensions.connection, act: Callable[[], list[sequences.Behind]]
+) -> list[sequences.Behind]:
+    """Do what waits for the server in a thread: the driver hears of Ctrl-C only when a statement has ended."""
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(copy_context().run, act)
+        try:
+            return work.result()
+        except KeyboardInterrupt:
+            connection.cancel()
+            raise
 
 
 @contextmanager
