@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "show": "Show a plan that was saved with --json.",
     "status": "Show what runs, where, and at which revision.",
     "verify": "Compare everything that is declared with what is. Changes nothing.",
+    "history": "Show what was done to the environment, by whom and when.",
     "import": "Print the roles and databases of the server as a spec has them.",
     "erd": "Print the tables and their keys as text that draws: Mermaid or Graphviz.",
     "access": "Show who can use what in the server, and through what. Changes nothing.",

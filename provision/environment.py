@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from provision.kinds import Look
     from provision.model import Endpoint, File, Outcome, Status, Step
     from provision.observe import Survey
+    from provision.observe.history import PastRun
     from provision.observe.outside import Log, World
     from provision.reviewed import Reviewed
     from provision.snapshots import Request
@@ -258,6 +259,17 @@ class Environment:
 
         with self.context():
             return verification(survey(self.spec, refusing=False))
+
+    def history(self, most: int = 10) -> tuple[PastRun, ...]:
+        """Return the last runs that changed something, or failed on the way; the newest first.
+
+        Raises:
+            UnavailableError: no server runs.
+        """
+        from provision.observe.history import read
+
+        with self.context():
+            return read(self.made, most)
 
     @property
     def endpoint(self) -> Endpoint:

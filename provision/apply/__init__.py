@@ -18,6 +18,7 @@ from provision import observe, runtimes
 from provision import plan as planner
 from provision.apply import transactions
 from provision.apply.effects import Performer
+from provision.apply.history import History
 from provision.apply.starting import TIMEOUT
 from provision.apply.trial import GOLDEN, Trial
 from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
@@ -161,11 +162,17 @@ def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
         LockedError: another run holds the environment.
     """
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        performer = Performer(outside.world(spec), progress)
+        world, run = outside.world(spec), Run(progress, verb="migrate")
+        performer = run.performer(world)
         try:
             progress.planned(plan)
             performer.prepare(plan)
-            Run(progress).perform(plan, performer)
+            run.perform(plan, performer)
+            run.note(spec, world.endpoint())
+        except ProvisionError as error:
+            with suppress(ProvisionError):
+                run.note(spec, world.endpoint(), error)
+            raise
         finally:
             performer.close()
         return performer.migrated
@@ -218,7 +225,14 @@ def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
 class Run:
     """One run: the outcomes so far, and what follows its progress."""
 
-    def __init__(self, progress: Progress, *, lock_timeout: float = LOCK_TIMEOUT, trial: Trial | None = None) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        lock_timeout: float = LOCK_TIMEOUT,
+        trial: Trial | None = None,
+        verb: str = "apply",
+    ) -> None:
         self.progress = progress
         self.trial = trial or Trial(Wishes())
         self._lock_timeout = lock_timeout
@@ -226,6 +240,8 @@ class Run:
         self.last = Plan(())
         self.endpoint: Endpoint | None = None
         self.reviewed: Reviewed | None = None
+        self._history = History(verb)
+        self._seen: Survey | None = None
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
         self._races, self._raced = 0, 0.0
@@ -238,12 +254,22 @@ class Run:
         ``look(new=…)`` looks at everything; ``new``: the server was started a moment ago on new data.
         """
         try:
-            self._converge(look, performer, first)
+            try:
+                self._converge(look, performer, first)
+            except ProvisionError as error:
+                if not self.trial.blames(error):
+                    raise
+                self._discard(error)
+                self._converge(look, None, None)
         except ProvisionError as error:
-            if not self.trial.blames(error):
-                raise
-            self._discard(error)
-            self._converge(look, None, None)
+            if self._seen is not None and self.outcomes:
+                self.note(self._seen.spec, self._seen.endpoint, error)
+            raise
+
+    def note(self, spec: Spec, at: Endpoint | None, failure: ProvisionError | None = None) -> None:
+        """Add the run to the history of the environment."""
+        if why := self._history.note(spec, at, self.outcomes, failure):
+            self.progress.note(f"this run is not in the history: {why} (`history: false` in the spec does without)")
 
     def _discard(self, error: ProvisionError) -> None:
         """Remove what a golden made, and the golden, because of an error."""
@@ -285,7 +311,9 @@ class Run:
                 self.trial.follow(survey)
                 self._count_made(before, survey)
                 before = survey.plan
+                self._seen = survey
                 if survey.plan.is_empty:
+                    self.note(survey.spec, survey.endpoint)
                     remember(survey.world, proved=not survey.wishes.no_restart)
                     self.trial.note(survey, performer.reads if performer else {})
                     self.last, self.endpoint = survey.plan, survey.login
@@ -353,7 +381,9 @@ class Run:
 
     def performer(self, world: World) -> Performer:
         """Return what performs the steps of this run."""
-        return Performer(world, self.progress, lock_timeout=self._lock_timeout)
+        made = Performer(world, self.progress, lock_timeout=self._lock_timeout)
+        made.ran = self._history.revisions
+        return made
 
     def _refuse_to_repeat(self, plan: Plan) -> None:
         done = [_what(each.step) for each in self.outcomes if each.error is None]

@@ -45,6 +45,8 @@ class Performer:
         """The sessions that were ended for a copy of a database, or another name of it, in words."""
         self.has_saved = False
         """Whether a golden was saved."""
+        self.ran: list[tuple[str, str, float]] = []
+        """The tree, the id and the seconds of each revision that ran."""
         self._progress = progress
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
@@ -442,7 +444,7 @@ class Performer:
         manner = Manner(self._children.pop(effect.name, None), session=session)
         self._progress.detail("running the program" if tree.command else "loading env.py")
         try:
-            self.migrated = migrate(tree, place, at, effect, self._tell, manner)
+            self.migrated = migrate(tree, place, at, effect, partial(self._tell, effect.name), manner)
             self.reads[tree.name] = None if tree.name in self.reads else self.migrated.read
         except UnknownRevisionError as error:
             self.world.explain(error)
@@ -462,6 +464,8 @@ class Performer:
         if said := server_log.startup_phase(line):
             self._progress.detail(said)
 
-    def _tell(self, event: MigrationEvent) -> None:
+    def _tell(self, tree: str, event: MigrationEvent) -> None:
+        if event.what == "done":
+            self.ran.append((tree, event.subject, event.seconds))
         tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail
         tell(str(event))

@@ -210,7 +210,12 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
 
 @verb(
     "specs/dev.yml -3:",
-    click.option("-i", "--indicate-current", is_flag=True, help="Mark where the database is; this asks the server."),
+    click.option(
+        "-i",
+        "--indicate-current",
+        is_flag=True,
+        help="Mark where the database is, and say when what was applied; this asks the server.",
+    ),
     click.option("--graph", is_flag=True, help="Draw which revision follows which, as `git log --graph` does."),
     takes=partial(one, default=":", what="range"),
     arguments="[FROM:TO]",
@@ -230,7 +235,8 @@ def history(
     if indicate_current or any(alembic.needs_rows(each) for each in between.split(":")):
         rows = alembic.applied_rows(tree, environment.superuser)
     names = alembic.history(tree.graph, between, rows or ())
-    listed = alembic.entries(tree.graph, names, rows if indicate_current else None)
+    times = alembic.applied_times(tree, environment.superuser) if indicate_current else {}
+    listed = alembic.entries(tree.graph, names, rows if indicate_current else None, times)
     if graph and not console.json:
         for line in migrations.graph(tree, listed, console.paint(console.out)):
             console.put(line)

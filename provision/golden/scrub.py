@@ -15,6 +15,7 @@ from provision.errors import StepFailedError
 from provision.golden import control
 from provision.kinds.login import converge_login, with_verifier
 from provision.model import MAINTENANCE, Secret
+from provision.observe.history import TABLE as HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,7 @@ SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(pg_cat
 """Says in one word what the sequences of a database have given: the server alone prints ``sequences = "…"``."""
 _EACH = (
     SEQUENCES,
+    f"DROP TABLE IF EXISTS {HISTORY};",
     "DELETE FROM pg_catalog.pg_statistic WHERE starelid = 1260;",
     "VACUUM FULL pg_catalog.pg_statistic;",
 )

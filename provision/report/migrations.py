@@ -38,6 +38,7 @@ def revisions(tree: Tree, entries: Sequence[Entry]) -> Document:
             "branch_labels": list(entry.branch_labels),
             "is_head": entry.is_head or entry.is_effective_head,
             "is_current": entry.is_current,
+            "applied_at": f"{entry.applied_at.replace(' ', 'T')}Z" if entry.applied_at else None,
             "path": str(entry.path) if entry.path else None,
         }
         for entry in entries
@@ -49,7 +50,8 @@ def history(entry: Entry, paint: Paint) -> str:
     """Return a revision as ``alembic history`` does: what it follows, itself, its marks and its message."""
     before = ", ".join(entry.down) or "<base>"
     needed = f" ({', '.join(entry.depends_on)})" if entry.depends_on else ""
-    return f"{before}{needed} -> {head(entry, paint)}{_points(entry)}, {entry.message}"
+    when = paint("dim", f"  {entry.applied_at} UTC") if entry.applied_at else ""
+    return f"{before}{needed} -> {head(entry, paint)}{_points(entry)}, {entry.message}{when}"
 
 
 def graph(tree: Tree, entries: Sequence[Entry], paint: Paint) -> Iterator[str]:

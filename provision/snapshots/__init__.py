@@ -115,7 +115,7 @@ def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
     """
     started = time.monotonic()
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        run, found = Run(progress), survey(spec, request)
+        run, found = Run(progress, verb=request.verb.value), survey(spec, request)
         progress.planned(found.plan)
         with closing(Performer(found.world, progress)) as performer:
             performer.prepare(found.plan)

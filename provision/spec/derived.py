@@ -43,7 +43,7 @@ def for_tests(spec: Spec, slot: int) -> Spec:
         data=Ephemeral(),
         settings={**spec.server.settings, **settings},
     )
-    return replace(spec, name=name, server=server, seeds=(), fetched={}, main=None, plain_name="")
+    return replace(spec, name=name, server=server, seeds=(), history=False, fetched={}, main=None, plain_name="")
 
 
 def place_of(spec: Spec) -> str:
@@ -82,6 +82,7 @@ def for_template(spec: Spec, source: str, name: str, at: Endpoint, passwords: Ma
         databases={name: _database(declared, name)} if declared is not None else {},
         migrations=tuple(trees),
         seeds=(),
+        history=False,
         fetched={},
     )
 

@@ -212,7 +212,7 @@ class Spec:
 
     ``templates_may`` names the powers that a template may give a container: see
     :mod:`provision.runtimes.docker.privileges`. ``variables`` are those that came from a file, and from which.
-    ``remarks`` are about what is right and probably not meant.
+    ``remarks`` are about what is right and probably not meant. ``history``: whether each run is noted in the database.
     ``base`` is the file that it extends, and ``overrides`` what is set for one run, as ``server.port=5433``.
     ``missing`` are the variables that are not set, in a spec that was read without them: what they fill is left out.
     ``text`` is what a caller of the Python API gives in place of a file.
@@ -229,6 +229,7 @@ class Spec:
     templates: Path | None
     migrations: tuple[Migrations, ...]
     templates_may: tuple[str, ...] = ()
+    history: bool = True
     variables: tuple[tuple[str, Path], ...] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
     databases: Mapping[str, Database] = field(default_factory=dict)

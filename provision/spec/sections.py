@@ -19,7 +19,7 @@ from provision.spec.credentials import CREDENTIALS_KEYS
 from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
 from provision.spec.model import Spec
-from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE, choice, existing, named
+from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE, boolean, choice, existing, named
 from provision.spec.reading import Key, Wrong, attempt, failed, listed, read_table, scalar
 from provision.spec.server import RESOURCES_KEYS, SERVER_KEYS, server
 from provision.spec.yaml import Mapping, Scalar, Sequence
@@ -169,6 +169,7 @@ SPEC_KEYS = {
     "templates": Key(_templates),
     "templates_may": Key(_templates_may),
     "migrations": Key(migrations),
+    "history": Key(boolean),
     "roles": Key(_unread),
     "databases": Key(_unread),
     "seeds": Key(_seeds),
@@ -237,6 +238,7 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         migrations=tuple([replace(tree, masked=masked(reading)) for tree in trees]),
         seeds=tuple([replace(seed, masked=masked(reading)) for seed in seeds]),
         templates_may=values.get("templates_may", ()),
+        history=values.get("history", found.runtime != "external"),
         variables=tuple(sorted(reading.environ.used.items())),
         missing=tuple(reading.missing),
         remarks=tuple(sorted(reading.remarks, key=lambda each: (each.line, each.column))),

@@ -89,6 +89,14 @@ class Git:
         return done.stdout
 
 
+def head(directory: Path) -> str | None:
+    """Return the id of the commit that is checked out; None where there is no repository, or it has none."""
+    try:
+        return Git(directory, SECONDS)("rev-parse", "--verify", "--quiet", "HEAD").strip() or None
+    except GitError:
+        return None
+
+
 def is_ignored(directory: Path, path: str) -> bool | None:
     """Whether Git ignores a path below a directory; None where it cannot say."""
     git = Git(directory, SECONDS)

@@ -65,6 +65,11 @@ def _user(uid: int) -> SystemUser:
     return SystemUser(found.pw_name, uid, found.pw_gid)
 
 
+def who() -> str:
+    """Return who runs this, and where: ``ana@laptop``."""
+    return f"{_user(os.getuid()).name}@{socket.gethostname()}"
+
+
 def owner(path: Path) -> SystemUser | None:
     """Return whose a path is; None where nothing is there."""
     try:

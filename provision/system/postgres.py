@@ -74,7 +74,7 @@ QUIET = {
 UNLOGGED = " ".join(["-c role=none", *[f"-c {name}={value}" for name, value in QUIET.items()]])
 """Options of a superuser's session whose statements are not for the log, nor for the views of that extension."""
 _CONNECT_TIMEOUT = 5
-_NO_FILE = "/nonexistent"
+_NO_FILE = "/dev/null/none"
 """In place of ``~/.pgpass``, which libpq reads where the password is empty."""
 _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
 _READING = "SET TRANSACTION READ ONLY; "
@@ -192,6 +192,18 @@ def rows(connection: psycopg2.extensions.connection, sql: str, parameters: Any =
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
+
+
+def refusal(connection: psycopg2.extensions.connection, sql: str, parameters: Any = None) -> str:
+    """Run statements; return the server's words where it refuses them or went away, else nothing."""
+    import psycopg2
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+    except psycopg2.Error as error:
+        return str(error).partition("\n")[0] or type(error).__name__
+    return ""
 
 
 def tls(endpoint: Endpoint) -> dict[str, str]:

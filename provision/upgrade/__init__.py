@@ -152,7 +152,7 @@ def carry_out(spec: Spec, verb: Verb, *, progress: Progress) -> Result:
     """
     started = time.monotonic()
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        run, found = Run(progress), survey(spec, verb)
+        run, found = Run(progress, verb="upgrade"), survey(spec, verb)
         if verb is Verb.UPGRADE:
             _upgrade(run, found, spec)
         else:

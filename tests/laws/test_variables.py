@@ -35,7 +35,9 @@ def written(form: str, directory: Path, values: Mapping[str, str] = VALUES) -> P
 
 def read_by(*argv: str) -> dict[str, str]:
     """Return the variables that a program which was started as such, and then runs `env`, has."""
-    done = subprocess.run(argv, capture_output=True, check=True, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"})
+    done = subprocess.run(
+        argv, capture_output=True, check=True, env={"PATH": "/usr/bin:/bin", "HOME": "/dev/null/none"}
+    )
     found = dict(each.split("=", 1) for each in done.stdout.decode().split("\0") if "=" in each)
     return {name: value for name, value in found.items() if name in VALUES}
 

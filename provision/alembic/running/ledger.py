@@ -42,8 +42,8 @@ WHERE version_table = {TABLE_KEY} AND revision <> ALL (%(applied)s::text[]) AND 
 _NOTE = f"""
 WITH gone AS ({_FORGET})
 INSERT INTO {LEDGER} (version_table, revision, sha256, applied_at, provision_version)
-SELECT {TABLE_KEY}, revision, sha256, clock_timestamp(), %(version)s
-FROM unnest(%(revisions)s::text[], %(hashes)s::text[]) AS t (revision, sha256)
+SELECT {TABLE_KEY}, revision, sha256, clock_timestamp() - make_interval(secs => ago), %(version)s
+FROM unnest(%(revisions)s::text[], %(hashes)s::text[], %(ago)s::float8[]) AS t (revision, sha256, ago)
 ON CONFLICT (version_table, revision) DO UPDATE
 SET sha256 = excluded.sha256, applied_at = excluded.applied_at, provision_version = excluded.provision_version
 """  # noqa: S608
@@ -77,6 +77,7 @@ class Ledger:
         self._is_open = False
         self._before: set[str] = set()
         self._noted: set[str] = set()
+        self._ended: dict[str, float] = {}
         self._noted_at = time.monotonic()
 
     def open(self, rows: Sequence[str]) -> None:
@@ -94,8 +95,9 @@ class Ledger:
         is_open = is_there or self._write(create_ledger(self._tree.owner))
         self._is_open = is_open and self._write(_FORGET, applied=list(self._before))
 
-    def note_now_and_then(self) -> None:
-        """Do as :meth:`note`, but not for each of many quick revisions: that would take as long as they do."""
+    def done(self, revision: str) -> None:
+        """Remember when a revision ended, and :meth:`note`; not for each of many quick ones, which takes as long."""
+        self._ended[revision] = time.monotonic()
         if time.monotonic() - self._noted_at >= _EVERY:
             self.note()
 
@@ -103,7 +105,7 @@ class Ledger:
         """Bring the ledger to what the version table says now; without a connection nothing is written."""
         if not self._is_open:
             return
-        self._noted_at = time.monotonic()
+        self._noted_at = now = time.monotonic()
         with suppress(UnavailableError):
             rows = read_rows(self._tree, self._lock) or ()
             applied = self._graph.ancestors([row for row in rows if row in self._graph])
@@ -116,6 +118,7 @@ class Ledger:
                 applied=list(applied),
                 revisions=[each.id for each in seen],
                 hashes=[each.sha256 for each in seen],
+                ago=[now - self._ended.get(each.id, now) for each in seen],
                 version=__version__,
             )
             self._noted |= {each.id for each in new}

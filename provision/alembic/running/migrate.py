@@ -128,7 +128,7 @@ def _migrate(run: Run, child: Child | None) -> Migrated:
 
     def report(event: MigrationEvent) -> None:
         if event.what == "done":  # a slow revision is in the ledger before it is reported
-            ledger.note_now_and_then()
+            ledger.done(event.subject)
         on_event(event)
 
     run.on_event, run.before, run.table = report, server.seen_before(run.lock), table_key(run.tree, run.lock)

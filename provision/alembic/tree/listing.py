@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provision.alembic.tree.targets import resolve_typed
 from provision.errors import MigrationsError
-from provision.model.value import dataclass
+from provision.model.value import dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from provision.alembic.tree.graph import Graph
@@ -21,7 +22,7 @@ class Entry:
 
     ``branch_labels`` are those of its branch; ``is_head``: nothing builds or depends on it; ``is_effective_head``:
     something depends on it, and nothing follows it; ``is_current``: the database is at it, None where that was not
-    asked.
+    asked. ``applied_at`` is when it was applied, in UTC to the second, where the ledger was asked and knows it.
     """
 
     id: str
@@ -34,15 +35,23 @@ class Entry:
     is_branch_point: bool = False
     is_current: bool | None = None
     path: Path | None = None
+    applied_at: str | None = None
 
 
-def entries(graph: Graph, names: Collection[str], current: Collection[str] | None = None) -> tuple[Entry, ...]:
+def entries(
+    graph: Graph,
+    names: Collection[str],
+    current: Collection[str] | None = None,
+    times: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Entry, ...]:
     """Return what there is to say of revisions; one that the tree does not have has no path.
 
-    ``current`` are the rows of the version table, where they were asked for.
+    ``current`` are the rows of the version table, where they were asked for; ``times`` says when each was applied.
     """
     labels = _labels(graph)
-    return tuple([_entry(graph, name, labels.get(name, ()), current) for name in names])
+    return tuple(
+        [replace(_entry(graph, name, labels.get(name, ()), current), applied_at=times.get(name)) for name in names]
+    )
 
 
 def _entry(graph: Graph, name: str, labels: tuple[str, ...], current: Collection[str] | None) -> Entry:

@@ -9,7 +9,7 @@ from provision.alembic.running.migrate import Manner, migrate
 from provision.alembic.running.run import Rehearsal
 from provision.alembic.sessions import entered, located, session, within
 from provision.alembic.state import observed, refuse_foreign
-from provision.alembic.tree.version_table import read_rows, table_name
+from provision.alembic.tree.version_table import read_rows, read_with_ledger, table_name
 from provision.errors import RefusedError, UnavailableError, UnknownRevisionError
 from provision.model.effects import Migrate
 from provision.model.value import replace
@@ -75,6 +75,16 @@ def applied_rows(tree: Tree, endpoint: Endpoint) -> tuple[str, ...]:
         UnavailableError: the server refuses the login.
     """
     return ask(tree, endpoint, lambda query: read_rows(tree.declared, within(tree.declared, query))) or ()
+
+
+def applied_times(tree: Tree, endpoint: Endpoint) -> dict[str, str]:
+    """Return when each revision was applied, in UTC to the second, of which the ledger knows that.
+
+    Raises:
+        UnavailableError: the server refuses the login.
+    """
+    found = ask(tree, endpoint, lambda query: read_with_ledger(tree.declared, within(tree.declared, query)))
+    return {name: each.applied_at for name, each in found.entries.items()}
 
 
 def look(tree: Tree, endpoint: Endpoint) -> Revisions:

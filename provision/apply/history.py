@@ -1,0 +1,105 @@
+"""The history of an environment: a row for each run that changed something, or failed after it reached the server.
+
+It is in our own schema of the environment's database, beside the ledger of revisions, and can be dropped at any time. A
+run never fails, or waits for the disk, because of it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import ProvisionError
+from provision.model import Action, Change
+from provision.model.sql import identifier
+from provision.observe.history import TABLE, TABLE_IS_THERE
+from provision.system import machine
+from provision.system.git import head
+from provision.system.postgres import connect, refusal, rows
+from provision.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.model import Endpoint, Outcome
+    from provision.spec.model import Spec
+
+_RESTARTS = (Action.RESTART, Action.RECREATE)
+_CREATE = f"""
+CREATE SCHEMA IF NOT EXISTS provision;
+CREATE TABLE IF NOT EXISTS {TABLE} (began timestamptz NOT NULL, run jsonb NOT NULL);
+COMMENT ON TABLE {TABLE} IS 'what provision has changed, and when; can be dropped at any time'
+"""
+_ADD = f"""
+BEGIN; SET LOCAL synchronous_commit = off;
+INSERT INTO {TABLE} SELECT clock_timestamp() - make_interval(secs => %s), %s; COMMIT
+"""
+
+
+class History:
+    """Notes one run; ``verb`` is the command. ``revisions`` are the tree, the id and the seconds of each that ran."""
+
+    def __init__(self, verb: str) -> None:
+        self.revisions: list[tuple[str, str, float]] = []
+        self._verb, self._began = verb, time.monotonic()
+
+    def note(
+        self, spec: Spec, at: Endpoint | None, outcomes: Sequence[Outcome], failure: ProvisionError | None = None
+    ) -> str:
+        """Add the run, where the server ``at`` is reached and something was changed, or failed.
+
+        Returns why it has no row, in the server's words; nothing where it has one, or needs none.
+        """
+        if not spec.history or at is None or not (outcomes or failure):
+            return ""
+        seconds = time.monotonic() - self._began
+        run = json.dumps(self._run(spec, seconds, outcomes, failure))
+        try:
+            with closing(connect(at, spec.server.database, read_only=False)) as connection:
+                if rows(connection, TABLE_IS_THERE) != [(True,)] and (why := refusal(connection, _created(spec))):
+                    return why
+                return refusal(connection, _ADD, (seconds, run))
+        except ProvisionError:  # the database is not there, or the server is gone: the run itself says so
+            return ""
+
+    def _run(
+        self, spec: Spec, seconds: float, outcomes: Sequence[Outcome], failure: ProvisionError | None
+    ) -> dict[str, Any]:
+        return {
+            "verb": self._verb,
+            "who": machine.who(),
+            "commit": head(spec.directory),
+            "version": __version__,
+            "seconds": round(seconds, 3),
+            "error": failure and failure.sentence,
+            "restarts": sum(each.step.action in _RESTARTS and each.error is None for each in outcomes),
+            "steps": [_step(each) for each in outcomes],
+            "revisions": [
+                {"tree": tree, "revision": name, "seconds": round(took, 3)} for tree, name, took in self.revisions
+            ],
+        }
+
+
+def _created(spec: Spec) -> str:
+    """Return the statements that make the table; what is in the database belongs to whom migrations do."""
+    owner = spec.owner_in(spec.server.database)
+    if owner is None:
+        return _CREATE
+    schema = "SCHEMA IF NOT EXISTS provision"
+    made = _CREATE.replace(schema, f"{schema} AUTHORIZATION {identifier(owner)}")
+    return f"{made}; ALTER TABLE {TABLE} OWNER TO {identifier(owner)}"
+
+
+def _step(ended: Outcome) -> dict[str, Any]:
+    return {
+        "address": ended.step.address.key,
+        "action": str(ended.step.action),
+        "seconds": round(ended.seconds, 3),
+        "error": ended.error,
+        "why": [
+            {"field": why.field, "before": why.shown[0], "after": why.shown[1]} if isinstance(why, Change) else why
+            for why in ended.step.why
+        ],
+    }

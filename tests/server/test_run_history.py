@@ -1,0 +1,123 @@
+"""The history of an environment: a row for each run that changed something, or failed on the way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from support.embedded import Embedded, an_embedded_environment, an_open_directory
+
+from provision import Environment as Api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.server
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/history.json").read_text())
+SECRET = "sehr gehe1m"
+FAILS = """
+from alembic import op
+
+revision, down_revision = "r3", "r2"
+
+
+def upgrade():
+    op.execute("SELECT 1 / 0")
+"""
+
+
+@pytest.fixture
+def environment() -> Iterator[Embedded]:
+    """A server with two revisions, which a role owns, in a repository."""
+    with an_open_directory() as directory, an_embedded_environment(directory / "history") as made:
+        made.migrations("users", "orders")
+        made.declare(roles={"app": {"login": True, "password": SECRET}}, migrations={"as": "app"})
+        made.declare(databases={"shop": {"owner": "app"}}).server(database="shop")
+        yield made
+
+
+def history(environment: Embedded) -> list[dict[str, Any]]:
+    text = environment.run("history", "--json").out
+    assert SECRET not in text
+    document = json.loads(text)
+    jsonschema.validate(document, SCHEMA)
+    found: list[dict[str, Any]] = document["runs"]
+    return found
+
+
+def test_runs_that_change_something_are_noted_and_others_are_not(environment: Embedded) -> None:
+    environment.apply()
+    (first,) = history(environment)
+    assert (first["verb"], first["error"], first["restarts"], first["commit"]) == ("apply", None, 0, None)
+    assert [each["revision"] for each in first["revisions"]] == ["r1", "r2"]
+
+    environment.settled()
+    environment.apply()
+    assert len(history(environment)) == 1
+    assert "ownership" not in environment.run("plan").out  # the table belongs to the role, as all in the database
+
+    environment.server(max_connections=50).apply()
+    last = history(environment)[0]
+    assert last["restarts"] == 1
+    (why,) = [each for step in last["steps"] for each in step["why"] if each["field"] == "max_connections"]
+    assert (why["before"], why["after"]) == ("100", "50")
+
+    environment.run("migrate", "downgrade", "-1", "--yes")
+    assert history(environment)[0]["verb"] == "migrate"
+    shown = environment.run("history", "--last", "2").out
+    assert "max_connections: 100 → 50" in shown
+    assert "9 created" not in shown
+    api = Api(environment.spec, environ=environment.environ)
+    assert [each.details["verb"] for each in api.history()] == ["migrate", "apply", "apply"]
+
+
+def test_a_run_that_fails_on_the_server_is_noted_with_the_commit(environment: Embedded) -> None:
+    environment.apply()
+    for words in (("init", "-q"), ("add", "spec.yml"), ("commit", "-q", "-m", "x")):
+        given = ("-c", "user.name=ana", "-c", "user.email=ana@example.org")
+        subprocess.run(("git", "-C", str(environment.directory), *given, *words), check=True)
+    (environment.directory / "migrations/versions/r3.py").write_text(FAILS)
+    ran = environment.run("apply", code=1)
+    assert "division by zero" in ran.err
+    last = history(environment)[0]
+    assert "r3" in last["error"]
+    assert len(last["commit"]) == len("da39a3ee5e6b4b0d3255bfef95601890afd80709")
+    assert last["steps"][-1]["error"]
+
+
+def test_each_revision_has_a_time_of_its_own(environment: Embedded) -> None:
+    environment.migrations("users", "orders", "lines")
+    slow = environment.directory / "migrations/versions/r2.py"
+    slow.write_text(
+        slow.read_text().replace("def upgrade():", "def upgrade():\n    op.execute('SELECT pg_sleep(1.1)')")
+    )
+    environment.apply()
+    listed = json.loads(environment.run("migrate", "history", "-i", "--json").out)["revisions"]
+    times = [each["applied_at"] for each in reversed(listed)]
+    assert times == sorted(times)
+    assert times[0] < times[1]
+    assert times[1][:10] in environment.run("migrate", "history", "-i").out
+    listed = json.loads(environment.run("migrate", "history", "--json").out)["revisions"]
+    assert {each["applied_at"] for each in listed} == {None}
+
+
+def test_a_history_that_cannot_be_written_stops_nothing(environment: Embedded) -> None:
+    environment.apply()
+    environment.query("ALTER TABLE provision.runs ADD COLUMN more int NOT NULL DEFAULT 1")
+    environment.query("ALTER TABLE provision.runs ADD CHECK (more > 1) NOT VALID")
+    ran = environment.server(settings={"work_mem": "5MB"}).apply()
+    assert "not in the history" in ran.all
+    environment.query("DROP SCHEMA provision CASCADE")
+    environment.server(settings={"work_mem": "6MB"}).apply()
+    assert len(history(environment)) == 1
+
+
+def test_without_a_history_nothing_is_written(environment: Embedded) -> None:
+    environment.declare(history=False, migrations={"ledger": False}).apply()
+    assert environment.query("SELECT to_regnamespace('provision')") == [(None,)]
+    assert "no run is noted" in environment.run("history").out
