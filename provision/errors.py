@@ -254,6 +254,11 @@ class SpecError(ProvisionError):
 
     exit_code = EXIT_SPEC
 
+    base: Path | None = None
+    """The file that the spec extends."""
+    is_incomplete = False
+    """Whether a key that every spec needs is not there, so that it may be a base of others."""
+
     def __init__(self, problems: Sequence[Problem]) -> None:
         paths = list(dict.fromkeys(each.path for each in problems))
         self.problems = tuple(sorted(problems, key=lambda p: (paths.index(p.path), p.line, p.column)))

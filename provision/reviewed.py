@@ -42,8 +42,9 @@ _OPTIONS = ("no_restart", "reset_overrides", "data", "take_ownership", "golden",
 def made_from(survey: Survey) -> dict[str, Any]:
     """Return the digests of what a plan was made from: the spec, its templates, its seeds, each tree's revisions."""
     spec = survey.spec
+    files = [each for each in (spec.path, spec.base) if each is not None]
     return {
-        "spec": _digest([_bytes(spec.path).decode(errors="replace")]),
+        "spec": _digest([*(_bytes(each).decode(errors="replace") for each in files), *spec.overrides]),
         "templates": _digest(dict(survey.world.inputs.templates)),
         "seeds": _digest({each.key: each.sha256 for each in survey.world.inputs.seeds or ()}),
         "migrations": {tree.name: _of_tree(survey, tree.name) for tree in spec.migrations},

@@ -155,11 +155,16 @@ def load_environment(console: Console, given: Path | None, *, runs_nothing: bool
     name_spec(console, path if given is not None else None)
     if not (console.no_commands or runs_nothing) and console.environ.get(NO_COMMANDS, "") not in _OFF:
         raise _runs_commands(console.spec)
-    from provision.environment import Environment
-
-    found = Environment(path, environ=console.environ, commands=not console.no_commands, set=console.overrides)
+    found = environment_of(console, path)
     click.get_current_context().with_resource(found.context())
     return found
+
+
+def environment_of(console: Console, path: Path) -> Environment:
+    """Return the environment of a spec as this command line changes it."""
+    from provision.environment import Environment
+
+    return Environment(path, environ=console.environ, commands=not console.no_commands, set=console.overrides)
 
 
 def name_spec(console: Console, given: Path | None) -> None:

@@ -13,10 +13,10 @@ from provision.commands.options import (
     no_commands_option,
     pass_console,
     planning_options,
-    spec_argument,
     switches,
     trusted,
 )
+from provision.commands.several import specs_argument
 from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, UsageError, command
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _ASKED_FOR = ("data", "take_ownership", "seed")
 
 
 @click.command("plan", epilog="Example: provision plan --diff specs/dev.yml")
-@spec_argument
+@specs_argument()
 @planning_options
 @no_commands_option
 @format_option()
@@ -49,7 +49,7 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
 
 
 @click.command("apply", epilog="Example: provision apply specs/dev.yml")
-@spec_argument
+@specs_argument(acting=True)
 @click.option("--check", is_flag=True, help="Only show what would be done: the same as plan. Changes nothing.")
 @click.option(
     "--lock-timeout",

@@ -9,6 +9,7 @@ import click
 
 from provision.commands.options import (
     about_spec,
+    environment_of,
     format_option,
     json_option,
     load_environment,
@@ -78,12 +79,10 @@ def validate(console: Console, specs: tuple[Path, ...], *, effective: bool) -> i
 
 def _validated(console: Console, path: Path, *, effective: bool, many: bool) -> dict[str, Any]:
     """Return what was found in one spec, and print it unless the whole is JSON."""
-    from provision.environment import Environment
     from provision.report import documents
     from provision.report.errors import remarks, report
 
-    commands = not console.no_commands
-    environment = Environment(path, environ=console.environ, commands=commands, set=console.overrides)
+    environment = environment_of(console, path)
     try:
         checked, spec = environment.validate(), environment.made
     except SpecError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from provision.commands.options import load_environment, pass_console, spec_argument, switches
+from provision.commands.several import specs_argument
 from provision.errors import CancelledError, RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 FINAL: Final = "This cannot be undone."
 
 
-def _command(name: str, about: str, *, nothing: str) -> click.Command:
+def _command(name: str, about: str, *, nothing: str, argument: Any = spec_argument) -> click.Command:
     """Return a command; ``nothing`` is what to say where there was nothing to do."""
 
     def run(console: Console, spec: Path | None) -> None:
@@ -29,7 +30,7 @@ def _command(name: str, about: str, *, nothing: str) -> click.Command:
 
     run.__doc__ = about
     example = f"Example: provision {name} specs/dev.yml"
-    return click.command(name, epilog=example)(spec_argument(switches(pass_console(run))))
+    return click.command(name, epilog=example)(argument(switches(pass_console(run))))
 
 
 start = _command(
@@ -42,6 +43,7 @@ stop = _command(
     "Stop the server; its data, its container and its settings stay.\n\n"
     "    Sessions are ended and the server shuts down cleanly, within the stop_timeout of the spec.",
     nothing="not running",
+    argument=specs_argument(lenient=True),
 )
 restart = _command(
     "restart",

@@ -14,9 +14,9 @@ from provision.commands.options import (
     load_environment,
     no_commands_option,
     pass_console,
-    spec_argument,
     switches,
 )
+from provision.commands.several import specs_argument
 from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE, with_spec
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command("status", epilog="Example: provision status --json specs/dev.yml")
-@spec_argument
+@specs_argument(lenient=True)
 @detailed_exitcode_option
 @no_commands_option
 @json_option
@@ -54,7 +54,7 @@ def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> i
 
 
 @click.command("verify", epilog="Example: provision verify --detailed-exitcode specs/dev.yml")
-@spec_argument
+@specs_argument()
 @diff_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when anything is not as declared.")
 @no_commands_option

@@ -75,6 +75,11 @@ class Console:
         self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
         self.planned: Sequence[Step] = ()  # the newest plan's steps, for the same
         self.reader_gone = False
+        self.is_part = (
+            False  # one of several runs, whose output is kept until it is whole, and then shown on a terminal
+        )
+        self._colours: bool | None = None  # of a part, and so is its width
+        self._width: int | None = None
         for stream in (self.out, self.err):
             if hasattr(stream, "reconfigure"):  # a terminal that cannot show an arrow shows a question mark
                 stream.reconfigure(errors="replace")
@@ -100,9 +105,20 @@ class Console:
 
     def paint(self, stream: TextIO) -> Paint:
         """Return the colours for a stream: none in a pipe, none with ``--no-color`` or ``NO_COLOR``."""
+        if self._colours is not None:
+            return Paint(on=self._colours)
         if self.colourless or self.environ.get("NO_COLOR"):
             return PLAIN
         return Paint(on=bool(self.environ.get("FORCE_COLOR")) or self.is_terminal(stream))
+
+    def part(self) -> Console:
+        """Return the console of one of several runs, whose output is shown by this one when it is whole."""
+        made = Console(self.out, self.err, self.environ)
+        made.quiet, made.verbose, made.no_commands, made.json = self.quiet, self.verbose, self.no_commands, self.json
+        made.overrides, made.format, made.verb = self.overrides, self.format, self.verb
+        made.prints_data, made.is_part = self.prints_data, self.is_terminal(self.talk)
+        made._colours, made._width = self.paint(self.talk).on, self.columns(self.talk)
+        return made
 
     def line(self, verb: str, *rest: str) -> str:
         """Return a command of ours to type, with the spec behind the verb where one was typed."""
@@ -154,6 +170,8 @@ class Console:
 
     def columns(self, stream: TextIO) -> int:
         """Return the width of a terminal, 0 where it has none or the stream leads elsewhere."""
+        if self._width is not None:
+            return self._width
         try:
             return os.get_terminal_size(stream.fileno()).columns
         except (OSError, ValueError):

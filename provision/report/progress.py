@@ -23,7 +23,7 @@ PAUSE: Final = 5.0
 """So many seconds pass between two details of a step in a pipe."""
 FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FRAMES_PER_SECOND: Final = 10
-_FREE: Final = 3
+FREE: Final = 3
 """Columns for the ``^C`` that a terminal writes: a line that it wraps would not be taken off the screen."""
 
 
@@ -35,6 +35,8 @@ def followed(console: Console) -> Iterator[Progress]:
     so that locks and child processes are put away.
     """
     kind = Silent if console.quiet else Live if console.is_terminal(console.talk) else Plain
+    if console.is_part and not console.quiet:
+        kind = Kept
     progress = kind(console)
     before = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGHUP)]
     try:
@@ -208,10 +210,17 @@ class Live(Plain):
             elapsed = time.monotonic() - self._since
             frame = FRAMES[int(elapsed * _FRAMES_PER_SECOND) % len(FRAMES)]
             head = f" {step.action:<{WORD_WIDTH}}  {subject((step,))}  {seconds(elapsed)}"
-            room = max(self.console.columns(self.console.talk) - _FREE - len("  ⠋"), 1)
+            room = max(self.console.columns(self.console.talk) - FREE - len("  ⠋"), 1)
             text = fitting(f"{head}  {self._detail}" if self._detail else head, room)
             detail = self._paint("dim", text[len(head) :])
             self.console.screen(f"\r\x1b[K  {self._paint('cyan', frame)}{text[: len(head)]}{detail}")
+
+
+class Kept(Live):
+    """The lines of :class:`Live` that stay: they are shown when all of them are there."""
+
+    def _begin(self, step: Step) -> None:
+        self._step = step
 
 
 def _lasts(step: Step) -> bool:

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from provision.errors import UsageError
+from provision.model import MASK
 from provision.spec.masking import ShownLines, is_public_key, is_secret_key, may_hold_secret
 from provision.spec.readers import existing
 from provision.spec.reading import BASE, GIVEN, Source, Wrong, attempt, failed, shorten
@@ -187,8 +188,15 @@ def shown_lines(spec: Spec, path: Path) -> ShownLines:
 
 
 def _lines_of(overrides: Sequence_[str]) -> ShownLines:
-    lines = tuple(_OPTION + each for each in overrides)
+    lines = tuple(_OPTION + _shown(each) for each in overrides)
     return ShownLines(Document(lines, Mapping(Mark(1, 1, _SET), Mark(1, 1, _SET)), ()))
+
+
+def _shown(text: str) -> str:
+    """Return an override without what may be a secret, also where it cannot be read."""
+    name, _, value = text.partition("=")
+    is_open = not is_secret_key(name) or is_public_key(name.rpartition(".")[2]) or re.fullmatch(_HARMLESS, value)
+    return text if is_open else f"{name}={MASK}"
 
 
 def _with_overrides(document: Document, overrides: Sequence_[str], reading: Reading) -> Document:
@@ -250,7 +258,10 @@ def _key(text: str) -> tuple[list[tuple[str, int]], int]:
         if text[end : end + 1] != ".":
             break
         at = end + 1
-    raise UsageError(f"`{shorten(text.partition('=')[0])}` is not a key with a value", next_step=_EXAMPLE)
+    name = text.partition("=")[0]
+    raise UsageError(
+        f"`{MASK if is_secret_key(name) else shorten(name)}` is not a key with a value", next_step=_EXAMPLE
+    )
 
 
 def _check_place(names: list[str], top: Mapping) -> None:

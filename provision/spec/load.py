@@ -81,10 +81,12 @@ def read(
         reading.report(fault.mark, fault.message, fault.suggestion)
     reading.faulty = {fault.mark for fault in reading.document.faults}
     found = spec(reading.document.top, reading) if reading.document.top else None
+    base = reading.sources[BASE].path if BASE in reading.sources else None
     if found is None or reading.problems:
-        raise SpecError([*reading.problems, *reading.missing])
-    base = reading.sources.get(BASE)
-    return replace(found, overrides=tuple(overrides), base=base and base.path) if base or overrides else found
+        error = SpecError([*reading.problems, *reading.missing])
+        error.base, error.is_incomplete = base, reading.is_incomplete
+        raise error
+    return replace(found, overrides=tuple(overrides), base=base) if base or overrides else found
 
 
 def reading(path: Path, content: bytes | None, environ: Mapping[str, str], overrides: Sequence[str]) -> Reading:

@@ -133,6 +133,8 @@ class Reading:
     mentions: list[Mention] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
     """What variables put into values that are masked: see :mod:`provision.spec.sections`."""
+    is_incomplete: bool = False
+    """Whether a key that is required is not there."""
     sources: dict[int, Source] = field(default_factory=dict)
     """The texts that the nodes are from, by the ``source`` of their marks."""
 
@@ -303,6 +305,7 @@ def read_table(node: Mapping, keys: MappingType[str, Key], reading: Reading, sec
                 values[name] = outcome
     for name, known in keys.items():
         if known.required and name not in node.entries:
+            reading.is_incomplete = True
             reading.report(node.mark, f"{section} needs the key `{name}`", f"for example `{known.example}`")
     return values
 

@@ -110,7 +110,7 @@ def provision(project: Path, *words: str) -> Ran:
         ("specs/dev.yml", 64, "provision apply specs/dev.yml"),
         ("plan --jsno", 64, "--json"),
         ("plan", 64, "specs/dev.yml"),
-        ("plan a.yml b.yml", 64, "unexpected extra argument"),
+        ("url a.yml b.yml", 64, "unexpected extra argument"),
         ("plan specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
         ("plan specs/prod.yml", 64, "specs/prod.yml does not exist\n"),
         ("plan spec/dev.yml", 64, "there is no directory spec"),

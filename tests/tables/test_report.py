@@ -60,6 +60,8 @@ TREES = (
 )
 SERVER = SimpleNamespace(database="shop")
 SHOP = SimpleNamespace(
+    base=None,
+    overrides=(),
     name="shop-dev",
     path=Path("/srv/shop/specs/dev.yml"),
     directory=Path("/srv/shop/specs"),
