@@ -84,7 +84,7 @@ def restoring(spec: Spec, name: str, database: str | None = None) -> Look:
     """
     backup = kept.named(spec, name)
     target = _target(spec, backup, database)
-    world = ours(spec)
+    world = _replaceable(spec, backup)
     server = server_of(world, declared(spec))
     programs = programs_of(world)
     with closing(Performer(world, Progress())) as performer:
@@ -152,11 +152,29 @@ def _target(spec: Spec, backup: Backup, database: str | None) -> str:
         return meant
     if not meant and not every[1:]:
         return every[0]
-    what = f"the spec has no database {meant!r}" if meant else "it is not noted of which database the backup is"
+    if meant:
+        raise UsageError(
+            f"the spec has no database {meant!r}; it has {', '.join(every)}",
+            next_step=f"declare {meant!r} in `databases`, and then: " + command("apply"),
+        )
     raise UsageError(
-        f"{what}; it has {', '.join(every)}",
-        next_step=command("backup restore", f"{shown(backup.path)} --database {every[0]}"),
+        "it is not noted of which database the backup is, and the spec has several",
+        next_step=command("backup restore", f"{shown(backup.path)} --database NAME") + f"   # {', '.join(every)}",
     )
+
+
+def _replaceable(spec: Spec, backup: Backup) -> World:
+    """Return an environment whose databases may be replaced.
+
+    Raises:
+        RefusedError: its server is one that others run.
+    """
+    try:
+        return ours(spec)
+    except RefusedError as error:
+        words = f"pg_restore --exit-on-error --single-transaction --dbname=NEW {shown(backup.path)}"
+        error.next_step = f"make a database NEW there, and fill it: {words}"
+        raise
 
 
 def _about_current(server: Server, target: str) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,15 +75,15 @@ def about(
     }  # fmt: skip
 
 
-def new_path(spec: Spec, database: str, at: datetime, revisions: Mapping[str, Sequence[str]]) -> Path:
-    """Return the path of a new backup."""
+def new_path(
+    spec: Spec, database: str, at: datetime, revisions: Mapping[str, Sequence[str]], taken: Sequence[Path] = ()
+) -> Path:
+    """Return the path of a new backup, which is none of those that are ``taken`` by others of the same run."""
     rows = "+".join([row for _, each in sorted(revisions.items()) for row in each])
     parts = (_plain(database), at.strftime("%Y%m%dT%H%M%SZ"), _plain(rows) if rows else "base" if revisions else "")
     name = "-".join(filter(None, parts))
-    number = 1
-    while files.exists(found := place(spec) / f"{name}{f'-{number}' if number > 1 else ''}{_END}"):
-        number += 1
-    return found
+    numbered = (place(spec) / f"{name}{f'-{number}' if number > 1 else ''}{_END}" for number in count(1))
+    return next(each for each in numbered if each not in taken and not files.exists(each))
 
 
 def _plain(text: str) -> str:
@@ -145,15 +146,18 @@ def own_path(text: str) -> Path:
         RefusedError: Git does not ignore it.
     """
     path = Path(os.path.abspath(text))  # noqa: PTH100  # links stay
-    if path.is_dir() or files.exists(path):
-        raise UsageError(f"{shown(path)} is there already, and a backup replaces nothing", next_step="name a new file")
     if path.suffix != _END:
         raise UsageError(f"the name of a backup ends in {_END}", next_step=f"-o {text}{_END}")
     top = next((each for each in path.parents if files.exists(each / ".git")), None)
-    if top is not None and not git.is_ignored(top, str(path.relative_to(top))):
-        raise RefusedError(
-            f"Git does not ignore {shown(path)}, and a backup holds data",
-            evidence=[f"the repository is {top}"],
-            next_step=f"add {path.relative_to(top)} to {top / '.gitignore'}, or leave out -o: Git ignores .provision/",
-        )
+    for each in (path, sidecar(path)):
+        if files.exists(each):
+            sentence = f"{shown(each)} is there already, and a backup replaces nothing"
+            raise UsageError(sentence, next_step="name a new file")
+        if top is not None and not git.is_ignored(top, str(each.relative_to(top))):
+            raise RefusedError(
+                f"Git does not ignore {shown(each)}, and a backup holds data",
+                evidence=[f"the repository is {top}"],
+                next_step=f"add {each.relative_to(top)} to {shown(top / '.gitignore')}, "
+                "or leave out -o: Git ignores .provision/",
+            )
     return path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from provision.backups import kept
 from provision.errors import RefusedError
 from provision.model import Action, Address, Step
-from provision.model.effects import ClientPrograms, DumpDatabase, RemovePath
+from provision.model.effects import ClientPrograms, DumpDatabase, RemovePath, WriteFile
 from provision.model.words import shown, size
 from provision.system.client_programs import choose
 from provision.system.cluster_copy import free
@@ -61,14 +61,17 @@ def make_steps(
             evidence=[f"{size(_RESERVE)} stay free"],
             next_step="make room, or name another file: provision backup make -o FILE",
         )
-    left: tuple[Effect, ...] = tuple([RemovePath(each) for each in kept.broken_off(spec)])
-    steps = []
+    first: tuple[Effect, ...] = tuple([RemovePath(each) for each in kept.broken_off(spec)])
+    if not world.look.exists(hidden := spec.home / ".gitignore"):
+        first = (WriteFile(hidden, "*\n"), *first)  # before anything is written that Git must not see
+    steps: list[Step] = []
     for database, much in sizes.items():
         trees = {each.name for each in spec.migrations if spec.database_of(each) == database}
         rows = {tree: tuple(each) for tree, each in sorted(revisions.items()) if tree in trees}
-        file = path or kept.new_path(spec, database, at, rows)
+        taken = files(steps)
+        file = path or kept.new_path(spec, database, at, rows, taken)
         dump = DumpDatabase(database, file, programs, kept.about(spec, database, at, rows, why), rows)
-        effects = (*left, dump, *(_fewer(spec, database) if why else ()))
+        effects = (*first, dump, *(_fewer(spec, database) if why else ()))
         applied = " ".join([row for each in rows.values() for row in each])
         words = (f"before {why}" if why else "", f"{size(much)}{f', at {applied}' if applied else ''}")
         steps.append(Step(Address(KIND, database), Action.CREATE, None, None, effects, tuple(filter(None, words))))

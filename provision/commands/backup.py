@@ -92,7 +92,7 @@ def _file(words: tuple[str, ...], *, wanted: bool) -> str:
 
 @_verb("", _DATABASE, _OUTPUT)
 def make(console: Console, environment: Environment, _: str, *, database: str | None, output: str | None) -> int:
-    """Write a dump of each declared database, and prove it by reading all of it. Nobody waits for it.
+    """Write a dump of each declared database, and prove it by reading all of it. No session waits for it.
 
     The files are in .provision/NAME/backups/, readable by you only. They hold the rows and who owns what; the names of
     roles, and no passwords.
@@ -167,5 +167,5 @@ def _carry_out(console: Console, environment: Environment, verb: str, survey: Ca
     paint = console.paint(console.out)
     console.lines(recap(spec.name, done, paint))
     console.lines(report.written(done))
-    console.lines(suggestions(report.next_steps(verb, done, pending, console), paint))
+    console.lines(suggestions(report.next_steps(spec, verb, done, pending, console), paint))
     return EXIT_DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from provision.backups.kept import place, read
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from provision.report.console import Console, Paint
     from provision.spec.model import Spec
 
-_HEADINGS = ("FILE", "DATABASE", "AGE", "SIZE", "REVISION", "MADE BEFORE")
+_HEADINGS = ("FILE", "DATABASE", "AGE", "SIZE", "REVISION", "BEFORE")
 
 
 def lines(spec: Spec, found: Sequence[Backup], paint: Paint) -> Iterator[str]:
@@ -33,7 +34,8 @@ def lines(spec: Spec, found: Sequence[Backup], paint: Paint) -> Iterator[str]:
 def _row(backup: Backup) -> tuple[str, ...]:
     rows = " ".join([row for _, each in sorted(backup.revisions.items()) for row in each])
     long_ago = age(backup.at) if backup.at else "?"
-    return backup.path.name, backup.database or "?", long_ago, size(backup.bytes), rows, backup.why
+    before = re.split("[,:]", backup.why)[0]
+    return backup.path.name, backup.database or "?", long_ago, size(backup.bytes), rows, before
 
 
 def written(done: Result) -> Iterator[str]:
@@ -47,10 +49,10 @@ def going_back(steps: Iterable[Step], console: Console) -> dict[str, str]:
     return {console.line("backup restore", each.name): "the data as it was before" for each in files(steps)}
 
 
-def next_steps(verb: str, done: Result, pending: Plan | None, console: Console) -> dict[str, str]:
+def next_steps(spec: Spec, verb: str, done: Result, pending: Plan | None, console: Console) -> dict[str, str]:
     """Return what to type next, and what for; ``pending`` is the plan of the spec afterwards."""
     found = {}
-    if verb == "make":
+    if verb == "make" and spec.server.runtime != "external":
         for each in made(done.outcomes):
             file = each.name if each.parent.name == "backups" else shown(each)
             found[console.line("backup restore", file)] = "bring the data back"

@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from provision.errors import ProvisionError, RefusedError, StepFailedError, command
+from provision.errors import AGAIN, ProvisionError, RefusedError, StepFailedError, command
 from provision.model.sql import identifier, literal
 from provision.system import database_copy, database_properties, files, processes
 from provision.system.database_properties import Properties, asked, execute
@@ -20,7 +21,6 @@ from provision.system.postgres import NAME, connect, tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from provision.model import Endpoint
     from provision.model.effects import ClientPrograms, DumpDatabase, RestoreDump
@@ -75,6 +75,8 @@ def dump(endpoint: Endpoint, effect: DumpDatabase, engine: Engines, check: Calla
     """
     part = effect.path.with_name(f"{effect.path.name}.part")
     files.make_directory(part.parent, 0o700)
+    if files.exists(effect.path):
+        raise StepFailedError(f"{effect.path} is there already, and a backup replaces nothing", next_step=AGAIN)
     with _part(part), closing(connect(endpoint, effect.database, read_only=True)) as connection:
         connection.autocommit = True
         execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -243,9 +245,16 @@ def _inside(
 ) -> tuple[int, str]:
     from provision.system import engine_streams
 
+    source, target = streams
+
+    def write(part: bytes) -> None:
+        assert target is not None  # noqa: S101  # what is run then prints nothing else
+        with files.explaining("the dump cannot be written", Path(target.name)):
+            target.write(part)
+
     with engine.doing(f"run {argv[0]} in {container!r}"):
         words = ("env", *(f"{name}={value}" for name, value in session.items()), *argv)
-        return engine_streams.run(engine.client, container, words, *streams)
+        return engine_streams.run(engine.client, container, words, source, write if target is not None else None)
 
 
 def _here(

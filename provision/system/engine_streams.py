@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from docker import APIClient
 
@@ -28,13 +28,19 @@ _ENDING = 10.0
 
 
 def run(
-    client: APIClient, container: str, argv: tuple[str, ...], source: BinaryIO | None, target: BinaryIO | None
+    client: APIClient,
+    container: str,
+    argv: tuple[str, ...],
+    source: BinaryIO | None,
+    write: Callable[[bytes], object] | None,
 ) -> tuple[int, str]:
-    """Run a program with one file as its input and another as its output; return its exit code and what it complained.
+    """Run a program with a file as its input; return its exit code and what it complained.
+
+    ``write`` receives what it prints, part by part.
 
     Raises:
         docker.errors.APIError: the engine refuses it.
-        OSError: the engine went away, or the file cannot be written.
+        OSError: the engine went away.
     """
     words = ["bash", "-c", _WAITING, "provision", *argv]
     made = client.exec_create(container, words, stdin=True, stdout=True, stderr=True)["Id"]
@@ -49,8 +55,8 @@ def run(
         for kind, part in _frames(connection):
             if kind == _ERRORS:
                 said = (said + part)[-_LAST_WORDS:]
-            elif target is not None:
-                target.write(part)
+            elif write is not None:
+                write(part)
     finally:
         stream.close()
     sender.join(_ENDING)

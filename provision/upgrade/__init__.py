@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ from provision.upgrade.copying import DATABASES
 from provision.upgrade.stages import Source
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from provision.model import Effect, Progress, Step
     from provision.observe.outside import World
     from provision.spec.model import Spec
@@ -154,7 +156,8 @@ def carry_out(spec: Spec, verb: Verb, *, progress: Progress) -> Result:
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
         run, found = Run(progress, verb="upgrade"), survey(spec, verb)
         if verb is Verb.UPGRADE:
-            _upgrade(run, found, spec)
+            with _saying_how_to_go_back(spec):
+                _upgrade(run, found, spec)
         else:
             before = _before(spec, found.upgrader.origin()) if verb is Verb.ROLLBACK else None
             progress.planned(found.plan)
@@ -162,6 +165,14 @@ def carry_out(spec: Spec, verb: Verb, *, progress: Progress) -> Result:
             if before is not None:
                 run.converge(partial(observe.survey, before))
         return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
+
+
+def _saying_how_to_go_back(spec: Spec) -> AbstractContextManager[None]:
+    if not spec.backs_up:
+        return nullcontext()
+    from provision.backups import before
+
+    return before.explained(spec)
 
 
 def _upgrade(run: Run, found: Survey, spec: Spec) -> None:

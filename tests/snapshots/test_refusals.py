@@ -24,7 +24,7 @@ def test_a_server_of_others_is_left_alone(engine: Engine, tmp_path: Path) -> Non
         for words in (("snapshot", "save", "one"), ("snapshot", "list"), ("snapshot", "undo"), ("reset", "--yes")):
             ran = environment.run(*words, code=1)
             assert "is external" in ran.err
-            assert 'pg_dump -Fc -f snapshot.dump "$(provision url spec.yml)"' in ran.err
+            assert "provision backup make spec.yml" in ran.err
         assert server.execute("SELECT datname FROM pg_database WHERE datname ~ '^provision_'") == []
 
 
