@@ -7,6 +7,7 @@ standard output is for a program.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -68,9 +69,12 @@ def _summarise(console: Console, blocks: Sequence[Block]) -> None:
     path = console.environ.get(SUMMARY)
     if not path:
         return
+    import fcntl
+
     try:
-        used = Path(path).stat().st_size if Path(path).exists() else 0
-        with open(path, "a", encoding="utf-8", errors="replace") as file:  # noqa: PTH123  # Path.open() is the same
-            file.write(rendered(blocks, LIMIT - used))
+        with Path(path).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # runs of several specs write it side by side
+            room = LIMIT - os.fstat(file.fileno()).st_size
+            file.write(rendered(blocks, room).encode(errors="replace"))
     except OSError as error:
         console.complain(f"the step's summary cannot be written: {path}: {error.strerror}")
