@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "verify": "Compare everything that is declared with what is. Changes nothing.",
     "history": "Show what was done to the environment, by whom and when.",
     "import": "Print the roles and databases of the server as a spec has them.",
+    "report": "Write one HTML page: what apply would do, pending SQL, differences, tables.",
     "erd": "Print the tables and their keys as text that draws: Mermaid or Graphviz.",
     "access": "Show who can use what in the server, and through what. Changes nothing.",
     "logs": "Print what the server has logged.",

@@ -20,7 +20,7 @@ from provision.model import Plan, Progress, Result, Wishes
 from provision.model.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from provision.alembic import Checked, Decided, Migrated, Script, Tree
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from provision.observe import Survey
     from provision.observe.history import PastRun
     from provision.observe.outside import Log, World
+    from provision.review import Review
     from provision.reviewed import Reviewed
     from provision.snapshots import Request
     from provision.snapshots.kept import Kept
@@ -270,6 +271,20 @@ class Environment:
 
         with self.context():
             return read(self.made, most)
+
+    def review(self, *, asked: Collection[str] = (), tell: Callable[[str], None] = lambda _: None) -> Review:
+        """Look at everything that the page of ``provision report`` shows, and change nothing.
+
+        ``asked`` are the slow things, which are done in scratch databases: ``trace`` and ``laws``; ``tell`` hears when
+        they begin.
+
+        Raises:
+            UnavailableError: no engine answers.
+        """
+        from provision.review import review
+
+        with self.context():
+            return review(self.made, frozenset(asked), tell)
 
     @property
     def endpoint(self) -> Endpoint:

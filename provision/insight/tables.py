@@ -132,6 +132,16 @@ def of(look: Look, name: str | None) -> tuple[str, tuple[Table, ...]]:
     return wanted, tables(look, wanted)
 
 
+def size(look: Look, database: str) -> int:
+    """Return the size of a database in bytes.
+
+    Raises:
+        UnavailableError: as above.
+    """
+    ((found,),) = look.rows("SELECT pg_database_size(current_database())", database=database)
+    return int(found)
+
+
 def databases(look: Look) -> tuple[str, ...]:
     """Return the declared databases that the server has: the one of the spec's server first, then those of trees."""
     spec = look.spec

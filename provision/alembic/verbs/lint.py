@@ -51,12 +51,22 @@ def lint(tree: Tree, span: str, server: Callable[[], Endpoint | None], known: tu
         UnavailableError: only the server knows where the database is, and it does not run.
         MigrationsError: an end is not one of this tree's.
     """
-    program = squawk.find()
+    squawk.find()
     try:
         script = between(tree, span, server, known)
     except UnavailableError as error:
         error.evidence = ("what needs no server: --all, --since BRANCH, or a range FROM:TO",)
         raise
+    return judged(tree, script)
+
+
+def judged(tree: Tree, script: Rendering) -> Linted:
+    """Lint SQL that was rendered before.
+
+    Raises:
+        ProvisionError: squawk is not installed, or does not do its work.
+    """
+    program = squawk.find()
     names = tuple([each.revision for each in script.rendering.revisions]) if script.rendering else ()
     said = {name: read_notes(tree.graph[name].path.read_bytes()) for name in names}
     found, ignored = _looked_at(program, tree, script, said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from provision.report.amounts import rows, size
 from provision.report.diagram.layout import Box, Edge, layout
 from provision.report.words import clean
 
@@ -20,8 +21,10 @@ ROW: Final = 18
 HEAD: Final = 30
 MOST_COLUMNS: Final = 12
 """Columns in a box; keys come first when there are more."""
-_PER_CHARACTER: Final = 6.6
+_PER_CHARACTER: Final = 6.4
 """Pixels of a character of 12 pixels on average, in the fonts that browsers bring; the boxes clip what is wider."""
+_PER_LETTER: Final = 8.0
+"""The same of a bold one of 13 pixels."""
 _NARROWEST, _WIDEST = 150, 260
 _PAD: Final = 10
 _MARGIN: Final = 14
@@ -41,24 +44,33 @@ class Field(NamedTuple):
 
 
 class Entity(NamedTuple):
-    """A table as it is drawn; ``tone`` is what happens to it: a word that the style sheet knows, or empty."""
+    """A table as it is drawn; ``tone`` and ``what`` are what happens to it: for the style sheet, and in words.
+
+    ``amount`` is how large it is, ``more`` how many columns are left out.
+    """
 
     table: Table
+    title: str
+    amount: str
     fields: tuple[Field, ...]
     more: int
     tone: str
+    what: str
     x: int = 0
     y: int = 0
     width: int = 0
     height: int = 0
 
+    @property
+    def last(self) -> int:
+        """Where the row below the columns is."""
+        return HEAD + len(self.fields) * ROW + ROW // 2
+
 
 class Curve(NamedTuple):
-    """An edge as an SVG path, with its ends: ``many`` where rows refer, ``one`` where they are referred to."""
+    """An edge as an SVG path with its ends: the foot of a crow where rows refer, a bar where they are referred to."""
 
     path: str
-    many: str
-    one: str
     label: str
 
 
@@ -71,9 +83,12 @@ class Drawing(NamedTuple):
     curves: tuple[Curve, ...]
 
 
-def drawing(tables: Sequence[Table], tones: Mapping[Key, str] | None = None) -> Drawing:
-    """Return the picture of tables; what they refer to and is not among them has no line."""
-    entities = {name(each.key): _entity(each, (tones or {}).get(each.key, "")) for each in tables}
+def drawing(tables: Sequence[Table], marks: Mapping[Key, tuple[str, str]] | None = None) -> Drawing:
+    """Return the picture of tables; what they refer to and is not among them has no line.
+
+    ``marks`` are the tone and the words for what happens to a table.
+    """
+    entities = {name(each.key): _entity(each, *(marks or {}).get(each.key, ("", ""))) for each in tables}
     boxes = [Box(label, each.width, each.height) for label, each in entities.items()]
     edges, labels = [], []
     for table in tables:
@@ -99,7 +114,7 @@ def name(key: Key) -> str:
     return f"{key[0]}\0{key[1]}"
 
 
-def _entity(table: Table, tone: str) -> Entity:
+def _entity(table: Table, tone: str, what: str) -> Entity:
     referring = {column for each in table.references for column in each.columns}
     shown = _shown(table.columns, referring)
     fields = tuple(
@@ -108,11 +123,14 @@ def _entity(table: Table, tone: str) -> Entity:
             for at, each in enumerate(shown)
         ]
     )
+    amount = f"{rows(table.rows)} · {size(table.size)}"
+    heading = _cut(table.title)
     more = len(table.columns) - len(shown)
-    longest = max([len(each.name) + len(each.type) + 3 for each in fields] + [len(_cut(table.title)) + 17])
-    width = round(min(_WIDEST, max(_NARROWEST, longest * _PER_CHARACTER + 2 * _PAD)))
-    height = HEAD + ROW * (len(fields) + bool(more)) + 6
-    return Entity(table, fields, more, tone, width=width, height=height)
+    longest = max([len(each.name) + len(each.type) + 3 for each in fields], default=0) * _PER_CHARACTER
+    longest = max(longest, len(heading) * _PER_LETTER + (len(amount) + 2) * _PER_CHARACTER)
+    width = round(min(_WIDEST, max(_NARROWEST, longest + 2 * _PAD)))
+    height = HEAD + ROW * (len(fields) + bool(more) + bool(what)) + 6
+    return Entity(table, heading, amount, fields, more, tone, what, width=width, height=height)
 
 
 def _shown(columns: Sequence[Column], referring: Collection[str]) -> list[Column]:
@@ -173,4 +191,4 @@ def _curve(line: Line, label: str) -> Curve:
         )
     foot = x + many * _FOOT
     bar = end + one * _FOOT
-    return Curve(path, f"M{foot} {y}L{x} {y - 5}M{foot} {y}L{x} {y + 5}", f"M{bar} {at - 5}V{at + 5}", label)
+    return Curve(f"{path}M{x} {y - 5}L{foot} {y}L{x} {y + 5}M{bar} {at - 5}V{at + 5}", label)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GAP: Final = 22
 """Between boxes of a layer."""
-LANE: Final = 64
+LANE: Final = 56
 """Between layers, for the edges."""
 WIDEST: Final = 1080
 """What is beside each other where that is up to us, in pixels."""
@@ -230,17 +230,19 @@ def _heights(
     """Return the top of each place: as near to its neighbours as its order allows."""
     top: dict[str, int] = {}
     for names in layers:
-        at = 0
-        for name in names:
-            top[name] = at
-            at += size[name][1] + GAP
+        top |= dict(zip(names, _apart([0] * len(names), [_tall(size[name]) for name in names]), strict=True))
     for round_ in range(_ROUNDS):
         near = ports[round_ % 2]
         for names in layers if round_ % 2 == 0 else reversed(layers):
             wanted = [_wanted(top, name, near.get(name, ())) for name in names]
-            top |= dict(zip(names, _apart(wanted, [size[name][1] for name in names]), strict=True))
+            top |= dict(zip(names, _apart(wanted, [_tall(size[name]) for name in names]), strict=True))
     least = min(top.values())
     return {name: at - least for name, at in top.items()}
+
+
+def _tall(size: tuple[int, int]) -> int:
+    """Return the height of a place with the gap below it; lines may be closer to each other than boxes."""
+    return size[1] + (GAP if size[0] else _POINT)
 
 
 def _wanted(top: Mapping[str, int], name: str, near: Sequence[tuple[str, int, int]]) -> int:
@@ -252,13 +254,13 @@ def _wanted(top: Mapping[str, int], name: str, near: Sequence[tuple[str, int, in
 
 
 def _apart(wanted: Sequence[int], heights: Sequence[int]) -> list[int]:
-    """Return tops near to those that are wanted, in their order and with a gap between any two.
+    """Return tops near to those that are wanted, in their order; ``heights`` are with the gaps below.
 
     Neighbours that are too close become a block, which is where it suits its members best.
     """
     blocks: list[tuple[list[int], int]] = []  # where each member wants the block's top, and the height of the block
     for want, height in zip(wanted, heights, strict=True):
-        wants, tall = [want], height + GAP
+        wants, tall = [want], height
         while blocks and _middle(blocks[-1][0]) + blocks[-1][1] > _middle(wants):
             before, above = blocks.pop()
             wants, tall = [*before, *[each - above for each in wants]], above + tall
@@ -268,7 +270,7 @@ def _apart(wanted: Sequence[int], heights: Sequence[int]) -> list[int]:
         at = _middle(wants)
         for _ in wants:
             found.append(at)
-            at += heights[len(found) - 1] + GAP
+            at += heights[len(found) - 1]
     return found
 
 

@@ -1,0 +1,152 @@
+"""What statements do to tables that are there, as far as their text says: what they lock, rewrite, drop or create.
+
+This is read from the first words of each statement, as Alembic writes it; nothing is run. What a lock is, and which
+statement takes which: https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES . Whether a new type
+rewrites a table depends on the types (https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES),
+so that only a trace knows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from provision.alembic import strongest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from provision.alembic import Trace
+
+    Key = tuple[str, str]
+
+REWRITES, EMPTIES, DROPS, LOSES, MAY_REWRITE, LOCKS, BLOCKS, WRITES, CREATES = (
+    "rewritten",
+    "emptied",
+    "dropped",
+    "loses a column",
+    "may be rewritten",
+    "locked",
+    "locked for writers",
+    "rows changed",
+    "created",
+)
+"""What happens to a table, the worst first: LOCKS: readers and writers wait; BLOCKS: writers do."""
+ORDER: Final = (DROPS, EMPTIES, LOSES, REWRITES, MAY_REWRITE, LOCKS, BLOCKS, WRITES, CREATES)
+_PART = r'(?:"(?:[^"]|"")+"|[A-Za-z_\x80-\U0010ffff][\w$]*)'
+_NAME = rf"(?P<name>{_PART}(?:\s*\.\s*{_PART})?)"
+_COMMENTS = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_ALTER = rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{_NAME}(?P<rest>.*)"
+_INDEX = rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?P<quiet>CONCURRENTLY\s)?.*?\sON\s+(?:ONLY\s+)?{_NAME}"
+_OTHERS: Final = (
+    (rf"CREATE\s+(?:UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}", CREATES),
+    (rf"DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?{_NAME}", DROPS),
+    (rf"TRUNCATE\s+(?:TABLE\s+)?(?:ONLY\s+)?{_NAME}", EMPTIES),
+    (rf"LOCK\s+(?:TABLE\s+)?(?:ONLY\s+)?{_NAME}", LOCKS),
+    (rf"(?:VACUUM\s*(?:\(\s*FULL\b.*?\)|FULL\b)|CLUSTER(?:\s+VERBOSE)?)(?:\s+VERBOSE|\s+ANALYZE)*\s+{_NAME}", REWRITES),
+    (rf"(?:UPDATE|DELETE\s+FROM|INSERT\s+INTO|MERGE\s+INTO)\s+(?:ONLY\s+)?{_NAME}", WRITES),
+    (rf"CREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?TRIGGER\s.*?\sON\s+{_NAME}", BLOCKS),
+)
+_QUIET = (
+    r"\s*(?:VALIDATE\s+CONSTRAINT|ALTER\s+(?:COLUMN\s+)?\S+\s+SET\s+STATISTICS|CLUSTER\s+ON|SET\s+WITHOUT\s+CLUSTER)\b"
+)
+_NEW_TYPE = rf"\bALTER\s+(?:COLUMN\s+)?{_PART}\s+(?:SET\s+DATA\s+)?TYPE\b"
+_NEW_VALUES = (
+    r"\bADD\s+(?:COLUMN\s+)?.*?(?:\bSERIAL\b|BIGSERIAL|SMALLSERIAL|GENERATED\s+(?:ALWAYS|BY\s+DEFAULT)\s+AS\b)"
+)
+_LOSES = r"\bDROP\s+(?:COLUMN\b|(?!CONSTRAINT|NOT|DEFAULT|IDENTITY|EXPRESSION)\S)"
+_REFERS = rf"\bREFERENCES\s+{_NAME}"
+_ADDS_KEY = r"\s*ADD\s+(?:CONSTRAINT\s+\S+\s+)?FOREIGN\s+KEY\b"
+
+
+class Touch(NamedTuple):
+    """That something happens to a table (schema, name). ``mode`` and ``seconds`` of its lock are those of a trace."""
+
+    table: Key
+    what: str
+    mode: str = ""
+    seconds: float | None = None
+
+
+def of_statement(text: str, tables: Collection[Key]) -> Iterator[Touch]:
+    """Yield what a statement does to tables; ``tables`` are those that there are, for names without a schema."""
+    start = re.match(_COMMENTS, text, re.DOTALL)
+    rest = text[start.end() :] if start else text
+    flags = re.IGNORECASE | re.DOTALL
+    for reference in re.finditer(_REFERS, rest, flags):
+        yield Touch(_key(reference["name"], tables), BLOCKS)
+    if found := re.match(_ALTER, rest, flags):
+        if what := _altered(found["rest"]):
+            yield Touch(_key(found["name"], tables), what)
+    elif found := re.match(_INDEX, rest, flags):
+        if not found["quiet"]:
+            yield Touch(_key(found["name"], tables), BLOCKS)
+    else:
+        for pattern, what in _OTHERS:
+            if found := re.match(pattern, rest, flags):
+                for name in _listed(found["name"], rest[found.end() :]):
+                    yield Touch(_key(name, tables), what)
+                return
+
+
+def _listed(first: str, rest: str) -> Iterator[str]:
+    """Yield a name, and those that follow it after commas, as in ``DROP TABLE a, b``."""
+    yield first
+    while found := re.match(rf"\s*,\s*(?:ONLY\s+)?{_NAME}", rest, re.IGNORECASE):
+        yield found["name"]
+        rest = rest[found.end() :]
+
+
+def _altered(rest: str) -> str | None:
+    """Return what an ALTER TABLE does, by what follows the name; None: no session notices."""
+    flags = re.IGNORECASE | re.DOTALL
+    if re.match(_QUIET, rest, flags):
+        return None
+    if re.search(_LOSES, rest, flags):
+        return LOSES
+    if re.search(_NEW_TYPE, rest, flags) or re.search(_NEW_VALUES, rest, flags):
+        return MAY_REWRITE
+    return BLOCKS if re.match(_ADDS_KEY, rest, flags) else LOCKS
+
+
+def of_trace(trace: Trace, revision: str) -> Iterator[Touch]:
+    """Yield what a revision did to tables where it was tried, but for those that it has made itself."""
+    for each in trace.statements:
+        if each.revision != revision:
+            continue
+        emptied = re.match(r"(?i)\s*truncate\b", each.statement) is not None
+        for name in each.rewritten:
+            yield Touch(_split(name), EMPTIES if emptied else REWRITES, "", each.held)
+        for lock in strongest(each.locks):
+            if lock.blocks and not lock.is_new:
+                what = LOCKS if lock.mode == "AccessExclusiveLock" else BLOCKS
+                yield Touch(_split(lock.table), what, lock.name, each.held)
+
+
+def worst(touches: Sequence[Touch]) -> tuple[Touch, ...]:
+    """Return the worst that happens to each table, the worst table first; of two that are alike, the longer one."""
+    found: dict[Key, Touch] = {}
+    for each in sorted(touches, key=lambda each: (ORDER.index(each.what), -(each.seconds or 0))):
+        found.setdefault(each.table, each)
+    return tuple(found.values())
+
+
+def _key(text: str, tables: Collection[Key]) -> Key:
+    """Return the schema and name of a table as SQL names it; without a schema it is the one of that name that is."""
+    schema, name = _split(text)
+    if schema or ("public", name) in tables:
+        return schema or "public", name
+    there = [each for each in tables if each[1] == name]
+    return there[0] if len(there) == 1 else ("public", name)
+
+
+def _split(text: str) -> Key:
+    r"""Return the schema, empty where none is written, and the name.
+
+    >>> _split('public."Or""ders"'), _split("Orders")
+    (('public', 'Or"ders'), ('', 'orders'))
+    """
+    parts = [
+        each[1:-1].replace('""', '"') if each.startswith('"') else each.lower() for each in re.findall(_PART, text)
+    ]
+    return (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
