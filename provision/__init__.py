@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from provision.version import __version__
 
 if TYPE_CHECKING:
-    from provision.environment import Environment
+    from provision.environment import Environment, environments
 
-__all__ = ["Environment", "__version__"]
+__all__ = ["Environment", "__version__", "environments"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "Environment":
+    if name not in ("Environment", "environments"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from provision.environment import Environment
+    from provision import environment
 
-    return Environment
+    return getattr(environment, name)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from provision.errors import RefusedError, UsageError, command
+from provision.errors import ProvisionError, RefusedError, UsageError, command
 from provision.model import Plan, Progress, Result, Wishes
 from provision.model.value import replace
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from provision.alembic import Checked, Decided, Migrated, Script, Tree
     from provision.backups.kept import Backup
     from provision.clones import Clone, Listed
+    from provision.everywhere.found import Known, Listing
     from provision.init.found import Beginning
     from provision.insight import Access
     from provision.insight.importing import Imported
@@ -233,6 +234,13 @@ class Environment:
             environ = os.environ if self._environ is None else self._environ
             main = Environment(path, environ={each: text for each, text in environ.items() if each != OWN_NAME})
             return from_main.copy(self.spec, main.spec, progress=progress or Progress())
+
+    def adopt(self) -> None:
+        """Let the next apply take over what was made under the same name in a directory that is gone."""
+        from provision.apply import adopt
+
+        with self.context():
+            adopt(self.spec)
 
     def overview(self) -> Survey:
         """Look at everything as far as it can be seen; why there is no plan is the survey's ``refusal``.
@@ -853,6 +861,26 @@ def schema(file: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     if file is not None:
         schema_file.write(Path(file))
     return schema_file.made()
+
+
+def environments(*, environ: Mapping[str, str] | None = None) -> Listing:
+    """Return every environment of this machine and engine. Nothing is started, and no program of a project is run."""
+    from provision.everywhere import listing
+    from provision.system import variables
+
+    with variables.using(environ):
+        return listing(variables.environ())
+
+
+def spec_of(row: Known, *, environ: Mapping[str, str] | None = None) -> Path | None:
+    """Return the spec of a listed environment, where it is there and means that one still."""
+    if row.spec is None:
+        return None
+    try:
+        made = Environment(row.spec, environ=environ).made
+    except ProvisionError:
+        return None
+    return row.spec if (made.name, made.kept_in) == (row.name, row.directory) else None
 
 
 def _offered(seen: Survey) -> Survey:

@@ -26,7 +26,7 @@ from provision.kinds import configuration, database, file, login, settings
 from provision.model import INTERRUPTED, Action, File, Outcome, Plan, Result, Wishes
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
 from provision.observe import logins, outside
-from provision.runtimes.names import ENGINE, SUPERUSER
+from provision.runtimes.names import ADOPTED, ENGINE, SUPERUSER
 from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
 from provision.system import lock, owned
@@ -572,12 +572,35 @@ def remember(world: World, *, proved: bool = False) -> None:
         from provision.system import catalogue
 
         catalogue.remember(world.spec, runtimes.load(world.runtime).identity(world.spec, world.look))
+    _list(world)
     name, path = world.spec.server.user, world.spec.home / SUPERUSER
     if world.site.is_ours and owned.text(path) != name:
         filesystem.write_atomically(path, name, 0o644)
     wanted = world.files.get("configuration")
     if proved and wanted is not None and owned.text(world.spec.home / GOOD) != wanted.content:
         filesystem.write_atomically(world.spec.home / GOOD, str(wanted.content), wanted.mode)
+
+
+def adopt(spec: Spec) -> None:
+    """Note that what was made under the same name in a directory that is gone belongs to this one."""
+    filesystem.write_atomically(spec.home / ADOPTED, "", 0o644)
+
+
+def _list(world: World) -> None:
+    """Note where the environment is, for `provision list`; a server that others run is not in it."""
+    if not world.site.is_ours:
+        return
+    from provision.system.register import Entry, Tree, keep, machine
+
+    spec, data = world.spec, world.site.data_directory
+    trees = tuple(
+        [
+            Tree(each.name, spec.database_of(each), each.version_table, each.version_table_schema)
+            for each in spec.migrations
+        ]
+    )
+    path = "" if spec.text is not None else str(spec.path)
+    keep(Entry(str(spec.home), path, world.runtime, str(data or ""), spec.server.user, trees, machine()))
 
 
 def remember_rendered(world: World) -> None:

@@ -115,7 +115,7 @@ def restore(console: Console, environment: Environment, file: str, *, database: 
     spec = environment.spec
     survey = partial(backups.restoring, spec, file, database)
     if not yes:
-        from provision.commands.server import confirm
+        from provision.commands.asking import confirm
 
         with environment.context():
             plan = survey().plan

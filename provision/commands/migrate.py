@@ -294,7 +294,7 @@ def downgrade(console: Console, environment: Environment, tree: Tree, target: st
     the environment's name.
     """
     from provision import alembic
-    from provision.commands.server import confirm
+    from provision.commands.asking import confirm
 
     decided = environment.backed_up(alembic.downgrade(tree, lambda: environment.superuser, target))
     if not yes and not decided.plan.is_empty:

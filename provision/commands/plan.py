@@ -70,6 +70,7 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
     type=click.Choice(["main"]),
     help="In a Git worktree: begin a new environment with the data of the main checkout's.",
 )
+@click.option("--adopt", is_flag=True, help="Take over what the same project made in a directory that is gone.")
 @click.option("--snapshot", is_flag=True, help="Save a database before revisions that destroy data in it.")
 @planning_options
 @format_option()
@@ -82,6 +83,9 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
     Only what differs is done, with the least disruption that gets there; data is removed only with --data. Afterwards
     the server is looked at once more. Where nothing differs, nothing is touched.
     """
+    if check and options["adopt"]:
+        raise click.UsageError("--adopt goes without --check: it notes that the environment belongs here")
+    adopt = options.pop("adopt")
     if check:
         if options.pop("as_planned") is not None:
             raise click.UsageError(
@@ -95,7 +99,10 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
         raise click.UsageError("--detailed-exitcode goes with --check: an apply leaves no changes pending")
     if options.pop("sql"):
         raise click.UsageError("--sql goes with --check: it shows what would run, and runs nothing")
-    return _apply(console, load_environment(console, spec), lock_timeout=lock_timeout, **options)
+    environment = load_environment(console, spec)
+    if adopt:
+        environment.adopt()
+    return _apply(console, environment, lock_timeout=lock_timeout, **options)
 
 
 def _say_what_comes(console: Console, seen: Survey, *, diff: bool) -> None:

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from provision.commands.asking import confirm
 from provision.commands.options import load_environment, pass_console, spec_argument, switches
 from provision.commands.several import specs_argument
-from provision.errors import CancelledError, RefusedError, UsageError
+from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from provision.model import Plan, Result
+    from provision.environment import Environment
+    from provision.model import Result
     from provision.report.console import Console
-
-FINAL: Final = "This cannot be undone."
 
 
 def _command(name: str, about: str, *, nothing: str, argument: Any = spec_argument) -> click.Command:
     """Return a command; ``nothing`` is what to say where there was nothing to do."""
 
-    def run(console: Console, spec: Path | None) -> None:
+    def run(console: Console, spec: Path | None, *, every: bool = False) -> int:
+        if every:
+            from provision.commands.list_ import stop_all
+
+            if spec is not None:
+                raise click.UsageError("--all goes without SPEC")
+            return stop_all(console)
         environment = load_environment(console, spec)
         _carry_out(console, environment.made.name, getattr(environment, name), nothing=nothing)
+        return EXIT_DONE
 
     run.__doc__ = about
-    example = f"Example: provision {name} specs/dev.yml"
-    return click.command(name, epilog=example)(argument(switches(pass_console(run))))
+    made = argument(switches(pass_console(run)))
+    if name == "stop":
+        text = "Stop every server that you have made from this machine (see list)."
+        made = click.option("--all", "every", is_flag=True, help=text)(made)
+    return click.command(name, epilog=f"Example: provision {name} specs/dev.yml")(made)
 
 
 start = _command(
@@ -55,16 +65,33 @@ restart = _command(
 
 @click.command("destroy", epilog="Example: provision destroy specs/dev.yml")
 @spec_argument
+@click.option("--name", metavar="NAME", help="The environment of this name (see list), also where its spec is gone.")
+@click.option(
+    "--directory", type=click.Path(path_type=Path), metavar="PATH", help="With --name: the one that was made there."
+)
 @click.option("--data", is_flag=True, help="Remove the data too, for good. Asks for the environment's name.")
 @click.option("--yes", is_flag=True, help="Do not ask. Needed to remove data where there is no terminal to ask on.")
 @switches
 @pass_console
-def destroy(console: Console, spec: Path | None, *, data: bool, yes: bool) -> None:
+def destroy(
+    console: Console, /, spec: Path | None, *, name: str | None, directory: Path | None, data: bool, yes: bool
+) -> None:
     """Remove the server, and keep its data: apply brings it back with the same rows.
 
     With --data the data is removed as well, after the environment's name was typed. There is no way back from that.
     """
-    environment = load_environment(console, spec)
+    if (spec and name) or (directory and not name):
+        raise click.UsageError("write SPEC, or --name NAME, which --directory PATH goes with")
+    if name is not None:
+        from provision.commands.list_ import destroy_named
+
+        spec = destroy_named(console, name, directory, data=data, yes=yes)
+        if spec is None:
+            return
+    _destroy(console, load_environment(console, spec), data=data, yes=yes)
+
+
+def _destroy(console: Console, environment: Environment, *, data: bool, yes: bool) -> None:
     name, plan = environment.made.name, environment.destruction(data=data)
     removes_data = data or any(step.destroys for step in plan.steps)
     if plan.is_empty:
@@ -90,35 +117,3 @@ def _carry_out(console: Console, name: str, act: Callable[..., Result], *, nothi
         return
     console.lines(recap(name, done, paint))
     console.lines(f"  {each.step.consequence}" for each in done.outcomes if each.step.consequence)
-
-
-def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, warning: str = FINAL) -> None:
-    """Show what would be done, and ask for the name of the environment.
-
-    ``what`` would happen, in words; ``again`` is the command that does it without asking, with ``--yes`` in it;
-    ``warning`` says what cannot be brought back.
-
-    Raises:
-        provision.errors.UsageError: there is no terminal to ask on.
-        provision.errors.RefusedError: another answer was given.
-        provision.errors.CancelledError: Ctrl-C was.
-    """
-    import sys
-
-    from provision.report.plan import lines
-
-    paint = console.paint(console.err)
-    console.complain(f"{paint('bold', name)}: this would be done")
-    for line in lines(plan, paint, verbose=console.verbose):
-        console.complain(line)
-    if not (sys.stdin.isatty() and console.err.isatty()):
-        raise UsageError(f"{what}, and there is no terminal to confirm it on; nothing was done", next_step=again)
-    asking = " ".join(word for word in again.split(" ") if word != "--yes")
-    try:
-        console.err.write(f"{warning} Type {name} to continue: ".lstrip())
-        console.err.flush()
-        answer = sys.stdin.readline().strip()
-    except KeyboardInterrupt:
-        raise CancelledError("interrupted; nothing was done", next_step=asking) from None
-    if answer != name:
-        raise RefusedError(f"that is not {name}; nothing was done", next_step=asking)

@@ -194,7 +194,7 @@ def _asked(
 ) -> int:
     """Ask for the environment's name, and do it."""
     if not yes:
-        from provision.commands.server import confirm
+        from provision.commands.asking import confirm
         from provision.snapshots import survey
 
         chosen = ["--database", request.database] if request.database else ["--all"] * request.is_whole

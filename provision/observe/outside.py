@@ -14,7 +14,7 @@ from provision.errors import ProvisionError, UnavailableError, command
 from provision.kinds import Inputs
 from provision.model.value import dataclass, replace
 from provision.runtimes import choice
-from provision.runtimes.names import COMPOSE
+from provision.runtimes.names import COMPOSE, LISTED
 from provision.spec import parameters
 from provision.spec.load import again
 from provision.spec.passwords import PasswordGenerated
@@ -51,12 +51,18 @@ class World:
     @property
     def needs_upkeep(self) -> bool:
         """Whether others may write to our files, or the next run is quicker if what was rendered and read is kept."""
-        if owned.is_wide(self.spec.home):
+        if owned.is_wide(self.spec.home) or self._is_unlisted:
             return True
         if self.spec.server.major not in parameters.MAJORS and not catalogue.kept_major(self.spec):
             return True
         memo = desires.memo(self.spec, self.inputs, self.inputs.rendered)
         return memo != self.inputs.memo or not self.trees.are_remembered
+
+    @property
+    def _is_unlisted(self) -> bool:
+        """Whether `provision list` does not know of the environment."""
+        note = owned.text(self.spec.home / LISTED) if self.site.is_ours else None
+        return self.site.is_ours and (note is None or (note != "" and not files.exists(Path(note))))
 
     def require_running(self) -> Endpoint:
         """Return where the server listens; whether the password is known is not asked.

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, command
 from provision.model.value import dataclass
-from provision.runtimes.names import DIRECTORY, ENVIRONMENT, environment, of_home
+from provision.runtimes.names import (
+    ADOPTED,
+    DIRECTORY,
+    ENGINE,
+    ENVIRONMENT,
+    SUPERUSER,
+    environment,
+    of_home,
+)
 from provision.spec.variables import OWN_NAME
 
 if TYPE_CHECKING:
@@ -58,11 +66,34 @@ def holder(spec: Spec) -> str:
 
 
 def is_ours(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
-    """Tell whether labels are those of this environment. An owner whose directory is gone has moved here."""
+    """Tell whether labels are those of this environment, also of before its directory was moved here."""
     directory = labels.get(DIRECTORY)
     if directory is None or labels.get(ENVIRONMENT) != spec.name:
         return False
-    return directory == str(spec.kept_in) or not look.exists(Path(directory))
+    return directory == str(spec.kept_in) or (not look.exists(Path(directory)) and has_moved(spec, look))
+
+
+def has_moved(spec: Spec, look: Look) -> bool:
+    """Tell whether this may be what was in a directory that is gone: what an apply has written came along.
+
+    A fresh clone has none of it, and the data of one that was removed is not taken for its own.
+    """
+    return any(look.exists(spec.home / each) for each in (ENGINE, SUPERUSER, ADOPTED))
+
+
+def gone(spec: Spec, what: str, directory: str) -> RefusedError:
+    """Return the error for what was made in a directory that is gone, where nothing shows that this is that one."""
+    return RefusedError(
+        f"{what} was made for the environment {spec.name!r} of {directory}, which is gone",
+        evidence=[
+            f"this is {holder(spec)}, where no apply has been",
+            "whether that directory was moved here, or removed, is not known",
+        ],
+        next_step=command("apply --adopt")
+        + "   (it was moved: use its data), or: "
+        + f"provision destroy --data --name {spec.name}   (it was removed), or: "
+        + another_name(spec.name),
+    )
 
 
 def container_on(look: Look, source: str, *, place: str, but: Collection[str] = ()) -> DataUser | None:

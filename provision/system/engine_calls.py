@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError, command, translated
 from provision.runtimes.docker import mounts
+from provision.runtimes.names import ENVIRONMENT
+from provision.system import register
 from provision.system.engine import connect
 from provision.system.engine_address import reaching
 from provision.system.waiting import attempts
@@ -214,7 +216,7 @@ class Engine:
     # --- volumes ---
 
     def _create_volume(self, name: str, body: Mapping[str, Any]) -> None:
-        labels = dict(body["labels"])
+        labels = _signed(body["labels"])
         made = self.client.create_volume(name, labels=labels)
         if (made.get("Labels") or {}) != labels:  # the engine returns one that is there already
             failure = StepFailedError(
@@ -258,7 +260,8 @@ class Engine:
                     f"the container {name!r} cannot be made: {source} is not there, and is mounted",
                     next_step=f"make it, or correct your docker-compose.yml.j2; ls -la {Path(source).parent}",
                 )
-        made = self.client.create_container_from_config({**body, "HostConfig": host}, name)  # type: ignore[no-untyped-call]
+        signed = {**body, "HostConfig": host, "Labels": _signed(body.get("Labels") or {})}
+        made = self.client.create_container_from_config(signed, name)  # type: ignore[no-untyped-call]
         self.made.append(made["Id"])
 
     def _update_container(self, name: str, body: Mapping[str, Any]) -> None:
@@ -320,6 +323,11 @@ class Engine:
                     tar.addfile(entry, io.BytesIO(data))
             archive.seek(0)
             self.client.put_archive(name, "/", archive)
+
+
+def _signed(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return labels with those that say who makes it; what belongs to no environment has none."""
+    return {**labels, **(register.me() if ENVIRONMENT in labels else {})}
 
 
 def _cut_off() -> tuple[type[Exception], ...]:

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from provision.model.value import dataclass
+from provision.runtimes.names import ENVIRONMENT_SETTING
 from provision.system import processes
 from provision.system.waiting import attempts
 
@@ -195,6 +196,33 @@ def orphan(data: Path) -> Postmaster | None:
                 if "-D" in argv:  # the others have their tasks there
                     return Postmaster(int(directory.name), 0, "", "", "", is_ready=False, argv=argv, is_orphaned=True)
     return None
+
+
+def of_environments() -> list[tuple[str, Path, Postmaster]]:
+    """Return the servers of this machine that say whose they are: the environment's directory, the data, the server.
+
+    It takes ``/proc``; elsewhere there are none.
+    """
+    found = []
+    for directory in _PROC.glob("[0-9]*"):
+        with suppress(OSError, ValueError):
+            if (directory / "comm").read_text().strip() not in _NAMES:
+                continue
+            pid, argv = int(directory.name), _argv(int(directory.name))
+            home = next((each.partition("=")[2] for each in argv if each.startswith(ENVIRONMENT_SETTING)), "")
+            if home and "-D" in argv:
+                data = Path(argv[argv.index("-D") + 1])
+                gone = Postmaster(pid, 0, "", "", "", is_ready=False, argv=argv, is_orphaned=not data.exists())
+                found.append((home, data, find(data) or gone))
+    return found
+
+
+def owner(pid: int) -> int:
+    """Return the number of the user that a process runs as; -1 where it is gone."""
+    try:
+        return (_PROC / str(pid)).stat().st_uid
+    except OSError:
+        return -1
 
 
 def _pid_file(data: Path) -> list[str] | None:

@@ -125,6 +125,7 @@ def test_a_template_of_ones_own_is_the_spec() -> None:
 def moved(world: World, server: dict[str, Any]) -> Spec:
     """Move the project with all of its files, and return its spec."""
     world.files = {Path("/elsewhere", *path.parts[2:]): each for path, each in world.files.items()}
+    world.files[Path("/elsewhere/.provision/shop/engine")] = ("unix:///var/run/docker.sock", 0o644)  # of an apply
     return replace(spec(server), path=Path("/elsewhere/spec.yml"))
 
 

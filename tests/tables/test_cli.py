@@ -30,6 +30,7 @@ backup
 completion
 golden
 init
+list
 migrate
 schema
 show

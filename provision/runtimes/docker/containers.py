@@ -19,7 +19,7 @@ from provision.model.value import dataclass, field
 from provision.runtimes.docker.compose import FINGERPRINT
 from provision.runtimes.docker.data_location import is_anonymous, variables
 from provision.runtimes.docker.scripts import DATABASE
-from provision.runtimes.names import DECLARED
+from provision.runtimes.names import DECLARED, MACHINE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.compose import Creation, Named, Network
     from provision.system.look import Look
 
-_SUMS = (FINGERPRINT, DECLARED)
+_SUMS = (FINGERPRINT, DECLARED, USER, MACHINE)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ def _check_labels(seen: Inspection, what: str, labels: Mapping[str, str], *, way
     spec, directory, name = seen.spec, labels.get(DIRECTORY), labels.get(ENVIRONMENT)
     if directory is None or name is None or is_ours(spec, labels, seen.look):
         return
+    if name == spec.name and not seen.look.exists(Path(directory)):
+        raise ownership.gone(spec, what, directory)
     raise RefusedError(
         f"{what} belongs to the environment {name!r} of {directory}",
         evidence=[f"this spec is {ownership.holder(spec)}"],

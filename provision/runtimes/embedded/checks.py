@@ -103,11 +103,15 @@ def powerless(user: SystemUser, what: str, next_step: str) -> RefusedError:
 
 
 def _check_other_environment(spec: Spec, places: Places, look: Look) -> None:
-    """Refuse a directory that another environment declares too. One that is gone has moved here."""
+    """Refuse a directory that another environment declares too. One that is gone may have been moved here."""
     if not isinstance(spec.server.data, DataPath):
         return
     last = environment(look.machine.last_start(places.data))
-    if last in ("", str(places.home)) or not look.exists(Path(last)):
+    if last in ("", str(places.home)):
+        return
+    if not look.exists(Path(last)):
+        if not ownership.has_moved(spec, look):
+            raise ownership.gone(spec, f"the data in {places.data}", last)
         return
     raise RefusedError(
         f"the data in {places.data} belongs to another environment",

@@ -1,0 +1,93 @@
+"""``provision list``, and what acts on environments by their names: ``stop --all`` and ``destroy --name``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import json_option, pass_console, switches
+from provision.errors import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.report.console import Console
+
+
+@click.command("list", epilog="Example: provision list")
+@json_option
+@switches
+@pass_console
+def list_(console: Console) -> None:
+    """List every environment of this machine and engine, whatever directory it was made in.
+
+    Of each: its state, version, address, revision and size, and where its spec is, or that its directory is gone.
+    Nothing is started, and no program of a project is run; what only that would tell is a question mark.
+    """
+    from provision.environment import environments
+    from provision.report import listing
+
+    found = environments(environ=console.environ)
+    if console.json:
+        console.document(listing.document(found))
+        return
+    for line in listing.lines(found, console.paint(console.out)):
+        console.put(line, prose=True)
+    if found.silence:
+        console.complain(f"note: those of Docker are not known: {found.silence}")
+
+
+command = list_
+
+
+def stop_all(console: Console) -> int:
+    """Stop every server that runs and that this user has made from this machine; return the exit code."""
+    from provision.everywhere import acting, listing
+
+    others = [each for each in listing(console.environ, inside=False).environments if each.not_mine and each.is_up]
+    paint, code = console.paint(console.out), EXIT_DONE
+    done = acting.stop_all(console.environ)
+    for row, error in done:
+        if error is None:
+            lost = "; its data was in memory and is gone" if row.in_memory else ""
+            console.say(f"{paint('bold', row.name)}: stopped  ({row.runtime}, {row.directory}){lost}")
+        else:
+            console.complain(f"{row.name} of {row.directory}: {error.sentence}")
+            code = max(code, error.exit_code, EXIT_FAILED)
+    if not done:
+        console.say("nothing of yours runs")
+    for row in others:
+        console.say(f"{paint('bold', row.name)}: left, {row.not_mine}")
+    return code
+
+
+def destroy_named(console: Console, name: str, directory: Path | None, *, data: bool, yes: bool) -> Path | None:
+    """Remove an environment by its name; return its spec where that is there and says the same name.
+
+    The spec knows more: what of the data was made for it, and what its templates have.
+    """
+    from provision.commands.asking import confirm
+    from provision.environment import spec_of
+    from provision.everywhere import acting
+    from provision.report.plan import recap
+    from provision.report.progress import followed
+
+    row = acting.named(console.environ, name, directory)
+    spec = spec_of(row, environ=console.environ)
+    if spec is not None:
+        return spec
+    plan = acting.destruction(row, data=data)
+    if plan.is_empty:
+        console.say(f"{name}: nothing to destroy without --data")
+        return None
+    if not yes and any(step.destroys for step in plan.steps):
+        where = f"of {row.directory}" + (", which is gone" if row.is_gone else "")
+        options = ["destroy", *(["--data"] if data else []), "--yes", "--name", name]
+        again = " ".join(["provision", *options, *(["--directory", str(directory)] if directory else [])])
+        confirm(console, name, plan, what=f"the data of {name} {where} would be removed for good", again=again,
+                warning=f"This is the environment {where}. This cannot be undone.")  # fmt: skip
+    with followed(console) as progress:
+        done = acting.destroy(row, console.environ, progress, data=data)
+    console.lines(recap(name, done, console.paint(console.out)))
+    return None
