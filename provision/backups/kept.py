@@ -30,7 +30,11 @@ FORMAT = 1
 _KEY = "provision"
 _END, _PART = ".dump", ".dump.part"
 _LONGEST = 60
-_KINDS = (str, str, str, dict, bool)
+_NOTED = {
+    "owner", "encoding", "collate", "ctype", "provider", "locale", "comment", "size", "server_version", "privileges",
+    "connection_limit", "settings", "roles", "bytes", "sha256",
+}  # fmt: skip
+"""What has to be noted beside a dump, so that it counts."""
 
 
 class Backup(NamedTuple):
@@ -113,7 +117,7 @@ def read(path: Path) -> Backup:
     size = path.stat().st_size
     try:
         found: dict[str, Any] = json.loads(files.read_text(sidecar(path)) or "")
-        if found[_KEY] != FORMAT:
+        if found[_KEY] != FORMAT or not found.keys() >= _NOTED:
             return Backup(path, size)
         rows = {str(tree): tuple(map(str, each)) for tree, each in found["revisions"].items()}
         return Backup(path, size, str(found["database"]), str(found["at"]), str(found["why"]), rows, found)
