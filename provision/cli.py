@@ -31,6 +31,7 @@ modules are imported, which takes a twentieth of a run with nothing to do."""
 COMMANDS: Final = {
     "init": "Write a spec, an Alembic environment and models where they are missing.",
     "validate": "Check a spec, and show every problem at its line.",
+    "doctor": "Say what would fail, before anything does. Changes nothing.",
     "schema": "Print the JSON schema of a spec, for editors.",
     "render": "Write the rendered files of a spec, and nothing else.",
     "plan": "Show what apply would do, and why. Changes nothing.",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from provision.alembic import Checked, Decided, Migrated, Script, Tree
     from provision.backups.kept import Backup
     from provision.clones import Clone, Listed
+    from provision.doctor import Finding
     from provision.everywhere.found import Known, Listing
     from provision.init.found import Beginning
     from provision.insight import Access
@@ -852,6 +853,13 @@ def _worktree(path: Path) -> Worktree | None:
     from provision.system import worktrees
 
     return worktrees.of(mark)
+
+
+def examine(environment: Environment | None = None) -> tuple[Finding, ...]:
+    """Say what would fail of an environment, or of this machine, before anything does; nothing is changed."""
+    from provision import doctor
+
+    return doctor.examine(environment)
 
 
 def schema(file: str | os.PathLike[str] | None = None) -> dict[str, Any]:

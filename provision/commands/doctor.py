@@ -1,0 +1,50 @@
+"""``provision doctor``: what would fail, before anything does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.options import (
+    json_option,
+    load_environment,
+    no_commands_option,
+    pass_console,
+    spec_argument,
+    switches,
+)
+from provision.commands.specfile import DEFAULT_NAMES
+from provision.errors import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from provision.report.console import Console
+
+
+@click.command("doctor", epilog="Example: provision doctor specs/dev.yml")
+@spec_argument
+@no_commands_option
+@json_option
+@switches
+@pass_console
+def command(console: Console, spec: Path | None) -> int:
+    """Check what an apply needs: engine, image, port, room, psql, Alembic, env.py's imports, secrets. Changes nothing.
+
+    Each line is ok, a warning or a problem, with the next command. What env.py imports is tried by the interpreter that
+    migrates. In a directory without a spec it is about this machine. Exits with 1 where there is a problem.
+    """
+    from provision.environment import examine
+    from provision.report import doctor as report
+
+    is_here = spec is not None or any(Path(name).is_file() for name in DEFAULT_NAMES)
+    environment = load_environment(console, spec) if is_here else None
+    found = examine(environment)
+    if console.json:
+        console.document(report.document(found, str(environment.path) if environment else None, console.spec))
+    else:
+        paint = console.paint(console.out)
+        for line in report.lines(found, console.spec, paint):
+            console.put(line, prose=True)
+        console.say(report.recap(found, environment.path.name if environment else "this machine", paint))
+    return EXIT_FAILED if any(each.level == "problem" for each in found) else EXIT_DONE
