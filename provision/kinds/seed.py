@@ -16,7 +16,7 @@ from provision.model import UNKNOWN, Action, Address, Change, Plan, State, Step
 from provision.model.effects import RunSeed
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field, replace
-from provision.model.words import count
+from provision.model.words import count, short
 from provision.seeds import ledger
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KIND = "seed"
 _SHOWN = 12
+_WIDEST = 100
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,15 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     source = scene.inputs.seeds[address.name]  # type: ignore[index]  # it is wanted, so it is there
     if before is UNKNOWN:
         why = "only the server knows whether it has run"
-        return Plan((Step(address, Action.SEED, UNKNOWN, after, (), (why,), title=address.name),))
+        return Plan((Step(address, Action.SEED, UNKNOWN, after, (), (why,), title=short(address.name, _WIDEST)),))
     database = scene.spec.database_of(source.seed)
     seen = before if isinstance(before, Seeded) else None
     reason = _reason(source.seed, seen, after, database)
     if reason:
         effect = RunSeed(address.name, database, source.sha256)
-        return Plan((Step(address, Action.SEED, seen, after, (effect,), (reason,), title=address.name),))
+        return Plan(
+            (Step(address, Action.SEED, seen, after, (effect,), (reason,), title=short(address.name, _WIDEST)),)
+        )
     if seen is None or not seen.edited:
         return Plan()
     remark = f"{address} was edited after it ran ({seen.edited} UTC), and `run: once` does not run it again; "

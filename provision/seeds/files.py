@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import shlex
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,7 @@ class Source(NamedTuple):
     """One thing that runs: a file of a seed, or its program (``path`` is None).
 
     ``name`` is how the ledger knows it: the path relative to the directory of the spec, or the program as the spec has
-    it. ``key`` tells it from all others of the spec.
+    it, in one line. ``key`` tells it from all others of the spec.
     """
 
     seed: Seed
@@ -63,7 +64,8 @@ def _sources(seed: Seed, spec: Spec) -> Iterator[Source]:
     database = spec.database_of(seed)
     before = "" if database == spec.server.database else f"{database}:"
     if seed.pattern is None:
-        yield Source(seed, seed.name, None, _digest_of_program(seed, spec.directory), before + seed.name)
+        name = " ".join(" ".join(shlex.split(seed.name)).split())
+        yield Source(seed, name, None, _digest_of_program(seed, spec.directory), before + name)
         return
     for path in _files(seed.pattern):
         name = os.path.relpath(path, spec.directory)

@@ -7,10 +7,10 @@ import signal
 import tempfile
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from provision.alembic import environment, filled, masked_forms, secrets_of
-from provision.errors import StepFailedError, command
+from provision.errors import StepFailedError
 from provision.model import MASK
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES
@@ -22,27 +22,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Endpoint
-    from provision.spec.model import Migrations, Seed
+    from provision.seeds.files import Source
+    from provision.spec.model import Migrations
 
 _POLL, _GRACE = 0.05, 5.0
 _LINES, _TAIL = 12, 65536
 
 
-def run(
-    seed: Seed,
-    tree: Migrations | None,
-    at: Endpoint,
-    directory: Path,
-    limits: tuple[float, str],
-    tell: Callable[[str], None],
-) -> None:
-    """Run a program; ``limits`` are the end of its time (of the monotonic clock), and what its sessions are called.
+class Program(NamedTuple):
+    """What runs; ``session`` is how its sessions are called, ``deadline`` is of the monotonic clock."""
+
+    source: Source
+    tree: Migrations | None
+    at: Endpoint
+    directory: Path
+    session: str
+    deadline: float
+    again: str
+
+
+def run(program: Program, tell: Callable[[str], None]) -> None:
+    """Run a program; ``tell`` hears what it prints.
 
     Raises:
         StepFailedError: it cannot be started, failed, or took too long.
     """
+    seed, tree = program.source.seed, program.tree
     no_commands.refuse(f"what {seed.argv[0]} does: it was not run")
-    forms = masked_forms([at.password.reveal(), *(secrets_of(tree) if tree else ()), *map(_revealed, seed.masked)])
+    secret = [program.at.password, *seed.masked]
+    forms = masked_forms([*[each.reveal() for each in secret], *(secrets_of(tree) if tree else ())])
 
     def masked(text: str) -> str:
         for form in forms:
@@ -50,27 +58,24 @@ def run(
         return text
 
     with tempfile.TemporaryFile() as log:
-        process = _started(seed, tree, at, directory, limits[1], log)
+        process = _started(program, log)
         try:
-            status = _wait(process, limits[0], lambda: tell(masked(_last_line(log))))
+            status = _wait(process, program.deadline, lambda: tell(masked(_last_line(log))))
         finally:
             _end(process)
         if status != 0:
-            raise _failed(seed, status, masked(_tail(log)).splitlines()[-_LINES:])
+            raise _failed(program, status, masked(_tail(log)).splitlines()[-_LINES:])
 
 
-def _failed(seed: Seed, status: int | None, printed: list[str]) -> StepFailedError:
+def _failed(program: Program, status: int | None, printed: list[str]) -> StepFailedError:
     """Return the error for a program with this status; None: the time was over."""
     how, step = f"failed with exit code {status}", "correct what it says"
     if status is None:
         how, step = "took too long and was ended", "give it more time: `timeout` of the migrations of this database"
     elif status < 0:
         how = f"was ended by signal {-status}"
-    return StepFailedError(
-        f"the program of the seed {seed.name!r} {how}",
-        evidence=printed,
-        next_step=f"{step}, then: " + command("apply") + "   (it continues with this seed)",
-    )
+    step = f"{step}, then: " + program.again
+    return StepFailedError(f"the program of a seed {how}", evidence=(program.source.name, *printed), next_step=step)
 
 
 def variables(tree: Migrations | None, at: Endpoint, name: str) -> dict[str, str]:
@@ -93,28 +98,24 @@ def _driver(tree: Migrations | None) -> str | None:
     return tree.url_driver.partition("+")[2] or None if tree and tree.url_driver else None
 
 
-def _revealed(secret: object) -> str:
-    reveal = getattr(secret, "reveal", None)
-    return str(reveal()) if reveal else ""
-
-
-def _started(
-    seed: Seed, tree: Migrations | None, at: Endpoint, directory: Path, name: str, log: IO[bytes]
-) -> processes.Popen[bytes]:
+def _started(program: Program, log: IO[bytes]) -> processes.Popen[bytes]:
     try:
         return processes.start(
-            seed.argv,
+            program.source.seed.argv,
             stdin=processes.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=directory,
-            env=variables(tree, at, name),
+            cwd=program.directory,
+            env=variables(program.tree, program.at, program.session),
             start_new_session=True,
         )
     except OSError as error:
         raise StepFailedError(
-            f"the program of the seed {seed.name!r} cannot be run",
-            evidence=(f"{error.strerror} ({error.filename})",),
+            "the program of a seed cannot be run",
+            evidence=(
+                program.source.name,
+                f"{error.strerror} ({error.filename})",
+            ),
             next_step="correct `command`: a program is looked for beside `migrations.python`, then in PATH",
         ) from None
 

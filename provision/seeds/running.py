@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from provision.alembic import CHILD_NAME, LockConnection, lock_connection, read_rows, resolve
-from provision.errors import MigrationsError, ProvisionError, StepFailedError, command, translated
+from provision.errors import MigrationsError, NextStep, ProvisionError, StepFailedError, command, translated
 from provision.model.value import replace
 from provision.model.words import count, short, shown
 from provision.seeds import ledger, program, script, sequences, table
@@ -58,6 +58,12 @@ class Job(NamedTuple):
         return self.source.seed
 
     @property
+    def again(self) -> NextStep:
+        """What to type after a correction."""
+        verb = "apply" if self.at.is_ours else "apply --seed"
+        return command(verb) + "   (it continues with this seed)"
+
+    @property
     def database(self) -> str:
         """The name of its database."""
         return self.spec.database_of(self.seed)
@@ -90,11 +96,13 @@ def run(job: Job, effect: RunSeed) -> None:
             raise StepFailedError(
                 f"the ledger of seeds, {ledger.TABLE}, cannot be made in {job.database!r}",
                 evidence=[refusal, "nothing of the seed ran"],
-                next_step="as an administrator: let this login create a schema there, then: " + command("apply --seed"),
+                next_step="as an administrator: let this login create a schema there, then: " + job.again,
             )
         if job.source.path is None:
             tree = job.trees[0] if job.trees else None
-            program.run(job.seed, tree, login, job.spec.directory, (deadline, CHILD_NAME), job.tell)
+            directory = job.spec.directory
+            runs = program.Program(job.source, tree, login, directory, CHILD_NAME, deadline, job.again)
+            program.run(runs, job.tell)
             if refusal := lock.write(ledger.note(job.source.name, effect.sha256)):
                 raise StepFailedError(f"the program ran, and {ledger.TABLE} cannot note it", evidence=[refusal])
         else:
@@ -263,7 +271,7 @@ class _Place:
         try:
             yield
         except script.ScriptError as error:
-            raise self._failed(error.line, [error.message], f"{error.advice}; then: " + command("apply")) from None
+            raise self._failed(error.line, [error.message], f"{error.advice}; then: " + self.job.again) from None
         except psycopg2.Error as error:
             if postgres.is_lost(error.pgcode, str(error)):
                 raise postgres.gone(error, f"the seed {self.job.source.name} ran") from error
@@ -283,14 +291,14 @@ class _Place:
         return self.line + self.text.count("\n", 0, position - 1) if self.line else 0
 
     def _way(self, error: psycopg2.Error) -> str:
-        job, apply = self.job, command("apply")
+        job = self.job
         if error.pgcode == _DENIED:
-            return "write `as`: a role that may do this, then: " + apply
+            return "write `as`: a role that may do this, then: " + job.again
         if error.pgcode == _TAKEN and job.seed.run == "once":
             done = ledger.known(job.source.name, self._effect.sha256)
             where = "" if job.database == job.spec.server.database else f"--database {job.database} "
             return "correct it; or, if its rows are there already, say so: " + command("psql", f'{where}-- -c "{done}"')
-        return "correct it, then: " + apply + "   (it continues with this seed)"
+        return "correct it, then: " + job.again
 
     def _failed(self, line: int, said: list[str], step: str) -> ProvisionError:
         path = self.job.source.path
