@@ -85,6 +85,8 @@ def _project(ctx: click.Context, args: list[str], asked: click.Parameter, begun:
     if isinstance(asked, click.Option):
         kind = _OPTIONS.get(asked.name or "")
         words = shell.names(_spec(args), os.environ, kind) if kind else ()
+        if (ctx.info_name, asked.name) == ("destroy", "name"):
+            words = shell.environments(os.environ)
         yield from (each for each in words if each.text.startswith(begun))
     elif asked.name in _SPECS:
         with suppress(Exception):

@@ -35,7 +35,7 @@ def command(ctx: click.Context) -> None:
         ctx.exit(64)
 
 
-@command.command("list")
+@command.command("list", epilog="Example: provision golden list")
 @json_option
 @switches
 @pass_console
@@ -46,7 +46,7 @@ def list_(console: Console) -> int:
     return _show(console, shelf.kept(console.environ), "no goldens")
 
 
-@command.command("rm")
+@command.command("rm", epilog="Example: provision golden rm 3f2a")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @json_option
 @switches
@@ -58,7 +58,7 @@ def rm(console: Console, keys: tuple[str, ...]) -> int:
     return _removed(console, shelf.remove(console.environ, keys))
 
 
-@command.command("prune")
+@command.command("prune", epilog="Example: provision golden prune")
 @json_option
 @switches
 @pass_console
@@ -69,7 +69,7 @@ def prune(console: Console) -> int:
     return _removed(console, shelf.prune(console.environ))
 
 
-@command.command("export")
+@command.command("export", epilog="Example: provision golden export 3f2a shop.golden")
 @click.argument("key", metavar="KEY")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @json_option
@@ -89,7 +89,7 @@ def export(console: Console, key: str, file: Path) -> int:
     return code
 
 
-@command.command("import")
+@command.command("import", epilog="Example: provision golden import shop.golden --sha256 DIGEST")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
 @click.option(
     "--sha256", required=True, metavar="DIGEST", help="The SHA-256 of the file: it is trusted as an image is."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
@@ -60,6 +61,15 @@ class Verbs(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(self.table.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write where help on one command is, and below the program's own verbs where the documentation lies."""
+        super().format_epilog(ctx, formatter)
+        if ctx.parent is None:
+            package = Path(__file__).parents[1]
+            inside = package / "docs"
+            place = inside if inside.is_dir() else package.parent / "docs"
+            formatter.write(f"  Documentation: {(place / 'cli.md').as_uri()}\n")
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

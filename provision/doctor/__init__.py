@@ -84,7 +84,7 @@ def _of_apply(survey: Survey | None, error: ProvisionError | None, problems: lis
         yield Finding("apply", Level.UNKNOWN, error.sentence.removeprefix("--no-commands: "))
     elif error is not None:
         said = {each.sentence for each in problems}
-        is_port = error.is_taken and any(each.subject == "port" for each in problems)
+        is_port = error.sentence.startswith("the port ") and any(each.subject == "port" for each in problems)
         if error.sentence not in said and not is_port:
             yield failed("apply", error)
     elif survey is not None and survey.status.server == "unreachable":

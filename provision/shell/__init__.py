@@ -1,4 +1,4 @@
-"""What a shell completes: specs, revisions, and the names that a spec declares. Files are read; nothing is run."""
+"""What a shell completes: specs, revisions, and the names that a spec declares. Nothing is run."""
 
 from __future__ import annotations
 
@@ -85,6 +85,17 @@ def names(spec: Path, environ: Mapping[str, str], kind: str) -> Iterator[Word]:
         yield from (Word(name) for name in dict.fromkeys((read.server.database, *read.databases)))
     else:
         yield from (Word(each.name, str(each.script_location or each.config or "")) for each in read.migrations)
+
+
+def environments(environ: Mapping[str, str]) -> Iterator[Word]:
+    """Yield the environments that ``provision list`` would show, which asks the engine.
+
+    Raises:
+        ProvisionError: the engine answers with an error.
+    """
+    from provision.everywhere import listing
+
+    yield from (Word(each.name, str(each.directory)) for each in listing(environ, inside=False).environments)
 
 
 def _read(spec: Path, environ: Mapping[str, str]) -> Spec:
