@@ -28,8 +28,6 @@ from support.checkout import ROOT
 from support.embedded import an_open_directory
 from support.foreign import a_foreign_server
 
-from provision.cli import COMMANDS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -88,7 +86,6 @@ def downgrade() -> None:
 BACKTICKS = "op.execute('COMMENT ON COLUMN userdata.note IS $$a ``` fence\\n```sql\\nand ````` another$$')"
 
 pytestmark = pytest.mark.server
-REPORTS = pytest.mark.skipif("report" not in COMMANDS, reason="there is no `provision report` yet")
 
 
 def git(home: Path, *words: str) -> None:
@@ -171,7 +168,6 @@ def has_password(text: str) -> list[str]:
     return [each for each in forms(PASSWORD) if each in text]
 
 
-@REPORTS
 def test_a_pull_request(place: Path) -> None:
     workspace = repository(place, body=BACKTICKS)
     done = job(place, workspace)
@@ -214,7 +210,6 @@ def _again(place: Path, workspace: Path) -> None:
     assert "from golden " in done.log
 
 
-@REPORTS
 def test_a_pull_request_with_something_wrong(place: Path) -> None:
     workspace = repository(place, body='op.create_index("ix_note", "userdata", ["note"])', edited=True)
     done = job(place, workspace)
@@ -297,7 +292,6 @@ def _variables(place: Path, workspace: Path, declared: dict[str, Any]) -> dict[s
     return {**job(place, workspace).environ, **known, **filled}
 
 
-@REPORTS
 @pytest.mark.parametrize(
     ("name", "tests", "failures"),
     [("test", 1, 0), pytest.param("laws", 4, 1, marks=pytest.mark.long)],  # the models do not have the note
