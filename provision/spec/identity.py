@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from provision.spec.yaml import Mark, Node
 
 _BETWEEN = "--"
+_LAST_PORT = 65535
 _HASH = 6
 
 
@@ -101,7 +102,7 @@ def _shared(spec: Spec, directory: Path) -> Spec:
 def _named(spec: Spec, name: str) -> Spec:
     """Return a spec with another name, which all follows that has to differ.
 
-    The declared port is that of the main checkout where the spec is there too: it may be applied at the same moment.
+    The declared port is left to the environment that has the name: it may be applied at the same moment.
     """
     server, old = spec.server, spec.name
     if server.runtime == "external":
@@ -112,8 +113,7 @@ def _named(spec: Spec, name: str) -> Spec:
     data = server.data
     if isinstance(data, Volume):
         data = Volume(f"{name}-data" if data.name == f"{old}-data" else data.name + suffix)
-    is_beside = spec.main_path is not None and spec.main_path.exists()
-    port = None if server.port is None else server.port + int(is_beside)
+    port = None if server.port is None else min(server.port + int(name != old), _LAST_PORT)
     server = replace(server, container_name=container, data=data, port=None, first_port=port)
     return replace(spec, name=name, server=server)
 

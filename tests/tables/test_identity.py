@@ -139,11 +139,11 @@ def test_what_the_engine_has_follows_the_name() -> None:
         *["shop-dev--feature"] * 2,
         Volume("shop-dev--feature-data"),
     )
-    assert (server.port, server.first_port) == (None, 5432)
+    assert (server.port, server.first_port) == (None, 5433)
     declared = spec("name: s-1\nserver: {image: postgres:17, container_name: db, port: 7000, data: {volume: rows}}\n")
     assert declared.server.container_name == "db--feature"
     assert declared.server.data == Volume("rows--feature")
-    assert declared.server.first_port == 7000
+    assert declared.server.first_port == 7001
     assert spec("name: s-1\nserver: {image: postgres:17, port: auto}\n").server.first_port is None
 
 
@@ -151,10 +151,10 @@ def test_a_variable_is_the_whole_name() -> None:
     found = spec(environ={"PROVISION_NAME": "mine"}, tree=None)
     server = found.server
     assert (found.name, server.container_name, server.data) == ("mine", "mine", Volume("mine-data"))
-    assert (server.port, server.first_port) == (None, 5432)
+    assert (server.port, server.first_port) == (None, 5433)
     declared = "name: s-1\nserver: {image: postgres:17, container_name: db}\n"
     assert spec(declared, environ={"PROVISION_NAME": "mine"}).server.container_name == "db--mine"
-    assert spec(environ={"PROVISION_NAME": "shop-dev"}).name == "shop-dev"
+    assert spec(environ={"PROVISION_NAME": "shop-dev"}, tree=None).server.first_port == 5432
     assert "`PROVISION_NAME`, which is used in place of `name`" in wrong(environ={"PROVISION_NAME": "Not A Name"})
 
 
@@ -219,10 +219,6 @@ def test_the_port_of_the_main_checkout_is_left_to_it(tmp_path: Path) -> None:
     path = tree.root / "specs" / "dev.yml"
     path.parent.mkdir(parents=True)
     path.write_text(SPEC)
-    server = load(path, {}, worktree=tree).server
-    assert server.first_port == 5432
-    (tmp_path / "shop" / "specs").mkdir(parents=True)
-    (tmp_path / "shop" / "specs" / "dev.yml").write_text(SPEC)
     server = load(path, {}, worktree=tree).server
     assert server.first_port == 5433
     assert [port for port in (5431, 5432, 5433, 6000, 7000) if server.may_have(port)] == [5432, 5433, 6000]
