@@ -36,8 +36,9 @@ class TreeReview:
     """One tree: where its database is, and what is pending.
 
     ``tree`` is None where its files are not in order: then ``problem`` says why. ``rows`` are those of the version
-    table, None where only a running server knows. ``linted``, ``trace`` and ``laws`` lack
-    what ``without`` gives a reason for, by the names ``sql``, ``lint``, ``trace`` and ``laws``.
+    table, None where only a running server knows; ``times`` say when revisions were applied, where that is known.
+    ``linted``, ``trace`` and ``laws`` lack what ``without`` gives a reason for, by the names ``sql``, ``lint``,
+    ``trace`` and ``laws``.
     """
 
     declared: Migrations
@@ -45,6 +46,7 @@ class TreeReview:
     tree: Tree | None = None
     problem: ProvisionError | None = None
     rows: tuple[str, ...] | None = None
+    times: dict[str, str] = field(default_factory=dict)
     scripts: tuple[Script, ...] = ()
     linted: Linted | None = None
     trace: Trace | None = None
@@ -112,6 +114,8 @@ def _tree(
         return replace(found, problem=error)
     found = replace(found, tree=tree, laws=(alembic.one_head(tree),))
     found = replace(found, rows=_rows(seen, tree, found.without))
+    if found.rows and seen.endpoint is not None:
+        found = replace(found, times=_tried(found, "times", lambda: _times(seen, tree), {}))
     found = replace(found, scripts=_tried(found, "sql", lambda: _scripts(seen, tree), ()))
     script, at = found.upgrade, seen.endpoint
     if script is not None:
@@ -145,6 +149,11 @@ def _rows(seen: Survey, tree: Tree, without: dict[str, str]) -> tuple[str, ...] 
     except ProvisionError as error:
         without["rows"] = error.sentence
         return None
+
+
+def _times(seen: Survey, tree: Tree) -> dict[str, str]:
+    """Return when each revision was applied; one that a server of others does not show is not known."""
+    return alembic.applied_times(tree, seen.endpoint) if seen.endpoint is not None else {}
 
 
 def _scripts(seen: Survey, tree: Tree) -> tuple[Script, ...]:

@@ -52,7 +52,7 @@ def _tree(found: TreeReview) -> dict[str, Any]:
     }
     if found.tree is None:
         return {**shared, "revisions": None, "lint": None, "laws": None}
-    listed = entries(found.tree.graph, history(found.tree.graph), found.rows)
+    listed = entries(found.tree.graph, history(found.tree.graph), found.rows, found.times)
     return {
         **shared,
         "revisions": migrations.revisions(found.tree, listed),

@@ -37,12 +37,16 @@ class Segment(NamedTuple):
 
 
 class Revision(NamedTuple):
-    """One row: ``state`` is ``here``, ``applied``, ``pending``, ``other`` (beyond the target) or ``unknown``."""
+    """One row: ``when`` it was applied, in UTC, and its state.
+
+    That is ``here``, ``applied``, ``pending``, ``other`` (beyond the target) or ``unknown``.
+    """
 
     id: str
     message: str
     marks: tuple[str, ...]
     state: str
+    when: str
     x: int
     segments: tuple[Segment, ...]
 
@@ -115,8 +119,9 @@ def _row(tree: TreeReview, row: Row, states: dict[str, str]) -> Revision:
         *graph[row.name].branch_labels,
         *[f"needs {each}" for each in graph[row.name].depends_on],
     )
+    when = "" if is_pending else tree.times.get(row.name, "")[:16]  # to the minute
     segments = tuple(_segments(row, pending=is_pending))
-    return Revision(row.name, graph[row.name].message, marks, states[row.name], _x(row.lane), segments)
+    return Revision(row.name, graph[row.name].message, marks, states[row.name], when, _x(row.lane), segments)
 
 
 def _segments(row: Row, *, pending: bool) -> Iterator[Segment]:
