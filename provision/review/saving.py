@@ -23,14 +23,12 @@ def save(path: Path, text: str) -> None:
         UsageError: something else is there.
         ProvisionError: the directory is not writable, the disk is full.
     """
-    if path.is_symlink():
-        path = path.resolve()
     if path.exists() and not _is_ours(path):
         raise UsageError(
             f"{os.path.relpath(path)} is there, and is no report of provision, so it was left as it is",
             next_step="-o with another file; -o - writes to standard output",
         )
-    write_atomically(path, text, 0o644)
+    write_atomically(path.resolve() if path.is_symlink() else path, text, 0o644)
 
 
 def _is_ours(path: Path) -> bool:

@@ -269,3 +269,5 @@ def test_another_file_is_never_replaced(reports: Reports, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=r"report\.html is there, and is no report"):
         save(page)
     assert path.read_text() == "mine"
+    with pytest.raises(UsageError, match="is no report"):
+        saving.save(Path("/dev/stdout"), page)
