@@ -118,7 +118,7 @@ def _environment(
         **_of_container(main, look),
     )
     entry = known.get(str(row.home))
-    return Found(row, _login(row, main, look), entry.trees if entry is not None else ())
+    return Found(row, _login(row, main, look), entry.trees if entry is not None else None)
 
 
 def _state(container: Json | None) -> str:

@@ -55,7 +55,7 @@ def _environment(home: Path, running: tuple[Path, Postmaster] | None, entry: Ent
         in_memory=data.name == "ephemeral",
     )
     if server is None or not server.sockets or entry is None:
-        return Found(row, None, entry.trees if entry is not None else ())
+        return Found(row, None, entry.trees if entry is not None else None)
     login = Endpoint(server.sockets, server.port, entry.user, _NOT_ASKED_FOR, "postgres")
     return Found(row, login, entry.trees)
 

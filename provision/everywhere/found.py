@@ -65,11 +65,14 @@ class Known:
 
 
 class Found(NamedTuple):
-    """What was found, and how to log in where that takes no program; ``trees`` are those of its last apply."""
+    """What was found, and how to log in where that takes no program.
+
+    ``trees`` are those of its last apply; None where they are not known.
+    """
 
     listed: Known
     login: Endpoint | None
-    trees: tuple[Tree, ...] = ()
+    trees: tuple[Tree, ...] | None = None
 
 
 class Listing(NamedTuple):

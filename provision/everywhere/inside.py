@@ -36,13 +36,9 @@ def seen(found: Found) -> Found:
             with closing(connect(found.login, "postgres", read_only=True)) as connection:
                 version, size = rows(connection, _SIZE)[0]
             row = replace(row, version=version.partition(" ")[0], size=int(size) if row.size is None else row.size)
-            row = replace(row, revisions=_revisions(found.login, found.trees))
+            if found.trees is not None:
+                row = replace(row, revisions={each.name: _rows(found.login, each) for each in found.trees})
     return found._replace(listed=row)
-
-
-def _revisions(login: Endpoint, trees: tuple[Tree, ...]) -> dict[str, tuple[str, ...]] | None:
-    """Return the rows of each tree's version table; None: the trees are not known."""
-    return {each.name: _rows(login, each) for each in trees} if trees else None
 
 
 def _rows(login: Endpoint, tree: Tree) -> tuple[str, ...]:

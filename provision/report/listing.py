@@ -46,6 +46,8 @@ def _columns(row: Known) -> tuple[str, ...]:
 def _revision(row: Known) -> str:
     if row.revisions is None:
         return NOT_KNOWN
+    if not row.revisions:
+        return "-"
     several = len(row.revisions) > 1
     said = [f"{f'{tree} ' if several else ''}{' + '.join(each) or 'none'}" for tree, each in row.revisions.items()]
     return ", ".join(said)
