@@ -74,7 +74,9 @@ class _Sizes:
     def _ask(self) -> None:
         with suppress(UnavailableError, StepFailedError):
             seen = self._reader.get("/system/df", type="volume") or {}
-            sizes = {each["Name"]: int((each.get("UsageData") or {}).get("Size", -1)) for each in seen["Volumes"] or ()}
+            sizes = {
+                each["Name"]: int((each.get("UsageData") or {}).get("Size", -1)) for each in seen.get("Volumes") or ()
+            }
             self._sizes = sizes
 
     def found(self) -> Mapping[str, int]:
