@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import SpecError, UsageError
 from provision.model.value import replace
 from provision.spec.sharing import in_order, shared
-from provision.system import side_by_side
+from provision.system import files, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from provision.environment import Environment
     from provision.spec.model import RuntimeName, Spec
+
+
+_SUFFIXES = (".yml", ".yaml")
+_EXTENDS = r"""(?m)^extends:[ \t]+["']?(?P<path>[^"'#\n]*?)["']?[ \t]*(?:#.*)?$"""
 
 
 class Read(NamedTuple):
@@ -53,6 +58,17 @@ def read(paths: Sequence[Path], environment: Callable[[Path], Environment], *, l
         failure.evidence = ("nothing was done, for the other specs neither",) if len(named) > 1 else ()
         raise failure
     return Read(tuple(found), tuple(found.values()), bases)
+
+
+def extending(base: Path) -> list[Path]:
+    """Return the specs in the directory of a file that extend it, as far as their text tells."""
+    found = []
+    for path in sorted(base.parent.iterdir()):
+        if path.suffix in _SUFFIXES and path.is_file():
+            match = re.search(_EXTENDS, files.read_text(path) or "")
+            if match and os.path.realpath(path.parent / match["path"]) == os.path.realpath(base):
+                found.append(path)
+    return found
 
 
 def groups(found: Read, *, acting: bool, runtime: RuntimeName | None = None) -> tuple[tuple[int, ...], ...]:

@@ -23,6 +23,8 @@ from provision.commands.specfile import find_spec, shell_word
 from provision.errors import EXIT_DONE, EXIT_SPEC, SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from provision.environment import Environment
     from provision.report.console import Console
 
@@ -71,27 +73,75 @@ def validate(console: Console, specs: tuple[Path, ...], *, effective: bool) -> i
 
     console.prints_data = effective
     paths = [find_spec(path, Path()) for path in specs] or [find_spec(None, Path())]
-    found = [_validated(console, path, effective=effective, many=len(paths) > 1) for path in paths]
+    read, bases = _read(console, paths)
+    many = len(read) - len(bases) > 1
+    found = [
+        _base(console, path, bases[path])
+        if path in bases
+        else _shown(console, path, environment, outcome, effective=effective, many=many)
+        for path, (environment, outcome) in read.items()
+    ]
     if console.json:
         console.document(documents.validation(found))
     return EXIT_DONE if all(each["valid"] for each in found) else EXIT_SPEC
 
 
-def _validated(console: Console, path: Path, *, effective: bool, many: bool) -> dict[str, Any]:
+def _read(
+    console: Console, paths: Sequence[Path]
+) -> tuple[dict[Path, tuple[Environment, bool | SpecError]], dict[Path, list[Path]]]:
+    """Validate specs: return what each environment says, or what is wrong with its spec; and the bases among them.
+
+    A base is a file that is no whole spec, and that others extend: those in its directory are validated too.
+    """
+    from provision.several import extending
+
+    read: dict[Path, tuple[Environment, bool | SpecError]] = {}
+    bases: dict[Path, list[Path]] = {}
+    waiting = list(paths)
+    while waiting:
+        path = waiting.pop(0)
+        environment = environment_of(console, path)
+        try:
+            read[path] = environment, environment.validate()
+        except SpecError as error:
+            read[path] = environment, error
+            others = extending(path) if error.is_incomplete else []
+            if others:
+                bases[path] = others
+                waiting += [each for each in others if each not in {*read, *waiting}]
+    return read, bases
+
+
+def _base(console: Console, path: Path, others: Sequence[Path]) -> dict[str, Any]:
+    from provision.report import documents
+
+    if not console.json:
+        names = ", ".join(shell_word(each) for each in others)
+        console.say(f"{path}: no spec by itself; what it says is checked with {names}")
+    return documents.validated(str(path), None)
+
+
+def _shown(
+    console: Console,
+    path: Path,
+    environment: Environment,
+    outcome: bool | SpecError,  # noqa: FBT001  # whether its settings were checked
+    *,
+    effective: bool,
+    many: bool,
+) -> dict[str, Any]:
     """Return what was found in one spec, and print it unless the whole is JSON."""
     from provision.report import documents
     from provision.report.errors import remarks, report
 
-    environment = environment_of(console, path)
-    try:
-        checked, spec = environment.validate(), environment.made
-    except SpecError as error:
+    if isinstance(outcome, SpecError):
         tell = teller(console)
         if not console.json:
-            report(error, console, tell)
+            report(outcome, console, tell)
         elif tell is not None:
-            tell(console, error)
-        return documents.validated(str(path), None, error.problems)
+            tell(console, outcome)
+        return documents.validated(str(path), None, outcome.problems)
+    checked, spec = outcome, environment.made
     document = documents.validated(str(path), spec.name, checked=checked, remarks=spec.remarks)
     if effective:
         document |= _effective(console, environment, many=many)

@@ -5,11 +5,14 @@ What is there stays as it is. A spec that the loader would refuse is never retur
 
 from __future__ import annotations
 
+import os.path
 from typing import TYPE_CHECKING
 
 from provision.init import compose, environment, trees
 from provision.init.found import SPECS, Beginning, Finding, NewFile
 from provision.init.specfile import Draft
+from provision.spec.layers import merged
+from provision.spec.reading import shorten
 from provision.spec.yaml import Mapping, Scalar, parse
 
 if TYPE_CHECKING:
@@ -40,14 +43,27 @@ def begin(directory: Directory, options: Options, machine: Machine, templates: T
     if parsed.faults:
         why = f"{spec} is not a spec that can be read, and nothing is made beside it: provision validate shows why"
         return Beginning(None, spec, _gitignore(directory), (kept,), (*unused, why))
-    unused = (*unused, *_imports(parsed.top))
-    if parsed.top is not None and _has(parsed.top, "migrations"):
+    top, unread = _with_base(parsed.top, directory)
+    unused = (*unused, *_imports(top), *unread)
+    if unread or (top is not None and _has(top, "migrations")):
         return Beginning(None, spec, _gitignore(directory), (kept,), unused)
     (tree, *_), files, more, remarks, message = _environment(directory, machine, templates)
     place = f"config: {tree.config}" if tree.config else f"script_location: {tree.script}"
     missing = f"{spec} has no migrations, and is not changed; add to it: migrations: {{{place}}}"
     said = (*unused, *remarks, missing)
     return Beginning(None, spec, (*files, *_gitignore(directory)), (kept, *more), said, _next(message, ()))
+
+
+def _with_base(top: Mapping | None, directory: Directory) -> tuple[Mapping | None, tuple[str, ...]]:
+    """Return what a spec says together with the one that it extends, and a remark where that was not read."""
+    _, extends = top.entries.get("extends", (None, None)) if top is not None else (None, None)
+    if top is None or not isinstance(extends, Scalar):
+        return top, ()
+    text = directory.texts.get(os.path.normpath(extends.text))
+    base = parse(text.encode(errors="surrogateescape")).top if text is not None else None
+    if base is None:
+        return top, (f"{shorten(extends.text)}, which the spec extends, was not read: nothing is made beside it",)
+    return merged(base, top), ()
 
 
 def _unused(options: Options, spec: str) -> tuple[str, ...]:

@@ -88,6 +88,10 @@ def assemble(reading: Reading, overrides: Sequence_[str], content: Callable[[Pat
         base = attempt(lambda node, _: _base(node, reading, content), top.entries["extends"][1], reading, key="extends")
         if failed(base) or base.top is None:
             return Document(document.lines, None, (*document.faults, *([] if failed(base) else base.faults)))
+        if "name" not in top.entries and not _lacks(base.top):
+            mark, path = top.entries["extends"][0].mark, reading.sources[BASE].path
+            advice = "write a `name`, unless this is another way to say the same"
+            reading.remark(mark, f"`name` is that of {path.name}: both specs are one environment", advice)
         document = document._replace(top=merged(base.top, top), faults=(*document.faults, *base.faults))
     return _with_overrides(document, overrides, reading)
 
@@ -100,13 +104,21 @@ def _base(node: Node, reading: Reading, content: Callable[[Path], bytes]) -> Doc
         base = parse(content(path), BASE)
     except UsageError as error:
         raise Wrong(error.sentence) from None
-    reading.sources[BASE] = Source(path, ShownLines(base))
+    # The spec of a stranger may name a file of ours that is no spec: nothing of it is shown.
+    lines = base if base.top is not None else Document(("",) * len(base.lines), None, ())
+    reading.sources[BASE] = Source(path, ShownLines(lines))
     if base.top is not None and "extends" in base.top.entries:
         key, _ = base.top.entries["extends"]
         message = f"{reading.path.name} extends this file, so it cannot extend another one"
         reading.report(key.mark, message, "write what is needed of that into one of the two")
         return base._replace(top=None)
     return base
+
+
+def _lacks(top: Mapping) -> bool:
+    """Tell whether a mapping is no whole spec."""
+    _, server = top.entries.get("server", (None, None))
+    return "name" not in top.entries or not isinstance(server, Mapping) or "image" not in server.entries
 
 
 def merged(lower: Mapping, upper: Mapping, place: Place = ()) -> Mapping:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from support import program
 
 from provision.environment import Environment
 from provision.errors import SpecError, UsageError
@@ -487,3 +488,72 @@ databases:
         privileges:
           - select          # dev.yml:8
 """
+
+
+def ran(directory: Path, *words: str, code: int = 0) -> program.Ran:
+    done = program.run(*words, cwd=directory, environ={"HOME": str(directory), "PATH": "/usr/bin:/bin"})
+    assert done.code == code, done.all
+    return done
+
+
+def test_a_base_is_validated_with_those_that_extend_it(tmp_path: Path) -> None:
+    (tmp_path / "base.yml").write_text("server: {image: postgres:17}\n")
+    (tmp_path / "dev.yml").write_text("name: dev\nextends: ./base.yml  # what all share\n")
+    (tmp_path / "other.yml").write_text("name: other\nextends: another.yml\n")
+    assert ran(tmp_path, "validate", "base.yml").out.splitlines() == [
+        "base.yml: no spec by itself; what it says is checked with dev.yml",
+        "dev.yml: valid (dev, postgres:17)",
+    ]
+    (tmp_path / "base.yml").write_text("server: {image: postgres:17, prot: 1}\n")
+    done = ran(tmp_path, "validate", "base.yml", "dev.yml", code=65)
+    assert done.err.startswith("base.yml:1:30: unknown key `prot`")
+    documents = ran(tmp_path, "validate", "--json", "base.yml", code=65).json()["specs"]
+    assert [(each["spec"], each["valid"], each["environment"]) for each in documents] == [
+        ("base.yml", True, None),
+        ("dev.yml", False, None),
+    ]
+
+
+def test_a_name_that_two_whole_specs_share_is_remarked_on(tmp_path: Path) -> None:
+    (tmp_path / "base.yml").write_text(GOOD)
+    (tmp_path / "dev.yml").write_text("extends: base.yml\n")
+    assert "`name` is that of base.yml: both specs are one environment" in ran(tmp_path, "validate", "dev.yml").out
+    (tmp_path / "dev.yml").write_text("extends: base.yml\nname: dev\n")
+    assert ran(tmp_path, "validate", "dev.yml").out == "dev.yml: valid (dev, postgres:17)\n"
+
+
+def test_nothing_of_a_file_that_is_no_spec_is_shown(tmp_path: Path) -> None:
+    for text in (f"machine x login y password {SECRET}\n", f"a: {SECRET}: b\n", f"- {SECRET}\n"):
+        (tmp_path / "base.yml").write_text(text)
+        (tmp_path / "dev.yml").write_text("extends: base.yml\nname: dev\n")
+        done = ran(tmp_path, "validate", "--no-commands", "dev.yml", code=65)
+        assert "base.yml:1:" in done.err
+        assert SECRET not in done.all
+
+
+def test_init_builds_around_what_the_base_says(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "base.yml").write_text("server: {image: postgres:17}\nmigrations: {script_location: tree}\n")
+    (tmp_path / "provision.yml").write_text("extends: base.yml\nname: shop\n")
+    ran(tmp_path, "init")
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name != ".cache") == [
+        *(".gitignore", "base.yml", "provision.yml", "tree")
+    ]
+    (tmp_path / "provision.yml").write_text("extends: ../elsewhere.yml\nname: shop\n")
+    assert "../elsewhere.yml, which the spec extends, was not read" in ran(tmp_path, "init").all
+    assert not (tmp_path / "alembic.ini").exists()
+
+
+def test_a_plan_says_what_to_type_with_what_is_set(tmp_path: Path) -> None:
+    (tmp_path / "dev.yml").write_text(GOOD)
+    done = ran(tmp_path, "validate", "dev.yml", "--set", "server.prot=1", code=65)
+    assert done.err.splitlines() == [
+        "--set: unknown key `prot`",
+        "    --set server.prot=1",
+        "                 ^",
+        "    did you mean `port`?",
+        "",
+        "error: --set has 1 problem",
+    ]
+    done = ran(tmp_path, "url", "dev.yml", "--set", f"server.credentials.password={SECRET}", code=64)
+    assert SECRET not in done.all
