@@ -242,8 +242,12 @@ def _compared(review: Review) -> str:
 def _difference(each: Any) -> Difference:
     if each.field is None:
         return Difference(str(each.address), limited(each.text), "", "")
-    declared, real = [limited(value) if value is not None else "the default" for value in (each.declared, each.real)]
-    return Difference(each.field, str(each.address), declared, real)
+    start = f"{each.field}: "
+    # The text has both as people read them (1g), the fields as programs do; that of a revision has no such text.
+    real, separator, declared = each.text.removeprefix(start).rpartition(", declared ")
+    if not (separator and each.text.startswith(start)):
+        declared, real = [value if value is not None else "the default" for value in (each.declared, each.real)]
+    return Difference(each.field, str(each.address), limited(declared), limited(real))
 
 
 def _database(review: Review, found: DatabaseReview, limits: Limits) -> Database:
