@@ -123,6 +123,8 @@ class ProvisionError(Exception):
     """Whether the server or its connection went away, so that what was asked of it is not to blame."""
     is_taken: bool = False
     """Whether others have what a step takes: a name, a port, the data."""
+    taken_port: int | None = None
+    """The port that others have, where that is what is taken."""
     undone: tuple[str, ...] = ()
     revisions: Mapping[str, str] = MappingProxyType({})
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, StepFailedError, UnavailableError
+from provision.errors import RacedError, RefusedError, StepFailedError, UnavailableError, command
 from provision.model.effects import EngineCall, MakeDirectory, ServerCall
+from provision.system import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,10 @@ class Starting:
             site.look_again(creating=self._creating)
         except RefusedError as error:
             error.is_taken = True
-            raise
+            if error.taken_port is None or site.spec.server.first_port is None:
+                raise
+            machine.leave_port(error.taken_port)  # it was our choice, so another one does
+            raise RacedError(error.sentence, evidence=[error.sentence], next_step=command("apply")) from error
 
     def _claimed(self, site: Site) -> ExitStack:
         claim = site.claim(creating=self._creating)

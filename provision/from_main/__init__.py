@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from provision import observe
 from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer
-from provision.errors import ProvisionError, RefusedError, command
+from provision.errors import ProvisionError, RacedError, RefusedError, command
 from provision.kinds import server, settings, table
 from provision.model import Action, Address, Plan, Result, Step, Wishes
 from provision.model.value import replace
@@ -154,7 +154,10 @@ def _start(run: Run, spec: Spec, source: World, *, is_dumped: bool) -> None:
         steps = [each for each in seen.plan.steps if each.address.kind not in inside]
         if not is_dumped and seen.world.site.is_fresh:
             steps = [_module(seen.world).filled(each, source, seen.world) for each in steps]
-        _perform(run, seen.world, Plan(tuple(steps)))
+        try:
+            _perform(run, seen.world, Plan(tuple(steps)))
+        except RacedError as error:  # the port was taken meanwhile, so another one is
+            run.progress.note(f"looking again: {error.sentence}")
     raise RefusedError("the new server does not run", next_step=command("apply"))
 
 

@@ -94,11 +94,21 @@ def survey(
     began = time.time()
     try:
         return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
-    except ProvisionError:
+    except ProvisionError as error:
         # What another run was changing meanwhile looks wrong in many ways: a port that is taken by our own container.
-        if not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
+        if not _chooses_again(spec, error) and not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
             raise
     return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
+
+
+def _chooses_again(spec: Spec, error: ProvisionError) -> bool:
+    """Whether another port can be taken, because the one that others have was our choice."""
+    if error.taken_port is None or spec.server.first_port is None:
+        return False
+    from provision.system import machine
+
+    machine.leave_port(error.taken_port)
+    return True
 
 
 def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, new: bool) -> Survey:

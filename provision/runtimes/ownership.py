@@ -147,14 +147,16 @@ def taken_port(host: str, port: int, owner: str, free: int | None, *, name: str 
 
     ``name`` is that of the environment, which another checkout may have too.
     """
-    if name and f"the environment {name!r} of " in owner:
-        sentence = f"the port {port} of {host or 'every address'} is taken by {owner}"
-        return RefusedError(sentence, next_step=another_name(name))
     advice = f"set `server.port: {free}` (free now), or `port: auto`"
-    return RefusedError(
+    if not free:
+        advice = "set `server.port` to another port of the engine's host"
+    is_same = name and f"the environment {name!r} of " in owner
+    error = RefusedError(
         f"the port {port} of {host or 'every address'} is taken by {owner}",
-        next_step=advice if free else "set `server.port` to another port of the engine's host",
+        next_step=another_name(name) if is_same else advice,
     )
+    error.taken_port = port
+    return error
 
 
 def check_made(spec: Spec, path: Path, look: Look, *, record: Path, is_used: bool = True) -> None:

@@ -36,6 +36,8 @@ class Look:
     text = staticmethod(files.read_text)
     exists = staticmethod(files.exists)
     kept = staticmethod(owned.text)
+    is_left = staticmethod(machine.is_left)
+    sign_port = staticmethod(machine.sign_port)
 
     def __init__(self, environ: Mapping[str, str], home: Path | None = None) -> None:
         self._environ = environ

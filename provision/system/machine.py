@@ -173,6 +173,7 @@ def _is_address(host: str) -> bool:
 
 
 _reserved: dict[tuple[str, str], int] = {}
+_left: set[int] = set()
 
 
 def free_port(host: str, name: str) -> int:
@@ -192,11 +193,31 @@ def next_port(host: str, name: str, first: int, taken: Collection[int] = ()) -> 
 def _reserved_port(host: str, name: str, ports: Iterable[int]) -> int:
     if (mine := _reserved.get((host, name))) is not None:
         return mine
-    port = next((each for each in ports if _reserve(host, each)), None)
+    port = next((each for each in ports if each not in _left and _reserve(host, each)), None)
     if port is None:
         raise UnavailableError(f"no port of {host} is free", next_step="name one in `server.port`")
     _reserved[host, name] = port
     return port
+
+
+def leave_port(port: int) -> None:
+    """Choose this port no more in this process: another program has taken it before our server listened."""
+    _left.add(port)
+    for key in [each for each, reserved in _reserved.items() if reserved == port]:
+        del _reserved[key]
+
+
+def is_left(port: int) -> bool:
+    """Whether a port was left to others."""
+    return port in _left
+
+
+def sign_port(port: int) -> None:
+    """Show other runs, as far as that is possible, that a server of this one is about to listen on a declared port."""
+    if port not in _reserved.values():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sign, suppress(OSError):
+            sign.bind(("127.0.0.1", port))
+            sign.detach()
 
 
 def _reserve(host: str, port: int) -> bool:

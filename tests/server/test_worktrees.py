@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -131,6 +132,22 @@ def test_those_that_begin_at_once_have_a_port_each(checkouts: Checkouts, count: 
         running = list(pool.map(lambda each: each.begin("apply"), trees))
     assert [(each.communicate(), each.returncode)[1] for each in running] == [0] * count
     assert len({port(each) for each in trees}) == count
+
+
+def test_a_port_that_is_taken_before_the_server_listens_is_left(checkouts: Checkouts) -> None:
+    checkouts.main.declare(migrations=None)
+    checkouts.commit()
+    feature = checkouts.worktree("feature")
+    running = feature.begin("apply")
+    rendered = feature.directory / ".provision" / "wt-shop--feature" / "config" / "postgresql.conf"
+    for _ in attempts(30, 0.01):
+        if rendered.exists():
+            break
+    with socket.create_server(("127.0.0.1", PORT + 1)):
+        said, _ = running.communicate()
+        assert running.returncode == 0, said
+        assert port(feature) == PORT + 2
+        assert ": nothing to do (" in feature.apply().out
 
 
 def test_a_shared_environment_is_one(checkouts: Checkouts) -> None:

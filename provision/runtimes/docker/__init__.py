@@ -74,7 +74,7 @@ def port(spec: Spec, look: Look) -> int:
     if spec.server.port is not None:
         return spec.server.port
     remembered = _remembered(spec, look)
-    if remembered and spec.server.may_have(remembered):
+    if remembered and spec.server.may_have(remembered) and not look.is_left(remembered):
         return remembered
     name = f"{spec.path}/{spec.name}"
     if spec.server.first_port is not None:

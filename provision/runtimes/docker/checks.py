@@ -136,6 +136,7 @@ def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Lo
         ours = _published(container["HostConfig"].get("PortBindings") or {})
     for host, port in sorted(_published(creation.body["HostConfig"].get("PortBindings", {})) - ours):
         find = look.listener if look.address.is_local else look.container_on
+        look.sign_port(port)
         # The engine may just be starting ours again, for a run that was killed.
         owner = find(host or "0.0.0.0", port, creation.container)  # noqa: S104  # asked, not bound
         if owner is not None:

@@ -173,6 +173,7 @@ def check_port(host: str, port: int, name: str, look: Look) -> None:
     Raises:
         RefusedError: with the owner and a free port.
     """
+    look.sign_port(port)
     if (owner := look.listener(host, port)) is not None:
         raise ownership.taken_port(host, port, owner, look.free_port(host, name), name=name)
 
