@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from provision.schema.texts import Text
     from provision.schema.values import Fragment
 
+
+def _one_of(first: str, *others: str) -> Fragment:
+    """Return a fragment that needs one of some keys; an editor would show ``anyOf`` in place of a text."""
+    found: Fragment = {"required": [first]}
+    for each in others:
+        found = {"if": {"not": {"required": [each]}}, "then": found}
+    return found
+
+
 UNREAD: Final[Mapping[tuple[str, str], Fragment]] = {
     (TOP, "server"): section("server"),
     (TOP, "roles"): by_name(section("roles")),
@@ -39,13 +48,13 @@ _TOGETHER: Final[Mapping[str, Fragment]] = {
     "server.credentials.password": {"minProperties": 1, "maxProperties": 1, "type": "object"},
     "server.data": {"not": {"type": "object", "required": ["volume", "path"]}},
     "databases.grants.on": {"type": "object", "minProperties": 1},
-    "seeds": {"type": "object", "anyOf": [{"required": [each]} for each in ("sql", "csv", "command")]},
+    "seeds": {"type": "object", **_one_of("sql", "csv", "command")},
     "migrations": {"not": {"type": "object", "required": ["script_location", "config"]}},
 }
 """What the keys of a section have to be together, as far as the schema says it."""
 _TREE: Final[Fragment] = {
     "if": {"type": "object", "minProperties": 1},
-    "then": {"anyOf": [{"required": ["script_location"]}, {"required": ["config"]}]},
+    "then": _one_of("script_location", "config"),
 }
 _TREES: Final[Fragment] = {"if": {"type": "array"}, "then": {"items": _TREE}, "else": _TREE}
 _WHOLE: Final[Fragment] = {

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _HEADING: Final = r"(?m)^## (.+)$"
 _ROW: Final = r"(?m)^\| `(\w+)` \|(.*?)\| (.*) \|$"
-_SEE: Final = r"[:;,]? \(?(?:see )?\[(?:below|above)\]\([^)]*\)\)?"
+_SEE: Final = r"[:;,.]? \(?(?:see )?\[(?:below|above|More)\]\([^)]*\)\)?"
 _LINK: Final = r"\[([^\]]*)\]\([^)]*\)"
 
 
