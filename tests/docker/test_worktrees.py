@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from support.engine import Engine
 
-PORT = 28960
+PORT = 20_000 + os.getpid() % 400 * 20
 
 
 @pytest.fixture

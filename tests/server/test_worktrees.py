@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from support.program import Ran
 
 pytestmark = pytest.mark.server
-PORT = 23950
+PORT = 20_000 + os.getpid() % 400 * 20
 
 
 class Checkouts:
