@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import sys
@@ -57,9 +58,10 @@ def _tracked(path: Path) -> str | None:
     Raises:
         RefusedError: it does.
     """
-    run = git.Git(path.parent, git.SECONDS)
+    there = next(each for each in path.parents if each.is_dir())
+    run = git.Git(there, git.SECONDS)
     try:
-        listed = run("ls-files", "--", path.name)
+        listed = run("ls-files", "--", str(path.relative_to(there)))
     except git.GitError as error:
         is_outside = str(error) == git.OUTSIDE or not any((each / ".git").exists() for each in path.parents)
         return None if is_outside else f"Git cannot say whether it tracks {path}: {error}"
@@ -104,7 +106,7 @@ def execute(argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
     environ = of_program(given)
     program = shutil.which(argv[0], path=environ.get("PATH", os.defpath))
     if program is None:
-        raise UsageError(f"there is no program {argv[0]!r}", next_step=f"command -v {argv[0]}")
+        raise UsageError(f"there is no program {argv[0]!r}", next_step=f"command -v {shlex.quote(argv[0])}")
     sys.stdout.flush()
     sys.stderr.flush()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a program would inherit that

@@ -117,9 +117,11 @@ def test_what_does_not_fit_is_refused(words: tuple[str, ...], said: str, shop: E
 
 
 def test_a_file_is_its_owners_alone_and_written_again(shop: Embedded, tmp_path: Path) -> None:
+    subprocess.run(("git", "init", "-q", str(tmp_path)), check=True)
+    (tmp_path / ".gitignore").write_text("*\n")
     file = tmp_path / "new" / ".env"
     for _ in range(2):
-        shop.run("env", "-o", str(file))
+        assert shop.run("env", "-o", str(file)).err == ""
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for name in ("login.json", "login.json"):
         shop.run("env", "-o", str(tmp_path / name))
