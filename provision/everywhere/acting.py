@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError, RefusedError, UsageError
+from provision.errors import ProvisionError, RefusedError, UsageError, command
 from provision.everywhere import listing
 from provision.model import Action, Address, Outcome, Plan, Progress, Result, Step
 from provision.model.effects import EngineCall, RemovePath, ServerCall
@@ -75,7 +75,7 @@ def named(environ: Mapping[str, str], name: str, directory: Path | None) -> Know
         raise RefusedError(
             f"{name!r} is not known to be yours; nothing was done",
             evidence=[found[0].not_mine, "what others made is listed and left"],
-            next_step=f"provision destroy SPEC   (where its spec is, below {found[0].directory})",
+            next_step=f"where its spec is, in {found[0].directory}: " + command("destroy"),
         )
     return found[0]
 
