@@ -73,7 +73,7 @@ def provision(project: Path, *words: str) -> Ran:
         ("migrate heads specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
         ("migrate heads specs/dev.yml", 64, "the spec declares no migrations"),
         ("migrate history --jsno specs/dev.yml", 64, "--json"),
-        ("frobnicate", 64, "there is no command `frobnicate`; there are init, validate, schema"),
+        ("frobnicate", 64, "there is no command `frobnicate`; there are init, validate"),
         ("aply specs/dev.yml", 64, "\nnext: provision apply specs/dev.yml\n"),
         ("downgrade -1", 64, "did you mean `migrate downgrade`?\nnext: provision migrate downgrade -1\n"),
         ("revision -m x", 64, "did you mean `migrate revision`?\nnext: provision migrate revision -m x\n"),
