@@ -37,7 +37,7 @@ def settled(spec: Spec, top: Mapping, reading: Reading, kind: str) -> Spec:
             message = "`identity`: this worktree has no main checkout whose environment could be shared"
             reading.report(_mark(top, "identity"), message, "leave out the key: the worktree then has its own")
             return spec
-        spec = _shared(spec, main)
+        spec = _shared(spec, tree, main)
     elif main is not None:
         spec = replace(spec, main_path=main / spec.path.name)
     if given:
@@ -88,12 +88,19 @@ def _given(spec: Spec, name: str, top: Mapping, reading: Reading) -> Spec:
     return replace(_named(spec, name), named=f"{OWN_NAME} names the environment")
 
 
-def _shared(spec: Spec, directory: Path) -> Spec:
+def _shared(spec: Spec, tree: Worktree, directory: Path) -> Spec:
     """Return the spec of the environment of the main checkout, where the spec is in ``directory``."""
+
+    def there(path: Path) -> Path:
+        moved = os.path.normpath(directory / os.path.relpath(path, spec.directory))
+        return Path(moved) if path.is_relative_to(tree.root) else path
+
     server = spec.server
-    if isinstance(server.data, DataPath) and server.data.path.is_relative_to(spec.directory):
-        path = directory / server.data.path.relative_to(spec.directory)
-        server = replace(server, data=DataPath(path))
+    if isinstance(server.data, DataPath):
+        server = replace(server, data=DataPath(there(server.data.path)))
+    # A container names its scripts by their paths, which are the same from every checkout then.
+    scripts = tuple([there(each) if there(each).exists() else each for each in server.initdb])
+    server = replace(server, initdb=scripts)
     return replace(
         spec, server=server, main=directory, named=f"the environment is that of {directory} (`identity: shared`)"
     )

@@ -164,8 +164,25 @@ def test_a_shared_environment_is_that_of_the_main_checkout() -> None:
     assert found.home == Path("/srv/shop/specs/.provision/shop-dev")
     found = spec("identity: shared\nname: s-1\nserver: {image: postgres:17, data: {path: ./data}}\n")
     assert found.server.data == DataPath(Path("/srv/shop/specs/data"))
+    found = spec("identity: shared\nname: s-1\nserver: {image: postgres:17, data: {path: ../data}}\n")
+    assert found.server.data == DataPath(Path("/srv/shop/data"))
     assert spec("identity: shared\n" + SPEC, tree=None).home == Path("/srv/feature/specs/.provision/shop-dev")
     assert "no main checkout" in wrong("identity: shared\n" + SPEC, tree=TREE._replace(main=None))
+
+
+def test_a_shared_environment_has_the_scripts_of_the_main_checkout(tmp_path: Path) -> None:
+    main, text = (
+        repository(tmp_path / "shop"),
+        "identity: shared\nname: s-1\nserver: {image: postgres:17, initdb: ../sql}\n",
+    )
+    git(main, "worktree", "add", "../feature")
+    for each in (main, tmp_path / "feature"):
+        (each / "sql").mkdir()
+        (each / "sql" / "a.sql").write_text("SELECT 1")
+    (tmp_path / "feature" / "sql" / "b.sql").write_text("SELECT 1")
+    path = tmp_path / "feature" / "specs" / "dev.yml"
+    found = read(path, text.encode(), {}, worktree=of(path.parent)).server.initdb
+    assert found == (main / "sql" / "a.sql", tmp_path / "feature" / "sql" / "b.sql")
 
 
 @pytest.mark.parametrize("path", ["/var/lib/shop", "../../data"])
