@@ -77,7 +77,7 @@ def destroy_named(console: Console, name: str, directory: Path | None, *, data: 
     spec = spec_of(row, environ=console.environ)
     if spec is not None:
         return spec
-    plan = acting.destruction(row, data=data)
+    plan = acting.destruction(row, console.environ, data=data)
     if plan.is_empty:
         console.say(f"{name}: nothing to destroy without --data")
         return None

@@ -13,7 +13,7 @@ from provision.errors import ProvisionError, RefusedError, UsageError, command
 from provision.everywhere import listing
 from provision.model import Action, Address, Outcome, Plan, Progress, Result, Step
 from provision.model.effects import EngineCall, RemovePath, ServerCall
-from provision.runtimes import removal
+from provision.runtimes import removal, removing_home
 from provision.runtimes.embedded.directories import SHARED
 from provision.runtimes.names import DATA_RECORD
 from provision.system import files, lock, register, servers
@@ -93,7 +93,7 @@ def _stopping(row: Known, patience: float) -> Step:
     return Step(address, Action.STOP, None, None, effects, consequence=lost, destroys=row.in_memory)
 
 
-def destruction(row: Known, *, data: bool) -> Plan:
+def destruction(row: Known, environ: Mapping[str, str], *, data: bool) -> Plan:
     """Return what removes an environment without its spec; the data, and what was rendered, only with ``data``."""
     steps = [_stopping(row, _DISCARDED if data else row.patience)] if row.is_up else []
     if row.names:
@@ -101,8 +101,7 @@ def destruction(row: Known, *, data: bool) -> Plan:
     if data:
         steps += [removal("volume", each, EngineCall("remove_volume", each), destroys=True) for each in row.volumes]
         steps += [removal("directory", str(each), RemovePath(each), destroys=True) for each in _places(row)]
-        if files.exists(row.home):
-            steps.append(removal("directory", str(row.home), RemovePath(row.home)))
+        steps += removing_home(Look(environ), row.home)
     return Plan(tuple(steps), notes=_staying(row) if data else ())
 
 
@@ -118,9 +117,11 @@ def _removing(row: Known, *, data: bool) -> Step:
 
 
 def _places(row: Known) -> list[Path]:
-    """Return the directories that hold data outside of the environment's own, and that were made for it."""
-    if row.data is None or row.home in row.data.parents:
+    """Return the directories that hold data, and that were made for the environment."""
+    if row.data is None or not files.exists(row.data):
         return []
+    if row.home in row.data.parents:
+        return [row.data]
     if SHARED in row.data.parents:
         return [SHARED / row.data.relative_to(SHARED).parts[0]]
     return [row.data] if files.is_remembered(row.data, row.data / DATA_RECORD) else []
@@ -136,7 +137,7 @@ def _staying(row: Known) -> tuple[str, ...]:
 
 def destroy(row: Known, environ: Mapping[str, str], progress: Progress, *, data: bool) -> Result:
     """Remove an environment without its spec."""
-    began, plan = time.monotonic(), destruction(row, data=data)
+    began, plan = time.monotonic(), destruction(row, environ, data=data)
     progress.planned(plan)
     outcomes = _perform(row, plan, environ, progress)
     if data:
@@ -164,6 +165,6 @@ def _do(effect: Effect, engine: Engine | None, progress: Progress) -> None:
     if isinstance(effect, ServerCall):
         servers.perform(effect)
     elif isinstance(effect, RemovePath):
-        files.remove(effect.path)
+        files.remove(effect.path, kept=effect.kept)
     elif isinstance(effect, EngineCall) and engine is not None:
         engine.perform(effect, progress.detail)

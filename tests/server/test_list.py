@@ -132,6 +132,17 @@ def test_one_command_ends_a_server_whose_directory_is_gone(shop: Embedded) -> No
     assert listed(shop) is None
 
 
+def test_data_whose_spec_is_gone_is_removed_when_that_is_confirmed_and_backups_stay(shop: Embedded) -> None:
+    shop.run("backup", "make")
+    shop.spec.rename(shop.spec.with_suffix(".old"))
+    asked = shop.run("destroy", "--data", "--name", shop.name, spec=False, code=64)
+    assert f"the data of {shop.name} of {shop.directory} would be removed for good" in asked.err
+    assert shop.data.exists()
+    assert "the backups in it stay" in shop.run("destroy", "--data", "--yes", "--name", shop.name, spec=False).all
+    assert sorted(each.name for each in shop.home.iterdir()) == [".gitignore", "backups"]
+    assert listed(shop) is None
+
+
 def test_data_in_another_place_is_removed_where_a_record_shows_that_it_was_made() -> None:
     with an_open_directory() as place, an_embedded_environment(place / "other") as other:
         data = place / "rows"
