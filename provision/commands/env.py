@@ -88,9 +88,10 @@ def _to_github(console: Console, found: Mapping[str, str]) -> None:
     from provision.export import acting
     from provision.report.variables import github_masks
 
+    file = acting.github_file(console.environ)  # where there is none, no runner hides what the masks print
     for line in github_masks(export.masks(found)):
         console.put(line)
-    acting.to_github(found, console.environ)
+    acting.to_github(found, file)
     console.say(f"{len(found)} variables for the next steps: {', '.join(found)}")
 
 

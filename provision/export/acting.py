@@ -73,14 +73,13 @@ def _tracked(path: Path) -> str | None:
     )
 
 
-def to_github(given: Mapping[str, str], environ: Mapping[str, str]) -> None:
-    """Append variables to the file that GitHub reads after the step.
+def github_file(environ: Mapping[str, str]) -> Path:
+    """Return the file that GitHub reads after the step.
 
     https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#setting-an-environment-variable
 
     Raises:
         UsageError: this is no step of a workflow.
-        ProvisionError: the file cannot be written.
     """
     name = environ.get(GITHUB_ENV)
     if not name:
@@ -88,12 +87,21 @@ def to_github(given: Mapping[str, str], environ: Mapping[str, str]) -> None:
             f"--github is for a step of a GitHub workflow, and {GITHUB_ENV} is not set",
             next_step="provision env -o .env.local",
         )
+    return Path(name)
+
+
+def to_github(given: Mapping[str, str], file: Path) -> None:
+    """Append variables to the file that GitHub reads.
+
+    Raises:
+        ProvisionError: it cannot be written.
+    """
     lines = []
     for key, value in given.items():
         end = f"provision_{secrets.token_hex(16)}"
         lines.append(f"{key}<<{end}\n{value}\n{end}\n")
-    with files.explaining(f"{name} cannot be written", Path(name)), Path(name).open("a", newline="") as file:
-        file.write("".join(lines))
+    with files.explaining(f"{file} cannot be written", file), file.open("a", newline="") as stream:
+        stream.write("".join(lines))
 
 
 def execute(argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:

@@ -111,6 +111,7 @@ def test_what_does_not_fit_is_refused(words: tuple[str, ...], said: str, shop: E
     refused = shop.run("env", *words, code=64, GITHUB_ENV="")
     assert said in refused.err
     assert ODD.partition("\n")[0] not in refused.all
+    assert "::add-mask::" not in refused.all  # its argument is the password, in another writing
 
 
 # --- a file ---
