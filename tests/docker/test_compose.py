@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provision.runtimes.names import MACHINE, USER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,6 +21,8 @@ _OF_THIS_CONTAINER = ("Id", "Created", "State", "ResolvConfPath", "HostnamePath"
 # Compose's version and the id of the image, which ours knows only once the image was pulled.
 _OF_COMPOSE = ("com.docker.compose.config-hash", "com.docker.compose.version", "com.docker.compose.image",
                "com.docker.compose.depends_on", "com.docker.compose.replace")  # fmt: skip
+_OF_THIS_RUN = (USER, MACHINE)
+"""Who made it, and where: no file says it, so that the next run of another user renders the same."""
 
 
 @pytest.fixture(scope="module", params=["plain", "everything"])
@@ -52,7 +56,8 @@ def configuration(inspected: dict[str, Any]) -> dict[str, Any]:
     for key in _OF_THIS_CONTAINER:
         seen.pop(key, None)
     host, config = seen["HostConfig"], seen["Config"]
-    config["Labels"] = {key: text for key, text in config["Labels"].items() if key not in _OF_COMPOSE}
+    left_out = (*_OF_COMPOSE, *_OF_THIS_RUN)
+    config["Labels"] = {key: text for key, text in config["Labels"].items() if key not in left_out}
     config["Env"] = sorted(config["Env"])
     config.pop("Hostname")  # the id, where none is given
     # Whether an empty list, an empty object or null is not a known name depends on the client.
