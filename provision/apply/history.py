@@ -54,6 +54,8 @@ class History:
         """
         if not spec.history or at is None or not (outcomes or failure):
             return ""
+        import psycopg2
+
         seconds = time.monotonic() - self._began
         run = json.dumps(self._run(spec, seconds, outcomes, failure))
         try:
@@ -63,6 +65,8 @@ class History:
                 return refusal(connection, _ADD, (seconds, run))
         except ProvisionError:  # the database is not there, or the server is gone: the run itself says so
             return ""
+        except psycopg2.Error as error:  # our role may not even ask for the table
+            return str(error).partition("\n")[0]
 
     def _run(
         self, spec: Spec, seconds: float, outcomes: Sequence[Outcome], failure: ProvisionError | None

@@ -6,12 +6,16 @@ import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
 from support.embedded import Embedded, an_embedded_environment, an_open_directory
 
 from provision import Environment as Api
+from provision.apply.history import History
+from provision.errors import ProvisionError
+from provision.model import Endpoint, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +119,15 @@ def test_a_history_that_cannot_be_written_stops_nothing(environment: Embedded) -
     environment.query("DROP SCHEMA provision CASCADE")
     environment.server(settings={"work_mem": "6MB"}).apply()
     assert len(history(environment)) == 1
+
+
+def test_a_role_that_may_not_ask_for_the_table_stops_nothing(environment: Embedded) -> None:
+    environment.apply()
+    environment.superuser(f"CREATE ROLE clerk LOGIN PASSWORD '{SECRET}'")
+    found = urlsplit(environment.url)
+    at = Endpoint(str(found.hostname), int(found.port or 0), "clerk", Secret(SECRET), "shop", is_ours=False)
+    spec = Api(environment.spec, environ=environment.environ).spec
+    assert "permission denied for schema provision" in History("apply").note(spec, at, (), ProvisionError("it failed"))
 
 
 def test_without_a_history_nothing_is_written(environment: Embedded) -> None:
