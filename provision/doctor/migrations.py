@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from provision.alembic import Trees, environment, filled
+from provision.alembic import Trees, environment, filled, masked_forms, secrets_of
 from provision.doctor.finding import Finding, Level, Scene, guarded
 from provision.model import MASK, Endpoint, Secret
 from provision.system import processes
@@ -72,8 +72,8 @@ def _of_tree(trees: Trees, tree: Migrations, subject: str) -> Iterator[Finding]:
 
 
 def _masked(text: str, tree: Migrations) -> str:
-    for secret in tree.masked:
-        text = text.replace(secret.reveal(), MASK)
+    for form in masked_forms(secrets_of(tree)):
+        text = text.replace(form, MASK)
     return text
 
 
