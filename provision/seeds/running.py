@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -296,8 +297,9 @@ class _Place:
             return "write `as`: a role that may do this, then: " + job.again
         if error.pgcode == _TAKEN and job.seed.run == "once":
             done = ledger.known(job.source.name, self._effect.sha256)
-            where = "" if job.database == job.spec.server.database else f"--database {job.database} "
-            return "correct it; or, if its rows are there already, say so: " + command("psql", f'{where}-- -c "{done}"')
+            where = "" if job.database == job.spec.server.database else f"--database {shlex.quote(job.database)} "
+            typed = shlex.quote(done) if re.search(r'["$`\\!]', done) else f'"{done}"'  # a file has any name
+            return "correct it; or, if its rows are there already, say so: " + command("psql", f"{where}-- -c {typed}")
         return "correct it, then: " + job.again
 
     def _failed(self, line: int, said: list[str], step: str) -> ProvisionError:
