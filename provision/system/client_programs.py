@@ -1,17 +1,19 @@
-"""Where this machine has PostgreSQL's client programs, and of which version."""
+"""PostgreSQL's client programs: where this machine has them, of which version, and how they get a password."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from provision.errors import RefusedError
-from provision.system import machine, processes
+from provision.errors import ProvisionError, RefusedError, command
+from provision.system import files, machine, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from provision.model import Endpoint
 
 _DUMPING = ("pg_dump", "pg_restore")
 _DEBIAN = "/usr/lib/postgresql"
@@ -51,3 +53,21 @@ def _places(first: Path | None) -> Iterator[Path]:
         yield Path(on_path).parent
     for each in machine.of_the_wheel():
         yield each.programs
+
+
+def passfile(endpoint: Endpoint, program: str) -> IO[bytes]:
+    """Return an open file without a name, from which libpq reads the password: nothing stays behind a kill.
+
+    The password is never in argv or the environment. https://www.postgresql.org/docs/current/libpq-pgpass.html
+
+    Raises:
+        ProvisionError: it has a line break, which no such file can hold; ``program`` is what runs without ours.
+    """
+    if "\n" in endpoint.password.reveal():
+        raise ProvisionError(
+            f"the password of {endpoint.user!r} has a line break, and a password file has one line for each",
+            next_step=command("run", f"-- {program}")
+            + f"   (there {program.partition(' ')[0]} finds it in its environment)",
+        )
+    escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
+    return files.nameless(f"*:*:*:*:{escaped}\n".encode())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from provision.errors import AGAIN, ProvisionError, RefusedError, StepFailedError, command
 from provision.model.sql import identifier, literal
 from provision.system import database_copy, database_properties, files, processes
+from provision.system.client_programs import passfile
 from provision.system.database_properties import Properties, asked, execute
 from provision.system.postgres import NAME, connect, tls
 
@@ -269,9 +270,8 @@ def _here(
     variables = {**servers.environment(), **session, **tls(endpoint)}
     variables["PATH"] = os.pathsep.join(filter(None, (str(directory or ""), variables.get("PATH", os.defpath))))
     program = str(directory / argv[0]) if directory is not None and argv[0] != "bash" else argv[0]
-    escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
     source, target = (each if each is not None else processes.DEVNULL for each in streams)
-    with files.nameless(f"*:*:*:*:{escaped}\n".encode()) as secret:
+    with passfile(endpoint, "pg_dump -Fc -f FILE") as secret:
         variables["PGPASSFILE"] = f"/dev/fd/{secret.fileno()}"
         given: dict[str, Any] = {"stdin": source, "stdout": target, "stderr": processes.PIPE}
         done = processes.run((program, *argv[1:]), cwd="/", env=variables, pass_fds=(secret.fileno(),), **given)

@@ -17,10 +17,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from provision.errors import ProvisionError, RefusedError, UsageError, command
+from provision.errors import ProvisionError, RefusedError, UsageError
 from provision.system import processes
+from provision.system.client_programs import passfile
 from provision.system.engine_address import PODMAN
-from provision.system.files import nameless
 from provision.system.libpq import PLACE
 from provision.system.postgres import tls
 from provision.system.variables import without
@@ -142,22 +142,15 @@ def _entrance(engine: EngineReader) -> tuple[str, ...] | None:
 
 
 def _here(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
-    """Hand the password over in a file that has no name, so that nothing stays behind whatever is killed.
+    """Run the psql of this machine.
 
-    It is never in argv or the environment. What decides where psql connects is said by us alone; what the caller's
-    shell says about the session (PGOPTIONS, PGTZ …) is psql's as always.
-    https://www.postgresql.org/docs/current/libpq-pgpass.html
+    What decides where it connects is said by us alone; what the caller's shell says about the session (PGOPTIONS, PGTZ
+    …) is psql's as always.
 
     Raises:
-        ProvisionError: the password has a line break, which no such file can hold.
+        ProvisionError: the password has a line break.
     """
-    if "\n" in endpoint.password.reveal():
-        raise ProvisionError(
-            f"the password of {endpoint.user!r} has a line break, and a password file has one line for each",
-            next_step=command("run", "-- psql") + "   (there psql finds it in its environment)",
-        )
-    escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
-    with nameless(f"*:*:*:*:{escaped}\n".encode()) as file:
+    with passfile(endpoint, "psql") as file:
         place = (f"--host={endpoint.host}", f"--port={endpoint.port}", *_login(endpoint))
         environment = {**without(PLACE), "PGPASSFILE": f"/dev/fd/{file.fileno()}", **tls(endpoint)}
         argv = (psql, *place, *arguments)

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.backups import kept
+from provision.errors import ProvisionError
+from provision.model import Endpoint, Secret
 from provision.spec.load import read
+from provision.system.client_programs import passfile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,3 +72,15 @@ def test_a_note_is_read_as_it_was_written(spec: Spec) -> None:
     found = kept.named(spec, path.stem)
     assert (found.database, found.revisions, found.is_automatic) == ("shop", {"alembic": ("1",)}, True)
     assert found.moment == "2026-11-30 01:22:58 UTC"
+
+
+@pytest.mark.parametrize(("password", "line"), [("pw", b"*:*:*:*:pw\n"), (r"a:b\c", rb"*:*:*:*:a\:b\\c" + b"\n")])
+def test_libpq_reads_the_password_from_one_line(password: str, line: bytes) -> None:
+    with passfile(Endpoint("localhost", 5432, "app", Secret(password), "shop"), "pg_dump") as file:
+        assert file.read() == line
+
+
+def test_a_password_of_two_lines_is_handed_to_no_program_in_a_file() -> None:
+    with pytest.raises(ProvisionError, match="has a line break") as refused:
+        passfile(Endpoint("localhost", 5432, "app", Secret("one\ntwo"), "shop"), "pg_dump shop")
+    assert "provision run -- pg_dump" in str(refused.value.next_step)
