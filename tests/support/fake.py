@@ -173,6 +173,8 @@ class World:
     def free_port(self, _host: str, _name: str) -> int:
         return 20001
 
+    def sign_port(self, _port: int) -> None: ...
+
     # --- the flow ---
 
     def plan(self, spec: Spec, password: Secret, **asked: Any) -> Plan:
