@@ -98,6 +98,18 @@ def test_what_was_done_meanwhile_is_left_out(environment: Embedded) -> None:
     environment.settled()
 
 
+def test_a_backup_may_be_of_a_later_moment_than_the_reviewed_one(environment: Embedded) -> None:
+    environment.declare(backup={"before": ["destructive"]}).apply()
+    for name, before, does in (("ae1f", "r2", "SELECT 1"), ("bead", "ae1f", "ALTER TABLE orders DROP COLUMN id")):
+        text = f'from alembic import op\nrevision, down_revision = "{name}", "{before}"\n'
+        text += f'def upgrade():\n    op.execute("{does}")\ndef downgrade():\n    pass\n'
+        (environment.directory / f"migrations/versions/{name}.py").write_text(text)
+    assert "backup/shop" in [each["address"] for each in planned(environment)["steps"]]
+    environment.run("migrate", "upgrade", "ae1f")
+    assert "1 revision applied" in environment.run("apply", "--as-planned", "plan.json").out
+    environment.settled()
+
+
 def test_what_destroys_data_has_to_be_reviewed_and_then_needs_no_option(environment: Embedded) -> None:
     environment.declare(databases={"shop": {}, "extra": {}}).server(database="shop").apply()
     environment.declare(databases={"extra": {"state": "absent"}})
