@@ -175,6 +175,9 @@ class World:
 
     def sign_port(self, _port: int) -> None: ...
 
+    def is_left(self, _port: int) -> bool:
+        return False
+
     # --- the flow ---
 
     def plan(self, spec: Spec, password: Secret, **asked: Any) -> Plan:
