@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from provision.doctor.finding import Finding, Level, Scene
 from provision.errors import ProvisionError, UnavailableError
+from provision.model.words import size
 from provision.runtimes import load
 from provision.runtimes.choice import choose
 from provision.spec.model import DataPath, Ephemeral
@@ -104,10 +105,11 @@ def disk(scene: Scene) -> Iterator[Finding]:
     if place is None:
         return
     room = free(place)
-    shown = f"{room / (1 << 30):.1f} GB" if room >= 1 << 30 else f"{room // _MEBIBYTE} MB"
     level = Level.PROBLEM if room < _LEAST else Level.WARNING if room < _LITTLE else Level.OK
     enough = "" if level is Level.OK else ", and a server with its write-ahead log takes up to 1 GB more"
-    yield Finding("disk", level, f"{shown} free in {place}{enough}", next_step="" if not enough else f"df -h {place}")
+    yield Finding(
+        "disk", level, f"{size(room)} free in {place}{enough}", next_step="" if not enough else f"df -h {place}"
+    )
 
 
 def _place(scene: Scene) -> Path | None:
@@ -130,9 +132,7 @@ def shared_memory(scene: Scene) -> Iterator[Finding]:
     room = free(_SHM)
     level = Level.OK if room >= _SHM_NEEDED else Level.WARNING
     needed = "" if level is Level.OK else ", through which parallel queries share memory"
-    yield Finding(
-        "memory", level, f"{room // _MEBIBYTE} MB free in {_SHM}{needed}", next_step="ls -l /dev/shm" if needed else ""
-    )
+    yield Finding("memory", level, f"{size(room)} free in {_SHM}{needed}", next_step="ls -l /dev/shm" if needed else "")
 
 
 def psql(scene: Scene) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer
 from provision.errors import ProvisionError, RacedError, RefusedError, command
 from provision.kinds import server, settings, table
-from provision.model import Action, Address, Plan, Result, Step, Wishes
+from provision.model import Action, Address, Plan, Result, Step, Wishes, words
 from provision.model.value import replace
 from provision.observe import outside
 from provision.runtimes.names import COPYING
@@ -185,7 +185,7 @@ def _dump(run: Run, spec: Spec, source: World, at: Endpoint) -> None:
     roles = (copying.extensions(tuple(sorted(extensions))), copying.roles())
     steps = [Step(Address("role", "*"), Action.CREATE, None, None, roles, (made,))]
     for name, size in databases:
-        effects, why = (copying.database(name),), (f"from the main checkout's: about {size / 1e6:.0f} MB",)
+        effects, why = (copying.database(name),), (f"from the main checkout's: about {words.size(size)}",)
         steps.append(Step(Address("database", name), Action.CREATE, None, None, effects, why))
     statistics = (copying.analyze(),)
     steps[-1] = replace(steps[-1], effects=(*steps[-1].effects, *statistics))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
+from provision.model import words
 from provision.model.effects import CopyCluster, MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.model.value import replace
 from provision.runtimes.embedded.site import EmbeddedSite
@@ -61,7 +62,7 @@ def check(main: World, new: World) -> None:
     size, place = cluster_copy.size(data), new.spec.home
     if not cluster_copy.shares_blocks(data.parent) and size > (free := cluster_copy.free(place)):
         raise RefusedError(
-            f"the data of the main checkout has {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free at {place}",
+            f"the data of the main checkout has {words.size(size)}, and {words.size(free)} are free at {place}",
             next_step=f"df -h {place.parent}",
         )
 
