@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 import time
 from contextlib import suppress
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from provision.seeds.files import Source
     from provision.spec.model import Migrations
 
-_POLL, _GRACE = 0.05, 5.0
+_POLL = 0.05
 _LINES, _TAIL = 12, 65536
 
 
@@ -62,7 +61,8 @@ def run(program: Program, tell: Callable[[str], None]) -> None:
         try:
             status = _wait(process, program.deadline, lambda: tell(masked(_last_line(log))))
         finally:
-            _end(process)
+            if process.poll() is None:
+                processes.end_session(process)
         if status != 0:
             raise _failed(program, status, masked(_tail(log)).splitlines()[-_LINES:])
 
@@ -127,19 +127,6 @@ def _wait(process: processes.Popen[bytes], deadline: float, tell: Callable[[], N
             return process.wait(min(left, _POLL))
         tell()
     return None
-
-
-def _end(process: processes.Popen[bytes]) -> None:
-    """End a program that still runs, with all that it has started."""
-    if process.poll() is not None:
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with suppress(processes.TimeoutExpired):
-        process.wait(_GRACE)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _tail(log: IO[bytes]) -> str:

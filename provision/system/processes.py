@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from provision.system import no_commands, variables
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, Popen, TimeoutExpired
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Popen", "TimeoutExpired", "run", "start"]
+_GRACE = 5.0
 
 
 def __getattr__(name: str) -> Any:
@@ -59,6 +63,19 @@ def start(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> Popen[by
 
     no_commands.refuse(unknown or _unknown(argv))
     return Popen(argv, **{"env": variables.environ(), **options})
+
+
+def end_session(process: Popen[bytes]) -> None:
+    """End a program that was started in a session of its own, with all that it has started there."""
+    from subprocess import TimeoutExpired
+
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(TimeoutExpired):
+        process.wait(_GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def major_of(program: Path | str) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import tempfile
 import time
 from contextlib import suppress
@@ -45,7 +44,6 @@ _PASSING = (
 )
 _LISTEN_EVERY = 0.2
 _LOOK_EVERY = 1.0
-_GRACE = 5.0
 _TAIL = 65536
 _LINES = 12
 
@@ -245,13 +243,7 @@ def _other_driver(text: str) -> str | None:
 
 def _end_all(run: Run, process: processes.Popen[bytes]) -> None:
     """End the program with all that it has started, and its sessions on the server."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with suppress(processes.TimeoutExpired):
-        process.wait(_GRACE)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    processes.end_session(process)
     with suppress(UnavailableError):  # what ended it is reported
         run.lock.end_all(run.pids)
 
