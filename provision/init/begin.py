@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 TEMPLATES = ("alembic.ini.j2", "env.py.j2", "models.py.j2", "provision.yml.j2", "script.py.mako")
 _IGNORED = ".provision/"
+_COMPILED = "__pycache__/"
+"""What Python leaves beside models and revisions: `git worktree remove` refuses with it, and `git add` takes it."""
+_COMPILED_TOO = ("__pycache__", "*.pyc", "*.py[c")
 _IGNORING = {".provision", "**/.provision", ".provision/*", ".provision/**"}
 
 
@@ -154,12 +157,13 @@ def _interpreter(python: Interpreter) -> str:
 def _gitignore(directory: Directory) -> tuple[NewFile, ...]:
     text = directory.texts.get(".gitignore")
     if text is None:
-        return () if ".gitignore" in directory.names else (NewFile(".gitignore", f"{_IGNORED}\n"),)
+        return () if ".gitignore" in directory.names else (NewFile(".gitignore", f"{_IGNORED}\n{_COMPILED}\n"),)
     if {line.strip().lstrip("/").removesuffix("/") for line in text.splitlines()} & _IGNORING:
         return ()
     end = "\r\n" if "\r\n" in text else "\n"
     before = "" if not text or text.endswith("\n") else end
-    return (NewFile(".gitignore", f"{before}{_IGNORED}{end}", append=True),)
+    compiled = "" if any(each in text for each in _COMPILED_TOO) else f"{_COMPILED}{end}"
+    return (NewFile(".gitignore", f"{before}{_IGNORED}{end}{compiled}", append=True),)
 
 
 def _next(message: str | None, first: Sequence[str]) -> tuple[str, ...]:
