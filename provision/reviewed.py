@@ -138,11 +138,13 @@ class Reviewed:
         try:
             found = json.loads(text)
         except ValueError as error:
-            raise UsageError(f"{name} is no JSON document: {error}", next_step=_again(name)) from None
+            raise UsageError(f"{name} is no JSON document: {error}", next_step=_again()) from None
         if not isinstance(found, dict) or found.get("schema") != SCHEMA:
             said = f" but {found['schema']!r}" if isinstance(found, dict) and "schema" in found else ""
+            if isinstance(found, list) and found:
+                said = f" for one spec but a list of {len(found)}"
             sentence = f"{name} is not what `provision plan --json` prints{said}"
-            raise UsageError(sentence, next_step=_again(name))
+            raise UsageError(sentence, next_step=_again())
         if not {"made_from", "options"} <= found.keys() or not all("after" in step for step in found["steps"]):
             sentence = f"{name} was made by an older provision, and does not say what it was made from"
             raise UsageError(sentence, next_step=_again(name))
@@ -246,5 +248,6 @@ def _comparable(text: str, *, exact: bool) -> str:
     return text if exact else re.sub(r"\d+", "0", text)
 
 
-def _again(name: str) -> str:
+def _again(name: str = "plan.json") -> str:
+    """Return the command that makes a plan; it is written into another file than one that is no plan."""
     return command("plan", "--json") + f" > {name}"

@@ -148,7 +148,8 @@ def _reviewed(file: str) -> Reviewed:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         sentence = f"{file} cannot be read: {reason}"
-        raise UsageError(sentence, next_step=command("plan", "--json") + f" > {file}") from None
+        name = file if isinstance(error, FileNotFoundError) else "plan.json"
+        raise UsageError(sentence, next_step=command("plan", "--json") + f" > {name}") from None
     return Reviewed.read(text, file)
 
 

@@ -141,6 +141,7 @@ def test_what_a_stopped_server_hides_is_allowed_while_all_else_is_the_same(envir
     [
         ("", "no JSON document"),
         ("[]", "is not what `provision plan --json` prints"),
+        ('[{"schema": "provision/plan/1"}, {}]', "for one spec but a list of 2"),
         ('{"schema": "provision/result/1"}', "provision/result/1"),
         ('{"schema": "provision/plan/1", "steps": []}', "older provision"),
     ],
