@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_MEGABYTE = 1_000_000
 _GIGABYTE = 1_000_000_000
 
 
@@ -21,9 +22,11 @@ def count(number: int, noun: str) -> str:
 def size(number: int) -> str:
     """Return a number of bytes as people read it.
 
-    >>> size(84_000_000), size(1_250_000_000)
-    ('84 MB', '1.2 GB')
+    >>> size(7_834), size(84_000_000), size(1_250_000_000)
+    ('8 kB', '84 MB', '1.2 GB')
     """
+    if number < _MEGABYTE:
+        return f"{number / 1e3:.0f} kB"
     return f"{number / 1e9:.1f} GB" if number >= _GIGABYTE else f"{number / 1e6:.0f} MB"
 
 
