@@ -357,7 +357,8 @@ class Environment:
         spec = self.spec
         rendered = ("docker-compose.yml", "config/postgresql.conf", "secrets/postgres_password")
         roles = [spec.role_password_file(each) for each in spec.roles]
-        return (self.path, *(spec.home / each for each in rendered), *roles)
+        base = (spec.base,) if spec.base else ()
+        return (self.path, *base, *(spec.home / each for each in rendered), *roles)
 
     def execute(self, argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
         """Replace this process by a program that has the variables of this environment, and those that are ``given``.

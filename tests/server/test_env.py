@@ -68,6 +68,12 @@ def test_direnv_takes_it_and_asks_again_after_a_change(shop: Embedded, tmp_path:
     assert f"watch_file {shop.spec}" in (tmp_path / ".envrc").read_text()
 
 
+def test_direnv_watches_the_file_that_a_spec_extends(tmp_path: Path) -> None:
+    (tmp_path / "base.yml").write_text("server: {image: postgres:18}\n")
+    (tmp_path / "dev.yml").write_text("extends: base.yml\nname: shop\n")
+    assert provision.Environment(tmp_path / "dev.yml").watched[:2] == (tmp_path / "dev.yml", tmp_path / "base.yml")
+
+
 def test_python_dotenv_and_json_take_it(shop: Embedded, tmp_path: Path) -> None:
     shop.run("env", "-o", str(tmp_path / ".env"))
     works({name: value or "" for name, value in dotenv_values(tmp_path / ".env").items()})
