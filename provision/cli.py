@@ -101,6 +101,7 @@ _WORDS: Final = _by_name(
 """What other programs call it."""
 _ANSWERS: Final = {
     "help": ("help is an option", "provision {} --help"),
+    "version": ("version is an option", "provision --version"),
     "docs": ("each command describes itself", "provision {} --help"),
 }
 """Words that are no command, with the line to type."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from provision.environment import Environment
     from provision.report.console import Console
 
+_ALIKE: Final = 0.8
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
@@ -85,13 +86,39 @@ class AfterDashes(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Set the other program's arguments aside, and parse the rest."""
+        from difflib import get_close_matches
+
         at = args.index("--") if "--" in args else len(args)
         ctx.meta[self.KEY] = tuple(args[at + 1 :])
         try:
             return super().parse_args(ctx, args[:at])
+        except click.NoSuchOption as error:
+            ours = [each for parameter in self.params for each in parameter.opts]
+            if get_close_matches(error.option_name, ours, n=1, cutoff=_ALIKE):
+                raise  # a slip in one of ours
+            raise self._before_dashes(ctx, error.option_name, args[:at]) from error
         except click.UsageError as error:
             message = f"{error.format_message().rstrip('.')}; arguments of {self.program} follow --"
             raise click.UsageError(message, ctx) from error
+
+    def _before_dashes(self, ctx: click.Context, option: str, args: list[str]) -> Exception:
+        """Return the error that another program's option is not behind ``--``, with the line that has it there."""
+        from shlex import join
+
+        from provision.errors import UsageError
+
+        together = option[1:] if option[:2] != "--" else "--"  # in `-qAt`, our own -q may be the first letter
+        first = next(
+            at for at, each in enumerate(args) if each.startswith(option) or (each[:1] == "-" and together in each)
+        )
+        ours, theirs = args[:first], args[first:]
+        if len(theirs) > 1 and theirs[-1].endswith((".yml", ".yaml")):
+            ours.append(theirs.pop())
+        elif ours and not ours[-1].endswith((".yml", ".yaml")) and not any(each[:1] == "-" for each in ours[-2:]):
+            theirs.insert(0, ours.pop())  # the program itself
+        again = " ".join((ctx.command_path, *filter(None, (join(ours), "--", join(theirs)))))
+        sentence = f"there is no option `{option}` here; arguments of {self.program} follow --"
+        return UsageError(sentence, next_step=again)
 
 
 class _Psql(AfterDashes):

@@ -92,7 +92,7 @@ def _judge(error: BaseException, line: str) -> tuple[int, ProvisionError]:
     if isinstance(error, ProvisionError):
         return error.exit_code, error
     if isinstance(error, click.ClickException):
-        return EXIT_USAGE, _slip(error)
+        return EXIT_USAGE, _slip(error, line)
     if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
         again = "   # it continues from what was done so far" if _continues(line) else ""
         return EXIT_INTERRUPTED, ProvisionError("interrupted", next_step=f"{line or 'the same command'}{again}")
@@ -211,10 +211,11 @@ def _window(sizes: list[int], position: int, width: int) -> tuple[int, int]:
     return first, last
 
 
-def _slip(error: click.ClickException) -> UsageError:
+def _slip(error: click.ClickException, line: str) -> UsageError:
     """Return a slip on the command line, which click has noticed, as an error of ours."""
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    path = ctx.command_path if ctx else "provision"
+    verbs = re.match(r"provision(?: [a-z]+)*(?![^ ])", line)  # an option without its value comes without a context
+    path = ctx.command_path if ctx else verbs[0] if verbs else "provision"
     if isinstance(error, click.NoSuchOption):
         return _no_such_option(
             error.option_name, path, [name for each in ctx.command.params for name in each.opts] if ctx else []

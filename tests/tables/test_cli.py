@@ -125,7 +125,18 @@ def provision(project: Path, *words: str) -> Ran:
             "--lint looks at every role, so it goes without --role and --on",
         ),
         ("access --ignore all-data specs/dev.yml", 64, "--ignore goes with --lint"),
-        ("psql specs/dev.yml -c x", 64, "arguments of psql follow --"),
+        ("psql specs/dev.yml -c x", 64, "arguments of psql follow --\nnext: provision psql specs/dev.yml -- -c x\n"),
+        ("psql -Atc x specs/dev.yml", 64, "\nnext: provision psql specs/dev.yml -- -Atc x\n"),
+        ("run --driver psycopg python -x", 64, "\nnext: provision run --driver psycopg -- python -x\n"),
+        ("psql --role app -qAt -c x", 64, "\nnext: provision psql --role app -- -qAt -c x\n"),
+        ("psql --databse x", 64, "did you mean `--database`?\nnext: provision psql --help\n"),
+        ("psql --role", 64, "requires an argument; arguments of psql follow --\nnext: provision psql --help\n"),
+        ("destroy --name", 64, "requires an argument\nnext: provision destroy --help\n"),
+        ("-q migrate upgrade --tree", 64, "requires an argument\nnext: provision "),
+        ("version", 64, "version is an option\nnext: provision --version\n"),
+        ("show specs/dev.yml", 64, "is no JSON document"),
+        ("show specs/dev.yml", 64, "\nnext: provision plan --json > plan.json\n"),
+        ("show reviewed.json", 64, "\nnext: provision plan --json > reviewed.json\n"),
         ("validate specs/dev.yml", 0, "specs/dev.yml: valid (shop-dev, postgres:17)"),
         ("validate specs/bad.yml", 65, "specs/bad.yml:6:3: unknown key `max_conections`"),
         ("validate specs/dev.yml specs/bad.yml", 65, "did you mean `migrations`?"),
@@ -342,6 +353,7 @@ def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> 
     assert f"provision {name}" in (command.epilog or "")
     assert (DEFAULT in page) == (name not in WITHOUT_SPEC)
     documented = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    assert f"\n| [`{name}`](#{name}) | " in documented.split("\n## ")[0]
     section = documented.split(f"\n## {name}\n")[1].split("\n## ")[0]
     assert f"    provision {name}" in section or f"$(provision {name}" in section
     for parameter in command.params:
