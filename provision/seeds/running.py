@@ -12,13 +12,21 @@ import re
 import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from provision.alembic import CHILD_NAME, LockConnection, lock_connection, read_rows, resolve
-from provision.errors import MigrationsError, NextStep, ProvisionError, StepFailedError, command, translated
+from provision.errors import (
+    MigrationsError,
+    NextStep,
+    ProvisionError,
+    StepFailedError,
+    UnavailableError,
+    command,
+    translated,
+)
 from provision.model.value import replace
 from provision.model.words import count, short, shown
 from provision.seeds import ledger, program, script, sequences, table
@@ -100,10 +108,7 @@ def run(job: Job, effect: RunSeed) -> None:
                 next_step="as an administrator: let this login create a schema there, then: " + job.again,
             )
         if job.source.path is None:
-            tree = job.trees[0] if job.trees else None
-            directory = job.spec.directory
-            runs = program.Program(job.source, tree, login, directory, CHILD_NAME, deadline, job.again)
-            program.run(runs, job.tell)
+            _run_program(job, login, lock, deadline)
             if refusal := lock.write(ledger.note(job.source.name, effect.sha256)):
                 raise StepFailedError(f"the program ran, and {ledger.TABLE} cannot note it", evidence=[refusal])
         else:
@@ -152,6 +157,17 @@ def _is_done(job: Job, lock: LockConnection) -> bool:
     if entry is None or job.seed.run == "always":
         return False
     return job.seed.run == "once" or entry.sha256 == job.source.sha256
+
+
+def _run_program(job: Job, login: Endpoint, lock: LockConnection, deadline: float) -> None:
+    tree = job.trees[0] if job.trees else None
+    runs = program.Program(job.source, tree, login, job.spec.directory, CHILD_NAME, deadline, job.again)
+    try:
+        program.run(runs, job.tell)
+    except BaseException:
+        with suppress(UnavailableError):  # a server does not notice that a program was killed while it runs a statement
+            lock.end_all()
+        raise
 
 
 # --- files

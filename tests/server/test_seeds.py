@@ -176,6 +176,15 @@ def test_a_program_has_the_database_and_what_it_prints_has_no_password(shop: Env
     assert shop.query("SELECT to_regclass('provision.seeds') IS NULL OR NOT EXISTS (SELECT FROM provision.seeds)")
 
 
+def test_a_program_that_takes_too_long_leaves_no_statement_running(shop: Environment) -> None:
+    lasts = "import psycopg2; psycopg2.connect('').cursor().execute('SELECT pg_sleep(90)')"
+    shop.declare(seeds=[{"command": [sys.executable, "-c", lasts]}], migrations={"timeout": "4s"})
+    assert "took too long and was ended" in shop.run("apply", code=1).err
+    left = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep(%' AND pid <> pg_backend_pid()"
+    assert shop.superuser(left) == [(0,)]
+    shop.declare(migrations={"timeout": None})
+
+
 def test_a_role_of_its_own_writes_the_rows_and_the_ledger(shop: Environment) -> None:
     seed = write(shop, "as.sql", "INSERT INTO users VALUES (1, current_user)")
     shop.declare(roles={"loader": {"login": True}}, seeds=[{**seed, "as": "loader"}])
