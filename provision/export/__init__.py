@@ -47,7 +47,8 @@ def variables(at: Endpoint, named: Mapping[str, str], driver: str | None) -> dic
 
 def _value(at: Endpoint, name: str, what: str, parts: Mapping[str, str]) -> str:
     if not re.fullmatch(_NAME, name) or name in PLACE:
-        why = "it is libpq's, and set anyway" if name in PLACE else "a name has letters, digits and _"
+        of_names = "a name has letters, digits and _, and no digit first"
+        why = "it is libpq's, and set anyway" if name in PLACE else of_names
         raise UsageError(f"--variable {name}: {why}", next_step=f"--variable SHOP_DSN={drivers.DRIVERS[0]}")
     if what in _PARTS:
         return parts[what]

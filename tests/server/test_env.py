@@ -105,7 +105,7 @@ def test_the_python_api_gives_it(shop: Embedded) -> None:
     ("words", "said"),
     [
         (("--variable", "PGHOST=host"), "it is libpq's, and set anyway"),
-        (("--variable", "1x=pgx"), "a name has letters, digits and _"),
+        (("--variable", "1x=pgx"), "a name has letters, digits and _, and no digit first"),
         (("--variable", "X=psycog"), "no driver 'psycog' is known"),
         (("--driver", "oracle"), "no driver 'oracle' is known"),
         (("--github", "--format", "json"), "--github goes without --format and --output"),
