@@ -232,7 +232,7 @@ def _override(text: str, number: int, top: Mapping) -> Document:
     if re.search(_UNPRINTABLE, text):
         raise UsageError("--set takes one line of text, without control characters", next_step=_EXAMPLE)
     if not value.strip():
-        sentence = f"--set {shorten(text)} has no value"
+        sentence = f"--set {MASK if is_secret_key(text) else shorten(text)} has no value"
         raise UsageError(sentence, next_step="write one; `null` takes the key away, and \"''\" is an empty text")
     names = [name for name, _ in parts]
     _check_place(names, top)

@@ -376,6 +376,7 @@ def test_what_is_set_wrongly(override: str, said: str, tmp_path: Path) -> None:
         (".a=x", "`.a` is not a key with a value"),
         ("a..b=x", "`a..b` is not a key with a value"),
         ("server.port=", "--set server.port= has no value"),
+        ("server.credentials.passwordTr0ub4dor&3=", "--set ******** has no value"),
         ("extends=x.yml", "--set cannot change `extends`"),
         ("migrations.a=1\n", "--set takes one line of text"),
         ("databases.shop.grants.0.to=x", "`databases.shop.grants` is a list"),
