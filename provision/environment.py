@@ -314,12 +314,15 @@ class Environment:
         Raises:
             UnavailableError: no server runs.
             UsageError: the spec has no such database, or no such role that logs in.
+            RefusedError: its data is only a part of the main checkout's, of which a copy was interrupted.
             ProvisionError: the password is not known, or was lost.
         """
         from provision.observe.logins import Choice, endpoint
 
         with self.context():
-            found = endpoint(self._having(database), Choice(role, superuser, database))
+            spec = self._having(database)
+            _check_whole(spec)
+            found = endpoint(spec, Choice(role, superuser, database))
             found.password.reveal()  # here, where the variables are those of the environment
             return found
 
