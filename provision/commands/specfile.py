@@ -109,7 +109,9 @@ def _refuse(given: Path) -> None:
         near = _alike(str(given.with_suffix("")), {each.rpartition(".")[0]: each for each in _specs_near(Path())})
     if near:
         _fail(f"{what}; did you mean {near[0]}?", near, shown=[])
-    _fail(what, _usual_in(Path()), shown=_specs_near(Path()))
+    ctx = click.get_current_context(silent=True)
+    destroys = ctx is not None and ctx.info_name == "destroy"  # another environment is not what was meant
+    _fail(what, _usual_in(Path()), shown=_specs_near(Path()), next_step="provision list" if destroys else None)
 
 
 def _others(ctx: click.Context | None) -> list[str]:

@@ -113,6 +113,7 @@ def provision(project: Path, *words: str) -> Ran:
         ("plan", 64, "specs/dev.yml"),
         ("url a.yml b.yml", 64, "unexpected extra argument"),
         ("plan specs/dve.yml", 64, "specs/dve.yml does not exist; did you mean specs/dev.yml?"),
+        ("destroy --data --yes nosuch", 64, "\nnext: provision list\n"),
         ("plan specs/prod.yml", 64, "specs/prod.yml does not exist\n"),
         ("plan spec/dev.yml", 64, "there is no directory spec"),
         ("plan specs", 64, "specs is a directory; name the spec file in it"),
