@@ -28,7 +28,7 @@ from provision.report.pipelines.notes import Note, of_error, place_in, relative,
 if TYPE_CHECKING:
     from provision.alembic import Tree
 
-ROOT = Path("/work/shop")
+ROOT = Path("/srv/shop")
 FILE = ROOT / "migrations" / "versions" / "0007, 50%: a.py"
 
 
@@ -78,7 +78,7 @@ def test_an_annotation_without_a_file_has_only_its_title() -> None:
 
 @pytest.mark.parametrize(
     ("path", "seen"),
-    [("/work/shop/specs/dev.yml", "specs/dev.yml"), ("/work/shopping/a.yml", "/work/shopping/a.yml")],
+    [("/srv/shop/specs/dev.yml", "specs/dev.yml"), ("/srv/shopping/a.yml", "/srv/shopping/a.yml")],
 )
 def test_paths_are_relative_to_the_checkout(path: str, seen: str) -> None:
     assert relative(Path(path), ROOT) == seen

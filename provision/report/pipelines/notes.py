@@ -160,7 +160,7 @@ def root_of(environ: Mapping[str, str]) -> Path:
 def relative(path: Path, root: Path) -> str:
     """Return a path as it is seen from a directory, with slashes; one outside of it stays as it is.
 
-    >>> relative(Path("/work/shop/specs/dev.yml"), Path("/work/shop")), relative(Path("/etc/hosts"), Path("/work/shop"))
+    >>> relative(Path("/srv/shop/specs/dev.yml"), Path("/srv/shop")), relative(Path("/etc/hosts"), Path("/srv/shop"))
     ('specs/dev.yml', '/etc/hosts')
     """
     for here, there in ((path, root), (Path(os.path.realpath(path)), Path(os.path.realpath(root)))):
