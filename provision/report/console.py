@@ -130,12 +130,12 @@ class Console:
 
     def put(self, text: str, *, prose: bool = False) -> None:
         """Write one line of data; ``prose`` is wrapped on a terminal."""
-        self._write(self.out, f"{self.wrapped(self.out, text) if prose else text}\n")
+        self._put(self.out, self.wrapped(self.out, text) if prose else text)
 
     def say(self, text: str, *, whole: bool = False) -> None:
         """Write one line of talk; a ``whole`` one, such as a line of a file, is never wrapped."""
         if not self.quiet:
-            self._write(self.talk, f"{text if whole else self.wrapped(self.talk, text)}\n")
+            self._put(self.talk, text if whole else self.wrapped(self.talk, text))
 
     def instruct(self, command: str) -> None:
         """Write a command to the runner of a pipeline, which reads both streams: never into data for a program."""
@@ -144,7 +144,13 @@ class Console:
 
     def complain(self, text: str) -> None:
         """Write one line of an error."""
-        self._write(self.err, f"{self.wrapped(self.err, text)}\n")
+        self._put(self.err, self.wrapped(self.err, text))
+
+    def _put(self, stream: TextIO, text: str) -> None:
+        """Write lines of text; what a server or a file has put there is no command for the runner of a pipeline."""
+        if self.environ.get("GITHUB_ACTIONS") == "true" and ("::" in text or "##[" in text):
+            text = re.sub(r"(?m)^(\s*):(?=:)", r"\1: ", text).replace("##[", "# #[")
+        self._write(stream, f"{text}\n")
 
     def wrapped(self, stream: TextIO, text: str) -> str:
         """Return a line as a person reads it on a terminal: wrapped at words. In a pipe it stays one line."""

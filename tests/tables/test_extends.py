@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -492,7 +493,7 @@ databases:
 
 
 def ran(directory: Path, *words: str, code: int = 0) -> program.Ran:
-    done = program.run(*words, cwd=directory, environ={"HOME": str(directory), "PATH": "/usr/bin:/bin"})
+    done = program.run(*words, cwd=directory, environ={**os.environ, "HOME": str(directory)})
     assert done.code == code, done.all
     return done
 

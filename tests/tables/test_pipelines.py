@@ -295,3 +295,15 @@ def test_junit_is_xml_with_a_case_for_each_law() -> None:
     assert failure.attrib["message"] == "0003 <failed> & \ufffd[31m\ufffd"
     assert (failure.text or "").splitlines()[1:] == ["at a.py:3", "]]>"]
     assert suite[1].attrib["file"] == "migrations/versions/0007, 50%: a.py"
+
+
+@pytest.mark.parametrize("text", ["::set-env name=A::b", "  ::error::x\nline\n\t::add-mask::y", "before ##[error]x"])
+def test_what_a_server_says_is_no_command_for_the_runner(text: str) -> None:
+    for actions in ("true", ""):
+        out, err = io.StringIO(), io.StringIO()
+        console = Console(out, err, {"GITHUB_ACTIONS": actions})
+        for write in (console.put, console.say, console.complain):
+            write(text)
+        said = out.getvalue() + err.getvalue()
+        is_command = any(each.lstrip().startswith("::") or "##[" in each for each in said.splitlines())
+        assert is_command == (not actions)
