@@ -757,6 +757,8 @@ class Environment:
         from provision.observe import outside
 
         with self.context():
+            if must_run:
+                _check_whole(self.made)
             done: Result = getattr(apply, verb)(self.made, progress=progress or Progress())
             if must_run and not done.outcomes:
                 outside.world(self.made).require_running()

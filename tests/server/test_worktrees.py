@@ -222,7 +222,7 @@ def test_a_copy_that_was_killed_is_not_gone_on_with(checkouts: Checkouts) -> Non
     running.kill()
     running.communicate()
     assert note.exists()
-    for verb in ("apply", "plan", "url"):
+    for verb in ("apply", "plan", "url", "start"):
         said = feature.run(verb, code=1).err
         assert "the data of 'wt-shop--feature' is not whole" in said
         assert "next: provision apply --from main spec.yml" in said
