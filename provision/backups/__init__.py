@@ -18,7 +18,7 @@ from provision.backups.making import make_steps, programs_of
 from provision.errors import RefusedError, UsageError, command
 from provision.kinds import role
 from provision.model import SNAPSHOT, Action, Address, Plan, Progress, Result, Step
-from provision.model.effects import RemovePath, RestoreDump, RunSql
+from provision.model.effects import RemovePath, RenameDatabases, RestoreDump, RunSql
 from provision.model.sql import identifier
 from provision.model.words import shown, size
 from provision.observe import outside
@@ -126,17 +126,21 @@ def removal(spec: Spec, name: str) -> Look:
 def carry_out(spec: Spec, survey: Callable[[], Look], *, progress: Progress) -> Result:
     """Do what a ``survey`` of this module shows. The notes name the sessions that were ended.
 
+    What is put in the place of a database is in the history, which comes from the backup, too.
+
     Raises:
         ProvisionError: a step failed. Every database has its name, and its rows.
         LockedError: another run holds the environment.
     """
     started = time.monotonic()
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        run, found = Run(progress), survey()
+        run, found = Run(progress, verb="restore"), survey()
         progress.planned(found.plan)
         with closing(Performer(found.world, progress)) as performer:
             performer.prepare(found.plan)
             run.perform(found.plan, performer)
+        if any(isinstance(each, RenameDatabases) for step in found.plan.steps for each in step.effects):
+            run.note(spec, found.world.endpoint())
         notes = tuple([f"ended: {each}" for each in performer.ended])
         return Result(tuple(run.outcomes), time.monotonic() - started, notes)
 

@@ -61,6 +61,7 @@ def everything(environment: Environment, database: str = "shop") -> str:
         str(choose(18) / "pg_dump"),
         "--create",
         "--restrict-key=x",
+        "--exclude-schema=provision",  # the history has the restore
         environment.run("url", "--superuser").out.strip(),
     )
     done = subprocess.run(argv, capture_output=True, text=True, check=True)

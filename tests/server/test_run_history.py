@@ -134,3 +134,17 @@ def test_without_a_history_nothing_is_written(environment: Embedded) -> None:
     environment.declare(history=False, migrations={"ledger": False}).apply()
     assert environment.query("SELECT to_regnamespace('provision')") == [(None,)]
     assert "no run is noted" in environment.run("history").out
+
+
+def test_what_is_put_in_the_place_of_data_is_noted_in_what_came(environment: Embedded) -> None:
+    environment.apply()
+    environment.run("snapshot", "save", "one")
+    environment.run("backup", "make")
+    assert [each["verb"] for each in history(environment)] == ["apply"]
+    environment.run("snapshot", "restore", "one", "--yes")
+    assert [each["verb"] for each in history(environment)] == ["restore", "apply"]
+    (backup,) = (environment.home / "backups").glob("*.dump")
+    environment.run("backup", "restore", str(backup), "--yes")
+    assert [each["verb"] for each in history(environment)] == ["restore", "apply"]  # that of the backup, and this one
+    environment.run("reset", "--yes")
+    assert [each["verb"] for each in history(environment)] == ["reset"]
