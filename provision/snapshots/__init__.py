@@ -126,7 +126,8 @@ def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
         if request.verb is Verb.RESET:
             _make(run, spec)
         elif request.verb in (Verb.RESTORE, Verb.UNDO):
-            run.note(spec, outside.world(spec).endpoint())
+            with suppress(ProvisionError):  # it is done, whatever becomes of the server
+                run.note(spec, outside.world(spec).endpoint())
         ended = [f"ended: {each}" for each in performer.ended]
         return Result(tuple(run.outcomes), time.monotonic() - started, (*ended, *run.last.notes), run.last.remarks)
 
