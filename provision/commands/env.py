@@ -90,7 +90,7 @@ def _to_github(console: Console, found: Mapping[str, str]) -> None:
 
     file = acting.github_file(console.environ)  # where there is none, no runner hides what the masks print
     for line in github_masks(export.masks(found)):
-        console.put(line)
+        console.instruct(line)
     acting.to_github(found, file)
     console.say(f"{len(found)} variables for the next steps: {', '.join(found)}")
 

@@ -121,12 +121,14 @@ def forget(home: Path) -> None:
 
 def entries() -> Iterator[Entry]:
     """Yield the entries that this user has written on this machine."""
-    place = _place()
-    for file in sorted(place.glob("*.json")) if place.is_dir() else ():
+    found_files: list[Path] = []
+    with suppress(OSError):  # another user's, where a program runs as one and keeps the variables of the other
+        found_files = sorted(_place().glob("*.json"))
+    for file in found_files:
         try:
             home, spec, runtime, data, user, trees, where = json.loads(owned.text(file) or "")
             found = Entry(home, spec, runtime, data, user, tuple(Tree(*each) for each in trees), where)
-        except (ValueError, TypeError):  # of another version
+        except (ProvisionError, ValueError, TypeError):  # of another version, or not ours to read
             continue
         if is_here(found.machine):
             yield found

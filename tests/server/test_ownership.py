@@ -109,7 +109,7 @@ def test_what_another_role_has_migrated_is_named_and_taken(environment: Embedded
     environment.migrations("users", "orders")
     assert "next: provision apply --take-ownership" in environment.run("apply", code=1).all
     planned = environment.run("plan", "--take-ownership").out
-    assert "to boss: 5 objects (schema provision, table provision.applied_revisions, " in planned
+    assert "to boss: 6 objects (schema provision, table provision.applied_revisions, " in planned
     environment.run("apply", "--take-ownership")
     environment.settled()
     assert environment.superuser(NOT_BOSS) == []
