@@ -231,11 +231,12 @@ def history(
     from provision import alembic
     from provision.report import migrations
 
-    rows = None
-    if indicate_current or any(alembic.needs_rows(each) for each in between.split(":")):
+    rows, times = None, dict[str, str]()
+    if indicate_current:
+        rows, times = alembic.applied_with_times(tree, environment.superuser)
+    elif any(alembic.needs_rows(each) for each in between.split(":")):
         rows = alembic.applied_rows(tree, environment.superuser)
     names = alembic.history(tree.graph, between, rows or ())
-    times = alembic.applied_times(tree, environment.superuser) if indicate_current else {}
     listed = alembic.entries(tree.graph, names, rows if indicate_current else None, times)
     if graph and not console.json:
         for line in migrations.graph(tree, listed, console.paint(console.out)):

@@ -153,7 +153,7 @@ def _rows(seen: Survey, tree: Tree, without: dict[str, str]) -> tuple[str, ...] 
 
 def _times(seen: Survey, tree: Tree) -> dict[str, str]:
     """Return when each revision was applied; one that a server of others does not show is not known."""
-    return alembic.applied_times(tree, seen.endpoint) if seen.endpoint is not None else {}
+    return alembic.applied_with_times(tree, seen.endpoint)[1] if seen.endpoint is not None else {}
 
 
 def _scripts(seen: Survey, tree: Tree) -> tuple[Script, ...]:

@@ -77,14 +77,16 @@ def applied_rows(tree: Tree, endpoint: Endpoint) -> tuple[str, ...]:
     return ask(tree, endpoint, lambda query: read_rows(tree.declared, within(tree.declared, query))) or ()
 
 
-def applied_times(tree: Tree, endpoint: Endpoint) -> dict[str, str]:
-    """Return when each revision was applied, in UTC to the second, of which the ledger knows that.
+def applied_with_times(tree: Tree, endpoint: Endpoint) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the rows as :func:`applied_rows` does, and when each revision was applied of which the ledger knows that.
+
+    Times are in UTC, to the second.
 
     Raises:
         UnavailableError: the server refuses the login.
     """
     found = ask(tree, endpoint, lambda query: read_with_ledger(tree.declared, within(tree.declared, query)))
-    return {name: each.applied_at for name, each in found.entries.items()}
+    return found.rows or (), {name: each.applied_at for name, each in found.entries.items()}
 
 
 def look(tree: Tree, endpoint: Endpoint) -> Revisions:
