@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Action, Change
-from provision.model.sql import identifier
-from provision.observe.history import TABLE, TABLE_IS_THERE
+from provision.model.sql import owned
+from provision.observe.history import SCHEMA, TABLE, TABLE_IS_THERE
 from provision.system import machine
 from provision.system.git import head
 from provision.system.postgres import connect, refusal, rows
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RESTARTS = (Action.RESTART, Action.RECREATE)
 _CREATE = f"""
-CREATE SCHEMA IF NOT EXISTS provision;
+CREATE SCHEMA IF NOT EXISTS {SCHEMA};
 CREATE TABLE IF NOT EXISTS {TABLE} (began timestamptz NOT NULL, run jsonb NOT NULL);
 COMMENT ON TABLE {TABLE} IS 'what provision has changed, and when; can be dropped at any time'
 """
@@ -60,8 +60,10 @@ class History:
         run = json.dumps(self._run(spec, seconds, outcomes, failure))
         try:
             with closing(connect(at, spec.server.database, read_only=False)) as connection:
-                if rows(connection, TABLE_IS_THERE) != [(True,)] and (why := refusal(connection, _created(spec))):
-                    return why
+                if rows(connection, TABLE_IS_THERE) != [(True,)]:
+                    create = owned(_CREATE, SCHEMA, TABLE, spec.owner_in(spec.server.database))
+                    if why := refusal(connection, create):
+                        return why
                 return refusal(connection, _ADD, (seconds, run))
         except ProvisionError:  # the database is not there, or the server is gone: the run itself says so
             return ""
@@ -84,16 +86,6 @@ class History:
                 {"tree": tree, "revision": name, "seconds": round(took, 3)} for tree, name, took in self.revisions
             ],
         }
-
-
-def _created(spec: Spec) -> str:
-    """Return the statements that make the table; what is in the database belongs to whom migrations do."""
-    owner = spec.owner_in(spec.server.database)
-    if owner is None:
-        return _CREATE
-    schema = "SCHEMA IF NOT EXISTS provision"
-    made = _CREATE.replace(schema, f"{schema} AUTHORIZATION {identifier(owner)}")
-    return f"{made}; ALTER TABLE {TABLE} OWNER TO {identifier(owner)}"
 
 
 def _step(ended: Outcome) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from provision.errors import UsageError
 from provision.model import drivers
-from provision.system.libpq import PLACE
+from provision.system.libpq import PLACE, of_login
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
@@ -29,15 +29,8 @@ def variables(at: Endpoint, named: Mapping[str, str], driver: str | None) -> dic
     Raises:
         UsageError: a name is not valid, or there is no such driver.
     """
-    parts = {
-        "host": at.host,
-        "port": str(at.port),
-        "user": at.user,
-        "password": at.password.reveal(),
-        "database": at.database,
-    }
-    wanted = {name: _value(at, name, what, parts) for name, what in named.items()}
-    libpq = {f"PG{name.upper()}": value for name, value in parts.items()}
+    libpq = of_login(at)
+    wanted = {name: _value(at, name, what, libpq) for name, what in named.items()}
     if at.sslmode != "prefer":
         libpq["PGSSLMODE"] = at.sslmode
     if at.sslrootcert is not None:
@@ -45,13 +38,13 @@ def variables(at: Endpoint, named: Mapping[str, str], driver: str | None) -> dic
     return {URL: at.url(driver=driver), **wanted, **libpq}
 
 
-def _value(at: Endpoint, name: str, what: str, parts: Mapping[str, str]) -> str:
+def _value(at: Endpoint, name: str, what: str, libpq: Mapping[str, str]) -> str:
     if not re.fullmatch(_NAME, name) or name in PLACE:
         of_names = "a name has letters, digits and _, and no digit first"
         why = "it is libpq's, and set anyway" if name in PLACE else of_names
         raise UsageError(f"--variable {name}: {why}", next_step=f"--variable SHOP_DSN={drivers.DRIVERS[0]}")
     if what in _PARTS:
-        return parts[what]
+        return libpq[f"PG{what.upper()}"]
     if what:
         drivers.check(what)
     return at.url(driver=what or None)

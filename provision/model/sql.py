@@ -15,6 +15,18 @@ def identifier(*names: str) -> str:
     return ".".join('"{}"'.format(name.replace('"', '""')) for name in names)
 
 
+def owned(create: str, schema: str, table: str, owner: str | None) -> str:
+    """Return statements that make a table, and a schema where it is missing, so that they belong to ``owner``.
+
+    None: they belong to our login.
+    """
+    if owner is None:
+        return create
+    made = f"SCHEMA IF NOT EXISTS {schema}"
+    create = create.replace(made, f"{made} AUTHORIZATION {identifier(owner)}")
+    return f"{create}; ALTER TABLE {table} OWNER TO {identifier(owner)}"
+
+
 def literal(text: str) -> str:
     r"""Return a quoted text, whatever `standard_conforming_strings` says.
 

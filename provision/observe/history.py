@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from provision.spec.model import Spec
 
-TABLE = "provision.runs"
+SCHEMA = "provision"
+TABLE = f"{SCHEMA}.runs"
 TABLE_IS_THERE = f"SELECT to_regclass('{TABLE}') IS NOT NULL"
 _RUNS = f"""
 SELECT to_char(began AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), run FROM {TABLE} ORDER BY began DESC LIMIT %s

@@ -12,7 +12,7 @@ from provision.alembic import environment, filled, masked_forms, secrets_of
 from provision.errors import StepFailedError
 from provision.model import MASK
 from provision.system import no_commands, processes
-from provision.system.libpq import VARIABLES
+from provision.system.libpq import VARIABLES, of_login
 from provision.system.postgres import tls
 from provision.system.variables import without
 
@@ -81,15 +81,7 @@ def _failed(program: Program, status: int | None, printed: list[str]) -> StepFai
 def variables(tree: Migrations | None, at: Endpoint, name: str) -> dict[str, str]:
     """Return the environment of a program: libpq's variables, DATABASE_URL, and the ``env`` of the migrations."""
     base = environment(tree, name) if tree else {**without(VARIABLES), "PGAPPNAME": name}
-    login = {
-        "PGHOST": at.host,
-        "PGPORT": str(at.port),
-        "PGUSER": at.user,
-        "PGPASSWORD": at.password.reveal(),
-        "PGDATABASE": at.database,
-        "DATABASE_URL": at.url(driver=_driver(tree)),
-        "PYTHONUNBUFFERED": "1",
-    }
+    login = {**of_login(at), "DATABASE_URL": at.url(driver=_driver(tree)), "PYTHONUNBUFFERED": "1"}
     role = {"PGOPTIONS": at.options} if at.role else {}
     return {**base, **login, **tls(at), **role, **(filled(tree, at) if tree else {})}
 

@@ -18,6 +18,8 @@ from provision.system import no_commands
 if TYPE_CHECKING:
     import psycopg2.extensions
 
+    from provision.model import Endpoint
+
 _PLACE = """
 PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGSYSCONFDIR PGREALM
 PGREQUIREAUTH PGCHANNELBINDING PGREQUIREPEER PGREQUIRESSL PGSSLMODE PGSSLNEGOTIATION PGSSLCOMPRESSION PGSSLCERT
@@ -30,6 +32,18 @@ PLACE = frozenset(_PLACE.split())
 """The variables that decide where a connection leads, and how it logs in."""
 VARIABLES = PLACE | frozenset(_SESSION.split())
 """All variables that libpq reads."""
+
+
+def of_login(at: Endpoint) -> dict[str, str]:
+    """Return the variables that say where a server listens and how to log in, the password in clear."""
+    return {
+        "PGHOST": at.host,
+        "PGPORT": str(at.port),
+        "PGUSER": at.user,
+        "PGPASSWORD": at.password.reveal(),
+        "PGDATABASE": at.database,
+    }
+
 
 _EMPTY = """
 password hostaddr passfile options application_name client_encoding requirepeer sslcert sslkey sslrootcert sslcrl

@@ -65,9 +65,14 @@ def _user(uid: int) -> SystemUser:
     return SystemUser(found.pw_name, uid, found.pw_gid)
 
 
+def user_name() -> str:
+    """Return the name of the user who runs this; its number where it has none."""
+    return _user(os.geteuid()).name
+
+
 def who() -> str:
     """Return who runs this, and where: ``ana@laptop``."""
-    return f"{_user(os.getuid()).name}@{socket.gethostname()}"
+    return f"{user_name()}@{socket.gethostname()}"
 
 
 def owner(path: Path) -> SystemUser | None:

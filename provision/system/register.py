@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import platform
-import pwd
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision.errors import ProvisionError
 from provision.runtimes.names import LISTED, MACHINE, USER
 from provision.system import files, owned
+from provision.system.machine import user_name
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
@@ -55,14 +55,7 @@ class Entry(NamedTuple):
 
 def me() -> Mapping[str, str]:
     """Return the labels that say who makes something, and on which machine."""
-    return {USER: _user(), MACHINE: machine()}
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    return {USER: user_name(), MACHINE: machine()}
 
 
 def machine() -> str:

@@ -11,7 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.alembic.tree.location import is_in_repository
-from provision.model.sql import identifier, literal
+from provision.model.sql import identifier, literal, owned
 from provision.model.value import dataclass
 from provision.model.words import some
 
@@ -42,11 +42,7 @@ COMMENT ON TABLE {LEDGER} IS 'what was in each revision file when provision appl
 
 def create_ledger(owner: str | None) -> str:
     """Return the statements that make the ledger; ``owner`` None: our login owns it."""
-    if owner is None:
-        return CREATE_LEDGER
-    schema = f"SCHEMA IF NOT EXISTS {_SCHEMA}"
-    made = CREATE_LEDGER.replace(schema, f"{schema} AUTHORIZATION {identifier(owner)}")
-    return f"{made}; ALTER TABLE {LEDGER} OWNER TO {identifier(owner)}"
+    return owned(CREATE_LEDGER, _SCHEMA, LEDGER, owner)
 
 
 _FOUND = f"""
