@@ -238,7 +238,7 @@ class Environment:
 
     def adopt(self) -> None:
         """Let the next apply take over what was made under the same name in a directory that is gone."""
-        from provision.apply import adopt
+        from provision.apply.caches import adopt
 
         with self.context():
             adopt(self.spec)
@@ -919,7 +919,7 @@ def _nothing_done(seen: Survey, began: float) -> Result:
     from provision.plan import insist
 
     if seen.world.needs_upkeep:
-        from provision.apply import freshen
+        from provision.apply.caches import freshen
 
         freshen(seen.world)
     insist(seen.plan)

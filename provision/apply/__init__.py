@@ -13,10 +13,10 @@ from contextlib import closing, suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from provision import desired as desires
-from provision import observe, runtimes
+from provision import observe
 from provision import plan as planner
 from provision.apply import transactions
+from provision.apply.caches import GOOD, remember, remember_engine, remember_rendered
 from provision.apply.effects import Performer
 from provision.apply.history import History
 from provision.apply.starting import TIMEOUT
@@ -26,8 +26,6 @@ from provision.kinds import configuration, database, file, login, settings
 from provision.model import INTERRUPTED, Action, File, Outcome, Plan, Result, Wishes
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
 from provision.observe import logins, outside
-from provision.runtimes.names import ADOPTED, ENGINE, SUPERUSER
-from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
 from provision.system import lock, owned
 
@@ -50,8 +48,6 @@ _MOST_RACES, _BUSY_FOR = 3, 60.0
 _CURRENT = 10.0
 """How old a look may be that is acted on, in seconds."""
 _LOGS = command("logs")
-GOOD = "cache/postgresql.conf"
-"""The last configuration that the server was proved to run with, below the environment's directory."""
 LOCK_TIMEOUT = TIMEOUT
 
 
@@ -548,74 +544,3 @@ def _not_converged(plan: Plan) -> NotConvergedError:
     return NotConvergedError(
         "every step was done, and the server still differs from the spec", evidence=lines, next_step=command("plan")
     )
-
-
-def freshen(world: World) -> None:
-    """Narrow directories and keep the caches after a run that had nothing else to do; where it may write that."""
-    with suppress(ProvisionError):
-        owned.keep(world.spec.home)
-        remember(world)
-
-
-def remember(world: World, *, proved: bool = False) -> None:
-    """Keep what was rendered and read for the next run; these are caches and say nothing about the server.
-
-    ``proved``: the server was started with, or has read, all of the configuration.
-    """
-    remember_engine(world)
-    remember_rendered(world)
-    world.trees.remember()
-    from provision.apply import schema_file
-
-    schema_file.refresh(world.spec)
-    if world.spec.server.major not in MAJORS:
-        from provision.system import catalogue
-
-        catalogue.remember(world.spec, runtimes.load(world.runtime).identity(world.spec, world.look))
-    _list(world)
-    name, path = world.spec.server.user, world.spec.home / SUPERUSER
-    if world.site.is_ours and owned.text(path) != name:
-        filesystem.write_atomically(path, name, 0o644)
-    wanted = world.files.get("configuration")
-    if proved and wanted is not None and owned.text(world.spec.home / GOOD) != wanted.content:
-        filesystem.write_atomically(world.spec.home / GOOD, str(wanted.content), wanted.mode)
-
-
-def adopt(spec: Spec) -> None:
-    """Note that what was made under the same name in a directory that is gone belongs to this one."""
-    filesystem.write_atomically(spec.home / ADOPTED, "", 0o644)
-
-
-def _list(world: World) -> None:
-    """Note where the environment is, for `provision list`; a server that others run is not in it."""
-    if not world.site.is_ours:
-        return
-    from provision.system.register import Entry, Tree, keep, machine
-
-    spec, data = world.spec, world.site.data_directory
-    trees = tuple(
-        [
-            Tree(each.name, spec.database_of(each), each.version_table, each.version_table_schema)
-            for each in spec.migrations
-        ]
-    )
-    path = "" if spec.text is not None else str(spec.path)
-    keep(Entry(str(spec.home), path, world.runtime, str(data or ""), spec.server.user, trees, machine()))
-
-
-def remember_rendered(world: World) -> None:
-    """Keep the note that ties rendered files to what they were rendered from."""
-    texts = {name: text for name in world.inputs.rendered if (text := filesystem.read_text(world.files[name].path))}
-    memo = desires.memo(world.spec, world.inputs, texts)
-    if memo != world.inputs.memo:
-        filesystem.write_atomically(world.spec.home / desires.MEMO, memo, 0o644)
-
-
-def remember_engine(world: World) -> None:
-    """Keep the address of the engine, so that the next run finds it; one that the user names changes no address."""
-    if world.runtime != "docker" or (url := world.look.address_to_keep) is None:
-        return
-    path = world.spec.home / ENGINE
-    kept = owned.text(path)
-    if kept is None or (kept != url and not world.look.address.is_named):
-        filesystem.write_atomically(path, url, 0o644)
