@@ -50,8 +50,14 @@ _WATCHED, _WITH_WATCH = "SET client_connection_check_interval = 500", 140000
 """The server gives up what it does for a run that was killed."""
 _NAMED = 8
 _IN_USE, _NO_LOCK, _DEADLOCK = "55006", "55P03", "40P01"
-_ALONE = "SET LOCAL lock_timeout = 100; LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE; "
-"""What lets no session look up the name of a database: one that has, and waits for it, is refused after a rename."""
+_ALONE = (
+    "SET LOCAL lock_timeout = 100; LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.1); "
+)
+"""What lets no session look up the name of a database: one that has, and waits for it, is refused after a rename.
+
+A login that has looked it up just before takes the lock of the database next, and no view shows it between the two: the
+pause is for those.
+"""
 _ALONE_WITHIN = 3.0
 """How long a rename asks for that, in seconds: a transaction that has read the catalogue may hold it for long."""
 _INSTEAD = {"postgres": "template1"}
