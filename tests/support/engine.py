@@ -16,6 +16,8 @@ from provision.system.engine_address import locate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from provision.system.engine_address import EngineAddress
+
 # The engine runs the health check whenever it likes, and not because of a command.
 _OF_ITSELF = ("exec_create: pg_isready", "exec_start: pg_isready", "exec_die", "health_status")
 
@@ -42,8 +44,8 @@ class Events:
 class Engine:
     """A client of the engine, and the questions that tests ask it."""
 
-    def __init__(self) -> None:
-        self.address = locate(os.environ)
+    def __init__(self, address: EngineAddress | None = None) -> None:
+        self.address = address or locate(os.environ)
         self.client = docker.APIClient(self.address.url, version="auto", timeout=60)
         parts = self.client.version().get("Components") or ()  # an address over tcp does not tell
         self.program = "podman" if any("Podman" in each["Name"] for each in parts) else "docker"
