@@ -50,6 +50,7 @@ _TOGETHER: Final[Mapping[str, Fragment]] = {
     "databases.grants.on": {"type": "object", "minProperties": 1},
     "seeds": {"type": "object", **_one_of("sql", "csv", "command")},
     "migrations": {"not": {"type": "object", "required": ["script_location", "config"]}},
+    "migrations.tenants": _one_of("databases", "schemas"),
 }
 """What the keys of a section have to be together, as far as the schema says it."""
 _TREE: Final[Fragment] = {

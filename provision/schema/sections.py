@@ -13,6 +13,7 @@ from provision.spec.roles import MEMBER_KEYS, role_keys
 from provision.spec.sections import SPEC_KEYS
 from provision.spec.seeds import SEED_KEYS
 from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
+from provision.spec.tenants import TENANTS_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "server.data": DATA_KEYS,
     "server.resources": RESOURCES_KEYS,
     "migrations": MIGRATIONS_KEYS,
+    "migrations.tenants": TENANTS_KEYS,
     "roles": role_keys(0),
     "roles.member_of": MEMBER_KEYS,
     "backup": BACKUP_KEYS,

@@ -14,6 +14,7 @@ from provision.spec.grants import PRIVILEGES
 from provision.spec.parameters import MAJORS
 from provision.spec.readers import LARGEST_CPUS, LARGEST_PORT, LONGEST_HOST, LONGEST_IDENTIFIER, SMALLEST_CPUS
 from provision.spec.server import OLDEST
+from provision.spec.tenants import MOST_WORKERS
 
 Fragment = dict[str, Any]
 
@@ -255,6 +256,19 @@ def template(names: tuple[str, ...]) -> Fragment:
     message = f"the names in braces are {', '.join(names)}"
     whole = rf"^(?![^]*(?:^|[^{{]){unknown})|{VARIABLE}"
     return {"type": _SCALAR, "pattern": whole.replace("[^]", r"[\s\S]"), "patternErrorMessage": message}
+
+
+def tenants() -> Fragment:
+    """Return a fragment of a list of names, or of the query that says them."""
+    query = {"type": _SCALAR, "minLength": 1}
+    asked = {"type": "object", "properties": {"query": query}, "required": ["query"], "additionalProperties": False}
+    return {"anyOf": [{**listed(identifier()), "minItems": 1}, asked]}
+
+
+def workers() -> Fragment:
+    """Return a fragment of a number of processes."""
+    message = f"write a number from 1 to {MOST_WORKERS}"
+    return pattern("[1-9]|[1-5][0-9]|6[0-4]", message, "integer", minimum=1, maximum=MOST_WORKERS)
 
 
 def privileges() -> Fragment:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
+    from provision.tenants.declared import Tenants
 
 PACKAGE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+(:[\w./-]+)*"
 """A place inside a Python package, as Alembic writes it: ``app.db:migrations``."""
@@ -193,6 +194,12 @@ def named_role(node: Node, reading: Reading, *, use: Literal["as", "role"]) -> s
     return value
 
 
+def _tenants(node: Node, reading: Reading) -> Tenants:
+    from provision.spec.tenants import tenants  # few specs have them
+
+    return tenants(node, reading)
+
+
 MIGRATIONS_KEYS = {
     "name": Key(tree_name),
     "script_location": Key(_script_location),
@@ -217,7 +224,9 @@ MIGRATIONS_KEYS = {
     "ledger": Key(boolean),
     "as": Key(partial(named_role, use="as")),
     "role": Key(partial(named_role, use="role")),
+    "tenants": Key(_tenants),
 }
+_GIVEN = ("options", "env", "x")
 _NOT_WITH_COMMAND = ("prepare", "options", "attributes", "x", "transaction_per_revision", "lock_timeout")
 
 
@@ -265,7 +274,8 @@ def _history(tree: Migrations, meant: str) -> tuple[Any, ...]:
         text = tree.config.read_text(encoding="utf-8") if tree.config else None
         found = locate(tree, text, Path)
         place = (found.script.resolve(), *[each.resolve() for each in found.versions])
-    return place, tree.database or meant, tree.version_table, tree.version_table_schema or "public"
+    table = (tree.version_table, tree.version_table_schema or "public", tree.tenants)
+    return place, tree.database or meant, *table
 
 
 def _tree(node: Node, reading: Reading, database: str | None) -> Migrations | None:
@@ -315,6 +325,12 @@ def _check_together(entries: Mapping, values: dict[str, Any], reading: Reading) 
         raise Wrong(f"it needs `script_location` or `config`{why}", "for example `script_location: ../migrations`")
     if values.get("section", "alembic") != "alembic" and "config" not in keys:
         reading.report(keys["section"].mark, "`section` names a section of `config`, which is missing", "add `config`")
+    if "tenants" in keys or any(
+        "tenant}" in each.reveal() for kind in _GIVEN for each in values.get(kind, {}).values()
+    ):
+        from provision.spec.tenants import check
+
+        check(entries, values, reading)
     options_ = values.get("options", {})
     for each in _NOT_WITH_COMMAND if "command" in keys else ():
         if each in keys and not (each == "options" and options_ and set(options_) <= set(LOCATING)):

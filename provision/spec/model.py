@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from provision.model.value import dataclass, field
+from provision.model.value import dataclass, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provision.model import Secret
     from provision.spec.access import Backup, Database, Role
     from provision.spec.passwords import PasswordSource
+    from provision.tenants.declared import Tenants
 
 SettingValue = str | int | float | bool
 """A setting as the spec wrote it, as text: ``256MB``, ``32768``, ``0.9``, ``on``."""
@@ -144,7 +145,8 @@ class Migrations:
     server is ours. ``target_place`` is where ``target`` is written, as ``path:line``. ``masked`` is what variables
     put into ``env``, ``options``, ``x`` and ``command``. ``database`` is the one it goes to, None: the declared one of
     the server. ``login`` is the role that logs in (the key ``as``), None: the superuser; ``role`` is what its sessions
-    are then set to.
+    are then set to. ``tenants`` are the databases or schemas that it is for; ``tenant`` is the one that a tree of
+    :meth:`for_tenant` is for.
     """
 
     name: str
@@ -174,6 +176,16 @@ class Migrations:
     database: str | None = None
     login: str | None = None
     role: str | None = None
+    tenants: Tenants | None = None
+    tenant: str | None = None
+
+    def for_tenant(self, name: str) -> Migrations:
+        """Return the tree of one of the tenants: a tree like any other, in its database, or its schema."""
+        assert self.tenants is not None  # noqa: S101  # who calls this has asked
+        own = replace(self, tenants=None, tenant=name)
+        return (
+            replace(own, database=name) if self.tenants.kind == "databases" else replace(own, version_table_schema=name)
+        )
 
     @property
     def owner(self) -> str | None:

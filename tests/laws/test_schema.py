@@ -165,6 +165,7 @@ def spec_with(title: str, key: str, value: str) -> str:
     absent = "state: absent, " if key in ("reassign_to", "drop_owned", "sessions") else ""
     place = "config: README.md, " if key == "section" else "script_location: 'app:migrations', "
     tree = "" if key in ("script_location", "config") else place
+    which = "" if key in ("databases", "schemas") else "databases: {query: SELECT 1}, "
     grant = {"to": "public", "on": "{tables: s.*}", "privileges": "[select]"}
     if title == "databases.grants":
         grant[key] = value
@@ -179,6 +180,7 @@ def spec_with(title: str, key: str, value: str) -> str:
         "server": f"server: {{{image}{external}{key}: {value}}}",
         "server.credentials.password": f"server: {{{image}credentials: {{password: {{{key}: {value}}}}}}}",
         "migrations": f"migrations: {{{tree}{key}: {value}}}\n{roles}",
+        "migrations.tenants": f"migrations: {{{place}tenants: {{{which}{key}: {value}}}}}",
         "roles": f"roles: {{{WORD}, it: {{{absent}{key}: {value}}}}}",
         "roles.member_of": f"roles: {{{WORD}, it: {{member_of: [{{{group}{key}: {value}}}]}}}}",
         "databases": f"databases: {{shop: {{}}, it: {{{absent}{key}: {value}}}}}\n{roles}",

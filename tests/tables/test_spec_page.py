@@ -30,6 +30,9 @@ WITHIN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "databases.schemas": lambda keys: {"databases": {"shop": {"schemas": {"shop": keys}}}},
     "databases.extensions": lambda keys: {"databases": {"shop": {"extensions": [{"name": "citext", **keys}]}}},
     "databases.grants": lambda keys: {"databases": {"shop": {"grants": [{**GRANT, **keys}]}}},
+    "migrations.tenants": lambda keys: {
+        "migrations": {"script_location": ".", "tenants": {"databases": ["a"], **keys}}
+    },
     "seeds": lambda keys: {"seeds": [{"command": ["true"], **keys}]},
 }
 """A spec with keys in a section, where that is not named after the place."""

@@ -108,6 +108,7 @@ def places(request: Request) -> dict[str, str]:
         "password": request["password"],
         "database": request["database"],
         "database" + IN_URL: written,
+        **({"tenant": request["tenant"]} if request["tenant"] is not None else {}),
     }
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NAMES = ("url", "host", "port", "user", "password", "database")
+NAMES = ("url", "host", "port", "user", "password", "database", "tenant")
 IN_URL = "@url"
 """Behind a name: how its value is written in a URL, where that is not just percent-encoded."""
 

@@ -31,6 +31,7 @@ class Request(TypedDict):
     user: str
     password: str
     database: str
+    tenant: str | None
     role: str | None
     """What a session that logs in so is set to."""
     secrets: list[str]

@@ -200,6 +200,7 @@ def common(
         "user": endpoint.user,
         "password": password,
         "database": endpoint.database,
+        "tenant": tree.tenant,
         "secrets": [*([password] if endpoint.password is not NOWHERE.password else []), *secrets_of(tree)],
         "role": endpoint.role,
         "tls": tls(endpoint),
