@@ -6,10 +6,14 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.checkout import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 USER, NAME = 4711, "provision-tester"
 _ASIDE = "/run/provision-test-places"
@@ -21,20 +25,23 @@ def only_root() -> None:
         pytest.skip("only root can become another user")
 
 
-def as_ordinary_user(home: Path, *groups: int) -> tuple[str, ...]:
+def as_ordinary_user(
+    home: Path, *groups: int, flags: Iterable[str] = (), places: Iterable[Path] = ()
+) -> tuple[str, ...]:
     """Return what a command begins with, so that it runs as this user; root starts it.
 
-    Python, and this checkout, may lie below a directory that only root may enter: in a mount namespace of the
-    command's own, an open directory takes its place.
+    Python, this checkout and other ``places`` may lie below a directory that only root may enter: in a mount namespace
+    of the command's own, an open directory takes its place. ``flags`` are more options of ``unshare``.
     """
     names = ("--groups", ",".join(map(str, groups))) if groups else ("--clear-groups",)
     user = ("setpriv", f"--reuid={USER}", f"--regid={USER}", *names, "env", f"HOME={home}")
-    return ("unshare", "--mount", "sh", "-ec", f'{reachable()}\n{_named(home)}\nexec "$@"', "sh", *user)
+    script = f'{reachable(places)}\n{_named(home)}\nexec "$@"'
+    return ("unshare", "--mount", *flags, "sh", "-ec", script, "sh", *user)
 
 
-def reachable() -> str:
-    """Return a script that makes Python and this checkout reachable for everybody, in a mount namespace."""
-    places = {Path(sys.prefix), Path(sys.base_prefix), ROOT}
+def reachable(more: Iterable[Path] = ()) -> str:
+    """Return a script that makes Python, this checkout and more reachable for everybody, in a mount namespace."""
+    places = {Path(sys.prefix), Path(sys.base_prefix), ROOT, *more}
     closed = {place: wall for place in places if (wall := _wall(place)) is not None}
     lines = [f"mkdir -p {_ASIDE}", f"mount -t tmpfs tmpfs {_ASIDE}"]
     for number, place in enumerate(closed):
