@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from provision.errors import UsageError
 from provision.model import drivers
 from provision.system.libpq import PLACE, of_login
+from provision.system.postgres import tls
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ def variables(at: Endpoint, named: Mapping[str, str], driver: str | None) -> dic
     """
     libpq = of_login(at)
     wanted = {name: _value(at, name, what, libpq) for name, what in named.items()}
-    if at.sslmode != "prefer":
-        libpq["PGSSLMODE"] = at.sslmode
-    if at.sslrootcert is not None:
-        libpq["PGSSLROOTCERT"] = str(at.sslrootcert)
+    libpq |= {name: value for name, value in tls(at).items() if (name, value) != ("PGSSLMODE", "prefer")}
     return {URL: at.url(driver=driver), **wanted, **libpq}
 
 
@@ -60,7 +58,7 @@ def masks(given: Mapping[str, str]) -> tuple[str, ...]:
     from urllib.parse import quote
 
     password = given["PGPASSWORD"]
-    forms = {password, quote(password, safe="")}
+    forms = {password, quote(password, safe="")} - {""}
     whole = {value for value in given.values() if any(form in value for form in forms)}
     lines = {line for value in (*forms, *whole) for line in re.split(r"[\r\n]+", value)}
     return tuple(

@@ -410,7 +410,8 @@ class Progress:
 class Endpoint:
     """Where the server listens and how to log in; ``database`` is the declared one.
 
-    ``sslmode`` and ``sslrootcert`` are libpq's: https://www.postgresql.org/docs/current/libpq-ssl.html
+    ``sslmode`` and ``sslrootcert`` are libpq's: https://www.postgresql.org/docs/current/libpq-ssl.html ``connection``
+    are its other parameters that were declared, by name.
     ``is_ours``: provision runs the server, and can change how to log in. ``role`` is what our sessions are set to once
     they have logged in; a URL does not say it.
     """
@@ -424,16 +425,25 @@ class Endpoint:
     sslrootcert: Path | None = None
     is_ours: bool = True
     role: str | None = None
+    connection: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def declared_options(self) -> str:
+        """What the spec says of libpq's ``options``."""
+        return dict(self.connection).get("options", "")
 
     @property
     def options(self) -> str:
-        """Libpq's ``options`` that set the role; a setting ``role`` of a database or a login does not reach ours.
+        """Libpq's ``options``: those that are declared, and what sets the role.
 
-        That of a server that others run may be meant, and a pooler before it may take no options: there it counts.
+        A setting ``role`` of a database or a login does not reach ours. That of a server that others run may be meant,
+        and a pooler before it may take no options: there it counts.
         """
-        if self.role is None:
-            return "-c role=none" if self.is_ours else ""
-        return "-c role=" + re.sub(r"([\s\\])", r"\\\1", self.role)
+        declared = self.declared_options
+        role = "-c role=none" if self.is_ours else ""
+        if self.role is not None:
+            role = "-c role=" + re.sub(r"([\s\\])", r"\\\1", self.role)
+        return f"{declared} {role}".strip()
 
     @property
     def address(self) -> str:
@@ -459,7 +469,8 @@ class Endpoint:
             "database": self.database,
         }
         password = str(self.password) if masked else quote(self.password.reveal(), safe="")
-        return drivers.url(driver, where, password=password, sslmode=self.sslmode, sslrootcert=self.sslrootcert)
+        tls = {"sslmode": self.sslmode, "sslrootcert": str(self.sslrootcert or "")}
+        return drivers.url(driver, where, {**tls, **dict(self.connection)}, password=password)
 
 
 @dataclass(frozen=True)

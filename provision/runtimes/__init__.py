@@ -223,8 +223,8 @@ class Site(Protocol):
     def at(self, host: str, port: int, password: Secret) -> Endpoint:
         """Return how to log in to a server that listens there; on all addresses is here too."""
         server, at = self.spec.server, _REACHED.get(host, host)
-        more = server.sslmode, server.sslrootcert, self.is_ours
-        return Endpoint(at, port, server.user, password, server.database, *more)
+        tls, login = (server.sslmode, server.sslrootcert), (server.user, password, server.database)
+        return Endpoint(at, port, *login, *tls, self.is_ours, connection=server.connection)
 
     def endpoint(self, password: Secret) -> Endpoint | None:
         """Return where the running server is reached, or None where none runs."""

@@ -122,6 +122,7 @@ _SIMPLE: Final[dict[str, Callable[[], Fragment] | Fragment]] = {
     "server.max_connections": values.whole,
     "server.database": values.identifier,
     "server.initdb": lambda: values.one_or_more(values.path()),
+    "connection._probes": values.few,
     "server.data": section("server.data"),
     "server.resources": section("server.resources"),
     "server._data_path": values.path,

@@ -70,6 +70,7 @@ def for_template(spec: Spec, source: str, name: str, at: Endpoint, passwords: Ma
         initdb=(),
         sslmode=at.sslmode,
         sslrootcert=at.sslrootcert,
+        connection=at.connection,
     )
     declared = spec.databases.get(source)
     roles = {each.name: _role(each, source, name, passwords) for each in spec.roles.values() if not each.is_absent}

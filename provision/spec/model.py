@@ -91,7 +91,8 @@ class Layout:
 class Server:
     """The server: where it lives, what it is, and how to log in.
 
-    ``sslmode`` and ``sslrootcert`` are libpq's, and ``settings_via`` says how settings reach a server that
+    ``sslmode`` and ``sslrootcert`` are libpq's, ``connection`` are its other parameters that are declared, by name, and
+    ``settings_via`` says how settings reach a server that
     others run; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
     scripts in the order in which they run on a new data directory. ``golden`` is whether new data may be a copy of
     earlier data; ``true``: also where a program of the project has made that. ``layout`` is that of the image, once the
@@ -115,6 +116,7 @@ class Server:
     sslmode: str
     sslrootcert: Path | None
     settings_via: Literal["alter_system"] | None
+    connection: tuple[tuple[str, str], ...] = ()
     bin_dir: Path | None = None
     initdb: tuple[Path, ...] = ()
     golden: Literal["auto", "true", "off"] = "auto"

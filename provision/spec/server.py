@@ -8,10 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from provision.model import Secret
+from provision.spec import connection
 from provision.spec.credentials import credentials
 from provision.spec.model import DataPath, Ephemeral, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
-from provision.spec.passwords import PasswordGenerated, PasswordMissing
+from provision.spec.passwords import PasswordGenerated, PasswordMissing, PasswordValue
 from provision.spec.readers import (
     boolean,
     choice,
@@ -39,18 +41,14 @@ if TYPE_CHECKING:
 
 
 # The keys of a server that others run (``runtime: external``), and what such a server cannot have.
-#
-# TLS modes: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
 
 
-SSLMODE: Final = "prefer"  # libpq's own default
-VERIFYING: Final = ("verify-ca", "verify-full")
 NEVER: Final = ("container_name", "data", "golden", "initdb", "resources", "stop_timeout")
 """Keys of a server that provision makes, starts and stops."""
 
 EXTERNAL_KEYS: Final = {
-    "sslmode": Key(choice("disable", "allow", "prefer", "require", *VERIFYING), identifies=True),
-    "sslrootcert": Key(existing("`sslrootcert`", directory=False), identifies=True),
+    **connection.TLS_KEYS,
+    **connection.CONNECTION_KEYS,
     "settings_via": Key(choice("alter_system")),
 }
 
@@ -81,10 +79,7 @@ def _check_external(server: Mapping, values: MappingType[str, Any], reading: Rea
     if "port" in values and values["port"] is None:
         _, node = server.entries["port"]
         reading.report(node.mark, "`auto` has no meaning with `runtime: external`", "write the port of the server")
-    if values.get("sslrootcert") and values.get("sslmode") not in VERIFYING:
-        key, _ = server.entries["sslrootcert"]
-        advice = f"write `sslmode: verify-full` beside it (it is used with {listed(VERIFYING)})"
-        reading.report(key.mark, "no certificate is checked with this `sslmode`", advice)
+    connection.check(server, values, reading)
     _check_password(server, reading)
 
 
@@ -97,6 +92,8 @@ def _check_password(server: Mapping, reading: Reading) -> None:
         return
     key, login = server.entries["credentials"]
     if not isinstance(login, Mapping) or "password" not in login.entries:
+        if isinstance(login, Mapping) and "sslcert" in server.entries:
+            return  # the certificate may be all that the server asks for
         reading.report(key.mark, "`runtime: external` needs the password of its login", advice)
         return
     at, password = login.entries["password"]
@@ -338,6 +335,8 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
     if reading.missing and not values.keys() >= {"port", "database"} & entries.entries.keys():
         login["password"] = PasswordMissing(tuple(reading.missing))  # there is nowhere to log in
         values.setdefault("port", None)  # the one that it has
+    if "sslcert" in values:
+        login.setdefault("password", PasswordValue(Secret("")))
     # `max_connections` beside `settings` is one of them: it is the setting that most people look for.
     declared = [entries.entries["max_connections"]] if "max_connections" in values else []
     if reference:
@@ -357,8 +356,9 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         resources=values.get("resources", Resources()),
         ready_timeout=values.get("ready_timeout", READY_TIMEOUT),
         stop_timeout=values.get("stop_timeout", STOP_TIMEOUT),
-        sslmode=values.get("sslmode", SSLMODE),
+        sslmode=values.get("sslmode", connection.SSLMODE),
         sslrootcert=values.get("sslrootcert"),
+        connection=connection.parameters(values),
         settings_via=values.get("settings_via"),
         bin_dir=values.get("bin_dir"),
         initdb=values.get("initdb", ()),

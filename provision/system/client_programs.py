@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, command
 from provision.system import files, machine, processes
+from provision.system.postgres import keepalives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,3 +72,12 @@ def passfile(endpoint: Endpoint, program: str) -> IO[bytes]:
         )
     escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
     return files.nameless(f"*:*:*:*:{escaped}\n".encode())
+
+
+def dbname(endpoint: Endpoint, database: str) -> str:
+    r"""Return what ``--dbname`` of a client program takes: a connection string, so that a name cannot be taken for one.
+
+    It also says what has no variable of the environment.
+    """
+    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
+    return " ".join([f"dbname='{escaped}'", *[f"{name}={value}" for name, value in keepalives(endpoint).items()]])

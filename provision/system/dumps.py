@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from provision.errors import AGAIN, ProvisionError, RefusedError, StepFailedError, command
 from provision.model.sql import identifier, literal
 from provision.system import database_copy, database_properties, files, processes
-from provision.system.client_programs import passfile
+from provision.system.client_programs import dbname, passfile
 from provision.system.database_properties import Properties, asked, execute
 from provision.system.postgres import NAME, connect, tls
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Engines = Callable[[], Engine]
 
 _LINES = 12
+_NO_TLS = "SSL support is not compiled in"
 _OPTIONS = "-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 -c row_security=off"
 _LOCK_TIMEOUT = "60s"
 _FACTS = """
@@ -209,9 +210,8 @@ def _sha256(path: Path) -> str:
 
 def _login(endpoint: Endpoint, database: str, programs: ClientPrograms) -> tuple[str, ...]:
     """Return where to connect: in a container that is the server's own socket, where no password is asked for."""
-    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
     place = () if programs.container else (f"--host={endpoint.host}", f"--port={endpoint.port}")
-    return (*place, f"--username={endpoint.user}", "--no-password", f"--dbname=dbname='{escaped}'")
+    return (*place, f"--username={endpoint.user}", "--no-password", f"--dbname={dbname(endpoint, database)}")
 
 
 def _run(
@@ -234,6 +234,12 @@ def _run(
     else:
         code, said = _here(endpoint, programs.directory, session, argv, streams)
     if code != 0:
+        if _NO_TLS in said:
+            what = f"{name} was built without TLS, which `sslmode: {endpoint.sslmode}` needs"
+            package = "Debian: apt install postgresql-client-NN, of the server's major version or a newer one"
+            raise StepFailedError(
+                what, evidence=said.strip().splitlines(), next_step=f"install another one ({package})"
+            )
         raise StepFailedError(f"{name} failed", evidence=said.strip().splitlines()[-_LINES:] or [f"exit code {code}"])
 
 

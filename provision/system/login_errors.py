@@ -63,6 +63,46 @@ _CAUSES = (
         "write the name that is in the certificate as `server.host`; `sslmode: verify-ca` would not look at the name",
     ),
     _Cause(
+        r"private key file .* (has group or world access|must be owned by)",
+        "others may read the private key in `sslkey`, so libpq does not use it",
+        "chmod 600 {sslkey}   # it has to be yours, or root's with mode 0640",
+    ),
+    _Cause(
+        r"certificate does not match private key|key values mismatch",
+        "the key in `sslkey` does not belong to the certificate in `sslcert`",
+        "openssl x509 -noout -pubkey -in {sslcert}; openssl pkey -pubout -in {sslkey}   # have to be the same",
+    ),
+    _Cause(
+        r"could not load private key file",
+        "the file in `sslkey` is not a private key without a passphrase",
+        "openssl pkey -noout -in {sslkey}",
+    ),
+    _Cause(
+        r"could not read certificate file",
+        "the file in `sslcert` is not a certificate",
+        "openssl x509 -noout -subject -in {sslcert}",
+    ),
+    _Cause(
+        r"requires a valid client certificate|alert certificate required",
+        "the server at {host}:{port} asks {user!r} for a client certificate",
+        "write `sslcert: ./client.crt` and `sslkey: ./client.key`, signed by an authority that the server trusts",
+    ),
+    _Cause(
+        r"alert unknown ca|alert bad certificate|alert certificate (expired|unknown)|alert unsupported certificate",
+        "the server at {host}:{port} does not accept the certificate in `sslcert`",
+        "openssl x509 -noout -issuer -enddate -in {sslcert}   # the issuer has to be in the server's ssl_ca_file",
+    ),
+    _Cause(
+        r"certificate authentication failed",
+        "the certificate in `sslcert` is for another name than {user!r}",
+        "openssl x509 -noout -subject -in {sslcert}   # its CN has to be {user!r}, or mapped to it",
+    ),
+    _Cause(
+        r"channel binding required",
+        "`channel_binding: require` does not hold at {host}:{port}: it needs TLS, and a login by SCRAM",
+        "write `sslmode: require` or stricter; where the login is no SCRAM (md5, certificates): leave it out",
+    ),
+    _Cause(
         r"certificate verify failed",
         "the certificate of the server at {host}:{port} is not signed by the authority in `sslrootcert`",
         "openssl s_client -starttls postgres -connect {host}:{port} -showcerts </dev/null   # shows who signed it",
@@ -176,6 +216,9 @@ def diagnosed(
         "database": endpoint.database,
         "sslmode": endpoint.sslmode,
         "root": endpoint.sslrootcert,
+        "sslcert": "FILE",
+        "sslkey": "FILE",
+        **dict(endpoint.connection),
         "quoted": identifier(endpoint.user),
         "place": identifier(endpoint.database),
         "number": f": all {connections} are taken" if connections else "",

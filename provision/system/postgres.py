@@ -74,6 +74,12 @@ QUIET = {
 UNLOGGED = " ".join(["-c role=none", *[f"-c {name}={value}" for name, value in QUIET.items()]])
 """Options of a superuser's session whose statements are not for the log, nor for the views of that extension."""
 _CONNECT_TIMEOUT = 5
+_VARIABLES = {
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "channel_binding": "PGCHANNELBINDING",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+}
 _NO_FILE = "/dev/null/none"
 """In place of ``~/.pgpass``, which libpq reads where the password is empty."""
 _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
@@ -105,7 +111,8 @@ _ANSWERS = (
     (r'database ".*" is not currently accepting connections', Login.CLOSED),
     (r'database ".*" does not exist', Login.NO_DATABASE),
     ((r"password authentication failed|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
-                r"|role \".*\" (does not exist|is not permitted)|permission denied to set role"), Login.REFUSED),
+                r"|role \".*\" (does not exist|is not permitted)|permission denied to set role"
+                r"|certificate authentication failed|requires a valid client certificate"), Login.REFUSED),
     (r"the database system is (starting up|in recovery|shutting down|not yet accepting)", Login.STARTING),
 )  # fmt: skip
 
@@ -172,15 +179,17 @@ def _open(
             password=endpoint.password.reveal(),
             passfile=_NO_FILE,
             dbname=database or endpoint.database,
-            connect_timeout=_CONNECT_TIMEOUT,
             gssencmode="disable",
             sslmode=endpoint.sslmode,
             sslrootcert=str(endpoint.sslrootcert) if endpoint.sslrootcert else None,
-            options=f"{endpoint.options} {options}".strip(),
-            **parameters,
+            **{**_declared(endpoint), "options": f"{endpoint.options} {options}".strip(), **parameters},
         )
     except psycopg2.OperationalError as error:
         raise LoginError(classify(str(error)), endpoint, str(error)) from error
+
+
+def _declared(endpoint: Endpoint) -> dict[str, str]:
+    return {"connect_timeout": str(_CONNECT_TIMEOUT), **dict(endpoint.connection)}
 
 
 def rows(connection: psycopg2.extensions.connection, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -207,12 +216,19 @@ def refusal(connection: psycopg2.extensions.connection, sql: str, parameters: An
 
 
 def tls(endpoint: Endpoint) -> dict[str, str]:
-    """Return the variables that make libpq, and asyncpg, connect with the TLS that was declared.
+    """Return the variables that make libpq, and asyncpg, connect as it was declared; there is none for keepalives.
 
     https://www.postgresql.org/docs/current/libpq-envars.html
     """
     root = {"PGSSLROOTCERT": str(endpoint.sslrootcert)} if endpoint.sslrootcert else {}
-    return {"PGSSLMODE": endpoint.sslmode, **root}
+    declared = {_VARIABLES[name]: value for name, value in endpoint.connection if name in _VARIABLES}
+    options = {"PGOPTIONS": endpoint.options} if endpoint.declared_options else {}
+    return {"PGSSLMODE": endpoint.sslmode, **root, **declared, **options}
+
+
+def keepalives(endpoint: Endpoint) -> dict[str, str]:
+    """Return libpq's parameters for which there is no variable of the environment."""
+    return {name: value for name, value in endpoint.connection if name.startswith("keepalives_")}
 
 
 class ReadOnlyQuery:

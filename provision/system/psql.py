@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from provision.errors import ProvisionError, RefusedError, UsageError
 from provision.system import processes
-from provision.system.client_programs import passfile
+from provision.system.client_programs import dbname, passfile
 from provision.system.engine_address import PODMAN
 from provision.system.libpq import PLACE
 from provision.system.postgres import tls
@@ -158,7 +158,7 @@ def _here(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
 
 
 def _login(endpoint: Endpoint) -> tuple[str, str]:
-    return f"--username={endpoint.user}", f"--dbname={endpoint.database}"
+    return f"--username={endpoint.user}", f"--dbname={dbname(endpoint, endpoint.database)}"
 
 
 # The psql of a container.

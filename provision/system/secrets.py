@@ -111,6 +111,10 @@ class Password(Secret):
         self._error: ProvisionError | None = None
         self._is_fetched_again = False
 
+    def __str__(self) -> str:
+        is_empty = isinstance(self._source, PasswordValue) and not self._source.value.reveal()
+        return "" if is_empty else super().__str__()  # who logs in by a certificate may have none
+
     def reveal(self) -> str:
         """Return the clear text.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+from support.certificates import authority, signed
 from support.foreign import a_foreign_server
 
 if TYPE_CHECKING:
@@ -43,31 +42,15 @@ class Secured:
     stranger: Path
 
 
-def _openssl(directory: Path, *arguments: str) -> None:
-    subprocess.run(("openssl", *arguments), cwd=directory, check=True, capture_output=True)
-
-
-def _authority(directory: Path, name: str) -> Path:
-    _openssl(directory, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-             "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt")  # fmt: skip
-    return directory / f"{name}.crt"
-
-
 @pytest.fixture(scope="module")
 def secured(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificates, and is not installed")
     place = tmp_path_factory.mktemp("tls")
-    authority, stranger = _authority(place, "authority"), _authority(place, "stranger")
-    _openssl(place, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=shop",
-             "-keyout", "server.key", "-out", "server.csr")  # fmt: skip
-    (place / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    _openssl(place, "x509", "-req", "-in", "server.csr", "-CA", "authority.crt", "-CAkey", "authority.key", "-days",
-             "2", "-CAcreateserial", "-extfile", "names", "-out", "server.crt")  # fmt: skip
+    trusted, stranger = authority(place, "authority"), authority(place, "stranger")
+    signed(place, "authority", "server", "shop", "subjectAltName=IP:127.0.0.1")
     files = {name: (place / name).read_text() for name in ("server.crt", "server.key")}
     arguments = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
     with a_foreign_server(engine, 17, arguments=arguments, files={**files, "pg_hba.conf": _HBA}) as server:
-        yield Secured(server, authority, stranger)
+        yield Secured(server, trusted, stranger)
 
 
 def test_the_right_certificate_is_accepted_everywhere(secured: Secured, environment: Environment) -> None:

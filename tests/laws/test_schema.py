@@ -27,6 +27,7 @@ from provision.schema.texts import texts
 from provision.spec.load import read
 from provision.spec.modeline import MODELINE
 from provision.spec.parameters import MAJORS, catalogue
+from provision.spec.server import EXTERNAL_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,8 +70,9 @@ EXCUSED = {
     "it has no rule for keys that go together": (
         r"has (no|a) meaning",
         r"contradicts",
-        r"needs (`|the password|`credentials)",
+        r"needs (`|the password|`credentials|the client|TLS)",
         r"there are both",
+        r"there are neither",
         r"says already",
         r"is in the list (already|twice)",
         r"the same setting",
@@ -158,9 +160,7 @@ def spec_with(title: str, key: str, value: str) -> str:
     roles = f"roles: {{{WORD}}}"
     if title == TOP:
         return "\n".join(f"{name}: {text}" for name, text in {**BASE, key: value}.items())
-    external = (
-        "runtime: external, credentials: {password: x}, " if key in ("sslmode", "sslrootcert", "settings_via") else ""
-    )
+    external = "runtime: external, credentials: {password: x}, " if key in EXTERNAL_KEYS else ""
     image = "" if (title, key) == ("server", "image") else "image: postgres:17, "
     absent = "state: absent, " if key in ("reassign_to", "drop_owned", "sessions") else ""
     place = "config: README.md, " if key == "section" else "script_location: 'app:migrations', "

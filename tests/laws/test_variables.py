@@ -13,9 +13,10 @@ import pytest
 from dotenv import dotenv_values
 
 from provision.errors import UsageError
-from provision.export import masks
+from provision.export import masks, variables
 from provision.model import Endpoint, Secret
 from provision.model.drivers import DRIVERS
+from provision.model.value import replace
 from provision.report.variables import FORMATS, format_of, github_masks, lines
 
 if TYPE_CHECKING:
@@ -101,6 +102,25 @@ def at(password: str, **more: str) -> Endpoint:
 )
 def test_each_driver_has_its_url(driver: str | None, url: str) -> None:
     assert at("a/b %", sslmode="require").url(driver=driver) == url
+
+
+CONNECTION = (("sslcert", "/a/c.crt"), ("sslkey", "/a/c.key"), ("options", "-c a=b"), ("keepalives_idle", "30"))
+
+
+@pytest.mark.parametrize(
+    ("driver", "query"),
+    [
+        (None, "sslmode=require&sslcert=/a/c.crt&sslkey=/a/c.key&options=-c%20a%3Db&keepalives_idle=30"),
+        ("psycopg2", "sslmode=require&sslcert=/a/c.crt&sslkey=/a/c.key&options=-c%20a%3Db&keepalives_idle=30"),
+        ("pgx", "sslmode=require&sslcert=/a/c.crt&sslkey=/a/c.key"),
+        ("asyncpg", "ssl=require"),
+    ],
+)
+def test_a_url_says_of_the_connection_what_its_driver_reads(driver: str | None, query: str) -> None:
+    found = replace(at("", sslmode="require"), connection=CONNECTION)
+    assert found.url(driver=driver).partition("?")[2] == query
+    assert "://app@127.0.0.1" in found.url(driver=driver)
+    assert masks(variables(found, {}, None)) == ()
 
 
 def test_a_driver_whose_url_cannot_say_tls_is_refused() -> None:

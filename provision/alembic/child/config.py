@@ -24,6 +24,7 @@ DRIVERS = (("psycopg2", "psycopg2", 1), ("psycopg", "psycopg", 2), ("asyncpg", "
 VERB = "provision_verb"
 """Where ``config.attributes`` says what is done: ``upgrade``, ``downgrade``, ``stamp``, ``check``, ``revision`` …"""
 
+_OF_LIBPQ = ("psycopg2", "psycopg", "psycopg_async", "psycopg2cffi")
 _ASYNCHRONOUS = ("asyncpg", "psycopg")
 _USES_ASYNC = re.compile(r"\b(create_async_engine|async_engine_from_config|AsyncEngine|run_sync)\b")
 _USES_FLASK = re.compile(r"(?m)^\s*from\s+flask\s+import\b[^\n]*\bcurrent_app\b|\bflask\.current_app\b")
@@ -128,6 +129,7 @@ def make_url(request: Request) -> str:
         host=request["host"],
         port=request["port"],
         database=request["database"],
+        query=request["keepalives"] if name.partition("+")[2] in _OF_LIBPQ else {},
     )
     return url.render_as_string(hide_password=False)
 

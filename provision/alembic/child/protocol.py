@@ -36,6 +36,9 @@ class Request(TypedDict):
     """What a session that logs in so is set to."""
     secrets: list[str]
     tls: dict[str, str]
+    """Variables of libpq's, which say how a connection is made."""
+    keepalives: dict[str, str]
+    """Parameters of libpq's that have no variable."""
     prepare: str | None
     url_driver: str | None
     config: str | None

@@ -23,7 +23,7 @@ from provision.errors import StepFailedError
 from provision.model import MASK, Endpoint, Secret
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES
-from provision.system.postgres import tls
+from provision.system.postgres import keepalives, tls
 from provision.system.variables import without
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ def common(
         "secrets": [*([password] if endpoint.password is not NOWHERE.password else []), *secrets_of(tree)],
         "role": endpoint.role,
         "tls": tls(endpoint),
+        "keepalives": keepalives(endpoint),
         "prepare": tree.prepare,
         "url_driver": tree.url_driver,
         "config": str(tree.config) if tree.config else None,

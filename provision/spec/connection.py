@@ -1,0 +1,78 @@
+"""How a connection to a server that others run is made: keys of ``server`` that are named as libpq's parameters are.
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from provision.spec.readers import choice, duration, existing, text
+from provision.spec.reading import Key, Wrong, listed, scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as MappingType
+
+    from provision.spec.reading import Reading
+    from provision.spec.yaml import Mapping, Node
+
+SSLMODE: Final = "prefer"  # libpq's own default
+VERIFYING: Final = ("verify-ca", "verify-full")
+ENCRYPTED: Final = ("require", *VERIFYING)
+_SECONDS: Final = ("connect_timeout", "keepalives_idle", "keepalives_interval")
+_DEFAULTS: Final = {"channel_binding": "prefer"}
+_LEAST_TIMEOUT: Final = 2
+"""Libpq takes a shorter ``connect_timeout`` for this one."""
+
+
+def _probes(node: Node, reading: Reading) -> int:
+    found = scalar(node, "a number of probes")
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", reading.text(found)):
+        raise Wrong(f"{reading.show(found)} is not a number of probes", "write a number from 1 to 999")
+    return int(reading.text(found))
+
+
+CONNECTION_KEYS: Final = {
+    "sslcert": Key(existing("`sslcert`", directory=False), identifies=True),
+    "sslkey": Key(existing("`sslkey`", directory=False), identifies=True),
+    "channel_binding": Key(choice("disable", "prefer", "require"), identifies=True),
+    "connect_timeout": Key(duration),
+    "keepalives_idle": Key(duration),
+    "keepalives_interval": Key(duration),
+    "keepalives_count": Key(_probes),
+    "options": Key(text("options like `-c search_path=shop`", verbatim=True), identifies=True),
+}
+TLS_KEYS: Final = {
+    "sslmode": Key(choice("disable", "allow", "prefer", *ENCRYPTED), identifies=True),
+    "sslrootcert": Key(existing("`sslrootcert`", directory=False), identifies=True),
+}
+
+
+def parameters(values: MappingType[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return libpq's parameters that are declared, as it takes them: times are whole seconds."""
+    found = {}
+    for name in CONNECTION_KEYS:
+        if (value := values.get(name)) not in (None, _DEFAULTS.get(name)):
+            least = _LEAST_TIMEOUT if name == "connect_timeout" else 1
+            found[name] = str(max(least, math.ceil(value)) if name in _SECONDS else value)
+    return tuple(found.items())
+
+
+def check(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
+    """Report certificates that are never used, and half of a pair."""
+    sslmode = values.get("sslmode", SSLMODE)
+    if values.get("sslrootcert") and sslmode not in VERIFYING:
+        key, _ = server.entries["sslrootcert"]
+        advice = f"write `sslmode: verify-full` beside it (it is used with {listed(VERIFYING)})"
+        reading.report(key.mark, "no certificate is checked with this `sslmode`", advice)
+    for name, other in (("sslcert", "sslkey"), ("sslkey", "sslcert")):
+        if name in server.entries and other not in server.entries:
+            key, _ = server.entries[name]
+            what = "the client's private key" if other == "sslkey" else "the client's certificate"
+            reading.report(key.mark, f"`{name}` needs {what}", f"write `{other}: FILE` beside it")
+    if values.get("sslcert") and sslmode not in ENCRYPTED:
+        key, _ = server.entries["sslcert"]
+        advice = f"write `sslmode: verify-full` beside it (it is used with {listed(ENCRYPTED)})"
+        reading.report(key.mark, "a client certificate needs TLS, which this `sslmode` does not demand", advice)
