@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "url": "Print the connection URL, with its password.",
     "env": "Print the login as variables: for a shell, direnv, a .env file, a pipeline.",
     "run": "Run a program that has the login in its environment.",
+    "tunnel": "Keep a tunnel open to a server whose engine is reached by ssh.",
     "clone": "Make a fresh, migrated database for tests, and print its URL.",
     "start": "Start the server that was stopped.",
     "stop": "Stop the server. The data stays.",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from provision.clones import Clone, Listed
     from provision.doctor import Finding
     from provision.everywhere.found import Known, Listing
+    from provision.export.tunnels import Open
     from provision.init.found import Beginning
     from provision.insight import Access
     from provision.insight.importing import Imported
@@ -305,14 +306,17 @@ class Environment:
         """Where the server listens and how the superuser logs in; errors as in :meth:`login`."""
         return self.login(superuser=True)
 
-    def login(self, *, role: str | None = None, superuser: bool = False, database: str | None = None) -> Endpoint:
+    def login(
+        self, *, role: str | None = None, superuser: bool = False, database: str | None = None, lasting: bool = False
+    ) -> Endpoint:
         """Say where the server listens and how to log in.
 
         That is as the role that migrates the database (``migrations.as``), if one does, else as the superuser; or as
-        another declared ``role``, or to another declared ``database``.
+        another declared ``role``, or to another declared ``database``. Where ssh leads to the engine, it is the port of
+        a tunnel that ends with this process; ``lasting``: the one of the tunnel that :meth:`open_tunnel` opens.
 
         Raises:
-            UnavailableError: no server runs.
+            UnavailableError: no server runs, or no tunnel stays open.
             UsageError: the spec has no such database, or no such role that logs in.
             RefusedError: its data is only a part of the main checkout's, of which a copy was interrupted.
             ProvisionError: the password is not known, or was lost.
@@ -322,7 +326,7 @@ class Environment:
         with self.context():
             spec = self._having(database)
             _check_whole(spec)
-            found = endpoint(spec, Choice(role, superuser, database))
+            found = endpoint(spec, Choice(role, superuser, database, lasting))
             found.password.reveal()  # here, where the variables are those of the environment
             return found
 
@@ -353,6 +357,24 @@ class Environment:
         at = self.login(**choice)
         with self.context():
             return export.variables(at, named, driver)
+
+    def open_tunnel(self) -> Open:
+        """Have a tunnel to a server whose engine is reached by ssh stay open, also when this process has ended.
+
+        Raises:
+            UnavailableError: no server runs, or ssh cannot log in.
+        """
+        from provision.export import tunnels
+
+        with self.context():
+            return tunnels.open_(self.made)
+
+    def close_tunnel(self) -> bool:
+        """End the tunnel that stays open; False: none did."""
+        from provision.export import tunnels
+
+        with self.context():
+            return tunnels.close(self.made)
 
     @property
     def watched(self) -> tuple[Path, ...]:

@@ -55,7 +55,7 @@ def _make(console: Console, environment: Environment, given: dict[str, Any]) -> 
     name, driver = given.pop("name"), given.pop("driver")
     console.prints_data = True
     with followed(console) as progress:
-        made = environment.clone(name, progress=progress, **login(given))
+        made = environment.clone(name, progress=progress, lasting=True, **login(given))
     if console.json:
         from provision.report import documents
 

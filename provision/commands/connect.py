@@ -64,7 +64,7 @@ def url(console: Console, /, spec: Path | None, *, driver: str | None, **given: 
     `env` and `clone` print a password; they are meant for programs.
     """
     environment = load_environment(console, spec)
-    at = environment.login(**login(given))
+    at = environment.login(lasting=True, **login(given))
     remind(console, environment, at.user)
     console.put(at.url(driver=driver))
 

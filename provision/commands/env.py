@@ -38,9 +38,9 @@ def _variables_options(function: F) -> F:
     return function
 
 
-def _chosen(console: Console, environment: Environment, given: dict[str, Any]) -> dict[str, str]:
+def _chosen(console: Console, environment: Environment, given: dict[str, Any], *, lasting: bool) -> dict[str, str]:
     named = dict(each.partition("=")[::2] for each in given.pop("named"))
-    found = environment.variables(named, **login(given))
+    found = environment.variables(named, lasting=lasting, **login(given))
     remind(console, environment, found["PGUSER"])
     return found
 
@@ -64,7 +64,7 @@ def env(
     if github and (form or output):
         raise click.UsageError("--github goes without --format and --output")
     environment = load_environment(console, spec)
-    found = _chosen(console, environment, given)
+    found = _chosen(console, environment, given, lasting=True)
     if github:
         _to_github(console, found)
         return
@@ -121,4 +121,4 @@ def run(ctx: click.Context, console: Console, /, spec: Path | None, **given: Any
             next_step=f"provision run --{word}" if is_program else f"provision run{word} -- pytest",
         )
     environment = load_environment(console, spec)
-    environment.execute(argv, _chosen(console, environment, given))
+    environment.execute(argv, _chosen(console, environment, given, lasting=False))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from provision.errors import ProvisionError, RefusedError, UsageError
 from provision.export import of_program
-from provision.system import files, git
+from provision.system import files, git, tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,6 +107,8 @@ def to_github(given: Mapping[str, str], file: Path) -> None:
 def execute(argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
     """Replace this process by a program: its exit code, and the signals that it gets, are its own.
 
+    A tunnel of this process ends with the program.
+
     Raises:
         UsageError: there is no such program.
         ProvisionError: it cannot be run.
@@ -117,6 +119,7 @@ def execute(argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
         raise UsageError(f"there is no program {argv[0]!r}", next_step=f"command -v {shlex.quote(argv[0])}")
     sys.stdout.flush()
     sys.stderr.flush()
+    tunnel.pass_on()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a program would inherit that
         signal.signal(number, signal.SIG_DFL)
     try:

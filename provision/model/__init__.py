@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from provision.model.ssh import Way
+
 MASK = "********"
 
 
@@ -449,6 +451,28 @@ class Endpoint:
     def address(self) -> str:
         """``127.0.0.1:5432``, or ``[::1]:5432``."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def shown(self) -> Endpoint | None:
+        """The address that is still one when this process has ended; None while there is none."""
+        return self
+
+    @property
+    def way(self) -> Way | None:
+        """The tunnel that leads there; None: no tunnel does."""
+        return None
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What is known of the way to the server, where a connection fails."""
+        return ()
+
+    def begin(self) -> None:
+        """Begin what leads there, and do not wait for it."""
+
+    def lasting(self) -> Endpoint:
+        """Return the address that is still one when this process has ended."""
+        return self
 
     def url(self, *, masked: bool = False, driver: str | None = None) -> str:
         """Return the connection URL, percent-encoded, with its password or a mask in place of it.

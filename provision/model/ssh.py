@@ -6,7 +6,7 @@ https://docs.docker.com/engine/security/protect-access/#use-ssh-to-protect-the-d
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from provision.model.value import dataclass
@@ -35,6 +35,28 @@ class Destination:
         host = f"[{self.host}]" if ":" in self.host else self.host
         user, port = f"{self.user}@" if self.user else "", f":{self.port}" if self.port else ""
         return f"{SCHEME}{user}{host}{port}{self.path or ''}"
+
+
+class Way(NamedTuple):
+    """A port of a destination's host, at an address that is reached from there."""
+
+    destination: Destination
+    host: str
+    port: int
+
+    @property
+    def place(self) -> str:
+        """The destination as people type it."""
+        return (f"{self.destination.user}@" if self.destination.user else "") + self.destination.host
+
+    @property
+    def address(self) -> str:
+        """``127.0.0.1:5432``, or ``[::1]:5432``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{self.address} on {self.place}"
 
 
 def parse(url: str) -> Destination:

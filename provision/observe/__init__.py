@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provision import desired as desires
 from provision import plan as planner
 from provision.errors import MigrationsError, ProvisionError, RefusedError, SpecError, UnknownRevisionError
-from provision.model import MAINTENANCE, Plan, Wishes
+from provision.model import MAINTENANCE, UNREAD, Plan, Wishes
 from provision.model.value import dataclass, replace
 from provision.observe import server
 from provision.observe.outside import World, world
@@ -116,6 +116,8 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
     # Only the version comes from the world: where the data is now is the runtime's business.
     spec = replace(spec, server=replace(spec.server, major=seen.spec.server.major))
     at = seen.site.endpoint(seen.inputs.password)
+    if at is not None and at.password is not UNREAD:
+        at.begin()
     _learn_settings(seen, at)
     wanted = desires.desired(spec, seen.inputs, seen.files, seen.site.desired)
     inside, status, data_directory = server.look(seen, wanted, at, new=new)

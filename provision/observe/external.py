@@ -35,7 +35,7 @@ def unreachable(error: LoginError, endpoint: Endpoint, status: Status) -> Status
 def standby(endpoint: Endpoint, *, is_ours: bool) -> RefusedError:
     """Return the error for a server that follows another one, and can only be read."""
     return RefusedError(
-        f"the server at {endpoint.host}:{endpoint.port} is a standby, which can only be read",
+        f"the server at {endpoint.address} is a standby, which can only be read",
         evidence=["in_hot_standby is on: it replays what its primary writes"],
         next_step="SELECT pg_promote() makes a primary of it"
         if is_ours

@@ -20,11 +20,15 @@ SUPERUSER = "--superuser"
 
 
 class Choice(NamedTuple):
-    """Who is to log in, and where. ``role`` None is who migrates the database; ``database`` None the server's."""
+    """Who is to log in, and where. ``role`` None is who migrates the database; ``database`` None the server's.
+
+    ``lasting``: at an address that is still one when this process has ended.
+    """
 
     role: str | None = None
     superuser: bool = False
     database: str | None = None
+    lasting: bool = False
 
 
 def endpoint(spec: Spec, choice: Choice) -> Endpoint:
@@ -36,10 +40,15 @@ def chosen(world: World, choice: Choice) -> Endpoint:
     """Return how a program or a person logs in; the password is read when it is revealed.
 
     Raises:
-        UnavailableError: no server runs.
+        UnavailableError: no server runs, or its address does not outlive this process.
         UsageError: the spec has no such role that logs in, or no such database.
         ProvisionError: the password is not known.
     """
+    found = _chosen(world, choice)
+    return found.lasting() if choice.lasting else found
+
+
+def _chosen(world: World, choice: Choice) -> Endpoint:
     spec = world.spec
     database = _database(spec, choice.database)
     own = spec.server.database if database.startswith(CLONE) else database

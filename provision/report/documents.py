@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from provision.alembic import Script
     from provision.clones import Listed
     from provision.errors import Problem, ProvisionError
+    from provision.export.tunnels import Open
     from provision.model import Begun, Change, Endpoint, Outcome, Plan, Result, Step
     from provision.observe import Survey
     from provision.spec.model import Spec
@@ -182,6 +183,18 @@ def clones(spec: Spec, found: Sequence[Listed], dropped: Sequence[str] = ()) -> 
     }
 
 
+def tunnel(name: str, found: Open | None) -> Document:
+    """Return the document of a tunnel that is open; ``leads_to`` None: the server is reached without one."""
+    return {
+        "schema": "provision/tunnel/1",
+        "environment": name,
+        "open": found is not None and bool(found.process),
+        "endpoint": None if found is None else _endpoint(found.endpoint),
+        "leads_to": found.leads_to or None if found is not None else None,
+        "process": found.process or None if found is not None else None,
+    }
+
+
 def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] = ()) -> Document:
     """Return the document of a command that failed; it prints no other."""
     return {
@@ -225,7 +238,8 @@ def _unknown(sentences: Sequence[str]) -> list[str]:
 
 
 def _endpoint(endpoint: Endpoint | None) -> Document | None:
-    return None if endpoint is None else _fields(endpoint, "host port user database")
+    found = endpoint and endpoint.shown
+    return None if found is None else _fields(found, "host port user database")
 
 
 def _step(step: Step) -> Document:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Cause(NamedTuple):
-    """A pattern in the message, what it means, and what to do; both may name {user}, {host}, {port}, {database}.
+    """A pattern in the message, what it means, and what to do; both may name {user}, {address}, {host}, {database} ….
 
     ``ours`` is what to do where the server is run by us.
     """
@@ -43,7 +43,7 @@ _CAUSES = (
     ),
     _Cause(
         r"does not support SSL, but SSL was required",
-        "the server at {host}:{port} does not speak TLS, and `sslmode: {sslmode}` demands it",
+        "the server at {address} does not speak TLS, and `sslmode: {sslmode}` demands it",
         "have it set up (`ssl = on`), or write `sslmode: prefer` if the network may be trusted",
     ),
     _Cause(
@@ -59,7 +59,7 @@ _CAUSES = (
     ),
     _Cause(
         r"does not match host name|server certificate for",
-        "the certificate of the server at {host}:{port} is for another name, so it is not trusted",
+        "the certificate of the server at {address} is for another name, so it is not trusted",
         "write the name that is in the certificate as `server.host`; `sslmode: verify-ca` would not look at the name",
     ),
     _Cause(
@@ -104,28 +104,28 @@ _CAUSES = (
     ),
     _Cause(
         r"certificate verify failed",
-        "the certificate of the server at {host}:{port} is not signed by the authority in `sslrootcert`",
+        "the certificate of the server at {address} is not signed by the authority in `sslrootcert`",
         "openssl s_client -starttls postgres -connect {host}:{port} -showcerts </dev/null   # shows who signed it",
     ),
     _Cause(
         r"(?s)\A(?!.*(SSL encryption|SSL on)).*no pg_hba.conf entry.*(no encryption|SSL off)",
-        "the server at {host}:{port} does not let {user!r} in without TLS from here",
+        "the server at {address} does not let {user!r} in without TLS from here",
         "write `sslmode: require` (or verify-full), or: " + _HBA.replace("{kind}", "host"),
     ),
     _Cause(
         r"no pg_hba.conf entry|pg_hba.conf rejects",
-        "the server at {host}:{port} does not let {user!r} in from here",
+        "the server at {address} does not let {user!r} in from here",
         _HBA.replace("{kind}", "hostssl"),
     ),
     _Cause(
         r"password authentication failed|no password supplied|authentication failed",
-        "the server at {host}:{port} refuses the password of {user!r}",
+        "the server at {address} refuses the password of {user!r}",
         "correct `server.credentials`; " + _USED,
         _APPLY,
     ),
     _Cause(
         r'role ".*" (does not exist|is not permitted to log in)',
-        "there is no role {user!r} that may log in to the server at {host}:{port}",
+        "there is no role {user!r} that may log in to the server at {address}",
         "correct `server.credentials`, or as an administrator: CREATE ROLE {quoted} LOGIN PASSWORD '…'",
         _APPLY,
     ),
@@ -148,7 +148,7 @@ _CAUSES = (
     ),
     _Cause(
         r"too many clients|connection slots are reserved",
-        "the server at {host}:{port} has no connection left{number}",
+        "the server at {address} has no connection left{number}",
         "end some sessions, or raise its max_connections",
         "stop some of its clients, or all at once: " + command("restart") + "; then raise `server.max_connections`",
     ),
@@ -206,9 +206,10 @@ def diagnosed(
     text = "\n".join(error.evidence)
     cause = _cause(text)
     if cause is None:
-        sentence = f"the server at {endpoint.host}:{endpoint.port} cannot be reached"
+        sentence = f"the server at {endpoint.address} cannot be reached"
         return UnavailableError(sentence, evidence=error.evidence, next_step=_UNREACHABLE)
     words = {
+        "address": endpoint.address,
         "host": endpoint.host,
         "port": endpoint.port,
         "user": endpoint.user,

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
+from provision.model.value import replace
 from provision.runtimes.names import COMPOSE, ENGINE
 from provision.system import files, machine, owned
 from provision.system.engine import EngineReader
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from provision.model import Endpoint
     from provision.system.machine import Machine
 
 _FIRST_PODMAN_THAT_UPDATES = 5
 
 
+_SSH, _LOOPBACK = "ssh://", ("127.0.0.1", "::1", "localhost")
 _PROXY, _PATIENCE, _POLL = "docker-proxy", 2.0, 0.05
 _EVERY_ADDRESS = ("", "0.0.0.0", "::", None)  # noqa: S104  # compared, not bound
 
@@ -79,6 +82,22 @@ class Look:
     def engine_updates(self) -> bool:
         """Whether the engine changes the limits of a container that runs; Podman does since version 5."""
         return self.reader.podman is None or self.reader.podman >= _FIRST_PODMAN_THAT_UPDATES
+
+    def reached(self, at: Endpoint, home: Path) -> Endpoint:
+        """Return how an address of the engine's host is reached from here; where ssh leads there, through a tunnel."""
+        if self.address.is_local:
+            return at
+        if not self.address.url.startswith(_SSH):
+            return replace(at, host=self.address.hostname) if at.host in _LOOPBACK else at
+        from provision.system import ssh
+        from provision.system.tunnelled import Tunnelled
+
+        return Tunnelled.of(at, ssh.destination(self.address.url, self.address.source), home)
+
+    def reaches(self, host: str) -> bool:
+        """Whether what is published at an address of the engine's host is reached from here."""
+        is_near = self.address.is_local or self.address.url.startswith(_SSH) or self.address.hostname in _LOOPBACK
+        return is_near or host not in _LOOPBACK
 
     def engine(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON of a GET to the Docker engine, or None for 404."""

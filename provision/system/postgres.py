@@ -133,8 +133,8 @@ class LoginError(UnavailableError):
 
     def __init__(self, login: Login, endpoint: Endpoint, message: str) -> None:
         super().__init__(
-            f"cannot log in to {endpoint.host}:{endpoint.port} as {endpoint.user!r}: {login.value}",
-            evidence=[line for line in message.splitlines() if line.strip()],
+            f"cannot log in to {endpoint.address} as {endpoint.user!r}: {login.value}",
+            evidence=[*endpoint.said, *(line for line in message.splitlines() if line.strip())],
         )
         self.login = login
         self.server_is_gone = login in (Login.NO_SERVER, Login.STARTING)
@@ -267,7 +267,7 @@ class ReadOnlyQuery:
             next_step="as an administrator: grant it, or have this role own the database and what is in it",
         )
         silent = UnavailableError(
-            f"the server at {self._endpoint.host}:{self._endpoint.port} did not answer a question",
+            f"the server at {self._endpoint.address} did not answer a question",
             next_step=command("status"),
         )
         with translated(psycopg2.Error, into=silent), translated(InsufficientPrivilege, into=refused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
@@ -142,6 +143,26 @@ def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Lo
         if owner is not None:
             free = look.free_port(host, creation.container) if look.address.is_local else None
             raise ownership.taken_port(host, port, owner, free, name=creation.body["Labels"].get(ENVIRONMENT, ""))
+
+
+def check_reached(seen: Inspection) -> None:
+    """Refuse an address that only the engine's host reaches, where no ssh leads there.
+
+    Raises:
+        RefusedError: with the line to write.
+    """
+    published = _published(seen.creation.body["HostConfig"].get("PortBindings", {}))
+    if not published or any(seen.look.reaches(host) for host, _ in published):
+        return
+    address = seen.look.address
+    host = address.hostname
+    line = host if re.fullmatch(r"[0-9.]+|.*:.*", host) else "0.0.0.0"  # noqa: S104  # written, not bound
+    raise RefusedError(
+        f"the server would listen at {seen.spec.server.host} of {host} alone, which is not reached from here",
+        evidence=[f"the engine is at {address}"],
+        next_step=f"write `server.host: {line}`, which opens it to the network, or reach the engine by ssh, which does "
+        f"not: DOCKER_HOST=ssh://{host}",
+    )
 
 
 def _published(bindings: Mapping[str, Any]) -> set[tuple[str, int]]:

@@ -272,8 +272,8 @@ class Inspection(Site):
         published = next(iter(bindings.values()), None)
         if published is None:
             return None
-        host = published[0]["HostIp"] if self.look.address.is_local else self.look.address.hostname
-        return self.at(host, int(published[0]["HostPort"]), password)
+        at = self.at(published[0]["HostIp"], int(published[0]["HostPort"]), password)
+        return self.look.reached(at, self.spec.home)
 
     # --- what a run asks while it works ---
 

@@ -124,6 +124,7 @@ class DockerSite(Inspection):
     def plan(self) -> tuple[Step, ...]:
         """Return the steps to a running container."""
         checks.check_image(self.spec, self.image)
+        checks.check_reached(self)
         checks.check_user(self)
         unmounted_data.check_declared(self)
         unmounted_data.check_current(self)
