@@ -424,8 +424,12 @@ class Environment:
 
         with self.context():
             own = destruction(self.made, data=data)
-            first = self._last_backup(data=data)(outside.world(self.made)) if own.steps and self.made.backs_up else ()
-            return replace(own, steps=(*first, *own.steps))
+            if not (data and self.made.backs_up and any(step.destroys for step in own.steps)):
+                return own
+            from provision.backups import before
+
+            world = outside.world(self.made)
+            return replace(own, steps=(*before.of_destruction(world), *own.steps), remarks=before.left_out(world))
 
     def destroy(self, *, data: bool = False, progress: Progress | None = None) -> Result:
         """Remove the server; its data only with ``data``. It asks no one."""

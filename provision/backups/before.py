@@ -76,6 +76,14 @@ def of_destruction(world: World) -> tuple[Step, ...]:
     return _of_all(world, DESTRUCTIVE, "the data is destroyed")
 
 
+def left_out(world: World) -> tuple[str, ...]:
+    """Say that :func:`of_destruction` cannot make the backups that the spec asks for."""
+    asked = [each for each in declared(world.spec) if _asks(world.spec, each, DESTRUCTIVE)]
+    if not asked or not world.site.is_ours or world.site.endpoint(world.inputs.password) is not None:
+        return ()
+    return (f"no backup of {' and '.join(asked)} is made first, because no server runs",)
+
+
 def _asks(spec: Spec, database: str, reason: str) -> bool:
     found = spec.backup_of(database)
     return found is not None and reason in found.before

@@ -97,6 +97,8 @@ def _destroy(console: Console, environment: Environment, *, data: bool, yes: boo
     if plan.is_empty:
         console.say(f"{name}: nothing to destroy")
         return
+    for each in plan.remarks:
+        console.complain(f"{each}; to have one: {console.line('start')}")
     if removes_data and not yes:
         again = console.line(f"destroy {'--data ' if data else ''}--yes")
         confirm(console, name, plan, what=f"the data of {name} would be removed for good", again=again)

@@ -205,3 +205,12 @@ def test_the_backups_outlive_the_data(environment: Environment) -> None:
     environment.superuser("CREATE ROLE clerk")
     environment.run("backup", "restore", newest["file"], "--yes")
     assert environment.superuser("SELECT count(*) FROM viewed") == [(1,)]
+
+
+def test_a_backup_that_cannot_be_made_first_is_said(environment: Environment) -> None:
+    environment.declare(backup={"before": ["destructive"]})
+    environment.run("stop")
+    left_out = "no backup of shop is made first, because no server runs; to have one: provision start spec.yml"
+    assert left_out in environment.run("destroy", "--data", code=64).err
+    assert left_out not in environment.run("destroy").all
+    assert left_out in environment.run("destroy", "--data", "--yes").all
