@@ -14,6 +14,7 @@ from provision.kinds import login
 from provision.model import MAINTENANCE, Action, Effect, effects
 from provision.model.value import replace
 from provision.runtimes import server_log
+from provision.runtimes.names import TUNNEL
 from provision.system import files, postgres
 from provision.system.postgres import UNLOGGED
 
@@ -177,6 +178,10 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.RemovePath) -> None:
+        if files.exists(effect.path / TUNNEL):
+            from provision.system import lasting_tunnel
+
+            lasting_tunnel.close(effect.path)
         files.remove(effect.path, kept=effect.kept)
 
     @perform.register

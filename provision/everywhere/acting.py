@@ -16,7 +16,7 @@ from provision.model.effects import EngineCall, RemovePath, ServerCall
 from provision.runtimes import removal, removing_home
 from provision.runtimes.embedded.directories import SHARED
 from provision.runtimes.names import DATA_RECORD
-from provision.system import files, lock, register, servers
+from provision.system import files, lasting_tunnel, lock, register, servers
 from provision.system.engine_calls import Engine
 from provision.system.look import Look
 
@@ -165,6 +165,7 @@ def _do(effect: Effect, engine: Engine | None, progress: Progress) -> None:
     if isinstance(effect, ServerCall):
         servers.perform(effect)
     elif isinstance(effect, RemovePath):
+        lasting_tunnel.close(effect.path)
         files.remove(effect.path, kept=effect.kept)
     elif isinstance(effect, EngineCall) and engine is not None:
         engine.perform(effect, progress.detail)

@@ -82,7 +82,7 @@ def open_(home: Path, way: Way) -> tuple[Note, bool]:
 
 
 def close(home: Path) -> bool:
-    """End the tunnel of an environment, and remember its port; False: none was open."""
+    """End the tunnel of an environment, whose directory is ``home``, and remember its port; False: none was open."""
     if noted(home) is None:
         return False
     with _held(home) as file:
