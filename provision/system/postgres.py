@@ -110,13 +110,15 @@ _ANSWERS = (
     (r"too many (clients|connections)|connection slots are reserved", Login.FULL),
     (r'database ".*" is not currently accepting connections', Login.CLOSED),
     (r'database ".*" does not exist', Login.NO_DATABASE),
-    ((r"password authentication failed|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
+    ((r"authentication failed for user|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
                 r"|role \".*\" (does not exist|is not permitted)|permission denied to set role"
-                r"|certificate authentication failed|requires a valid client certificate"), Login.REFUSED),
+                r"|requires a valid client certificate"), Login.REFUSED),
     (r"the database system is (starting up|in recovery|shutting down|not yet accepting)", Login.STARTING),
 )  # fmt: skip
 
 
+_MAY_HAVE_EXPIRED = r"(?<!certificate )authentication failed for user|(?i:token)"
+"""PAM and LDAP, by which cloud services take tokens, have the word too: auth_failed() in auth.c."""
 _PROOFS = (
     (r"password authentication failed", Proof.WRONG),
     (r"server requested a hashed password", Proof.MD5),  # pg_hba.conf says md5, and so does the catalog
@@ -167,7 +169,24 @@ def connect(
 
 
 def _open(
-    endpoint: Endpoint, database: str | None, *, options: str = "", **parameters: Any
+    endpoint: Endpoint, database: str | None, *, options: str = "", renews: bool = True, **parameters: Any
+) -> psycopg2.extensions.connection:
+    """Log in; a password that is refused is asked for once more where that ``renews`` it: tokens expire.
+
+    On a server of ours a refused one is set there, see :mod:`provision.kinds.login`.
+    """
+    password = endpoint.password.reveal()
+    try:
+        return _connected(endpoint, database, password, options, parameters)
+    except LoginError as error:
+        may_renew = renews and not endpoint.is_ours and re.search(_MAY_HAVE_EXPIRED, "\n".join(error.evidence))
+        if not may_renew or not endpoint.password.renew(password):
+            raise
+    return _connected(endpoint, database, endpoint.password.reveal(), options, parameters)
+
+
+def _connected(
+    endpoint: Endpoint, database: str | None, password: str, options: str, parameters: Mapping[str, Any]
 ) -> psycopg2.extensions.connection:
     import psycopg2
 
@@ -176,7 +195,7 @@ def _open(
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,
-            password=endpoint.password.reveal(),
+            password=password,
             passfile=_NO_FILE,
             dbname=database or endpoint.database,
             gssencmode="disable",
@@ -244,7 +263,7 @@ class ReadOnlyQuery:
     def __init__(self, endpoint: Endpoint, *, named: bool = False) -> None:
         libpq.load()
         self._endpoint = endpoint
-        self._names = {"application_name": NAME} if named else {}
+        self._names: dict[str, Any] = {"application_name": NAME} if named else {}
         self._connections: dict[str, psycopg2.extensions.connection] = {}
 
     def rows(
@@ -290,7 +309,7 @@ class ReadOnlyQuery:
         """
         at = replace(self._endpoint, user=role, password=password)
         try:
-            _open(at, None, require_auth=libpq.by_scram(), **self._names).close()
+            _open(at, None, renews=False, require_auth=libpq.by_scram(), **self._names).close()
         except LoginError as error:
             words = "\n".join(error.evidence)
             return next((proof for pattern, proof in _PROOFS if re.search(pattern, words)), Proof.UNKNOWN)

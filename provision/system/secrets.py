@@ -103,13 +103,13 @@ class Password(Secret):
     ``key`` is where the spec has it. A file or a program that fails is not asked a second time in the same run.
     """
 
-    __slots__ = ("_error", "_is_fetched_again", "_kept", "_key", "_source")
+    __slots__ = ("_error", "_is_fetched_again", "_is_final", "_kept", "_key", "_source")
 
     def __init__(self, source: PasswordSource, kept: Path, key: str = "credentials.password") -> None:
         super().__init__("")
         self._source, self._kept, self._key = source, kept, key
         self._error: ProvisionError | None = None
-        self._is_fetched_again = False
+        self._is_fetched_again = self._is_final = False
 
     def __str__(self) -> str:
         is_empty = isinstance(self._source, PasswordValue) and not self._source.value.reveal()
@@ -136,6 +136,16 @@ class Password(Secret):
             self._error = error
             raise
         return self._text
+
+    def renew(self, refused: str) -> bool:
+        """Fetch it again where a program or a file gives it, and tell whether that is another one than was refused.
+
+        What gives the same again is not asked once more in this run.
+        """
+        if self._text == refused and not self._is_final and isinstance(self._source, PasswordCommand | PasswordFile):
+            self._text = fetch(self._source, self._key).reveal()
+            self._is_final = self._text == refused
+        return self._text != refused
 
     def forget(self) -> None:
         """Fetch it once more when it is needed next: a server has refused it, and it may have changed meanwhile."""
