@@ -34,7 +34,7 @@ def examine(environment: Examined | None) -> tuple[Finding, ...]:
         spec = None
         with suppress(ProvisionError):
             spec = environment.made
-        scene = Scene(Look(environ(), spec.home if spec else None), spec)
+        scene = Scene(Look(environ(), *((spec.home, spec.server.engine) if spec else ())), spec)
         return (*said, *_examined(scene, list(_overview(environment)) if spec else []))
 
 

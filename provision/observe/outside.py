@@ -110,7 +110,7 @@ def is_made(spec: Spec) -> bool:
     """Whether the engine, where one answers, has a container that was made for this environment."""
     if spec.server.runtime not in (choice.AUTO, "docker"):
         return False
-    return runtimes.load("docker").made(spec, Look(environ(), spec.home)) is not None
+    return runtimes.load("docker").made(spec, Look(environ(), spec.home, spec.server.engine)) is not None
 
 
 def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, acting: bool = False) -> World:
@@ -124,7 +124,7 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, actin
         RefusedError: the environment lives in another runtime.
         ProvisionError: something that the spec refers to is missing or wrong.
     """
-    look = Look(environ(), spec.home)
+    look = Look(environ(), spec.home, spec.server.engine)
     name, reason = choice.choose(spec, look, wanted=runtime, moving=moving)
     try:
         return _seen(spec, look, name, reason, acting=acting)
@@ -207,7 +207,7 @@ def rendered(spec: Spec) -> tuple[File, ...]:
     Raises:
         UnavailableError: the port is ``auto`` and no engine answers.
     """
-    look = Look(environ(), spec.home)
+    look = Look(environ(), spec.home, spec.server.engine)
     try:
         name, _ = choice.choose(spec, look)
     except UnavailableError:

@@ -119,6 +119,7 @@ _SIMPLE: Final[dict[str, Callable[[], Fragment] | Fragment]] = {
     "migrations.migrations": trees,
     "server.image": values.image,
     "server.major": values.major,
+    "server.engine": values.engine,
     "server.max_connections": values.whole,
     "server.database": values.identifier,
     "server.initdb": lambda: values.one_or_more(values.path()),

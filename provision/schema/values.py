@@ -10,6 +10,7 @@ import re
 from typing import Any, Final
 
 from provision.spec.databases import ENCODINGS
+from provision.spec.engine import FORMS, PATTERN
 from provision.spec.grants import PRIVILEGES
 from provision.spec.parameters import MAJORS
 from provision.spec.readers import LARGEST_CPUS, LARGEST_PORT, LONGEST_HOST, LONGEST_IDENTIFIER, SMALLEST_CPUS
@@ -166,6 +167,11 @@ def image() -> Fragment:
     """Return a fragment of the name of an image."""
     message = f"write an image like `postgres:{MAJORS[-2]}`, of {OLDEST} or newer"
     return pattern(_TOO_OLD + _REFERENCE, message, "boolean")
+
+
+def engine() -> Fragment:
+    """Return a fragment of the address of an engine."""
+    return pattern(PATTERN, f"write one of {FORMS}")
 
 
 def major() -> Fragment:

@@ -96,7 +96,8 @@ class Server:
     others run; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
     scripts in the order in which they run on a new data directory. ``golden`` is whether new data may be a copy of
     earlier data; ``true``: also where a program of the project has made that. ``layout`` is that of the image, once the
-    engine has shown it. ``first_port``, where ``port`` is None: take that one, or the next one that is free.
+    engine has shown it. ``first_port``, where ``port`` is None: take that one, or the next one that is free. ``engine``
+    is the address of the Docker engine, or ``context:NAME``.
     """
 
     image: str
@@ -122,6 +123,7 @@ class Server:
     golden: Literal["auto", "true", "off"] = "auto"
     layout: Layout | None = None
     first_port: int | None = field(default=None, repr=False)
+    engine: str | None = None
 
     def may_have(self, port: int) -> bool:
         """Whether a port that was chosen before can be one that is declared like this."""

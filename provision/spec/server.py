@@ -58,6 +58,9 @@ def check_runtime(server: Mapping, values: MappingType[str, Any], reading: Readi
     if "bin_dir" in server.entries and values.get("runtime") in ("docker", "external"):
         key, _ = server.entries["bin_dir"]
         reading.report(key.mark, "`bin_dir` has a meaning only with `runtime: embedded`", "remove it")
+    if "engine" in server.entries and values.get("runtime") in ("embedded", "external"):
+        key, _ = server.entries["engine"]
+        reading.report(key.mark, "`engine` has a meaning only with `runtime: docker`", "remove it")
     if values.get("runtime") == "external":
         _check_external(server, values, reading)
         return
@@ -302,8 +305,16 @@ def max_connections(node: Node, reading: Reading) -> Scalar:
     return found
 
 
+def engine(node: Node, reading: Reading) -> str:
+    """Read the address of an engine, or the name of a context of ``docker``."""
+    from provision.spec.engine import read_engine
+
+    return read_engine(node, reading)
+
+
 SERVER_KEYS = {
     "runtime": Key(choice("auto", "docker", "embedded", "external"), identifies=True),
+    "engine": Key(engine, identifies=True),
     "image": Key(image, required=True, example="image: postgres:17", identifies=True),
     "major": Key(major, identifies=True),
     "container_name": Key(object_name, identifies=True),
@@ -357,10 +368,8 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         ready_timeout=values.get("ready_timeout", READY_TIMEOUT),
         stop_timeout=values.get("stop_timeout", STOP_TIMEOUT),
         sslmode=values.get("sslmode", connection.SSLMODE),
-        sslrootcert=values.get("sslrootcert"),
         connection=connection.parameters(values),
-        settings_via=values.get("settings_via"),
-        bin_dir=values.get("bin_dir"),
+        **{key: values.get(key) for key in ("sslrootcert", "settings_via", "bin_dir", "engine")},
         initdb=values.get("initdb", ()),
         golden="off" if (golden := values.get("golden", "auto")) == "false" else golden,
     )

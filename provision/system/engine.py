@@ -1,7 +1,7 @@
 """The engine: a reader that can only ask it; what changes things is in :mod:`.engine_calls`.
 
 The reader speaks one plain GET over the engine's Unix socket, because the SDK takes 150 ms to import and a run with
-nothing to do must not pay for it. Every other transport (tcp, TLS, ssh) goes through the SDK.
+nothing to do must not pay for it. By ssh it keeps one connection for all; tcp goes through the SDK.
 API: https://docs.docker.com/reference/api/engine/
 """
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
+    from provision.system.engine_dial import Connection
+
 _TIMEOUT = 30.0
-_CALL_TIMEOUT = 60
 _CONNECT_TIMEOUT = 3.0
 _PING_TIMEOUT = 10  # where nothing listens that is known at once; an engine that is being started takes its time
 _OK, _BAD_REQUEST, _NOT_FOUND = 200, 400, 404
@@ -55,6 +56,7 @@ class EngineReader:
     def __init__(self, address: EngineAddress) -> None:
         self.address = address
         self._client: APIClient | None = None
+        self._dialled: Connection | None = None
         self._silence: UnavailableError | None = None
         self.podman: int | None = None
         """The major version of Podman, where that answers."""
@@ -70,8 +72,8 @@ class EngineReader:
         if self._silence is not None:
             raise self._silence
         with reaching(self.address):
-            if (socket_path := self.address.socket_path) is not None:
-                self._fetch_unix(socket_path, "/_ping", _PING_TIMEOUT)
+            if self.address.is_local or self.address.is_ssh:
+                self._fetch_plainly("/_ping", _PING_TIMEOUT)
                 return
             parts = urlsplit(self.address.url)
             if parts.scheme in ("tcp", "http", "https"):
@@ -110,12 +112,12 @@ class EngineReader:
         No GET tells. But Docker looks at the mounts of a new container before it looks for its image, and there is none
         of this name. https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate
         """
-        if (socket_path := self.address.socket_path) is None:
+        if self.address.socket_path is None and not self.address.is_ssh:
             return None
         mount = {"Type": "bind", "Source": str(directory), "Target": "/directory", "ReadOnly": True}
         body = json.dumps({"Image": _NO_IMAGE, "HostConfig": {"Mounts": [mount]}})
         with reaching(self.address):
-            status, answer = self._fetch_unix(socket_path, "/containers/create", posted=body)
+            status, answer = self._fetch_plainly("/containers/create", posted=body)
         if status != _BAD_REQUEST:
             return None
         with suppress(ValueError, AttributeError):
@@ -155,15 +157,20 @@ class EngineReader:
             raise self._silence
         try:
             with reaching(self.address):
-                if (socket_path := self.address.socket_path) is not None:
-                    return self._fetch_unix(socket_path, target)
+                if self.address.is_local or self.address.is_ssh:
+                    return self._fetch_plainly(target)
                 return self._fetch_by_sdk(target)
         except UnavailableError as error:
             self._silence = error  # one that did not answer is not waited for a second time
             raise
 
+    def _fetch_plainly(self, target: str, timeout: float = _TIMEOUT, posted: str | None = None) -> tuple[int, bytes]:
+        if (socket_path := self.address.socket_path) is not None:
+            return self._fetch_unix(socket_path, target, timeout, posted)
+        return self._fetch_ssh(target, posted)
+
     def _fetch_unix(
-        self, socket_path: str, target: str, timeout: float = _TIMEOUT, posted: str | None = None
+        self, socket_path: str, target: str, timeout: float, posted: str | None = None
     ) -> tuple[int, bytes]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
@@ -184,8 +191,20 @@ class EngineReader:
         self._recognise(head.decode(errors="replace"))
         return int(status[1]), body
 
+    def _fetch_ssh(self, target: str, posted: str | None) -> tuple[int, bytes]:
+        from provision.system import engine_dial, ssh
+
+        if self._dialled is None:
+            place = ssh.destination(self.address.url, self.address.source)
+            self._dialled = engine_dial.Connection(place, _TIMEOUT)
+        answer, body = self._dialled.ask(target, posted)
+        self._recognise(f"{_LIBPOD}: {answer.getheader(_LIBPOD, '')}")
+        return answer.status, body
+
     def _fetch_by_sdk(self, target: str) -> tuple[int, bytes]:
         if self._client is None:
+            from provision.system.engine_client import connect
+
             self._client = connect(self.address)
         answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
         self._recognise(f"{_LIBPOD}: {answer.headers.get(_LIBPOD, '')}")
@@ -249,23 +268,3 @@ def load_soon() -> None:
     from threading import Thread
 
     Thread(target=import_module, args=("docker",), daemon=True).start()
-
-
-def connect(address: EngineAddress) -> APIClient:
-    """Return the SDK's client for this engine, with the API version that both sides know.
-
-    Raises:
-        UnavailableError: nothing answers there.
-    """
-    import docker
-    import docker.errors
-    import docker.tls
-
-    tls: docker.tls.TLSConfig | bool = False
-    if address.tls is not None:
-        pair = (str(address.tls / "cert.pem"), str(address.tls / "key.pem"))
-        tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(address.tls / "ca.pem"), verify=True)
-    with reaching(address, docker.errors.DockerException):  # those of requests are OSErrors
-        client = docker.APIClient(base_url=address.url, version="auto", tls=tls, timeout=_PING_TIMEOUT)
-    client.timeout = _CALL_TIMEOUT
-    return client

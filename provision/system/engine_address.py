@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from provision.errors import UnavailableError
-from provision.model.value import dataclass
+from provision.errors import RefusedError, UnavailableError
+from provision.model.value import dataclass, replace
+from provision.system import no_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 DOCKER, PODMAN = "docker", "podman"
+SCHEME, CONTEXT = "ssh://", "context:"
+INSECURE = "PROVISION_INSECURE_TCP"
+_PLAIN = ("tcp://", "http://")
 _PROBE_TIMEOUT = 1.0
 
 
@@ -31,12 +35,14 @@ class EngineAddress:
     """Where the engine is (``unix:///var/run/docker.sock``), and who said so where it is not the default place.
 
     ``tls`` is the directory of the certificates. ``is_named``: the user names this engine, by DOCKER_HOST or a context.
+    ``options`` are what ``docker`` needs where it does not find this engine by itself.
     """
 
     url: str
     source: str
     tls: Path | None = None
     is_named: bool = True
+    options: tuple[str, ...] = ()
 
     @property
     def socket_path(self) -> str | None:
@@ -49,6 +55,11 @@ class EngineAddress:
         return self.socket_path is not None
 
     @property
+    def is_ssh(self) -> bool:
+        """Whether ``ssh`` takes us there."""
+        return self.url.startswith(SCHEME)
+
+    @property
     def hostname(self) -> str:
         """The host on which the engine publishes ports."""
         return "127.0.0.1" if self.is_local else urlsplit(self.url).hostname or "127.0.0.1"
@@ -56,28 +67,49 @@ class EngineAddress:
     @property
     def program(self) -> str:
         """The program that people use with this engine, as far as its address tells."""
-        return PODMAN if PODMAN in self.url else DOCKER
+        return PODMAN if PODMAN in self.url else " ".join((DOCKER, *self.options))
 
     def __str__(self) -> str:
         return f"{self.url} ({self.source})" if self.source else self.url
 
 
-def locate(environ: Mapping[str, str], *, kept: str | None = None, is_old: bool = False) -> EngineAddress:
+def locate(
+    environ: Mapping[str, str], *, declared: str | None = None, kept: str | None = None, is_old: bool = False
+) -> EngineAddress:
     """Find the engine as the ``docker`` command does (DOCKER_HOST, DOCKER_CONTEXT, the current context), else a socket.
 
-    ``kept`` is the address that an environment was made with; ``is_old``: it was made when only Docker's were known.
+    ``declared`` is the one that the spec names, which comes before all; ``kept`` the address that an environment was
+    made with; ``is_old``: it was made when only Docker's were known.
     https://docs.docker.com/engine/manage-resources/contexts/
 
     Raises:
         UnavailableError: the context cannot be read, or the environment was made with another user's engine.
+        RefusedError: everybody on the way could read what is said to the engine.
+        NotRunError: the spec alone names the engine, and ``--no-commands`` is on.
     """
+    found = _located(environ, declared, kept, is_old=is_old)
+    if found.url.startswith(_PLAIN) or found.is_ssh:
+        _check(found, environ)
+    return found
+
+
+def _located(environ: Mapping[str, str], declared: str | None, kept: str | None, *, is_old: bool) -> EngineAddress:
     config = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
-    if host := environ.get("DOCKER_HOST"):
-        tls = Path(environ.get("DOCKER_CERT_PATH") or config) if environ.get("DOCKER_TLS_VERIFY") else None
+    tls = Path(environ.get("DOCKER_CERT_PATH") or config) if environ.get("DOCKER_TLS_VERIFY") else None
+    host = environ.get("DOCKER_HOST")
+    if declared and declared != host:
+        no_commands.refuse(f"what the engine {declared} has: only the spec names it, and it was not asked")
+        if declared.startswith(CONTEXT):
+            context = declared.removeprefix(CONTEXT)
+            return replace(_context(config, context), options=("--context", context))
+        return EngineAddress(declared, "`server.engine` in the spec", tls, options=("--host", declared))
+    if host:
         return EngineAddress(host, "from DOCKER_HOST", tls)
     name = environ.get("DOCKER_CONTEXT") or _current_context(config)
     if name and name != "default":
         return _context(config, name)
+    if kept is not None and kept.startswith(SCHEME):
+        return EngineAddress(kept, "where the environment was made", is_named=False, options=("--host", kept))
     of_docker, of_others = sockets(environ)
     if kept is not None:
         if kept.removeprefix("unix://") not in (*of_docker, *of_others):
@@ -87,10 +119,13 @@ def locate(environ: Mapping[str, str], *, kept: str | None = None, is_old: bool 
 
 
 def address_to_keep(address: EngineAddress, environ: Mapping[str, str]) -> str | None:
-    """Return the address to keep for the next run: that of a standard socket, also where the user names it."""
+    """Return the address to keep for the next run: that of a standard socket, also where the user names it.
+
+    Of another host it is kept as well, so that the next run does not begin with new data here.
+    """
     path = address.socket_path
     if path is None or not address.is_named:
-        return None if path is None else address.url
+        return address.url
     standard = (each for places in sockets(environ) for each in places)
     return next((f"unix://{each}" for each in standard if os.path.realpath(each) == os.path.realpath(path)), None)
 
@@ -127,7 +162,38 @@ def _accepts(path: str) -> bool:
     return False
 
 
+def _check(address: EngineAddress, environ: Mapping[str, str]) -> None:
+    """Refuse an address that is wrong, and a port of another host without TLS: whoever reaches it owns that host.
+
+    https://docs.docker.com/engine/security/protect-access/
+    """
+    if address.is_ssh:
+        from provision.system import ssh
+
+        ssh.destination(address.url, address.source)
+        return
+    from ipaddress import ip_address
+
+    host = address.hostname
+    if address.tls is not None or host == "localhost" or environ.get(INSECURE) == "1":
+        return
+    with suppress(ValueError):
+        if ip_address(host).is_loopback:
+            return
+    raise RefusedError(
+        f"the engine at {address} is reached without TLS: others on the network can read its passwords, and use it",
+        next_step=f"name it as ssh://{host}, or use TLS (DOCKER_TLS_VERIFY=1, DOCKER_CERT_PATH=…); "
+        "where you alone can reach that network: --insecure-tcp",
+    )
+
+
 def _elsewhere(kept: str) -> UnavailableError:
+    if not kept.startswith("unix://"):
+        return UnavailableError(
+            f"the environment was made with the engine at {kept}, which nothing names now",
+            evidence=["with another engine, its data would stay behind"],
+            next_step=f"name it in the spec (`server.engine`), or: export DOCKER_HOST={kept}",
+        )
     return UnavailableError(
         f"the environment was made with the engine at {kept}, where this user has none",
         evidence=["with another engine, its data would stay behind"],
@@ -174,6 +240,15 @@ def reaching(address: EngineAddress, *causes: type[Exception]) -> Iterator[None]
 
 def unreachable(address: EngineAddress, error: BaseException) -> UnavailableError:
     """Return the error for an engine that does not answer: which one was tried, why it failed, what to do."""
+    if address.is_ssh:
+        from provision.system import engine_dial
+
+        if (
+            found := engine_dial.unreachable(
+                str(address).removeprefix(SCHEME), address.program.partition(" ")[0], error
+            )
+        ) is not None:
+            return found
     place, own = address.socket_path or address.url, "systemctl --user enable --now podman.socket"
     sentence, advice = {
         (PODMAN, True): (f"permission denied on {place}: it is another user's Podman", f"{own}   (your own)"),
@@ -189,5 +264,5 @@ def unreachable(address: EngineAddress, error: BaseException) -> UnavailableErro
             f"no Docker engine answers at {address}",
             "start Docker, or name the engine in DOCKER_HOST (docker context ls)",
         ),
-    }[address.program, isinstance(error, PermissionError)]
+    }[address.program.partition(" ")[0], isinstance(error, PermissionError)]
     return UnavailableError(sentence, evidence=[f"{type(error).__name__}: {error}"], next_step=advice)

@@ -15,8 +15,8 @@ from provision.errors import StepFailedError, command, translated
 from provision.runtimes.docker import mounts
 from provision.runtimes.names import ENVIRONMENT
 from provision.system import register
-from provision.system.engine import connect
 from provision.system.engine_address import reaching
+from provision.system.engine_client import connect
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:

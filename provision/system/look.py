@@ -33,7 +33,8 @@ _EVERY_ADDRESS = ("", "0.0.0.0", "::", None)  # noqa: S104  # compared, not boun
 class Look:
     """What a runtime may look at. The engine is looked for when it is asked for something.
 
-    ``home`` is the directory of an environment, which remembers the engine that it was made with.
+    ``home`` is the directory of an environment, which remembers the engine that it was made with; ``engine`` is the
+    one that its spec names.
     """
 
     text = staticmethod(files.read_text)
@@ -42,9 +43,10 @@ class Look:
     is_left = staticmethod(machine.is_left)
     sign_port = staticmethod(machine.sign_port)
 
-    def __init__(self, environ: Mapping[str, str], home: Path | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str], home: Path | None = None, engine: str | None = None) -> None:
         self._environ = environ
         self._home = home
+        self._declared = engine
         self.began = time.time()
         self._volumes: dict[str, dict[str, Any]] = {}
         self._images: dict[str, dict[str, Any] | None] = {}
@@ -61,7 +63,7 @@ class Look:
         """Where the engine is."""
         kept = owned.text(self._home / ENGINE) if self._home is not None else None
         is_old = kept is None and self._home is not None and files.exists(self._home / COMPOSE)
-        return locate(self._environ, kept=kept.strip() if kept else None, is_old=is_old)
+        return locate(self._environ, declared=self._declared, kept=kept.strip() if kept else None, is_old=is_old)
 
     @property
     def address_to_keep(self) -> str | None:

@@ -65,6 +65,17 @@ def start(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> Popen[by
     return Popen(argv, **{"env": variables.environ(), **options})
 
 
+def start_ssh(argv: Sequence[str], **options: Any) -> Popen[bytes]:
+    """Start ``ssh`` to an engine that the user names, not the spec; it gets no Ctrl-C and ends with its input.
+
+    Raises:
+        OSError: it cannot be run.
+    """
+    from subprocess import Popen
+
+    return Popen(argv, **{"env": variables.environ(), "start_new_session": True, **options})
+
+
 def end_session(process: Popen[bytes]) -> None:
     """End a program that was started in a session of its own, with all that it has started there."""
     from subprocess import TimeoutExpired

@@ -137,7 +137,8 @@ def _entrance(engine: EngineReader) -> tuple[str, ...] | None:
     if engine.program == PODMAN and podman is not None:
         return (podman, "--remote", "--url", engine.address.url)
     if docker is not None:
-        return (docker,) if engine.address.is_named else (docker, "--host", engine.address.url)
+        address = engine.address
+        return (docker, *(address.options if address.is_named else ("--host", address.url)))
     return None
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from provision.errors import UnavailableError
+from provision.errors import NotRunError, RefusedError, UnavailableError
+from provision.system import no_commands
 from provision.system.engine_address import EngineAddress, address_to_keep, chosen, locate, sockets, unreachable
 from provision.system.look import Look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DEAD, ALIVE, MISSING = "dead", "alive", "missing"
 
@@ -55,10 +57,8 @@ def test_each_engine_is_looked_for_where_it_puts_its_socket() -> None:
 
 
 def test_an_engine_that_is_named_is_taken_and_no_other(tmp_path: Path) -> None:
-    address = locate(
-        {"DOCKER_HOST": "tcp://db.example:2375", "HOME": str(tmp_path)}, kept="unix:///var/run/docker.sock"
-    )
-    assert (address.url, address.is_named) == ("tcp://db.example:2375", True)
+    address = locate({"DOCKER_HOST": "ssh://db.example", "HOME": str(tmp_path)}, kept="unix:///var/run/docker.sock")
+    assert (address.url, address.is_named) == ("ssh://db.example", True)
     with pytest.raises(UnavailableError, match="the docker context 'colleague' cannot be read"):
         locate({"DOCKER_CONTEXT": "colleague", "HOME": str(tmp_path)})
 
@@ -80,8 +80,7 @@ def test_an_environment_stays_with_the_engine_that_it_was_made_with(tmp_path: Pa
         ("unix:///run/user/1000//podman/podman.sock", "unix:///run/user/1000/podman/podman.sock"),
         ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
         ("unix:///run/user/4242/podman/podman.sock", None),
-        ("tcp://db.example:2375", None),
-        ("ssh://db.example", None),
+        ("ssh://db.example", "ssh://db.example"),
     ],
 )
 def test_an_engine_that_is_named_at_a_standard_place_is_found_the_next_time(url: str, kept: str | None) -> None:
@@ -90,6 +89,47 @@ def test_an_engine_that_is_named_at_a_standard_place_is_found_the_next_time(url:
     if kept is not None:
         del environ["DOCKER_HOST"]
         assert locate(environ, kept=kept).url == kept
+
+
+def test_an_engine_that_listens_elsewhere_is_not_replaced_by_one_here() -> None:
+    environ = {"HOME": "/home/ada", "DOCKER_HOST": "tcp://localhost:2375"}
+    assert address_to_keep(locate(environ), environ) == "tcp://localhost:2375"
+    with pytest.raises(UnavailableError, match="which nothing names now"):
+        locate({"HOME": "/home/ada"}, kept="tcp://localhost:2375")
+
+
+def test_what_the_spec_names_comes_first(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "DOCKER_HOST": "unix:///var/run/docker.sock"}
+    assert str(locate(environ, declared="ssh://ada@h:22")) == "ssh://ada@h:22 (`server.engine` in the spec)"
+    with pytest.raises(UnavailableError, match="the docker context 'colleague' cannot be read"):
+        locate(environ, declared="context:colleague")
+    context = tmp_path / ".docker/contexts/meta" / sha256(b"far").hexdigest() / "meta.json"
+    context.parent.mkdir(parents=True)
+    context.write_text('{"Endpoints": {"docker": {"Host": "ssh://far"}}}')
+    assert str(locate(environ, declared="context:far")) == "ssh://far (docker context 'far')"
+
+
+def test_an_engine_that_only_a_strangers_spec_names_is_not_asked() -> None:
+    with no_commands.active():
+        with pytest.raises(NotRunError, match="ssh://evil"):
+            locate({"HOME": "/"}, declared="ssh://evil")
+        assert locate({"HOME": "/", "DOCKER_HOST": "ssh://mine"}, declared="ssh://mine").url == "ssh://mine"
+        assert locate({"HOME": "/", "DOCKER_HOST": "ssh://mine"}).url == "ssh://mine"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "[::1]", "localhost"])
+def test_a_port_without_tls_may_be_one_of_this_machine(host: str) -> None:
+    assert locate({"HOME": "/", "DOCKER_HOST": f"tcp://{host}:2375"}).tls is None
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "localhost.example", "[2001:db8::1]", "127.0.0.1.example"])
+def test_a_port_of_another_host_needs_tls_or_a_word(host: str) -> None:
+    environ = {"HOME": "/", "DOCKER_HOST": f"tcp://{host}:2375"}
+    with pytest.raises(RefusedError, match="reached without TLS") as caught:
+        locate(environ)
+    assert "--insecure-tcp" in str(caught.value.next_step)
+    assert locate({**environ, "PROVISION_INSECURE_TCP": "1"}).tls is None
+    assert locate({**environ, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/c"}).tls == Path("/c")
 
 
 def test_its_directory_remembers_that(tmp_path: Path) -> None:
