@@ -41,7 +41,8 @@ def runtime(scene: Scene) -> Iterator[Finding]:
             yield Finding("engine", Level.OK, _engine(scene))
         elif name == "external":
             server = scene.spec.server
-            yield Finding("runtime", Level.OK, f"others run the server, at {server.host}:{server.port}")
+            places = ", ".join(f"{host}:{port}" for host, port in server.hosts or ((server.host, server.port),))
+            yield Finding("runtime", Level.OK, f"others run the server, at {places}")
         else:
             yield Finding("runtime", Level.OK, f"embedded: {load(name).available(scene.spec, scene.look)}")
             if reason:

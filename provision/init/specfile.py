@@ -16,7 +16,7 @@ from provision.init.found import SPECS, Service
 from provision.model import MAINTENANCE
 from provision.rendering import render_template
 from provision.spec.load import read
-from provision.spec.server import DEFAULT_PORT
+from provision.spec.several import DEFAULT_PORT
 from provision.spec.variables import BESIDE, variables_of
 
 if TYPE_CHECKING:

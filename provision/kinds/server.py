@@ -40,6 +40,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     starting = scene.ground.starting
     if not starting and (before == after or before is UNKNOWN):
         return Plan()
-    why = () if starting else ("it runs, but does not answer",)
+    why = (
+        () if starting else ("no host takes writes now" if scene.spec.server.hosts else "it runs, but does not answer",)
+    )
     effects = (WaitReady(scene.spec.server.ready_timeout),)
     return Plan((Step(address, Action.START, before, after, effects, why=why, reveals=True),))

@@ -420,7 +420,8 @@ class Endpoint:
     ``sslmode`` and ``sslrootcert`` are libpq's: https://www.postgresql.org/docs/current/libpq-ssl.html ``connection``
     are its other parameters that were declared, by name.
     ``is_ours``: provision runs the server, and can change how to log in. ``role`` is what our sessions are set to once
-    they have logged in; a URL does not say it.
+    they have logged in; a URL does not say it. ``hosts`` are all of a cluster, of which one takes writes; empty: there
+    is only ``host``.
     """
 
     host: str
@@ -433,11 +434,35 @@ class Endpoint:
     is_ours: bool = True
     role: str | None = None
     connection: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[tuple[str, int], ...] = ()
 
     @property
     def declared_options(self) -> str:
         """What the spec says of libpq's ``options``."""
         return dict(self.connection).get("options", "")
+
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Every host and its port, in the order in which they are tried."""
+        return self.hosts or ((self.host, self.port),)
+
+    @property
+    def host_list(self) -> str:
+        """The value of libpq's ``host``.
+
+        https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
+        """
+        return ",".join([host for host, _ in self.places])
+
+    @property
+    def port_list(self) -> str:
+        """The value of libpq's ``port``."""
+        return ",".join([str(port) for _, port in self.places])
+
+    @property
+    def session_attrs(self) -> str:
+        """The value of libpq's ``target_session_attrs``."""
+        return "read-write" if self.hosts else "any"
 
     @property
     def options(self) -> str:
@@ -454,8 +479,8 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """``127.0.0.1:5432``, or ``[::1]:5432``."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """``127.0.0.1:5432``, or ``[::1]:5432``; those of a cluster with commas between them."""
+        return ", ".join([f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.places])
 
     @property
     def shown(self) -> Endpoint | None:
@@ -491,14 +516,9 @@ class Endpoint:
 
         from provision.model import drivers
 
-        where: dict[str, str | int] = {
-            "host": self.host,
-            "port": self.port,
-            "user": self.user,
-            "database": self.database,
-        }
         password = str(self.password) if masked else quote(self.password.reveal(), safe="")
         tls = {"sslmode": self.sslmode, "sslrootcert": str(self.sslrootcert or "")}
+        where = drivers.Where(self.places, self.user, self.database)
         return drivers.url(driver, where, {**tls, **dict(self.connection)}, password=password)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
 from provision.errors import UsageError
@@ -19,8 +19,18 @@ JDBC: Final = "jdbc"
 DRIVERS: Final = (*_SQLALCHEMY.split(), JDBC, *_PLAIN.split())
 _OF_LIBPQ: Final = (None, "libpq", "psycopg", "psycopg2", "psycopg2cffi", "psycopg_async")
 _OF_TLS: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+_OF_SEVERAL: Final = frozenset(("libpq", "postgres.js", "pgx", "tokio-postgres"))
+"""Those of them that take several hosts in a URL, and ``target_session_attrs``."""
 _DEFAULT_TLS: Final = "prefer"
 _WITHOUT_TLS: Final = "pg8000"
+
+
+class Where(NamedTuple):
+    """What a URL leads to; of several hosts it is the one that takes writes."""
+
+    places: tuple[tuple[str, int], ...]
+    user: str
+    database: str
 
 
 def check(driver: str) -> None:
@@ -45,26 +55,54 @@ def check(driver: str) -> None:
     )
 
 
-def url(driver: str | None, where: Mapping[str, str | int], given: Mapping[str, str], *, password: str) -> str:
+def url(driver: str | None, where: Where, given: Mapping[str, str], *, password: str) -> str:
     """Return a URL, percent-encoded; ``password`` is encoded already, or a mask, or empty: there is none.
 
-    ``where`` has the ``host``, the ``port``, the ``user`` and the ``database``; ``given`` are libpq's parameters.
+    ``given`` are libpq's parameters.
 
     Raises:
-        UsageError: the driver is not known, or its URL cannot say how TLS is used.
+        UsageError: the driver is not known, or its URL cannot say how TLS is used, or name several hosts.
     """
     if driver is not None:
         check(driver)
-    user, database, name = (quote(str(where[each]), safe="") for each in ("user", "database", "host"))
-    host = f"[{quote(str(where['host']), safe=':')}]" if ":" in str(where["host"]) else name
+    user, database = (quote(each, safe="") for each in (where.user, where.database))
     login = {"user": user, **({"password": password} if password else {})}
-    more = _parameters(driver, given)
+    hosts, more = _hosts(driver, where.places)
+    more |= _parameters(driver, given)
     if driver == JDBC:
         query = "&".join(f"{key}={each}" for key, each in {**login, **more}.items())
-        return f"jdbc:postgresql://{host}:{where['port']}/{database}?{query}"
+        return f"jdbc:postgresql://{hosts}/{database}?{query}"
     query = "&".join(f"{key}={each}" for key, each in more.items())
     scheme = f"postgresql+{driver}" if driver in _SQLALCHEMY.split() else "postgresql"
-    return f"{scheme}://{':'.join(login.values())}@{host}:{where['port']}/{database}{f'?{query}' if query else ''}"
+    return f"{scheme}://{':'.join(login.values())}@{hosts}/{database}{f'?{query}' if query else ''}"
+
+
+def _host(name: str) -> str:
+    return f"[{quote(name, safe=':')}]" if ":" in name else quote(name, safe="")
+
+
+def _hosts(driver: str | None, places: tuple[tuple[str, int], ...]) -> tuple[str, dict[str, str]]:
+    """Return what is written as the host of a URL; of several, also the parameters that lead to the one for writes.
+
+    https://docs.sqlalchemy.org/en/20/dialects/postgresql.html#specifying-multiple-fallback-hosts
+    https://jdbc.postgresql.org/documentation/use/#connection-fail-over
+    """
+    hosts = ",".join([f"{_host(name)}:{port}" for name, port in places])
+    if len(places) == 1:
+        return hosts, {}
+    if driver == JDBC:
+        return hosts, {"targetServerType": "primary"}
+    attrs = {"target_session_attrs": "read-write"}
+    if driver is None or driver in _OF_SEVERAL:
+        return hosts, attrs
+    if driver not in _SQLALCHEMY.split() or driver == _WITHOUT_TLS:
+        one = f"the URL of {driver} names one host, and the spec has {len(places)} in `server.hosts`"
+        more = "or put a proxy before the cluster, such as HAProxy, and write its address as `server.host`"
+        raise UsageError(
+            one, evidence=[hosts], next_step=f"--driver {'psycopg' if driver == 'pg8000' else 'libpq'}; {more}"
+        )
+    names, ports = ",".join([quote(name, safe=":") for name, _ in places]), ",".join([str(port) for _, port in places])
+    return "", {"host": names, "port": ports, **attrs}
 
 
 def _parameters(driver: str | None, given: Mapping[str, str]) -> dict[str, str]:

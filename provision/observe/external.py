@@ -8,7 +8,7 @@ from provision.errors import RefusedError
 from provision.model.sql import identifier
 from provision.model.value import replace
 from provision.system.login_errors import diagnosed, is_worth_waiting
-from provision.system.postgres import LoginError
+from provision.system.postgres import Login, LoginError
 
 if TYPE_CHECKING:
     from provision.kinds import Look
@@ -28,7 +28,11 @@ def unreachable(error: LoginError, endpoint: Endpoint, status: Status) -> Status
     """
     if not is_worth_waiting(error):
         raise diagnosed(error, endpoint) from error
-    words = error.evidence[0] if error.evidence else error.login.value
+    words = (
+        error.evidence[0]
+        if error.evidence and error.login is not Login.STANDBY
+        else diagnosed(error, endpoint).sentence
+    )
     return replace(status, server="unreachable", detail=words)
 
 
@@ -39,11 +43,12 @@ def standby(endpoint: Endpoint, *, is_ours: bool) -> RefusedError:
         evidence=["in_hot_standby is on: it replays what its primary writes"],
         next_step="SELECT pg_promote() makes a primary of it"
         if is_ours
-        else "write the address of its primary as `server.host` and `server.port`",
+        else "write the address of its primary as `server.host` and `server.port`, or all of its cluster as "
+        "`server.hosts`: the primary is found among them",
     )
 
 
-def check(look: Look) -> None:
+def check(look: Look, at: Endpoint) -> None:
     """Compare the server with what the spec builds on.
 
     Raises:
@@ -62,7 +67,7 @@ def check(look: Look) -> None:
         ) from error
     if major != server.major:
         raise RefusedError(
-            f"the server at {server.host}:{server.port} is PostgreSQL {major}, "
+            f"the server at {at.address} is PostgreSQL {major}, "
             f"and the spec declares {server.major} (`image: {server.image}`)",
             evidence=[f"its version is {version}"],
             next_step=f"write `image: postgres:{major}`, or correct `server.host` and `server.port`",

@@ -114,19 +114,34 @@ def _log_in(world: World, look: Look, at: Endpoint, *, new: bool) -> tuple[Look,
     asked = replace(look, login=_ACCEPTED)
     try:
         asked = _enter(asked, spec.server.database, new=new or _was_never_proved(world))
+        is_standby = _only_reads(asked)
     except LoginError as error:
         login, status = _locked_out(world, error, at)
         return replace(look, login=login, session=None), status
+    if is_standby:
+        raise external.standby(at, is_ours=site.is_ours)
     if asked.has_database:
         superuser = asked.reported("is_superuser")
-        if asked.reported("in_hot_standby") == "on":
-            raise external.standby(at, is_ours=site.is_ours)
         if site.is_ours and superuser != "on":
             weak = replace(asked, login="accepted, but it is no superuser", session=None)
             return weak, replace(status, detail="the declared login is no superuser's")
     if not site.is_ours:
-        external.check(asked)
+        external.check(asked, at)
     return asked, status
+
+
+def _only_reads(look: Look) -> bool:
+    """Tell whether the server is a standby; one that lacks the database is asked in the one that every server has.
+
+    Raises:
+        LoginError: there is no server any more.
+    """
+    try:
+        return look.reported("in_hot_standby") == "on"
+    except LoginError as error:
+        if error.server_is_gone:
+            raise
+        return False
 
 
 def _enter(look: Look, name: str, *, new: bool) -> Look:

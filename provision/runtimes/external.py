@@ -12,7 +12,7 @@ from provision.errors import ProvisionError, RefusedError
 from provision.kinds import Ground
 from provision.model import Status
 from provision.model.sql import identifier
-from provision.model.value import dataclass, field
+from provision.model.value import dataclass, field, replace
 from provision.runtimes import Site, removing_home
 from provision.spec.passwords import PasswordGenerated
 
@@ -38,7 +38,8 @@ def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
 def available(spec: Spec, look: Look) -> str:
     """Return the declared address; it is chosen only by name."""
     del look
-    return f"the server at {spec.server.host}"
+    hosts = [host for host, _ in spec.server.hosts]
+    return f"the cluster at {', '.join(hosts)}" if hosts else f"the server at {spec.server.host}"
 
 
 def port(spec: Spec, look: Look) -> int:
@@ -115,7 +116,8 @@ class ExternalSite(Site):
 
     def target(self, password: Secret) -> Endpoint:
         """Return the declared address."""
-        return self.at(self.spec.server.host, port(self.spec, self.look), password)
+        at = self.at(self.spec.server.host, port(self.spec, self.look), password)
+        return replace(at, hosts=self.spec.server.hosts)
 
     def ground(self, *, starting: bool) -> Ground:
         """Return ground on which nothing can be restarted, and no local socket is entered."""
@@ -149,9 +151,11 @@ class ExternalSite(Site):
             RefusedError: the data is to be removed too, which is not ours.
         """
         if data:
+            server = self.spec.server
+            places = server.hosts or ((server.host, server.port),)
             raise RefusedError(
                 f"the data of {self.spec.name!r} is on an external server: provision never removes it",
-                evidence=[f"the server is {self.spec.server.host}:{self.spec.server.port}"],
+                evidence=[f"the server is {host}:{number}" for host, number in places],
                 next_step=f"to drop the database yourself: DROP DATABASE {identifier(self.spec.server.database)}; "
                 "without --data, destroy forgets the environment",
             )

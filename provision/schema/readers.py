@@ -174,6 +174,7 @@ _SIMPLE: Final[dict[str, Callable[[], Fragment] | Fragment]] = {
     "readers.path": values.path,
     "readers.existing": values.path,
     "readers.host": values.host,
+    "several.hosts": lambda: {**values.listed(values.host_and_port()), "minItems": 1},
 }
 _FRAGMENTS: Final[dict[str, Callable[[Mapping[str, Any]], Fragment]]] = {
     **{name: _always(made) for name, made in _SIMPLE.items()},

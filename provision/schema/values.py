@@ -163,6 +163,14 @@ def host() -> Fragment:
     return pattern(rf"(?=.{{1,{LONGEST_HOST}}}$)(?:{_HOST})", message, "boolean")
 
 
+def host_and_port() -> Fragment:
+    """Return a fragment of a host of a cluster, with its port where it has one of its own."""
+    address, six = rf"{_OCTET}(?:\.{_OCTET}){{3}}", "[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*"
+    name = rf"(?![^:]*(?:^|\.)[0-9]+(?::|$)){_LABEL}(?:\.{_LABEL})*"
+    one, with_port = f"{name}|{address}|{six}", rf"(?:{name}|{address}):(?:{_PORT})|\[{six}\](?::(?:{_PORT}))?"
+    return pattern(f"(?:{one}|{with_port})", "write a host like `db1`, or with its port `db1:5433`", "boolean")
+
+
 def image() -> Fragment:
     """Return a fragment of the name of an image."""
     message = f"write an image like `postgres:{MAJORS[-2]}`, of {OLDEST} or newer"

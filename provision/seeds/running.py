@@ -100,7 +100,7 @@ def run(job: Job, effect: RunSeed) -> None:
         if _is_done(job, lock):
             job.tell("another run has done it meanwhile")
             return
-        writer = login.role or login.user
+        login, writer = lock.settled(login), login.role or login.user
         if refusal := ledger.prepare(lock, lock.write, job.spec.owner_in(job.database), writer):
             raise StepFailedError(
                 f"the ledger of seeds, {ledger.TABLE}, cannot be made in {job.database!r}",

@@ -62,6 +62,7 @@ def for_template(spec: Spec, source: str, name: str, at: Endpoint, passwords: Ma
         runtime="external",
         host=at.host,
         port=at.port,
+        hosts=at.hosts,
         user=at.user,
         password=PasswordValue(at.password),
         database=name,

@@ -97,7 +97,8 @@ class Server:
     scripts in the order in which they run on a new data directory. ``golden`` is whether new data may be a copy of
     earlier data; ``true``: also where a program of the project has made that. ``layout`` is that of the image, once the
     engine has shown it. ``first_port``, where ``port`` is None: take that one, or the next one that is free. ``engine``
-    is the address of the Docker engine, or ``context:NAME``.
+    is the address of the Docker engine, or ``context:NAME``. ``hosts`` are those of a cluster that others run, with
+    their ports; ``host`` and ``port`` are then the first.
     """
 
     image: str
@@ -124,6 +125,7 @@ class Server:
     layout: Layout | None = None
     first_port: int | None = field(default=None, repr=False)
     engine: str | None = None
+    hosts: tuple[tuple[str, int], ...] = ()
 
     def may_have(self, port: int) -> bool:
         """Whether a port that was chosen before can be one that is declared like this."""

@@ -307,16 +307,22 @@ def host(node: Node, reading: Reading) -> str:
     """Read an address, or the name of a host."""
     found = scalar(node, "an address like `127.0.0.1`")
     value = reading.text(found)
-    if is_ipv4(value) or (value.isascii() and ":" in value and _is_ipv6(value)):
+    if is_host(value):
         return value
     if value.startswith("[") and value.endswith("]"):
         raise Wrong(
             f"{reading.show(found)} has brackets", f"write `{found.text[1:-1]}`" if "$" not in found.text else None
         )
-    if len(value) > LONGEST_HOST or not re.fullmatch(_HOST, value) or value.rsplit(".", 1)[-1].isdigit():
-        advice = "write an address like `127.0.0.1` or `::1`, or the name of a host; the port has a key of its own"
-        raise Wrong(f"{reading.show(found)} is neither an address nor the name of a host", advice)
-    return value
+    advice = "write an address like `127.0.0.1` or `::1`, or the name of a host; the port has a key of its own"
+    raise Wrong(f"{reading.show(found)} is neither an address nor the name of a host", advice)
+
+
+def is_host(value: str) -> bool:
+    """Whether ``value`` is an address, or can be the name of a host."""
+    if is_ipv4(value) or (value.isascii() and ":" in value and _is_ipv6(value)):
+        return True
+    is_name = len(value) <= LONGEST_HOST and re.fullmatch(_HOST, value) is not None
+    return is_name and not value.rsplit(".", 1)[-1].isdigit()
 
 
 def is_ipv4(value: str) -> bool:

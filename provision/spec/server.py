@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.model import Secret
-from provision.spec import connection
+from provision.spec import connection, several
 from provision.spec.credentials import credentials
 from provision.spec.model import DataPath, Ephemeral, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
@@ -49,6 +49,7 @@ NEVER: Final = ("container_name", "data", "golden", "initdb", "resources", "stop
 EXTERNAL_KEYS: Final = {
     **connection.TLS_KEYS,
     **connection.CONNECTION_KEYS,
+    "hosts": Key(several.hosts, identifies=True),
     "settings_via": Key(choice("alter_system")),
 }
 
@@ -83,6 +84,7 @@ def _check_external(server: Mapping, values: MappingType[str, Any], reading: Rea
         _, node = server.entries["port"]
         reading.report(node.mark, "`auto` has no meaning with `runtime: external`", "write the port of the server")
     connection.check(server, values, reading)
+    several.check(server, values, reading)
     _check_password(server, reading)
 
 
@@ -229,7 +231,6 @@ def _advice_on_name(text: str) -> str:
 
 
 MEBIBYTE = 1024 * 1024
-DEFAULT_PORT = 5432
 READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 120.0
 
@@ -357,8 +358,7 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         major=number,
         runtime=values.get("runtime", "auto"),
         container_name=values.get("container_name", environment),
-        host=values.get("host", "127.0.0.1"),
-        port=values.get("port", DEFAULT_PORT),
+        **several.places(entries, values, reading),
         settings=read_settings(declared, number if reference else MAJORS[-1], reading),
         user=login.get("user", "postgres"),
         password=login.get("password", PasswordGenerated()),
@@ -369,7 +369,7 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         stop_timeout=values.get("stop_timeout", STOP_TIMEOUT),
         sslmode=values.get("sslmode", connection.SSLMODE),
         connection=connection.parameters(values),
-        **{key: values.get(key) for key in ("sslrootcert", "settings_via", "bin_dir", "engine")},
+        **dict[str, Any]((key, values.get(key)) for key in ("sslrootcert", "settings_via", "bin_dir", "engine")),
         initdb=values.get("initdb", ()),
         golden="off" if (golden := values.get("golden", "auto")) == "false" else golden,
     )

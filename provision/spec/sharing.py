@@ -44,10 +44,12 @@ def shared(one: Spec, other: Spec) -> Shared | None:
 
 def _server(one: Server, other: Server, *, both: bool) -> Shared | None:
     """Return the server of one spec that the other one uses as a server of others."""
-    is_same = one.host == other.host if both else {one.host, other.host} <= {*_HERE}
-    if not is_same or one.port is None or one.port != other.port:
-        return None
-    return Shared(f"the server at {one.host}:{one.port}", excludes=False)
+    for host, port in one.hosts or ((one.host, one.port),):
+        for another, number in other.hosts or ((other.host, other.port),):
+            is_same = host == another if both else {host, another} <= {*_HERE}
+            if is_same and port is not None and port == number:
+                return Shared(f"the server at {host}:{port}", excludes=False)
+    return None
 
 
 def _data(one: Server, other: Server) -> Path | None:

@@ -18,7 +18,7 @@ from provision.model.sql import identifier, literal
 from provision.system import database_copy, database_properties, files, processes
 from provision.system.client_programs import dbname, passfile
 from provision.system.database_properties import Properties, asked, execute
-from provision.system.postgres import NAME, connect, tls
+from provision.system.postgres import NAME, attrs, connect, tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -210,7 +210,7 @@ def _sha256(path: Path) -> str:
 
 def _login(endpoint: Endpoint, database: str, programs: ClientPrograms) -> tuple[str, ...]:
     """Return where to connect: in a container that is the server's own socket, where no password is asked for."""
-    place = () if programs.container else (f"--host={endpoint.host}", f"--port={endpoint.port}")
+    place = () if programs.container else (f"--host={endpoint.host_list}", f"--port={endpoint.port_list}")
     return (*place, f"--username={endpoint.user}", "--no-password", f"--dbname={dbname(endpoint, database)}")
 
 
@@ -273,7 +273,7 @@ def _here(
 ) -> tuple[int, str]:
     from provision.system import servers
 
-    variables = {**servers.environment(), **session, **tls(endpoint)}
+    variables = {**servers.environment(), **session, **tls(endpoint), **attrs(endpoint)}
     variables["PATH"] = os.pathsep.join(filter(None, (str(directory or ""), variables.get("PATH", os.defpath))))
     program = str(directory / argv[0]) if directory is not None and argv[0] != "bash" else argv[0]
     source, target = (each if each is not None else processes.DEVNULL for each in streams)

@@ -37,11 +37,12 @@ VARIABLES = PLACE | frozenset(_SESSION.split())
 def of_login(at: Endpoint) -> dict[str, str]:
     """Return the variables that say where a server listens and how to log in, the password in clear."""
     return {
-        "PGHOST": at.host,
-        "PGPORT": str(at.port),
+        "PGHOST": at.host_list,
+        "PGPORT": at.port_list,
         "PGUSER": at.user,
         "PGPASSWORD": at.password.reveal(),
         "PGDATABASE": at.database,
+        **({"PGTARGETSESSIONATTRS": at.session_attrs} if at.hosts else {}),
     }
 
 

@@ -37,6 +37,11 @@ _HBA = (
 )
 _CAUSES = (
     _Cause(
+        r"session is read-only|server is in hot standby mode",
+        "no server at {address} takes writes: each is a standby, or does not answer",
+        "wait until the cluster has a primary, and run the same command again; on Patroni: patronictl list",
+    ),
+    _Cause(
         r"could not translate host name|Name or service not known|nodename nor servname|No address associated",
         "there is no host {host!r}",
         "correct `server.host`; in a CI job it is the name of the service container, or 127.0.0.1",
@@ -84,12 +89,12 @@ _CAUSES = (
     ),
     _Cause(
         r"requires a valid client certificate|alert certificate required",
-        "the server at {host}:{port} asks {user!r} for a client certificate",
+        "the server at {address} asks {user!r} for a client certificate",
         "write `sslcert: ./client.crt` and `sslkey: ./client.key`, signed by an authority that the server trusts",
     ),
     _Cause(
         r"alert unknown ca|alert bad certificate|alert certificate (expired|unknown)|alert unsupported certificate",
-        "the server at {host}:{port} does not accept the certificate in `sslcert`",
+        "the server at {address} does not accept the certificate in `sslcert`",
         "openssl x509 -noout -issuer -enddate -in {sslcert}   # the issuer has to be in the server's ssl_ca_file",
     ),
     _Cause(
@@ -99,13 +104,13 @@ _CAUSES = (
     ),
     _Cause(
         r"channel binding required",
-        "`channel_binding: require` does not hold at {host}:{port}: it needs TLS, and a login by SCRAM",
+        "`channel_binding: require` does not hold at {address}: it needs TLS, and a login by SCRAM",
         "write `sslmode: require` or stricter; where the login is no SCRAM (md5, certificates): leave it out",
     ),
     _Cause(
         r"certificate verify failed",
         "the certificate of the server at {address} is not signed by the authority in `sslrootcert`",
-        "openssl s_client -starttls postgres -connect {host}:{port} -showcerts </dev/null   # shows who signed it",
+        "openssl s_client -starttls postgres -connect {address} -showcerts </dev/null   # shows who signed it",
     ),
     _Cause(
         r"(?s)\A(?!.*(SSL encryption|SSL on)).*no pg_hba.conf entry.*(no encryption|SSL off)",
@@ -166,7 +171,7 @@ _WORTH_WAITING = r"Connection refused|Connection reset|closed the connection une
 def is_worth_waiting(error: LoginError) -> bool:
     """Whether a server may only be on its way: nothing listens yet, or it says that it is starting."""
     text = "\n".join(error.evidence)
-    return error.login is Login.STARTING or (
+    return error.login in (Login.STARTING, Login.STANDBY) or (
         error.login is Login.NO_SERVER and bool(re.search(_WORTH_WAITING, text)) and _cause(text) is None
     )
 
@@ -207,11 +212,15 @@ def diagnosed(
     cause = _cause(text)
     if cause is None:
         sentence = f"the server at {endpoint.address} cannot be reached"
-        return UnavailableError(sentence, evidence=error.evidence, next_step=_UNREACHABLE)
+        step = (
+            _UNREACHABLE.replace("`server.host` and `server.port`", "`server.hosts`")
+            if endpoint.hosts
+            else _UNREACHABLE
+        )
+        return UnavailableError(sentence, evidence=error.evidence, next_step=step)
     words = {
         "address": endpoint.address,
         "host": endpoint.host,
-        "port": endpoint.port,
         "user": endpoint.user,
         "role": endpoint.role,
         "database": endpoint.database,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
-from provision.model import Proof
+from provision.model import MAINTENANCE, Proof
 from provision.model.value import replace
 from provision.system import libpq
 
@@ -99,6 +99,7 @@ class Login(Enum):
     OK = "ok"
     NO_SERVER = "nothing accepts connections there"
     STARTING = "the server is starting up"
+    STANDBY = "none takes writes"
     NO_DATABASE = "the database does not exist"
     FULL = "the server has no connection left"
     CLOSED = "the database does not accept connections"
@@ -114,7 +115,17 @@ _ANSWERS = (
                 r"|role \".*\" (does not exist|is not permitted)|permission denied to set role"
                 r"|requires a valid client certificate"), Login.REFUSED),
     (r"the database system is (starting up|in recovery|shutting down|not yet accepting)", Login.STARTING),
+    (r"session is read-only|server is in hot standby mode", Login.STANDBY),  # of libpq, for `target_session_attrs`
 )  # fmt: skip
+_OF_PRIMARY = (Login.NO_DATABASE, Login.REFUSED, Login.FULL, Login.CLOSED)
+"""What only the answer of a primary means: a standby can lag, and have other limits."""
+_WITHOUT_WORD = {
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""A host that is switched off closes no connection: in seconds, the last one in milliseconds."""
 
 
 _MAY_HAVE_EXPIRED = r"(?<!certificate )authentication failed for user|(?i:token)"
@@ -139,7 +150,7 @@ class LoginError(UnavailableError):
             evidence=[*endpoint.said, *(line for line in message.splitlines() if line.strip())],
         )
         self.login = login
-        self.server_is_gone = login in (Login.NO_SERVER, Login.STARTING)
+        self.server_is_gone = login in (Login.NO_SERVER, Login.STARTING, Login.STANDBY)
 
     @property
     def words(self) -> str:
@@ -162,6 +173,8 @@ def connect(
         LoginError: it failed, and how.
     """
     more: dict[str, Any] = {"async_": 1} if is_async else {"options": _READ_ONLY if read_only else ""}
+    if endpoint.hosts and read_only:
+        more["target_session_attrs"] = "primary"  # a session that only reads is none that can write
     connection = _open(endpoint, database, application_name=NAME, client_encoding="UTF8", **more)
     if not is_async:
         connection.autocommit = True
@@ -176,13 +189,32 @@ def _open(
     On a server of ours a refused one is set there, see :mod:`provision.kinds.login`.
     """
     password = endpoint.password.reveal()
+    parameters = {"target_session_attrs": endpoint.session_attrs, **parameters}
     try:
-        return _connected(endpoint, database, password, options, parameters)
+        return _found(endpoint, database, password, options, parameters)
     except LoginError as error:
         may_renew = renews and not endpoint.is_ours and re.search(_MAY_HAVE_EXPIRED, "\n".join(error.evidence))
         if not may_renew or not endpoint.password.renew(password):
             raise
-    return _connected(endpoint, database, endpoint.password.reveal(), options, parameters)
+    return _found(endpoint, database, endpoint.password.reveal(), options, parameters)
+
+
+def _found(
+    endpoint: Endpoint, database: str | None, password: str, options: str, parameters: Mapping[str, Any]
+) -> psycopg2.extensions.connection:
+    """Log in to the host that takes writes: libpq tries no other one after one that has answered with an error."""
+    try:
+        return _connected(endpoint, database, password, options, parameters)
+    except LoginError as error:
+        if error.login not in _OF_PRIMARY:
+            raise
+        for host, port in endpoint.hosts:
+            with suppress(LoginError):
+                at = replace(endpoint, host=host, port=port, hosts=())
+                return _connected(at, database, password, options, parameters)
+        if endpoint.hosts and error.login is Login.NO_DATABASE:  # or is there no primary at all?
+            _connected(endpoint, MAINTENANCE, password, options, parameters).close()
+        raise
 
 
 def _connected(
@@ -192,8 +224,8 @@ def _connected(
 
     try:
         return libpq.connect(
-            host=endpoint.host,
-            port=endpoint.port,
+            host=endpoint.host_list,
+            port=endpoint.port_list,
             user=endpoint.user,
             password=password,
             passfile=_NO_FILE,
@@ -208,7 +240,8 @@ def _connected(
 
 
 def _declared(endpoint: Endpoint) -> dict[str, str]:
-    return {"connect_timeout": str(_CONNECT_TIMEOUT), **dict(endpoint.connection)}
+    without_word = {} if endpoint.is_ours else _WITHOUT_WORD
+    return {"connect_timeout": str(_CONNECT_TIMEOUT), **without_word, **dict(endpoint.connection)}
 
 
 def rows(connection: psycopg2.extensions.connection, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -248,6 +281,11 @@ def tls(endpoint: Endpoint) -> dict[str, str]:
 def keepalives(endpoint: Endpoint) -> dict[str, str]:
     """Return libpq's parameters for which there is no variable of the environment."""
     return {name: value for name, value in endpoint.connection if name.startswith("keepalives_")}
+
+
+def attrs(endpoint: Endpoint) -> dict[str, str]:
+    """Return the variable that leads libpq to the host of a cluster that takes writes."""
+    return {"PGTARGETSESSIONATTRS": "primary"} if endpoint.hosts else {}
 
 
 class ReadOnlyQuery:

@@ -22,7 +22,7 @@ from provision.system import processes
 from provision.system.client_programs import dbname, passfile
 from provision.system.engine_address import PODMAN
 from provision.system.libpq import PLACE
-from provision.system.postgres import tls
+from provision.system.postgres import attrs, tls
 from provision.system.variables import without
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ def _here(psql: str, endpoint: Endpoint, arguments: Sequence[str]) -> int:
         ProvisionError: the password has a line break.
     """
     with passfile(endpoint, "psql") as file:
-        place = (f"--host={endpoint.host}", f"--port={endpoint.port}", *_login(endpoint))
-        environment = {**without(PLACE), "PGPASSFILE": f"/dev/fd/{file.fileno()}", **tls(endpoint)}
+        place = (f"--host={endpoint.host_list}", f"--port={endpoint.port_list}", *_login(endpoint))
+        environment = {**without(PLACE), "PGPASSFILE": f"/dev/fd/{file.fileno()}", **tls(endpoint), **attrs(endpoint)}
         argv = (psql, *place, *arguments)
         return processes.run(argv, env=environment, pass_fds=(file.fileno(),)).returncode
 

@@ -207,6 +207,8 @@ def _ask_on_database(
     """Have the child answer a request for which ``env.py`` connects to the database."""
     endpoint, session = at
     with closing(lock_connection(files[0], endpoint, session or endpoint)) as lock:
+        there = lock.settled(session or endpoint)
+        asked["host"], asked["port"] = there.host, there.port
         asked["lock"] = lock.mark()
         asked["declared_table"] = table_key(files[0], lock)
         asked["others"] = [*others, *lock.rows(_UNMODELLED)]

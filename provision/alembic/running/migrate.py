@@ -104,7 +104,7 @@ def migrate(
         at = manner.session or endpoint
         with closing(server.lock_connection(tree, endpoint, at)) as lock:
             lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
-            run = Run(tree, *files, at, lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
+            run = Run(tree, *files, lock.settled(at), lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
             return _migrate(run, manner.child)
     finally:
         if manner.child is not None:

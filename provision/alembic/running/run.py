@@ -77,7 +77,7 @@ class Run:
     def truth(self) -> Truth:
         """Return what is so on the server now, for an error: a lost connection must not hide that error."""
         waits, is_scratch = tuple(self.waits.values()), self.rehearsal is not None
-        at, database = f"{self.endpoint.host}:{self.endpoint.port}", self.database
+        at, database = self.endpoint.address, self.database
         with suppress(UnavailableError):
             upgrade = self.effect.direction == "upgrade"
             left = server.leftovers(self.lock, self.tree, self.before) if upgrade else ()

@@ -102,6 +102,11 @@ class LockConnection:
         """Whether its login is a superuser, which sees all sessions, and reads what others own."""
         return self._connection.info.parameter_status("is_superuser") == "on"
 
+    def settled(self, at: Endpoint) -> Endpoint:
+        """Return an endpoint with the host that this connection leads to, where a cluster has several."""
+        info = self._connection.info
+        return replace(at, host=info.host, port=info.port, hosts=()) if at.hosts else at
+
     def follow(self, tree: Migrations) -> None:
         """Look for tables where the sessions of a tree do.
 

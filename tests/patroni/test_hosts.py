@@ -1,0 +1,66 @@
+"""``server.hosts``: the primary of a cluster is found, before and after a switchover."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.environment import Environment
+    from support.patroni import Cluster
+
+_PROGRAM = """
+import sys, psycopg2
+cursor = psycopg2.connect("").cursor()
+cursor.execute(sys.argv[1])
+print(*cursor.fetchone())
+"""
+
+
+@pytest.fixture
+def several(cluster: Cluster, environment: Environment) -> Environment:
+    """The environment with the hosts of the cluster, the primary last."""
+    leader = cluster.leader()
+    nodes = sorted(cluster.nodes, key=lambda each: each is leader)
+    return environment.server(host=None, port=None, hosts=[f"127.0.0.1:{each.port}" for each in nodes])
+
+
+def test_the_primary_is_found_and_after_a_switchover_there_is_nothing_to_do(
+    cluster: Cluster, several: Environment
+) -> None:
+    several.migrations("a", "b")
+    several.run("apply")
+    cluster.switchover()
+    cluster.whole()
+    assert "nothing to do" in several.run("plan", "--detailed-exitcode").all
+    assert "nothing to do" in several.run("apply").all
+
+
+def test_psql_and_programs_reach_the_primary(cluster: Cluster, several: Environment) -> None:
+    several.run("apply")
+    asked = "SELECT pg_is_in_recovery(), inet_server_port()"
+    primary = f"f|{cluster.leader().port}"
+    assert several.run("psql", "spec.yml", "--", "-qAtc", asked, spec=False).out.strip() == primary
+    url = several.run("url").out.strip()
+    assert url.endswith("?target_session_attrs=read-write")
+    assert several.run("run", "spec.yml", "--", sys.executable, "-c", _PROGRAM, asked, spec=False).out == (
+        f"False {cluster.leader().port}\n"
+    )
+
+
+def test_a_standby_is_recognised_also_where_it_lacks_the_database(cluster: Cluster, environment: Environment) -> None:
+    standby = cluster.standbys()[0]
+    environment.server(port=standby.port)
+    refused = environment.run("apply", code=1)
+    assert f"the server at 127.0.0.1:{standby.port} is a standby, which can only be read" in refused.err
+    assert "`server.hosts`" in refused.err
+
+
+def test_hosts_that_are_all_standbys_are_waited_for_and_named(cluster: Cluster, environment: Environment) -> None:
+    hosts = [f"127.0.0.1:{each.port}" for each in cluster.standbys()]
+    environment.server(host=None, port=None, hosts=hosts, ready_timeout="1s")
+    refused = environment.run("apply", code=69)
+    assert f"no server at {', '.join(hosts)} takes writes: each is a standby, or does not answer" in refused.err
+    assert "no host takes writes now" in environment.run("plan").out
