@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 NO_COMMANDS = "PROVISION_NO_COMMANDS"
+INSECURE_TCP = "PROVISION_INSECURE_TCP"
 _OFF = ("", "0", "false", "no", "off", "f", "n")
 
 pass_console = click.make_pass_decorator(Console)
@@ -131,7 +132,21 @@ def about_spec(function: F) -> F:
     Click shows no help for arguments.
     """
     function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n    Without SPEC it is ./{DEFAULT_NAMES[0]}.\n    "
-    return _set_option(function)
+    return _set_option(_insecure_option(function))
+
+
+def _allow_tcp(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's shape
+    if value:
+        ctx.obj.environ = {**ctx.obj.environ, INSECURE_TCP: "1"}
+
+
+_insecure_option = click.option(
+    "--insecure-tcp",
+    is_flag=True,
+    expose_value=False,
+    callback=_allow_tcp,
+    help=f"Let the Docker engine be a tcp:// of another host without TLS ({INSECURE_TCP}=1 says the same).",
+)
 
 
 def _keep_overrides(ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> None:

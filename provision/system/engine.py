@@ -72,7 +72,7 @@ class EngineReader:
         if self._silence is not None:
             raise self._silence
         with reaching(self.address):
-            if self.address.is_local or self.address.is_ssh:
+            if self.address.socket_path is not None or self.address.is_ssh:
                 self._fetch_plainly("/_ping", _PING_TIMEOUT)
                 return
             parts = urlsplit(self.address.url)
@@ -107,13 +107,11 @@ class EngineReader:
             return _understood(path, body)
 
     def misses(self, directory: Path) -> str | None:
-        """Return why the engine cannot mount a directory of this machine; None where it can, or says nothing of it.
+        """Return why the engine cannot mount a directory of its host; None where it can, or says nothing of it.
 
         No GET tells. But Docker looks at the mounts of a new container before it looks for its image, and there is none
         of this name. https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate
         """
-        if self.address.socket_path is None and not self.address.is_ssh:
-            return None
         mount = {"Type": "bind", "Source": str(directory), "Target": "/directory", "ReadOnly": True}
         body = json.dumps({"Image": _NO_IMAGE, "HostConfig": {"Mounts": [mount]}})
         with reaching(self.address):
@@ -157,9 +155,7 @@ class EngineReader:
             raise self._silence
         try:
             with reaching(self.address):
-                if self.address.is_local or self.address.is_ssh:
-                    return self._fetch_plainly(target)
-                return self._fetch_by_sdk(target)
+                return self._fetch_plainly(target)
         except UnavailableError as error:
             self._silence = error  # one that did not answer is not waited for a second time
             raise
@@ -167,7 +163,7 @@ class EngineReader:
     def _fetch_plainly(self, target: str, timeout: float = _TIMEOUT, posted: str | None = None) -> tuple[int, bytes]:
         if (socket_path := self.address.socket_path) is not None:
             return self._fetch_unix(socket_path, target, timeout, posted)
-        return self._fetch_ssh(target, posted)
+        return self._fetch_ssh(target, posted) if self.address.is_ssh else self._fetch_by_sdk(target, posted)
 
     def _fetch_unix(
         self, socket_path: str, target: str, timeout: float, posted: str | None = None
@@ -201,12 +197,14 @@ class EngineReader:
         self._recognise(f"{_LIBPOD}: {answer.getheader(_LIBPOD, '')}")
         return answer.status, body
 
-    def _fetch_by_sdk(self, target: str) -> tuple[int, bytes]:
+    def _fetch_by_sdk(self, target: str, posted: str | None = None) -> tuple[int, bytes]:
         if self._client is None:
             from provision.system.engine_client import connect
 
             self._client = connect(self.address)
-        answer = self._client.get(f"{self._client.base_url}{target}", timeout=_TIMEOUT)
+        method, headers = ("GET", {}) if posted is None else ("POST", {"Content-Type": "application/json"})
+        url = f"{self._client.base_url}{target}"
+        answer = self._client.request(method, url, data=posted, headers=headers, timeout=_TIMEOUT)
         self._recognise(f"{_LIBPOD}: {answer.headers.get(_LIBPOD, '')}")
         return answer.status_code, answer.content
 

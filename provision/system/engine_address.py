@@ -27,6 +27,7 @@ DOCKER, PODMAN = "docker", "podman"
 SCHEME, CONTEXT = "ssh://", "context:"
 INSECURE = "PROVISION_INSECURE_TCP"
 _PLAIN = ("tcp://", "http://")
+_FORWARDERS = ("ssh", "sshd", "sshd-session")
 _PROBE_TIMEOUT = 1.0
 
 
@@ -35,7 +36,8 @@ class EngineAddress:
     """Where the engine is (``unix:///var/run/docker.sock``), and who said so where it is not the default place.
 
     ``tls`` is the directory of the certificates. ``is_named``: the user names this engine, by DOCKER_HOST or a context.
-    ``options`` are what ``docker`` needs where it does not find this engine by itself.
+    ``options`` are what ``docker`` needs where it does not find this engine by itself. ``is_forwarded``: ``ssh``
+    listens on the socket, so the engine is on another host.
     """
 
     url: str
@@ -43,6 +45,7 @@ class EngineAddress:
     tls: Path | None = None
     is_named: bool = True
     options: tuple[str, ...] = ()
+    is_forwarded: bool = False
 
     @property
     def socket_path(self) -> str | None:
@@ -52,7 +55,7 @@ class EngineAddress:
     @property
     def is_local(self) -> bool:
         """Whether paths of this machine mean something to the engine."""
-        return self.socket_path is not None
+        return self.socket_path is not None and not self.is_forwarded
 
     @property
     def is_ssh(self) -> bool:
@@ -62,7 +65,7 @@ class EngineAddress:
     @property
     def hostname(self) -> str:
         """The host on which the engine publishes ports."""
-        return "127.0.0.1" if self.is_local else urlsplit(self.url).hostname or "127.0.0.1"
+        return "127.0.0.1" if self.socket_path is not None else urlsplit(self.url).hostname or "127.0.0.1"
 
     @property
     def program(self) -> str:
@@ -90,6 +93,12 @@ def locate(
     found = _located(environ, declared, kept, is_old=is_old)
     if found.url.startswith(_PLAIN) or found.is_ssh:
         _check(found, environ)
+    if (
+        found.is_named
+        and found.socket_path is not None
+        and not any(found.socket_path in all_ for all_ in sockets(environ))
+    ):
+        return replace(found, is_forwarded=_is_forwarded(found.socket_path))
     return found
 
 
@@ -185,6 +194,23 @@ def _check(address: EngineAddress, environ: Mapping[str, str]) -> None:
         next_step=f"name it as ssh://{host}, or use TLS (DOCKER_TLS_VERIFY=1, DOCKER_CERT_PATH=…); "
         "where you alone can reach that network: --insecure-tcp",
     )
+
+
+def _is_forwarded(path: str) -> bool:
+    """Whether ``ssh`` listens on a socket: ``ssh -L /run/user/1000/far.sock:/var/run/docker.sock host``.
+
+    Who asked the kernel to listen may have ended since (``ssh -f``), so it is looked for who has the socket.
+    """
+    with suppress(OSError):
+        lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+        ours = {f"socket:[{words[6]}]" for words in lines if words[7:] == [path]}
+        for comm in Path("/proc").glob("[0-9]*/comm"):
+            with suppress(OSError):
+                if comm.read_text().strip() in _FORWARDERS:
+                    links = [str(each.readlink()) for each in (comm.parent / "fd").iterdir()]
+                    if ours.intersection(links):
+                        return True
+    return False
 
 
 def _elsewhere(kept: str) -> UnavailableError:

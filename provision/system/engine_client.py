@@ -31,7 +31,7 @@ def connect(address: EngineAddress) -> APIClient:
     import docker.errors
 
     with reaching(address, docker.errors.DockerException):  # those of requests are OSErrors
-        if address.is_local:
+        if address.socket_path is not None:
             client = docker.APIClient(base_url=address.url, version="auto", timeout=_PING_TIMEOUT)
         else:
             first = _client(address, _ANY_VERSION)

@@ -63,14 +63,12 @@ class BrokenOffError(ConnectionError):
 
 
 def _argv(place: Destination) -> tuple[str, ...]:
-    """Return the line. The forwardings of ~/.ssh/config belong to logins of people, and so does its RemoteCommand."""
     socket_there = f"unix://{place.path}"
     if PODMAN in (place.path or ""):
         words: tuple[str, ...] = (PODMAN, "--url", socket_there)
     else:
         words = ("docker", *(("--host", socket_there) if place.path else ()))
-    options = ("-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none")
-    return ssh.argv(place, *options, words=(*words, "system", "dial-stdio"))
+    return ssh.argv(place, *ssh.PLAIN, words=(*words, "system", "dial-stdio"))
 
 
 class Connection(http.client.HTTPConnection):

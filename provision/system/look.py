@@ -16,10 +16,11 @@ from provision.system.engine_address import EngineAddress, address_to_keep, loca
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from provision.model import Endpoint
+    from provision.system.engine_host import Ports
     from provision.system.machine import Machine
 
 _FIRST_PODMAN_THAT_UPDATES = 5
@@ -27,6 +28,7 @@ _FIRST_PODMAN_THAT_UPDATES = 5
 
 _SSH, _LOOPBACK = "ssh://", ("127.0.0.1", "::1", "localhost")
 _PROXY, _PATIENCE, _POLL = "docker-proxy", 2.0, 0.05
+_HERE = "127.0.0.1"
 _EVERY_ADDRESS = ("", "0.0.0.0", "::", None)  # noqa: S104  # compared, not bound
 
 
@@ -138,10 +140,14 @@ class Look:
                 break
         return _in_words(container, but) if container else process or "another process"
 
-    def container_on(self, host: str, port: int, but: str) -> str | None:
-        """Return the running container that has a port of the engine's host, in words; None where that is ``but``."""
-        container = self._container_on(host, port)
-        return _in_words(container, but) if container else None
+    def listener_there(self, host: str, port: int, but: str) -> str | None:
+        """Return who listens on a port of the engine's host, another one, in words; None as in :meth:`listener`."""
+        for _ in attempts(_PATIENCE, _POLL):  # the engine listens for a container before it shows it as running
+            if container := self._container_on(host, port):
+                return _in_words(container, but)
+            if not self._ports_there.listens(host, port):
+                return None
+        return f"another process of {self.address.hostname}"
 
     def _container_on(self, host: str, port: int) -> Mapping[str, Any] | None:
         try:
@@ -156,11 +162,25 @@ class Look:
 
     def free_port(self, host: str, name: str) -> int:
         """Return a free port that no other run is about to use."""
-        return machine.free_port(host or "127.0.0.1", name)
+        return self._free(lambda at: machine.free_port(at, name), host)
 
     def next_port(self, host: str, name: str, first: int, taken: Collection[int] = ()) -> int:
         """Return a port, or the next one that is free, not ``taken``, and that no other run is about to use."""
-        return machine.next_port(host or "127.0.0.1", name, first, taken)
+        return self._free(lambda at: machine.next_port(at, name, first, taken), host)
+
+    def _free(self, choose: Callable[[str], int], host: str) -> int:
+        """Return the port that is chosen, which has to be free on the engine's host too, where that is another one."""
+        if self.address.is_local:
+            return choose(host or _HERE)
+        while self._ports_there.listens(host, port := choose(_HERE)):
+            machine.leave_port(port)
+        return port
+
+    @cached_property
+    def _ports_there(self) -> Ports:
+        from provision.system.engine_host import Ports
+
+        return Ports(self.address)
 
 
 def _in_words(container: Mapping[str, Any], but: str) -> str | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=15")
 
+PLAIN = ("-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none")
+"""The forwardings of ~/.ssh/config belong to logins of people, and so does its RemoteCommand."""
+
 
 def destination(url: str, source: str = "") -> Destination:
     """Return the destination of an ``ssh://`` URL; ``source`` says who named it (``from DOCKER_HOST``).

@@ -127,7 +127,7 @@ def check_major(seen: Inspection) -> None:
 
 
 def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Look) -> None:
-    """Refuse a published port that a container has; where the engine is on this machine, or any other process.
+    """Refuse a published port that a container, or another process of the engine's host, has.
 
     Raises:
         RefusedError: with the owner and, on this machine, a free port.
@@ -136,7 +136,7 @@ def check_port(creation: Creation, container: Mapping[str, Any] | None, look: Lo
     if container is not None and container["State"]["Running"]:
         ours = _published(container["HostConfig"].get("PortBindings") or {})
     for host, port in sorted(_published(creation.body["HostConfig"].get("PortBindings", {})) - ours):
-        find = look.listener if look.address.is_local else look.container_on
+        find = look.listener if look.address.is_local else look.listener_there
         look.sign_port(port)
         # The engine may just be starting ours again, for a run that was killed.
         owner = find(host or "0.0.0.0", port, creation.container)  # noqa: S104  # asked, not bound
