@@ -7,13 +7,14 @@ run never fails, or waits for the disk, because of it.
 from __future__ import annotations
 
 import json
+import re
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
 from provision.model import Action, Change
-from provision.model.sql import owned
+from provision.model.sql import identifier, owned
 from provision.observe.history import SCHEMA, TABLE, TABLE_IS_THERE
 from provision.system import machine
 from provision.system.git import head
@@ -63,7 +64,7 @@ class History:
                 if rows(connection, TABLE_IS_THERE) != [(True,)]:
                     create = owned(_CREATE, SCHEMA, TABLE, spec.owner_in(spec.server.database))
                     if why := refusal(connection, create):
-                        return why
+                        return why + _allowing(why, at, spec.owner_in(spec.server.database))
                 return refusal(connection, _ADD, (seconds, run))
         except ProvisionError:  # the database is not there, or the server is gone: the run itself says so
             return ""
@@ -86,6 +87,15 @@ class History:
                 {"tree": tree, "revision": name, "seconds": round(took, 3)} for tree, name, took in self.revisions
             ],
         }
+
+
+def _allowing(why: str, at: Endpoint, owner: str | None) -> str:
+    """Return what an administrator can grant so that the next run can be noted; nothing where that is not clear."""
+    if owner and re.search(r"must be (a )?member of role|must be able to SET ROLE", why):
+        return f"; as an administrator: GRANT {identifier(owner)} TO {identifier(at.user)}"
+    if "permission denied for database" in why:
+        return f"; as an administrator: GRANT CREATE ON DATABASE {identifier(at.database)} TO {identifier(at.user)}"
+    return ""
 
 
 def _step(ended: Outcome) -> dict[str, Any]:

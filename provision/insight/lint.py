@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision.errors import UsageError
 from provision.insight.paths import ways
 from provision.insight.reach import things, word
-from provision.kinds import catalog
+from provision.kinds import catalog, providers
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model.value import dataclass
 from provision.model.words import count
@@ -156,7 +156,9 @@ def _public_create(seen: _Seen) -> Iterator[Finding]:
 
 
 def _superusers(seen: _Seen) -> Iterator[Finding]:
-    roles = seen.cluster.roles.items()
+    provider = providers.of(seen.cluster.roles)
+    own = provider.superusers if provider else ()
+    roles = [each for each in seen.cluster.roles.items() if each[0] not in own]
     yield from _of_roles(
         "superuser-login",
         "a login beside the first superuser can do everything, and no privilege limits it",

@@ -51,7 +51,8 @@ SELECT current_user, coalesce(current_setting('allow_alter_system', true), 'on')
     has_function_privilege('pg_reload_conf()', 'EXECUTE'),
     has_table_privilege('pg_file_settings', 'SELECT')
         AND has_function_privilege('pg_show_all_file_settings()', 'EXECUTE'),
-    pg_has_role('pg_read_all_settings', 'USAGE'), rolsuper
+    pg_has_role('pg_read_all_settings', 'USAGE'), rolsuper,
+    ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname = ANY (%s))
 FROM pg_roles WHERE rolname = current_user
 """
 _MAY_ALTER = "SELECT name FROM unnest(%s) AS t (name) WHERE has_parameter_privilege(name, 'ALTER SYSTEM')"
@@ -74,12 +75,16 @@ def seen(look: Look, want: Settings) -> Settings:
 
 
 def _powers(look: Look, want: Settings) -> Powers:
-    ((role, allowed, reload, file, everything, superuser),) = look.rows(_POWERS)
-    alter = list(want.values)
+    from provision.kinds import providers  # loaded only where something differs
+
+    ((role, allowed, reload, file, everything, superuser, roles),) = look.rows(_POWERS, (providers.ROLES,))
+    alter, provider = list(want.values), providers.of(roles)
     if not superuser:
         has_grants = look.spec.server.major >= _FIRST_MAJOR_WITH_GRANTS
         alter = [name for (name,) in look.rows(_MAY_ALTER, (alter,))] if has_grants else []
-    return Powers(role, allowed, reload, file, everything, frozenset(alter))
+    return Powers(
+        role, allowed, reload, file, everything, frozenset(alter), provider and (provider.name, provider.settings)
+    )
 
 
 def steps(address: Address, before: Settings, after: Settings, scene: Scene) -> Plan:
@@ -117,6 +122,8 @@ def steps(address: Address, before: Settings, after: Settings, scene: Scene) -> 
 def _whose(before: Settings, after: Settings, name: str) -> str:
     """Say who can remove a difference."""
     if after.via != "alter_system":
+        if before.powers is not None and before.powers.provider is not None:
+            return "compared only; {} changes it in {}".format(*before.powers.provider)
         return "settings of this server are only compared (`settings_via: alter_system` would change them)"
     if before.coming.get(name) == after.values[name]:
         return "it is set, and waits for a restart of the server; restart it yourself"
@@ -190,6 +197,13 @@ def _refuse_impotence(before: Settings, names: tuple[str, ...], major: int) -> N
             "the server does not allow ALTER SYSTEM (`allow_alter_system` is off)",
             evidence=[f"{name} differs" for name in names],
             next_step="change the settings where its operator does, and leave out `settings_via`",
+        )
+    if powers.provider is not None and not powers.alter.issuperset(names):
+        provider, place = powers.provider
+        raise RefusedError(
+            f"{provider} lets no customer change settings with ALTER SYSTEM",
+            evidence=[f"{name} differs" for name in names],
+            next_step=f"change them in {place}, and leave out `settings_via`: they are compared only",
         )
     role = identifier(powers.role)
     denied = [name for name in names if name not in powers.alter]

@@ -122,7 +122,8 @@ class Around:
 class Powers:
     """What our role may do; ``alter`` are the settings that it may change with ALTER SYSTEM.
 
-    ``allowed`` is the server's ``allow_alter_system``, which exists from 17 on.
+    ``allowed`` is the server's ``allow_alter_system``, which exists from 17 on. ``provider`` is who manages the server,
+    and where it has the settings.
     """
 
     role: str
@@ -131,6 +132,7 @@ class Powers:
     file: bool
     read: bool
     alter: frozenset[str]
+    provider: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

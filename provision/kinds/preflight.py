@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, declared_database, demands, extension
+from provision.kinds import catalog, declared_database, demands, extension, providers, rights
 from provision.kinds.database_privileges import shuts_out
 from provision.kinds.demands import Demand, Login
 from provision.model import MAINTENANCE, Action, Address, Plan, State
@@ -49,7 +49,15 @@ def wanted(_spec: Spec, _inputs: Inputs, _files: Files) -> dict[Address, State]:
 def seen(look: Look) -> dict[Address, State]:
     """Return what counts for the login, where it is no superuser."""
     cluster = look.once(catalog.cluster)
-    return {} if cluster.is_superuser else {Address(KIND, cluster.login): Rights(cluster, extension.trusted(look))}
+    return {} if cluster.is_superuser else {Address(KIND, cluster.login): Rights(cluster, _makes(look, cluster))}
+
+
+def _makes(look: Look, cluster: Cluster) -> frozenset[str]:
+    """Return the extensions that the login may make; of those that a provider allows, it has the last word."""
+    provider = providers.of(cluster.roles)
+    if provider is not None and provider.extends and provider.role in rights.inherited(cluster, cluster.login):
+        return frozenset(look.once(extension.available))
+    return extension.trusted(look)
 
 
 def steps(_address: Address, _before: Before, _after: State | None, _scene: Scene) -> Plan:

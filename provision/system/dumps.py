@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     Engines = Callable[[], Engine]
 
 _LINES = 12
+_LACKS = r"permission denied for|row-level security policy"
 _NO_TLS = "SSL support is not compiled in"
 _OPTIONS = "-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 -c row_security=off"
 _LOCK_TIMEOUT = "60s"
@@ -240,7 +242,20 @@ def _run(
             raise StepFailedError(
                 what, evidence=said.strip().splitlines(), next_step=f"install another one ({package})"
             )
+        if re.search(_LACKS, said):
+            raise _unreadable(endpoint, said)
         raise StepFailedError(f"{name} failed", evidence=said.strip().splitlines()[-_LINES:] or [f"exit code {code}"])
+
+
+def _unreadable(endpoint: Endpoint, said: str) -> StepFailedError:
+    """Return the error for a role that may not read all that belongs into a dump."""
+    who, by_row = identifier(endpoint.user), "row-level security policy" in said
+    grant = f"ALTER ROLE {who} BYPASSRLS" if by_row else f"GRANT pg_read_all_data TO {who}"
+    return StepFailedError(
+        f"the role {endpoint.user!r} may not read all of the database, so it cannot be dumped",
+        evidence=said.strip().splitlines()[-_LINES:],
+        next_step=f"as an administrator: {grant}; or make it a member of the role that owns the tables",
+    )
 
 
 def _inside(
