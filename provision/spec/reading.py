@@ -289,12 +289,13 @@ def scalar(node: Node, what: str) -> Scalar:
 def read_table(node: Mapping, keys: MappingType[str, Key], reading: Reading, section: str) -> dict[str, Any]:
     """Return the values of ``node`` that could be read, by key; everything else becomes a problem."""
     values: dict[str, Any] = {}
+    misspelled: set[str | None] = set()
     for name, (key, value) in node.entries.items():
         if reading.is_full:
             break
         known = keys.get(name)
         if known is None:
-            _report_unknown(key, value, keys, reading)
+            misspelled.add(_report_unknown(key, value, keys, reading))
         elif known.read is None:
             reading.report(key.mark, f"`{name}` is known, but this version does not support it yet", "remove it")
         else:
@@ -306,7 +307,8 @@ def read_table(node: Mapping, keys: MappingType[str, Key], reading: Reading, sec
     for name, known in keys.items():
         if known.required and name not in node.entries:
             reading.is_incomplete = True
-            reading.report(node.mark, f"{section} needs the key `{name}`", f"for example `{known.example}`")
+            if name not in misspelled:
+                reading.report(node.mark, f"{section} needs the key `{name}`", f"for example `{known.example}`")
     return values
 
 
@@ -335,10 +337,11 @@ def failed(value: object) -> bool:
     return value is _FAILED
 
 
-def _report_unknown(key: Scalar, value: Node, keys: MappingType[str, Key], reading: Reading) -> None:
+def _report_unknown(key: Scalar, value: Node, keys: MappingType[str, Key], reading: Reading) -> str | None:
+    """Report a key that is none, and return the one that was meant, where it is near to one."""
     if reading.secret and is_secret_word(key, value):
         reading.report(key.mark, "unknown key", f"the keys here are {listed(keys)}")
-        return
+        return None
     message = f"unknown key `{shorten(key.text)}`"
     meant = nearest(key.text, keys)
     # A mapping is a section here with another name, and not a value elsewhere: `database:` is `databases:`.
@@ -346,9 +349,11 @@ def _report_unknown(key: Scalar, value: Node, keys: MappingType[str, Key], readi
         reading.report(key.mark, message, f"it belongs {place}")
     elif meant is not None:
         reading.report(key.mark, message, f"did you mean `{meant}`?")
+        return meant
     else:
         supported = [name for name, known in keys.items() if known.read is not None]
         reading.report(key.mark, message, f"the keys here are {listed(supported)}")
+    return None
 
 
 def report_without_meaning(names: Iterable[str], node: Mapping, reading: Reading, why: str) -> None:
