@@ -173,6 +173,9 @@ class World:
     def free_port(self, _host: str, _name: str) -> int:
         return 20001
 
+    def reaches(self, _host: str) -> bool:
+        return True
+
     def sign_port(self, _port: int) -> None: ...
 
     def is_left(self, _port: int) -> bool:
