@@ -254,7 +254,8 @@ def _unreadable(endpoint: Endpoint, said: str) -> StepFailedError:
     return StepFailedError(
         f"the role {endpoint.user!r} may not read all of the database, so it cannot be dumped",
         evidence=said.strip().splitlines()[-_LINES:],
-        next_step=f"as an administrator: {grant}; or make it a member of the role that owns the tables",
+        next_step=f"as an administrator: make it a member of the role that owns the tables, or: {grant}"
+        + ("" if by_row else "   # it then reads password verifiers too"),
     )
 
 
