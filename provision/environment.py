@@ -303,17 +303,24 @@ class Environment:
 
     @property
     def superuser(self) -> Endpoint:
-        """Where the server listens and how the superuser logs in; errors as in :meth:`login`."""
-        return self.login(superuser=True)
+        """Where the server itself listens and how the superuser logs in; errors as in :meth:`login`."""
+        return self.login(superuser=True, direct=True)
 
     def login(
-        self, *, role: str | None = None, superuser: bool = False, database: str | None = None, lasting: bool = False
+        self,
+        *,
+        role: str | None = None,
+        superuser: bool = False,
+        database: str | None = None,
+        lasting: bool = False,
+        direct: bool = False,
     ) -> Endpoint:
         """Say where the server listens and how to log in.
 
         That is as the role that migrates the database (``migrations.as``), if one does, else as the superuser; or as
         another declared ``role``, or to another declared ``database``. Where ssh leads to the engine, it is the port of
-        a tunnel that ends with this process; ``lasting``: the one of the tunnel that :meth:`open_tunnel` opens.
+        a tunnel that ends with this process; ``lasting``: the one of the tunnel that :meth:`open_tunnel` opens. Where
+        the spec has a pooler's address, it is that one; ``direct``: the server's own (``server.direct``).
 
         Raises:
             UnavailableError: no server runs, or no tunnel stays open.
@@ -326,7 +333,7 @@ class Environment:
         with self.context():
             spec = self._having(database)
             _check_whole(spec)
-            found = endpoint(spec, Choice(role, superuser, database, lasting))
+            found = endpoint(spec, Choice(role, superuser, database, lasting, direct))
             found.password.reveal()  # here, where the variables are those of the environment
             return found
 
@@ -337,12 +344,13 @@ class Environment:
         role: str | None = None,
         superuser: bool = False,
         database: str | None = None,
+        direct: bool = False,
     ) -> str:
         """Return the connection URL with its password, as a driver wants it: ``asyncpg``, ``jdbc``, ``pgx`` ….
 
         The other arguments, and errors, are those of :meth:`login`; a ``driver`` that is not known is a UsageError.
         """
-        return self.login(role=role, superuser=superuser, database=database).url(driver=driver)
+        return self.login(role=role, superuser=superuser, database=database, direct=direct).url(driver=driver)
 
     def variables(
         self, named: Mapping[str, str] = MappingProxyType({}), *, driver: str | None = None, **choice: Any

@@ -81,6 +81,7 @@ def converge(
         seen = observe.survey(spec, runtime=first.runtime, wishes=run.trial.wishes, new=new)
         return adding(run.trial.offered(seen), run.outcomes)
 
+    _refuse_pooled(first)
     with closing(run.performer(first.world)) as performer:
         performer.start_children(first.plan)  # they load while the lock is taken
         with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note, since=began) as is_calm:
@@ -159,6 +160,7 @@ def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
     """
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
         world, run = outside.world(spec), Run(progress, verb="migrate")
+        _see_session(world)
         performer = run.performer(world)
         try:
             progress.planned(plan)
@@ -200,13 +202,13 @@ def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
     """
     from provision.system import psql as programs
     from provision.system.login_errors import diagnosed, of_role
-    from provision.system.postgres import Login, LoginError, ReadOnlyQuery, connect
+    from provision.system.postgres import Login, LoginError, ReadOnlyQuery, log_in
 
     seen = outside.world(spec)
     site = seen.site
     at = logins.chosen(seen, choice)
     try:
-        connect(at, read_only=True).close()  # in a container, psql would need no password
+        log_in(at)  # in a container, psql would need no password
     except LoginError as error:
         if error.login is Login.REFUSED:
             if at.user == spec.server.user:
@@ -315,6 +317,7 @@ class Run:
                     self.last, self.endpoint = survey.plan, survey.login
                     planner.insist(survey.plan)
                     return
+                _refuse_pooled(survey)
                 if self.reviewed is not None:
                     self.reviewed.insist(survey)
                 performer = performer.move_to(survey.world) if performer else self.performer(survey.world)
@@ -457,6 +460,31 @@ class Run:
             if self.restores and (of_settings or step.address.kind == settings.KIND):
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
             raise
+
+
+def _refuse_pooled(seen: Survey) -> None:
+    """Refuse to change anything through a pooler that gives no session: no lock would exclude another run.
+
+    Raises:
+        RefusedError: it does.
+    """
+    if seen.endpoint is not None and not seen.endpoint.is_ours:
+        from provision.system import poolers
+
+        poolers.insist(seen.endpoint)
+
+
+def _see_session(world: World) -> None:
+    """See that a server that others run gives a session, before anything is begun that needs one.
+
+    Raises:
+        RefusedError: a pooler is between, which gives none.
+    """
+    if not world.site.is_ours:
+        from provision.system.postgres import LoginError, connect
+
+        with suppress(LoginError):  # what needs it says so
+            connect(world.endpoint(), read_only=True).close()
 
 
 def _what(step: Step) -> tuple[object, ...]:

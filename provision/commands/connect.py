@@ -44,6 +44,11 @@ def login_options(function: F) -> F:
     return function
 
 
+direct_option = click.option(
+    "--direct", is_flag=True, help="The server's own address (server.direct), where the spec has a pooler's."
+)
+
+
 def login(given: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a login, which can be one or the other."""
     if given["superuser"] and given["role"]:
@@ -55,6 +60,7 @@ def login(given: dict[str, Any]) -> dict[str, Any]:
 @spec_argument
 @driver_option("Write it as a driver reads it: psycopg2, asyncpg, jdbc …; an unknown one lists them all.")
 @login_options
+@direct_option
 @switches
 @pass_console
 def url(console: Console, /, spec: Path | None, *, driver: str | None, **given: Any) -> None:

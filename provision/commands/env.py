@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from provision.commands.connect import AfterDashes, driver_option, login, login_options, remind
+from provision.commands.connect import AfterDashes, direct_option, driver_option, login, login_options, remind
 from provision.commands.options import load_environment, pass_console, spec_argument, switches
 from provision.errors import UsageError
 
@@ -32,6 +32,7 @@ def _variables_options(function: F) -> F:
             help="Another variable: a URL for a driver, or host, port, user, password, database. Repeatable.",
         ),
         driver_option("The driver that DATABASE_URL is for."),
+        direct_option,
         login_options,
     ):
         function = option(function)

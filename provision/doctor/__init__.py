@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.doctor import files, machine, migrations
 from provision.doctor.finding import SHOWN, Finding, Level, Scene, failed, guarded
-from provision.errors import NotRunError, ProvisionError, SpecError, command
+from provision.errors import NotRunError, ProvisionError, RefusedError, SpecError, command
 from provision.runtimes import choice
 from provision.system.look import Look
 from provision.system.variables import environ
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provision.doctor.finding import Examined
+    from provision.model import Endpoint
     from provision.observe import Survey
 
 __all__ = ["Finding", "Level", "examine"]
@@ -78,6 +79,16 @@ def _overview(environment: Examined) -> Iterator[Survey | ProvisionError]:
         yield error
 
 
+def _of_pooler(endpoint: Endpoint) -> Iterator[Finding]:
+    """Say whether a pooler is between that gives no session, for which an apply is refused."""
+    from provision.system import poolers
+
+    try:
+        poolers.insist(endpoint)
+    except RefusedError as error:
+        yield failed("pooler", error)
+
+
 def _of_apply(survey: Survey | None, error: ProvisionError | None, problems: list[Finding]) -> Iterator[Finding]:
     """Say what an apply would do, or what refuses it, unless a problem has said so already."""
     if isinstance(error, NotRunError):
@@ -92,6 +103,8 @@ def _of_apply(survey: Survey | None, error: ProvisionError | None, problems: lis
         yield Finding("server", Level.PROBLEM, sentence, next_step=command("status"))
     elif survey is not None:
         steps = len(survey.plan.steps)
+        if steps and survey.endpoint is not None and not survey.endpoint.is_ours:
+            yield from _of_pooler(survey.endpoint)
         what = f"{steps} step{'s' if steps != 1 else ''} pending" if steps else "nothing to do"
         yield Finding("apply", Level.OK, what, next_step=command("plan") if steps else "")
         yield from (Finding("apply", Level.UNKNOWN, each) for each in survey.plan.unknown)

@@ -187,6 +187,14 @@ class Look:
         """
         return self._session.reported(name, database=database or self.database)
 
+    def recognise_pooler(self, pid: int) -> None:
+        """See whether a pooler is between us and the backend that has answered.
+
+        Raises:
+            UnseenError: the server cannot be asked.
+        """
+        self._session.recognise_pooler(pid, database=self.database)
+
     def proves(self, role: str, password: Secret) -> Proof:
         """Return what a login as a role shows of its password.
 

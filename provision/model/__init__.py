@@ -466,16 +466,19 @@ class Endpoint:
 
     @property
     def options(self) -> str:
-        """Libpq's ``options``: those that are declared, and what sets the role.
+        """Libpq's ``options``: those that are declared, and what sets the role."""
+        return f"{self.declared_options} {self.role_option}".strip()
+
+    @property
+    def role_option(self) -> str:
+        """The one of libpq's ``options`` that sets the role.
 
         A setting ``role`` of a database or a login does not reach ours. That of a server that others run may be meant,
         and a pooler before it may take no options: there it counts.
         """
-        declared = self.declared_options
-        role = "-c role=none" if self.is_ours else ""
-        if self.role is not None:
-            role = "-c role=" + re.sub(r"([\s\\])", r"\\\1", self.role)
-        return f"{declared} {role}".strip()
+        if self.role is None:
+            return "-c role=none" if self.is_ours else ""
+        return "-c role=" + re.sub(r"([\s\\])", r"\\\1", self.role)
 
     @property
     def address(self) -> str:
@@ -575,6 +578,9 @@ class Session(Query, Protocol):
         Raises:
             provision.errors.UnavailableError: the server cannot be reached.
         """
+
+    def recognise_pooler(self, pid: int, *, database: str) -> None:
+        """Find out whether a pooler is between us and the backend ``pid``, which has answered."""
 
     def proves(self, role: str, password: Secret) -> Proof:
         """Log in as another role, and return what that shows of its password."""

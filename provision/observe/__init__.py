@@ -11,7 +11,7 @@ from provision import plan as planner
 from provision.errors import MigrationsError, ProvisionError, RefusedError, SpecError, UnknownRevisionError
 from provision.model import MAINTENANCE, UNREAD, Plan, Wishes
 from provision.model.value import dataclass, replace
-from provision.observe import server
+from provision.observe import external, server
 from provision.observe.outside import World, world
 from provision.spec import parameters
 from provision.spec.load import again
@@ -60,9 +60,10 @@ class Survey:
         """How programs log in to the server that runs: as the role that migrates its database, where one does."""
         role = self.spec.login_in(self.spec.server.database)
         password = self.world.inputs.passwords.get(role or "")  # none where a variable of the role is not set
-        if self.endpoint is None or role is None or password is None:
-            return self.endpoint
-        return replace(self.endpoint, user=role, password=password)
+        if self.endpoint is None:
+            return None
+        at = self.world.site.for_programs(self.endpoint)
+        return at if role is None or password is None else replace(at, user=role, password=password)
 
     @property
     def runtime(self) -> str:
@@ -133,7 +134,8 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
         if refusing:
             raise
         return replace(survey, refusal=error)
-    return replace(survey, plan=replace(plan, unknown=no_commands.unknown()))
+    more = () if at is None or at.is_ours else external.remarks(at)
+    return replace(survey, plan=replace(plan, remarks=(*plan.remarks, *more), unknown=no_commands.unknown()))
 
 
 def _learn_settings(seen: World, at: Endpoint | None) -> None:

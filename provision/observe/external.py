@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'), current_user,
-    (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)
+    (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user), pg_backend_pid()
 """
 
 
@@ -34,6 +34,14 @@ def unreachable(error: LoginError, endpoint: Endpoint, status: Status) -> Status
         else diagnosed(error, endpoint).sentence
     )
     return replace(status, server="unreachable", detail=words)
+
+
+def may_be_remembered(error: LoginError, endpoint: Endpoint) -> bool:
+    """Whether a pooler may have had us wait, because the login before this one has failed.
+
+    https://www.pgbouncer.org/config.html#server_login_retry
+    """
+    return not endpoint.is_ours and error.login is Login.NO_SERVER and "timeout expired" in "".join(error.evidence)
 
 
 def standby(endpoint: Endpoint, *, is_ours: bool) -> RefusedError:
@@ -56,7 +64,7 @@ def check(look: Look, at: Endpoint) -> None:
     """
     server = look.spec.server
     try:
-        ((major, version, role, may_create),) = look.rows(_FACTS)
+        ((major, version, role, may_create, pid),) = look.rows(_FACTS)
     except LoginError as error:
         raise RefusedError(
             f"the database {server.database!r} does not exist, and {look.database!r}, from which it would be created, "
@@ -65,6 +73,7 @@ def check(look: Look, at: Endpoint) -> None:
             next_step=f"as an administrator: CREATE DATABASE {identifier(server.database)} "
             f"OWNER {identifier(server.user)}",
         ) from error
+    look.recognise_pooler(pid)
     if major != server.major:
         raise RefusedError(
             f"the server at {at.address} is PostgreSQL {major}, "
@@ -79,3 +88,13 @@ def check(look: Look, at: Endpoint) -> None:
             next_step=f"as an administrator: CREATE DATABASE {identifier(server.database)} "
             f"OWNER {identifier(role)}; or let the role do it: ALTER ROLE {identifier(role)} CREATEDB",
         )
+
+
+def remarks(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return what a pooler that gives no session means for the next command."""
+    from provision.system import poolers
+
+    if (way := poolers.sharing(endpoint)) is None:
+        return ()
+    refused = poolers.refusal(endpoint, way)
+    return (f"{refused.sentence}; apply is refused until the spec names the server itself: {poolers.advice(way)}",)

@@ -23,17 +23,21 @@ class Choice(NamedTuple):
     """Who is to log in, and where. ``role`` None is who migrates the database; ``database`` None the server's.
 
     ``lasting``: at an address that is still one when this process has ended.
+    ``direct``: at the address of the server itself, where the spec has a pooler's, too.
     """
 
     role: str | None = None
     superuser: bool = False
     database: str | None = None
     lasting: bool = False
+    direct: bool = False
 
 
 def endpoint(spec: Spec, choice: Choice) -> Endpoint:
-    """Return where the environment's server is reached, and as whom; errors are those of :func:`chosen`."""
-    return chosen(outside.world(spec), choice)
+    """Return where applications reach the environment's server, and as whom; errors are those of :func:`chosen`."""
+    world = outside.world(spec)
+    found = chosen(world, choice)
+    return found if choice.direct else world.site.for_programs(found)
 
 
 def chosen(world: World, choice: Choice) -> Endpoint:

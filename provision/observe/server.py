@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.alembic import Revisions, entered, located
@@ -110,10 +110,10 @@ def _log_in(world: World, look: Look, at: Endpoint, *, new: bool) -> tuple[Look,
         UnavailableError: it is there, and nothing that we could do or wait for would help.
         RefusedError: it is not what the spec builds on.
     """
-    spec, site, status = world.spec, world.site, world.site.status
+    site, status = world.site, world.site.status
     asked = replace(look, login=_ACCEPTED)
     try:
-        asked = _enter(asked, spec.server.database, new=new or _was_never_proved(world))
+        asked = _enter_patiently(asked, at, new=new or _was_never_proved(world))
         is_standby = _only_reads(asked)
     except LoginError as error:
         login, status = _locked_out(world, error, at)
@@ -142,6 +142,27 @@ def _only_reads(look: Look) -> bool:
         if error.server_is_gone:
             raise
         return False
+
+
+def _enter_patiently(look: Look, at: Endpoint, *, new: bool) -> Look:
+    """Log in to the declared database; where that takes too long, by way of a database that every server has.
+
+    A pooler lets a client wait where a login to its database has failed, because there was no such database yet.
+
+    Raises:
+        LoginError: the login fails for another reason.
+    """
+    name = look.spec.server.database
+    try:
+        return _enter(look, name, new=new)
+    except LoginError as error:
+        if not external.may_be_remembered(error, at):
+            raise
+        with suppress(LoginError):
+            ((pid,),) = look.rows("SELECT pg_backend_pid()", database=MAINTENANCE)
+            replace(look, has_database=False).recognise_pooler(pid)
+            return _enter(look, name, new=True)
+        raise
 
 
 def _enter(look: Look, name: str, *, new: bool) -> Look:

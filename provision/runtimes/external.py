@@ -115,9 +115,17 @@ class ExternalSite(Site):
         return self.target(password)
 
     def target(self, password: Secret) -> Endpoint:
-        """Return the declared address."""
-        at = self.at(self.spec.server.host, port(self.spec, self.look), password)
-        return replace(at, hosts=self.spec.server.hosts)
+        """Return the declared address, or the one past the pooler there."""
+        server = self.spec.server
+        if server.direct is not None:
+            return self.at(server.direct.host, server.direct.port, password)
+        return replace(self.at(server.host, port(self.spec, self.look), password), hosts=server.hosts)
+
+    def for_programs(self, at: Endpoint) -> Endpoint:
+        """Return the same login at the declared address."""
+        if self.spec.server.direct is None:
+            return at
+        return replace(at, host=self.spec.server.host, port=port(self.spec, self.look))
 
     def ground(self, *, starting: bool) -> Ground:
         """Return ground on which nothing can be restarted, and no local socket is entered."""

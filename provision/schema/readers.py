@@ -126,6 +126,8 @@ _SIMPLE: Final[dict[str, Callable[[], Fragment] | Fragment]] = {
     "connection._probes": values.few,
     "server.data": section("server.data"),
     "server.resources": section("server.resources"),
+    "server.direct": section("server.direct"),
+    "server._port_there": values.port_there,
     "server._data_path": values.path,
     "server._ephemeral": values.boolean,
     "credentials.credentials": section("server.credentials"),

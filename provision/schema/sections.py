@@ -12,7 +12,7 @@ from provision.spec.migrations import MIGRATIONS_KEYS
 from provision.spec.roles import MEMBER_KEYS, role_keys
 from provision.spec.sections import SPEC_KEYS
 from provision.spec.seeds import SEED_KEYS
-from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
+from provision.spec.server import DATA_KEYS, DIRECT_KEYS, RESOURCES_KEYS, SERVER_KEYS
 from provision.spec.tenants import TENANTS_KEYS
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "server.credentials.password": PASSWORD_KEYS,
     "server.data": DATA_KEYS,
     "server.resources": RESOURCES_KEYS,
+    "server.direct": DIRECT_KEYS,
     "migrations": MIGRATIONS_KEYS,
     "migrations.tenants": TENANTS_KEYS,
     "roles": role_keys(0),

@@ -135,6 +135,12 @@ def port() -> Fragment:
     return pattern(f"auto|{_PORT}", message, "integer", minimum=1, maximum=LARGEST_PORT, examples=["auto"])
 
 
+def port_there() -> Fragment:
+    """Return a fragment of a port of a server that others run."""
+    message = f"write a number from 1 to {LARGEST_PORT}"
+    return pattern(_PORT, message, "integer", minimum=1, maximum=LARGEST_PORT)
+
+
 def size() -> Fragment:
     """Return a fragment of a size, which needs its unit."""
     return pattern(_SIZE, "write a number with `k`, `m`, `g` or `t`, like `512m`")

@@ -13,7 +13,7 @@ from provision.errors import StepFailedError
 from provision.model import MASK
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES, of_login
-from provision.system.postgres import tls
+from provision.system.postgres import role_of_programs, tls
 from provision.system.variables import without
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def variables(tree: Migrations | None, at: Endpoint, name: str) -> dict[str, str
     """Return the environment of a program: libpq's variables, DATABASE_URL, and the ``env`` of the migrations."""
     base = environment(tree, name) if tree else {**without(VARIABLES), "PGAPPNAME": name}
     login = {**of_login(at), "DATABASE_URL": at.url(driver=_driver(tree)), "PYTHONUNBUFFERED": "1"}
-    role = {"PGOPTIONS": at.options} if at.role else {}
-    return {**base, **login, **tls(at), **role, **(filled(tree, at) if tree else {})}
+    return {**base, **login, **tls(at), **role_of_programs(at), **(filled(tree, at) if tree else {})}
 
 
 def _driver(tree: Migrations | None) -> str | None:

@@ -68,6 +68,7 @@ def for_template(spec: Spec, source: str, name: str, at: Endpoint, passwords: Ma
         database=name,
         settings={},
         settings_via=None,
+        direct=None,
         initdb=(),
         sslmode=at.sslmode,
         sslrootcert=at.sslrootcert,

@@ -88,17 +88,25 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """Where a server itself listens, past the pooler at its address."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Server:
     """The server: where it lives, what it is, and how to log in.
 
     ``sslmode`` and ``sslrootcert`` are libpq's, ``connection`` are its other parameters that are declared, by name, and
     ``settings_via`` says how settings reach a server that
-    others run; None: they are compared only. ``bin_dir`` holds the programs of an embedded server. ``initdb`` are
-    scripts in the order in which they run on a new data directory. ``golden`` is whether new data may be a copy of
-    earlier data; ``true``: also where a program of the project has made that. ``layout`` is that of the image, once the
-    engine has shown it. ``first_port``, where ``port`` is None: take that one, or the next one that is free. ``engine``
-    is the address of the Docker engine, or ``context:NAME``. ``hosts`` are those of a cluster that others run, with
-    their ports; ``host`` and ``port`` are then the first.
+    others run; None: they are compared only. ``direct`` is past a pooler, if there is one. ``bin_dir`` holds the
+    programs of an embedded server. ``initdb`` are scripts in the order in which they run on a new data directory.
+    ``golden`` is whether new data may be a copy of earlier data; ``true``: also where a program of the project has made
+    that. ``layout`` is that of the image, once the engine has shown it. ``first_port``, where ``port`` is None: take
+    that one, or the next one that is free. ``engine`` is the address of the Docker engine, or ``context:NAME``.
+    ``hosts`` are those of a cluster that others run, with their ports; ``host`` and ``port`` are then the first.
     """
 
     image: str
@@ -119,6 +127,7 @@ class Server:
     sslrootcert: Path | None
     settings_via: Literal["alter_system"] | None
     connection: tuple[tuple[str, str], ...] = ()
+    direct: Direct | None = None
     bin_dir: Path | None = None
     initdb: tuple[Path, ...] = ()
     golden: Literal["auto", "true", "off"] = "auto"

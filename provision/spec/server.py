@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from provision.model import Secret
 from provision.spec import connection, several
 from provision.spec.credentials import credentials
-from provision.spec.model import DataPath, Ephemeral, Resources, Server, Volume
+from provision.spec.model import DataPath, Direct, Ephemeral, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
 from provision.spec.passwords import PasswordGenerated, PasswordMissing, PasswordValue
 from provision.spec.readers import (
@@ -46,11 +46,30 @@ if TYPE_CHECKING:
 NEVER: Final = ("container_name", "data", "golden", "initdb", "resources", "stop_timeout")
 """Keys of a server that provision makes, starts and stops."""
 
+
+def direct(node: Node, reading: Reading) -> Direct:
+    """Read where the server itself listens, past a pooler."""
+    values = read_table(mapping(node, "`{host: db, port: 5432}`"), DIRECT_KEYS, reading, "`direct`")
+    return Direct(values.get("host", ""), values.get("port", several.DEFAULT_PORT))
+
+
+def _port_there(node: Node, reading: Reading) -> int:
+    """Read a port of a server that others run."""
+    if (found := port(node, reading)) is None:
+        raise Wrong("`auto` has no meaning with `runtime: external`", "write the port of the server")
+    return found
+
+
+DIRECT_KEYS: Final = {
+    "host": Key(host, required=True, example="host: db", identifies=True),
+    "port": Key(_port_there, identifies=True),
+}
 EXTERNAL_KEYS: Final = {
     **connection.TLS_KEYS,
     **connection.CONNECTION_KEYS,
     "hosts": Key(several.hosts, identifies=True),
     "settings_via": Key(choice("alter_system")),
+    "direct": Key(direct, identifies=True),
 }
 
 
@@ -369,7 +388,9 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         stop_timeout=values.get("stop_timeout", STOP_TIMEOUT),
         sslmode=values.get("sslmode", connection.SSLMODE),
         connection=connection.parameters(values),
-        **dict[str, Any]((key, values.get(key)) for key in ("sslrootcert", "settings_via", "bin_dir", "engine")),
+        **dict[str, Any](
+            (key, values.get(key)) for key in ("sslrootcert", "settings_via", "direct", "bin_dir", "engine")
+        ),
         initdb=values.get("initdb", ()),
         golden="off" if (golden := values.get("golden", "auto")) == "false" else golden,
     )

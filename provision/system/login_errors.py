@@ -123,6 +123,21 @@ _CAUSES = (
         _HBA.replace("{kind}", "hostssl"),
     ),
     _Cause(
+        r"no such user",
+        "the pooler at {host}:{port} does not know {user!r}",
+        "let it ask the server (`auth_query` of PgBouncer), or add the login to its `auth_file`; then reload it",
+    ),
+    _Cause(
+        r"no such database",
+        "the pooler at {host}:{port} does not know the database {database!r}",
+        "add it to `[databases]` of its configuration (`*` means all of them), and reload it",
+    ),
+    _Cause(
+        r"unsupported startup parameter",
+        "the pooler at {host}:{port} refuses the login",
+        "write the server's own address as `server.direct: {{host: …, port: 5432}}`",
+    ),
+    _Cause(
         r"password authentication failed|no password supplied|authentication failed",
         "the server at {address} refuses the password of {user!r}",
         "correct `server.credentials`; " + _USED,
@@ -165,13 +180,16 @@ _CAUSES = (
 )
 _OF_SUPERUSER = {_APPLY, *[each.next_step for each in _CAUSES if "`server.credentials`" in each.next_step]}
 _UNREACHABLE = "start it, or correct `server.host` and `server.port`; provision does not start it (`runtime: external`)"
-_WORTH_WAITING = r"Connection refused|Connection reset|closed the connection unexpectedly|timeout expired"
+_WORTH_WAITING = (
+    r"(?i)Connection refused|Connection reset|closed the connection unexpectedly|timeout expired"
+    r"|pgbouncer cannot connect to server|query_wait_timeout"
+)
 
 
 def is_worth_waiting(error: LoginError) -> bool:
     """Whether a server may only be on its way: nothing listens yet, or it says that it is starting."""
     text = "\n".join(error.evidence)
-    return error.login in (Login.STARTING, Login.STANDBY) or (
+    return error.login in (Login.STARTING, Login.STANDBY, Login.REMEMBERED) or (
         error.login is Login.NO_SERVER and bool(re.search(_WORTH_WAITING, text)) and _cause(text) is None
     )
 

@@ -9,10 +9,12 @@ import re
 import time
 from contextlib import closing, suppress
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import MAINTENANCE, Proof
+from provision.model.sql import identifier
 from provision.model.value import replace
 from provision.system import libpq
 
@@ -82,7 +84,9 @@ _VARIABLES = {
 }
 _NO_FILE = "/dev/null/none"
 """In place of ``~/.pgpass``, which libpq reads where the password is empty."""
-_READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=30s -c lock_timeout=5s"
+_READING_SESSION = {"default_transaction_read_only": "on", "statement_timeout": "30s", "lock_timeout": "5s"}
+_READ_ONLY = " ".join([f"-c {name}={value}" for name, value in _READING_SESSION.items()])
+_RETRY_EVERY = 0.5
 _READING = "SET TRANSACTION READ ONLY; "
 _LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; "
 
@@ -104,14 +108,18 @@ class Login(Enum):
     FULL = "the server has no connection left"
     CLOSED = "the database does not accept connections"
     REFUSED = "the server refuses this login"
+    REMEMBERED = "a pooler remembers a login that failed, and does not ask the server"
 
 
 # libpq gives no SQLSTATE for a connection that fails, so the server's words have to do.
 _ANSWERS = (
-    (r"too many (clients|connections)|connection slots are reserved", Login.FULL),
+    # PgBouncer repeats the words of the server as well; https://www.pgbouncer.org/config.html#server_login_retry
+    (r"server_login_retry", Login.REMEMBERED),
+    (r"too many (clients|connections)|connection slots are reserved|no more connections allowed", Login.FULL),
     (r'database ".*" is not currently accepting connections', Login.CLOSED),
     (r'database ".*" does not exist', Login.NO_DATABASE),
-    ((r"authentication failed for user|no password supplied|no pg_hba.conf entry|pg_hba.conf rejects"
+    ((r"authentication failed for user|SASL authentication failed|no such user|no password supplied"
+                r"|no pg_hba.conf entry|pg_hba.conf rejects"
                 r"|role \".*\" (does not exist|is not permitted)|permission denied to set role"
                 r"|requires a valid client certificate"), Login.REFUSED),
     (r"the database system is (starting up|in recovery|shutting down|not yet accepting)", Login.STARTING),
@@ -128,7 +136,7 @@ _WITHOUT_WORD = {
 """A host that is switched off closes no connection: in seconds, the last one in milliseconds."""
 
 
-_MAY_HAVE_EXPIRED = r"(?<!certificate )authentication failed for user|(?i:token)"
+_MAY_HAVE_EXPIRED = r"(?<!certificate )authentication failed for user|SASL authentication failed|(?i:token)"
 """PAM and LDAP, by which cloud services take tokens, have the word too: auth_failed() in auth.c."""
 _PROOFS = (
     (r"password authentication failed", Proof.WRONG),
@@ -167,22 +175,51 @@ def classify(message: str) -> Login:
 def connect(
     endpoint: Endpoint, database: str | None = None, *, read_only: bool, is_async: bool = False
 ) -> psycopg2.extensions.connection:
-    """Open a connection in autocommit mode. One that ``is_async`` has to be polled, also until it is open.
+    """Open a session in autocommit mode. One that ``is_async`` has to be polled, also until it is open.
 
     Raises:
         LoginError: it failed, and how.
+        RefusedError: a pooler gives no session.
     """
+    if not endpoint.is_ours and not is_async:
+        return _foreign(endpoint, database, read_only=read_only)
     more: dict[str, Any] = {"async_": 1} if is_async else {"options": _READ_ONLY if read_only else ""}
-    if endpoint.hosts and read_only:
-        more["target_session_attrs"] = "primary"  # a session that only reads is none that can write
     connection = _open(endpoint, database, application_name=NAME, client_encoding="UTF8", **more)
     if not is_async:
         connection.autocommit = True
     return connection
 
 
+def log_in(endpoint: Endpoint, database: str | None = None) -> None:
+    """See that a login works, which is all that happens; a pooler may be between.
+
+    Raises:
+        LoginError: it failed, and how.
+    """
+    if endpoint.is_ours:
+        connect(endpoint, database, read_only=True).close()
+    else:
+        _open(endpoint, database).close()
+
+
+def _foreign(endpoint: Endpoint, database: str | None, *, read_only: bool) -> psycopg2.extensions.connection:
+    """Open a session on a server that others run, through a pooler as well, where that gives sessions."""
+    import psycopg2
+
+    from provision.system import poolers
+
+    settings = {"application_name": NAME, **(_READING_SESSION if read_only else {})}
+    log_in = partial(_open, endpoint, database)
+    if endpoint.hosts and read_only:
+        log_in = partial(log_in, target_session_attrs="primary")  # a session that only reads is none that can write
+    try:
+        return poolers.session(endpoint, database, settings, log_in)
+    except psycopg2.Error as error:
+        raise LoginError(classify(str(error)), endpoint, str(error)) from error
+
+
 def _open(
-    endpoint: Endpoint, database: str | None, *, options: str = "", renews: bool = True, **parameters: Any
+    endpoint: Endpoint, database: str | None, *, renews: bool = True, **parameters: Any
 ) -> psycopg2.extensions.connection:
     """Log in; a password that is refused is asked for once more where that ``renews`` it: tokens expire.
 
@@ -191,37 +228,57 @@ def _open(
     password = endpoint.password.reveal()
     parameters = {"target_session_attrs": endpoint.session_attrs, **parameters}
     try:
-        return _found(endpoint, database, password, options, parameters)
+        return _found(endpoint, database, password, **parameters)
     except LoginError as error:
         may_renew = renews and not endpoint.is_ours and re.search(_MAY_HAVE_EXPIRED, "\n".join(error.evidence))
         if not may_renew or not endpoint.password.renew(password):
             raise
-    return _found(endpoint, database, endpoint.password.reveal(), options, parameters)
+    return _found(endpoint, database, endpoint.password.reveal(), **parameters)
 
 
 def _found(
-    endpoint: Endpoint, database: str | None, password: str, options: str, parameters: Mapping[str, Any]
+    endpoint: Endpoint, database: str | None, password: str, **parameters: Any
 ) -> psycopg2.extensions.connection:
     """Log in to the host that takes writes: libpq tries no other one after one that has answered with an error."""
     try:
-        return _connected(endpoint, database, password, options, parameters)
+        return _connected(endpoint, database, password, **parameters)
     except LoginError as error:
         if error.login not in _OF_PRIMARY:
             raise
         for host, port in endpoint.hosts:
             with suppress(LoginError):
                 at = replace(endpoint, host=host, port=port, hosts=())
-                return _connected(at, database, password, options, parameters)
+                return _connected(at, database, password, **parameters)
         if endpoint.hosts and error.login is Login.NO_DATABASE:  # or is there no primary at all?
-            _connected(endpoint, MAINTENANCE, password, options, parameters).close()
+            _connected(endpoint, MAINTENANCE, password, **parameters).close()
         raise
 
 
 def _connected(
-    endpoint: Endpoint, database: str | None, password: str, options: str, parameters: Mapping[str, Any]
+    endpoint: Endpoint, database: str | None, password: str, **parameters: Any
+) -> psycopg2.extensions.connection:
+    """Log in; a pooler that remembers a login that failed is waited for."""
+    if endpoint.is_ours:
+        return _connected_once(endpoint, database, password, _CONNECT_TIMEOUT, **parameters)
+    from provision.system import poolers
+
+    deadline = time.monotonic() + poolers.PATIENCE
+    while True:
+        try:
+            seconds = poolers.PATIENCE if poolers.is_there(endpoint) else _CONNECT_TIMEOUT
+            return _connected_once(endpoint, database, password, seconds, **parameters)
+        except LoginError as error:
+            if error.login is not Login.REMEMBERED or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_EVERY)
+
+
+def _connected_once(
+    endpoint: Endpoint, database: str | None, password: str, seconds: int, *, options: str = "", **parameters: Any
 ) -> psycopg2.extensions.connection:
     import psycopg2
 
+    own = endpoint.options if endpoint.is_ours else endpoint.declared_options  # a pooler would refuse others
     try:
         return libpq.connect(
             host=endpoint.host_list,
@@ -233,15 +290,16 @@ def _connected(
             gssencmode="disable",
             sslmode=endpoint.sslmode,
             sslrootcert=str(endpoint.sslrootcert) if endpoint.sslrootcert else None,
-            **{**_declared(endpoint), "options": f"{endpoint.options} {options}".strip(), **parameters},
+            **{
+                "connect_timeout": seconds,
+                **({} if endpoint.is_ours else _WITHOUT_WORD),
+                **dict(endpoint.connection),
+                "options": f"{own} {options}".strip(),
+                **parameters,
+            },
         )
     except psycopg2.OperationalError as error:
         raise LoginError(classify(str(error)), endpoint, str(error)) from error
-
-
-def _declared(endpoint: Endpoint) -> dict[str, str]:
-    without_word = {} if endpoint.is_ours else _WITHOUT_WORD
-    return {"connect_timeout": str(_CONNECT_TIMEOUT), **without_word, **dict(endpoint.connection)}
 
 
 def rows(connection: psycopg2.extensions.connection, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -288,6 +346,30 @@ def attrs(endpoint: Endpoint) -> dict[str, str]:
     return {"PGTARGETSESSIONATTRS": "primary"} if endpoint.hosts else {}
 
 
+def role_of_programs(endpoint: Endpoint) -> dict[str, str]:
+    """Return the variable by which libpq sets the role of each session; no form of a URL suits all drivers.
+
+    Raises:
+        RefusedError: a pooler takes no such options.
+    """
+    if endpoint.role is None:
+        return {}
+    if not endpoint.is_ours:
+        from provision.system import poolers
+
+        poolers.insist_options(endpoint)
+    return {"PGOPTIONS": endpoint.options}
+
+
+def through_pooler(endpoint: Endpoint) -> bool:
+    """Whether logins go through a pooler, as far as that was found out."""
+    if endpoint.is_ours:
+        return False
+    from provision.system import poolers
+
+    return poolers.is_there(endpoint)
+
+
 class ReadOnlyQuery:
     """Implements :class:`provision.model.Query` with one connection per database, opened when asked.
 
@@ -303,6 +385,7 @@ class ReadOnlyQuery:
         self._endpoint = endpoint
         self._names: dict[str, Any] = {"application_name": NAME} if named else {}
         self._connections: dict[str, psycopg2.extensions.connection] = {}
+        self._roles: dict[str, str] = {}
 
     def rows(
         self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None
@@ -328,7 +411,8 @@ class ReadOnlyQuery:
             next_step=command("status"),
         )
         with translated(psycopg2.Error, into=silent), translated(InsufficientPrivilege, into=refused):
-            return rows(self._connection(name), f"{_READING}{limits}{sql}", parameters or None)
+            connection = self._connection(name)
+            return rows(connection, f"{_READING}{limits}{self._roles.get(name, '')}{sql}", parameters or None)
 
     def reported(self, name: str, *, database: str | None = None) -> str:
         """Return what the server tells everybody who logs in, without being asked.
@@ -346,6 +430,8 @@ class ReadOnlyQuery:
         The server first looks at the password, so any other refusal comes after one that was right.
         """
         at = replace(self._endpoint, user=role, password=password)
+        if through_pooler(self._endpoint):  # it has passwords of its own
+            return Proof.UNKNOWN
         try:
             _open(at, None, renews=False, require_auth=libpq.by_scram(), **self._names).close()
         except LoginError as error:
@@ -353,14 +439,43 @@ class ReadOnlyQuery:
             return next((proof for pattern, proof in _PROOFS if re.search(pattern, words)), Proof.UNKNOWN)
         return Proof.RIGHT
 
+    def recognise_pooler(self, pid: int, *, database: str) -> None:
+        """Find out whether a pooler is between us and the backend that has answered; ``poolers`` remembers it.
+
+        Raises:
+            UnavailableError: the server went away.
+        """
+        import psycopg2
+
+        from provision.system import poolers
+
+        connection = self._connection(database)
+        if pid == connection.info.backend_pid:
+            poolers.note_direct(self._endpoint)
+            return
+        silent = UnavailableError(f"the pooler at {self._endpoint.address} did not answer a question")
+        with translated(psycopg2.Error, into=silent):
+            poolers.find(self._endpoint, database, connection, partial(_open, self._endpoint, database))
+
     def _connection(self, database: str) -> psycopg2.extensions.connection:
         if database not in self._connections:
-            connection = _open(self._endpoint, database, **self._names)
+            connection = _open(self._endpoint, database, **self._options(database), **self._names)
             connection.autocommit = True
             if connection.encoding != "UTF8":
                 connection.set_client_encoding("UTF8")
             self._connections[database] = connection
         return self._connections[database]
+
+    def _options(self, database: str) -> dict[str, Any]:
+        """Return what says the role at the login, or have each question say it, where a pooler may be between."""
+        if self._endpoint.is_ours or self._endpoint.role is None:
+            return {}
+        from provision.system import poolers
+
+        if poolers.known(self._endpoint, database) == poolers.DIRECT:
+            return {"options": self._endpoint.role_option}
+        self._roles[database] = f"SET LOCAL ROLE {identifier(self._endpoint.role)}; "
+        return {}
 
     def close(self) -> None:
         """Close every connection."""

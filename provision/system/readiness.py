@@ -14,7 +14,7 @@ from provision.errors import ProvisionError, StepFailedError, command
 from provision.model import UNREAD
 from provision.model.value import replace
 from provision.system.login_errors import diagnosed, is_worth_waiting
-from provision.system.postgres import Login, LoginError, connect, rows
+from provision.system.postgres import Login, LoginError, connect, log_in, rows
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def wait_for_foreign(endpoint: Endpoint, timeout: float) -> None:
 def _attempt(endpoint: Endpoint, database: str) -> LoginError | None:
     """Return why a server gives no answer."""
     try:
-        connect(endpoint, database, read_only=True).close()
+        log_in(endpoint, database)
     except LoginError as error:
         return None if error.login in _ANSWERS else error
     return None

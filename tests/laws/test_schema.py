@@ -178,6 +178,8 @@ def spec_with(title: str, key: str, value: str) -> str:
     entry = ", ".join(f"{name}: {text}" for name, text in grant.items())
     within = {
         "server": f"server: {{{image}{external}{key}: {value}}}",
+        "server.direct": "server: {image: postgres:17, runtime: external, credentials: {password: x}, "
+        f"direct: {{{'' if key == 'host' else 'host: db, '}{key}: {value}}}}}",
         "server.credentials.password": f"server: {{{image}credentials: {{password: {{{key}: {value}}}}}}}",
         "migrations": f"migrations: {{{tree}{key}: {value}}}\n{roles}",
         "migrations.tenants": f"migrations: {{{place}tenants: {{{which}{key}: {value}}}}}",

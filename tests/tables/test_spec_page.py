@@ -30,6 +30,14 @@ WITHIN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "databases.schemas": lambda keys: {"databases": {"shop": {"schemas": {"shop": keys}}}},
     "databases.extensions": lambda keys: {"databases": {"shop": {"extensions": [{"name": "citext", **keys}]}}},
     "databases.grants": lambda keys: {"databases": {"shop": {"grants": [{**GRANT, **keys}]}}},
+    "server.direct": lambda keys: {
+        "server": {
+            "image": "postgres:17",
+            "runtime": "external",
+            "credentials": {"password": "x"},
+            "direct": {"host": "db", **keys},
+        }
+    },
     "migrations.tenants": lambda keys: {
         "migrations": {"script_location": ".", "tenants": {"databases": ["a"], **keys}}
     },

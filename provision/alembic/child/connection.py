@@ -8,6 +8,7 @@ giving up would leave an INVALID index.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -61,17 +62,47 @@ def set_role(request: Request) -> None:
     if role is None:
         return
 
-    def connecting(dialect: Any, _record: Any, _arguments: Any, given: dict[str, Any]) -> None:
+    def connecting(dialect: Any, _record: Any, arguments: Any, given: dict[str, Any]) -> Any:
         place = given.get("user"), given.get("dbname") or given.get("database")
         if place != (request["user"], request["database"]):
-            return
+            return None
+        if request["pooled"]:
+            return _become(dialect, dialect.connect(*arguments, **given), str(role))
         if dialect.driver == "asyncpg":
             given["server_settings"] = {**(given.get("server_settings") or {}), "role": role}
         elif dialect.driver.startswith("psycopg"):
             option = "-c role=" + re.sub(r"([\s\\])", r"\\\1", str(role))
             given["options"] = f"{given.get('options') or ''} {option}".strip()
+        return None
 
     event.listen(Engine, "do_connect", connecting)
+
+
+def _become(dialect: Any, connection: Any, role: str) -> Any:
+    """Set the role of a session whose pooler takes no options at the login."""
+    cursor = connection.cursor()
+    cursor.execute("SET ROLE " + dialect.identifier_preparer.quote(role))
+    cursor.close()
+    connection.commit()
+    return connection
+
+
+def clean_sessions(request: Request) -> None:
+    """Have each session that is closed leave nothing on the backend of a pooler, whatever that does with it."""
+    if not request["pooled"]:
+        return
+    from sqlalchemy import event
+    from sqlalchemy.pool import Pool
+
+    def closing(connection: Any, _record: Any) -> None:
+        with contextlib.suppress(Exception):  # it is gone, and nothing of it is left
+            connection.rollback()
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute("DISCARD ALL")
+            cursor.close()
+
+    event.listen(Pool, "close", closing)
 
 
 def environment(config: Any, script: Any, request: Request, steps: Callable[..., Any], **more: Any) -> Any:
@@ -186,8 +217,10 @@ def _prove_place(context: Any, request: Online, progress: Progress) -> None:
     progress.channel.say({"event": "connected", "pid": pid, "database": database, "table": table})
 
 
-def tell_sessions(progress: Progress) -> None:
-    """Report the backend of each connection that any engine of this process opens."""
+def tell_sessions(request: Request, progress: Progress) -> None:
+    """Report the backend of each connection that any engine of this process opens; a pooler's number is made up."""
+    if request["pooled"]:
+        return
     from sqlalchemy import event
     from sqlalchemy.pool import Pool
 

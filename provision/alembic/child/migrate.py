@@ -26,7 +26,7 @@ def serve(config: Any, request: Migrate, progress: Progress) -> None:
     """Run ``env.py`` with the functions of Alembic wrapped, so that every revision is announced."""
     script = load_tree(config, progress)
     keep_logging()
-    tell_sessions(progress)
+    tell_sessions(request, progress)
     watch(progress)
     Committed(progress).listen()
     rehearsal = request["rehearsal"]

@@ -34,6 +34,8 @@ class Request(TypedDict):
     tenant: str | None
     role: str | None
     """What a session that logs in so is set to."""
+    pooled: bool
+    """Whether a pooler is between: it takes no ``options``, and sessions are handed on."""
     secrets: list[str]
     tls: dict[str, str]
     """Variables of libpq's, which say how a connection is made."""

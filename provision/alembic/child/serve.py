@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .channel import Channel, Progress, describe, first_line
 from .config import add_import_root, first_driver, make_config, script_directory, set_environment
-from .connection import set_role
+from .connection import clean_sessions, set_role
 from .prepare import around
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def main() -> int:
         set_environment(request)
         config = make_config(request)
         set_role(request)
+        clean_sessions(request)
         name, function = _SERVED_BY[request["kind"]]
         module = import_module(f".{name}", __package__)
         if hasattr(module, "protect"):

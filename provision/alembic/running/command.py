@@ -23,7 +23,7 @@ from provision.alembic.running.server import SelfBlockedError, Standstill
 from provision.errors import StepFailedError, UnavailableError
 from provision.model.value import dataclass, replace
 from provision.system import processes
-from provision.system.postgres import is_lost, tls
+from provision.system.postgres import is_lost, role_of_programs, tls
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -103,7 +103,7 @@ def _start(run: Run, log: int) -> processes.Popen[bytes]:
                 **environment(tree),
                 "PYTHONUNBUFFERED": "1",
                 **tls(endpoint),
-                **_role(endpoint),
+                **role_of_programs(endpoint),
                 **filled(tree, endpoint),
             },
             start_new_session=True,
@@ -128,11 +128,6 @@ def filled(tree: Migrations, endpoint: Endpoint) -> dict[str, str]:
     url = f"{tree.url_driver or 'postgresql'}://{{user}}:{{password}}@{{host}}:{{port}}/{{database}}"
     values = {**login, "url": fill(url, login)}
     return {name: fill(value.reveal(), values) for name, value in tree.env.items()}
-
-
-def _role(endpoint: Endpoint) -> dict[str, str]:
-    """Return the variable by which libpq sets the role of each session; no form of a URL suits all drivers."""
-    return {"PGOPTIONS": endpoint.options} if endpoint.role else {}
 
 
 def _target(run: Run) -> str:

@@ -23,7 +23,7 @@ from provision.errors import StepFailedError
 from provision.model import MASK, Endpoint, Secret
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES
-from provision.system.postgres import keepalives, tls
+from provision.system.postgres import keepalives, through_pooler, tls
 from provision.system.variables import without
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ def common(
         "tenant": tree.tenant,
         "secrets": [*([password] if endpoint.password is not NOWHERE.password else []), *secrets_of(tree)],
         "role": endpoint.role,
+        "pooled": through_pooler(endpoint),
         "tls": tls(endpoint),
         "keepalives": keepalives(endpoint),
         "prepare": tree.prepare,
