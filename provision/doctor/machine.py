@@ -118,6 +118,8 @@ def _place(scene: Scene) -> Path | None:
     spec = scene.spec
     if spec is None or scene.runtime in ("", "external") or isinstance(spec.server.data, Ephemeral):
         return None
+    if scene.runtime == "docker" and not scene.look.address.is_local:
+        return None
     if isinstance(spec.server.data, DataPath):
         return spec.server.data.path
     if scene.runtime == "embedded":

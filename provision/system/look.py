@@ -126,6 +126,10 @@ class Look:
 
         return Engine(self.address, self.reader.program).logs(container, follow=follow, tail=tail)
 
+    def there(self, path: Path) -> bool:
+        """Whether a path is there on the engine's host."""
+        return files.exists(path) if self.address.is_local else self.reader.misses(path) is None
+
     def made(self, directory: Path, record: Path) -> bool:
         """Whether we made a directory, as the file ``record`` remembers."""
         return owned.text(record) is not None and files.is_remembered(directory, record)

@@ -62,8 +62,9 @@ def check_new(seen: Inspection, container: str) -> tuple[CheckData, ...]:
     if before is not None and before.source == after.source and seen.state != "created":
         return ()
     if isinstance(data, DataPath):
-        holds_something = seen.look.exists(data.path)
-        is_foreign = holds_something and _found(seen, data.path, after.below) is None
+        holds_something = seen.look.there(data.path)
+        is_seen = seen.look.address.is_local and _found(seen, data.path, after.below) is not None
+        is_foreign = holds_something and not is_seen
         from_golden = False
     else:
         volume = seen.volumes.get(after.source)

@@ -73,7 +73,7 @@ class Inspection(Site):
             found[Address("network", creation.network.name)] = self.has_network
         found |= {Address("volume", each.name): self.volumes[each.name] is not None for each in creation.volumes}
         if isinstance(data, DataPath):
-            found[Address("directory", str(data.path))] = self.look.exists(data.path)
+            found[Address("directory", str(data.path))] = self.look.there(data.path)
         return found
 
     @property
@@ -212,7 +212,7 @@ class Inspection(Site):
         if isinstance(data, Ephemeral):
             return self.state == "absent" or (self.state in IDLE and not self.has_golden_data)
         if isinstance(data, DataPath):
-            return not self.look.exists(data.path)
+            return not self.look.there(data.path)
         return all(seen is None for seen in self.volumes.values())
 
     @property

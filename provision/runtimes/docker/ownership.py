@@ -148,7 +148,12 @@ def check_ours(seen: Inspection) -> None:
     existing = [name for name, volume in seen.volumes.items() if volume is not None]
     check_volumes(seen, [*existing, *(each.name for each in seen.generations.kept)], first=command("destroy") + " && ")
     data = seen.spec.server.data
-    if isinstance(data, DataPath) and seen.look.exists(data.path):
+    if isinstance(data, DataPath) and seen.look.there(data.path):
+        if not seen.look.address.is_local:
+            raise RefusedError(
+                f"the directory {data.path} is on the host of {seen.look.engine_name}, where provision removes none",
+                next_step=command("destroy") + f"   (the directory stays), then on that host: sudo rm -rf {data.path}",
+            )
         ownership.check_made(seen.spec, data.path, seen.look, record=seen.spec.home / DATA_RECORD)
 
 

@@ -8,6 +8,8 @@ user that is root in containers. https://docs.docker.com/engine/security/userns-
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError
@@ -17,7 +19,6 @@ from provision.spec.model import DataPath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from provision.model import Effect
     from provision.runtimes.docker.inspection import Inspection
@@ -48,7 +49,19 @@ def make_directory(seen: Inspection, path: Path) -> tuple[Effect, ...]:
     place = seen.declared_place
     # The server owns what is mounted, or a directory below it, which it must be able to reach.
     mode = 0o700 if place is not None and not place.below else 0o711
+    if not seen.look.address.is_local:
+        return (_made_there(seen, path, mode),)
     return (MakeDirectory(path, mode, seen.spec.home / DATA_RECORD), *give_to_container(seen, path))
+
+
+def _made_there(seen: Inspection, path: Path, mode: int) -> ChangeDirectory:
+    """Return what makes a directory on the engine's host, which is another one."""
+    above = next(each for each in path.parents if each == each.parent or seen.look.there(each))
+    below, root = shlex.quote(str(path.relative_to(above))), mapped_root(seen.container, seen.look)
+    script = f'mkdir -p "$1"/{below} && chmod {mode:o} "$1"/{below}'
+    if root is not None:
+        script += f' && chown {root[0]}:{root[1]} "$1"/{below}'
+    return ChangeDirectory(above, script, seen.creation.image, _helper(seen), unmapped=root is not None)
 
 
 def give_to_container(seen: Inspection, path: Path) -> tuple[Effect, ...]:
@@ -79,9 +92,12 @@ def check_visible(seen: Inspection) -> None:
     Raises:
         RefusedError: with the directory, and how to share it.
     """
-    if seen.container is not None or not seen.look.address.is_local:
+    if seen.container is not None:
         return
     data = seen.spec.server.data
+    if not seen.look.address.is_local:
+        _check_there(seen)
+        return
     places = [seen.spec.directory, *([data.path] if isinstance(data, DataPath) else ())]
     for place in dict.fromkeys(_existing(each, seen.look) for each in places):
         if (why := seen.look.reader.misses(place)) is not None:
@@ -90,6 +106,25 @@ def check_visible(seen: Inspection) -> None:
                 evidence=[why],
                 next_step="share it with the engine (Colima: colima start --mount DIRECTORY:w; Docker Desktop: "
                 "Settings, Resources, File sharing), or name a directory that is shared, such as one in your home",
+            )
+
+
+def _check_there(seen: Inspection) -> None:
+    """Refuse what is mounted from the engine's host, another one, and is not there; it is not made as an empty one."""
+    data, podman = seen.spec.server.data, seen.look.reader.podman
+    made = str(data.path) if isinstance(data, DataPath) else None
+    if made is not None and podman is not None:
+        raise RefusedError(
+            f"{seen.look.engine_name} is Podman on another host, which does not tell whether {made} is there",
+            next_step="write `data: {volume: NAME}`, or leave `data` out",
+        )
+    for mount in seen.creation.body["HostConfig"]["Mounts"]:
+        source = mount.get("Source", "")
+        if mount["Type"] == "bind" and source != made and (why := seen.look.reader.misses(Path(source))) is not None:
+            raise RefusedError(
+                f"{source} is mounted, and is not on the host of {seen.look.engine_name}; nothing was made",
+                evidence=[why],
+                next_step="put it there, or take it out of your docker-compose.yml.j2",
             )
 
 

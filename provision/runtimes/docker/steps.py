@@ -251,7 +251,7 @@ def _data_removals(seen: Inspection) -> Iterator[Step]:
     names = [name for name, volume in seen.volumes.items() if volume is not None]
     for name in (*names, *(each.name for each in seen.generations.kept), *seen.generations.marks):
         yield removal("volume", name, EngineCall("remove_volume", name), destroys=True)
-    if isinstance(data, DataPath) and _holds_a_cluster(seen, data.path):
+    if isinstance(data, DataPath) and seen.look.address.is_local and _holds_a_cluster(seen, data.path):
         effects = shared_files.remove_directory(seen, data.path)
         yield removal("directory", str(data.path), *effects, destroys=True)
     yield from removing_home(seen.look, home)
