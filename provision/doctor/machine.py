@@ -89,7 +89,8 @@ def port(scene: Scene) -> Iterator[Finding]:
         return
     if scene.is_running:
         at = scene.seen.endpoint if scene.seen else None
-        yield Finding("port", Level.OK, f"{at.port if at else spec.server.port} is that of this server, which runs")
+        known = (at.way or at).port if at else spec.server.port
+        yield Finding("port", Level.OK, f"{known} is that of this server, which runs")
         return
     number = load(scene.runtime).port(spec, scene.look)
     who = scene.look.listener(spec.server.host, number, spec.server.container_name)

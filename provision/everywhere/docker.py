@@ -147,7 +147,9 @@ def _of_container(container: Json | None, look: Look) -> dict[str, Any]:
     if published.get("HostPort"):
         ip = published.get("HostIp") or ""
         local = "127.0.0.1" if ip in _REACHED else ip
-        where = {"host": local if look.address.is_local else look.address.hostname, "port": int(published["HostPort"])}
+        is_there = look.address.is_local or look.address.is_ssh
+        where = {"host": local if is_there else look.address.hostname, "port": int(published["HostPort"])}
+        where["behind"] = look.address.hostname if look.address.is_ssh else ""
     mounts = [*(host.get("Mounts") or ()), *({"Type": "tmpfs"} for _ in host.get("Tmpfs") or ())]
     return {
         "container": container["Name"].lstrip("/"),

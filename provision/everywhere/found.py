@@ -34,6 +34,8 @@ class Known:
     version: str = ""
     host: str = ""
     port: int = 0
+    behind: str = ""
+    """The host that has this address, where ssh leads there."""
     revisions: Mapping[str, tuple[str, ...]] | None = None
     size: int | None = None
     spec: Path | None = None

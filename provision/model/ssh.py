@@ -56,7 +56,7 @@ class Way(NamedTuple):
 
     def __str__(self) -> str:
         """Return it in words."""
-        return f"{self.address} on {self.place}"
+        return f"{self.address} of {self.place}"
 
 
 def parse(url: str) -> Destination:

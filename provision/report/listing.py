@@ -38,7 +38,7 @@ def lines(found: Listing, paint: Paint) -> Iterator[str]:
 
 
 def _columns(row: Known) -> tuple[str, ...]:
-    address = f"{row.host}:{row.port}" if row.port else "-"
+    address = f"{row.host}:{row.port}{row.behind and f' of {row.behind}'}" if row.port else "-"
     known = size(row.size) if row.size is not None else NOT_KNOWN
     return row.name, row.state, row.version or NOT_KNOWN, address, _revision(row), known
 
@@ -84,7 +84,7 @@ def _environment(row: Known) -> dict[str, Any]:
         "runtime": row.runtime,
         "state": row.state,
         "version": row.version or None,
-        "address": {"host": row.host, "port": row.port} if row.port else None,
+        "address": {"host": row.host, "port": row.port} if row.port and not row.behind else None,
         "revisions": None if revisions is None else {tree: list(rows) for tree, rows in revisions.items()},
         "size": row.size,
         "directory": str(row.directory),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FIRST_PODMAN_THAT_UPDATES = 5
 
 
-_SSH, _LOOPBACK = "ssh://", ("127.0.0.1", "::1", "localhost")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PROXY, _PATIENCE, _POLL = "docker-proxy", 2.0, 0.05
 _HERE = "127.0.0.1"
 _EVERY_ADDRESS = ("", "0.0.0.0", "::", None)  # noqa: S104  # compared, not bound
@@ -91,7 +91,7 @@ class Look:
         """Return how an address of the engine's host is reached from here; where ssh leads there, through a tunnel."""
         if self.address.is_local:
             return at
-        if not self.address.url.startswith(_SSH):
+        if not self.address.is_ssh:
             return replace(at, host=self.address.hostname) if at.host in _LOOPBACK else at
         from provision.system import ssh
         from provision.system.tunnelled import Tunnelled
@@ -100,7 +100,7 @@ class Look:
 
     def reaches(self, host: str) -> bool:
         """Whether what is published at an address of the engine's host is reached from here."""
-        is_near = self.address.is_local or self.address.url.startswith(_SSH) or self.address.hostname in _LOOPBACK
+        is_near = self.address.is_local or self.address.is_ssh or self.address.hostname in _LOOPBACK
         return is_near or host not in _LOOPBACK
 
     def engine(self, path: str, **parameters: str | int) -> Any:

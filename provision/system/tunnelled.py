@@ -99,7 +99,7 @@ class Tunnelled(Endpoint):
             return super().url(driver=driver)
         found = self.leading.lasting
         text = self._at(found or self.leading.way.port).url(masked=True, driver=driver)
-        return text if found else f"{text}   on {self.leading.way.place}"
+        return text if found else f"{text}   of {self.leading.way.place}"
 
     def _at(self, port: int) -> Endpoint:
         """Return the same login at a port of this machine."""
