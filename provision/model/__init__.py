@@ -495,9 +495,8 @@ class Endpoint:
         """The tunnel that leads there; None: no tunnel does."""
         return None
 
-    @property
-    def said(self) -> tuple[str, ...]:
-        """What is known of the way to the server, where a connection fails."""
+    def complaints(self) -> tuple[str, ...]:
+        """Return what is known of the way to the server, where a connection fails."""
         return ()
 
     def begin(self) -> None:

@@ -155,7 +155,7 @@ class LoginError(UnavailableError):
     def __init__(self, login: Login, endpoint: Endpoint, message: str) -> None:
         super().__init__(
             f"cannot log in to {endpoint.address} as {endpoint.user!r}: {login.value}",
-            evidence=[*endpoint.said, *(line for line in message.splitlines() if line.strip())],
+            evidence=[*endpoint.complaints(), *(line for line in message.splitlines() if line.strip())],
         )
         self.login = login
         self.server_is_gone = login in (Login.NO_SERVER, Login.STARTING, Login.STANDBY)

@@ -28,6 +28,8 @@ class Leading(NamedTuple):
         return lasting_tunnel.port(self.home, self.way)
 
 
+_FORBIDDEN = "administratively prohibited"
+"""https://www.rfc-editor.org/rfc/rfc4254#section-5.1"""
 _NOWHERE = Leading(Way(Destination(""), "", 0), Path())
 
 
@@ -72,10 +74,21 @@ class Tunnelled(Endpoint):
         """The tunnel that leads there."""
         return self.leading.way
 
-    @property
-    def said(self) -> tuple[str, ...]:
-        """What ``ssh`` said last: why the other end refuses a connection."""
-        return tuple(tunnel.words(self.leading.way))
+    def complaints(self) -> tuple[str, ...]:
+        """Return what ``ssh`` said last.
+
+        Raises:
+            UnavailableError: it may not lead there.
+        """
+        said = tuple(tunnel.words(self.leading.way))
+        if any(_FORBIDDEN in each for each in said):
+            raise UnavailableError(
+                f"the sshd of {self.leading.way.place} does not let ssh forward {self.leading.way.address}",
+                evidence=said,
+                next_step="there: AllowTcpForwarding yes in its sshd_config, and no restriction of the key in "
+                "~/.ssh/authorized_keys (no-port-forwarding, restrict, permitopen)",
+            )
+        return said
 
     def lasting(self) -> Endpoint:
         """Return the address of this machine that outlives this process.

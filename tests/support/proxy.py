@@ -18,11 +18,11 @@ SOCKET = locate(os.environ).socket_path or ""
 
 
 @contextmanager
-def remote_engine() -> Iterator[str]:
-    """Serve the engine over TCP, and give the URL for DOCKER_HOST."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def remote_engine(host: str = "127.0.0.1") -> Iterator[str]:
+    """Serve the engine over TCP at an address of this machine, and give the URL for DOCKER_HOST."""
+    with socket.create_server((host, 0)) as listener:
         threading.Thread(target=_accept, args=(listener,), daemon=True).start()
-        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"tcp://{host}:{listener.getsockname()[1]}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager, suppress
@@ -53,6 +54,12 @@ class Remote:
         """Its engine, past ssh."""
         self.before = ("unshare", "--mount", "sh", "-ec", f'{_client(place)}\nexec "$@"', "sh")
         """What a command of the client begins with."""
+
+    @property
+    def client_address(self) -> str:
+        """The address of this machine that the host reaches."""
+        network, _, last = self.address.rpartition(".")
+        return f"{network}.{int(last) - 1}"
 
     @property
     def url(self) -> str:
@@ -168,6 +175,8 @@ def _reached(place: Path, outer: subprocess.Popen[bytes], images: tuple[str, ...
 def _ready(place: Path, outer: subprocess.Popen[bytes], pid: int, address: str, images: tuple[str, ...]) -> Remote:
     for _ in attempts(_PATIENCE, 0.05):
         with suppress(docker.errors.DockerException, requests.RequestException, OSError):
+            with socket.socket(socket.AF_UNIX) as probe:  # one that the client cannot connect stays open
+                probe.connect(f"/proc/{pid}/root/run/docker.sock")
             made = Remote(place, pid, address)
             break
         assert outer.poll() is None, (place / "engine.log").read_text()
