@@ -197,13 +197,13 @@ class UnknownRevisionError(RefusedError):
         super().__init__(
             f"the database is at revision {', '.join(revisions)}, which this checkout does not have", evidence=evidence
         )
-        self.tree, self.unknown, self._way = tree, tuple(revisions), way
+        self.tree, self.unknown, self.way = tree, tuple(revisions), way
         self.lead("switch to the branch that has it")
 
     def lead(self, step: str, *evidence: str) -> None:
         """Say where the revision comes from, and take this as the next step, after what else may help."""
         self.evidence = (*self.evidence, *evidence)
-        self.next_step = f"{self._way}; else " + NextStep(step) if self._way else step
+        self.next_step = NextStep(self.way) + "; else " + NextStep(step) if self.way else step
 
 
 class UsageError(ProvisionError):

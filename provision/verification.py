@@ -10,6 +10,7 @@ from provision.errors import command
 from provision.kinds.unmanaged import Unmanaged
 from provision.model import UNKNOWN, Action, Change, State, changes
 from provision.model.value import dataclass
+from provision.tenants.found import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +129,7 @@ def _of_step(step: Step) -> Iterator[Difference]:
     if step.action in (Action.GRANT, Action.REVOKE):
         yield _of_privileges(step)
         return
-    for reason in step.why or (_DIFFERS,):
+    for reason in [each for each in step.why if not isinstance(each, Standing)] or (_DIFFERS,):
         yield _field(address, reason) if isinstance(reason, Change) else Difference(address, reason)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from provision.alembic.child.channel import masked_forms
     from provision.alembic.child.protocol import Read
+    from provision.alembic.many import database_of, schemas_of
     from provision.alembic.origin import explain
     from provision.alembic.running.ask import Comparison, Rendered, Written
     from provision.alembic.running.command import filled
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "child.channel": "masked_forms",
     "child.protocol": "Read",
+    "many": "database_of schemas_of",
     "origin": "explain",
     "running.ask": "Comparison Rendered Written",
     "running.command": "filled",

@@ -130,7 +130,7 @@ class Look:
     ``accepted``, or how the server refuses it; empty where none answers, None where nobody tried. ``has_database``
     tells whether the server has the declared database: None where that is not known; ``is_closed``: it lets nothing in.
     ``session`` is None where nothing can be asked. ``config_file`` is the path of the configuration as the server
-    sees it. ``own`` asks as the login of a tree, in its database.
+    sees it. ``own`` asks as the login of a tree, in its database; ``tenants`` asks where those of a tree are.
     """
 
     spec: Spec
@@ -144,6 +144,7 @@ class Look:
     is_closed: bool = False
     session: Session | None = None
     own: Callable[[Migrations], Query] | None = None
+    tenants: Callable[[Look, Migrations], State] | None = None
     _answers: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

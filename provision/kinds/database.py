@@ -65,7 +65,7 @@ def _left(look: Look) -> dict[Address, State]:
     return {Address(KIND, each): Left(each) for each in look.once(pg_settings.around).left}
 
 
-def steps(address: Address, before: Before, after: State | None, _scene: Scene) -> Plan:
+def steps(address: Address, before: Before, after: State | None, scene: Scene) -> Plan:
     """Create the database where it is missing, and drop copies that nothing uses."""
     if isinstance(before, Left):
         drop = RunSql(MAINTENANCE, (f"DROP DATABASE IF EXISTS {identifier(before.name)} WITH (FORCE)",), shown=True)
@@ -74,4 +74,6 @@ def steps(address: Address, before: Before, after: State | None, _scene: Scene) 
     if before is not None or not isinstance(after, Database):
         return Plan()
     statement = f"CREATE DATABASE {identifier(after.name)}"
-    return Plan((Step(address, Action.CREATE, None, after, (RunSql(MAINTENANCE, (statement,)),)),))
+    reveals = any(tree.tenants for tree in scene.spec.migrations)  # their query can be asked then
+    effects = (RunSql(MAINTENANCE, (statement,)),)
+    return Plan((Step(address, Action.CREATE, None, after, effects, reveals=reveals),))

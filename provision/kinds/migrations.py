@@ -9,6 +9,7 @@ although its tables are there.
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from provision.alembic import (
@@ -60,13 +61,22 @@ def wanted(spec: Spec, inputs: Inputs, _files: Files) -> dict[Address, State]:
     return {address(tree): _target(tree, inputs) for tree in spec.migrations}
 
 
-def _target(tree: Migrations, inputs: Inputs) -> Revisions:
+def _target(tree: Migrations, inputs: Inputs) -> State:
+    rows = _target_rows(tree, inputs)
+    if tree.tenants is None:
+        return Revisions(rows)
+    from provision.kinds import tenants  # few specs have them
+
+    return tenants.wanted(tree, rows)
+
+
+def _target_rows(tree: Migrations, inputs: Inputs) -> tuple[str, ...]:
     try:
         graph = inputs.graphs[tree.name]
     except NotRunError:  # only a program could tell which revisions there are
-        return Revisions(())
+        return ()
     try:
-        return Revisions(graph.version_rows(resolve(graph, tree.target)))
+        return graph.version_rows(resolve(graph, tree.target))
     except MigrationsError as error:
         if tree.target_place:
             error.evidence = (f"{tree.target_place}: target: {tree.target}", *error.evidence)
@@ -84,7 +94,12 @@ def applied(look: Look, name: str) -> State | Unknown:
     """Ask what of a tree is applied; kinds share the answer by ``look.once(migrations.applied, NAME)``."""
     tree = next(each for each in look.spec.migrations if each.name == name)
     graph, database = look.inputs.graphs[name], look.spec.database_of(tree)
-    if not (there := is_there(look, database)):
+    there = is_there(look, database)
+    if tree.tenants is not None:
+        from provision.kinds import tenants
+
+        return tenants.seen(look, tree, is_there=there, is_pending=lambda: _is_pending(look, tree))
+    if not there:
         return Revisions(()) if there is not None else UNKNOWN
     elsewhere = database if database != look.spec.server.database else None
     try:
@@ -95,6 +110,12 @@ def applied(look: Look, name: str) -> State | Unknown:
     with suppress(ProvisionError):  # a role that is not there yet, or whose password is not known
         return observed(tree, graph, look.own(tree), spec=look.spec)
     return UNKNOWN
+
+
+def _is_pending(look: Look, tree: Migrations) -> bool:
+    """Tell whether migrations are pending that come before those of a tree, and may make what its query asks."""
+    earlier = takewhile(lambda each: each.name != tree.name, look.spec.migrations)
+    return any(look.wanted.get(address(each)) != look.once(applied, each.name) for each in earlier)
 
 
 def is_there(look: Look, database: str) -> bool | None:
@@ -118,6 +139,10 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     except NotRunError:
         why = ("to ?: which revisions it has is not known",)
         return Plan((Step(address, Action.MIGRATE, UNKNOWN, None, (), why=why),))
+    if tree.tenants is not None:
+        from provision.kinds import tenants
+
+        return tenants.steps(tree, graph, before, after, scene, _step)
     notes = unread_directories(tree, graph)
     if before is UNKNOWN:
         return Plan(_later(tree, graph, after), remarks=notes)
@@ -129,7 +154,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         taken = scene.spec.owner_in(scene.spec.database_of(tree)) is not None
         if not (taken and scene.wishes.take_ownership):
             raise not_its_own(tree, seen.holder, taken=taken)
-    if scene.spec.databases:  # privileges on what it makes can be planned only then
+    if scene.spec.databases or any(each.tenants for each in scene.spec.migrations):
+        # Privileges on what it makes, and tenants that a table of it names, can be planned only then.
         step = tuple([replace(each, reveals=True) for each in step])
     remarks = tuple(edit_remarks(seen.known.edits)) if seen.known else ()
     return Plan(step, remarks=(*remarks, *notes), partial=() if step else partial(tree, graph, seen))

@@ -537,6 +537,21 @@ class Migrate(Effect):
 
 
 @dataclass(frozen=True)
+class MigrateTenants(Effect):
+    """Migrate tenants of the tree ``name``, side by side: the name of each that is ``behind``, and what is done there.
+
+    Tenants that are at the same revision share one value.
+    """
+
+    name: str
+    behind: tuple[tuple[str, Migrate], ...]
+
+    def __str__(self) -> str:
+        moves = dict.fromkeys(str(move) for _, move in self.behind)
+        return f"{', '.join(moves)}: {count(len(self.behind), 'tenant')}"
+
+
+@dataclass(frozen=True)
 class RunSeed(Effect):
     """Run what a seed declares and note it in the ledger: a file as one transaction, a program with its own.
 

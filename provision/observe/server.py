@@ -59,7 +59,13 @@ def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = Fals
             login = entered(world.spec, tree, located(tree, at))
             return stack.enter_context(closing(ReadOnlyQuery(login)))
 
-        asked, status = _log_in(world, replace(unasked, session=query, own=own), at, new=new)
+        def tenants(look: Look, tree: Migrations) -> State:
+            from provision.tenants.asking import spread  # few specs have them
+
+            return spread(look, tree, located(tree, at))
+
+        asking = replace(unasked, session=query, own=own, tenants=tenants)
+        asked, status = _log_in(world, asking, at, new=new)
         found = Seen(observed(asked), status)
         return found if asked.session is None else _with_details(world, asked, found, at)
 

@@ -50,7 +50,7 @@ FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS space ON space.oid = re
 WHERE nspname = '{_SCHEMA}' AND relname = '{_NAME}'
 """
 LEDGER_IS_THERE = f"EXISTS (SELECT {_FOUND})"
-_LEDGER_IS_READABLE = f"""
+LEDGER_IS_READABLE = f"""
 EXISTS (SELECT {_FOUND} AND has_schema_privilege(space.oid, 'USAGE') AND has_table_privilege(pg_class.oid, 'SELECT')
         AND {len(_COLUMNS)} = (SELECT count(*) FROM pg_catalog.pg_attribute
                               WHERE attrelid = pg_class.oid AND attname IN {_COLUMNS}))
@@ -144,7 +144,7 @@ def edit_remarks(edits: tuple[Edit, ...]) -> Iterator[str]:
 
 
 _THERE = "SELECT to_regclass(%s) IS NOT NULL"
-_BOTH_THERE = f"SELECT to_regclass(%s) IS NOT NULL, {_LEDGER_IS_READABLE}"
+_BOTH_THERE = f"SELECT to_regclass(%s) IS NOT NULL, {LEDGER_IS_READABLE}"
 _BOTH = """
 SELECT version_num::text, NULL, NULL FROM {table}
 UNION ALL

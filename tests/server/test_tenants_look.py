@@ -1,0 +1,219 @@
+"""Which tenants a tree has, and where they are: what plan, verify and status say of many databases or schemas."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import trees
+from support import program
+
+from provision.system.one_statement import StatementError, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Server
+
+pytestmark = pytest.mark.server
+
+REVISIONS = {"0001": trees.table("one"), "0002": trees.table("two"), "0003": trees.table("three")}
+STRANGE = 'it\'s "100%" {tenant}; --'
+"""A name that is a danger to what quotes it wrongly."""
+
+
+class Tenants:
+    """A spec beside a tree of three revisions, and the databases or schemas that a test makes."""
+
+    def __init__(self, home: Path, server: Server, prefix: str) -> None:
+        self.home, self.server, self.prefix = home, server, prefix
+        trees.write(home, REVISIONS)
+        self.made: list[str] = []
+
+    def name(self, word: str) -> str:
+        """Return the whole name of a database."""
+        return f"{self.prefix}{word}"
+
+    def database(self, word: str, *rows: str) -> str:
+        """Make a database, at a revision."""
+        name = self.name(word)
+        self.server.execute(f"CREATE DATABASE {quoted(name)}")
+        self.made.append(name)
+        self.at(rows, database=name)
+        return name
+
+    def schema(self, name: str, *rows: str) -> str:
+        """Make a schema, at a revision."""
+        self.server.execute(f"CREATE SCHEMA {quoted(name)}")
+        self.at(rows, schema=name)
+        return name
+
+    def at(self, rows: tuple[str, ...], *, database: str | None = None, schema: str = "public") -> None:
+        """Write a version table."""
+        table = f"{quoted(schema)}.alembic_version"
+        if rows:
+            statements = [f"CREATE TABLE IF NOT EXISTS {table} (version_num text)", f"TRUNCATE {table}"]
+            statements += [f"INSERT INTO {table} VALUES ('{row}')" for row in rows]  # noqa: S608
+            self.server.execute(*statements, database=database)
+
+    def declare(self, tenants: str, *, more: str = "", top: str = "") -> None:
+        """Write the spec."""
+        here = self.server.endpoint
+        (self.home / "spec.yml").write_text(
+            f"name: test-tenants\nserver: {{runtime: external, image: 'postgres:18', host: {here.host}, "
+            f"port: {here.port}, database: '{here.database}', credentials: {{user: postgres, password: '${{PW}}'}}}}\n"
+            f"migrations: {{name: app, script_location: migrations, {more}tenants: {{{tenants}}}}}\n{top}"
+        )
+
+    def query(self, **more: str) -> None:
+        """Write the spec with the query of the databases that begin with the prefix."""
+        sql = f"SELECT datname FROM pg_database WHERE starts_with(datname, '{self.prefix}') ORDER BY 1"  # noqa: S608
+        self.declare(f'databases: {{query: "{sql}"}}' + "".join(f", {key}: {each}" for key, each in more.items()))
+
+    def run(self, *words: str, code: int = 0) -> program.Ran:
+        """Run the program."""
+        environ = {**os.environ, "PW": self.server.endpoint.password.reveal()}
+        done = program.run(*words, "spec.yml", cwd=self.home, environ=environ)
+        assert done.code == code, done.all
+        return done
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@pytest.fixture
+def tenants(tmp_path: Path, database: Server) -> Iterator[Tenants]:
+    made = Tenants(tmp_path, database, f"{database.endpoint.database.removeprefix('test %')}_")
+    yield made
+    for each in made.made:
+        database.execute(f"DROP DATABASE IF EXISTS {quoted(each)} WITH (FORCE)")
+
+
+def test_databases_are_seen_in_groups(tenants: Tenants) -> None:
+    for number in range(4):
+        tenants.database(f"head{number}", "0003")
+    tenants.database("behind", "0001")
+    tenants.database(STRANGE)
+    tenants.query()
+    told = tenants.run("plan").out
+    assert "4 databases at head" in told
+    assert f"1 database from 0001 ({tenants.name('behind')}): 0002 make 0002; 0003 make 0003" in told
+    assert f"1 database from base ({tenants.name(STRANGE)}): 0001 make 0001;" in told
+    assert "head0" not in told
+    (found,) = [each for each in tenants.run("verify", "--json").json()["differences"] if "from 0001" in each["text"]]
+    assert (found["address"], "at head" in str(found)) == ("migrations/app", False)
+
+
+def test_nothing_to_do_and_a_query_that_finds_nothing(tenants: Tenants) -> None:
+    tenants.query(first="[nobody]")
+    told = tenants.run("apply").out
+    assert "returns no database, so nothing is migrated" in told
+    assert "`first` names nobody, which the query does not return" in told
+    tenants.database("a", "0003")
+    tenants.query()
+    assert "nothing to do" in tenants.run("apply").out
+    assert "as declared" in tenants.run("verify").out
+
+
+def test_schemas_are_seen_with_one_question(tenants: Tenants) -> None:
+    tenants.schema("acme", "0003")
+    tenants.schema(STRANGE, "0002")
+    tenants.schema("empty")
+    listed = STRANGE.replace("'", "''")
+    tenants.declare(f"schemas: [acme, '{listed}', empty]")
+    told = tenants.run("plan").out
+    assert "1 schema at head" in told
+    assert f"1 schema from 0002 ({STRANGE}): 0003 make 0003" in told
+    assert "1 schema from base (empty): 0001 make 0001; 0002 make 0002; 0003 make 0003" in told
+    tenants.server.execute("CREATE TABLE empty.two (id int)")
+    assert "tables that these migrations create are there already" in tenants.run("plan", code=1).all
+
+
+def test_what_must_not_be_guessed_is_refused_with_its_tenant(tenants: Tenants) -> None:
+    tenants.database("a", "0003")
+    foreign = tenants.database("foreign", "9999")
+    tenants.query()
+    told = tenants.run("plan", code=1).all
+    assert "1 of 2 databases: the database is at revision 9999, which this checkout does not have" in told
+    assert f"database {foreign}" in told
+    assert f"--except {foreign}" in told
+    assert "1 of 2 databases: the database is at revision 9999" in tenants.run("verify").out
+    tenants.server.execute("TRUNCATE alembic_version", "INSERT INTO alembic_version VALUES ('0003')", database=foreign)
+    tenants.declare(f"databases: [{tenants.name('a')}, {foreign}]", more="target: '0002', ")
+    told = tenants.run("plan", code=1).all
+    assert "2 of 2 databases: the database is ahead of `target: 0002` by a revision" in told
+    tenants.declare(f"databases: [{foreign}, {tenants.name('gone')}]")
+    told = tenants.run("plan", code=1).all
+    assert "1 database of the tenants does not exist" in told
+    assert f"database {tenants.name('gone')}" in told
+
+
+def test_several_heads_are_one_place(tenants: Tenants) -> None:
+    other = (tenants.home / "migrations" / "versions" / "0003.py").read_text()
+    (tenants.home / "migrations" / "versions" / "other.py").write_text(
+        other.replace("revision = '0003'", "revision = 'other'").replace("three", "four")
+    )
+    tenants.database("both", "0003", "other")
+    tenants.database("one", "other")
+    tenants.query()
+    spec = tenants.home / "spec.yml"
+    spec.write_text(spec.read_text().replace("name: app,", "name: app, target: heads,"))
+    told = tenants.run("plan").out
+    assert "1 database at head" in told
+    assert "1 database from other (" in told
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT datname, oid FROM pg_database", "it returns 2 columns: datname, oid"),
+        ("SELECT NULL::text", "1 of its rows have no name"),
+        ("SELECT nothing FROM nowhere", 'relation "nowhere" does not exist'),
+        ("SELECT 'a'; SELECT 'b'", "cannot insert multiple commands into a prepared statement"),
+        ("COMMIT", "it returns no rows"),
+        ("CREATE TABLE x (y int)", "cannot execute CREATE TABLE in a read-only transaction"),
+        ("SELECT pg_read_file('PG_VERSION')", "permission denied for function pg_read_file"),
+        ("COPY (SELECT 1) TO PROGRAM 'true'", "permission denied to COPY to or from an external program"),
+    ],
+)
+def test_a_query_only_reads_names(tenants: Tenants, sql: str, told: str) -> None:
+    tenants.declare(f'databases: {{query: "{sql}"}}')
+    done = tenants.run("plan", code=1).all
+    assert told in done
+    assert "spec.yml:3" in done
+
+
+def test_a_query_is_asked_as_the_role_of_the_migrations(database: Server) -> None:
+    role = f"role_{database.endpoint.database[-8:]}"
+    database.execute(f"CREATE ROLE {role}")
+    try:
+        assert ask(database.endpoint, "SELECT current_user::text", role=role).rows == ((role,),)
+        database.execute(f"GRANT pg_read_server_files TO {role}")
+        assert ask(database.endpoint, "SELECT current_user::text", role=role).rows == (("pg_read_all_data",),)
+    finally:
+        database.execute(f"DROP ROLE {role}")
+    with pytest.raises(StatementError, match="canceling statement"):
+        ask(database.endpoint, "SELECT pg_sleep(60) FROM set_config('statement_timeout', '1', true)", role=None)
+
+
+def test_no_commands_asks_nothing(tenants: Tenants) -> None:
+    tenants.declare("databases: {query: SELECT pg_sleep(100)}")
+    done = tenants.run("plan", "--no-commands").all
+    assert "?" in done
+    assert "migrations/app" in done
+
+
+def test_tenants_that_an_earlier_tree_names(tenants: Tenants) -> None:
+    trees.write(tenants.home / "control", {"c1": trees.table("control")})
+    here = tenants.server.endpoint
+    (tenants.home / "spec.yml").write_text(
+        f"name: test-tenants\nserver: {{runtime: external, image: 'postgres:18', host: {here.host}, "
+        f"port: {here.port}, database: '{here.database}', credentials: {{user: postgres, password: '${{PW}}'}}}}\n"
+        "migrations:\n  - {name: control, script_location: control/migrations, version_table: control_version}\n"
+        "  - {name: app, script_location: migrations, tenants: {schemas: {query: TABLE control}}}\n"
+    )  # fmt: skip
+    told = tenants.run("plan").out
+    assert "only the server knows which schemas are behind" in told
