@@ -153,7 +153,8 @@ class Environment:
         """Look at everything and plan: what is declared, what is there, and the plan that leads there.
 
         ``runtime`` takes the place of what the spec says; the other arguments are the options of ``provision plan``:
-        ``no_restart``, ``reset_overrides``, ``data``, ``take_ownership``, ``seed``, which are false without being said,
+        ``no_restart``, ``restart_cluster``, ``reset_overrides``, ``data``, ``take_ownership``, ``seed``, which are
+        false without being said,
         and ``golden``: have new data saved as one when all is made; False: made without one.
 
         Raises:

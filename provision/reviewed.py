@@ -35,7 +35,7 @@ _MILDNESS = {each: number for number, each in enumerate(Action)}
 _SHOWN = 10
 _BACKUP = "backup"
 """The kind of the steps whose reasons count for nothing: they say where a database is by now, and how large."""
-_OPTIONS = ("no_restart", "reset_overrides", "data", "take_ownership", "golden", "seed")
+_OPTIONS = ("no_restart", "restart_cluster", "reset_overrides", "data", "take_ownership", "golden", "seed")
 
 
 # --- what a plan says of itself

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from provision.alembic import Child, Migrated, MigrationEvent, Read
+    from provision.apply.cluster import Acting
     from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe.outside import World
     from provision.system.engine_calls import Engine
@@ -417,6 +418,20 @@ class Performer:
         reload(self.endpoint, MAINTENANCE, effect.expected)
 
     @perform.register
+    def _(self, effect: effects.PatchCluster) -> None:
+        self._cluster.patch(effect)
+
+    @perform.register
+    def _(self, effect: effects.RestartCluster) -> None:
+        self._cluster.restart(effect)
+
+    @property
+    def _cluster(self) -> Acting:
+        from provision.apply.cluster import Acting
+
+        return Acting(self.world, self.endpoint, self._progress.detail)
+
+    @perform.register
     def _(self, effect: effects.WaitReady) -> None:
         from provision.system import readiness
 
@@ -445,6 +460,10 @@ class Performer:
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
         at = located(tree, self.endpoint)
+        if (tree.max_replica_lag is not None or tree.require_synchronous) and not self.world.site.is_ours:
+            from provision.apply import replication
+
+            replication.wait(self.world, tree, at, self._progress.detail)
         session = entered(self.world.spec, tree, at)
         manner = Manner(self._children.pop(effect.name, None), session=session)
         self._progress.detail("running the program" if tree.command else "loading env.py")

@@ -92,6 +92,9 @@ def planning_options(function: F) -> F:
         click.option(
             "--reset-overrides", is_flag=True, help="Take back what ALTER SYSTEM has set, so that the spec is in force."
         ),
+        click.option(
+            "--restart-cluster", is_flag=True, help="Have Patroni restart the members that wait for it, standbys first."
+        ),
         click.option("--no-restart", is_flag=True, help="Leave what restarts or recreates a running server for later."),
         click.option(
             "--take-ownership", is_flag=True, help="Give the role of the migrations what earlier ones made as another."

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provision.report.console import Console
     from provision.reviewed import Reviewed
 
-_ASKED_FOR = ("data", "take_ownership", "seed")
+_ASKED_FOR = ("data", "take_ownership", "seed", "restart_cluster")
 """Wishes without which the same plan would be refused, or another one."""
 
 

@@ -11,7 +11,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from provision.model import MAINTENANCE
-from provision.model.value import dataclass, field
+from provision.model.value import dataclass, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Unknown,
         Wishes,
     )
+    from provision.model.cluster import Cluster, Member
     from provision.model.effects import RunLocalSql
     from provision.seeds.files import Sources
     from provision.spec.model import Migrations, Spec
@@ -131,6 +132,7 @@ class Look:
     tells whether the server has the declared database: None where that is not known; ``is_closed``: it lets nothing in.
     ``session`` is None where nothing can be asked. ``config_file`` is the path of the configuration as the server
     sees it. ``own`` asks as the login of a tree, in its database; ``tenants`` asks where those of a tree are.
+    ``cluster`` returns the one that Patroni runs, where the spec has one, and ``member`` asks one of its servers.
     """
 
     spec: Spec
@@ -145,7 +147,18 @@ class Look:
     session: Session | None = None
     own: Callable[[Migrations], Query] | None = None
     tenants: Callable[[Look, Migrations], State] | None = None
+    cluster: Callable[[], Cluster] | None = None
+    member: Callable[[Member], Session] | None = None
     _answers: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def on(self, member: Member) -> Look:
+        """Return a look that asks one server of the cluster, in a database that each has.
+
+        Raises:
+            UnseenError: it does not say where it listens.
+        """
+        session = self.member(member) if self.member is not None else None
+        return replace(self, session=session, has_database=False)
 
     @property
     def database(self) -> str:

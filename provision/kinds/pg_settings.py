@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from provision.kinds import Look
+    from provision.model.cluster import Cluster
 
 # A custom setting (`myapp.note`) that no extension has claimed is in no view, so it is asked for by its name.
 _SETTINGS = """
@@ -136,6 +137,23 @@ class Powers:
 
 
 @dataclass(frozen=True)
+class OnMember:
+    """Declared settings as one member of a cluster has them; ``error`` says why it could not be asked."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class InCluster:
+    """A cluster, and the declared settings on each of its members, by name."""
+
+    cluster: Cluster
+    members: Mapping[str, OnMember]
+
+
+@dataclass(frozen=True)
 class Settings(State):
     """Settings by name, each in the form that the server shows, and how they are set there.
 
@@ -143,12 +161,12 @@ class Settings(State):
     ``waiting`` are settings with the right value for which the server waits for a restart all the same: they were
     changed, and changed back. ``altered`` is what ALTER SYSTEM has set, ``rules`` are the values of roles and
     databases. ``coming`` are values that were set and come into force with a restart; ``powers`` is None where nothing
-    differs, or a superuser asks.
+    differs, or a superuser asks. ``around`` is the cluster of a server that Patroni runs, and its other members.
     """
 
     values: Mapping[str, str]
     raw: Mapping[str, str] = field(default_factory=dict, compare=False)
-    via: Literal["file", "alter_system", "nothing"] = "file"
+    via: Literal["file", "alter_system", "patroni", "nothing"] = "file"
     assumed: frozenset[str] = field(default_factory=frozenset, compare=False)
     rows: Mapping[str, Row] = field(default_factory=dict, compare=False)
     waiting: tuple[str, ...] = ()
@@ -156,6 +174,7 @@ class Settings(State):
     rules: tuple[Rule, ...] = field(default=(), compare=False)
     coming: Mapping[str, str] = field(default_factory=dict, compare=False)
     powers: Powers | None = field(default=None, compare=False)
+    around: InCluster | None = field(default=None, compare=False)
 
     def changes(self, names: Iterable[str], after: Settings) -> tuple[Change, ...]:
         """Return how settings change from what this server shows to what is declared."""

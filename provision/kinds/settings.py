@@ -21,6 +21,7 @@ from provision.spec.parameters import canonical_name, catalogue, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.kinds.pg_settings import Row, Rule
@@ -43,7 +44,7 @@ def wanted(spec: Spec, _inputs: Inputs, files: Files) -> dict[Address, State]:
     if "configuration" not in files:
         raw = {name: str(value) for name, value in spec.server.settings.items()}
         state = Settings(_normalised(spec, raw), raw, via=spec.server.settings_via or "nothing")
-        return {Address(KIND, "server"): state} if raw else {}
+        return {Address(KIND, "server"): state} if raw or state.via == "patroni" else {}
 
     def named(name: str) -> str:
         return canonical_name(spec.server.major, name)
@@ -70,9 +71,18 @@ def seen(look: Look) -> dict[Address, State]:
     """Read the declared settings, those that a file has set and the spec does not declare, and what else sets some."""
     declared = ((address, state) for address, state in look.wanted.items() if isinstance(state, Settings))
     return {
-        address: _in_files(look, want) if want.via == "file" else alter_system.seen(look, want)
+        address: _in_files(look, want) if want.via == "file" else _elsewhere(want).seen(look, want)
         for address, want in declared
     }
+
+
+def _elsewhere(want: Settings) -> ModuleType:
+    """Return what knows of the settings of a server that others run."""
+    if want.via != "patroni":
+        return alter_system
+    from provision.kinds import in_cluster  # few specs have one
+
+    return in_cluster
 
 
 def _in_files(look: Look, want: Settings) -> Settings:
@@ -121,7 +131,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     if not isinstance(before, Settings) or not isinstance(after, Settings):
         return Plan()
     if after.via != "file":
-        return alter_system.steps(address, before, after, scene)
+        plan: Plan = _elsewhere(after).steps(address, before, after, scene)
+        return plan
     verdict = _judge(before, after, scene)
     waits = before.changes(verdict.held, after)
     notes, remarks = _of_rules(before, after, scene.spec)

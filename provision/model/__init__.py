@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from provision.model.cluster import Cluster
     from provision.model.ssh import Way
 
 MASK = "********"
@@ -288,7 +289,7 @@ class Wishes:
     ``take_ownership``: give the role of the migrations what earlier ones made as another. ``golden``: save one of what
     was made; False: use none either. ``acting``: an apply follows, so what it needs may be loaded. ``seed``: run seeds
     also on a server that others run, and those of ``run: always`` where nothing else changes; ``seeded`` are the names
-    of those that this run has done.
+    of those that this run has done. ``restart_cluster``: have Patroni restart the members that wait for it.
     """
 
     no_restart: bool = False
@@ -299,6 +300,7 @@ class Wishes:
     acting: bool = False
     seed: bool = False
     seeded: frozenset[str] = frozenset()
+    restart_cluster: bool = False
 
 
 @dataclass(frozen=True)
@@ -531,7 +533,7 @@ class Status:
     ``server`` is running, stopped, paused, restarting, absent or unreachable, ``detail`` the words of the engine or
     the server where there is trouble. ``process`` is its number and system user, where it is one of this machine.
     ``clients`` is how many others are connected. ``started`` is ISO 8601. ``revisions`` maps a tree's name to its
-    version rows.
+    version rows. ``cluster`` is the one that Patroni runs, where the spec has one.
     """
 
     server: str
@@ -544,6 +546,7 @@ class Status:
     data: str | None = None
     process: str | None = None
     clients: int | None = None
+    cluster: Cluster | None = None
 
 
 class Proof(StrEnum):

@@ -498,6 +498,44 @@ class ReloadSettings(Effect):
 
 
 @dataclass(frozen=True)
+class PatchCluster(Effect):
+    """Change settings where Patroni keeps them, and wait until every member has them.
+
+    None takes a setting out. ``kept`` are then the settings that came from the environment ``name``. ``wanted`` are
+    those of ``parameters`` in the form that the server shows.
+    """
+
+    name: str
+    parameters: Mapping[str, str | None]
+    kept: tuple[str, ...]
+    wanted: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The words, and each setting."""
+        return (
+            str(self),
+            *(f"{name}: {'null' if value is None else value}" for name, value in self.parameters.items()),
+        )
+
+    def __str__(self) -> str:
+        return "Patroni: PATCH /config, and wait until every member has it"
+
+
+@dataclass(frozen=True)
+class RestartCluster(Effect):
+    """Have Patroni restart the members that wait for it: standbys first, then the leader.
+
+    ``expected``: a change a moment ago makes each of them wait for it.
+    """
+
+    expected: bool = False
+
+    def __str__(self) -> str:
+        return "Patroni: POST /restart on each member that waits for it, standbys first"
+
+
+@dataclass(frozen=True)
 class WaitReady(Effect):
     """Wait until the final server answers a login over TCP from here, or fail with the server's last words.
 

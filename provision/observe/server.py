@@ -65,7 +65,13 @@ def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = Fals
             return spread(look, tree, located(tree, at))
 
         asking = replace(unasked, session=query, own=own, tenants=tenants)
+        if world.spec.server.patroni is not None:
+            from provision.observe import cluster
+
+            asking = cluster.known(asking, at, stack)
         asked, status = _log_in(world, asking, at, new=new)
+        if asked.cluster is not None:
+            status = replace(status, cluster=asked.cluster())
         found = Seen(observed(asked), status)
         return found if asked.session is None else _with_details(world, asked, found, at)
 

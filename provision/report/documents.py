@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from provision.errors import Problem, ProvisionError
     from provision.export.tunnels import Open
     from provision.model import Begun, Change, Endpoint, Outcome, Plan, Result, Step
+    from provision.model.cluster import Cluster
     from provision.observe import Survey
     from provision.spec.model import Spec
     from provision.verification import Verification
@@ -81,6 +82,25 @@ def status(survey: Survey) -> Document:
         "pending": [{"address": step.address.key, "action": str(step.action)} for step in survey.plan.steps],
         **_notes(survey.plan),
         "clients": state.clients,
+        "cluster": state.cluster and _cluster(state.cluster),
+    }
+
+
+def _cluster(found: Cluster) -> Document:
+    leader = found.leader
+    return {
+        "scope": found.scope or None,
+        "leader": leader and leader.name,
+        "timeline": leader and leader.timeline,
+        "paused": found.is_paused,
+        "members": [
+            {
+                **_fields(each, "name role state host port timeline lag"),
+                "pending_restart": each.is_pending,
+                "pending_settings": list(each.pending),
+            }
+            for each in found.members
+        ],
     }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from provision.report.console import Paint
 
-_FLAGS: Final = {"no_restart", "reset_overrides", "data", "take_ownership", "allow_downgrade"}
+_FLAGS: Final = {"no_restart", "restart_cluster", "reset_overrides", "data", "take_ownership", "allow_downgrade"}
 
 
 @dataclass(frozen=True)

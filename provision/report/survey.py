@@ -129,6 +129,10 @@ def status(survey: Survey, paint: Paint, *, spec: str = "", verbose: bool = Fals
     width = max(map(len, facts))
     for key, fact in facts.items():
         yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
+    if state.cluster is not None:
+        from provision.report.cluster import members
+
+        yield from members(state.cluster, paint)
     for each in grouped(survey.plan.steps, every=verbose):
         word = "perhaps" if is_foretold(each[0]) else "pending"
         yield f"  {paint('yellow', word.ljust(width))}  {each[0].action} {subject(each)}"

@@ -9,6 +9,7 @@ from provision.spec.credentials import CREDENTIALS_KEYS, PASSWORD_KEYS
 from provision.spec.databases import EXTENSION_KEYS, SCHEMA_KEYS, database_keys
 from provision.spec.grants import grant_keys, on_keys
 from provision.spec.migrations import MIGRATIONS_KEYS
+from provision.spec.patroni import PATRONI_KEYS
 from provision.spec.roles import MEMBER_KEYS, role_keys
 from provision.spec.sections import SPEC_KEYS
 from provision.spec.seeds import SEED_KEYS
@@ -26,6 +27,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "server": SERVER_KEYS,
     "server.credentials": CREDENTIALS_KEYS,
     "server.credentials.password": PASSWORD_KEYS,
+    "server.patroni": PATRONI_KEYS,
     "server.data": DATA_KEYS,
     "server.resources": RESOURCES_KEYS,
     "server.direct": DIRECT_KEYS,

@@ -13,6 +13,7 @@ from provision.spec.databases import ENCODINGS
 from provision.spec.engine import FORMS, PATTERN
 from provision.spec.grants import PRIVILEGES
 from provision.spec.parameters import MAJORS
+from provision.spec.patroni import ADDRESS
 from provision.spec.readers import LARGEST_CPUS, LARGEST_PORT, LONGEST_HOST, LONGEST_IDENTIFIER, SMALLEST_CPUS
 from provision.spec.server import OLDEST
 from provision.spec.tenants import MOST_WORKERS
@@ -156,6 +157,11 @@ def cpus() -> Fragment:
     message = "write a number like `2` or `0.5`"
     limits = {"minimum": SMALLEST_CPUS, "maximum": LARGEST_CPUS}
     return pattern(r"[0-9]{1,4}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}", message, "number", **limits)
+
+
+def rest_api() -> Fragment:
+    """Return a fragment of the address of a REST API."""
+    return pattern(ADDRESS, "write it without a path: `https://db1:8008`")
 
 
 def path() -> Fragment:

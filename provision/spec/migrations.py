@@ -14,7 +14,7 @@ from provision.alembic.tree.targets import RELATIVE
 from provision.errors import MigrationsError
 from provision.model import Secret
 from provision.spec.model import Migrations
-from provision.spec.readers import boolean, duration, existing, identifier, named, text
+from provision.spec.readers import boolean, duration, existing, identifier, named, size, text
 from provision.spec.reading import (
     Key,
     Wrong,
@@ -225,6 +225,8 @@ MIGRATIONS_KEYS = {
     "as": Key(partial(named_role, use="as")),
     "role": Key(partial(named_role, use="role")),
     "tenants": Key(_tenants),
+    "max_replica_lag": Key(size(1)),
+    "require_synchronous": Key(boolean),
 }
 _GIVEN = ("options", "env", "x")
 _NOT_WITH_COMMAND = ("prepare", "options", "attributes", "x", "transaction_per_revision", "lock_timeout")

@@ -80,6 +80,20 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Patroni:
+    """The REST API of a Patroni cluster: the addresses of its members, and who may change something through it.
+
+    An address is ``https://db1:8008``, without a path. ``ca`` is the file of the authorities that sign their
+    certificates; None: those that this machine trusts.
+    """
+
+    api: tuple[str, ...]
+    user: str | None = None
+    password: PasswordSource | None = None
+    ca: Path | None = None
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where an image keeps the data: its data directory, and what is mounted there or above it."""
 
@@ -100,13 +114,13 @@ class Server:
     """The server: where it lives, what it is, and how to log in.
 
     ``sslmode`` and ``sslrootcert`` are libpq's, ``connection`` are its other parameters that are declared, by name, and
-    ``settings_via`` says how settings reach a server that
-    others run; None: they are compared only. ``direct`` is past a pooler, if there is one. ``bin_dir`` holds the
-    programs of an embedded server. ``initdb`` are scripts in the order in which they run on a new data directory.
-    ``golden`` is whether new data may be a copy of earlier data; ``true``: also where a program of the project has made
-    that. ``layout`` is that of the image, once the engine has shown it. ``first_port``, where ``port`` is None: take
-    that one, or the next one that is free. ``engine`` is the address of the Docker engine, or ``context:NAME``.
-    ``hosts`` are those of a cluster that others run, with their ports; ``host`` and ``port`` are then the first.
+    ``settings_via`` says how settings reach a server that others run; None: they are compared only. ``direct`` is past
+    a pooler, if there is one. ``patroni`` is the API of the cluster that it belongs to. ``bin_dir`` holds the programs
+    of an embedded server. ``initdb`` are scripts in the order in which they run on a new data directory. ``golden`` is
+    whether new data may be a copy of earlier data; ``true``: also where a program of the project has made that.
+    ``layout`` is that of the image, once the engine has shown it. ``first_port``, where ``port`` is None: take that
+    one, or the next one that is free. ``engine`` is the address of the Docker engine, or ``context:NAME``. ``hosts``
+    are those of a cluster that others run, with their ports; ``host`` and ``port`` are then the first.
     """
 
     image: str
@@ -125,13 +139,14 @@ class Server:
     stop_timeout: float
     sslmode: str
     sslrootcert: Path | None
-    settings_via: Literal["alter_system"] | None
+    settings_via: Literal["alter_system", "patroni"] | None
     connection: tuple[tuple[str, str], ...] = ()
     direct: Direct | None = None
     bin_dir: Path | None = None
     initdb: tuple[Path, ...] = ()
     golden: Literal["auto", "true", "off"] = "auto"
     layout: Layout | None = None
+    patroni: Patroni | None = None
     first_port: int | None = field(default=None, repr=False)
     engine: str | None = None
     hosts: tuple[tuple[str, int], ...] = ()
@@ -161,7 +176,8 @@ class Migrations:
     put into ``env``, ``options``, ``x`` and ``command``. ``database`` is the one it goes to, None: the declared one of
     the server. ``login`` is the role that logs in (the key ``as``), None: the superuser; ``role`` is what its sessions
     are then set to. ``tenants`` are the databases or schemas that it is for; ``tenant`` is the one that a tree of
-    :meth:`for_tenant` is for.
+    :meth:`for_tenant` is for. On a server that others run, a migration begins when no standby is further behind than
+    ``max_replica_lag`` bytes, and with ``require_synchronous`` when commits wait for one.
     """
 
     name: str
@@ -193,6 +209,8 @@ class Migrations:
     role: str | None = None
     tenants: Tenants | None = None
     tenant: str | None = None
+    max_replica_lag: int | None = None
+    require_synchronous: bool = False
 
     def for_tenant(self, name: str) -> Migrations:
         """Return the tree of one of the tenants: a tree like any other, in its database, or its schema."""

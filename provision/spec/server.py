@@ -29,13 +29,13 @@ from provision.spec.readers import (
     size,
 )
 from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar
-from provision.spec.settings import read_settings
+from provision.spec.settings import OWNED, read_settings
 from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
 
-    from provision.spec.model import Data
+    from provision.spec.model import Data, Patroni
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
@@ -64,11 +64,20 @@ DIRECT_KEYS: Final = {
     "host": Key(host, required=True, example="host: db", identifies=True),
     "port": Key(_port_there, identifies=True),
 }
+
+
+def _patroni(node: Node, reading: Reading) -> Patroni:
+    from provision.spec.patroni import patroni  # few specs have it
+
+    return patroni(node, reading)
+
+
 EXTERNAL_KEYS: Final = {
     **connection.TLS_KEYS,
     **connection.CONNECTION_KEYS,
     "hosts": Key(several.hosts, identifies=True),
-    "settings_via": Key(choice("alter_system")),
+    "settings_via": Key(choice("alter_system", "patroni")),
+    "patroni": Key(_patroni),
     "direct": Key(direct, identifies=True),
 }
 
@@ -105,6 +114,10 @@ def _check_external(server: Mapping, values: MappingType[str, Any], reading: Rea
     connection.check(server, values, reading)
     several.check(server, values, reading)
     _check_password(server, reading)
+    if "patroni" in server.entries or values.get("settings_via") == "patroni":
+        from provision.spec.patroni import check_patroni
+
+        check_patroni(server, values, reading)
 
 
 def _check_password(server: Mapping, reading: Reading) -> None:
@@ -355,6 +368,15 @@ SERVER_KEYS = {
 }
 
 
+def _owned(values: MappingType[str, Any]) -> MappingType[str, str]:
+    """Return the settings that are none of the spec's, and where each belongs."""
+    if values.get("settings_via") != "patroni":
+        return OWNED
+    from provision.spec.patroni import OWNED_BY_PATRONI
+
+    return OWNED_BY_PATRONI
+
+
 def server(node: Node, reading: Reading, environment: str) -> Server:
     """Read the section ``server``; ``environment`` is the name that its defaults are made of."""
     entries = mapping(node, "`image: postgres:17` and the like below it")
@@ -378,7 +400,7 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         runtime=values.get("runtime", "auto"),
         container_name=values.get("container_name", environment),
         **several.places(entries, values, reading),
-        settings=read_settings(declared, number if reference else MAJORS[-1], reading),
+        settings=read_settings(declared, number if reference else MAJORS[-1], reading, _owned(values)),
         user=login.get("user", "postgres"),
         password=login.get("password", PasswordGenerated()),
         database=values.get("database", login.get("user", "postgres")),
@@ -392,5 +414,6 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
             (key, values.get(key)) for key in ("sslrootcert", "settings_via", "direct", "bin_dir", "engine")
         ),
         initdb=values.get("initdb", ()),
+        patroni=values.get("patroni"),
         golden="off" if (golden := values.get("golden", "auto")) == "false" else golden,
     )

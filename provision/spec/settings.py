@@ -15,7 +15,7 @@ from provision.spec.reading import Wrong, attempt, failed, scalar, shorten
 from provision.spec.yaml import Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node, Scalar
@@ -38,8 +38,13 @@ _ELSEWHERE = (
 )
 
 
-def read_settings(declared: Iterable[tuple[Scalar, Node]], major: int, reading: Reading) -> dict[str, str]:
-    """Return the settings that are right, under the names that ``pg_settings`` has; report the others."""
+def read_settings(
+    declared: Iterable[tuple[Scalar, Node]], major: int, reading: Reading, owned: Mapping[str, str] = OWNED
+) -> dict[str, str]:
+    """Return the settings that are right, under the names that ``pg_settings`` has; report the others.
+
+    ``owned`` are those that cannot be set here, each with the place that it belongs to.
+    """
     settings: dict[str, str] = {}
     first: dict[str, Scalar] = {}
     for key, node in declared:
@@ -55,8 +60,8 @@ def read_settings(declared: Iterable[tuple[Scalar, Node]], major: int, reading: 
             )
             continue
         first[name] = key
-        if name in OWNED:
-            reading.report(key.mark, f"`{name}` cannot be set here", OWNED[name])
+        if name in owned:
+            reading.report(key.mark, f"`{name}` cannot be set here", owned[name])
             continue
         if wrong := check_name(major, name):
             reading.report(key.mark, wrong.message, wrong.suggestion)

@@ -176,12 +176,16 @@ def spec_with(title: str, key: str, value: str) -> str:
     source = "command: [a], " if key in ("run", "as") else source
     group = "" if key == "role" else "role: a, "
     entry = ", ".join(f"{name}: {text}" for name, text in grant.items())
+    apis = {"api": "", "user": "api: 'http://a', password: x, ", "password": "api: 'http://a', user: x, "}
+    api = apis.get(key, "api: 'http://a', ")
     within = {
         "server": f"server: {{{image}{external}{key}: {value}}}",
         "server.direct": "server: {image: postgres:17, runtime: external, credentials: {password: x}, "
         f"direct: {{{'' if key == 'host' else 'host: db, '}{key}: {value}}}}}",
         "server.credentials.password": f"server: {{{image}credentials: {{password: {{{key}: {value}}}}}}}",
         "migrations": f"migrations: {{{tree}{key}: {value}}}\n{roles}",
+        "server.patroni": "server: {image: 'postgres:17', runtime: external, credentials: {password: x}, "
+        f"patroni: {{{api}{key}: {value}}}}}",
         "migrations.tenants": f"migrations: {{{place}tenants: {{{which}{key}: {value}}}}}",
         "roles": f"roles: {{{WORD}, it: {{{absent}{key}: {value}}}}}",
         "roles.member_of": f"roles: {{{WORD}, it: {{member_of: [{{{group}{key}: {value}}}]}}}}",

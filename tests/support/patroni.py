@@ -129,10 +129,20 @@ class Cluster:
             _end(node.process)
             node.process = None
             return
-        postmaster = next(each for each in psutil.process_iter(["cmdline"]) if _serves(each, node))
+        postmaster = _postmaster(node)
         for each in (postmaster, *postmaster.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 each.kill()
+
+    @contextmanager
+    def behind(self, node: Node) -> Iterator[None]:
+        """Have a standby that receives what the leader writes, and replays none of it; Patroni resumes a paused one."""
+        replay = next(each for each in _postmaster(node).children() if "startup" in " ".join(each.cmdline()))
+        replay.suspend()
+        try:
+            yield
+        finally:
+            replay.resume()
 
     def start(self, node: Node) -> None:
         """Start a node whose machine was killed."""
@@ -357,6 +367,10 @@ def _certificate(directory: Path) -> None:
     subprocess.run(("openssl", *words), check=True, capture_output=True)
     shutil.copy(directory / "server.crt", directory / "ca.crt")
     _owned(directory / "server.key")
+
+
+def _postmaster(node: Node) -> psutil.Process:
+    return next(each for each in psutil.process_iter(["cmdline"]) if _serves(each, node))
 
 
 def _serves(process: psutil.Process, node: Node) -> bool:

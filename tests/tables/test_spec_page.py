@@ -41,6 +41,14 @@ WITHIN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "migrations.tenants": lambda keys: {
         "migrations": {"script_location": ".", "tenants": {"databases": ["a"], **keys}}
     },
+    "server.patroni": lambda keys: {
+        "server": {
+            "image": "postgres:17",
+            "runtime": "external",
+            "credentials": {"password": "x"},
+            "patroni": {"api": "http://a", "user": "x", "password": "x", **keys},
+        }
+    },
     "seeds": lambda keys: {"seeds": [{"command": ["true"], **keys}]},
 }
 """A spec with keys in a section, where that is not named after the place."""

@@ -1,0 +1,42 @@
+"""A cluster that Patroni runs: what its REST API shows, and how one of its members is asked."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from functools import cache
+from typing import TYPE_CHECKING
+
+from provision.kinds import UnseenError
+from provision.model.value import replace
+from provision.system.patroni import Api
+from provision.system.postgres import ReadOnlyQuery
+
+if TYPE_CHECKING:
+    from provision.kinds import Look
+    from provision.model import Endpoint
+    from provision.model.cluster import Cluster, Member
+
+
+def known(look: Look, at: Endpoint, stack: ExitStack) -> Look:
+    """Return a look that can ask for the cluster, once, and its members; ``stack`` closes their connections."""
+
+    @cache
+    def cluster() -> Cluster:
+        return Api(look.spec).cluster()
+
+    def member(which: Member) -> ReadOnlyQuery:
+        return stack.enter_context(closing(ReadOnlyQuery(endpoint_of(which, at))))
+
+    return replace(look, cluster=cluster, member=member)
+
+
+def endpoint_of(member: Member, at: Endpoint) -> Endpoint:
+    """Return where the PostgreSQL of a member listens, with the login of the cluster.
+
+    Raises:
+        UnseenError: it does not say.
+    """
+    if member.host is None or member.port is None:
+        message = "it does not say where it listens"
+        raise UnseenError(message)
+    return replace(at, host=member.host, port=member.port, hosts=())
