@@ -42,7 +42,7 @@ class Note(NamedTuple):
     def leads(self, way: Way) -> bool:
         """Whether it is open, and leads there."""
         return any(
-            _arguments(self.process).endswith(" ".join(tunnel.call(way, self.port, all_or_none=each)[1:]))
+            _arguments(self.process).endswith(" ".join(tunnel.arguments(way, self.port, all_or_none=each)))
             for each in (True, False)
         )
 
@@ -105,11 +105,9 @@ def _start(home: Path, way: Way, wishes: tuple[int, ...]) -> Note:
         chosen = ports.pop(0) if ports else tunnel.free_port()
         log = owned.open_own(home / _LOG, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            argv = tunnel.call(way, chosen, all_or_none=all_or_none)
+            line = tunnel.argv(tunnel.LASTING, way, chosen, all_or_none=all_or_none)
             pipes: dict[str, Any] = {"stdin": processes.DEVNULL, "stdout": processes.PIPE, "stderr": log}
-            started = processes.start(argv, env=tunnel.environ(), start_new_session=True, **pipes)
-        except FileNotFoundError:
-            raise tunnel.failed(way, "ssh: not found") from None
+            started = processes.start(line, env=tunnel.environ(), start_new_session=True, **pipes)
         finally:
             os.close(log)
         assert started.stdout is not None  # noqa: S101  # it is a pipe

@@ -1,8 +1,10 @@
 """A way to a port of the engine's host: ``ssh -N -L``, for as long as this process lives.
 
 ``ssh`` is the child of a shell that waits for the end of a pipe, whose other end only this process has: so it ends with
-us, also when we are killed. Its port counts once ``ssh`` says that it listens there, by a ``LocalCommand``: until then
-another user of this machine could listen in its place, and would get our login.
+us, also when we are killed. The shell ends with ``ssh``, which shows by its output; ``ssh`` closes its own.
+
+A port counts once ``ssh`` says that it listens there, by a ``LocalCommand``: until then another user of this machine
+could listen in its place, and would get our login.
 https://man.openbsd.org/ssh#L ; https://man.openbsd.org/ssh_config#LocalCommand
 """
 
@@ -12,6 +14,7 @@ import os
 import re
 import select
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -25,24 +28,41 @@ if TYPE_CHECKING:
 
 HERE = "127.0.0.1"
 """The only address of this machine at which a tunnel listens."""
-_KEEP = '"$@" </dev/null & exec >/dev/null 2>&1; read -r _; kill $!'
-_SHARED_NO = ("ControlMaster=no", "ControlPath=none", "ForkAfterAuthentication=no")
-"""A connection that others share keeps our port open after our process."""
+SHARED = "shared"
+_OF_OTHERS = f'ssh -O check "$@" 2>/dev/null && ssh -O forward "$@" && echo {SHARED}'
+"""A connection that ``ControlMaster`` shares forwards the port at once, and is the only way where a login asks for more
+than a key. It keeps a port open until that is cancelled, or it ends."""
+_OWN = 'ssh -N -o ControlMaster=no -o ControlPath=none -o ForkAfterAuthentication=no "$@" </dev/null'
+_TO_THE_END = f"""
+exec 3<&0
+if {_OF_OTHERS}; then read -r _; ssh -O cancel "$@"
+else {_OWN} & ssh=$!; {{ read -r _ <&3; kill $ssh; }} >/dev/null 2>&1 & wait $ssh; kill $!; fi
+"""
+LASTING = f"""
+{_OF_OTHERS} || exec {_OWN}
+exec >/dev/null 2>&1; trap 'ssh -O cancel "$@"; exit' TERM
+while ssh -O check "$@"; do sleep 10 & wait $!; done
+"""
+"""What keeps a port open until it is ended, or the connection is."""
 _FORWARDS = ("ClearAllForwardings=no", "PermitLocalCommand=yes", "LocalCommand=echo open", "LogLevel=INFO")
 _ALL = "ExitOnForwardFailure={}"
-_SECONDS, _TRIES, _GRACE, _LAST = 60.0, 5, 5.0, 5
+_SECONDS, _TRIES, _GRACE, _LAST, _CHECK_EVERY = 60.0, 5, 5.0, 5, 5.0
 _NO_SHELLS = ("", "nologin", "false")
 _UNKNOWN = "what the server says: no tunnel to it was opened"
 
 
-def call(way: Way, port: int, *, all_or_none: bool = True) -> tuple[str, ...]:
-    """Return the call of ``ssh`` that forwards a port of this machine.
+def arguments(way: Way, port: int, *, all_or_none: bool = True) -> tuple[str, ...]:
+    """Return the arguments of ``ssh`` that forward a port of this machine.
 
     ``all_or_none``: it ends where one of the ports that ``~/.ssh/config`` forwards besides is taken.
     """
-    settings = (_ALL.format("yes" if all_or_none else "no"), *_SHARED_NO, *_FORWARDS)
-    options = [word for each in settings for word in ("-o", each)]
-    return ssh.argv(way.destination, "-N", *options, "-L", f"{HERE}:{port}:{way.address}")
+    options = [word for each in (_ALL.format("yes" if all_or_none else "no"), *_FORWARDS) for word in ("-o", each)]
+    return ssh.argv(way.destination, *options, "-L", f"{HERE}:{port}:{way.address}")[1:]
+
+
+def argv(script: str, way: Way, port: int, *, all_or_none: bool) -> tuple[str, ...]:
+    """Return the command line of a shell that runs one of the scripts above."""
+    return ("/bin/sh", "-c", script, "provision", *arguments(way, port, all_or_none=all_or_none))
 
 
 class Tunnel:
@@ -56,14 +76,19 @@ class Tunnel:
 
         self.way, self.port, self.all_or_none = way, port, all_or_none
         self._log: IO[bytes] = TemporaryFile()  # noqa: SIM115  # as long as the tunnel
-        self._is_open = False
-        argv = ("/bin/sh", "-c", _KEEP, "provision", *call(way, port, all_or_none=all_or_none))
+        self._is_open = self._is_shared = False
+        self._checked = 0.0
+        line = argv(_TO_THE_END, way, port, all_or_none=all_or_none)
         pipes = {"stdin": processes.PIPE, "stdout": processes.PIPE, "stderr": self._log}
-        self._keeper = processes.start(argv, unknown=_UNKNOWN, env=environ(), start_new_session=True, **pipes)
+        self._keeper = processes.start(line, unknown=_UNKNOWN, env=environ(), start_new_session=True, **pipes)
 
     @property
     def has_ended(self) -> bool:
-        """Whether ``ssh`` has ended after it was open: its output says nothing after that."""
+        """Whether ``ssh`` has ended after it was open: the shell says nothing more, and ends with it."""
+        if self._is_shared and time.monotonic() > self._checked + _CHECK_EVERY:
+            self._checked = time.monotonic()
+            line = ("ssh", "-O", "check", *arguments(self.way, self.port))
+            return processes.run(line, env=environ(), capture_output=True).returncode != 0
         return self._is_open and bool(select.select([self._output], [], [], 0)[0])
 
     def opens(self) -> bool:
@@ -77,7 +102,7 @@ class Tunnel:
         said_so = announced(self._output)
         taken = taken_ports(self.words)
         if said_so and self.port not in taken:
-            self._is_open = True
+            self._is_open, self._is_shared, self._checked = True, SHARED in said_so, time.monotonic()
             return True
         self.close()
         if not taken:
@@ -165,9 +190,11 @@ def free_port() -> int:
     return port
 
 
-def announced(output: IO[bytes]) -> bool:
-    """Wait until ``ssh`` says that it listens; False: it has ended, or does not come to that."""
-    return bool(select.select([output], [], [], _SECONDS)[0] and os.read(output.fileno(), 1 << 10))
+def announced(output: IO[bytes]) -> str:
+    """Wait until ``ssh`` says that it listens; empty: it has ended, or does not come to that."""
+    if not select.select([output], [], [], _SECONDS)[0]:
+        return ""
+    return os.read(output.fileno(), 1 << 10).decode(errors="replace")
 
 
 def taken_ports(words: str) -> set[int]:

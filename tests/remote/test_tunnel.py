@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from support.remote import Remote
 
 
+_PROGRAM = """
+import provision, sys, time
+environment = provision.Environment(sys.argv[1])
+[environment.verify() for _ in range(3)]
+print(environment.url(), flush=True)
+time.sleep(60)
+"""
+
+
 @pytest.fixture(scope="module")
 def running(remote: Remote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """An environment that was applied through ssh."""
@@ -89,8 +98,7 @@ def test_a_program_has_the_tunnel_as_long_as_it_runs(running: Environment) -> No
 
 
 def test_a_killed_process_leaves_no_tunnel(running: Environment) -> None:
-    code = "import provision, sys, time; print(provision.Environment(sys.argv[1]).url(), flush=True); time.sleep(60)"
-    with begun(running, sys.executable, "-c", code, str(running.spec)) as process:
+    with begun(running, sys.executable, "-c", _PROGRAM, str(running.spec)) as process:
         psycopg2.connect(line(process)).close()
         assert len(tunnels(running)) == 1
         process.kill()
@@ -144,6 +152,29 @@ def test_a_port_of_the_users_own_that_is_taken(running: Environment, remote: Rem
         finally:
             config.write_text(kept)
             running.run("tunnel", "--stop")
+
+
+def test_a_connection_that_is_shared_is_used_where_it_is_the_only_one(running: Environment, remote: Remote) -> None:
+    """As with a second factor: the user logs in once, and ``ControlMaster`` shares that connection."""
+    config, keys = remote.home / ".ssh" / "config", remote.root / "home" / "builder" / ".ssh" / "authorized_keys"
+    kept, key = config.read_text(), keys.read_text()
+    config.write_text(f"{kept}  ControlPath ~/.ssh/%C\n")
+    subprocess.run((*remote.before, "ssh", "-MNf", "build-host"), check=True, env=running.environ)
+    try:
+        keys.write_text("")
+        running.settled()
+        running.run("tunnel")
+        assert running.query("SELECT 1") == [(1,)]
+        running.run("tunnel", "--stop")
+        argv = (*remote.before, "ssh", "-O", "check", "build-host")
+        (master,) = re.findall(r"pid=(\d+)", subprocess.run(argv, capture_output=True, text=True, check=True).stderr)
+        assert (
+            f"pid={master}," not in subprocess.run(("ss", "-ltnp"), capture_output=True, text=True, check=True).stdout
+        )
+    finally:
+        keys.write_text(key)
+        subprocess.run((*remote.before, "ssh", "-O", "exit", "build-host"), check=True, capture_output=True)
+        config.write_text(kept)
 
 
 def test_a_host_that_does_not_let_us_forward(running: Environment, remote: Remote) -> None:

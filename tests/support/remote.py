@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -183,9 +183,9 @@ def _ready(place: Path, outer: subprocess.Popen[bytes], pid: int, address: str, 
     else:
         raise AssertionError((place / "engine.log").read_text())
     if images:
-        ours = docker.APIClient(locate(os.environ).url, version="auto", timeout=300)
-        kept = ours.get(f"{ours.base_url}/images/get", params={"names": images}, stream=True)
-        list(made.engine.client.load_image(kept.iter_content(1 << 20)))
+        with closing(docker.APIClient(locate(os.environ).url, version="auto", timeout=300)) as ours:
+            kept = ours.get(f"{ours.base_url}/images/get", params={"names": images}, stream=True)
+            list(made.engine.client.load_image(kept.iter_content(1 << 20)))
     return made
 
 
