@@ -491,5 +491,5 @@ class Performer:
     def _tell(self, tree: str, event: MigrationEvent) -> None:
         if event.what == "done":
             self.ran.append((tree, event.subject, event.seconds))
-        tell = self._progress.note if event.what in {"invalid", "unrecorded"} else self._progress.detail
+        tell = self._progress.note if event.what in {"invalid", "unrecorded", "resumed"} else self._progress.detail
         tell(str(event))

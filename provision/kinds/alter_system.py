@@ -52,9 +52,14 @@ SELECT current_user, coalesce(current_setting('allow_alter_system', true), 'on')
     has_table_privilege('pg_file_settings', 'SELECT')
         AND has_function_privilege('pg_show_all_file_settings()', 'EXECUTE'),
     pg_has_role('pg_read_all_settings', 'USAGE'), rolsuper,
-    ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname = ANY (%s))
+    ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname = ANY (%s)),
+    ARRAY(SELECT coalesce(nullif(application_name, ''), 'a standby') FROM pg_stat_replication AS r
+          WHERE (state IS NULL OR replay_lsn IS NOT NULL) AND NOT EXISTS (
+              SELECT FROM pg_replication_slots AS s WHERE s.active_pid = r.pid AND slot_type = 'logical') ORDER BY 1)
 FROM pg_roles WHERE rolname = current_user
 """
+# What only archives (pg_receivewal) replays nothing; a role without pg_monitor sees neither that nor the state.
+# https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-REPLICATION-VIEW
 _MAY_ALTER = "SELECT name FROM unnest(%s) AS t (name) WHERE has_parameter_privilege(name, 'ALTER SYSTEM')"
 _WAITING = "SELECT name, setting FROM pg_file_settings WHERE NOT applied AND error = %s ORDER BY seqno"
 
@@ -77,14 +82,13 @@ def seen(look: Look, want: Settings) -> Settings:
 def _powers(look: Look, want: Settings) -> Powers:
     from provision.kinds import providers  # loaded only where something differs
 
-    ((role, allowed, reload, file, everything, superuser, roles),) = look.rows(_POWERS, (providers.ROLES,))
+    ((role, allowed, reload, file, everything, superuser, roles, standbys),) = look.rows(_POWERS, (providers.ROLES,))
     alter, provider = list(want.values), providers.of(roles)
     if not superuser:
         has_grants = look.spec.server.major >= _FIRST_MAJOR_WITH_GRANTS
         alter = [name for (name,) in look.rows(_MAY_ALTER, (alter,))] if has_grants else []
-    return Powers(
-        role, allowed, reload, file, everything, frozenset(alter), provider and (provider.name, provider.settings)
-    )
+    manager = provider and (provider.name, provider.settings)
+    return Powers(role, allowed, reload, file, everything, frozenset(alter), manager, tuple(standbys))
 
 
 def steps(address: Address, before: Settings, after: Settings, scene: Scene) -> Plan:
@@ -188,6 +192,17 @@ def _refuse_blindness(before: Settings, after: Settings, major: int) -> None:
     )
 
 
+def _refuse_one_of_several(powers: Powers, names: tuple[str, ...]) -> None:
+    if powers.standbys:
+        raise RefusedError(
+            "`settings_via: alter_system` changes one server, and standbys stream from this one: "
+            "a value would stay on it, and be gone after a failover",
+            evidence=[f"a standby streams: {each}" for each in powers.standbys] + [f"{name} differs" for name in names],
+            next_step="write `settings_via: patroni` if Patroni runs the cluster; else change them on each server, and "
+            "leave out `settings_via`: they are compared only",
+        )
+
+
 def _refuse_impotence(before: Settings, names: tuple[str, ...], major: int) -> None:
     powers = before.powers
     if powers is None:
@@ -205,6 +220,7 @@ def _refuse_impotence(before: Settings, names: tuple[str, ...], major: int) -> N
             evidence=[f"{name} differs" for name in names],
             next_step=f"change them in {place}, and leave out `settings_via`: they are compared only",
         )
+    _refuse_one_of_several(powers, names)
     role = identifier(powers.role)
     denied = [name for name in names if name not in powers.alter]
     grants = [f"GRANT ALTER SYSTEM ON PARAMETER {', '.join(denied)} TO {role}"] if denied else []

@@ -124,7 +124,7 @@ class Powers:
     """What our role may do; ``alter`` are the settings that it may change with ALTER SYSTEM.
 
     ``allowed`` is the server's ``allow_alter_system``, which exists from 17 on. ``provider`` is who manages the server,
-    and where it has the settings.
+    and where it has the settings. ``standbys`` are those that stream from the server, by name.
     """
 
     role: str
@@ -134,6 +134,7 @@ class Powers:
     read: bool
     alter: frozenset[str]
     provider: tuple[str, str] | None = None
+    standbys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datn
 _PATIENCE = 60.0
 
 
+TABLES = "SELECT count(*) FROM pg_tables WHERE tablename ~ '^r[0-9]+$'"
+
+
 def tool(apply: subprocess.Popen[str], _database: Server) -> int:
     return apply.pid
 
@@ -62,7 +65,7 @@ def until(condition: object) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("victim", [tool, child, server], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("victim", [tool, child], ids=lambda each: each.__name__)
 def test_what_was_broken_off_is_gone_on_with(victim: object, tmp_path: Path, database: Server) -> None:
     assert callable(victim)
     names = [f"r{number:02}" for number in range(40)]
@@ -75,7 +78,7 @@ def test_what_was_broken_off_is_gone_on_with(victim: object, tmp_path: Path, dat
     said, _ = first.communicate(timeout=_PATIENCE)
     assert first.returncode != 0
     if victim is not tool:
-        assert "applied now: r18" in said or "the server is gone" in said
+        assert "applied now: r18" in said
         assert "Traceback" not in said
     until(lambda: answers(database))
     assert database.execute("SELECT version_num FROM alembic_version") == [("r18",)]
@@ -85,8 +88,29 @@ def test_what_was_broken_off_is_gone_on_with(victim: object, tmp_path: Path, dat
     assert second.returncode == 0, said
     assert [name for name in names if f"{name}  make {name}" in said] == names[19:]
     assert database.execute("SELECT version_num FROM alembic_version") == [("r39",)]
-    tables = "SELECT count(*) FROM pg_tables WHERE tablename ~ '^r[0-9]+$'"
-    assert database.execute(tables) == [(40,)]
+    assert database.execute(TABLES) == [(40,)]
+
+
+def test_a_server_that_crashes_and_recovers_is_waited_for(tmp_path: Path, database: Server) -> None:
+    once = tmp_path / "once"
+    sleeps = f"""
+    import pathlib
+    if not pathlib.Path({str(once)!r}).exists():
+        pathlib.Path({str(once)!r}).touch()
+        op.execute("SELECT pg_sleep(60)")
+    """
+    names = [f"r{number:02}" for number in range(40)]
+    bodies = {name: trees.table(name) for name in names}
+    trees.write(tmp_path, {**bodies, "r19": trees.table("r19") + textwrap.dedent(sleeps)})
+    apply = trees.provision_apply(tmp_path / "spec.yml", database, "recovered", "-m", "provision", "apply")
+    until(lambda: database.execute(ASLEEP))
+    os.kill(server(apply, database), signal.SIGKILL)
+    said, _ = apply.communicate(timeout=_PATIENCE)
+    assert apply.returncode == 0, said
+    assert "the server went away in revision r19  make r19; " in said
+    assert "r19 runs again" in said
+    assert database.execute("SELECT version_num FROM alembic_version") == [("r39",)]
+    assert database.execute(TABLES) == [(40,)]
 
 
 def test_what_a_revision_has_started_ends_with_it(tmp_path: Path, database: Server) -> None:

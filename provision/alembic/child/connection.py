@@ -40,7 +40,8 @@ SEES_LOCK = f"SELECT {_SEES_LOCK}"
 # The version table as the ledger names it, with casts that every driver understands.
 _PLACE = f"""
 SELECT {_SEES_LOCK}, (SELECT setting = reset_val FROM pg_settings WHERE name = 'lock_timeout'),
-    current_setting('synchronous_commit') = 'on' AND current_setting('fsync') = 'on',
+    current_setting('synchronous_commit') = 'on' AND current_setting('fsync') = 'on'
+        AND current_setting('synchronous_standby_names') = '',
     pg_backend_pid(), current_database(), CAST(current_user AS text), coalesce(
     (SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class
      JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -267,7 +268,8 @@ def around_function(step: Any, progress: Progress, connection: Any, *, is_last: 
     """Have a step fail that ends with a rollback of its own: Alembic would write down that it was applied.
 
     Meanwhile ``progress`` knows that the revision's own function runs. Only the commit of the last revision waits for
-    the disk, and with it for what was committed before: a version table never says more than the schema has.
+    the disk, and with it for what was committed before: a version table never says more than the schema has. Where a
+    standby has to confirm each commit, all of them wait for it.
     https://www.postgresql.org/docs/current/wal-async-commit.html
     """
     run = step.migration_fn

@@ -24,6 +24,8 @@ _LINES = {
     "retrying": "{0.subject} got no lock and was rolled back; again in {0.seconds:g} s",
     "done": "{0.name} ({0.seconds:.2f} s)",
     "nothing": "another run has migrated meanwhile; nothing to do",
+    "gone": "{0.subject}",
+    "resumed": "{0.subject}",
     "invalid": "{0.subject} is INVALID, and no query uses it; {0.message}",
     "unrecorded": f"the table {LEDGER} cannot record what was in the revision files: {{0.subject}}; "
     "let the role write there, or set `ledger: false` in `migrations`",
@@ -34,11 +36,23 @@ _LINES = {
 class MigrationEvent:
     """Something worth seeing while a tree is migrated; as text, one line.
 
-    ``subject`` is a revision's id, who holds a lock, an index, a line that a program printed, or why the ledger could
-    not be written.
+    ``subject`` is a revision's id, who holds a lock, an index, a line that a program printed, why the ledger could not
+    be written, or what became of a server.
     """
 
-    what: Literal["waiting", "started", "blocked", "retrying", "printed", "done", "nothing", "invalid", "unrecorded"]
+    what: Literal[
+        "waiting",
+        "started",
+        "blocked",
+        "retrying",
+        "printed",
+        "done",
+        "nothing",
+        "invalid",
+        "unrecorded",
+        "gone",
+        "resumed",
+    ]
     subject: str = ""
     message: str = ""
     seconds: float = 0.0

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from provision.alembic.running import errors as alembic_errors
-from provision.alembic.running import rights, server
+from provision.alembic.running import failover, rights, server
 from provision.alembic.running.command import serve_program
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.ledger import Ledger
@@ -58,13 +59,15 @@ class NoLockError(Exception):
 class Migrated:
     """The rows of the version table before and after, and the revisions that ran with their seconds, in order.
 
-    ``read`` is what their code has read; None where nothing ran, or it is not known.
+    ``read`` is what their code has read; None where nothing ran, or it is not known. ``failovers`` is how often the
+    server went away, and another one took its place.
     """
 
     before: tuple[str, ...]
     after: tuple[str, ...]
     revisions: tuple[tuple[str, float], ...] = ()
     read: protocol.Read | None = None
+    failovers: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,27 +102,40 @@ def migrate(
         StepFailedError: the interpreter, env.py or a revision failed, or went to another database.
         UnavailableError: the server cannot be reached.
     """
-    deadline = time.monotonic() + tree.timeout
+    deadline, past, child = time.monotonic() + tree.timeout, failover.Past(), manner.child
+    at = manner.session or endpoint
     try:
-        at = manner.session or endpoint
-        with closing(server.lock_connection(tree, endpoint, at)) as lock:
-            lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
-            run = Run(tree, *files, lock.settled(at), lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
-            return _migrate(run, manner.child)
+        while True:
+            open_lock = partial(server.lock_connection, tree, endpoint, at)
+            with closing(failover.found_again(past, open_lock, deadline, on_event)) as lock:
+                run = Run(tree, *files, lock.settled(at), lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
+                try:
+                    lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
+                    return _migrate(past.begin(run), child, past)
+                except ProvisionError as error:
+                    if endpoint.is_ours or manner.rehearsal or not failover.is_lost(lock, error):
+                        raise
+                past.leave(run)
+                child = None
     finally:
         if manner.child is not None:
             manner.child.__exit__()
 
 
-def _migrate(run: Run, child: Child | None) -> Migrated:
+def _migrate(run: Run, child: Child | None, past: failover.Past) -> Migrated:
     """Do what is to be done under the lock."""
     before, effect, on_event = run.rows() or (), run.effect, run.on_event
-    _refuse_moved(before, effect)
+    if past.times:
+        failover.resume(past, run, before)
+    else:
+        _refuse_moved(before, effect)
+    past.note(run, before)
     names, expected = _work(run.graph, before, effect)
     is_there = before == expected or (not names and effect.direction != "stamp")
     if is_there and not effect.everywhere:
-        on_event(MigrationEvent("nothing"))
-        return Migrated(before, before)
+        if not past.times:
+            on_event(MigrationEvent("nothing"))
+        return Migrated(past.before, before, tuple(run.done), failovers=past.times)
     rights.check(run.tree, run.lock, run.endpoint)
     if not before and effect.direction == "upgrade":
         rights.refuse_hidden(run.tree, run.graph, run.lock)
@@ -133,7 +149,7 @@ def _migrate(run: Run, child: Child | None) -> Migrated:
 
     run.on_event, run.before, run.table = report, server.seen_before(run.lock), table_key(run.tree, run.lock)
     _carry_out(run, child, ledger, expected)
-    return Migrated(before, expected, tuple(run.done), run.read)
+    return Migrated(past.before, expected, tuple(run.done), run.read, past.times)
 
 
 def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[str, ...]) -> None:

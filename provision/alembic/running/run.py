@@ -117,19 +117,24 @@ class Run:
 
         Raises:
             SelfBlockedError: it waits for itself.
+            UnavailableError: the server went away, and it is one that others run.
         """
-        with suppress(UnavailableError):
+        try:
             found = server.waits_of(self.lock, self.pids)
-            # A look after the statement's own time limit finds no wait any more.
-            self.waits_for_itself |= any(wait.is_own for wait in found)
-            standstill.check(found)
-            for wait in found:
-                key = wait.waiter, wait.blocker
-                if key not in self.waits:
-                    own = "this migration's own other session, which waits for it in turn, " if wait.is_own else ""
-                    who = own + self.masked(wait.who)
-                    self.waits[key] = f"waiting for {who}"
-                    self.on_event(MigrationEvent("blocked", who, self.running or "env.py"))
+        except UnavailableError as error:
+            if error.server_is_gone and not self.endpoint.is_ours:
+                raise  # a host that is switched off does not end the session of the migration
+            return
+        # A look after the statement's own time limit finds no wait any more.
+        self.waits_for_itself |= any(wait.is_own for wait in found)
+        standstill.check(found)
+        for wait in found:
+            key = wait.waiter, wait.blocker
+            if key not in self.waits:
+                own = "this migration's own other session, which waits for it in turn, " if wait.is_own else ""
+                who = own + self.masked(wait.who)
+                self.waits[key] = f"waiting for {who}"
+                self.on_event(MigrationEvent("blocked", who, self.running or "env.py"))
 
     def self_blocked(self, wait: server.Wait) -> ProvisionError:
         """Return the error for a migration that waits for itself; its sessions have ended."""

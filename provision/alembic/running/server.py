@@ -52,6 +52,12 @@ WHERE datname = current_database() AND application_name = %s AND pg_has_role(use
 """
 
 
+_EARLIER = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND usename = session_user
+"""
+
+
 class LockConnection:
     """The connection that holds the lock, and asks what has to be asked meanwhile."""
 
@@ -101,6 +107,30 @@ class LockConnection:
     def is_superuser(self) -> bool:
         """Whether its login is a superuser, which sees all sessions, and reads what others own."""
         return self._connection.info.parameter_status("is_superuser") == "on"
+
+    def is_alive(self) -> bool:
+        """Tell whether the session is still there."""
+        try:
+            self.rows("SELECT 1")
+        except UnavailableError:
+            return False
+        return True
+
+    def is_standby(self) -> bool:
+        """Tell whether the server can only be read.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        return self.rows("SELECT pg_is_in_recovery()") == [(True,)]
+
+    def end_earlier(self) -> None:
+        """End the session that this process had before, where the server has not noticed that it is over.
+
+        Raises:
+            UnavailableError: the connection is lost.
+        """
+        self.rows(_EARLIER)
 
     def settled(self, at: Endpoint) -> Endpoint:
         """Return an endpoint with the host that this connection leads to, where a cluster has several."""

@@ -1,0 +1,172 @@
+"""A migration whose server went away: another one takes its place, and it continues from what that one has.
+
+What counts is the version table that is found there. A standby that becomes the primary can lack what was committed
+last, so a revision that ended well here may run once more; one that has committed a part of itself is not repeated.
+https://www.postgresql.org/docs/current/warm-standby-failover.html
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from provision.alembic.running import server
+from provision.alembic.running.events import MigrationEvent
+from provision.errors import AGAIN, CONTINUES, ProvisionError, StepFailedError, UnavailableError, command
+from provision.model.value import dataclass
+from provision.system.postgres import Login, LoginError
+from provision.system.waiting import attempts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provision.alembic.running.run import Run
+    from provision.alembic.running.server import LockConnection
+    from provision.alembic.tree.graph import Graph
+
+_SOON: Final = 2.0
+"""So many seconds after a session of ours the others of a server end that went away, or that a proxy let go."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 1.0
+_FINAL: Final = (Login.REFUSED, Login.NO_DATABASE, Login.CLOSED)
+"""What a server that took our login before answers only where it lacks what was done last, or was changed."""
+_MANY: Final = 4
+
+
+@dataclass
+class Past:
+    """What earlier attempts of one migration have seen; ``times`` is how often the server went away.
+
+    ``before`` are the rows at the very beginning; ``applied`` are the revisions that the server had last, with those
+    that ran since. ``gone`` says where it went away, ``since`` (of the monotonic clock) when.
+    """
+
+    times: int = 0
+    before: tuple[str, ...] = ()
+    applied: frozenset[str] = frozenset()
+    gone: str = ""
+    since: float = 0.0
+    last: Run | None = None
+
+    def begin(self, run: Run) -> Run:
+        """Give a new attempt what the last one knew."""
+        if self.last is not None:
+            run.done, run.committed, run.attempts = self.last.done, self.last.committed, self.last.attempts
+            run.before, run.running = self.last.before, self.last.running
+        return run
+
+    def note(self, run: Run, rows: tuple[str, ...]) -> None:
+        """Keep what the server has at the beginning of an attempt."""
+        self.before = self.before if self.times else rows
+        self.applied = frozenset(_applied(run.graph, rows))
+
+    def leave(self, run: Run) -> None:
+        """Keep what an attempt knew when the server went away."""
+        names = {name for name, _ in run.done}
+        self.applied = self.applied | names if run.effect.direction == "upgrade" else self.applied - names
+        self.times, self.since, self.last = self.times + 1, time.monotonic(), run
+        self.gone = f"the server went away {_where(run)}"
+
+
+def is_lost(lock: LockConnection, error: ProvisionError) -> bool:
+    """Tell whether the server of a migration that failed is gone: then the lock's session, too, has ended."""
+    return any(not lock.is_alive() for _ in attempts(_SOON if error.server_is_gone else 0.0, 0.05))
+
+
+def found_again(
+    past: Past, open_lock: Callable[[], LockConnection], deadline: float, on_event: Callable[[MigrationEvent], None]
+) -> LockConnection:
+    """Return the lock's connection to a server that takes writes; the first time there is nothing to wait for.
+
+    Raises:
+        LoginError: at the first time, it is refused.
+        UnavailableError: none took writes until ``deadline``, or the one that does lets nobody in.
+    """
+    if not past.times:
+        return open_lock()
+    last: ProvisionError | None = None
+    for _ in attempts(deadline - time.monotonic(), _FIRST_PAUSE, longest=_LONGEST_PAUSE):
+        left = max(0.0, deadline - time.monotonic())
+        on_event(MigrationEvent("gone", f"{past.gone}; waiting for one that takes writes, up to {left:.0f} s"))
+        try:
+            lock = open_lock()
+        except LoginError as error:
+            last = error
+            if error.login in _FINAL:
+                raise _refused(past, error) from error
+            continue
+        try:
+            if not lock.is_standby():
+                lock.end_earlier()
+                return lock
+            last = UnavailableError("", evidence=["the server that answers is a standby"])
+        except UnavailableError as error:
+            last = error
+        lock.close()
+    raise UnavailableError(
+        f"{past.gone}, and none took its place within the time of the migration (`migrations.timeout`)",
+        evidence=last.evidence if last else (),
+        next_step=command("status") + f"   # once a server takes writes, {AGAIN}{CONTINUES}",
+    )
+
+
+def _refused(past: Past, error: LoginError) -> UnavailableError:
+    return UnavailableError(
+        f"{past.gone}, and the one in its place lets no session of the migration in: {error.login.value}",
+        evidence=error.evidence,
+        next_step=command("apply") + "   # it looks at that server first: a failover can lose what was done last",
+    )
+
+
+def resume(past: Past, run: Run, rows: tuple[str, ...]) -> None:
+    """Say what became of the migration, before it continues.
+
+    Raises:
+        StepFailedError: a revision has committed a part of itself, so it cannot simply run again.
+    """
+    graph, applied, upgrade = run.graph, _applied(run.graph, rows), run.effect.direction == "upgrade"
+    missing = past.applied - applied if upgrade else applied - past.applied
+    lost = [name for name in graph.pending((), graph.heads) if name in missing]
+    running, run.running = run.running, None
+    run.done = [each for each in run.done if each[0] not in missing]
+    seconds = time.monotonic() - past.since
+    words = [f"{past.gone}; {run.endpoint.address} takes writes after {seconds:.0f} s"]
+    if running is not None:
+        words.append(f"{running} was committed" if (running in applied) == upgrade else f"{running} runs again")
+    if lost:
+        words.append(f"the failover lost {_listed(lost)}: {'it runs' if len(lost) == 1 else 'they run'} again")
+    _refuse_parts(past, run, {*missing, running or ""})
+    run.on_event(MigrationEvent("resumed", "; ".join(words)))
+
+
+def _listed(names: list[str]) -> str:
+    """Return revisions in words; of many the first and the last."""
+    them = " and ".join(names) if len(names) < _MANY else f"{len(names)} revisions, {names[0]} to {names[-1]}"
+    return f"{them}, which {'was' if len(names) == 1 else 'were'} committed"
+
+
+def _refuse_parts(past: Past, run: Run, again: set[str]) -> None:
+    """Refuse to run revisions again of which a part is there: one that makes an object shows it."""
+    run.committed = [(name, text) for name, text in run.committed if name in again and not _makes(text)]
+    truth = run.truth() if run.before is not server.NOT_SEEN else None
+    if truth is not None and truth.rows is None:
+        raise UnavailableError(f"{past.gone}, and the one in its place went away, too")
+    if truth is not None and (truth.left or truth.committed):
+        raise StepFailedError(
+            f"{past.gone}, and a part of what has to run again was committed by itself",
+            evidence=[f"{run.endpoint.address} takes writes now", *truth.lines],
+            next_step=truth.next_step,
+        )
+
+
+def _makes(statement: str) -> bool:
+    return statement.upper().startswith("CREATE ")
+
+
+def _applied(graph: Graph, rows: tuple[str, ...]) -> set[str]:
+    return set(graph.ancestors([row for row in rows if row in graph]))
+
+
+def _where(run: Run) -> str:
+    if run.running is not None:
+        return f"in revision {run.graph.describe(run.running)}"
+    return f"after revision {run.graph.describe(run.done[-1][0])}" if run.done else "before the first revision"
