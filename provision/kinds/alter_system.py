@@ -127,7 +127,7 @@ def _whose(before: Settings, after: Settings, name: str) -> str:
     """Say who can remove a difference."""
     if after.via != "alter_system":
         if before.powers is not None and before.powers.provider is not None:
-            return "compared only; {} changes it in {}".format(*before.powers.provider)
+            return "compared only; with {}, change it in {}".format(*before.powers.provider)
         return "settings of this server are only compared (`settings_via: alter_system` would change them)"
     if before.coming.get(name) == after.values[name]:
         return "it is set, and waits for a restart of the server; restart it yourself"

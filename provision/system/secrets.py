@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import time
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, SpecError, command, translated
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from provision.spec.passwords import PasswordSource
 
 _TIMEOUT = 60
+_PATIENCE = 10.0
+"""How long a source is not asked again that gave what was refused already."""
 _BYTES = 24
 
 
@@ -103,13 +106,13 @@ class Password(Secret):
     ``key`` is where the spec has it. A file or a program that fails is not asked a second time in the same run.
     """
 
-    __slots__ = ("_error", "_is_fetched_again", "_is_final", "_kept", "_key", "_source")
+    __slots__ = ("_error", "_is_fetched_again", "_kept", "_key", "_not_before", "_source")
 
     def __init__(self, source: PasswordSource, kept: Path, key: str = "credentials.password") -> None:
         super().__init__("")
         self._source, self._kept, self._key = source, kept, key
         self._error: ProvisionError | None = None
-        self._is_fetched_again = self._is_final = False
+        self._is_fetched_again, self._not_before = False, 0.0
 
     def __str__(self) -> str:
         is_empty = isinstance(self._source, PasswordValue) and not self._source.value.reveal()
@@ -140,11 +143,12 @@ class Password(Secret):
     def renew(self, refused: str) -> bool:
         """Fetch it again where a program or a file gives it, and tell whether that is another one than was refused.
 
-        What gives the same again is not asked once more in this run.
+        What gave the same again is left in peace for a while.
         """
-        if self._text == refused and not self._is_final and isinstance(self._source, PasswordCommand | PasswordFile):
-            self._text = fetch(self._source, self._key).reveal()
-            self._is_final = self._text == refused
+        is_fetched = isinstance(self._source, PasswordCommand | PasswordFile)
+        if is_fetched and self._text == refused and time.monotonic() >= self._not_before:
+            self._text = fetch(self._source, self._key).reveal()  # type: ignore[arg-type]  # it is one of both
+            self._not_before = time.monotonic() + _PATIENCE if self._text == refused else 0.0
         return self._text != refused
 
     def forget(self) -> None:

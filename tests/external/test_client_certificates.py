@@ -96,6 +96,9 @@ def test_a_certificate_is_all_that_a_login_needs(guarded: Guarded, environment: 
     script = "import psycopg2; print(psycopg2.connect('').info.user)"
     ran = environment.run("run", "spec.yml", "--", sys.executable, "-c", script, spec=False)
     assert ran.out == "postgres\n"
+    script = "import asyncio, asyncpg\nasync def f():\n print((await asyncpg.connect())._params.user)\nasyncio.run(f())"
+    ran = environment.run("run", "spec.yml", "--", sys.executable, "-c", script, spec=False)
+    assert ran.out == "postgres\n", "asyncpg finds the certificate in the environment"
     made = environment.run("backup", "make", code=None)
     assert made.code == 0 or "was built without TLS" in made.err, "the one of the wheel was"
 
