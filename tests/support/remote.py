@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import docker
-import docker.errors
 import pytest
-import requests
 
 from provision.system.engine_address import EngineAddress, locate
 from provision.system.waiting import attempts
@@ -54,6 +52,10 @@ class Remote:
         """Its engine, past ssh."""
         self.before = ("unshare", "--mount", "sh", "-ec", f'{_client(place)}\nexec "$@"', "sh")
         """What a command of the client begins with."""
+        self.entering = ("nsenter", f"--target={pid}", "--all", "--")
+        """What a command of the host's root begins with."""
+        self.on_its_network = ("nsenter", f"--target={pid}", "--net", "--")
+        """What a command begins with that sees this machine's files, and the host's network."""
 
     @property
     def client_address(self) -> str:
@@ -68,8 +70,18 @@ class Remote:
 
     def run(self, *argv: str) -> str:
         """Run a program on the host, as its root, and return what it printed."""
-        words = ("nsenter", f"--target={self._pid}", "--all", "--", *argv)
-        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        return subprocess.run((*self.entering, *argv), check=True, capture_output=True, text=True).stdout
+
+    @contextmanager
+    def configured(self, *lines: str) -> Iterator[None]:
+        """Have lines about the alias in ``~/.ssh/config`` that come before the usual ones."""
+        path = self.home / ".ssh" / "config"
+        usual = path.read_text()
+        path.write_text("\n  ".join((f"Host {ALIAS}", *lines)) + f"\n{usual}")
+        try:
+            yield
+        finally:
+            path.write_text(usual)
 
     @contextmanager
     def environment(self, directory: Path) -> Iterator[Environment]:
@@ -173,15 +185,13 @@ def _reached(place: Path, outer: subprocess.Popen[bytes], images: tuple[str, ...
 
 
 def _ready(place: Path, outer: subprocess.Popen[bytes], pid: int, address: str, images: tuple[str, ...]) -> Remote:
+    listening = Path(f"/proc/{pid}/root/run/docker.sock")
     for _ in attempts(_PATIENCE, 0.05):
-        with suppress(docker.errors.DockerException, requests.RequestException, OSError):
-            with socket.socket(socket.AF_UNIX) as probe:  # one that the client cannot connect stays open
-                probe.connect(f"/proc/{pid}/root/run/docker.sock")
-            made = Remote(place, pid, address)
-            break
         assert outer.poll() is None, (place / "engine.log").read_text()
-    else:
-        raise AssertionError((place / "engine.log").read_text())
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(listening))
+            break
+    made = Remote(place, pid, address)
     if images:
         with closing(docker.APIClient(locate(os.environ).url, version="auto", timeout=300)) as ours:
             kept = ours.get(f"{ours.base_url}/images/get", params={"names": images}, stream=True)
