@@ -159,6 +159,17 @@ class StepFailedError(ProvisionError):
     """A step of the plan was tried and failed."""
 
 
+class TenantsFailedError(StepFailedError):
+    """Some tenants of a tree could not be migrated; ``failures`` are their errors, by their names."""
+
+    def __init__(
+        self, sentence: str, failures: Mapping[str, ProvisionError], *, evidence: Sequence[str], next_step: str | None
+    ) -> None:
+        super().__init__(sentence, evidence=evidence, next_step=next_step)
+        self.failures = dict(failures)
+        self.server_is_gone = any(each.server_is_gone for each in self.failures.values())
+
+
 class RacedError(StepFailedError):
     """Another session changed the same, or holds it: nothing was changed, and another look may show it done.
 

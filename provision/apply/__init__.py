@@ -381,7 +381,7 @@ class Run:
     def performer(self, world: World) -> Performer:
         """Return what performs the steps of this run."""
         made = Performer(world, self.progress, lock_timeout=self._lock_timeout)
-        made.ran = self._history.revisions
+        made.ran, made.tenants = self._history.revisions, self._history.tenants
         return made
 
     def _refuse_to_repeat(self, plan: Plan) -> None:

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager, suppress
 from functools import partial, singledispatchmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.apply.starting import TIMEOUT, Starting
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError, command
@@ -49,6 +49,8 @@ class Performer:
         """Whether a golden was saved."""
         self.ran: list[tuple[str, str, float]] = []
         """The tree, the id and the seconds of each revision that ran."""
+        self.tenants: list[dict[str, Any]] = []
+        """What became of the tenants of each tree that has some."""
         self._progress = progress
         self._engine: Engine | None = None
         self._children: dict[str, Child] = {}
@@ -473,6 +475,19 @@ class Performer:
         except UnknownRevisionError as error:
             self.world.explain(error)
             raise
+
+    @perform.register
+    def _(self, effect: effects.MigrateTenants) -> None:
+        from provision.tenants.following import Following
+
+        tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
+        place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
+        followed, self.reads[tree.name] = Following(tree, self._progress), None
+        try:
+            followed.run(self.world.spec, place, self.endpoint, effect)
+        finally:
+            self.ran += followed.revisions
+            self.tenants.append(followed.summary)
 
     @perform.register
     def _(self, effect: effects.RunSeed) -> None:

@@ -40,10 +40,14 @@ INSERT INTO {TABLE} SELECT clock_timestamp() - make_interval(secs => %s), %s; CO
 
 
 class History:
-    """Notes one run; ``verb`` is the command. ``revisions`` are the tree, the id and the seconds of each that ran."""
+    """Notes one run; ``verb`` is the command. ``revisions`` are the tree, the id and the seconds of each that ran.
+
+    ``tenants`` says of each tree that has some how many are done, which failed, and how many were not begun.
+    """
 
     def __init__(self, verb: str) -> None:
         self.revisions: list[tuple[str, str, float]] = []
+        self.tenants: list[dict[str, Any]] = []
         self._verb, self._began = verb, time.monotonic()
 
     def note(
@@ -86,6 +90,7 @@ class History:
             "revisions": [
                 {"tree": tree, "revision": name, "seconds": round(took, 3)} for tree, name, took in self.revisions
             ],
+            "tenants": self.tenants,
         }
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from provision.model import Progress
-from provision.model.effects import EngineCall, Migrate, ServerCall, WaitReady
+from provision.model.effects import EngineCall, Migrate, MigrateTenants, ServerCall, WaitReady
 from provision.report.plan import WORD_WIDTH, below, finished, is_file, subject
 from provision.report.words import clean, fitting, seconds
 
@@ -226,7 +226,7 @@ class Kept(Live):
 def _lasts(step: Step) -> bool:
     """Tell whether a step may take longer than people wait without a word."""
     return any(
-        isinstance(effect, Migrate | ServerCall | WaitReady)
+        isinstance(effect, Migrate | MigrateTenants | ServerCall | WaitReady)
         or (isinstance(effect, EngineCall) and effect.operation == "pull_image")
         for effect in step.effects
     )

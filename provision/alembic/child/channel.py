@@ -13,9 +13,9 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from .protocol import Event, Failure
+    from .protocol import Event, Failure, Request
 
 NAMES = frozenset(
     {"revision", "table", "path", "script", "place", "sql", "event", "stage", "sqlstate", "kind", "phase"}
@@ -83,6 +83,17 @@ class Progress:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self.is_followed = False
+        """Whether the engines of this process report to us already."""
+        self.has_settled = False
+        self.request: Request | None = None
+        """What is served."""
+        self.sessions: list[Callable[[], Any]] = []
+        """Weak references to what SQLAlchemy's pools keep of each connection that was opened."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what is known of the request before."""
         self.stage = "import"
         self.revision: str | None = None
         self.since = 0.0

@@ -7,6 +7,7 @@ How TLS is used goes into the environment (``PGSSLMODE``), where psycopg and asy
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
@@ -32,7 +33,7 @@ _USES_FLASK = re.compile(r"(?m)^\s*from\s+flask\s+import\b[^\n]*\bcurrent_app\b|
 
 def make_config(request: Request) -> Any:
     """Return Alembic's configuration: from the user's file where there is one, with our URL and the spec's options."""
-    from alembic.config import CommandLine, Config
+    from alembic.config import Config
 
     file, section = request["config"] or _flasks_file(request), request["section"]
     if file is None:
@@ -51,8 +52,15 @@ def make_config(request: Request) -> Any:
     config.attributes[VERB] = _verb(request)
     arguments = [f"-x{key}={fill(value, values)}" for key, value in request["x"].items()]
     _let_percent_pass(config)
-    config.cmd_opts = CommandLine().parser.parse_args(["-n", section, *arguments, *request["words"]])
+    config.cmd_opts = _parser().parse_args(["-n", section, *arguments, *request["words"]])
     return config
+
+
+@functools.lru_cache(maxsize=None)  # noqa: UP033  # Python 3.8 has no functools.cache
+def _parser() -> Any:
+    from alembic.config import CommandLine
+
+    return CommandLine().parser
 
 
 def _verb(request: Request) -> str:

@@ -16,7 +16,7 @@ from .channel import ReportedError
 from .config import load_revisions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .channel import Progress
     from .protocol import Online, Request, Table
@@ -50,8 +50,8 @@ SELECT {_SEES_LOCK}, (SELECT setting = reset_val FROM pg_settings WHERE name = '
 """  # noqa: S608  # nothing in it comes from elsewhere
 
 
-def set_role(request: Request) -> None:
-    """Have each session that logs in as we say begin in the role that it is to have, whatever engine opens it.
+def set_sessions(request: Request, progress: Progress) -> None:
+    """Have each session that logs in as we say begin with the role, name and path it is to have, whatever opens it.
 
     Another login, or database, of the project stays as it is. A URL cannot say it: ``env.py`` may exchange its driver,
     and SQLAlchemy hands no ``options`` to asyncpg.
@@ -59,30 +59,54 @@ def set_role(request: Request) -> None:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    role = request["role"]
-    if role is None:
-        return
+    is_first, progress.request = progress.request is None, request
 
     def connecting(dialect: Any, _record: Any, arguments: Any, given: dict[str, Any]) -> Any:
+        asked = progress.request or request
         place = given.get("user"), given.get("dbname") or given.get("database")
-        if place != (request["user"], request["database"]):
+        if place != (asked["user"], asked["database"]):
             return None
-        if request["pooled"]:
-            return _become(dialect, dialect.connect(*arguments, **given), str(role))
-        if dialect.driver == "asyncpg":
-            given["server_settings"] = {**(given.get("server_settings") or {}), "role": role}
-        elif dialect.driver.startswith("psycopg"):
-            option = "-c role=" + re.sub(r"([\s\\])", r"\\\1", str(role))
-            given["options"] = f"{given.get('options') or ''} {option}".strip()
+        if asked["pooled"]:
+            is_plain = asked["role"] is None and asked["session"][1] is None
+            return None if is_plain else _become(dialect, dialect.connect(*arguments, **given), asked)
+        _add_settings(dialect.driver, asked, given)
         return None
 
-    event.listen(Engine, "do_connect", connecting)
+    if is_first:
+        event.listen(Engine, "do_connect", connecting)
 
 
-def _become(dialect: Any, connection: Any, role: str) -> Any:
-    """Set the role of a session whose pooler takes no options at the login."""
+def _add_settings(driver: str, request: Request, given: dict[str, Any]) -> None:
+    """Add to the arguments of a connection what its session is to have; a ``search_path`` of ``env.py`` wins."""
+    (name, path), role = request["session"], request["role"]
+    if driver == "asyncpg":
+        own, ours = {"application_name": name, "search_path": path}, {"role": role}
+        settings = {**_given(own), **(given.get("server_settings") or {}), **_given(ours)}
+        given.update({"server_settings": settings} if settings else {})
+    elif driver.startswith("psycopg"):
+        if name is not None:  # as an option it would give way to PGAPPNAME
+            given.setdefault("application_name", name)
+        parts = (_option("search_path", path), given.get("options"), _option("role", role))
+        options = " ".join(filter(None, parts))
+        given.update({"options": options} if options else {})
+
+
+def _given(settings: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _option(name: str, value: str | None) -> str:
+    return "" if value is None else f"-c {name}=" + re.sub(r"([\s\\])", r"\\\1", str(value))
+
+
+def _become(dialect: Any, connection: Any, request: Request) -> Any:
+    """Set what a session is to have whose pooler takes no options at the login."""
+    (_, path), role = request["session"], request["role"]
     cursor = connection.cursor()
-    cursor.execute("SET ROLE " + dialect.identifier_preparer.quote(role))
+    if path is not None:
+        cursor.execute("SET search_path TO " + path)
+    if role is not None:
+        cursor.execute("SET ROLE " + dialect.identifier_preparer.quote(role))
     cursor.close()
     connection.commit()
     return connection
@@ -140,6 +164,8 @@ def bind(
         _prove_place(context, request, progress)
         schema, declared = context.version_table_schema, request["version_table_schema"]
         is_named = context.version_table == request["version_table"] and (declared or schema in {None, "public"})
+        if request["session"][1] is not None:  # its name says nothing in a schema of many
+            is_named = False
         if not is_named and request["declared_table"] not in progress.tables:
             name, more = (f"{schema}.", f", version_table_schema: {schema}") if schema else ("", "")
             way = f"version_table: {context.version_table}{more}"
@@ -222,10 +248,13 @@ def tell_sessions(request: Request, progress: Progress) -> None:
     """Report the backend of each connection that any engine of this process opens; a pooler's number is made up."""
     if request["pooled"]:
         return
+    import weakref
+
     from sqlalchemy import event
     from sqlalchemy.pool import Pool
 
-    def connected(connection: Any, _record: Any) -> None:
+    def connected(connection: Any, record: Any) -> None:
+        progress.sessions.append(weakref.ref(record))
         driver = getattr(connection, "driver_connection", connection)  # SQLAlchemy wraps asynchronous ones
         if hasattr(driver, "info"):  # psycopg, and psycopg2
             progress.channel.say({"event": "session", "pid": int(driver.info.backend_pid)})

@@ -25,10 +25,12 @@ def protect(request: Migrate) -> None:
 def serve(config: Any, request: Migrate, progress: Progress) -> None:
     """Run ``env.py`` with the functions of Alembic wrapped, so that every revision is announced."""
     script = load_tree(config, progress)
-    keep_logging()
-    tell_sessions(request, progress)
-    watch(progress)
-    Committed(progress).listen()
+    if not progress.is_followed:  # by a request before this one
+        progress.is_followed = True
+        keep_logging()
+        tell_sessions(request, progress)
+        watch(progress)
+        Committed(progress).listen()
     rehearsal = request["rehearsal"]
     if rehearsal and rehearsal["trace"]:
         Trace(script, progress).listen()

@@ -20,7 +20,19 @@ class Lock(TypedDict):
     objid: int
 
 
-class Request(TypedDict):
+class Manner(TypedDict):
+    """What is so of a request that is one of many. ``more``: another one may come after it.
+
+    ``session`` is what a session is to have that logs in as the request says: its ``application_name``, and the
+    ``search_path`` of a tenant. ``reloads``: the next request finds the project's own modules not yet loaded.
+    """
+
+    session: tuple[str | None, str | None]
+    more: bool
+    reloads: bool
+
+
+class Request(Manner):
     """What every request holds: the tree, what ``env.py`` is given, and where the database is."""
 
     kind: Literal["migrate", "render", "compare", "write", "resolve"]
@@ -159,7 +171,14 @@ class Failure(TypedDict):
 class Plain(TypedDict):
     """An event that is its name; ``quiet`` is our own word for a child that has said nothing for a while."""
 
-    event: Literal["ready", "finished", "quiet", "needs-server", "statement-failed"]
+    event: Literal["ready", "quiet", "needs-server", "statement-failed"]
+
+
+class Finished(TypedDict):
+    """The request was served; ``memory`` is the largest resident size of the process so far, in KiB."""
+
+    event: Literal["finished"]
+    memory: int
 
 
 class Session(TypedDict):
@@ -330,6 +349,7 @@ class Read(TypedDict):
 Event = Union[  # noqa: UP007
     Failure,
     Plain,
+    Finished,
     Session,
     Connected,
     RevisionStart,

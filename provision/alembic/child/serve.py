@@ -7,13 +7,13 @@ import gc
 import json
 import os
 import sys
-import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .channel import Channel, Progress, describe, first_line
-from .config import add_import_root, first_driver, make_config, script_directory, set_environment
-from .connection import clean_sessions, set_role
+from .config import add_import_root, first_driver, make_config, script_directory, set_environment, uses_flask
+from .connection import clean_sessions, set_sessions
+from .kept import as_before, listen_to_parent, memory, settle
 from .prepare import around
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _SERVED_BY = {
 
 
 def main() -> int:
-    """Serve one request."""
+    """Serve one request, and each further one that the request before it announced."""
     channel = Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
     progress = Progress(channel)
@@ -45,25 +45,36 @@ def main() -> int:
         if not line:
             return 0
         request: Request = json.loads(line)
-        channel.hide(request["secrets"])
-        _die_with_parent(progress)
-        add_import_root(request["cwd"])
-        progress.stage = "config"
-        set_environment(request)
-        config = make_config(request)
-        set_role(request)
-        clean_sessions(request)
-        name, function = _SERVED_BY[request["kind"]]
-        module = import_module(f".{name}", __package__)
-        if hasattr(module, "protect"):
-            module.protect(request)
-        with _reading(request, progress):
-            around(config, request, progress, lambda: getattr(module, function)(config, request, progress))
+        requests = listen_to_parent(progress)
+        while request["more"]:
+            with as_before(progress, reloads=request["reloads"] or bool(request["prepare"]) or uses_flask(request)):
+                _serve(request, progress)
+            channel.say({"event": "finished", "memory": memory()})
+            settle(progress)
+            channel.say({"event": "ready"})
+            request = json.loads(requests.get())
+        _serve(request, progress)
     except BaseException as error:  # noqa: BLE001  # SystemExit from env.py is an answer too
         channel.say(describe(error, progress))
         return 1
-    channel.say({"event": "finished"})
+    channel.say({"event": "finished", "memory": memory()})
     return 0
+
+
+def _serve(request: Request, progress: Progress) -> None:
+    progress.channel.hide(request["secrets"])
+    add_import_root(request["cwd"])
+    progress.stage = "config"
+    set_environment(request)
+    config = make_config(request)
+    set_sessions(request, progress)
+    clean_sessions(request)
+    name, function = _SERVED_BY[request["kind"]]
+    module = import_module(f".{name}", __package__)
+    if hasattr(module, "protect"):
+        module.protect(request)
+    with _reading(request, progress):
+        around(config, request, progress, lambda: getattr(module, function)(config, request, progress))
 
 
 @contextlib.contextmanager
@@ -99,24 +110,6 @@ def _without(module: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[module]
-
-
-def _die_with_parent(progress: Progress) -> None:
-    """End when the parent has gone: its lock is gone with it, and nothing listens any more.
-
-    The pipe from the parent moves out of the way, so that the user's code finds an empty standard input.
-    """
-    parent = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-
-    def listen() -> None:
-        while os.read(parent, 1):
-            progress.go.release()
-        os._exit(130)
-
-    threading.Thread(target=listen, daemon=True).start()
 
 
 def resolve(config: Any, request: Resolve, progress: Progress) -> None:

@@ -92,8 +92,18 @@ class Ledger:
         is_there = self._lock.rows(f"SELECT {LEDGER_IS_THERE}") == [(True,)]
         if not is_there and not self._runs:
             return
-        is_open = is_there or self._write(create_ledger(self._tree.owner))
-        self._is_open = is_open and self._write(_FORGET, applied=list(self._before))
+        if is_there:
+            self._is_open = self._write(_FORGET, applied=list(self._before))
+        else:
+            self._is_open = self._make()
+
+    def _make(self) -> bool:
+        """Make the table; other tenants of a database may do the same at this moment."""
+        refusal = self._lock.write(create_ledger(self._tree.owner))
+        if refusal is None or self._lock.rows(f"SELECT {LEDGER_IS_THERE}") == [(True,)]:
+            return True
+        self._on_event(MigrationEvent("unrecorded", refusal))
+        return False
 
     def done(self, revision: str) -> None:
         """Remember when a revision ended, and :meth:`note`; not for each of many quick ones, which takes as long."""
@@ -101,13 +111,13 @@ class Ledger:
         if time.monotonic() - self._noted_at >= _EVERY:
             self.note()
 
-    def note(self) -> None:
-        """Bring the ledger to what the version table says now; without a connection nothing is written."""
+    def note(self, found: Sequence[str] | None = None) -> None:
+        """Bring the ledger to what the version table says now (``found``); without a connection nothing is written."""
         if not self._is_open:
             return
         self._noted_at = now = time.monotonic()
         with suppress(UnavailableError):
-            rows = read_rows(self._tree, self._lock) or ()
+            rows = read_rows(self._tree, self._lock) or () if found is None else found
             applied = self._graph.ancestors([row for row in rows if row in self._graph])
             new = [self._graph[name] for name in sorted(applied - self._before - self._noted) if self._runs]
             if not new and self._before <= applied:

@@ -6,8 +6,9 @@ the child reports counts either: we read the version table of our database again
 
 from __future__ import annotations
 
+import re
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from provision.alembic.running.process import Child, OutOfTimeError, common
 from provision.alembic.running.run import Run
 from provision.alembic.tree.version_table import rows_of_tables, table_key, table_name
 from provision.errors import MigrationsError, ProvisionError, UnavailableError, UnknownRevisionError
+from provision.model.sql import identifier
 from provision.model.value import dataclass
 
 if TYPE_CHECKING:
@@ -74,13 +76,15 @@ class Migrated:
 class Manner:
     """In which way a migration runs.
 
-    ``child`` is one that was started early, and is used up. With a ``rehearsal``, the endpoint is that of a scratch
-    database. ``session`` is how ``env.py`` logs in, where that is not as the endpoint says.
+    ``child`` is one that was started early, and is used up unless it ``stays``. With a ``rehearsal``, the endpoint is
+    that of a scratch database. ``session`` is how ``env.py`` logs in, where that is not as the endpoint says.
+    ``is_over`` says, of a run beside others, that it need not wait for the lock any more.
     """
 
     child: Child | None = None
     rehearsal: Rehearsal | None = None
     session: Endpoint | None = None
+    is_over: Callable[[], bool] = lambda: False
 
 
 _AS_USUAL = Manner()
@@ -110,7 +114,7 @@ def migrate(
             with closing(failover.found_again(past, open_lock, deadline, on_event)) as lock:
                 run = Run(tree, *files, lock.settled(at), lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
                 try:
-                    lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)))
+                    lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)), manner.is_over)
                     return _migrate(past.begin(run), child, past)
                 except ProvisionError as error:
                     if endpoint.is_ours or manner.rehearsal or not failover.is_lost(lock, error):
@@ -118,7 +122,7 @@ def migrate(
                 past.leave(run)
                 child = None
     finally:
-        if manner.child is not None:
+        if manner.child is not None and not manner.child.stays:
             manner.child.__exit__()
 
 
@@ -147,6 +151,7 @@ def _migrate(run: Run, child: Child | None, past: failover.Past) -> Migrated:
             ledger.done(event.subject)
         on_event(event)
 
+    run.first = before
     run.on_event, run.before, run.table = report, server.seen_before(run.lock), table_key(run.tree, run.lock)
     _carry_out(run, child, ledger, expected)
     return Migrated(past.before, expected, tuple(run.done), run.read, past.times)
@@ -167,10 +172,10 @@ def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[st
         if isinstance(error, ProvisionError):
             error.revisions = run.fates()
         run.lock.write(_FLUSH)
-        raise
-    finally:
         ledger.note()
+        raise
     after, target, is_upgrade = run.rows(), run.effect.target, run.effect.direction == "upgrade"
+    ledger.note(after or ())
     if (after or ()) != expected:
         raise run.elsewhere(table_name(run.tree), expected, after)
     for table, rows in rows_of_tables(run.others, run.lock).items() if run.others else ():
@@ -190,9 +195,10 @@ def _serve_with_retries(run: Run, child: Child | None) -> None:
     """
     failures: list[NoLockError] = []
     while True:
-        rows = run.rows() or ()
+        rows = (run.rows() or ()) if run.attempts else run.first
         run.attempts += 1
-        with child or Child.start(run.tree, run.location.cwd) as running:
+        staying = child if child is not None and child.stays else None
+        with nullcontext(staying) if staying else child or Child.start(run.tree, run.location.cwd) as running:
             child = None
             try:
                 serve(run, running, _request(run, rows, _work(run.graph, rows, run.effect)[0]))
@@ -252,6 +258,7 @@ def _work(graph: Graph, rows: tuple[str, ...], effect: Migrate) -> tuple[tuple[s
 def _request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> protocol.Migrate:
     """Return what the child is asked to do."""
     direction, target, location = run.effect.direction, run.effect.target, run.location
+    scope = run.lock.scope
     words = [direction, (target or ("base",))[0]]
     places = (location.script, location.env, location.cwd)
     return {
@@ -259,14 +266,21 @@ def _request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> protoco
         "transaction_per_revision": run.tree.transaction_per_revision and direction != "stamp",
         "others": [],
         "rehearsal": run.rehearsal.asks if run.rehearsal else None,
-        "reading": run.rehearsal is None and direction == "upgrade",
+        "reading": run.rehearsal is None and direction == "upgrade" and run.tree.tenant is None,
+        "session": (scope.child_name, run.tree.tenant and scope.schema and identifier(scope.schema)),
+        "reloads": run.tree.tenant is not None and _is_of_each(run.tree),
         "direction": direction,
         "target": list(target),
         "revisions": list(names),
         "rows": list(rows),
         "declared_table": run.table,
-        "lock": {"pid": run.lock.pid, "classid": server.CLASS_ID, "objid": server.OBJECT_ID},
+        "lock": {"pid": run.lock.pid, "classid": scope.key[0], "objid": scope.key[1]},
     }
+
+
+def _is_of_each(tree: Migrations) -> bool:
+    """Tell whether variables differ from tenant to tenant: most projects read theirs as their modules are imported."""
+    return any(re.search(r"\{(tenant|database|url)\}", value.reveal()) for value in tree.env.values())
 
 
 def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
@@ -285,6 +299,8 @@ def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
         if isinstance(ended, server.SelfBlockedError):
             raise run.self_blocked(ended.wait) from None
         raise
+    if finished and child.stays:
+        return
     status, printed = child.close(now=False), run.masked(child.printed())
     if failure is not None:
         error = alembic_errors.failed(failure, printed, (run.tree, run.location), child.python, run.truth())
@@ -306,6 +322,7 @@ def _listen(run: Run, child: Child, asked: protocol.Migrate) -> tuple[protocol.F
         elif event["event"] == "quiet":
             run.look(standstill)
         elif event["event"] == "finished":
+            child.has_served(event)
             return None, True
         elif event["event"] == "error":
             return event, False

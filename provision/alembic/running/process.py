@@ -29,7 +29,7 @@ from provision.system.variables import without
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.alembic.child.protocol import Event, Request
+    from provision.alembic.child.protocol import Event, Finished, Manner, Request
     from provision.spec.model import Migrations
 
 PROGRAM = Path(__file__).parents[1] / "child" / "__main__.py"
@@ -41,6 +41,7 @@ ASKING_NAME = "provision question"
 NOWHERE = Endpoint("localhost", 5432, "nobody", Secret("unused"), "nowhere")
 """The server that ``env.py`` gets where none is needed."""
 
+_ALONE: Manner = {"session": (None, None), "more": False, "reloads": False}
 _TAIL = 8192
 _GRACE = 5.0
 
@@ -69,10 +70,19 @@ def environment(tree: Migrations, name: str = CHILD_NAME) -> dict[str, str]:
 
 
 class Child:
-    """One child process: it imports what it needs, serves one request, and ends."""
+    """One child process: it imports what it needs, serves one request, and ends.
+
+    One that ``stays`` waits for another request after each that it has served without an error.
+    """
 
     def __init__(self, process: processes.Popen[bytes], python: str, log: Any) -> None:
         self.python = python
+        self.stays = False
+        self.served = 0
+        """How many requests it has served without an error."""
+        self.memory = 0
+        """Its largest resident size when it had served the last one, in KiB."""
+        self._heard = 0
         self._process = process
         self._stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # both are pipes
         self._stdout: IO[bytes] = process.stdout  # type: ignore[assignment]
@@ -115,7 +125,12 @@ class Child:
 
     def ask(self, request: Request) -> None:
         """Send the request; the pipe stays open, because the child ends when it closes."""
-        self._send(json.dumps(request))
+        self._heard = os.fstat(self._log.fileno()).st_size
+        self._send(json.dumps({**request, "more": self.stays}))
+
+    def has_served(self, finished: Finished) -> None:
+        """Note the end of a request."""
+        self.served, self.memory = self.served + 1, finished["memory"]
 
     def go_on(self) -> None:
         """Let a child go on that waits for a word of ours."""
@@ -158,9 +173,10 @@ class Child:
                 self._unread += data
 
     def printed(self) -> str:
-        """Return the end of what the user's code has printed."""
+        """Return the end of what the user's code has printed for the last request."""
         size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), _TAIL, max(0, size - _TAIL)).decode(errors="replace")
+        start = max(self._heard, size - _TAIL)
+        return os.pread(self._log.fileno(), size - start, start).decode(errors="replace")
 
     def close(self, *, now: bool = True) -> int:
         """See the child ended, with whatever it has started, and return its exit status; ``now`` gives it no time."""
@@ -173,6 +189,12 @@ class Child:
             self._stdin.close()
         self._stdout.close()
         return self._process.wait()
+
+    def kill(self) -> None:
+        """End it at once, for another thread that listens to it."""
+        with suppress(ProcessLookupError, PermissionError):
+            if self._process.returncode is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +212,6 @@ def common(
     places: tuple[Path | None, Path | None, Path],
 ) -> Request:
     """Return what every request holds; ``places`` are the script directory, its ``env.py``, and where they run."""
-    script, env, cwd = places
     password = endpoint.password.reveal()
     return {
         "kind": kind,
@@ -210,9 +231,9 @@ def common(
         "url_driver": tree.url_driver,
         "config": str(tree.config) if tree.config else None,
         "section": tree.section,
-        "script_location": str(script) if script and not tree.config else None,
-        "env_file": str(env or ""),
-        "cwd": str(cwd),
+        "script_location": str(places[0]) if places[0] and not tree.config else None,
+        "env_file": str(places[1] or ""),
+        "cwd": str(places[2]),
         "options": _revealed(tree.options),
         "env": _revealed(tree.env),
         "x": _revealed(tree.x),
@@ -221,6 +242,7 @@ def common(
         "version_table_schema": tree.version_table_schema,
         "lock_timeout": tree.lock_timeout,
         "transaction_per_revision": tree.transaction_per_revision,
+        **_ALONE,
     }
 
 

@@ -41,7 +41,7 @@ class Run:
 
     ``table`` is the declared version table with its schema, ``tables`` are those that ``env.py`` keeps.
     ``committed`` are statements that a revision committed by itself before its row was written. ``read`` is what the
-    code has read, known only where the first of the ``attempts`` did not fail.
+    code has read, known only where the first of the ``attempts`` did not fail. ``first`` are the rows before them.
     """
 
     tree: Migrations
@@ -64,6 +64,7 @@ class Run:
     waits: dict[tuple[int, int], str] = field(default_factory=dict)
     waits_for_itself: bool = False
     attempts: int = 0
+    first: tuple[str, ...] = ()
     read: protocol.Read | None = None
 
     def rows(self) -> tuple[str, ...] | None:

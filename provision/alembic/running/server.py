@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from provision.alembic.child.protocol import Lock
-    from provision.model import Endpoint, Query
+    from provision.model import Endpoint
     from provision.spec.model import Migrations
 
 
 CLASS_ID, OBJECT_ID = 0x70726F76, 1  # "prov", and the purpose: migrations of this database
 MARK_ID = 2
 """Another purpose: to be recognised."""
+TENANT_ID = 0x74656E61
+"""The first half of the key of a schema that is one of many ("tena"); the other is the checksum of its version table,
+so that a second tree in that schema has a lock of its own."""
+_IDLE = 140000
+"""The first version of the server that ends idle sessions."""
 _FIRST_POLL, _LONGEST_POLL = 0.05, 0.5
 
 _HOLDER = """
@@ -45,10 +52,12 @@ WHERE locktype = 'advisory' AND granted AND classid = %s AND objid = %s AND objs
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
-# Another role's session can have that name too; to end it is not ours, and asking for it would be an error.
+# Another role's session can have that name too; to end it is not ours, and asking for it would be an error. What the
+# view pg_stat_activity selects from takes a new session half as long to plan.
 _LEFT_BEHIND = """
-SELECT pid FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = %s AND pg_has_role(usesysid, 'USAGE')
+SELECT pid FROM pg_stat_get_activity(NULL)
+WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND application_name = %s
+    AND pg_has_role(usesysid, 'USAGE')
 """
 
 
@@ -58,10 +67,31 @@ WHERE application_name = current_setting('application_name') AND pid <> pg_backe
 """
 
 
-class LockConnection:
-    """The connection that holds the lock, and asks what has to be asked meanwhile."""
+@dataclass(frozen=True)
+class Scope:
+    """What a lock is about: its ``key``, and what a child's sessions are called. ``schema`` None: all of a database."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    key: tuple[int, int] = (CLASS_ID, OBJECT_ID)
+    child_name: str = CHILD_NAME
+    schema: str | None = None
+
+
+_DATABASE = Scope()
+
+
+def scope_of(tree: Migrations) -> Scope:
+    """Return what the lock of a tree is about; schemas that are tenants of one database are migrated side by side."""
+    if tree.tenant is None or tree.tenant != tree.version_table_schema:
+        return _DATABASE
+    checksum = zlib.crc32(table_name(tree).encode()) >> 1  # PostgreSQL's integers have a sign
+    return Scope((TENANT_ID, checksum), f"{CHILD_NAME} {checksum:08x}", tree.tenant)
+
+
+class LockConnection:
+    """The connection that holds the lock of a ``scope``, and asks what has to be asked meanwhile."""
+
+    def __init__(self, endpoint: Endpoint, scope: Scope = _DATABASE) -> None:
+        self.scope = scope
         self._database = endpoint.database
         self._connection = connect(endpoint, read_only=False)
         try:
@@ -71,11 +101,14 @@ class LockConnection:
             raise
 
     def _introduce(self) -> int:
-        name = f"provision migrate {socket.gethostname()}:{os.getpid()}"[:63]
-        self.rows("SELECT set_config('application_name', %s, false)", (name,))
+        is_alone = threading.current_thread() is threading.main_thread()
+        tail = f":{os.getpid()}" if is_alone else f":{os.getpid()}.{threading.get_native_id()}"
+        name = f"provision migrate {socket.gethostname()}"[: 63 - len(tail)] + tail
         # A lock held by a session that only waits must not be lost to a time-out for idle sessions.
-        self.rows("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
-        return int(self.rows("SELECT pg_backend_pid()")[0][0])
+        idle = ", set_config('idle_session_timeout', '0', false)" if self._connection.server_version >= _IDLE else ""
+        return int(
+            self.rows(f"SELECT pg_backend_pid(), set_config('application_name', %s, false){idle}", (name,))[0][0]
+        )
 
     def rows(
         self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, database: str | None = None
@@ -157,15 +190,17 @@ class LockConnection:
             return str(error).partition("\n")[0] or type(error).__name__
         return None
 
-    def acquire(self, deadline: float, waiting: Callable[[str], None]) -> None:
+    def acquire(
+        self, deadline: float, waiting: Callable[[str], None], is_over: Callable[[], bool] = lambda: False
+    ) -> None:
         """Take the lock; ``waiting`` is called once for every holder that is waited for.
 
         Raises:
-            LockedError: another session held it until ``deadline``.
+            LockedError: another session held it until ``deadline``, or ``is_over`` said that the run is to end.
         """
         reported = ""
         for _ in attempts(deadline - time.monotonic(), _FIRST_POLL, longest=_LONGEST_POLL):
-            if self.rows("SELECT pg_try_advisory_lock(%s, %s)", (CLASS_ID, OBJECT_ID)) == [(True,)]:
+            if self.rows("SELECT pg_try_advisory_lock(%s, %s)", self.scope.key) == [(True,)]:
                 # Nobody else can be migrating now: such a session was left behind by a run that was killed.
                 self.end_all()
                 return
@@ -173,11 +208,18 @@ class LockConnection:
             if holder and holder != reported:
                 waiting(holder)
                 reported = holder
+            if is_over():
+                break
         raise LockedError(
-            f"another migration of database {self._database} is running, and the time to wait is over",
+            f"another migration of {self._what} is running, and the time to wait is over",
             evidence=(f"the lock is held by {reported or 'a session that has just ended'}",),
             next_step="wait for it and run the same command again, or give it more time (`migrations.timeout`)",
         )
+
+    @property
+    def _what(self) -> str:
+        database = f"database {self._database}"
+        return database if self.scope.schema is None else f"schema {self.scope.schema} of {database}"
 
     def mark(self) -> Lock:
         """Take a lock that excludes no session, by which a connection to the same database can be recognised.
@@ -197,10 +239,10 @@ class LockConnection:
         Raises:
             UnavailableError: the connection is lost.
         """
-        self.end(list({*pids, *[pid for (pid,) in self.rows(_LEFT_BEHIND, (CHILD_NAME,))]}))
+        self.end(list({*pids, *[pid for (pid,) in self.rows(_LEFT_BEHIND, (self.scope.child_name,))]}))
 
     def _holder(self) -> str:
-        for pid, application, user, client, since in self.rows(_HOLDER, (CLASS_ID, OBJECT_ID)):
+        for pid, application, user, client, since in self.rows(_HOLDER, self.scope.key):
             if user is None:
                 return f"pid {pid}"
             return f"pid {pid} ({application or 'no name'}, {user} from {client or 'a local socket'}, since {since})"
@@ -232,15 +274,15 @@ def lock_connection(tree: Migrations, endpoint: Endpoint, session: Endpoint) -> 
     """
     own = replace(session, role=None)
     try:
-        lock = LockConnection(endpoint)
+        lock = LockConnection(endpoint, scope_of(tree))
     except LoginError:
         if own.user == endpoint.user:
             raise
-        lock = LockConnection(own)
+        lock = LockConnection(own, scope_of(tree))
     try:
         if own.user != endpoint.user and not lock.is_superuser:
             lock.close()
-            lock = LockConnection(own)
+            lock = LockConnection(own, lock.scope)
         lock.follow(tree)
     except BaseException:
         lock.close()
@@ -264,8 +306,9 @@ ORDER BY 1, 2
 """
 
 _RELATIONS = """
-SELECT coalesce(array_agg(pg_class.oid::bigint), '{}'), pg_current_xact_id()::xid::text
-FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname !~ '^(pg_|information_schema$)'
+SELECT coalesce(array_agg(oid::bigint), '{}'), pg_current_xact_id()::xid::text FROM pg_class
+WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace)
+    AND relnamespace = coalesce((SELECT oid FROM pg_namespace WHERE nspname = %s), relnamespace)
 """
 
 # An object is as old as the row that its creation wrote and nothing else usually writes: a table's is the one of its
@@ -278,6 +321,7 @@ LEFT JOIN pg_index ON indexrelid = pg_class.oid
 LEFT JOIN pg_type ON pg_type.oid = reltype
 CROSS JOIN LATERAL (SELECT age(coalesce(pg_index.xmin, pg_type.xmin, pg_class.xmin)) AS age) AS own
 WHERE relkind IN ('r', 'p', 'v', 'm', 'i') AND relpersistence <> 't' AND nspname !~ '^(pg_|information_schema$)'
+  AND nspname = coalesce(%(schema)s, nspname)
   AND pg_class.oid <> ALL (%(before)s::oid[]) AND (indrelid IS NULL OR indrelid = ANY (%(before)s::oid[])
        OR NOT indisvalid OR (SELECT age(row.xmin) FROM pg_class AS t JOIN pg_type AS row ON row.oid = t.reltype
                              WHERE t.oid = indrelid) >= {since})
@@ -285,10 +329,11 @@ WHERE relkind IN ('r', 'p', 'v', 'm', 'i') AND relpersistence <> 't' AND nspname
 ORDER BY relkind = 'i' DESC, 2
 """
 
+_ANY_INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
 _INVALID = """
-SELECT format('%I.%I', nspname, relname) FROM pg_index
+SELECT format('%%I.%%I', nspname, relname) FROM pg_index
 JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE NOT indisvalid AND relkind = 'i'
+WHERE NOT indisvalid AND relkind = 'i' AND nspname = coalesce(%s, nspname)
   AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid = indexrelid)
 ORDER BY 1
 """
@@ -313,7 +358,7 @@ class Wait:
     changed: str
 
 
-def waits_of(query: Query, pids: Sequence[int]) -> tuple[Wait, ...]:
+def waits_of(query: LockConnection, pids: Sequence[int]) -> tuple[Wait, ...]:
     """Return what the sessions of a migration wait for.
 
     Raises:
@@ -321,7 +366,7 @@ def waits_of(query: Query, pids: Sequence[int]) -> tuple[Wait, ...]:
     """
     found = []
     for waiter, pid, name, user, client, state, since, text, is_own, statement, idle, changed in query.rows(
-        _WAITS, (list(pids), CHILD_NAME)
+        _WAITS, (list(pids), query.scope.child_name)
     ):
         who = f"pid {pid} ({name or 'no name'}, {user} from {client or 'a local socket'}, {state} since {since})"
         last = short(text)
@@ -346,13 +391,13 @@ class Before:
 NOT_SEEN = Before((), "0")
 
 
-def seen_before(query: Query) -> Before:
+def seen_before(query: LockConnection) -> Before:
     """Return what is there now.
 
     Raises:
         provision.errors.UnavailableError: the server cannot be reached.
     """
-    ((relations, transaction),) = query.rows(_RELATIONS)
+    ((relations, transaction),) = query.rows(_RELATIONS, (query.scope.schema,))
     return Before(tuple(relations), transaction)
 
 
@@ -374,7 +419,7 @@ class Leftover:
         return f"DROP {self.kind} {'CONCURRENTLY ' if self.kind == 'INDEX' else ''}{self.name};"
 
 
-def leftovers(query: Query, tree: Migrations, then: Before) -> tuple[Leftover, ...]:
+def leftovers(query: LockConnection, tree: Migrations, then: Before) -> tuple[Leftover, ...]:
     """Return what is there since the last revision that the version table holds.
 
     Raises:
@@ -384,18 +429,21 @@ def leftovers(query: Query, tree: Migrations, then: Before) -> tuple[Leftover, .
     since = "age(%(transaction)s::xid)"
     if read_rows(tree, query):
         since = f"least({since}, (SELECT min(age(xmin)) FROM {table}))"  # noqa: S608  # quoted
-    asked = {"before": list(then.relations), "transaction": then.transaction, "table": table}
+    asked: dict[str, object] = {"before": list(then.relations), "transaction": then.transaction, "table": table}
+    asked["schema"] = query.scope.schema
     found = query.rows(_LEFT.format(since=since), asked)
     return tuple([Leftover(_WORDS[kind], name, is_valid) for kind, name, is_valid in found])
 
 
-def invalid_indexes(query: Query) -> tuple[str, ...]:
+def invalid_indexes(query: LockConnection) -> tuple[str, ...]:
     """Return the indexes that no query uses because they were not built to the end.
 
     Raises:
         provision.errors.UnavailableError: the server cannot be reached.
     """
-    return tuple([str(name) for (name,) in query.rows(_INVALID)])
+    if query.rows(_ANY_INVALID) == [(0,)]:
+        return ()
+    return tuple([str(name) for (name,) in query.rows(_INVALID, (query.scope.schema,))])
 
 
 _SECONDS, _SECONDS_WITH_THREADS = 2.0, 15.0
