@@ -25,7 +25,7 @@ from provision.errors import NotConvergedError, ProvisionError, RacedError, Unav
 from provision.kinds import configuration, database, file, login, settings
 from provision.model import INTERRUPTED, Action, File, Outcome, Plan, Result, Wishes
 from provision.model.effects import EngineCall, ReloadSettings, ServerCall, WaitReady, WriteFile
-from provision.observe import logins, outside
+from provision.observe import external, logins, outside
 from provision.system import files as filesystem
 from provision.system import lock, owned
 
@@ -81,7 +81,8 @@ def converge(
         seen = observe.survey(spec, runtime=first.runtime, wishes=run.trial.wishes, new=new)
         return adding(run.trial.offered(seen), run.outcomes)
 
-    _refuse_pooled(first)
+    if not first.world.site.is_ours:
+        external.insist(first.world)
     with closing(run.performer(first.world)) as performer:
         performer.start_children(first.plan)  # they load while the lock is taken
         with lock.hold(spec.home / "lock", timeout=lock_timeout, waiting=progress.note, since=began) as is_calm:
@@ -160,7 +161,8 @@ def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
     """
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
         world, run = outside.world(spec), Run(progress, verb="migrate")
-        _see_session(world)
+        if not world.site.is_ours:
+            external.insist(world)
         performer = run.performer(world)
         try:
             progress.planned(plan)
@@ -317,7 +319,6 @@ class Run:
                     self.last, self.endpoint = survey.plan, survey.login
                     planner.insist(survey.plan)
                     return
-                _refuse_pooled(survey)
                 if self.reviewed is not None:
                     self.reviewed.insist(survey)
                 performer = performer.move_to(survey.world) if performer else self.performer(survey.world)
@@ -460,31 +461,6 @@ class Run:
             if self.restores and (of_settings or step.address.kind == settings.KIND):
                 _restore_configuration(plan, performer, failure, restarted=not isinstance(effect, ReloadSettings))
             raise
-
-
-def _refuse_pooled(seen: Survey) -> None:
-    """Refuse to change anything through a pooler that gives no session: no lock would exclude another run.
-
-    Raises:
-        RefusedError: it does.
-    """
-    if seen.endpoint is not None and not seen.endpoint.is_ours:
-        from provision.system import poolers
-
-        poolers.insist(seen.endpoint)
-
-
-def _see_session(world: World) -> None:
-    """See that a server that others run gives a session, before anything is begun that needs one.
-
-    Raises:
-        RefusedError: a pooler is between, which gives none.
-    """
-    if not world.site.is_ours:
-        from provision.system.postgres import LoginError, connect
-
-        with suppress(LoginError):  # what needs it says so
-            connect(world.endpoint(), read_only=True).close()
 
 
 def _what(step: Step) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ from provision.model.sql import identifier, literal
 from provision.model.value import replace
 from provision.spec.derived import for_template, place_of
 from provision.system import database_copy, files, secrets
-from provision.system.postgres import connect, execute, rows
+from provision.system.postgres import connect, execute, refuse_pooler, rows
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def of(world: World, source: str, progress: Progress) -> tuple[Endpoint, str]:
     server = replace(world.endpoint(), database=MAINTENANCE)
     begins, _ = made_of.name(world, source)
     with closing(connect(server, read_only=False)) as connection:
+        refuse_pooler(server, database_copy.KEEPS_OPEN)
         if found := _found(connection, world.spec, begins):
             return server, found
         with _only_one(connection, begins):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, UnavailableError
 from provision.model.sql import identifier
 from provision.model.value import replace
 from provision.system.login_errors import diagnosed, is_worth_waiting
-from provision.system.postgres import Login, LoginError
+from provision.system.postgres import Login, LoginError, ReadOnlyQuery, connect
 
 if TYPE_CHECKING:
     from provision.kinds import Look
     from provision.model import Endpoint, Status
+    from provision.observe.outside import World
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'), current_user,
@@ -98,3 +100,33 @@ def remarks(endpoint: Endpoint) -> tuple[str, ...]:
         return ()
     refused = poolers.refusal(endpoint, way)
     return (f"{refused.sentence}; apply is refused until the spec names the server itself: {poolers.advice(way)}",)
+
+
+def insist(world: World) -> None:
+    """See, before anything is changed, that a server that others run gives a session, and is the one of applications.
+
+    Raises:
+        RefusedError: a pooler is between that gives none, or leads to another server than ``server.direct``.
+    """
+    from provision.system import poolers
+
+    at = world.endpoint()
+    theirs = world.site.for_programs(at)
+    poolers.insist(at)
+    with suppress(UnavailableError):  # what needs it says so
+        if not poolers.is_known(at):
+            connect(at, read_only=True).close()
+        if theirs == at:
+            return
+        places = [(each.address, _identity(each)) for each in (at, theirs)]
+        if places[0][1] != places[1][1]:
+            raise RefusedError(
+                "`server.direct` is another server than the one behind the pooler, so nothing was changed",
+                evidence=[f"{address} is the cluster {number}" for address, number in places],
+                next_step="correct `server.direct`, or `server.host` and `server.port`",
+            )
+
+
+def _identity(endpoint: Endpoint) -> int:
+    with closing(ReadOnlyQuery(endpoint)) as query:
+        return int(query.rows("SELECT system_identifier FROM pg_control_system()")[0][0])

@@ -21,7 +21,7 @@ from provision.model import MAINTENANCE
 from provision.model.sql import identifier, literal
 from provision.system import database_properties
 from provision.system.database_properties import asked, execute
-from provision.system.postgres import connect, failure
+from provision.system.postgres import connect, failure, refuse_pooler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -306,8 +306,16 @@ def maintenance(*names: str) -> str:
     return _INSTEAD[MAINTENANCE] if MAINTENANCE in names else MAINTENANCE
 
 
+KEEPS_OPEN = "keeps sessions open in the databases, so none can be copied or renamed"
+
+
 def _connect(endpoint: Endpoint, *names: str) -> psycopg2.extensions.connection:
     connection = connect(endpoint, maintenance(*names), read_only=False)
+    try:
+        refuse_pooler(endpoint, KEEPS_OPEN)
+    except BaseException:
+        connection.close()
+        raise
     known = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)"
     asked(connection, known, (list(_TIMEOUTS),))
     return connection

@@ -69,6 +69,11 @@ def known(endpoint: Endpoint, database: str | None = None) -> Way | None:
     return DIRECT if DIRECT in pools.values() else pools.get((endpoint.user, database or endpoint.database))
 
 
+def is_known(endpoint: Endpoint) -> bool:
+    """Whether something was found out about the address."""
+    return _place(endpoint) in _found
+
+
 def is_there(endpoint: Endpoint) -> bool:
     """Whether a pooler was seen at the address."""
     return not endpoint.is_ours and _pooler(endpoint) is not None
@@ -230,16 +235,15 @@ def insist(endpoint: Endpoint) -> None:
         raise refusal(endpoint, way)
 
 
-def insist_options(endpoint: Endpoint) -> None:
-    """Refuse to hand libpq's ``options`` to a program whose logins go through a pooler.
+def insist_on_server(endpoint: Endpoint, why: str) -> None:
+    """Refuse what no pooler can do, in whatever mode; ``why`` is the rest of a sentence that begins with "the pooler".
 
     Raises:
-        RefusedError: they do.
+        RefusedError: there is one.
     """
     if (way := _pooler(endpoint)) is not None:
         raise RefusedError(
-            f"the pooler at {endpoint.address} takes no `options`, so sessions of a program cannot become the role "
-            f"{endpoint.role!r}",
+            f"the pooler at {endpoint.address} {why}",
             next_step=f"write the address of the server itself into the spec: {advice(way)}",
         )
 

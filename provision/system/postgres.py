@@ -354,11 +354,20 @@ def role_of_programs(endpoint: Endpoint) -> dict[str, str]:
     """
     if endpoint.role is None:
         return {}
+    refuse_pooler(endpoint, f"takes no `options`, so sessions of a program cannot become the role {endpoint.role!r}")
+    return {"PGOPTIONS": endpoint.options}
+
+
+def refuse_pooler(endpoint: Endpoint, why: str) -> None:
+    """Refuse what goes through no pooler, where one was seen; ``why`` follows "the pooler".
+
+    Raises:
+        RefusedError: there is one.
+    """
     if not endpoint.is_ours:
         from provision.system import poolers
 
-        poolers.insist_options(endpoint)
-    return {"PGOPTIONS": endpoint.options}
+        poolers.insist_on_server(endpoint, why)
 
 
 def through_pooler(endpoint: Endpoint) -> bool:

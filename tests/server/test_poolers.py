@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from support import program
-from support.embedded import an_open_directory
+from support.embedded import an_embedded_environment, an_open_directory
 from support.pooler import Pooler, a_pooler
 
 from provision.model.value import replace
@@ -17,6 +17,7 @@ from provision.system import poolers, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from support.embedded import Embedded
 
@@ -214,3 +215,25 @@ def test_without_a_pooler_a_session_is_as_ever(server: Any) -> None:
         cursor.execute("SELECT current_setting('application_name'), current_setting('default_transaction_read_only')")
         assert cursor.fetchone() == ("provision", "on")
     assert poolers.known(at) == poolers.DIRECT
+
+
+def test_both_addresses_are_of_one_server(server: Any, pooled: Poolers, environment: Embedded, directory: Path) -> None:
+    shop = Shop(server, pooled("transaction"), environment)
+    with an_embedded_environment(directory / "other", port="auto") as other:
+        other.server(credentials={"user": "postgres", "password": "${PW}"})
+        other.environ["PW"] = server.endpoint.password.reveal()
+        other.apply()
+        other.superuser(f"CREATE DATABASE {shop.name}")
+        port = other.run("status", "--json").json()["endpoint"]["port"]
+        environment.server(direct={"host": "127.0.0.1", "port": port})
+        refused = environment.run("apply", code=1)
+        assert "`server.direct` is another server than the one behind the pooler" in refused.err
+
+
+def test_a_pooler_keeps_databases_in_use(server: Any, pooled: Poolers, environment: Embedded) -> None:
+    shop = Shop(server, pooled("session"), environment)
+    refused = environment.run("clone", code=1)
+    assert "keeps sessions open in the databases" in refused.err
+    shop.direct()
+    assert f":{server.endpoint.port}/provision_clone_one" in environment.run("clone", "--name", "one").out
+    environment.run("clone", "--drop", "one")
