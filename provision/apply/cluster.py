@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, command
 from provision.kinds import Look, UnseenError
 from provision.kinds.pg_settings import OF_SESSION, in_force
 from provision.model.cluster import KEPT
@@ -16,7 +17,7 @@ from provision.system.patroni import Api
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from provision.kinds.pg_settings import Row
     from provision.model import Endpoint
@@ -28,6 +29,7 @@ _PAUSE, _LONGEST = 0.2, 1.0
 _ROUNDS = 3
 """So many intervals of Patroni does a member get for a change; it is woken up at once where it can be."""
 _MORE = 10.0
+_STREAMING = "streaming"
 _WRITTEN = "/postgresql.conf"
 """The file that Patroni writes the settings into; it reads the one that was there before, under another name."""
 _RESTART_TIMEOUT = 120.0
@@ -69,15 +71,15 @@ class Acting:
         """
         if effect.expected:
             self._settled(lambda cluster: all(each.is_pending for each in cluster.members if each.is_well))
+        # Patroni before 3 calls a standby that streams `running`, like any other.
+        streaming = {each.name for each in self._api.cluster().members if each.state == _STREAMING}
         for _ in range(_PASSES):
             for leads in (False, True):
                 for member in self._api.cluster().members:
                     if member.is_pending and member.leads == leads:
                         self._tell(f"restarting {member.name} ({'the leader' if leads else 'a standby'})")
                         self._api.restart(member, _RESTART_TIMEOUT)
-                self._settled(
-                    lambda cluster: cluster.leader is not None and all(each.is_well for each in cluster.members)
-                )
+                self._settled(partial(_is_whole, streaming))
             if self._settled(lambda cluster: not any(each.is_pending for each in cluster.members)):
                 return
 
@@ -88,6 +90,16 @@ class Acting:
             if is_settled(self._api.cluster()):
                 return True
         return False
+
+    def explain(self, error: ProvisionError) -> None:
+        """Add to the error of a server that does not answer what Patroni says of its cluster."""
+        with suppress(ProvisionError):
+            cluster = self._api.cluster()
+            leader = f"{cluster.leader.name} leads" if cluster.leader else "no member leads"
+            paused = ", and Patroni is paused" if cluster.is_paused else ""
+            states = [f"{each.name} is {each.state or 'not known'}" for each in cluster.members]
+            error.evidence = (*error.evidence, f"{cluster.title}: {leader}{paused}; {', '.join(states)}")
+            error.next_step = "patronictl list, then: " + command("apply")
 
     def _late(self, cluster: Cluster, effect: PatchCluster) -> list[str]:
         """Return the members that can be asked and do not have the settings yet."""
@@ -108,6 +120,16 @@ class Acting:
             _is_there(rows.get(name), is_gone=name in gone, is_wanted=values.get(name) == wanted[name])
             for name in wanted
         )
+
+
+def _is_whole(streaming: Collection[str], cluster: Cluster) -> bool:
+    """Tell whether all members run again, and stream where they did before."""
+    well = [
+        each.state == _STREAMING or (each.is_well and each.name not in streaming)
+        for each in cluster.members
+        if not each.leads
+    ]
+    return cluster.leader is not None and all(well)
 
 
 def _is_there(row: Row | None, *, is_gone: bool, is_wanted: bool) -> bool:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.apply.starting import TIMEOUT, Starting
-from provision.errors import ProvisionError, RefusedError, StepFailedError, UnknownRevisionError, command
+from provision.errors import (
+    ProvisionError,
+    RefusedError,
+    StepFailedError,
+    UnavailableError,
+    UnknownRevisionError,
+    command,
+)
 from provision.kinds import login
 from provision.model import MAINTENANCE, Action, Effect, effects
 from provision.model.value import replace
@@ -438,7 +445,12 @@ class Performer:
         from provision.system import readiness
 
         if not self.world.site.is_ours:
-            readiness.wait_for_foreign(self.endpoint, effect.timeout)
+            try:
+                readiness.wait_for_foreign(self.endpoint, effect.timeout)
+            except UnavailableError as error:
+                if self.world.spec.server.patroni is not None:
+                    self._cluster.explain(error)
+                raise
             return
         site = self.world.site
         try:

@@ -51,8 +51,7 @@ def _on(look: Look, member: Member, want: Settings) -> OnMember:
     try:
         values, rows = in_force(look.on(member), want.values, "")
     except (ProvisionError, UnseenError) as error:
-        words = error.evidence[-1:] if isinstance(error, ProvisionError) else ()
-        return OnMember(error=words[0] if words else str(error))
+        return OnMember(error=str(error))
     return OnMember(values, rows)
 
 

@@ -105,6 +105,7 @@ def test_with_no_commands_the_api_is_not_asked(cluster: Cluster, environment: En
     assert "did not log in" in environment.run("plan", "--no-commands").out
 
 
+@pytest.mark.long
 def test_a_member_with_a_value_of_its_own_is_named(cluster: Cluster, environment: Environment) -> None:
     node = cluster.leader()
     with declared(cluster, environment, work_mem="9MB"):
