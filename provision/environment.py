@@ -149,29 +149,40 @@ class Environment:
         self._read()
         return effective.values(load.reading(self.path, self._text, self._variables, self._overrides))
 
-    def survey(self, *, runtime: str | None = None, allow_downgrade: bool = False, **wishes: Any) -> Survey:
+    def survey(self, *, runtime: str | None = None, **wishes: Any) -> Survey:
         """Look at everything and plan: what is declared, what is there, and the plan that leads there.
 
         ``runtime`` takes the place of what the spec says; the other arguments are the options of ``provision plan``:
         ``no_restart``, ``restart_cluster``, ``reset_overrides``, ``data``, ``take_ownership``, ``seed``, which are
-        false without being said,
-        and ``golden``: have new data saved as one when all is made; False: made without one.
+        false without being said, and ``golden``: have new data saved as one when all is made; False: made without one.
+        ``allow_downgrade`` is as in the spec. ``tenants`` are the only ones of the migrations that count, and
+        ``without`` those that do not.
 
         Raises:
             UnavailableError: no engine answers.
             RefusedError: the plan would cost data, or disturb what is not ours.
         """
-        return self._survey(runtime, Wishes(**wishes), allow_downgrade=allow_downgrade)
+        return self._survey(runtime, **wishes)
 
-    def survey_to_apply(self, *, runtime: str | None = None, allow_downgrade: bool = False, **wishes: Any) -> Survey:
+    def survey_to_apply(self, *, runtime: str | None = None, **wishes: Any) -> Survey:
         """Do the same as :meth:`survey`, and load meanwhile what :meth:`apply` will need."""
-        return self._survey(runtime, Wishes(acting=True, **wishes), allow_downgrade=allow_downgrade)
+        return self._survey(runtime, acting=True, **wishes)
 
-    def _survey(self, runtime: str | None, wishes: Wishes, *, allow_downgrade: bool) -> Survey:
+    def _survey(
+        self,
+        runtime: str | None,
+        *,
+        allow_downgrade: bool = False,
+        tenants: Sequence[str] = (),
+        without: Sequence[str] = (),
+        **asked: Any,
+    ) -> Survey:
         from provision.observe import survey
 
+        wishes = Wishes(**asked)
         with self.context():
-            spec = _allowing_downgrades(self.spec) if allow_downgrade else self.spec
+            spec = _of_tenants(self.spec, tenants, without)
+            spec = _allowing_downgrades(spec) if allow_downgrade else spec
             _check_whole(spec)
             return _backed_up(_offered(survey(spec, runtime=runtime, wishes=wishes)))
 
@@ -260,8 +271,8 @@ class Environment:
         """Say what runs, where, and at which revisions; errors as in :meth:`overview`."""
         return self.overview().status
 
-    def verify(self) -> Verification:
-        """Compare everything that is declared with what is there, field by field.
+    def verify(self, *, tenants: Sequence[str] = (), without: Sequence[str] = ()) -> Verification:
+        """Compare everything that is declared with what is there, field by field; arguments as in :meth:`survey`.
 
         Raises:
             UnavailableError: no engine answers.
@@ -270,7 +281,7 @@ class Environment:
         from provision.verification import verification
 
         with self.context():
-            return verification(survey(self.spec, refusing=False))
+            return verification(survey(_of_tenants(self.spec, tenants, without), refusing=False))
 
     def history(self, most: int = 10) -> tuple[PastRun, ...]:
         """Return the last runs that changed something, or failed on the way; the newest first.
@@ -545,8 +556,8 @@ class Environment:
             survey = partial(backups.restoring, spec, name, database)
             return backups.carry_out(spec, survey, progress=progress or Progress())
 
-    def tree(self, name: str | None = None) -> Tree:
-        """Read the Alembic tree of this name; without a name, the only one.
+    def tree(self, name: str | None = None, *, tenant: str | None = None) -> Tree:
+        """Read the Alembic tree of this name; without a name, the only one. With a ``tenant``, the tree of that one.
 
         Raises:
             UsageError: there is no such tree, or it is not clear which one is meant.
@@ -554,7 +565,7 @@ class Environment:
         from provision.alembic import choose
 
         with self.context():
-            return choose(self.spec, name)
+            return choose(self.spec, name, tenant)
 
     def check_files(self, *, since: str | None = None, tree: str | None = None) -> tuple[Checked, ...]:
         """Check the revision files of all trees, or of one; no server is asked and nothing of the project is run.
@@ -574,12 +585,14 @@ class Environment:
         target: str | None = None,
         *,
         tree: str | None = None,
+        tenant: str | None = None,
         downgrade: bool = False,
         progress: Progress | None = None,
     ) -> Migrated:
         """Run the revisions up to ``target``; without one, up to the target of the spec.
 
-        With ``downgrade``, undo those beyond it: what they added goes away, with its data.
+        With ``downgrade``, undo those beyond it: what they added goes away, with its data. Of a tree with tenants, one
+        ``tenant`` is migrated; :meth:`apply` migrates all.
 
         Raises:
             MigrationsError: the target is not one of the tree's.
@@ -588,7 +601,7 @@ class Environment:
         from provision import alembic
 
         with self.context():
-            chosen = self.tree(tree)
+            chosen = self.tree(tree, tenant=tenant)
             move = alembic.downgrade if downgrade else alembic.upgrade
             decided = move(chosen, lambda: self.superuser, target or chosen.declared.target)
             return self.move(self.backed_up(decided), progress)
@@ -960,6 +973,19 @@ def _nothing_done(seen: Survey, began: float) -> Result:
     insist(seen.plan)
     remarks = (*seen.plan.partial, *seen.plan.remarks)
     return Result((), time.monotonic() - began, seen.plan.notes, remarks, seen.login)
+
+
+def _of_tenants(spec: Spec, only: Sequence[str], without: Sequence[str]) -> Spec:
+    """Return a spec for some of the tenants of its migrations.
+
+    Raises:
+        UsageError: they have none.
+    """
+    if not only and not without:
+        return spec
+    from provision.tenants.choosing import chosen
+
+    return chosen(spec, only, without)
 
 
 def _allowing_downgrades(spec: Spec) -> Spec:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import NotRunError, RefusedError, UsageError, command
 from provision.model import Action, Change, Secret
-from provision.model.effects import Migrate
+from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import dataclass, fields, is_dataclass
 from provision.model.words import some
+from provision.tenants.choosing import asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,20 +69,38 @@ def options(survey: Survey) -> dict[str, Any]:
     return {
         **{name: getattr(survey.wishes, name) for name in _OPTIONS},
         "allow_downgrade": bool(downgrades) and len(downgrades) == len(survey.spec.migrations),
+        **asked(survey.spec),
     }
 
 
 def marks(step: Step, survey: Survey) -> dict[str, Any]:
     """Return what tells a step from another one with the same words: a digest of its state, and of its revisions."""
-    moves = [each for each in step.effects if isinstance(each, Migrate)]
+    groups = _tenants(step)
+    moves = [*[each for each in step.effects if isinstance(each, Migrate)], *[move for move, _, _ in groups]]
     return {
         "after": state_digest(step.after, survey.spec.directory),
         "revisions": [
             {"id": name, "sha256": survey.world.trees[each.name][name].sha256}
-            for each in moves
+            for each in dict.fromkeys(moves)
             for name, _ in each.revisions
         ],
+        **({"tenants": [_document(*each) for each in groups]} if groups else {}),
     }
+
+
+def _tenants(step: Step) -> list[tuple[Migrate, tuple[str, ...], list[str]]]:
+    """Return the moves of a step about tenants, each with the rows that it begins at, and its tenants."""
+    states, found = getattr(step.before, "states", {}), dict[tuple[Migrate, tuple[str, ...]], list[str]]()
+    for effect in step.effects:
+        for name, move in effect.behind if isinstance(effect, MigrateTenants) else ():
+            rows = states[name].rows if name in states else ()
+            found.setdefault((move, rows), []).append(name)
+    return [(*key, names) for key, names in found.items()]
+
+
+def _document(move: Migrate, rows: tuple[str, ...], names: list[str]) -> dict[str, Any]:
+    ids = [name for name, _ in move.revisions]
+    return {"direction": move.direction, "from": list(rows), "revisions": ids, "tenants": names}
 
 
 def state_digest(state: State | Unknown | None, directory: Path) -> str | None:
@@ -153,7 +172,7 @@ class Reviewed:
     @property
     def options(self) -> dict[str, Any]:
         """What was asked for when the plan was made."""
-        known = (*_OPTIONS, "allow_downgrade")
+        known = (*_OPTIONS, "allow_downgrade", "tenants", "without")
         return {name: value for name, value in self.document["options"].items() if name in known}
 
     @property
@@ -229,11 +248,29 @@ def _is(step: Step, found: Mapping[str, Any], reviewed: Mapping[str, Any]) -> bo
         and reviewed["after"] == found["after"]
         and reviewed["action"] in _MILDNESS
         and _MILDNESS[step.action] <= _MILDNESS[reviewed["action"]]
-        and {_comparable(str(each), exact=isinstance(each, Change)) for each in _reasons(step)}
-        <= {_comparable(each["text"], exact=each["field"] is not None) for each in reviewed["why"]}
+        and _has_reasons(step, found, reviewed)
         and all(each in reviewed["revisions"] for each in found["revisions"])
         and (reviewed["destroys_data"] or not step.destroys)
     )
+
+
+def _has_reasons(step: Step, found: Mapping[str, Any], reviewed: Mapping[str, Any]) -> bool:
+    """Tell whether a step was reviewed with all its reasons; of one about tenants, with all that moves in each."""
+    if "tenants" in found:
+        return _moved(found) <= _moved(reviewed)
+    return {_comparable(str(each), exact=isinstance(each, Change)) for each in _reasons(step)} <= {
+        _comparable(each["text"], exact=each["field"] is not None) for each in reviewed["why"]
+    }
+
+
+def _moved(marks: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """Return each revision that moves in a tenant."""
+    return {
+        (tenant, each["direction"], revision)
+        for each in marks.get("tenants", ())
+        for tenant in each["tenants"]
+        for revision in each["revisions"]
+    }
 
 
 def _reasons(step: Step) -> Sequence[Change | str]:

@@ -108,8 +108,8 @@ class Tree:
         return tuple([(each.version_table_schema, each.version_table) for each in others])
 
 
-def choose(spec: Spec, name: str | None = None) -> Tree:
-    """Return the tree with a name, or the only one.
+def choose(spec: Spec, name: str | None = None, tenant: str | None = None) -> Tree:
+    """Return the tree with a name, or the only one; that of a ``tenant`` is a tree like any other.
 
     Raises:
         UsageError: the spec has no such tree, or several and no name was given; the names are listed.
@@ -134,6 +134,11 @@ def choose(spec: Spec, name: str | None = None) -> Tree:
             evidence=tuple(trees),
             next_step=f"write one of these names: --tree {next(iter(trees))}",
         )
+    if tenant is not None:
+        from provision.tenants.choosing import one
+
+        trees[chosen] = one(trees[chosen], tenant)
+        spec = replace(spec, migrations=tuple(trees.values()))
     found = Trees(spec)
     return Tree(spec, trees[chosen], found[chosen], found.location(chosen))
 

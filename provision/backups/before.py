@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from provision.alembic import Tree, applied_rows, destroying, of_plan
 from provision.backups import kept
 from provision.backups.making import KIND, make_steps
-from provision.errors import ProvisionError, command
+from provision.errors import ProvisionError, RefusedError, command
 from provision.kinds import database as databases
 from provision.kinds import migrations
 from provision.model import Plan
-from provision.model.effects import Migrate
+from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import replace
 from provision.model.words import shown
 from provision.snapshots.kept import ask
@@ -64,7 +64,7 @@ def _of_all(world: World, reason: str, why: str, major: int | None = None) -> tu
     rows = {
         tree.name: applied_rows(Tree(world.spec, tree, world.trees[tree.name], world.trees.location(tree.name)), at)
         for tree in world.spec.migrations
-        if world.spec.database_of(tree) in sizes
+        if world.spec.database_of(tree) in sizes and tree.tenants is None
     }
     return make_steps(world, sizes, rows, why=why, major=major)
 
@@ -122,10 +122,25 @@ def _needed(world: World, plan: Plan, at: Endpoint) -> dict[str, tuple[Step, str
 
 
 def _of_migration(world: World, step: Step, at: Endpoint) -> dict[str, str]:
+    found = _reasons(world, step, at)
+    tree = next(each for each in world.spec.migrations if each.name == step.address.name)
+    if found and tree.tenants is not None and tree.tenants.kind == "databases":
+        raise RefusedError(
+            "no backup is made of the databases of tenants, and the spec asks for one",
+            evidence=[f"migrations/{tree.name}: {why}" for why in found.values()],
+            next_step="back them up by yourself, then: " + command("apply", "--set backup=null"),
+        )
+    return found
+
+
+def _reasons(world: World, step: Step, at: Endpoint) -> dict[str, str]:
     spec = world.spec
     tree = next(each for each in spec.migrations if each.name == step.address.name)
     database = spec.database_of(tree)
     moves = [each for each in step.effects if isinstance(each, Migrate)]
+    for effect in step.effects:
+        if isinstance(effect, MigrateTenants):
+            moves += dict.fromkeys(move for _, move in effect.behind)
     down = [each for each in moves if each.direction == "downgrade"]
     if down and (_asks(spec, database, DOWNGRADE) or _asks(spec, database, DESTRUCTIVE)):
         names = " ".join([name for each in down for name, _ in each.revisions])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -130,7 +131,8 @@ def on_a_tree(function: Any) -> Any:
     """Add what every verb takes: its words, and which tree they are about."""
     words = click.argument("words", nargs=-1, metavar="[SPEC] [ARGUMENTS]...")
     tree = click.option("--tree", metavar="NAME", help="Which of several trees is meant: its name in the spec.")
-    return about_spec(words(tree(function)))
+    tenant = click.option("--tenant", metavar="NAME", help="Of a tree with tenants, which one is meant.")
+    return about_spec(words(tree(tenant(function))))
 
 
 def none(words: Words, **_: Any) -> None:
@@ -165,12 +167,14 @@ def verb(
     def make(function: Callable[..., int | None]) -> click.Command:
         name = function.__name__
 
-        def run(console: Console, /, words: Words, tree: str | None, **given: Any) -> int | None:
+        def run(console: Console, /, words: Words, tree: str | None, tenant: str | None, **given: Any) -> int | None:
             spec, rest = split(words)
             what = takes(rest, **given) if is_judged else takes(rest)
             environment = load_environment(console, spec, runs_nothing=bool(given.get("files")))
-            found = None if given.get("files") else environment.tree(tree)
+            found = None if given.get("files") else environment.tree(tree, tenant=tenant)
             console.tree = found.name if found and len(environment.spec.migrations) > 1 else tree or ""
+            if tenant is not None and found is not None:
+                console.tree = f"{found.name} --tenant {shlex.quote(tenant)}"
             return function(console, environment, found, what, **given)
 
         run.__doc__ = function.__doc__
@@ -204,6 +208,16 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
     from provision.alembic import applied_rows, entries
     from provision.report import migrations
 
+    if tree.declared.tenants is not None:
+        from provision.report import tenants
+
+        environment.login(superuser=True)  # an error where no server runs
+        found = environment.overview().status.tenants.get(tree.name, ())
+        if console.json:
+            console.document(tenants.document(tree, found))
+        for line in () if console.json else tenants.current(tree, found, verbose=console.verbose):
+            console.put(line, prose=True)
+        return
     rows = applied_rows(tree, environment.superuser)
     _list(console, tree, entries(tree.graph, rows, rows), migrations.current)
 

@@ -86,9 +86,25 @@ detailed_exitcode_option = click.option(
 )
 
 
+def tenant_options(function: F) -> F:
+    """Add the options that choose some of the tenants of the migrations."""
+    only = click.option(
+        "--tenant",
+        "tenants",
+        multiple=True,
+        metavar="NAME",
+        help="Of the tenants of the migrations, only this one. Repeatable.",
+    )
+    without = click.option(
+        "--except", "without", multiple=True, metavar="NAME", help="All tenants but this one. Repeatable."
+    )
+    return only(without(function))
+
+
 def planning_options(function: F) -> F:
     """Add the options that plan and apply share."""
     for option in (
+        tenant_options,
         click.option(
             "--reset-overrides", is_flag=True, help="Take back what ALTER SYSTEM has set, so that the spec is in force."
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -168,6 +169,8 @@ def _show(
         console.document(documents.plan(seen, read=content_of if diff else None, scripts=scripts))
     else:
         asked = [f"--{each.replace('_', '-')}" for each in _ASKED_FOR if wishes.get(each)]
+        for option, names in (("--tenant", wishes["tenants"]), ("--except", wishes["without"])):
+            asked += [f"{option} {shlex.quote(each)}" for each in names]
         _show_text(console, environment, seen, diff=diff, sql=sql, apply=console.line("apply", *asked))
     if console.format == "github":
         from provision.report.pipelines import results

@@ -15,6 +15,7 @@ from provision.commands.options import (
     no_commands_option,
     pass_console,
     switches,
+    tenant_options,
 )
 from provision.commands.several import specs_argument
 from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE, with_spec
@@ -56,19 +57,22 @@ def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> i
 @click.command("verify", epilog="Example: provision verify --detailed-exitcode specs/dev.yml")
 @specs_argument()
 @diff_option
+@tenant_options
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when anything is not as declared.")
 @no_commands_option
 @format_option()
 @json_option
 @switches
 @pass_console
-def verify(console: Console, spec: Path | None, *, diff: bool, detailed_exitcode: bool) -> int:
+def verify(
+    console: Console, /, spec: Path | None, *, diff: bool, detailed_exitcode: bool, **tenants: tuple[str, ...]
+) -> int:
     """Compare everything that a spec declares with what is, field by field.
 
     Whoever changed it: by `docker update`, in a rendered file, with ALTER SYSTEM, or by another checkout's migrations.
     Nothing is changed. Exits with 69 when the engine or the server cannot be reached.
     """
-    found = load_environment(console, spec).verify()
+    found = load_environment(console, spec).verify(**tenants)
     if console.json:
         from provision.report import documents
 

@@ -49,6 +49,8 @@ def _of_tree(world: World, tree: Migrations, shared: Mapping[str, str]) -> TreeI
     where = f"migrations/{tree.name}"
     if tree.command and spec.server.golden != "true":
         raise UnknownError(f"nothing tells what the program of {where} does; `server.golden: true` trusts it")
+    if tree.tenants and spec.server.golden != "true":
+        raise UnknownError(f"{where} has tenants, and a copy of the data has those of another time")
     graph = world.trees[tree.name]
     rows = graph.version_rows(resolve(graph, tree.target))
     applied = graph.ancestors(rows)

@@ -533,6 +533,7 @@ class Status:
     ``server`` is running, stopped, paused, restarting, absent or unreachable, ``detail`` the words of the engine or
     the server where there is trouble. ``process`` is its number and system user, where it is one of this machine.
     ``clients`` is how many others are connected. ``started`` is ISO 8601. ``revisions`` maps a tree's name to its
+    version rows; of one with tenants, ``tenants`` maps it to groups of version rows and the tenants that have them.
     version rows. ``cluster`` is the one that Patroni runs, where the spec has one.
     """
 
@@ -546,6 +547,9 @@ class Status:
     data: str | None = None
     process: str | None = None
     clients: int | None = None
+    tenants: Mapping[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
     cluster: Cluster | None = None
 
 

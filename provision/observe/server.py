@@ -230,12 +230,20 @@ def _with_details(world: World, look: Look, seen: Seen, at: Endpoint) -> Seen:
     """
     version = look.reported("server_version").split()[0]
     revisions = {address.name: each.rows for address, each in seen.observed.items() if isinstance(each, Revisions)}
-    status = replace(seen.status, version=version, revisions=revisions)
+    status = replace(seen.status, version=version, revisions=revisions, tenants=_tenants(world, seen.observed))
     if not world.site.is_ours:
         return Seen(seen.observed, status)
     around = look.once(pg_settings.around)
     _refuse_another(world, around.config_file, at)
     return Seen(seen.observed, replace(status, clients=around.clients), around.data_directory)
+
+
+def _tenants(world: World, observed: Observed) -> dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]:
+    if not any(tree.tenants for tree in world.spec.migrations):
+        return {}
+    from provision.tenants.found import Spread, groups  # few specs have them
+
+    return {at.name: groups(each.states) for at, each in observed.items() if isinstance(each, Spread)}
 
 
 def _refuse_another(world: World, theirs: str, at: Endpoint) -> None:

@@ -78,6 +78,10 @@ def status(survey: Survey) -> Document:
         **_environment(survey),
         **_fields(state, "server detail version image container process started data"),
         "revisions": {tree: list(rows) for tree, rows in sorted(state.revisions.items())},
+        "tenants": {
+            tree: [{"revisions": list(rows), "tenants": list(names)} for rows, names in groups]
+            for tree, groups in sorted(state.tenants.items())
+        },
         "changes_pending": survey.plan.differs,
         "pending": [{"address": step.address.key, "action": str(step.action)} for step in survey.plan.steps],
         **_notes(survey.plan),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from provision.alembic import Revisions
 from provision.errors import with_spec
 from provision.kinds import migrations
-from provision.model import NOT_KNOWN, Action
+from provision.model import NOT_KNOWN, Action, Address
 from provision.model.words import count
 from provision.report.plan import grouped, left, moved, recap, subject
 from provision.report.words import is_foretold, seconds
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from provision.verification import Verification
 
 SERVER_STYLES: Final = {"running": "green", "unreachable": "red"}
+_MOST_TENANTS: Final = 20
 
 
 def heading(survey: Survey, paint: Paint) -> str:
@@ -72,9 +73,17 @@ def _proof(status: Status, endpoint: Endpoint | None) -> Iterator[str]:
         yield f"{status.version} on {endpoint.address}"
     elif endpoint:
         yield endpoint.address
+    yield from _tenants_in_short(status)
     several = len(status.revisions) > 1
     for tree, rows in status.revisions.items():
         yield f"{f'{tree} at ' if several else ''}{_at(rows)}"
+
+
+def _tenants_in_short(status: Status) -> Iterator[str]:
+    for tree, groups in status.tenants.items():
+        several = f"{tree}: " if len(status.tenants) > 1 else ""
+        for rows, names in groups:
+            yield f"{several}{count(len(names), 'tenant')} at {' + '.join(rows) or 'base'}"
 
 
 def _at(rows: Sequence[str]) -> str:
@@ -173,9 +182,26 @@ def _facts(survey: Survey, *, verbose: bool) -> dict[str, str]:
             )
             for tree, rows in state.revisions.items()
         },
+        **{
+            f"tenants {tree}" if len(state.tenants) > 1 else "tenants": _tenants(survey, tree, verbose=verbose)
+            for tree in state.tenants
+        },
         **(_ledgers(survey.observed) if verbose else {}),
     }
     return {key: fact for key, fact in facts.items() if fact}
+
+
+def _tenants(survey: Survey, tree: str, *, verbose: bool) -> str:
+    """Return where the tenants of a tree are: ``183 at head, 17 at 0018``; ``verbose``: with their names."""
+    from provision.tenants.found import position, some_of
+
+    target = getattr(survey.desired[Address(migrations.KIND, tree)], "target", ())
+    is_head = next(each.target for each in survey.spec.migrations if each.name == tree) in ("head", "heads")
+    found = []
+    for rows, names in survey.status.tenants[tree]:
+        at = position(rows) + (" (head)" if is_head and rows == target else "")
+        found.append(f"{len(names)} at {at}" + (f": {some_of(names, most=_MOST_TENANTS)}" if verbose else ""))
+    return ("; " if verbose else ", ").join(found) or "none"
 
 
 def _moment(iso: str | None) -> str | None:

@@ -7,17 +7,18 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from provision.errors import UsageError
 from provision.model import CLONE
 from provision.model.value import replace
 from provision.spec.model import Ephemeral
 from provision.spec.passwords import PasswordValue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from provision.model import Endpoint, Secret
     from provision.spec.access import Database, Grant, Role
-    from provision.spec.model import Spec
+    from provision.spec.model import Migrations, Spec
 
 _ROOM = 34
 """So much of a name is kept: an environment's has 48 characters at most."""
@@ -51,6 +52,23 @@ def place_of(spec: Spec) -> str:
     return hashlib.sha256(f"{os.uname().nodename}:{spec.path}".encode()).hexdigest()[:16]
 
 
+def _trees(spec: Spec, source: str, name: str) -> Iterator[Migrations]:
+    """Yield the trees of a copy; it is itself a tenant of one with tenants, where it has no other tree.
+
+    Raises:
+        UsageError: the tenants are schemas, of which a copy has none.
+    """
+    own = [tree for tree in spec.migrations if spec.database_of(tree) == source]
+    plain = [tree for tree in own if tree.tenants is None]
+    for tree in plain or own[:1]:
+        if tree.tenants is not None and tree.tenants.kind == "schemas":
+            raise UsageError(
+                f"the migrations {tree.name!r} are for the schemas of tenants, and a copy of a database has none",
+                next_step="use a spec of the tests' own, whose `migrations` have no `tenants`",
+            )
+        yield replace(tree.for_tenant(name) if tree.tenants else tree, database=None)
+
+
 def for_template(spec: Spec, source: str, name: str, at: Endpoint, passwords: Mapping[str, Secret]) -> Spec:
     """Return the spec that makes the database ``name`` as the spec makes ``source``, in the server that is ``at``.
 
@@ -76,7 +94,7 @@ def for_template(spec: Spec, source: str, name: str, at: Endpoint, passwords: Ma
     )
     declared = spec.databases.get(source)
     roles = {each.name: _role(each, source, name, passwords) for each in spec.roles.values() if not each.is_absent}
-    trees = [replace(tree, database=None) for tree in spec.migrations if spec.database_of(tree) == source]
+    trees = list(_trees(spec, source, name))
     return replace(
         spec,
         name=name,

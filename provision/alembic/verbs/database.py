@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from provision.alembic.running.run import Rehearsal
 from provision.alembic.sessions import entered, located, session, within
 from provision.alembic.state import observed, refuse_foreign
 from provision.alembic.tree.version_table import read_rows, read_with_ledger, table_name
-from provision.errors import RefusedError, UnavailableError, UnknownRevisionError
+from provision.errors import RefusedError, UnavailableError, UnknownRevisionError, UsageError
 from provision.model.effects import Migrate
 from provision.model.value import replace
 from provision.system import scratch
@@ -56,6 +57,7 @@ def ask(tree: Tree, at: Endpoint, question: Callable[[Query], Answer]) -> Answer
         UnavailableError: the login fails; the error says why.
         RefusedError: it lacks a privilege.
     """
+    refuse_several(tree)
     at = located(tree.declared, at)
     own = session(tree.spec, tree.declared, at)
     try:
@@ -66,6 +68,21 @@ def ask(tree: Tree, at: Endpoint, question: Callable[[Query], Answer]) -> Answer
             raise
     with asking(entered(tree.spec, tree.declared, at)) as query:
         return question(query)
+
+
+def refuse_several(tree: Tree) -> None:
+    """Refuse a tree with tenants where one database is meant.
+
+    Raises:
+        UsageError: it has some.
+    """
+    if tree.declared.tenants is not None:
+        example = next(iter(tree.declared.tenants.names), "NAME")
+        raise UsageError(
+            f"which tenant? The migrations {tree.name!r} are for many {tree.declared.tenants.kind}",
+            evidence=["apply, plan, verify, status and migrate current are about all of them"],
+            next_step=f"add --tenant, for example --tenant {shlex.quote(example)}",
+        )
 
 
 def applied_rows(tree: Tree, endpoint: Endpoint) -> tuple[str, ...]:
@@ -127,6 +144,7 @@ def scratch_server(tree: Tree, server: Callable[[], Endpoint]) -> Endpoint:
             evidence=[f"command: {' '.join(tree.declared.command)}"],
             next_step="write `script_location` or `config` without `command` into the spec, if Alembic can run them",
         )
+    refuse_several(tree)
     endpoint = located(tree.declared, server())
     with asking(endpoint):
         scratch.source(endpoint)

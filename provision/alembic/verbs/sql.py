@@ -10,17 +10,18 @@ from provision.alembic.sessions import located, session
 from provision.alembic.state import KIND, Revisions
 from provision.alembic.tree.targets import move_down, move_up, resolve, resolve_typed
 from provision.alembic.trees import Tree
-from provision.alembic.verbs.database import look, refuse_rows
+from provision.alembic.verbs.database import look, refuse_rows, refuse_several
 from provision.errors import RefusedError, command
-from provision.model.effects import Migrate
+from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import dataclass
+from provision.tenants.found import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from provision.alembic.running.ask import Rendered, Rendering
     from provision.alembic.trees import Trees
-    from provision.model import Endpoint, Plan
+    from provision.model import Endpoint, Plan, Step
     from provision.spec.model import Spec
 
 _FRESH = "from base: there is no data yet"
@@ -60,6 +61,7 @@ def between(
             f"{tree.name} is migrated by its own program, {tree.declared.command[0]}: only that knows its SQL",
             next_step=command("migrate history"),
         )
+    refuse_several(tree)
     first, colon, last = span.rpartition(":")
     note, at = "", NOWHERE
     rows: tuple[str, ...] = ()
@@ -87,10 +89,35 @@ def of_plan(spec: Spec, trees: Trees, plan: Plan, endpoint: Endpoint | None, *, 
         if step.address.kind == KIND:
             declared = next(each for each in spec.migrations if each.name == step.address.name)
             tree = Tree(spec, declared, trees[declared.name], trees.location(declared.name))
+            if declared.tenants is not None and step.effects:
+                found += _of_tenants(tree, step, endpoint or NOWHERE)
+                continue
             rows = step.before.rows if isinstance(step.before, Revisions) else ()
             effects = [each for each in step.effects if isinstance(each, Migrate)]
             found += _of_step(tree, rows, effects, located(declared, endpoint or NOWHERE), is_fresh=is_fresh)
     return tuple(found)
+
+
+def _of_tenants(tree: Tree, step: Step, at: Endpoint) -> Iterator[Script]:
+    """Render once what runs in several tenants, as it runs in the first of them."""
+    moves: dict[str, list[Migrate]] = {}
+    for effect in step.effects:
+        for name, move in effect.behind if isinstance(effect, MigrateTenants) else ():
+            moves.setdefault(name, []).append(move)
+    states: Mapping[str, Revisions] = getattr(step.before, "states", {})
+    groups: dict[object, list[str]] = {}
+    for name, each in moves.items():
+        rows = states[name].rows if name in states else ()
+        groups.setdefault((rows, tuple(each)), []).append(name)
+    for names in groups.values():
+        declared = tree.declared.for_tenant(names[0])
+        rows = states[names[0]].rows if names[0] in states else ()
+        note = f"for {some_of(names)}"
+        for move in moves[names[0]]:
+            ids = tuple([name for name, _ in move.revisions])
+            here = Tree(tree.spec, declared, tree.graph, tree.location)
+            yield _script(here, rows, ids, note, located(declared, at), upgrade=move.direction == "upgrade")
+            rows = move.target
 
 
 def _of_step(

@@ -19,7 +19,7 @@ from provision.alembic.tree import bases
 from provision.alembic.tree.source import VERSION_NUM_WIDTH, id_fault, names_version_num
 from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import version_num_width
-from provision.alembic.verbs.database import ask, look, refuse_rows
+from provision.alembic.verbs.database import ask, look, refuse_rows, refuse_several
 from provision.errors import MigrationsError, ProvisionError, RefusedError, command
 from provision.model.words import some
 from provision.system import listing
@@ -162,7 +162,10 @@ def _write(
         return with_tables(tree, lambda none: ask(endpoint=at, session=own, no_tables=none))
 
     # env.py is run for every new file where the configuration says `revision_environment = true`
-    done = write(endpoint) or write(located(tree.declared, server()))
+    if endpoint is None and (done := write(None)) is not None:
+        return done
+    refuse_several(tree)
+    done = write(endpoint or located(tree.declared, server()))
     if done is None:
         raise TypeError("the child asked for a server twice")
     return done
@@ -176,6 +179,7 @@ def _at_head(tree: Tree, server: Server) -> Endpoint:
             f"{tree.name} is migrated by its own program, {program[0]}: only that can reach its models",
             next_step=command("migrate revision", "-m '…'") + "   # without --autogenerate",
         )
+    refuse_several(tree)
     endpoint = located(tree.declared, server())
     found = look(tree, endpoint)
     refuse_rows(tree, found.rows)

@@ -1,0 +1,34 @@
+"""Where the tenants of a tree are, as text and as a document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.model.words import count
+from provision.report.migrations import of
+from provision.report.words import clean
+from provision.tenants.found import position, some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from provision.alembic import Tree
+    from provision.report.migrations import Document
+
+    Groups = Sequence[tuple[tuple[str, ...], tuple[str, ...]]]
+    """Version rows, and the tenants that have them."""
+
+
+def current(tree: Tree, groups: Groups, *, verbose: bool) -> Iterator[str]:
+    """Yield a line for each group, as ``alembic current`` writes a revision; ``verbose``: with all names."""
+    heads = tree.graph.version_rows(tree.graph.heads)
+    for rows, names in groups:
+        head = " (head)" if rows == heads else ""
+        listed = some_of(names, most=len(names)) if verbose else some_of(names)
+        yield f"{position(rows)}{head}: {count(len(names), 'tenant')} ({clean(listed)})"
+
+
+def document(tree: Tree, groups: Groups) -> Document:
+    """Return the document of where the tenants are."""
+    found = [{"revisions": list(rows), "tenants": list(names)} for rows, names in groups]
+    return {**of(tree, "tenants"), "groups": found}

@@ -1,0 +1,63 @@
+"""What ``--tenant`` and ``--except`` leave of the tenants that a spec declares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision.errors import UsageError
+from provision.model.value import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.spec.model import Migrations, Spec
+
+
+def chosen(spec: Spec, only: Sequence[str], without: Sequence[str]) -> Spec:
+    """Return a spec whose trees are for some of their tenants.
+
+    Raises:
+        UsageError: no tree has tenants.
+    """
+    refuse_without_tenants(spec)
+
+    def leave(tree: Migrations) -> Migrations:
+        own = tree.tenants
+        return tree if own is None else replace(tree, tenants=replace(own, only=tuple(only), without=tuple(without)))
+
+    return replace(spec, migrations=tuple(map(leave, spec.migrations)))
+
+
+def refuse_without_tenants(spec: Spec) -> None:
+    """Refuse an option about tenants where there are none.
+
+    Raises:
+        UsageError: no tree has tenants.
+    """
+    if not any(tree.tenants for tree in spec.migrations):
+        raise UsageError(
+            f"the migrations of {spec.name!r} have no tenants, so there are none to choose from",
+            next_step="leave out the option, or declare `migrations.tenants` (docs/tenants.md)",
+        )
+
+
+def asked(spec: Spec) -> dict[str, list[str]]:
+    """Return what the options leave of the tenants, as a document has it; nothing where there are none."""
+    found = next((tree.tenants for tree in spec.migrations if tree.tenants), None)
+    return {} if found is None else {"tenants": list(found.only), "without": list(found.without)}
+
+
+def one(tree: Migrations, name: str) -> Migrations:
+    """Return the tree of one tenant, of which a verb of ``migrate`` can do everything.
+
+    Raises:
+        UsageError: it has no tenants, or the list has no such one.
+    """
+    if tree.tenants is None:
+        raise UsageError(f"the migrations {tree.name!r} have no tenants", next_step="leave out `--tenant`")
+    if tree.tenants.names and name not in tree.tenants.names:
+        raise UsageError(
+            f"the migrations {tree.name!r} have no tenant {name!r}",
+            evidence=[f"they are declared in {tree.tenants.place}"],
+        )
+    return tree.for_tenant(name)
