@@ -13,9 +13,8 @@ from provision.alembic import Revisions, address, edit_remarks, unread_directori
 from provision.errors import RefusedError, UnknownRevisionError, command
 from provision.model import UNKNOWN, Action, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
-from provision.model.words import count, shown, some
-from provision.spec.reading import nearest
-from provision.tenants.found import Spread, Standing, UndefinedError, counted, groups, position, some_of
+from provision.model.words import count, shown, some, some_of
+from provision.tenants.found import Spread, Standing, UndefinedError, counted, groups, position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +71,9 @@ def steps(tree: Migrations, graph: Graph, before: Before, after: State | None, s
         names = ", ".join(str(graph[row]) for row in after.target) or "base"
         why = (f"to {names}; only the server knows which {after.kind} are behind",)
         return Plan((Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why),), remarks=notes)
-    _refuse_unknown(tree, before)
+    others = [each for each in scene.spec.migrations if each.tenants and each.name != tree.name]
+    if before.unknown and not others:  # else it is one of theirs
+        raise _unknown(tree, *before.unknown[0])
     _refuse_absent(tree, before, scene.spec)
     states = {name: before.states.get(name, Revisions(())) for name in before.names}
     moves = _moves(tree, graph, states, Revisions(after.target), judge)
@@ -175,17 +176,13 @@ def _without(names: list[str] | tuple[str, ...]) -> str:
     return " ".join(f"--except {shlex.quote(each)}" for each in names)
 
 
-def _refuse_unknown(tree: Migrations, found: Spread) -> None:
-    """Refuse names in options that are no tenants, where no other tree can be meant."""
+def _unknown(tree: Migrations, name: str, meant: str) -> RefusedError:
+    """Return the error for a name in an option that is no tenant."""
     assert tree.tenants is not None  # noqa: S101
-    if not found.unknown:
-        return
-    name = found.unknown[0]
-    meant = nearest(name, [*found.names, *tree.tenants.names])
-    raise RefusedError(
+    return RefusedError(
         f"{address(tree)} has no tenant {name!r}",
         evidence=[f"the tenants are declared in {shown(Path(tree.tenants.place))}"],
-        next_step=f"did you mean {meant!r}?" if meant else command("status", "-v") + "   (lists them)",
+        next_step=f"did you mean {meant!r}?" if meant else command("migrate current", "-v") + "   (lists them)",
     )
 
 

@@ -534,7 +534,7 @@ class Status:
     the server where there is trouble. ``process`` is its number and system user, where it is one of this machine.
     ``clients`` is how many others are connected. ``started`` is ISO 8601. ``revisions`` maps a tree's name to its
     version rows; of one with tenants, ``tenants`` maps it to groups of version rows and the tenants that have them.
-    version rows. ``cluster`` is the one that Patroni runs, where the spec has one.
+    ``cluster`` is the one that Patroni runs, where the spec has one.
     """
 
     server: str

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 
@@ -34,6 +34,17 @@ def some(lines: Sequence[str], most: int) -> list[str]:
     """Return the first lines, and how many more there are."""
     more = len(lines) - most
     return [*lines] if more <= 0 else [*lines[:most], f"… and {more} more"]
+
+
+def some_of(names: Iterable[str], *, most: int = 3) -> str:
+    """Return the first of many names: ``a, b, c and 14 more``.
+
+    >>> some_of("abc"), some_of("abcde")
+    ('a, b, c', 'a, b, c and 2 more')
+    """
+    listed = list(names)
+    more = len(listed) - most
+    return ", ".join(listed) if more <= 0 else f"{', '.join(listed[:most])} and {more} more"
 
 
 def short(text: str, most: int) -> str:

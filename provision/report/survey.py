@@ -9,7 +9,7 @@ from provision.alembic import Revisions
 from provision.errors import with_spec
 from provision.kinds import migrations
 from provision.model import NOT_KNOWN, Action, Address
-from provision.model.words import count
+from provision.model.words import count, some_of
 from provision.report.plan import grouped, left, moved, recap, subject
 from provision.report.words import is_foretold, seconds
 
@@ -193,7 +193,7 @@ def _facts(survey: Survey, *, verbose: bool) -> dict[str, str]:
 
 def _tenants(survey: Survey, tree: str, *, verbose: bool) -> str:
     """Return where the tenants of a tree are: ``183 at head, 17 at 0018``; ``verbose``: with their names."""
-    from provision.tenants.found import position, some_of
+    from provision.tenants.found import position
 
     target = getattr(survey.desired[Address(migrations.KIND, tree)], "target", ())
     is_head = next(each.target for each in survey.spec.migrations if each.name == tree) in ("head", "heads")

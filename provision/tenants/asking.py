@@ -16,6 +16,7 @@ from provision.alembic import Revisions, database_of, entered, schemas_of
 from provision.errors import MigrationsError, RefusedError
 from provision.model import OWN_DATABASES
 from provision.model.value import replace
+from provision.spec.reading import nearest
 from provision.system.one_statement import StatementError, ask
 from provision.system.postgres import Login, LoginError, ReadOnlyQuery
 from provision.tenants.found import Spread, UndefinedError, groups
@@ -40,7 +41,7 @@ class Chosen(NamedTuple):
     """The tenants to look at, in the order in which they are migrated; the rest as in :class:`Spread`."""
 
     names: tuple[str, ...]
-    unknown: tuple[str, ...]
+    unknown: tuple[tuple[str, str], ...]
     left_out: int
 
 
@@ -108,7 +109,8 @@ def _no_names(tenants: Tenants, why: str) -> MigrationsError:
 
 def chosen_of(tenants: Tenants, names: Sequence[str]) -> Chosen:
     """Return what ``--tenant`` and ``--except`` leave of the tenants."""
-    unknown = tuple([each for each in (*tenants.only, *tenants.without) if each not in names])
+    asked = [each for each in (*tenants.only, *tenants.without) if each not in names]
+    unknown = tuple([(each, nearest(each, names) or "") for each in asked])
     left = [each for each in names if (not tenants.only or each in tenants.only) and each not in tenants.without]
     return Chosen(tuple(left), unknown, len(names) - len(left))
 

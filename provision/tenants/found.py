@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from provision.alembic import Revisions
 
-_NAMED = 3
-
 
 @dataclass(frozen=True)
 class Spread(State):
@@ -23,8 +21,8 @@ class Spread(State):
 
     ``kind`` is as in :class:`~provision.tenants.declared.Tenants`, and ``names`` are in the order in which they are
     migrated, with those that are not in ``states``: they do not exist, or ``closed`` says why they cannot be looked
-    into. ``unknown`` are the names in options that are no tenants, ``left_out`` is how many the options leave out.
-    ``target`` are the rows that are declared.
+    into. ``unknown`` are the names in options that are no tenants, each with the one that is close, and ``left_out``
+    is how many the options leave out. ``target`` are the rows that are declared.
     """
 
     revisions: tuple[str, ...]
@@ -32,7 +30,7 @@ class Spread(State):
     names: tuple[str, ...] = field(default=(), compare=False)
     states: Mapping[str, Revisions] = field(default_factory=dict, compare=False)
     closed: Mapping[str, str] = field(default_factory=dict, compare=False)
-    unknown: tuple[str, ...] = field(default=(), compare=False)
+    unknown: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     left_out: int = field(default=0, compare=False)
     target: tuple[str, ...] = field(default=(), compare=False)
 
@@ -76,17 +74,6 @@ def groups(states: Mapping[str, Revisions]) -> tuple[Group, ...]:
     for name, state in states.items():
         found.setdefault(state.rows, []).append(name)
     return tuple([Group(rows, tuple(names)) for rows, names in sorted(found.items(), key=lambda each: -len(each[1]))])
-
-
-def some_of(names: Iterable[str], *, most: int = _NAMED) -> str:
-    """Return the first of many names: ``a, b, c, … 14 more``.
-
-    >>> some_of("abc"), some_of("abcde")
-    ('a, b, c', 'a, b, c and 2 more')
-    """
-    listed = list(names)
-    more = len(listed) - most
-    return ", ".join(listed) if more <= 0 else f"{', '.join(listed[:most])} and {more} more"
 
 
 def counted(number: int, kind: str) -> str:

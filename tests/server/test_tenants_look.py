@@ -9,6 +9,9 @@ import pytest
 import trees
 from support import program
 
+from provision.environment import Environment
+from provision.errors import RefusedError
+from provision.reviewed import Reviewed
 from provision.system.one_statement import StatementError, ask
 
 if TYPE_CHECKING:
@@ -149,6 +152,54 @@ def test_what_must_not_be_guessed_is_refused_with_its_tenant(tenants: Tenants) -
     told = tenants.run("plan", code=1).all
     assert "1 database of the tenants does not exist" in told
     assert f"database {tenants.name('gone')}" in told
+
+
+def test_some_are_chosen(tenants: Tenants) -> None:
+    first, other = tenants.database("first", "0001"), tenants.database("other", "0002")
+    tenants.query()
+    told = tenants.run("plan", "--tenant", first).out
+    assert f"1 database from 0001 ({first})" in told
+    assert "1 database left out" in told
+    assert f"next: provision apply spec.yml --tenant {first}" in told
+    (step,) = [each for each in tenants.run("plan", "--except", first, "--json").json()["steps"] if "tenants" in each]
+    moves = {"direction": "upgrade", "from": ["0002"], "revisions": ["0003"], "tenants": [other]}
+    assert step["tenants"] == [moves]
+    assert f"did you mean '{first}'?" in tenants.run("verify", "--tenant", f"{first}s").all
+    tenants.declare(f"databases: [{first}, {other}]")
+    told = tenants.run("migrate", "downgrade", "-1", code=64).all
+    assert f"add --tenant, for example --tenant {first}" in told
+    assert tenants.run("migrate", "current", "--tenant", first).out.startswith("0001")
+    assert tenants.run("migrate", "current").out.splitlines() == [
+        f"0001: 1 tenant ({first})", f"0002: 1 tenant ({other})"
+    ]  # fmt: skip
+    assert tenants.run("migrate", "current", "--json").json()["groups"][0] == {
+        "revisions": ["0001"],
+        "tenants": [first],
+    }
+    assert "tenants  1 at 0001, 1 at 0002" in tenants.run("status").out
+    assert tenants.run("migrate", "upgrade", "0002", "--tenant", first).out
+    assert tenants.run("status", "--json").json()["tenants"]["app"] == [
+        {"revisions": ["0002"], "tenants": [first, other]}
+    ]
+    assert "CREATE TABLE three" in tenants.run("plan", "--sql").out
+    spec = tenants.home / "spec.yml"
+    spec.write_text(spec.read_text().split("migrations:")[0])
+    assert "have no tenants" in tenants.run("plan", "--tenant", first, code=64).all
+
+
+def test_a_reviewed_plan_allows_fewer_tenants(tenants: Tenants) -> None:
+    first, other = tenants.database("first", "0002"), tenants.database("other", "0002")
+    tenants.query()
+    saved = tenants.home / "plan.json"
+    saved.write_text(tenants.run("plan", "--json").out)
+    reviewed = Reviewed.read(saved.read_text(), "plan.json")
+    environ = {**os.environ, "PW": tenants.server.endpoint.password.reveal()}
+    environment = Environment(tenants.home / "spec.yml", environ=environ)
+    tenants.at(("0003",), database=other)
+    reviewed.insist(environment.survey())
+    tenants.at(("0001",), database=first)
+    with pytest.raises(RefusedError, match="does not have"):
+        reviewed.insist(environment.survey())
 
 
 def test_several_heads_are_one_place(tenants: Tenants) -> None:

@@ -14,7 +14,7 @@ from provision.alembic.verbs.database import look, refuse_rows, refuse_several
 from provision.errors import RefusedError, command
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import dataclass
-from provision.tenants.found import some_of
+from provision.model.words import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
