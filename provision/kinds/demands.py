@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from provision.kinds import extension, rights
+from provision.kinds import extension, providers, rights
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.kinds.role import Role
 from provision.model import Action, Change, Stage
@@ -185,6 +185,10 @@ def _role(step: Step, login: Login, _scene: Scene) -> Iterator[Demand]:
     now = before.name if isinstance(before, Role) else name
     if login.has_own_roles and not login.administers(now):
         yield Demand("admin", now, "another role has made this one, so ADMIN is needed to change it")
+    provider = providers.of(login.cluster.roles)
+    if provider is not None and not provider.hashed and any(getattr(each, "password", None) for each in step.effects):
+        why = f"{provider.name} takes no hashed password; make the login there, and write `external: true` for it"
+        yield Demand("statement", "", why)
     if not isinstance(after, Role):
         return
     for flag in _OF_SUPERUSERS:

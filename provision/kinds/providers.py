@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Provider(NamedTuple):
     """A provider: the role by which it is known, whether its members make extensions, and its own superusers.
 
-    ``settings`` is where a setting is changed.
+    ``settings`` is where a setting is changed, ``hashed`` whether a password may be a verifier already.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Provider(NamedTuple):
     extends: bool
     superusers: tuple[str, ...]
     settings: str
+    hashed: bool = True
 
 
 PROVIDERS = (
@@ -43,7 +44,7 @@ PROVIDERS = (
         ("azuresu",),
         "the server parameters: az postgres flexible-server parameter set",
     ),
-    Provider("Neon", "neon_superuser", True, ("cloud_admin",), "the compute settings of the project"),
+    Provider("Neon", "neon_superuser", True, ("cloud_admin",), "the compute settings of the project", hashed=False),
     Provider(
         "Supabase",
         "supabase_admin",

@@ -119,3 +119,13 @@ def test_an_extension_that_the_provider_may_allow_is_left_to_the_server(managed:
     assert f"create extension/{managed.shop}/pg_stat_statements" in environment.actions()
     refused = environment.run("apply", code=1).err
     assert 'permission denied to create extension "pg_stat_statements"' in refused
+
+
+@pytest.mark.parametrize(
+    "managed", [pytest.param((each, 18), id=each.name) for each in PROVIDERS if each.name == "neon"], indirect=True
+)
+def test_a_provider_that_takes_no_hashed_password_is_not_sent_one(managed: Managed) -> None:
+    environment = managed.declare(history=False)
+    environment.declare(roles={managed.name("login"): {"login": True, "password": "${PW}"}})
+    refused = environment.run("apply", code=1).err
+    assert "Neon takes no hashed password; make the login there, and write `external: true` for it" in refused
