@@ -244,7 +244,7 @@ class Run:
         self._seen: Survey | None = None
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
-        self._races, self._raced = 0, 0.0
+        self._races, self._raced, self._trusted = 0, 0.0, 0
 
     def converge(
         self, look: Callable[..., Survey], performer: Performer | None = None, first: Survey | None = None
@@ -333,6 +333,7 @@ class Run:
                     self.perform(survey.plan, performer)
                 except RacedError as error:
                     self._look_again(error)
+                self._distrust(performer)
                 self.trial.sow(survey.plan, self.outcomes)
                 remember_rendered(survey.world)  # the next look need not render it again
             raise _not_converged(survey.plan)
@@ -340,6 +341,11 @@ class Run:
             if performer is not None:
                 self.trial.containers += performer.containers
                 performer.close()
+
+    def _distrust(self, performer: Performer) -> None:
+        """Let what was done on a server that went away be done again: its successor can lack it."""
+        if performer.failovers:
+            self._trusted, performer.failovers = len(self.outcomes), 0
 
     def _saves_before_seeds(self, survey: Survey, performer: Performer) -> bool:
         """Note what was made before seeds bring rows, and save a golden of it where one is wanted: then look again."""
@@ -386,7 +392,7 @@ class Run:
         return made
 
     def _refuse_to_repeat(self, plan: Plan) -> None:
-        done = [_what(each.step) for each in self.outcomes if each.error is None]
+        done = [_what(each.step) for each in self.outcomes[self._trusted :] if each.error is None]
         again = [step for step in plan.steps if step.effects and _what(step) in done]
         if again or not any(step.effects for step in plan.steps):
             raise _not_logged_in(again[0]) if again and again[0].address.kind == login.KIND else _not_converged(plan)

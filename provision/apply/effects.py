@@ -47,6 +47,8 @@ class Performer:
     def __init__(self, world: World, progress: Progress, *, lock_timeout: float = TIMEOUT) -> None:
         self.world = world
         self.migrated: Migrated | None = None
+        self.failovers = 0
+        """How often another server took the place of the one that went away."""
         """What the last migration did."""
         self.reads: dict[str, Read | None] = {}
         """What the code of each tree that ran has read; None where that is not known."""
@@ -483,6 +485,7 @@ class Performer:
         self._progress.detail("running the program" if tree.command else "loading env.py")
         try:
             self.migrated = migrate(tree, place, at, effect, partial(self._tell, effect.name), manner)
+            self.failovers += self.migrated.failovers
             self.reads[tree.name] = None if tree.name in self.reads else self.migrated.read
         except UnknownRevisionError as error:
             self.world.explain(error)

@@ -143,6 +143,25 @@ def test_a_committed_revision_that_the_failover_lost_is_named_and_runs_again(
     is_whole(environment, cluster)
 
 
+@pytest.mark.long
+def test_what_else_the_failover_lost_is_done_again_by_the_same_apply(
+    cluster: Cluster, environment: Environment
+) -> None:
+    environment.server(**hosts(cluster)).run("apply")
+    role, old = f"r_{environment.name[2:]}", cluster.leader()
+    for each in [each for each in psutil.process_iter(["cmdline"]) if _is_sender(each, old.port)]:
+        each.suspend()
+    environment.declare(roles={role: {}})
+    reached = many(environment, {20: SLEEPS})
+    apply = environment.begin()
+    until(reached)
+    cluster.kill(old)
+    said = ended(apply)
+    assert "the failover lost 19 revisions, 0001 to 0019, which were committed: they run again" in said
+    assert cluster.execute(f"SELECT count(*) FROM pg_roles WHERE rolname = '{role}'") == [(1,)]  # noqa: S608
+    is_whole(environment, cluster)
+
+
 def _is_sender(process: psutil.Process, port: int) -> bool:
     words = " ".join(process.info["cmdline"] or ())
     if "walsender" not in words:

@@ -36,28 +36,30 @@ _MANY: Final = 4
 class Past:
     """What earlier attempts of one migration have seen; ``times`` is how often the server went away.
 
-    ``before`` are the rows at the very beginning; ``applied`` are the revisions that the server had last, with those
-    that ran since. ``gone`` says where it went away, ``since`` (of the monotonic clock) when.
+    ``waits`` says whether another one is waited for.
+    ``before`` are the rows at the very beginning, once they were read. ``applied`` are the revisions that it had
+    last, with those that ran since. ``gone`` says where it went away, ``since`` (of the monotonic clock) when.
     """
 
+    waits: bool
     times: int = 0
-    before: tuple[str, ...] = ()
+    before: tuple[str, ...] | None = None
     applied: frozenset[str] = frozenset()
     gone: str = ""
     since: float = 0.0
     last: Run | None = None
 
-    def begin(self, run: Run) -> Run:
+    def begin(self, run: Run) -> None:
         """Give a new attempt what the last one knew."""
         if self.last is not None:
             run.done, run.committed, run.attempts = self.last.done, self.last.committed, self.last.attempts
             run.before, run.running = self.last.before, self.last.running
-        return run
 
-    def note(self, run: Run, rows: tuple[str, ...]) -> None:
-        """Keep what the server has at the beginning of an attempt."""
-        self.before = self.before if self.times else rows
+    def note(self, run: Run, rows: tuple[str, ...]) -> tuple[str, ...]:
+        """Keep what the server has at the beginning of an attempt; return what it had at the beginning of the first."""
+        self.before = rows if self.before is None else self.before
         self.applied = frozenset(_applied(run.graph, rows))
+        return self.before
 
     def leave(self, run: Run) -> None:
         """Keep what an attempt knew when the server went away."""
@@ -67,22 +69,27 @@ class Past:
         self.gone = f"the server went away {_where(run)}"
 
 
-def is_lost(lock: LockConnection, error: ProvisionError) -> bool:
+def is_lost(past: Past, lock: LockConnection, error: ProvisionError) -> bool:
     """Tell whether the server of a migration that failed is gone: then the lock's session, too, has ended."""
-    return any(not lock.is_alive() for _ in attempts(_SOON if error.server_is_gone else 0.0, 0.05))
+    return past.waits and any(not lock.is_alive() for _ in attempts(_SOON if error.server_is_gone else 0.0, 0.05))
 
 
-def found_again(
+def found(
     past: Past, open_lock: Callable[[], LockConnection], deadline: float, on_event: Callable[[MigrationEvent], None]
 ) -> LockConnection:
-    """Return the lock's connection to a server that takes writes; the first time there is nothing to wait for.
+    """Return the lock's connection to a server that takes writes.
 
     Raises:
-        LoginError: at the first time, it is refused.
+        LoginError: it is refused, or nothing answers and a server is not waited for.
         UnavailableError: none took writes until ``deadline``, or the one that does lets nobody in.
     """
     if not past.times:
-        return open_lock()
+        try:
+            return open_lock()
+        except LoginError as error:
+            if not (past.waits and error.server_is_gone):
+                raise
+        past.times, past.since, past.gone = 1, time.monotonic(), "the server went away before the migrations"
     last: ProvisionError | None = None
     for _ in attempts(deadline - time.monotonic(), _FIRST_PAUSE, longest=_LONGEST_PAUSE):
         left = max(0.0, deadline - time.monotonic())
@@ -124,7 +131,7 @@ def resume(past: Past, run: Run, rows: tuple[str, ...]) -> None:
         StepFailedError: a revision has committed a part of itself, so it cannot simply run again.
     """
     graph, applied, upgrade = run.graph, _applied(run.graph, rows), run.effect.direction == "upgrade"
-    missing = past.applied - applied if upgrade else applied - past.applied
+    missing = (past.applied - applied if upgrade else applied - past.applied) if past.before is not None else set()
     lost = [name for name in graph.pending((), graph.heads) if name in missing]
     running, run.running = run.running, None
     run.done = [each for each in run.done if each[0] not in missing]

@@ -106,18 +106,19 @@ def migrate(
         StepFailedError: the interpreter, env.py or a revision failed, or went to another database.
         UnavailableError: the server cannot be reached.
     """
-    deadline, past, child = time.monotonic() + tree.timeout, failover.Past(), manner.child
-    at = manner.session or endpoint
+    deadline, child, at = time.monotonic() + tree.timeout, manner.child, manner.session or endpoint
+    past = failover.Past(not endpoint.is_ours and manner.rehearsal is None)
     try:
         while True:
             open_lock = partial(server.lock_connection, tree, endpoint, at)
-            with closing(failover.found_again(past, open_lock, deadline, on_event)) as lock:
+            with closing(failover.found(past, open_lock, deadline, on_event)) as lock:
                 run = Run(tree, *files, lock.settled(at), lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
+                past.begin(run)
                 try:
                     lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)), manner.is_over)
-                    return _migrate(past.begin(run), child, past)
+                    return _migrate(run, child, past)
                 except ProvisionError as error:
-                    if endpoint.is_ours or manner.rehearsal or not failover.is_lost(lock, error):
+                    if not failover.is_lost(past, lock, error):
                         raise
                 past.leave(run)
                 child = None
@@ -129,17 +130,17 @@ def migrate(
 def _migrate(run: Run, child: Child | None, past: failover.Past) -> Migrated:
     """Do what is to be done under the lock."""
     before, effect, on_event = run.rows() or (), run.effect, run.on_event
+    if past.before is None:
+        _refuse_moved(before, effect)
     if past.times:
         failover.resume(past, run, before)
-    else:
-        _refuse_moved(before, effect)
-    past.note(run, before)
+    first = past.note(run, before)
     names, expected = _work(run.graph, before, effect)
     is_there = before == expected or (not names and effect.direction != "stamp")
     if is_there and not effect.everywhere:
         if not past.times:
             on_event(MigrationEvent("nothing"))
-        return Migrated(past.before, before, tuple(run.done), failovers=past.times)
+        return Migrated(first, before, tuple(run.done), failovers=past.times)
     rights.check(run.tree, run.lock, run.endpoint)
     if not before and effect.direction == "upgrade":
         rights.refuse_hidden(run.tree, run.graph, run.lock)
@@ -154,7 +155,7 @@ def _migrate(run: Run, child: Child | None, past: failover.Past) -> Migrated:
     run.first = before
     run.on_event, run.before, run.table = report, server.seen_before(run.lock), table_key(run.tree, run.lock)
     _carry_out(run, child, ledger, expected)
-    return Migrated(past.before, expected, tuple(run.done), run.read, past.times)
+    return Migrated(first, expected, tuple(run.done), run.read, past.times)
 
 
 def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[str, ...]) -> None:
