@@ -120,7 +120,7 @@ _ANSWERS = (
     (r'database ".*" does not exist', Login.NO_DATABASE),
     ((r"authentication failed for user|SASL authentication failed|no such user|no password supplied"
                 r"|no pg_hba.conf entry|pg_hba.conf rejects"
-                r"|role \".*\" (does not exist|is not permitted)|permission denied to set role"
+                r"|role \".*\" (does not exist|is not permitted)|permission denied (to set role|for database)"
                 r"|requires a valid client certificate"), Login.REFUSED),
     (r"the database system is (starting up|in recovery|shutting down|not yet accepting)", Login.STARTING),
     (r"session is read-only|server is in hot standby mode", Login.STANDBY),  # of libpq, for `target_session_attrs`
