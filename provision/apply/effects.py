@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from provision.apply.cluster import Acting
     from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe.outside import World
+    from provision.spec.model import Migrations
     from provision.system.engine_calls import Engine
     from provision.system.fence import Fence
 
@@ -476,10 +477,7 @@ class Performer:
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
         at = located(tree, self.endpoint)
-        if (tree.max_replica_lag is not None or tree.require_synchronous) and not self.world.site.is_ours:
-            from provision.apply import replication
-
-            replication.wait(self.world, tree, at, self._progress.detail)
+        self._wait_for_standbys(tree, at)
         session = entered(self.world.spec, tree, at)
         manner = Manner(self._children.pop(effect.name, None), session=session)
         self._progress.detail("running the program" if tree.command else "loading env.py")
@@ -497,12 +495,19 @@ class Performer:
 
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
+        self._wait_for_standbys(tree, self.endpoint)
         followed, self.reads[tree.name] = Following(tree, self._progress), None
         try:
             followed.run(self.world.spec, place, self.endpoint, effect)
         finally:
             self.ran += followed.revisions
             self.tenants.append(followed.summary)
+
+    def _wait_for_standbys(self, tree: Migrations, at: Endpoint) -> None:
+        if (tree.max_replica_lag is not None or tree.require_synchronous) and not self.world.site.is_ours:
+            from provision.apply import replication
+
+            replication.wait(self.world, tree, at, self._progress.detail)
 
     @perform.register
     def _(self, effect: effects.RunSeed) -> None:

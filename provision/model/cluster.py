@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 KEPT: Final = "provision"
 """The key of the dynamic configuration under which it is noted which settings came from which spec."""
 _LEADERS: Final = ("leader", "master", "primary", "standby_leader")
-_SYNCHRONOUS: Final = ("sync_standby", "quorum_standby")
 _WELL: Final = ("running", "streaming", "in archive recovery")
 """What Patroni says of a member whose PostgreSQL can be asked."""
 
@@ -44,11 +43,6 @@ class Member:
     def leads(self) -> bool:
         """Whether it is the leader."""
         return self.role in _LEADERS
-
-    @property
-    def is_synchronous(self) -> bool:
-        """Whether commits wait for it, as Patroni has it."""
-        return self.role in _SYNCHRONOUS
 
     @property
     def is_well(self) -> bool:

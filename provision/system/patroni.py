@@ -183,8 +183,8 @@ class Api:
             raise RefusedError(
                 "Patroni lets this machine change nothing",
                 evidence=[str(answer)],
-                next_step="have `restapi.allowlist` in the patroni.yml of the members name this machine; where it says "
-                "that a client certificate is required, set `restapi.verify_client: none` there",
+                next_step="have `restapi.allowlist` in the patroni.yml of the members name this machine; "
+                "for `restapi.verify_client`, provision has no certificate",
             )
         user = repr(self._at.user) if self._password is not None else "requests without a login"
         raise RefusedError(
