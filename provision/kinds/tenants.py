@@ -160,7 +160,7 @@ def _named(tree: Migrations, error: RefusedError, names: list[str], total: int, 
     one = tree.tenants.one
     error.sentence = f"{len(names)} of {counted(total, tree.tenants.kind)}: {error.sentence}"
     more = [f"{counted(others, tree.tenants.kind)} for another reason"] if others else []
-    error.evidence = (*[f"{one} {each}" for each in some(names, _SHOWN)], *error.evidence, *more)
+    error.evidence = (*some([f"{one} {each}" for each in names], _SHOWN), *error.evidence, *more)
     without = command("apply", _without(names)) + f"   (leaves {'them' if names[1:] else 'it'} out)"
     if len(names) <= _MOST_NAMED and isinstance(error, UnknownRevisionError):
         error.way = error.way or without

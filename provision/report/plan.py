@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from provision.kinds import file
 from provision.model import INTERRUPTED, NOT_KNOWN, Action, File, Plan, Secret
-from provision.model.effects import Migrate, WriteFile
+from provision.model.effects import Migrate, MigrateTenants, WriteFile
 from provision.model.words import count, shown
 from provision.report.words import clean, is_foretold, seconds
 
@@ -98,6 +98,7 @@ def total(value: Plan) -> str:
     """
     certain = [step for step in value.steps if not is_foretold(step)]
     counted = [*_tally(certain, {each: f"to {each}" for each in Action}), *moved(certain, "", " to undo")]
+    counted += _tenants(certain, "to migrate")
     condition = _TRUSTED if value.unknown else _condition(certain)
     later = [f"more may follow once {condition}"] if len(certain) < len(value.steps) else []
     return "; ".join(([", ".join(counted)] if counted else []) + later)
@@ -105,9 +106,19 @@ def total(value: Plan) -> str:
 
 def _tally(steps: Sequence[Step], words: Mapping[Action, str]) -> Iterator[str]:
     """Count the steps of each action, in the order of the plan; migrations whose revisions are known count those."""
-    things = {step.title or number: step.action for number, step in enumerate(steps) if not _migrations(step)}
+    moves = [
+        step for step in steps if _migrations(step) or any(isinstance(each, MigrateTenants) for each in step.effects)
+    ]
+    things = {step.title or number: step.action for number, step in enumerate(steps) if step not in moves}
     found = Counter(things.values())
     yield from (f"{number} {words[action]}" for action, number in found.items())
+
+
+def _tenants(steps: Sequence[Step], word: str) -> Iterator[str]:
+    """Count the tenants that steps migrate."""
+    effects = [each for step in steps for each in step.effects if isinstance(each, MigrateTenants)]
+    if effects:
+        yield f"{count(len({(each.name, name) for each in effects for name, _ in each.behind}), 'tenant')} {word}"
 
 
 def moved(steps: Sequence[Step], run: str, undone: str) -> Iterator[str]:
@@ -244,7 +255,7 @@ def _deeds(outcomes: Sequence[Outcome]) -> str:
     if not outcomes:
         return "nothing to do"
     steps = [outcome.step for outcome in outcomes]
-    return ", ".join((*_tally(steps, PAST), *moved(steps, " applied", " undone")))
+    return ", ".join((*_tally(steps, PAST), *moved(steps, " applied", " undone"), *_tenants(steps, "migrated")))
 
 
 def content_of(path: Path) -> str | None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _AT_ONCE = 4
 _MOST_TRIES, _PAUSE = 5, 0.2
 _DATABASES = "SELECT datname::text, datallowconn FROM pg_database WHERE datname = ANY (%s)"
+_LIMITED = r"permission denied for database|too many connections for (role|database)"
+"""What is so of one database, while others can be entered."""
 _UNDEFINED = ("42P01", "3F000", "42703", "42883")
 """SQLSTATE of an undefined table, schema, column and function."""
 
@@ -151,8 +153,9 @@ def _look(spec: Spec, tree: Migrations, graph: Graph, at: Endpoint, name: str) -
         except LoginError as error:
             if error.login is Login.NO_DATABASE:
                 return None
-            if error.login in (Login.CLOSED, Login.REFUSED):
-                return error.words
+            if error.login in (Login.CLOSED, Login.REFUSED) or re.search(_LIMITED, "\n".join(error.evidence)):
+                said = next((each for each in error.evidence if "FATAL:" in each), error.words)
+                return said.rpartition("FATAL:")[2].strip()
             if error.login is not Login.FULL or number == _MOST_TRIES:
                 raise
             time.sleep(_PAUSE * number)

@@ -202,6 +202,26 @@ def test_a_reviewed_plan_allows_fewer_tenants(tenants: Tenants) -> None:
         reviewed.insist(environment.survey())
 
 
+def test_a_database_that_cannot_be_entered_is_named(tenants: Tenants) -> None:
+    role, closed = f"{tenants.prefix}login", tenants.database("closed")
+    limited = tenants.database("limited")
+    tenants.server.execute(f"CREATE ROLE {quoted(role)} LOGIN PASSWORD 'pw'")
+    try:
+        tenants.server.execute(
+            f"REVOKE CONNECT ON DATABASE {quoted(limited)} FROM PUBLIC",
+            f"ALTER DATABASE {quoted(closed)} ALLOW_CONNECTIONS false",
+        )
+        tenants.query()
+        spec = tenants.home / "spec.yml"
+        spec.write_text(spec.read_text().replace("user: postgres, password: '${PW}'", f"user: {role}, password: pw"))
+        told = tenants.run("plan", code=1).all
+        assert "2 databases of the tenants cannot be entered" in told
+        assert f"database {limited}: permission denied for database" in told
+        assert f"database {closed}: it does not accept connections" in told
+    finally:
+        tenants.server.execute(f"DROP ROLE {quoted(role)}")
+
+
 def test_several_heads_are_one_place(tenants: Tenants) -> None:
     other = (tenants.home / "migrations" / "versions" / "0003.py").read_text()
     (tenants.home / "migrations" / "versions" / "other.py").write_text(
