@@ -13,7 +13,7 @@ from provision.alembic import Trees
 from provision.errors import ProvisionError, UnavailableError, command
 from provision.kinds import Inputs
 from provision.model.value import dataclass, replace
-from provision.runtimes import choice
+from provision.runtimes import choice, docker
 from provision.runtimes.names import COMPOSE, LISTED
 from provision.spec import parameters
 from provision.spec.load import again
@@ -126,6 +126,8 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, actin
     """
     look = Look(environ(), spec.home, spec.server.engine)
     name, reason = choice.choose(spec, look, wanted=runtime, moving=moving)
+    if moving and name == "docker" and look.address.is_ssh and not no_commands.is_on():
+        docker.approach(spec, look)
     try:
         return _seen(spec, look, name, reason, acting=acting)
     except UnavailableError as error:

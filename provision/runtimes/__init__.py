@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 _REACHED = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared
 
 
+def here(host: str) -> str:
+    """Return the address by which its own host reaches what listens at an address."""
+    return _REACHED.get(host, host)
+
+
 @dataclass(frozen=True)
 class Existing(State):
     """Something of which only its existence is declared: an image, a network, a volume, a directory."""
@@ -222,7 +227,7 @@ class Site(Protocol):
 
     def at(self, host: str, port: int, password: Secret) -> Endpoint:
         """Return how to log in to a server that listens there; on all addresses is here too."""
-        server, at = self.spec.server, _REACHED.get(host, host)
+        server, at = self.spec.server, here(host)
         tls, login = (server.sslmode, server.sslrootcert), (server.user, password, server.database)
         return Endpoint(at, port, *login, *tls, self.is_ours, connection=server.connection)
 

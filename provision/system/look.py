@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.model import Endpoint
+    from provision.model.ssh import Way
     from provision.system.engine_host import Ports
     from provision.system.machine import Machine
 
@@ -93,10 +94,21 @@ class Look:
             return at
         if not self.address.is_ssh:
             return replace(at, host=self.address.hostname) if at.host in _LOOPBACK else at
-        from provision.system import ssh
         from provision.system.tunnelled import Tunnelled
 
-        return Tunnelled.of(at, ssh.destination(self.address.url, self.address.source), home)
+        return Tunnelled.of(at, self._way(at.host, at.port), home)
+
+    def approach(self, host: str, port: int, home: Path) -> None:
+        """Begin to open the tunnel to an address of the engine's host, unless one stays open."""
+        from provision.system.tunnelled import Leading
+
+        Leading(self._way(host, port), home).begin()
+
+    def _way(self, host: str, port: int) -> Way:
+        from provision.model.ssh import Way
+        from provision.system import ssh
+
+        return Way(ssh.destination(self.address.url, self.address.source), host, port)
 
     def reaches(self, host: str) -> bool:
         """Whether what is published at an address of the engine's host is reached from here."""

@@ -27,6 +27,11 @@ class Leading(NamedTuple):
         """The port of the tunnel that stays open, where one is."""
         return lasting_tunnel.port(self.home, self.way)
 
+    def begin(self) -> None:
+        """Begin to open a tunnel of this process where none stays open, and do not wait for it."""
+        if self.lasting is None:
+            tunnel.begin(self.way)
+
 
 _FORBIDDEN = "administratively prohibited"
 """https://www.rfc-editor.org/rfc/rfc4254#section-5.1"""
@@ -40,9 +45,9 @@ class Tunnelled(Endpoint):
     leading: Leading = _NOWHERE
 
     @classmethod
-    def of(cls, at: Endpoint, destination: Destination, home: Path) -> Self:
-        """Return the way to an address that only the host of a destination reaches."""
-        held = {**at.__dict__, "host": HERE, "leading": Leading(Way(destination, at.host, at.port), home)}
+    def of(cls, at: Endpoint, way: Way, home: Path) -> Self:
+        """Return a login at the end of a way."""
+        held = {**at.__dict__, "host": HERE, "leading": Leading(way, home)}
         return cls(**held)
 
     if not TYPE_CHECKING:
@@ -54,8 +59,7 @@ class Tunnelled(Endpoint):
 
     def begin(self) -> None:
         """Begin to open the tunnel, and do not wait for it."""
-        if self.leading.lasting is None:
-            tunnel.begin(self.leading.way)
+        self.leading.begin()
 
     @property
     def address(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.model.value import replace
+from provision.runtimes import here
 from provision.runtimes.names import COMPOSE, DECLARED, DIRECTORY, ENVIRONMENT, LINK
 from provision.spec.model import DataPath, Ephemeral, Volume
 
@@ -84,14 +85,24 @@ def port(spec: Spec, look: Look) -> int:
 
 def _remembered(spec: Spec, look: Look) -> int:
     """Return the port of the rendered file or the container; 0 where there is none."""
-    rendered = look.text(spec.home / COMPOSE)
-    if rendered is not None and (match := re.search(r":(\d+):5432\b", rendered)):
-        return int(match[1])
+    if port := _rendered(spec, look):
+        return port
     container = _container(spec, look)
     if container is not None and container["Config"]["Labels"].get(DIRECTORY) == str(spec.kept_in):
         for bindings in container["HostConfig"]["PortBindings"].values():
             return int(bindings[0]["HostPort"])
     return 0
+
+
+def _rendered(spec: Spec, look: Look) -> int:
+    match = re.search(r":(\d+):5432\b", look.text(spec.home / COMPOSE) or "")
+    return int(match[1]) if match else 0
+
+
+def approach(spec: Spec, look: Look) -> None:
+    """Begin to open the tunnel to a server behind ssh that was made before: two logins take the time of one."""
+    if port := _rendered(spec, look):
+        look.approach(here(spec.server.host), port, spec.home)
 
 
 def _published(look: Look) -> set[int]:
