@@ -189,8 +189,9 @@ def _ready(place: Path, outer: subprocess.Popen[bytes], pid: int, address: str, 
     for _ in attempts(_PATIENCE, 0.05):
         assert outer.poll() is None, (place / "engine.log").read_text()
         with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(str(listening))
-            break
+            if (place / "own-run").exists():
+                probe.connect(str(listening))
+                break
     made = Remote(place, pid, address)
     if images:
         with closing(docker.APIClient(locate(os.environ).url, version="auto", timeout=300)) as ours:
