@@ -146,7 +146,7 @@ def test_a_migration_waits_for_the_standbys(cluster: Cluster, environment: Envir
         late = environment.run("apply", code=75)
         assert f"{standby.name} is" in late.err
         assert "bytes behind (1,024 are allowed)" in late.err
-    environment.apply()
+    environment.declare(migrations={"timeout": "60s"}).apply()
 
 
 def test_a_migration_waits_until_commits_do(cluster: Cluster, environment: Environment) -> None:
@@ -154,6 +154,6 @@ def test_a_migration_waits_until_commits_do(cluster: Cluster, environment: Envir
     assert "no standby is synchronous" in environment.run("apply", code=75).err
     cluster.ask("PATCH", "/config", {"synchronous_mode": True})
     try:
-        environment.declare(migrations={"timeout": "30s"}).apply()
+        environment.declare(migrations={"timeout": "60s"}).apply()
     finally:
         cluster.ask("PATCH", "/config", {"synchronous_mode": None})
