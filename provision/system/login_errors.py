@@ -167,7 +167,7 @@ _CAUSES = (
         "ALTER DATABASE {place} CONNECTION LIMIT -1",
     ),
     _Cause(
-        r"too many clients|connection slots are reserved",
+        r"too many clients|connection slots are reserved|no more connections allowed",
         "the server at {address} has no connection left{number}",
         "end some sessions, or raise its max_connections",
         "stop some of its clients, or all at once: " + command("restart") + "; then raise `server.max_connections`",
