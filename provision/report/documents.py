@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import SpecError
+from provision.errors import SpecError, TenantsFailedError
 from provision.model import NOT_KNOWN
 from provision.report.plan import file_lines, written
 from provision.report.words import is_foretold
@@ -229,7 +229,13 @@ def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] =
         "next": error.next_step,
         "problems": [_problem(each) for each in error.problems] if isinstance(error, SpecError) else [],
         "steps": [outcome(each) for each in outcomes],
+        "tenants": [_tenant(*each) for each in error.failures.items()] if isinstance(error, TenantsFailedError) else [],
     }
+
+
+def _tenant(name: str, error: ProvisionError) -> Document:
+    lines = [line for text in error.evidence for line in text.splitlines()]
+    return {"tenant": name, "error": error.sentence, "evidence": lines, "next": error.next_step}
 
 
 def _golden(begun: Begun | None) -> Document | None:

@@ -43,6 +43,9 @@ def _deeds(run: Mapping[str, Any]) -> str:
     found = [f"{number} {word}" for word, number in done.items() if word != PAST[Action.MIGRATE]]
     if run["revisions"]:
         found.append(count(len(run["revisions"]), "revision"))
+    for each in run.get("tenants", ()):  # rows that earlier versions wrote have none
+        failed = f", {len(each['failed'])} failed" if each["failed"] else ""
+        found.append(f"{count(each['done'], 'tenant')} done{failed}")
     return ", ".join(found) or "nothing was done"
 
 
@@ -90,4 +93,7 @@ def _run(run: Mapping[str, Any]) -> dict[str, Any]:
             for step in run["steps"]
         ],
         "revisions": [{name: each[name] for name in ("tree", "revision", "seconds")} for each in run["revisions"]],
+        "tenants": [
+            {name: each[name] for name in ("tree", "done", "failed", "not_begun")} for each in run.get("tenants", ())
+        ],
     }

@@ -122,9 +122,12 @@ class _Crew:
             if event is None:
                 number -= 1
                 continue
-            if event.failure is not None and not (self._goes_on and not isinstance(event.failure, UnavailableError)):
-                self.stopped.set()
             yield event
+
+    def failed(self, failure: ProvisionError) -> None:
+        """Begin no further ones, unless others are to follow; called before a worker would take another job."""
+        if not self._goes_on or failure.server_is_gone or isinstance(failure, UnavailableError):
+            self.stopped.set()
 
     def end(self) -> None:
         """End what runs, and wait for the workers: they end the statements on the server."""
@@ -183,6 +186,7 @@ class _Worker:
         try:
             migrated = self._migrate(job)
         except ProvisionError as error:
+            self._crew.failed(error)
             say(TenantEvent("failed", job.tenant, time.monotonic() - began, failure=error))
         else:
             say(TenantEvent("done", job.tenant, time.monotonic() - began, migrated))
