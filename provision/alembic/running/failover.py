@@ -93,7 +93,7 @@ def found(
     last: ProvisionError | None = None
     for _ in attempts(deadline - time.monotonic(), _FIRST_PAUSE, longest=_LONGEST_PAUSE):
         left = max(0.0, deadline - time.monotonic())
-        on_event(MigrationEvent("gone", f"{past.gone}; waiting for one that takes writes, up to {left:.0f} s"))
+        on_event(MigrationEvent("gone", f"waiting up to {left:.0f} s for a server that takes writes: {past.gone}"))
         try:
             lock = open_lock()
         except LoginError as error:
