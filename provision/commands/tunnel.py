@@ -52,7 +52,7 @@ def _answer(console: Console, name: str, found: Open | None, words: str) -> None
     console.say(f"{paint('bold', name)}: {words}")
     if found is not None and found.is_new:
         commands = {
-            console.line("url"): "the URL with its password, for a program",
-            console.line("tunnel --stop"): "end the tunnel",
+            console.line("url"): "its URL, with the password",
+            console.line("tunnel --stop"): "end it",
         }
         console.lines(suggestions(commands, paint))

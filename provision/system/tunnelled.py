@@ -106,7 +106,7 @@ class Tunnelled(Endpoint):
             raise UnavailableError(
                 f"{'the tunnel has ended' if said else 'no tunnel is open'} to {self.leading.way}",
                 evidence=said,
-                next_step=command("tunnel") + "   (it stays open until: " + command("tunnel --stop") + ")",
+                next_step=command("tunnel"),
             )
         return found
 

@@ -138,6 +138,7 @@ def test_a_tunnel_that_ended_is_opened_at_another_port_where_that_is_taken(runni
     assert running.query("SELECT 1") == [(1,)]
 
 
+@pytest.mark.long
 def test_a_port_of_the_users_own_that_is_taken(running: Environment, remote: Remote) -> None:
     """Where ~/.ssh/config forwards a port, and a login of the user has it already, only that one is not there."""
     running.run("tunnel", "--stop")
@@ -154,6 +155,7 @@ def test_a_port_of_the_users_own_that_is_taken(running: Environment, remote: Rem
             running.run("tunnel", "--stop")
 
 
+@pytest.mark.long
 def test_a_connection_that_is_shared_is_used_where_it_is_the_only_one(running: Environment, remote: Remote) -> None:
     """As with a second factor: the user logs in once, and ``ControlMaster`` shares that connection."""
     config, keys = remote.home / ".ssh" / "config", remote.root / "home" / "builder" / ".ssh" / "authorized_keys"
@@ -178,6 +180,7 @@ def test_a_connection_that_is_shared_is_used_where_it_is_the_only_one(running: E
 
 
 def test_a_host_that_does_not_let_us_forward(running: Environment, remote: Remote) -> None:
+    running.run("tunnel", "--stop")
     keys = remote.root / "home" / "builder" / ".ssh" / "authorized_keys"
     kept = keys.read_text()
     keys.write_text(f"no-port-forwarding {kept}")
