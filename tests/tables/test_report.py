@@ -55,8 +55,8 @@ EXPECTED = HERE / "report" / "expected"
 SCHEMAS = HERE.parent.parent / "docs" / "schema"
 PASSWORD = "p@ss/wörd %"
 TREES = (
-    SimpleNamespace(name="app", target="head", allow_downgrade=False),
-    SimpleNamespace(name="audit", target="b1", allow_downgrade=False),
+    SimpleNamespace(name="app", target="head", allow_downgrade=False, tenants=None),
+    SimpleNamespace(name="audit", target="b1", allow_downgrade=False, tenants=None),
 )
 SERVER = SimpleNamespace(database="shop")
 SHOP = SimpleNamespace(
