@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from provision.spec.yaml import Node
 
 FORMS: Final = "`ssh://host`, `tcp://host:2376`, `unix:///path/of/docker.sock` or `context:NAME`"
+_PORT: Final = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _USER: Final = "[A-Za-z0-9_.%][A-Za-z0-9_.@%+-]*@"
-_HOST: Final = r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+_HOST: Final = rf"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::{_PORT})?"
 # A context: https://github.com/docker/cli/blob/master/cli/context/store/store.go
 PATTERN: Final = (
     rf"ssh://(?:{_USER})?{_HOST}(?:/[A-Za-z0-9_.@:+-]*)*|tcp://{_HOST}"
