@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import access, budgets, suites, trees
+from bench import access, budgets, suites, tenants, trees
 from bench.budgets import EMBEDDED, GOLDEN, MEMORY
 from bench.embedded import ByHand, Embedded
 from bench.floor import FLOOR, FilledDirectory, FilledVolume, Floor
@@ -164,6 +164,25 @@ def measure_access(directory: Path, options: argparse.Namespace) -> Rows:
         each.destroy()
 
 
+def measure_tenants(directory: Path, options: argparse.Namespace) -> Rows:
+    """Measure what a tenant among many costs, in seconds of CPU."""
+    if not ByHand.is_available():
+        return {}
+    tree = directory / "tenants-tree"
+    trees.make(tree, tenants.REVISIONS)
+    each = tenants.Tenants(directory / "Tenants", tree, free_port())
+    taken: dict[str, list[float]] = {name: [] for name in each.actions()}
+    try:
+        each.start()
+        for _ in range(options.rounds_from_nothing):
+            for name, action in each.actions().items():
+                each.empty()
+                taken[name].append(each.cpu(name, action))
+    finally:
+        each.destroy()
+    return {tenants.LABEL: {name: statistics.median(found) for name, found in taken.items()}}
+
+
 def measure_suites(directory: Path, options: argparse.Namespace) -> Rows:
     """Measure suites of tests, each with a database of its own: in a server that runs, and with one of the run's own.
 
@@ -234,7 +253,9 @@ def main() -> None:
     parser.add_argument("--image", default="postgres:17", help="the image to start (%(default)s)")
     parser.add_argument("--rounds", type=int, default=11, help="runs with nothing to do (%(default)s)")
     parser.add_argument(
-        "--only", choices=("docker", "embedded"), help="measure from nothing on one runtime, and no more"
+        "--only",
+        choices=("docker", "embedded", "tenants"),
+        help="measure from nothing on one runtime, or many tenants, and no more",
     )
     parser.add_argument("--rounds-from-nothing", type=int, default=3, help="runs from nothing (%(default)s)")
     options = parser.parse_args()
@@ -243,7 +264,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="provision-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # as root, the servers without Docker run as another user
-        for label, count in TREES.items():
+        if options.only in {None, "tenants"}:
+            results |= measure_tenants(directory, options)
+        for label, count in TREES.items() if options.only != "tenants" else ():
             tree = directory / f"tree{count}"
             trees.make(tree, count)
             if options.only != "embedded":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bench import tenants
+
 _COMPOSE, _BY_HAND = "compose + alembic", "by hand"
 GOLDEN = ", from a golden"
 MEMORY = ", in memory"
@@ -29,6 +31,8 @@ BUDGETS = (
     *(Budget(f"from nothing, 1 revision{row}", peer, one) for row, (peer, one, _) in _BY_ROW.items()),
     *(Budget(f"from nothing, 500 revisions{row}", peer, many) for row, (peer, _, many) in _BY_ROW.items()),
     Budget("nothing to do, 1 revision", _COMPOSE, 8.0),
+    Budget(tenants.LABEL, tenants.LOOP, 1 / 1.3),
+    Budget(tenants.LABEL, tenants.EACH, 6.0),
 )
 
 
