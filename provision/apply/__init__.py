@@ -204,7 +204,8 @@ def psql(spec: Spec, arguments: Sequence[str], choice: Choice) -> int:
     """
     from provision.system import psql as programs
     from provision.system.login_errors import diagnosed, of_role
-    from provision.system.postgres import Login, LoginError, ReadOnlyQuery, log_in
+    from provision.system.postgres import Login, LoginError, log_in
+    from provision.system.read_only import ReadOnlyQuery
 
     seen = outside.world(spec)
     site = seen.site

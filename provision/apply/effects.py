@@ -22,7 +22,7 @@ from provision.model import MAINTENANCE, Action, Effect, effects
 from provision.model.value import replace
 from provision.runtimes import server_log
 from provision.runtimes.names import TUNNEL
-from provision.system import files, postgres
+from provision.system import driver_errors, files, statements
 from provision.system.postgres import UNLOGGED
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Performer:
             path = Path(os.fsdecode(error.filename))
             raise files.failure(error, f"{path} cannot be used", path) from error
         except Exception as error:
-            found = postgres.failure(error)
+            found = driver_errors.failure(error)
             if found is None:
                 raise
             self._advise(found)
@@ -372,9 +372,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.RunSql) -> None:
-        from provision.system import postgres
-
-        postgres.execute(self.endpoint, effect.database, effect.statements)
+        statements.execute(self.endpoint, effect.database, effect.statements)
 
     @perform.register
     def _(self, effect: effects.RunInTransaction) -> None:
@@ -399,7 +397,7 @@ class Performer:
             return
         if effect.known is not None:
             at = replace(self.endpoint, user=effect.user, password=effect.known)
-            if postgres.run_unlogged(at, MAINTENANCE, script, *([_SYNC] if effect.sync else [])):
+            if statements.run_unlogged(at, MAINTENANCE, script, *([_SYNC] if effect.sync else [])):
                 return
         said: list[str] = []
         for user in (effect.user, *effect.others):

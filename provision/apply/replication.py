@@ -12,7 +12,7 @@ from provision.alembic import entered
 from provision.errors import LockedError, RefusedError, command
 from provision.model import MAINTENANCE
 from provision.model.sql import identifier
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:

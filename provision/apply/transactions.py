@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from provision.errors import LockedError, RacedError, StepFailedError, command
 from provision.kinds.scram import verifier
 from provision.model.effects import VERIFIER, RunInTransaction, WriteFile
-from provision.system import postgres
+from provision.system import driver_errors, postgres
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def _run(cursor: psycopg2.extensions.cursor, effect: RunInTransaction, *, is_sup
 
 def _failure(error: psycopg2.Error, statement: str) -> StepFailedError:
     """Return our error for a statement that failed; the statement is as it was planned, without a verifier."""
-    if postgres.is_lost(error.pgcode, str(error)):
-        return postgres.gone(error, f"the server ran: {statement}")
+    if driver_errors.is_lost(error.pgcode, str(error)):
+        return driver_errors.gone(error, f"the server ran: {statement}")
     is_raced = error.pgcode in (_BUSY, *_RACED) or (error.pgcode == "XX000" and _UPDATED in str(error))
     kind = RacedError if is_raced else StepFailedError
     failure = kind("the server refused a statement", evidence=[statement, *_words(error)])

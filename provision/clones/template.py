@@ -17,7 +17,8 @@ from provision.model.sql import identifier, literal
 from provision.model.value import replace
 from provision.spec.derived import for_template, place_of
 from provision.system import database_copy, files, secrets
-from provision.system.postgres import connect, execute, refuse_pooler, rows
+from provision.system.postgres import connect, refuse_pooler, rows
+from provision.system.statements import execute
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:

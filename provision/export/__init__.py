@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from provision.errors import UsageError
 from provision.model import drivers
-from provision.system.libpq import PLACE, of_login
-from provision.system.postgres import tls
+from provision.system.libpq import PLACE, of_login, tls
 from provision.system.variables import environ
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from provision.model.value import replace
 from provision.observe import outside
 from provision.runtimes.names import COPYING
 from provision.system import files, lock
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 from provision.upgrade.copying import DATABASES, Copying
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provision.kinds import UnseenError
 from provision.model.value import replace
 from provision.system.patroni import Api
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from provision.kinds import Look

@@ -9,7 +9,8 @@ from provision.errors import RefusedError, UnavailableError
 from provision.model.sql import identifier
 from provision.model.value import replace
 from provision.system.login_errors import diagnosed, is_worth_waiting
-from provision.system.postgres import Login, LoginError, ReadOnlyQuery, connect
+from provision.system.postgres import Login, LoginError, connect
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from provision.kinds import Look

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import RefusedError
 from provision.model.value import dataclass
 from provision.observe import outside
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

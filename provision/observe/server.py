@@ -14,7 +14,8 @@ from provision.observe import external
 from provision.runtimes.names import SUPERUSER
 from provision.system import files, no_commands
 from provision.system.login_errors import diagnosed
-from provision.system.postgres import Login, LoginError, ReadOnlyQuery
+from provision.system.postgres import Login, LoginError
+from provision.system.read_only import ReadOnlyQuery
 from provision.system.secrets import Password
 
 if TYPE_CHECKING:

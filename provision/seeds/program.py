@@ -12,8 +12,8 @@ from provision.alembic import environment, filled, masked_forms, secrets_of
 from provision.errors import StepFailedError
 from provision.model import MASK
 from provision.system import no_commands, processes
-from provision.system.libpq import VARIABLES, of_login
-from provision.system.postgres import role_of_programs, tls
+from provision.system.libpq import VARIABLES, of_login, tls
+from provision.system.postgres import role_of_programs
 from provision.system.variables import without
 
 if TYPE_CHECKING:

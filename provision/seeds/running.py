@@ -30,7 +30,7 @@ from provision.errors import (
 from provision.model.value import replace
 from provision.model.words import count, short, shown
 from provision.seeds import ledger, program, script, sequences, table
-from provision.system import postgres, secrets
+from provision.system import driver_errors, postgres, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -290,8 +290,8 @@ class _Place:
         except script.ScriptError as error:
             raise self._failed(error.line, [error.message], f"{error.advice}; then: " + self.job.again) from None
         except psycopg2.Error as error:
-            if postgres.is_lost(error.pgcode, str(error)):
-                raise postgres.gone(error, f"the seed {self.job.source.name} ran") from error
+            if driver_errors.is_lost(error.pgcode, str(error)):
+                raise driver_errors.gone(error, f"the seed {self.job.source.name} ran") from error
             cause = error.__cause__ or error.__context__
             if isinstance(cause, UnicodeDecodeError):  # raised within COPY, which the driver reports in its own way
                 raise cause from None

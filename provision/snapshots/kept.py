@@ -14,7 +14,7 @@ from provision.errors import RefusedError, command
 from provision.model import LEFT_COPIES, REPLACED, SNAPSHOT
 from provision.model.words import size
 from provision.system.database_copy import maintenance
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -265,7 +265,8 @@ class _Planner:
         return KeptCluster(name, now(), revisions, self.found.major, self.found.size)
 
     def _clients(self) -> int:
-        from provision.system.postgres import LoginError, ReadOnlyQuery
+        from provision.system.postgres import LoginError
+        from provision.system.read_only import ReadOnlyQuery
 
         try:
             with closing(ReadOnlyQuery(self.world.endpoint(), named=True)) as query:

@@ -53,7 +53,7 @@ class DockerClusters(Clusters):
         """Return the bytes of the data where the server can be asked, else 0."""
         if (at := self._endpoint()) is None:
             return 0
-        from provision.system.postgres import ReadOnlyQuery
+        from provision.system.read_only import ReadOnlyQuery
 
         try:
             with closing(ReadOnlyQuery(at, named=True)) as query:

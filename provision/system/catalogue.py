@@ -18,7 +18,7 @@ from provision.errors import StepFailedError
 from provision.spec import parameters
 from provision.system import files, owned, processes
 from provision.system.machine import as_user, give
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from provision.model import Endpoint

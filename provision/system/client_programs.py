@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, command
 from provision.system import files, machine, processes
-from provision.system.postgres import keepalives
+from provision.system.libpq import keepalives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

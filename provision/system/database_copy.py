@@ -21,7 +21,8 @@ from provision.model import MAINTENANCE
 from provision.model.sql import identifier, literal
 from provision.system import database_properties
 from provision.system.database_properties import asked, execute
-from provision.system.postgres import connect, failure, refuse_pooler
+from provision.system.driver_errors import failure
+from provision.system.postgres import connect, refuse_pooler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.errors import StepFailedError, command
 from provision.model.sql import identifier, literal
-from provision.system.postgres import failure, rows
+from provision.system.driver_errors import failure
+from provision.system.postgres import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

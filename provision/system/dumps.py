@@ -19,7 +19,8 @@ from provision.model.sql import identifier, literal
 from provision.system import database_copy, database_properties, files, processes
 from provision.system.client_programs import dbname, passfile
 from provision.system.database_properties import Properties, asked, execute
-from provision.system.postgres import NAME, attrs, connect, tls
+from provision.system.libpq import attrs, tls
+from provision.system.postgres import NAME, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

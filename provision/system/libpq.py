@@ -46,6 +46,35 @@ def of_login(at: Endpoint) -> dict[str, str]:
     }
 
 
+_VARIABLES = {
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "channel_binding": "PGCHANNELBINDING",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+}
+
+
+def tls(endpoint: Endpoint) -> dict[str, str]:
+    """Return the variables that make libpq, and asyncpg, connect as it was declared; there is none for keepalives.
+
+    https://www.postgresql.org/docs/current/libpq-envars.html
+    """
+    root = {"PGSSLROOTCERT": str(endpoint.sslrootcert)} if endpoint.sslrootcert else {}
+    declared = {_VARIABLES[name]: value for name, value in endpoint.connection if name in _VARIABLES}
+    options = {"PGOPTIONS": endpoint.options} if endpoint.declared_options else {}
+    return {"PGSSLMODE": endpoint.sslmode, **root, **declared, **options}
+
+
+def keepalives(endpoint: Endpoint) -> dict[str, str]:
+    """Return libpq's parameters for which there is no variable of the environment."""
+    return {name: value for name, value in endpoint.connection if name.startswith("keepalives_")}
+
+
+def attrs(endpoint: Endpoint) -> dict[str, str]:
+    """Return the variable that leads libpq to the host of a cluster that takes writes."""
+    return {"PGTARGETSESSIONATTRS": "primary"} if endpoint.hosts else {}
+
+
 _EMPTY = """
 password hostaddr passfile options application_name client_encoding requirepeer sslcert sslkey sslrootcert sslcrl
 sslcrldir ssl_max_protocol_version sslkeylogfile gsslib

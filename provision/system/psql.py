@@ -21,8 +21,7 @@ from provision.errors import ProvisionError, RefusedError, UsageError
 from provision.system import processes
 from provision.system.client_programs import dbname, passfile
 from provision.system.engine_address import PODMAN
-from provision.system.libpq import PLACE
-from provision.system.postgres import attrs, tls
+from provision.system.libpq import PLACE, attrs, tls
 from provision.system.variables import without
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from provision.model import OWN_DATABASES
 from provision.model.value import replace
 from provision.spec.reading import nearest
 from provision.system.one_statement import StatementError, ask
-from provision.system.postgres import Login, LoginError, ReadOnlyQuery
+from provision.system.postgres import Login, LoginError
+from provision.system.read_only import ReadOnlyQuery
 from provision.tenants.found import Spread, UndefinedError, groups
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from provision.observe import outside
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system import lock
 from provision.system.limits import limited
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 from provision.upgrade.copying import DATABASES
 from provision.upgrade.stages import Source
 

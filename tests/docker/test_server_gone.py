@@ -13,7 +13,7 @@ from support.environment import PASSWORD
 
 from provision.errors import StepFailedError
 from provision.model import Endpoint, Secret
-from provision.system import postgres
+from provision.system import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,5 +101,5 @@ def test_settings_are_not_blamed_for_a_server_without_memory(environment: Enviro
 def test_a_statement_is_not_blamed_for_a_process_that_was_killed(running: Environment) -> None:
     at = Endpoint("127.0.0.1", running.port, "postgres", Secret(PASSWORD), "postgres")
     with pytest.raises(StepFailedError, match="was lost while the server ran: COPY") as caught:
-        postgres.execute(at, "postgres", ["COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'"])
+        statements.execute(at, "postgres", ["COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'"])
     assert caught.value.server_is_gone

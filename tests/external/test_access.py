@@ -21,7 +21,7 @@ from provision.insight.lint import RULES
 from provision.insight.paths import Groups
 from provision.kinds import Look, catalog
 from provision.model import Endpoint, Secret
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

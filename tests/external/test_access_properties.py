@@ -20,7 +20,7 @@ from provision.apply import transactions
 from provision.kinds import Inputs, Look, Scene, catalog, default_privilege, privilege
 from provision.model import Endpoint, Plan, Secret, Wishes
 from provision.spec.load import read
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

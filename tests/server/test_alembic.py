@@ -19,7 +19,7 @@ from provision.alembic.trees import load
 from provision.errors import LockedError, MigrationsError, ProvisionError, StepFailedError
 from provision.kinds import migrations as kind
 from provision.model import Secret
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from conftest import Server

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import UnavailableError
-from provision.system.postgres import ReadOnlyQuery, connect, execute
+from provision.system.postgres import connect
+from provision.system.read_only import ReadOnlyQuery
+from provision.system.statements import execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 from provision.runtimes import server_log
 from provision.runtimes.docker.watch import ContainerWatch
 from provision.runtimes.embedded.inspection import ProcessWatch
-from provision.system.postgres import is_lost, is_refused
+from provision.system.driver_errors import is_lost, is_refused
 
 LOST = [
     ("57P01", "terminating connection due to administrator command"),

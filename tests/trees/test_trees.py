@@ -27,7 +27,7 @@ from provision.alembic.trees import load
 from provision.kinds import migrations as kind
 from provision.model import Secret
 from provision.spec.load import load as load_spec
-from provision.system.postgres import ReadOnlyQuery
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,9 @@ from provision.alembic.running.server import SelfBlockedError, Standstill
 from provision.errors import StepFailedError, UnavailableError
 from provision.model.value import dataclass, replace
 from provision.system import processes
-from provision.system.postgres import is_lost, role_of_programs, tls
+from provision.system.driver_errors import is_lost
+from provision.system.libpq import tls
+from provision.system.postgres import role_of_programs
 
 if TYPE_CHECKING:
     from collections.abc import Collection

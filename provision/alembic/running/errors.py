@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.running import advice
 from provision.errors import ProvisionError, StepFailedError
-from provision.system.postgres import is_lost, is_refused
+from provision.system.driver_errors import is_lost, is_refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

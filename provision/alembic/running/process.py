@@ -22,8 +22,8 @@ from provision.alembic.running.secrets import secrets_of
 from provision.errors import StepFailedError
 from provision.model import MASK, Endpoint, Secret
 from provision.system import no_commands, processes
-from provision.system.libpq import VARIABLES
-from provision.system.postgres import keepalives, through_pooler, tls
+from provision.system.libpq import VARIABLES, keepalives, tls
+from provision.system.postgres import through_pooler
 from provision.system.variables import without
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from provision.alembic.sessions import search_path
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import LockedError, UnavailableError, command
 from provision.model.value import dataclass, replace
-from provision.system.postgres import LoginError, connect, is_lost
+from provision.system.driver_errors import is_lost
+from provision.system.postgres import LoginError, connect
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:

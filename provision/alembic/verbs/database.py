@@ -16,7 +16,8 @@ from provision.model.effects import Migrate
 from provision.model.value import replace
 from provision.system import scratch
 from provision.system.login_errors import diagnosed
-from provision.system.postgres import LoginError, ReadOnlyQuery
+from provision.system.postgres import LoginError
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
