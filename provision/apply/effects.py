@@ -48,9 +48,9 @@ class Performer:
     def __init__(self, world: World, progress: Progress, *, lock_timeout: float = TIMEOUT) -> None:
         self.world = world
         self.migrated: Migrated | None = None
+        """What the last migration did."""
         self.failovers = 0
         """How often another server took the place of the one that went away."""
-        """What the last migration did."""
         self.reads: dict[str, Read | None] = {}
         """What the code of each tree that ran has read; None where that is not known."""
         self.ended: list[str] = []
