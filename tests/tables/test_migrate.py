@@ -112,8 +112,10 @@ def test_a_spec_a_target_and_an_option_are_told_apart(words: str, told: str) -> 
     @on_a_tree
     @click.option("-m", "--message")
     @click.option("--yes", is_flag=True)
-    def command(words: tuple[str, ...], tree: str | None, message: str | None, *, yes: bool) -> None:
-        assert tree is None
+    def command(
+        words: tuple[str, ...], tree: str | None, tenant: str | None, message: str | None, *, yes: bool
+    ) -> None:
+        assert (tree, tenant) == (None, None)
         given, rest = split(words)
         click.echo(f"{given} | {' '.join(rest)} | {message} {yes}")
 
