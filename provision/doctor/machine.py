@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from provision.doctor.finding import Finding, Level, Scene
 from provision.errors import ProvisionError, UnavailableError
-from provision.model.words import size
+from provision.model.words import size, socket_address
 from provision.runtimes import load
 from provision.runtimes.choice import choose
 from provision.spec.model import DataPath, Ephemeral
@@ -41,7 +41,7 @@ def runtime(scene: Scene) -> Iterator[Finding]:
             yield Finding("engine", Level.OK, _engine(scene))
         elif name == "external":
             server = scene.spec.server
-            places = ", ".join(f"{host}:{port}" for host, port in server.hosts or ((server.host, server.port),))
+            places = ", ".join(socket_address(host, port) for host, port in server.places)
             yield Finding("runtime", Level.OK, f"others run the server, at {places}")
         else:
             yield Finding("runtime", Level.OK, f"embedded: {load(name).available(scene.spec, scene.look)}")

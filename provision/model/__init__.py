@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from provision.model.value import dataclass, field, fields
+from provision.model.words import socket_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -485,7 +486,7 @@ class Endpoint:
     @property
     def address(self) -> str:
         """``127.0.0.1:5432``, or ``[::1]:5432``; those of a cluster with commas between them."""
-        return ", ".join([f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.places])
+        return ", ".join([socket_address(host, port) for host, port in self.places])
 
     @property
     def shown(self) -> Endpoint | None:

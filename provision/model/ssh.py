@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from provision.model.value import dataclass
+from provision.model.words import socket_address
 
 SCHEME: Final = "ssh://"
 # None of them begins with a dash, and none has what a shell reads: ~/.ssh/config may pass each of them on to one.
@@ -52,7 +53,7 @@ class Way(NamedTuple):
     @property
     def address(self) -> str:
         """``127.0.0.1:5432``, or ``[::1]:5432``."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return socket_address(self.host, self.port)
 
     def __str__(self) -> str:
         """Return it in words."""

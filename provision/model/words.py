@@ -30,6 +30,17 @@ def size(number: int) -> str:
     return f"{number / 1e9:.1f} GB" if number >= _GIGABYTE else f"{number / 1e6:.0f} MB"
 
 
+def socket_address(host: str, port: int | None) -> str:
+    """Return where something listens.
+
+    >>> socket_address("127.0.0.1", 5432), socket_address("::1", 5432), socket_address("db1", None)
+    ('127.0.0.1:5432', '[::1]:5432', 'db1')
+    """
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def some(lines: Sequence[str], most: int) -> list[str]:
     """Return the first lines, and how many more there are."""
     more = len(lines) - most

@@ -255,7 +255,7 @@ def _refuse_another(world: World, theirs: str, at: Endpoint) -> None:
     if not site.uses_config_file or theirs in {"", site.config_file, *started_with}:
         return
     raise RefusedError(
-        f"another server answers at {at.host}:{at.port}, and not the one of the environment {world.spec.name!r}",
+        f"another server answers at {at.address}, and not the one of the environment {world.spec.name!r}",
         evidence=[f"it reads its settings from {theirs}", f"the one that was started reads {site.config_file}"],
         next_step="stop the other one, or set another `server.port`",
     )

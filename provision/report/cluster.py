@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provision.model.words import socket_address
 from provision.report.amounts import size
 from provision.report.words import clean
 
@@ -33,7 +34,7 @@ def members(cluster: Cluster, paint: Paint) -> Iterator[str]:
 
 
 def _row(member: Member, timeline: int | None) -> tuple[str, ...]:
-    where = f"{member.host}:{member.port}" if member.host is not None else "?"
+    where = socket_address(member.host, member.port) if member.host is not None else "?"
     lag = "" if member.leads else f"lag {_amount(member.lag)}"
     other = f"timeline {member.timeline}" if member.timeline not in (None, timeline) else ""
     return tuple(map(clean, (member.name, member.role.replace("_", " "), member.state, where, lag, other)))

@@ -13,6 +13,7 @@ from provision.kinds import Ground
 from provision.model import Status
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field, replace
+from provision.model.words import socket_address
 from provision.runtimes import Site, removing_home
 from provision.spec.passwords import PasswordGenerated
 
@@ -159,11 +160,9 @@ class ExternalSite(Site):
             RefusedError: the data is to be removed too, which is not ours.
         """
         if data:
-            server = self.spec.server
-            places = server.hosts or ((server.host, server.port),)
             raise RefusedError(
                 f"the data of {self.spec.name!r} is on an external server: provision never removes it",
-                evidence=[f"the server is {host}:{number}" for host, number in places],
+                evidence=[f"the server is {socket_address(host, number)}" for host, number in self.spec.server.places],
                 next_step=f"to drop the database yourself: DROP DATABASE {identifier(self.spec.server.database)}; "
                 "without --data, destroy forgets the environment",
             )

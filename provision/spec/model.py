@@ -151,6 +151,11 @@ class Server:
     engine: str | None = None
     hosts: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def places(self) -> tuple[tuple[str, int | None], ...]:
+        """Every host and its port, of which one takes writes."""
+        return self.hosts or ((self.host, self.port),)
+
     def may_have(self, port: int) -> bool:
         """Whether a port that was chosen before can be one that is declared like this."""
         return self.first_port is None or -1 <= port - self.first_port < _NEAR

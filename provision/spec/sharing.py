@@ -6,6 +6,7 @@ import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from provision.model.words import socket_address
 from provision.spec.model import DataPath, Volume
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ def shared(one: Spec, other: Spec) -> Shared | None:
 
 def _server(one: Server, other: Server, *, both: bool) -> Shared | None:
     """Return the server of one spec that the other one uses as a server of others."""
-    for host, port in one.hosts or ((one.host, one.port),):
-        for another, number in other.hosts or ((other.host, other.port),):
+    for host, port in one.places:
+        for another, number in other.places:
             is_same = host == another if both else {host, another} <= {*_HERE}
             if is_same and port is not None and port == number:
-                return Shared(f"the server at {host}:{port}", excludes=False)
+                return Shared(f"the server at {socket_address(host, port)}", excludes=False)
     return None
 
 

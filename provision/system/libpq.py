@@ -71,7 +71,11 @@ def keepalives(endpoint: Endpoint) -> dict[str, str]:
 
 
 def attrs(endpoint: Endpoint) -> dict[str, str]:
-    """Return the variable that leads libpq to the host of a cluster that takes writes."""
+    """Return the variable that leads ``psql`` and dumps to the primary of a cluster.
+
+    They log in also where ``default_transaction_read_only`` is on: ``read-write``, which drivers know, would pass over
+    that server.
+    """
     return {"PGTARGETSESSIONATTRS": "primary"} if endpoint.hosts else {}
 
 

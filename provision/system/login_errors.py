@@ -124,17 +124,17 @@ _CAUSES = (
     ),
     _Cause(
         r"no such user",
-        "the pooler at {host}:{port} does not know {user!r}",
+        "the pooler at {address} does not know {user!r}",
         "let it ask the server (`auth_query` of PgBouncer), or add the login to its `auth_file`; then reload it",
     ),
     _Cause(
         r"no such database",
-        "the pooler at {host}:{port} does not know the database {database!r}",
+        "the pooler at {address} does not know the database {database!r}",
         "add it to `[databases]` of its configuration (`*` means all of them), and reload it",
     ),
     _Cause(
         r"unsupported startup parameter",
-        "the pooler at {host}:{port} refuses the login",
+        "the pooler at {address} refuses the login",
         "write the server's own address as `server.direct: {{host: …, port: 5432}}`",
     ),
     _Cause(

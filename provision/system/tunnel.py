@@ -151,7 +151,7 @@ def begin(way: Way) -> Tunnel:
         return found
 
 
-def reached(way: Way) -> int:
+def opened_port(way: Way) -> int:
     """Return the port of this machine that leads there; the tunnel is opened where it is not yet.
 
     Raises:

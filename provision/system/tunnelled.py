@@ -23,13 +23,13 @@ class Leading(NamedTuple):
     home: Path
 
     @property
-    def lasting(self) -> int | None:
+    def lasting_port(self) -> int | None:
         """The port of the tunnel that stays open, where one is."""
         return lasting_tunnel.port(self.home, self.way)
 
     def begin(self) -> None:
         """Begin to open a tunnel of this process where none stays open, and do not wait for it."""
-        if self.lasting is None:
+        if self.lasting_port is None:
             tunnel.begin(self.way)
 
 
@@ -55,7 +55,7 @@ class Tunnelled(Endpoint):
         @property
         def port(self) -> int:
             """The port of this machine."""
-            return self.leading.lasting or tunnel.reached(self.leading.way)
+            return self.leading.lasting_port or tunnel.opened_port(self.leading.way)
 
     def begin(self) -> None:
         """Begin to open the tunnel, and do not wait for it."""
@@ -64,13 +64,13 @@ class Tunnelled(Endpoint):
     @property
     def address(self) -> str:
         """The address here where a tunnel stays open, else the one on the engine's host."""
-        found = self.leading.lasting
+        found = self.leading.lasting_port
         return f"{HERE}:{found}" if found else str(self.leading.way)
 
     @property
     def shown(self) -> Endpoint | None:
         """The address of this machine that outlives this process; None while there is none."""
-        found = self.leading.lasting
+        found = self.leading.lasting_port
         return None if found is None else self._at(found)
 
     @property
@@ -114,7 +114,7 @@ class Tunnelled(Endpoint):
         """Return the URL; a masked one is for people, to whom a port that ends with this process says nothing."""
         if not masked:
             return super().url(driver=driver)
-        found = self.leading.lasting
+        found = self.leading.lasting_port
         text = self._at(found or self.leading.way.port).url(masked=True, driver=driver)
         return text if found else f"{text}   of {self.leading.way.place}"
 
