@@ -145,7 +145,7 @@ _SIMPLE: Final[dict[str, Callable[[], Fragment] | Fragment]] = {
     "migrations.prepare": values.prepare,
     "migrations._tenants": section("migrations.tenants"),
     "server._patroni": section("server.patroni"),
-    "patroni._addresses": lambda: values.one_or_more(values.rest_api()),
+    "patroni._addresses": lambda: values.one_or_more(values.rest_api(), minItems=1),
     "patroni._password": lambda: _password(values.password_text(lines=True)),
     "tenants.which": values.tenants,
     "tenants.workers": values.workers,

@@ -220,9 +220,9 @@ def listed(item: Fragment) -> Fragment:
     return {"type": "array", "items": item, "uniqueItems": True}
 
 
-def one_or_more(item: Fragment) -> Fragment:
-    """Return a fragment of a value, or a list of such values."""
-    return {"anyOf": [item, {"type": "array", "items": item}]}
+def one_or_more(item: Fragment, **more: int) -> Fragment:
+    """Return a fragment of a value, or a list of such values, of which a schema says ``more``."""
+    return {"anyOf": [item, {"type": "array", "items": item, **more}]}
 
 
 def password_text(*, lines: bool = False) -> Fragment:

@@ -20,6 +20,7 @@ from provision.errors import RefusedError
 from provision.kinds import Inputs, Look, configuration, pg_settings
 from provision.model import Proof
 from provision.model.effects import (
+    ChangeDirectory,
     CheckData,
     EngineCall,
     MakeDirectory,
@@ -95,6 +96,8 @@ class Server:
 class Reader:
     """An engine that sees every directory, and whose containers have no files."""
 
+    podman = None  # a program that tells whether a path of its host is there
+
     def __init__(self, program: str) -> None:
         self.program = program
 
@@ -161,10 +164,16 @@ class World:
     def exists(self, path: Path) -> bool:
         return any(path == each or path in each.parents for each in self.files)
 
+    def there(self, path: Path) -> bool:
+        return self.exists(path)
+
     def made(self, _directory: Path, _record: Path) -> bool:
         return True
 
     def listener(self, _host: str, _port: int, _but: str = "") -> str | None:
+        return None
+
+    def listener_there(self, _host: str, _port: int, _but: str = "") -> str | None:
         return None
 
     def container_on(self, _host: str, _port: int, _but: str) -> str | None:
@@ -230,6 +239,11 @@ class World:
     @_perform.register(MakeDirectory)
     def _(self, effect: MakeDirectory, _spec: Spec, _password: Secret) -> None:
         self.files[effect.path / "PG_VERSION"] = ("", effect.mode)
+
+    @_perform.register(ChangeDirectory)
+    def _(self, effect: ChangeDirectory, _spec: Spec, _password: Secret) -> None:
+        below = effect.script.removeprefix('mkdir -p "$1"/').partition(" && ")[0]
+        self.files[effect.path / below / "PG_VERSION"] = ("", 0o700)
 
     @_perform.register(RunLocalSql)
     def _(self, _effect: RunLocalSql, _spec: Spec, password: Secret) -> None:
