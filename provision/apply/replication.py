@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from provision.alembic import entered
 from provision.errors import LockedError, RefusedError, command
 from provision.model import MAINTENANCE
-from provision.model.sql import identifier
+from provision.model.sql import IS_STANDBY, identifier
 from provision.system.read_only import ReadOnlyQuery
 from provision.system.waiting import attempts
 
@@ -22,13 +22,10 @@ if TYPE_CHECKING:
     from provision.observe.outside import World
     from provision.spec.model import Migrations
 
-# Who takes a base backup, or subscribes to a publication, is no standby.
-_STANDBYS = """
+_STANDBYS = f"""
 SELECT application_name, state, coalesce(sync_state, ''), pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint
-FROM pg_stat_replication AS r
-WHERE state IS DISTINCT FROM 'backup'
-    AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE active_pid = r.pid AND slot_type = 'logical')
-"""
+FROM pg_stat_replication AS r WHERE {IS_STANDBY}
+"""  # noqa: S608  # from constants only
 _COMMIT = "SELECT current_setting('synchronous_commit')"
 _WAITING = frozenset({"on", "remote_write", "remote_apply"})
 """The values of ``synchronous_commit`` with which a commit waits for a standby."""

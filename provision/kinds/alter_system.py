@@ -14,7 +14,7 @@ from provision.errors import RefusedError
 from provision.kinds.pg_settings import Powers, Settings, in_force, is_same
 from provision.model import MAINTENANCE, Action, Address, Plan, Step
 from provision.model.effects import ReloadSettings, RunSql
-from provision.model.sql import identifier, literal
+from provision.model.sql import IS_STANDBY, identifier, literal
 from provision.model.value import replace
 from provision.spec.parameters import catalogue
 from provision.spec.setting_values import list_items
@@ -46,7 +46,7 @@ _WAITS = "setting could not be applied"  # pg_file_settings.error of what needs 
 _FIRST_MAJOR_WITH_GRANTS = 15
 _AUTO_CONF = "postgresql.auto.conf"
 
-_POWERS = """
+_POWERS = f"""
 SELECT current_user, coalesce(current_setting('allow_alter_system', true), 'on') = 'on',
     has_function_privilege('pg_reload_conf()', 'EXECUTE'),
     has_table_privilege('pg_file_settings', 'SELECT')
@@ -54,12 +54,9 @@ SELECT current_user, coalesce(current_setting('allow_alter_system', true), 'on')
     pg_has_role('pg_read_all_settings', 'USAGE'), rolsuper,
     ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname = ANY (%s)),
     ARRAY(SELECT coalesce(nullif(application_name, ''), 'a standby') FROM pg_stat_replication AS r
-          WHERE (state IS NULL OR replay_lsn IS NOT NULL) AND NOT EXISTS (
-              SELECT FROM pg_replication_slots AS s WHERE s.active_pid = r.pid AND slot_type = 'logical') ORDER BY 1)
+          WHERE {IS_STANDBY} ORDER BY 1)
 FROM pg_roles WHERE rolname = current_user
-"""
-# What only archives (pg_receivewal) replays nothing; a role without pg_monitor sees neither that nor the state.
-# https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-REPLICATION-VIEW
+"""  # noqa: S608  # from constants only
 _MAY_ALTER = "SELECT name FROM unnest(%s) AS t (name) WHERE has_parameter_privilege(name, 'ALTER SYSTEM')"
 _WAITING = "SELECT name, setting FROM pg_file_settings WHERE NOT applied AND error = %s ORDER BY seqno"
 

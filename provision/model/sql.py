@@ -5,6 +5,15 @@ https://www.postgresql.org/docs/current/sql-syntax-lexical.html
 
 from __future__ import annotations
 
+IS_STANDBY = """(state IS NULL OR replay_lsn IS NOT NULL) AND NOT EXISTS (
+    SELECT FROM pg_replication_slots AS s WHERE s.active_pid = r.pid AND slot_type = 'logical')"""
+"""Whether a row of ``pg_stat_replication AS r`` is a standby's.
+
+What only archives (pg_receivewal) or copies (pg_basebackup) replays nothing, and who subscribes to a publication has a
+logical slot. A role without pg_monitor sees neither the state nor what is replayed.
+https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-REPLICATION-VIEW
+"""
+
 
 def identifier(*names: str) -> str:
     r"""Return a quoted name, or a qualified one.

@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.environment import Environment
     from support.patroni import Cluster
@@ -147,6 +148,13 @@ def test_a_migration_waits_for_the_standbys(cluster: Cluster, environment: Envir
         assert f"{standby.name} is" in late.err
         assert "bytes behind (1,024 are allowed)" in late.err
     environment.declare(migrations={"timeout": "60s"}).apply()
+
+
+def test_a_migration_does_not_wait_for_an_archive(cluster: Cluster, environment: Environment, tmp_path: Path) -> None:
+    environment.migrations("userdata").declare(migrations={"max_replica_lag": "16m", "timeout": "5s"})
+    with cluster.archiving(tmp_path) as archiver:
+        environment.apply()
+        assert archiver.poll() is None
 
 
 def test_a_migration_waits_until_commits_do(cluster: Cluster, environment: Environment) -> None:

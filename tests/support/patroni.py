@@ -144,6 +144,20 @@ class Cluster:
         finally:
             replay.resume()
 
+    @contextmanager
+    def archiving(self, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """Have pg_receivewal archive what the leader writes: it follows, and replays nothing."""
+        leader, environ = self.leader(), {**os.environ, "PGPASSWORD": "replicates"}
+        place = ("-h", _HOST, "-p", str(leader.port), "-U", "replicator", "-D", str(directory))
+        argv = (str(_programs() / "pg_receivewal"), *place, "--no-loop", "--no-sync", "--status-interval=1")
+        follows = "SELECT 1 FROM pg_stat_replication WHERE application_name = 'pg_receivewal' AND write_lsn IS NOT NULL"
+        with subprocess.Popen(argv, env=environ) as process:
+            try:
+                assert any(self.execute(follows, node=leader) for _ in attempts(_PATIENCE, 0.05))
+                yield process
+            finally:
+                process.terminate()
+
     def start(self, node: Node) -> None:
         """Start a node whose machine was killed."""
         (node.data / "postmaster.pid").unlink(missing_ok=True)
