@@ -565,7 +565,13 @@ class Environment:
         from provision.alembic import choose
 
         with self.context():
-            return choose(self.spec, name, tenant)
+            found = choose(self.spec, name, tenant)
+            if tenant is None:
+                return found
+            from provision.tenants.asking import refuse_stranger
+
+            (declared,) = [each for each in self.spec.migrations if each.name == found.name]
+            return replace(found, refuse_stranger=partial(refuse_stranger, self.spec, declared, tenant))
 
     def check_files(self, *, since: str | None = None, tree: str | None = None) -> tuple[Checked, ...]:
         """Check the revision files of all trees, or of one; no server is asked and nothing of the project is run.

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from provision.alembic.tree.targets import needs_rows, resolve, scope
     from provision.alembic.tree.version_table import Edit, edit_remarks, read_rows
     from provision.alembic.trees import Tree, Trees, check_trees, choose
-    from provision.alembic.verbs.database import applied_rows, applied_with_times, scratch_server
+    from provision.alembic.verbs.database import applied_rows, applied_with_times, asking, scratch_server
     from provision.alembic.verbs.destroying import Destroying, destroying, destroys
     from provision.alembic.verbs.files import applied_since, check_files
     from provision.alembic.verbs.laws import Law, one_head, try_laws
@@ -78,7 +78,7 @@ _HOMES = {
     "tree.targets": "needs_rows resolve scope",
     "tree.version_table": "Edit edit_remarks read_rows",
     "trees": "Tree Trees check_trees choose",
-    "verbs.database": "applied_rows applied_with_times scratch_server",
+    "verbs.database": "applied_rows applied_with_times asking scratch_server",
     "verbs.destroying": "Destroying destroying destroys",
     "verbs.files": "applied_since check_files",
     "verbs.laws": "Law one_head try_laws",

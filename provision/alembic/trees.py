@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from provision.alembic.tree.source import Fields, NotStaticError
+    from provision.model import Endpoint
     from provision.spec.model import Migrations, Spec
 
 _SHORT = 6
@@ -92,6 +93,8 @@ class Tree:
     declared: Migrations
     graph: Graph
     location: Location
+    refuse_stranger: Callable[[Endpoint], None] | None = None
+    """What asks the server whether this tree, of one tenant, is of one that the spec's query returns."""
 
     @property
     def name(self) -> str:

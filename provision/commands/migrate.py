@@ -12,7 +12,8 @@ import click
 
 from provision.commands.options import about_spec, json_option, load_environment, pass_console, switches
 from provision.commands.table import Verbs
-from provision.errors import EXIT_DONE, EXIT_FAILED
+from provision.errors import EXIT_DONE, EXIT_FAILED, RefusedError
+from provision.errors import command as written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -212,7 +213,7 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
         from provision.report import tenants
 
         environment.login(superuser=True)  # an error where no server runs
-        found = environment.overview().status.tenants.get(tree.name, ())
+        found = _tenants(environment, tree)
         if console.json:
             console.document(tenants.document(tree, found))
         for line in () if console.json else tenants.current(tree, found, verbose=console.verbose):
@@ -220,6 +221,20 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
         return
     rows = applied_rows(tree, environment.superuser)
     _list(console, tree, entries(tree.graph, rows, rows), migrations.current)
+
+
+def _tenants(environment: Environment, tree: Tree) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    """Return the tenants of a tree in groups; an error where they are not known."""
+    from provision.alembic import asking
+
+    seen = environment.overview()
+    if tree.name in seen.status.tenants:
+        return seen.status.tenants[tree.name]
+    if seen.refusal is not None:
+        raise seen.refusal
+    with asking(environment.superuser) as query:
+        query.rows("SELECT")  # an error that says why it does not answer
+        raise RefusedError("which tenants there are is not known yet", next_step=written("plan") + "   (says why)")
 
 
 @verb(

@@ -14,6 +14,7 @@ from provision.errors import RefusedError, UnknownRevisionError, command
 from provision.model import UNKNOWN, Action, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.words import count, shown, some, some_of
+from provision.tenants.choosing import list_of
 from provision.tenants.found import Spread, Standing, UndefinedError, counted, groups, position
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _unknown(tree: Migrations, name: str, meant: str) -> RefusedError:
     return RefusedError(
         f"{address(tree)} has no tenant {name!r}",
         evidence=[f"the tenants are declared in {shown(Path(tree.tenants.place))}"],
-        next_step=f"did you mean {meant!r}?" if meant else command("migrate current", "-v") + "   (lists them)",
+        next_step=f"did you mean {meant!r}?" if meant else list_of(tree),
     )
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def current(tree: Tree, groups: Groups, *, verbose: bool) -> Iterator[str]:
     """Yield a line for each group, as ``alembic current`` writes a revision; ``verbose``: with all names."""
     heads = tree.graph.version_rows(tree.graph.heads)
+    if not groups:
+        yield "no tenants"
     for rows, names in groups:
         head = " (head)" if rows == heads else ""
         listed = some_of(names, most=len(names)) if verbose else some_of(names)

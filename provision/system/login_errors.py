@@ -173,13 +173,19 @@ _CAUSES = (
         "stop some of its clients, or all at once: " + command("restart") + "; then raise `server.max_connections`",
     ),
     _Cause(
+        r'database ".*" does not exist',
+        "there is no database {database!r} on the server at {address}",
+        command("plan") + "   (shows whether `provision apply` makes it)",
+    ),
+    _Cause(
         r'database ".*" is not currently accepting connections',
         "the database {database!r} does not accept connections",
         "as an administrator, in another database: ALTER DATABASE {place} ALLOW_CONNECTIONS true",
     ),
 )
 _OF_SUPERUSER = {_APPLY, *[each.next_step for each in _CAUSES if "`server.credentials`" in each.next_step]}
-_UNREACHABLE = "start it, or correct `server.host` and `server.port`; provision does not start it (`runtime: external`)"
+_ADDRESS = "`server.host` and `server.port` (or `server.direct`, where that is declared)"
+_UNREACHABLE = f"start it, or correct {_ADDRESS}; provision does not start it (`runtime: external`)"
 _WORTH_WAITING = (
     r"(?i)Connection refused|Connection reset|closed the connection unexpectedly|timeout expired"
     r"|pgbouncer cannot connect to server|query_wait_timeout"
@@ -230,11 +236,7 @@ def diagnosed(
     cause = _cause(text)
     if cause is None:
         sentence = f"the server at {endpoint.address} cannot be reached"
-        step = (
-            _UNREACHABLE.replace("`server.host` and `server.port`", "`server.hosts`")
-            if endpoint.hosts
-            else _UNREACHABLE
-        )
+        step = _UNREACHABLE.replace(_ADDRESS, "`server.hosts`") if endpoint.hosts else _UNREACHABLE
         return UnavailableError(sentence, evidence=error.evidence, next_step=step)
     words = {
         "address": endpoint.address,

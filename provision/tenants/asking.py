@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.alembic import Revisions, database_of, entered, schemas_of
+from provision.alembic import Revisions, database_of, entered, located, schemas_of
 from provision.errors import MigrationsError, RefusedError
 from provision.model import OWN_DATABASES
 from provision.model.value import replace
 from provision.spec.reading import nearest
+from provision.system.login_errors import diagnosed
 from provision.system.one_statement import StatementError, ask
 from provision.system.postgres import Login, LoginError
 from provision.system.read_only import ReadOnlyQuery
+from provision.tenants.choosing import refuse_other
 from provision.tenants.found import Spread, UndefinedError, groups
 
 if TYPE_CHECKING:
@@ -91,6 +93,31 @@ def names_of(tree: Migrations, tenants: Tenants, at: Endpoint) -> tuple[str, ...
         found = tuple(dict.fromkeys([each for each in names if not re.match(OWN_DATABASES, each)]))
     first = [each for each in tenants.first if each in found]
     return (*first, *[each for each in found if each not in first])
+
+
+def refuse_stranger(spec: Spec, tree: Migrations, name: str, at: Endpoint) -> None:
+    """Refuse a database or schema that is no tenant; ``at`` is the server's login. A list was compared with before.
+
+    Raises:
+        UsageError: the query of the tenants does not return it.
+        ProvisionError: the server cannot be reached, or refuses the query.
+    """
+    if tree.tenants is None or tree.tenants.query is None:
+        return
+    at = located(tree, at)
+    try:
+        if tree.login and not _is_superuser(at):
+            at = entered(spec, tree, at)
+        names = names_of(tree, tree.tenants, at)
+    except LoginError as error:
+        raise diagnosed(error, at) from error
+    refuse_other(tree, name, names)
+
+
+def _is_superuser(at: Endpoint) -> bool:
+    with suppress(LoginError), closing(ReadOnlyQuery(at, named=at.is_ours)) as query:
+        return query.reported("is_superuser") == "on"
+    return False  # the migrations' login may be let in where this one is not
 
 
 def _refused(tenants: Tenants, error: StatementError) -> MigrationsError:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
-from provision.errors import UsageError
+from provision.errors import NextStep, UsageError, command
 from provision.model.value import replace
+from provision.model.words import shown
+from provision.spec.reading import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +59,26 @@ def one(tree: Migrations, name: str) -> Migrations:
     """
     if tree.tenants is None:
         raise UsageError(f"the migrations {tree.name!r} have no tenants", next_step="leave out `--tenant`")
-    if tree.tenants.names and name not in tree.tenants.names:
+    if tree.tenants.names:
+        refuse_other(tree, name, tree.tenants.names)
+    return tree.for_tenant(name)
+
+
+def refuse_other(tree: Migrations, name: str, names: Sequence[str]) -> None:
+    """Refuse the name of a tenant that is none of ``names``.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if name not in names and tree.tenants is not None:
+        close = nearest(name, names)
         raise UsageError(
             f"the migrations {tree.name!r} have no tenant {name!r}",
-            evidence=[f"they are declared in {tree.tenants.place}"],
+            evidence=[f"the tenants are declared in {shown(Path(tree.tenants.place))}"],
+            next_step=f"did you mean {close!r}?" if close else list_of(tree),
         )
-    return tree.for_tenant(name)
+
+
+def list_of(tree: Migrations) -> NextStep:
+    """Return the command that lists all tenants of a tree."""
+    return command("migrate current", f"--tree {quote(tree.name)} -v") + "   (lists them)"

@@ -187,6 +187,46 @@ def test_some_are_chosen(tenants: Tenants) -> None:
     assert "have no tenants" in tenants.run("plan", "--tenant", first, code=64).all
 
 
+def test_a_verb_of_migrate_takes_no_other_database(tenants: Tenants) -> None:
+    first, stranger = tenants.database("first", "0001"), tenants.server.endpoint.database
+    tenants.query()
+    for words in (
+        ("current",),
+        ("upgrade",),
+        ("downgrade", "base", "--yes"),
+        ("stamp", "0003"),
+        ("sql",),
+        ("check",),
+    ):
+        told = tenants.run("migrate", *words, "--tenant", stranger, code=64).all
+        assert f"the migrations 'app' have no tenant '{stranger}'" in told
+        assert "next: provision migrate current spec.yml --tree app -v" in told
+    assert first in tenants.run("migrate", "current", "--tree", "app", "-v").out
+    assert f"did you mean '{first}'?" in tenants.run("migrate", "upgrade", "--tenant", f"{first}s", code=64).all
+    assert tenants.server.execute("SELECT to_regclass('alembic_version')") == [(None,)]
+    tenants.schema("acme", "0002")
+    tenants.declare("schemas: {query: \"SELECT nspname FROM pg_namespace WHERE nspname = 'acme'\"}")
+    assert "no tenant 'public'" in tenants.run("migrate", "upgrade", "--tenant", "public", code=64).all
+    assert tenants.run("migrate", "current", "--tenant", "acme").out.startswith("0002")
+    gone = tenants.name("gone")
+    tenants.declare(f"databases: [{first}, {gone}]")
+    told = tenants.run("migrate", "upgrade", "--tenant", gone, code=69).all
+    assert f"there is no database '{gone}' on the server at" in told
+    assert "next: provision plan spec.yml" in told
+
+
+def test_current_says_why_no_tenant_is_known(tenants: Tenants) -> None:
+    tenants.query()
+    assert tenants.run("migrate", "current").out == "no tenants\n"
+    tenants.declare('databases: {query: "SELECT oops"}')
+    assert 'column "oops" does not exist' in tenants.run("migrate", "current", code=1).all
+    spec = tenants.home / "spec.yml"
+    spec.write_text(spec.read_text().replace(f"port: {tenants.server.endpoint.port}", "port: 1"))
+    told = tenants.run("migrate", "current", code=69).all
+    assert f"the server at {tenants.server.endpoint.host}:1 cannot be reached" in told
+    assert "`server.direct`" in told
+
+
 def test_a_reviewed_plan_allows_fewer_tenants(tenants: Tenants) -> None:
     first, other = tenants.database("first", "0002"), tenants.database("other", "0002")
     tenants.query()

@@ -57,8 +57,11 @@ def ask(tree: Tree, at: Endpoint, question: Callable[[Query], Answer]) -> Answer
     Raises:
         UnavailableError: the login fails; the error says why.
         RefusedError: it lacks a privilege.
+        UsageError: the tree is of a tenant that the query of the tenants does not return.
     """
     refuse_several(tree)
+    if tree.refuse_stranger is not None:
+        tree.refuse_stranger(at)
     at = located(tree.declared, at)
     own = session(tree.spec, tree.declared, at)
     try:
