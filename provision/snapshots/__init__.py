@@ -145,6 +145,7 @@ def save_before(seen: Survey, revisions: Sequence[Destroying], *, progress: Prog
         return Result((), 0.0)
     if seen.endpoint is None:
         raise world.not_running("`--snapshot` saves the data before revisions that destroy some of it")
+    _refuse_tenants(spec, revisions)
     done: list[Result] = []
     for database, each in first.items():
         name = automatic_name(each.revision)
@@ -152,6 +153,22 @@ def save_before(seen: Survey, revisions: Sequence[Destroying], *, progress: Prog
         done.append(carry_out(spec, Request(Verb.SAVE, name, database, is_automatic=True), progress=progress))
     outcomes = tuple([outcome for each in done for outcome in each.outcomes])
     return Result(outcomes, 0.0, tuple([note for each in done for note in each.notes]))
+
+
+def _refuse_tenants(spec: Spec, revisions: Sequence[Destroying]) -> None:
+    """Refuse to save the databases of tenants, of which there may be hundreds.
+
+    Raises:
+        RefusedError: a revision destroys data in them.
+    """
+    trees = {each.name for each in spec.migrations if each.tenants is not None and each.tenants.kind == "databases"}
+    for each in revisions:
+        if each.tree in trees:
+            raise RefusedError(
+                "`--snapshot` saves no databases of tenants, and a revision destroys data in them",
+                evidence=[f"migrations/{each.tree}, revision {each.revision}: {short(each.why, _LONGEST)}"],
+                next_step="back them up by yourself, then: " + command("apply"),
+            )
 
 
 def _whole(run: Run, found: Look, performer: Performer) -> None:

@@ -85,6 +85,20 @@ def test_first_is_done_before_any_other_and_a_failure_is_said_in_text(tenants: T
     assert tenants.execute("SELECT to_regclass('ran')", database=names[0]) == [(None,)]
 
 
+def test_databases_of_tenants_are_neither_saved_nor_backed_up_first(tenants: Tenants) -> None:
+    names = tenants.databases(2, "unsaved")
+    made = tenants.tree(2, more='op.execute("DROP TABLE ran")', tenants={"databases": names})
+    assert "`--snapshot` saves no databases of tenants" in made.run("apply", "--snapshot", code=1).err
+    made.declare(backup={"before": ["destructive"]})
+    refused = made.run("apply", code=1).err
+    assert "no backup is made of the databases of tenants, and the spec asks for one" in refused
+    assert "provision apply spec.yml --set backup=null" in refused
+    assert tenants.execute("SELECT to_regclass('alembic_version')", database=names[0]) == [(None,)]
+    made.run("apply", "--set", "backup=null")
+    assert tenants.execute("SELECT version_num FROM alembic_version", database=names[0]) == [("0002",)]
+    made.declare(backup=None)
+
+
 def test_schemas_of_one_database_are_migrated_side_by_side(tenants: Tenants) -> None:
     names = [f"s{number}" for number in range(6)]
     tenants.execute(*[f"CREATE SCHEMA {name}" for name in names])
