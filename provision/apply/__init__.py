@@ -19,6 +19,7 @@ from provision.apply import transactions
 from provision.apply.caches import GOOD, remember, remember_engine, remember_rendered
 from provision.apply.effects import Performer
 from provision.apply.history import History
+from provision.apply.losses import Losses
 from provision.apply.starting import TIMEOUT
 from provision.apply.trial import GOLDEN, Trial
 from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
@@ -246,6 +247,7 @@ class Run:
         self.restores = True
         """Whether a configuration with which a server does not start is taken back."""
         self._races, self._raced, self._trusted = 0, 0.0, 0
+        self._losses = Losses(progress)
 
     def converge(
         self, look: Callable[..., Survey], performer: Performer | None = None, first: Survey | None = None
@@ -332,16 +334,36 @@ class Run:
                 performer.prepare(survey.plan)
                 try:
                     self.perform(survey.plan, performer)
-                except RacedError as error:
-                    self._look_again(error)
+                except ProvisionError as error:
+                    self._go_on(error, performer)
                 self._distrust(performer)
-                self.trial.sow(survey.plan, self.outcomes)
+                self.trial.sow(survey.plan, self.outcomes[self._trusted :])
                 remember_rendered(survey.world)  # the next look need not render it again
             raise _not_converged(survey.plan)
         finally:
             if performer is not None:
                 self.trial.containers += performer.containers
                 performer.close()
+
+    def _go_on(self, error: ProvisionError, performer: Performer) -> None:
+        """Go on where another session came between, or the server went away and another one takes writes.
+
+        Raises:
+            ProvisionError: it is something else, or none takes writes in time.
+        """
+        if isinstance(error, RacedError):
+            self._look_again(error)
+            return
+        lost = self._losses.outcome
+        if lost is None:
+            raise error
+        try:
+            self._losses.outlive(error, performer.endpoint, performer.world.spec.server.ready_timeout)
+        except ProvisionError:
+            self.outcomes.append(lost)
+            self.progress.finished(lost)
+            raise
+        performer.failovers += 1
 
     def _distrust(self, performer: Performer) -> None:
         """Let what was done on a server that went away be done again: its successor can lack it."""
@@ -436,6 +458,9 @@ class Run:
             return  # it is planned once more
         if failure is not None and self.trial.blames(failure):
             return  # it is done in another way
+        if failure is not None and self._seen is not None and self._losses.is_one(failure, self._seen.world):
+            self._losses.note(outcome)
+            return  # it is planned once more, or was done
         self.outcomes.append(outcome)
         self.progress.finished(outcome)
 

@@ -50,7 +50,7 @@ class Performer:
         self.migrated: Migrated | None = None
         """What the last migration did."""
         self.failovers = 0
-        """How often another server took the place of the one that went away."""
+        """How often a server was waited for that can lack what was done before."""
         self.reads: dict[str, Read | None] = {}
         """What the code of each tree that ran has read; None where that is not known."""
         self.ended: list[str] = []
@@ -452,6 +452,7 @@ class Performer:
                 if self.world.spec.server.patroni is not None:
                     self._cluster.explain(error)
                 raise
+            self.failovers += 1
             return
         site = self.world.site
         try:

@@ -97,7 +97,9 @@ def survey(
         return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
     except ProvisionError as error:
         # What another run was changing meanwhile looks wrong in many ways: a port that is taken by our own container.
-        if not _chooses_again(spec, error) and not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
+        # A server that went away in the middle of the look is one that does not answer.
+        is_other = error.server_is_gone or _chooses_again(spec, error)
+        if not is_other and not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
             raise
     return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
 

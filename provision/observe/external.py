@@ -69,6 +69,8 @@ def check(look: Look, at: Endpoint) -> None:
     try:
         ((major, version, role, may_create, pid),) = look.rows(_FACTS)
     except LoginError as error:
+        if error.server_is_gone:
+            raise
         raise RefusedError(
             f"the database {server.database!r} does not exist, and {look.database!r}, from which it would be created, "
             "cannot be entered",

@@ -257,6 +257,12 @@ def rows(connection: psycopg2.extensions.connection, sql: str, parameters: Any =
         return cursor.fetchall()
 
 
+def settled(connection: psycopg2.extensions.connection, at: Endpoint) -> Endpoint:
+    """Return an endpoint with the host that a connection leads to, where a cluster has several."""
+    info = connection.info
+    return replace(at, host=info.host, port=info.port, hosts=()) if at.hosts else at
+
+
 def refusal(connection: psycopg2.extensions.connection, sql: str, parameters: Any = None) -> str:
     """Run statements; return the server's words where it refuses them or went away, else nothing."""
     import psycopg2

@@ -70,9 +70,14 @@ class ReadOnlyQuery:
             f"the server at {self._endpoint.address} did not answer a question",
             next_step=command("status"),
         )
-        with translated(psycopg2.Error, into=silent), translated(InsufficientPrivilege, into=refused):
-            connection = self._connection(name)
-            return rows(connection, f"{_READING}{limits}{self._roles.get(name, '')}{sql}", parameters or None)
+        try:
+            with translated(psycopg2.Error, into=silent), translated(InsufficientPrivilege, into=refused):
+                connection = self._connection(name)
+                return rows(connection, f"{_READING}{limits}{self._roles.get(name, '')}{sql}", parameters or None)
+        except UnavailableError as error:
+            if error is silent:
+                _judge(error)
+            raise
 
     def reported(self, name: str, *, database: str | None = None) -> str:
         """Return what the server tells everybody who logs in, without being asked.
@@ -141,3 +146,11 @@ class ReadOnlyQuery:
         """Close every connection."""
         while self._connections:
             self._connections.popitem()[1].close()
+
+
+def _judge(error: UnavailableError) -> None:
+    """Note whether a question has no answer because the server went away."""
+    from provision.system.driver_errors import failure
+
+    found = failure(error.__cause__) if isinstance(error.__cause__, Exception) else None
+    error.server_is_gone = found is not None and found.server_is_gone

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _EVERY: Final = 1.0
 _IN_FULL: Final = 3
 """So many different failures are shown with all that is known of them."""
-_NOTED: Final = frozenset({"invalid", "unrecorded"})
+_NOTED: Final = frozenset({"invalid", "unrecorded", "resumed"})
 
 
 class Following:
@@ -107,7 +107,9 @@ class Following:
     def _pass_on(self, name: str, what: str, text: str) -> None:
         if what not in _NOTED:
             self._waiting[name] = f"{name}: {text}"
-        elif text not in self._said:  # of many tenants, the same is said once
+            return
+        self._waiting.pop(name, None)
+        if text not in self._said:  # of many tenants, the same is said once
             self._said.add(text)
             self._progress.note(f"{name}: {text}")
 

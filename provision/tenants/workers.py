@@ -33,7 +33,7 @@ _MOST_SERVED = 500
 _MOST_GROWTH = 128 * 1024
 """In KiB, beyond what the first tenant took."""
 _PATIENCE = 10.0
-_TOLD = frozenset({"waiting", "blocked", "retrying", "invalid", "unrecorded"})
+_TOLD = frozenset({"waiting", "blocked", "retrying", "invalid", "unrecorded", "gone", "resumed"})
 """What a migration says that is worth passing on: the rest is a line a revision, of each tenant."""
 
 
@@ -212,7 +212,7 @@ class _Worker:
         is_well, manner = False, Manner(child, session=job.session, is_over=self._crew.ended.is_set)
         try:
             found = migrate(job.tree, self._crew.files, job.at, job.effect, heard, manner)
-            is_well = True
+            is_well = not found.failovers  # the child that lost its server is of no use any more
         finally:
             if not is_well or self._crew.is_alone or self._is_worn():
                 self._let_go()

@@ -5,15 +5,11 @@ from __future__ import annotations
 import random
 import re
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 from support.forty_revisions import ASKS, HALF, REVISIONS, SLEEPS, ended, hosts, is_whole, many, until
-from support.patroni import SUPERUSER_PASSWORD
-
-from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from support.environment import Environment
@@ -116,45 +112,3 @@ def test_a_migration_waits_for_a_primary_no_longer_than_it_may_take(cluster: Clu
     assert "the server went away in revision 0020, and none took its place within the time of the migration" in said
     environment.run("apply")
     is_whole(environment, cluster)
-
-
-def test_a_failover_during_a_seed_and_during_a_look(cluster: Cluster, environment: Environment) -> None:
-    reached = environment.directory / "seed.sql"
-    environment.server(**hosts(cluster)).migrations("one")
-    reached.write_text("INSERT INTO one VALUES (1); SELECT pg_sleep(60);")
-    environment.declare(seeds=[{"sql": "seed.sql", "run": "once"}])
-    apply = environment.begin("apply", "--seed")
-    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-    for _ in attempts(60, 0.1):
-        if cluster.execute(asleep, node=cluster.leader()) == [(1,)]:
-            break
-    cluster.kill(cluster.leader())
-    assert "the connection to the server was lost while" in ended(apply, code=1)
-    reached.write_text("INSERT INTO one VALUES (1);")
-    assert "no host takes writes now" in environment.run("plan").out
-    environment.run("apply", "--seed")
-    database = environment.document["server"]["database"]
-    assert cluster.execute("SELECT count(*) FROM one", node=cluster.leader(), database=database) == [(1,)]
-
-
-def test_a_failover_during_grants(cluster: Cluster, environment: Environment) -> None:
-    database = environment.document["server"]["database"]
-    environment.server(**hosts(cluster)).migrations("one").run("apply")
-    environment.environ["READER"] = SUPERUSER_PASSWORD
-    role = f"r_{environment.name[2:]}"
-    grants = [{"to": role, "on": {"tables": "public.*"}, "privileges": ["select"]}]
-    environment.declare(
-        roles={role: {"login": True, "password": "${READER}"}}, databases={database: {"grants": grants}}
-    )
-    with closing(cluster.connect(node=cluster.leader(), database=database)) as blocking:
-        blocking.autocommit = False
-        blocking.cursor().execute("GRANT SELECT ON one TO pg_monitor")
-        apply = environment.begin()
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        for _ in attempts(30, 0.05):
-            if cluster.execute(waits, node=cluster.leader()) == [(1,)]:
-                break
-        cluster.kill(cluster.leader())
-        assert "the connection to the server was lost while" in ended(apply, code=1)
-    environment.run("apply")
-    environment.settled()

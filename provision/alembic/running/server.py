@@ -25,7 +25,7 @@ from provision.alembic.tree.version_table import read_rows, table_name
 from provision.errors import LockedError, UnavailableError, command
 from provision.model.value import dataclass, replace
 from provision.system.driver_errors import is_lost
-from provision.system.postgres import LoginError, connect
+from provision.system.postgres import LoginError, connect, settled
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -168,8 +168,7 @@ class LockConnection:
 
     def settled(self, at: Endpoint) -> Endpoint:
         """Return an endpoint with the host that this connection leads to, where a cluster has several."""
-        info = self._connection.info
-        return replace(at, host=info.host, port=info.port, hosts=()) if at.hosts else at
+        return settled(self._connection, at)
 
     def follow(self, tree: Migrations) -> None:
         """Look for tables where the sessions of a tree do.
