@@ -21,7 +21,6 @@ from provision.kinds import login
 from provision.model import MAINTENANCE, Action, Effect, effects
 from provision.model.value import replace
 from provision.runtimes import server_log
-from provision.runtimes.names import TUNNEL
 from provision.system import driver_errors, files, statements
 from provision.system.postgres import UNLOGGED
 
@@ -191,11 +190,13 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.RemovePath) -> None:
-        if files.exists(effect.path / TUNNEL):
-            from provision.system import lasting_tunnel
-
-            lasting_tunnel.close(effect.path)
         files.remove(effect.path, kept=effect.kept)
+
+    @perform.register
+    def _(self, effect: effects.CloseTunnel) -> None:
+        from provision.system import lasting_tunnel
+
+        lasting_tunnel.close(effect.home)
 
     @perform.register
     def _(self, effect: effects.CopyPath) -> None:

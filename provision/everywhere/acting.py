@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provision.errors import ProvisionError, RefusedError, UsageError, command
 from provision.everywhere import listing
 from provision.model import Action, Address, Outcome, Plan, Progress, Result, Step
-from provision.model.effects import EngineCall, RemovePath, ServerCall
+from provision.model.effects import CloseTunnel, EngineCall, RemovePath, ServerCall
 from provision.runtimes import removal, removing_home
 from provision.runtimes.embedded.directories import SHARED
 from provision.runtimes.names import DATA_RECORD
@@ -165,7 +165,8 @@ def _do(effect: Effect, engine: Engine | None, progress: Progress) -> None:
     if isinstance(effect, ServerCall):
         servers.perform(effect)
     elif isinstance(effect, RemovePath):
-        lasting_tunnel.close(effect.path)
         files.remove(effect.path, kept=effect.kept)
+    elif isinstance(effect, CloseTunnel):
+        lasting_tunnel.close(effect.home)
     elif isinstance(effect, EngineCall) and engine is not None:
         engine.perform(effect, progress.detail)

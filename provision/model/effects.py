@@ -83,6 +83,16 @@ class RemovePath(Effect):
         return f"remove {shown(self.path)}{f', but not {self.kept[0]}' if self.kept else ''}"
 
 
+@dataclass(frozen=True)
+class CloseTunnel(Effect):
+    """End the tunnel that stays open for an environment, whose directory is ``home``."""
+
+    home: Path
+
+    def __str__(self) -> str:
+        return "close the tunnel to its server"
+
+
 EngineOperation = Literal[
     "pull_image",
     "create_network",

@@ -12,10 +12,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from provision.model import Action, Address, Endpoint, State, Step
-from provision.model.effects import RemovePath, WaitReady
+from provision.model.effects import CloseTunnel, RemovePath, WaitReady
 from provision.model.value import dataclass
 from provision.model.words import shown
-from provision.runtimes.names import BACKUPS, SUPERUSER
+from provision.runtimes.names import BACKUPS, SUPERUSER, TUNNEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -309,7 +309,8 @@ def removing_home(look: Look, home: Path, why: str = "") -> Iterator[Step]:
     if kept and set(look.machine.entries(home) or ()) <= set(kept):
         return
     words = why if not kept else f"{why}{'; ' if why else ''}the backups in it stay: {shown(home / BACKUPS)}"
-    yield removal("directory", str(home), RemovePath(home, kept), why=words)
+    closing = [CloseTunnel(home)] if look.exists(home / TUNNEL) else []
+    yield removal("directory", str(home), *closing, RemovePath(home, kept), why=words)
 
 
 def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg2
 import pytest
 from support import program
@@ -198,3 +199,11 @@ def test_an_address_behind_tcp_that_is_not_reached_is_refused(running: Environme
         ran = running.run("plan", code=1, DOCKER_HOST=url, PROVISION_INSECURE_TCP="1")
     assert f"127.0.0.1 of {host}" in ran.err
     assert f"write `server.host: {host}`" in ran.err
+
+
+def test_a_tunnel_ends_with_its_environment(running: Environment) -> None:
+    opened = running.run("tunnel", "--json").json()
+    assert tunnels(running) == [opened["process"]]
+    running.run("destroy", "--data", "--yes")
+    left = {each.pid for each in psutil.process_iter() if each.status() != psutil.STATUS_ZOMBIE}
+    assert opened["process"] not in left
