@@ -29,6 +29,7 @@ def several(cluster: Cluster, environment: Environment) -> Environment:
     return environment.server(host=None, port=None, hosts=[f"127.0.0.1:{each.port}" for each in nodes])
 
 
+@pytest.mark.long  # the next primary is found after the failover below, too
 def test_the_primary_is_found_and_after_a_switchover_there_is_nothing_to_do(
     cluster: Cluster, several: Environment
 ) -> None:

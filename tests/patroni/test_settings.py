@@ -45,7 +45,6 @@ def test_a_setting_reaches_every_member_and_is_taken_out_again(cluster: Cluster,
         environment.apply()
         assert on_all(cluster, "work_mem") == {"9MB"}
         assert cluster.ask("GET", "/config")["provision"] == {environment.name: ["work_mem"]}
-        environment.settled()
         environment.server(settings={"work_mem": None, "max_connections": None})
         environment.apply()
         assert on_all(cluster, "work_mem") == {"4MB"}
@@ -83,8 +82,6 @@ def test_a_paused_cluster_is_left_alone(cluster: Cluster, environment: Environme
         assert "patronictl resume shop-ha" in refused.err
         assert "paused" in environment.run("status", code=1).out
         assert "work_mem" not in parameters(cluster)
-        cluster.resume()
-        environment.apply()
 
 
 def test_status_shows_the_members(cluster: Cluster, environment: Environment) -> None:
