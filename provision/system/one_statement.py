@@ -10,6 +10,7 @@ import ctypes
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from provision.model.sql import identifier
 from provision.system import no_commands, postgres
 
 if TYPE_CHECKING:
@@ -56,18 +57,42 @@ def ask(at: Endpoint, sql: str, *, role: str | None) -> Answer:
     Raises:
         StatementError: the server refuses the statement, or it returns no rows.
         LoginError: the login fails.
+        RefusedError: a pooler in statement mode takes no transaction.
         NotRunError: ``--no-commands`` forbids it.
     """
     no_commands.refuse(f"which tenants there are: the server was not asked `{sql}`")
-    with closing(postgres.connect(at, read_only=True)) as connection:
+    with closing(_session(at)) as connection:
         with connection.cursor() as cursor:
-            cursor.execute(_BEGIN)
+            _begin(cursor, at)
             if connection.info.parameter_status("is_superuser") == "on":
                 cursor.execute(_HARMLESS, {"names": [*([role] if role else []), _READER]})
         try:
             return _answer(connection, sql)
         finally:
             postgres.refusal(connection, "ROLLBACK")
+
+
+def _session(at: Endpoint) -> psycopg2.extensions.connection:
+    """Log in; a pooler that gives no session may be between, as one transaction is all that this takes."""
+    if at.is_ours:
+        return postgres.connect(at, read_only=True)
+    connection = postgres.open_session(at, None)
+    connection.autocommit = True
+    if connection.encoding != "UTF8":
+        connection.set_client_encoding("UTF8")
+    return connection
+
+
+def _begin(cursor: psycopg2.extensions.cursor, at: Endpoint) -> None:
+    import psycopg2
+
+    role = "" if at.is_ours or at.role is None else f"; SET LOCAL ROLE {identifier(at.role)}"
+    try:
+        cursor.execute(_BEGIN + role)
+    except psycopg2.Error as error:
+        if not at.is_ours:
+            postgres.connect(at, read_only=True).close()  # refuses a pooler in statement mode: it takes no transaction
+        raise postgres.LoginError(postgres.classify(str(error)), at, str(error)) from error
 
 
 def _answer(connection: psycopg2.extensions.connection, sql: str) -> Answer:

@@ -12,6 +12,7 @@ from support import program
 from support.embedded import an_embedded_environment, an_open_directory
 from support.pooler import Pooler, a_pooler
 
+from provision.errors import RefusedError
 from provision.model.value import replace
 from provision.system import poolers, postgres
 
@@ -116,6 +117,23 @@ def test_looks_and_changes_nothing(server: Any, pooled: Poolers, environment: Em
     shop.is_clean()
 
 
+@pytest.mark.parametrize("mode", SHARED)
+def test_tenants_are_asked_for_in_one_transaction(
+    server: Any, pooled: Poolers, environment: Embedded, mode: str
+) -> None:
+    shop = Shop(server, pooled(mode), environment)
+    query = f"SELECT datname FROM pg_database WHERE datname = '{shop.name}'"  # noqa: S608
+    environment.declare(migrations={**environment.document["migrations"], "tenants": {"databases": {"query": query}}})
+    looks = (("plan",), ("migrate", "current"), ("migrate", "current", "--tenant", shop.name))
+    if mode == "transaction":
+        told = [environment.run(*words).out for words in looks]
+        assert f"1 database from base ({shop.name})" in told[0]
+        assert told[1] == f"base: 1 tenant ({shop.name})\n"
+    for words in (("apply",), ("migrate", "upgrade", "--tenant", shop.name)) if mode == "transaction" else looks:
+        assert "in transaction or statement mode" in environment.run(*words, code=1).err
+    shop.is_clean()
+
+
 def test_nothing_to_do_is_no_refusal(server: Any, pooled: Poolers, environment: Embedded) -> None:
     shop = Shop(server, pooled("transaction"), environment)
     shop.direct()
@@ -202,7 +220,7 @@ def test_a_mode_is_recognised(
             each.cursor().execute("SELECT 1")
         for each in several:
             each.close()
-    with suppress(postgres.RefusedError):
+    with suppress(RefusedError):
         postgres.connect(at, read_only=False).close()
     way = poolers.known(at)
     assert way is not None
