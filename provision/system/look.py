@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import UnavailableError
 from provision.model.value import replace
 from provision.runtimes.names import COMPOSE, ENGINE
-from provision.system import files, machine, owned
+from provision.system import files, machine, owned, register
 from provision.system.engine import EngineReader
 from provision.system.engine_address import EngineAddress, address_to_keep, locate
 from provision.system.waiting import attempts
@@ -137,6 +137,10 @@ class Look:
         from provision.system.engine_calls import Engine
 
         return Engine(self.address, self.reader.program).logs(container, follow=follow, tail=tail)
+
+    def knows(self, machine: str) -> bool:
+        """Whether what the label ``machine`` names is this machine, whose directories we can look at."""
+        return self.address.is_local or register.is_here(machine)
 
     def there(self, path: Path) -> bool:
         """Whether a path is there on the engine's host."""

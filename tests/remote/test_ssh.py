@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.checkout import ROOT
+from support.environment import Environment
 from support.remote import ALIAS, USER, need_root, remote_host
 
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from support.environment import Environment
     from support.remote import Remote
 
 
@@ -97,6 +97,24 @@ def test_an_environment_stays_where_it_was_made(there: Environment) -> None:
 
 
 @pytest.mark.long
+def test_what_another_machine_made_there_is_not_said_to_be_gone(there: Environment, tmp_path: Path) -> None:
+    there.apply()
+    other = Environment(there.engine, tmp_path / "other", there.name)
+    other.environ |= {key: there.environ[key] for key in ("HOME", "DOCKER_HOST")}
+    (tmp_path / "id").write_text("0123456789abcdef0123456789abcdef\n")
+    (tmp_path / "empty").mkdir()
+    elsewhere = (
+        f'mount --bind {tmp_path}/id /etc/machine-id; mount --bind {tmp_path}/empty {there.directory}; exec "$@"'
+    )
+    other.before = (*there.before, "sh", "-ec", elsewhere, "sh")
+    ran = other.run("plan", code=1)
+    assert f"belongs to the environment {there.name!r} of {there.directory}" in ran.err
+    assert "gone" not in ran.err
+    assert "--adopt" not in ran.err
+    assert "PROVISION_NAME" in ran.err
+
+
+@pytest.mark.long
 def test_a_port_that_is_taken_there_is_found_while_planning(remote: Remote, there: Environment) -> None:
     argv = (*remote.on_its_network, sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "23471")
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as taker:
@@ -127,6 +145,9 @@ def test_a_directory_of_the_engines_host(remote: Remote, there: Environment, tmp
         ran = other.server(data={"path": foreign}).run("apply", code=1)
         assert f"the directory {foreign} holds other files (theirs)" in ran.err
         assert other.engine.containers(other.name) == []
+        ran = other.run("destroy", "--data", "--yes", code=1)
+        assert "no server of this environment uses it" in ran.err
+        assert "rm -rf" not in ran.err
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from provision.model.effects import EngineCall
 from provision.runtimes import Claim, Collision, ownership
 from provision.runtimes.docker import golden_image, snapshots
 from provision.runtimes.docker.generations import temporary_name
-from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, whose
+from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, MACHINE, whose
 from provision.runtimes.ownership import is_ours
 from provision.spec.model import DataPath, Ephemeral
 
@@ -48,7 +49,7 @@ def _check_labels(seen: Inspection, what: str, labels: Mapping[str, str], *, way
     spec, directory, name = seen.spec, labels.get(DIRECTORY), labels.get(ENVIRONMENT)
     if directory is None or name is None or is_ours(spec, labels, seen.look):
         return
-    if name == spec.name and not seen.look.exists(Path(directory)):
+    if name == spec.name and seen.look.knows(labels.get(MACHINE, "")) and not seen.look.exists(Path(directory)):
         raise ownership.gone(spec, what, directory)
     raise RefusedError(
         f"{what} belongs to the environment {name!r} of {directory}",
@@ -150,9 +151,12 @@ def check_ours(seen: Inspection) -> None:
     data = seen.spec.server.data
     if isinstance(data, DataPath) and seen.look.there(data.path):
         if not seen.look.address.is_local:
+            place = shlex.quote(str(data.path))
+            is_used = seen.current_place and seen.current_place.source == str(data.path)
+            then = f"sudo rm -rf {place}" if is_used else f"ls -la {place}   (no server of this environment uses it)"
             raise RefusedError(
                 f"the directory {data.path} is on the host of {seen.look.engine_name}, where provision removes none",
-                next_step=command("destroy") + f"   (the directory stays), then on that host: sudo rm -rf {data.path}",
+                next_step=command("destroy") + f"   (the directory stays), then on that host: {then}",
             )
         ownership.check_made(seen.spec, data.path, seen.look, record=seen.spec.home / DATA_RECORD)
 
