@@ -14,7 +14,7 @@ from provision.errors import ProvisionError, UnavailableError, command
 from provision.kinds import Inputs
 from provision.model.value import dataclass, replace
 from provision.runtimes import choice, docker
-from provision.runtimes.names import COMPOSE, LISTED
+from provision.runtimes.names import COMPOSE, ENGINE, LISTED
 from provision.spec import parameters
 from provision.spec.load import again
 from provision.spec.passwords import PasswordGenerated
@@ -132,7 +132,9 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, actin
         return _seen(spec, look, name, reason, acting=acting)
     except UnavailableError as error:
         if name != (runtime or spec.server.runtime):
-            error.evidence = (*error.evidence, f"the environment {spec.name!r} was made there, and stays there")
+            kept = (owned.text(spec.home / ENGINE) or "").strip() if name == "docker" else ""
+            place = f"with the engine at {kept}" if kept else "there"
+            error.evidence = (*error.evidence, f"the environment {spec.name!r} was made {place}, and stays there")
         raise
 
 

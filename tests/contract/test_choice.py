@@ -133,7 +133,7 @@ def test_what_docker_made_is_never_replaced_by_an_embedded_server(both: Environm
     for verb in ("apply", "plan", "status", "url"):
         said = both.run(verb, code=69, DOCKER_HOST=NO_ENGINE).all
         assert f"no Docker engine answers at {NO_ENGINE}" in said
-        assert "was made there" in said
+        assert f"the environment {both.name!r} was made with the engine at unix://" in said
     shutil.rmtree(both.home.parent)
     both.apply()  # the container's labels say the same
     both.settled()
