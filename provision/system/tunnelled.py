@@ -104,7 +104,7 @@ class Tunnelled(Endpoint):
         if found is None:
             said = lasting_tunnel.last_words(self.leading.home)
             raise UnavailableError(
-                f"{'the tunnel has ended' if said else 'no tunnel is open'} to {self.leading.way}",
+                f"the tunnel to {self.leading.way} has ended" if said else f"no tunnel is open to {self.leading.way}",
                 evidence=said,
                 next_step=command("tunnel"),
             )
