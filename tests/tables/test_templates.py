@@ -81,6 +81,7 @@ WRONG = {
     SERVICE % "volumes: [5]": "the volume 5",
     SERVICE % "secrets: {a: b}": "`secrets` of the service is not a list",
     SERVICE % "ports: 5432": "ports: ",
+    SERVICE % "ports: ['localhost:5432:5432']": "'address:port:container port', the address in numbers",
     SERVICE % "healthcheck: [a]": "healthcheck: ",
 }
 

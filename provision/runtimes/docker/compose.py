@@ -97,7 +97,7 @@ def read(text: str, path: Path) -> Creation:
         raise ProvisionError(
             f"the rendered {path.name} cannot be run: {error}",
             evidence=[str(path)],
-            next_step="correct your docker-compose.yml.j2, then: " + command("render"),
+            next_step="correct the spec, or your docker-compose.yml.j2, then: " + command("render"),
         ) from error
 
 

@@ -172,7 +172,7 @@ def _ports(body: dict[str, Any], value: Any) -> None:
     for each in value:
         match = re.fullmatch(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d+):(\d+)(?:/(tcp|udp))?", str(each))
         if match is None:
-            raise ValueError(f"{each!r} is not written as 'address:port:container port'")
+            raise ValueError(f"{each!r} is not written as 'address:port:container port', the address in numbers")
         address, outside, inside, protocol = match.groups()
         target = bindings.setdefault(f"{inside}/{protocol or 'tcp'}", [])
         target.append({"HostIp": (address or "").strip("[]"), "HostPort": outside})
