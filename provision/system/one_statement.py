@@ -61,38 +61,28 @@ def ask(at: Endpoint, sql: str, *, role: str | None) -> Answer:
         NotRunError: ``--no-commands`` forbids it.
     """
     no_commands.refuse(f"which tenants there are: the server was not asked `{sql}`")
-    with closing(_session(at)) as connection:
-        with connection.cursor() as cursor:
-            _begin(cursor, at)
-            if connection.info.parameter_status("is_superuser") == "on":
-                cursor.execute(_HARMLESS, {"names": [*([role] if role else []), _READER]})
+    with closing(_begun(at)) as connection:
+        if connection.info.parameter_status("is_superuser") == "on":
+            connection.cursor().execute(_HARMLESS, {"names": [*([role] if role else []), _READER]})
         try:
             return _answer(connection, sql)
         finally:
             postgres.refusal(connection, "ROLLBACK")
 
 
-def _session(at: Endpoint) -> psycopg2.extensions.connection:
-    """Log in; a pooler that gives no session may be between, as one transaction is all that this takes."""
-    if at.is_ours:
-        return postgres.connect(at, read_only=True)
-    connection = postgres.open_session(at, None)
-    connection.autocommit = True
-    if connection.encoding != "UTF8":
-        connection.set_client_encoding("UTF8")
-    return connection
-
-
-def _begin(cursor: psycopg2.extensions.cursor, at: Endpoint) -> None:
+def _begun(at: Endpoint) -> psycopg2.extensions.connection:
+    """Log in and begin; a pooler that gives no session may be between, as one transaction is all that this takes."""
     import psycopg2
 
-    role = "" if at.is_ours or at.role is None else f"; SET LOCAL ROLE {identifier(at.role)}"
+    connection = postgres.connect(at, read_only=True) if at.is_ours else postgres.open_session(at, None)
+    connection.autocommit = True
     try:
-        cursor.execute(_BEGIN + role)
+        connection.set_client_encoding("UTF8")
+        connection.cursor().execute(_BEGIN + (f"; SET LOCAL ROLE {identifier(at.role)}" if at.role else ""))
     except psycopg2.Error as error:
-        if not at.is_ours:
-            postgres.connect(at, read_only=True).close()  # refuses a pooler in statement mode: it takes no transaction
+        postgres.connect(at, read_only=True).close()  # refuses a pooler in statement mode: it takes no transaction
         raise postgres.LoginError(postgres.classify(str(error)), at, str(error)) from error
+    return connection
 
 
 def _answer(connection: psycopg2.extensions.connection, sql: str) -> Answer:

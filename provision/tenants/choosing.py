@@ -59,8 +59,7 @@ def one(tree: Migrations, name: str) -> Migrations:
     """
     if tree.tenants is None:
         raise UsageError(f"the migrations {tree.name!r} have no tenants", next_step="leave out `--tenant`")
-    if tree.tenants.names:
-        refuse_other(tree, name, tree.tenants.names)
+    refuse_other(tree, name, tree.tenants.names or [name])  # what a query returns, only the server knows
     return tree.for_tenant(name)
 
 
