@@ -20,6 +20,7 @@ from provision.runtimes.names import (
     DIRECTORY,
     ENGINE,
     ENVIRONMENT,
+    MACHINE,
     SUPERUSER,
     environment,
     of_home,
@@ -70,7 +71,18 @@ def is_ours(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
     directory = labels.get(DIRECTORY)
     if directory is None or labels.get(ENVIRONMENT) != spec.name:
         return False
-    return directory == str(spec.kept_in) or (not look.exists(Path(directory)) and has_moved(spec, look))
+    if directory == str(spec.kept_in):
+        return not is_of_another_machine(spec, labels, look)
+    return not look.exists(Path(directory)) and has_moved(spec, look)
+
+
+def is_of_another_machine(spec: Spec, labels: Mapping[str, str], look: Look) -> bool:
+    """Tell whether an engine that several machines use has this of another one, which has a spec of the same place.
+
+    What an apply has written beside the spec shows that it is this one, whatever the machine is called now.
+    """
+    made_on = labels.get(MACHINE, "")
+    return bool(made_on) and not look.knows(made_on) and not has_moved(spec, look)
 
 
 def has_moved(spec: Spec, look: Look) -> bool:

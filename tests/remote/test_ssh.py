@@ -115,6 +115,20 @@ def test_what_another_machine_made_there_is_not_said_to_be_gone(there: Environme
 
 
 @pytest.mark.long
+def test_a_spec_at_the_same_place_of_another_machine_has_nothing_here(there: Environment, tmp_path: Path) -> None:
+    there.apply()
+    (tmp_path / "id").write_text("0123456789abcdef0123456789abcdef\n")
+    there.home.rename(tmp_path / "kept")
+    there.before = (*there.before, "sh", "-ec", f'mount --bind {tmp_path}/id /etc/machine-id; exec "$@"', "sh")
+    for verb in (("plan",), ("apply",), ("destroy", "--data", "--yes"), ("stop",)):
+        ran = there.run(*verb, code=1)
+        assert f"belongs to the environment {there.name!r} of {there.directory} on " in ran.err
+    assert "provision apply --adopt spec.yml" in ran.err
+    there.run("apply", "--adopt")
+    there.settled()
+
+
+@pytest.mark.long
 def test_a_port_that_is_taken_there_is_found_while_planning(remote: Remote, there: Environment) -> None:
     argv = (*remote.on_its_network, sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "23471")
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as taker:

@@ -51,6 +51,12 @@ def _check_labels(seen: Inspection, what: str, labels: Mapping[str, str], *, way
         return
     if name == spec.name and seen.look.knows(labels.get(MACHINE, "")) and not seen.look.exists(Path(directory)):
         raise ownership.gone(spec, what, directory)
+    if name == spec.name and directory == str(spec.kept_in):
+        raise RefusedError(
+            f"{what} belongs to the environment {name!r} of {directory} on {labels[MACHINE].rpartition('.')[0]}",
+            evidence=["this is another machine with a spec at the same place, and no apply has been here"],
+            next_step=ownership.another_name(name) + ", or, if it is the same project: " + command("apply --adopt"),
+        )
     raise RefusedError(
         f"{what} belongs to the environment {name!r} of {directory}",
         evidence=[f"this spec is {ownership.holder(spec)}"],
