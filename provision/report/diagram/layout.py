@@ -332,7 +332,8 @@ def _joined(pictures: Sequence[Picture]) -> Picture:
     lines = tuple([line for each in pictures for line in each.lines])
     spare = [x for line in lines if line.edge.source == line.edge.target for x in [line.points[0][0] + LANE // 2]]
     width = max([*[each.x + each.width for each in boxes], *spare], default=0)
-    return Picture(width, max([each.y + each.height for each in boxes], default=0), boxes, lines)
+    passed = [y for line in lines for _, y in line.points]  # below all boxes, where a line passes a low one
+    return Picture(width, max([*[each.y + each.height for each in boxes], *passed], default=0), boxes, lines)
 
 
 def _shelves(pictures: Sequence[Picture], widest: int) -> Picture:
