@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 DOCKER, PODMAN = "docker", "podman"
 SCHEME, CONTEXT = "ssh://", "context:"
 INSECURE = "PROVISION_INSECURE_TCP"
-_PLAIN = ("tcp://", "http://")
+_PLAIN, _TLS = ("tcp://", "http://"), "https://"
 _FORWARDERS = ("ssh", "sshd", "sshd-session")
 _PROBE_TIMEOUT = 1.0
+_SOCKET = "unix://"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class EngineAddress:
     @property
     def socket_path(self) -> str | None:
         """The path of the Unix socket, or None for another transport."""
-        return self.url.removeprefix("unix://") if self.url.startswith("unix://") else None
+        return self.url.removeprefix(_SOCKET) if self.url.startswith(_SOCKET) else None
 
     @property
     def is_local(self) -> bool:
@@ -91,6 +92,11 @@ def locate(
         NotRunError: the spec alone names the engine, and ``--no-commands`` is on.
     """
     found = _located(environ, declared, kept, is_old=is_old)
+    if not found.url.startswith((_SOCKET, SCHEME, _TLS, *_PLAIN)):
+        raise RefusedError(
+            f"the engine's address {found} does not say how to reach it",
+            next_step=f"write {SCHEME}HOST, tcp://HOST:PORT or {_SOCKET}/PATH",
+        )
     if found.url.startswith(_PLAIN) or found.is_ssh:
         _check(found, environ)
     if (
@@ -121,10 +127,10 @@ def _located(environ: Mapping[str, str], declared: str | None, kept: str | None,
         return EngineAddress(kept, "where the environment was made", is_named=False, options=("--host", kept))
     of_docker, of_others = sockets(environ)
     if kept is not None:
-        if kept.removeprefix("unix://") not in (*of_docker, *of_others):
+        if kept.removeprefix(_SOCKET) not in (*of_docker, *of_others):
             raise _elsewhere(kept)
         return EngineAddress(kept, "", is_named=False)
-    return EngineAddress(f"unix://{chosen(of_docker if is_old else (*of_docker, *of_others))}", "", is_named=False)
+    return EngineAddress(f"{_SOCKET}{chosen(of_docker if is_old else (*of_docker, *of_others))}", "", is_named=False)
 
 
 def address_to_keep(address: EngineAddress, environ: Mapping[str, str]) -> str | None:
@@ -136,7 +142,7 @@ def address_to_keep(address: EngineAddress, environ: Mapping[str, str]) -> str |
     if path is None or not address.is_named:
         return address.url
     standard = (each for places in sockets(environ) for each in places)
-    return next((f"unix://{each}" for each in standard if os.path.realpath(each) == os.path.realpath(path)), None)
+    return next((f"{_SOCKET}{each}" for each in standard if os.path.realpath(each) == os.path.realpath(path)), None)
 
 
 def chosen(places: Sequence[str]) -> str:
@@ -214,7 +220,7 @@ def _is_forwarded(path: str) -> bool:
 
 
 def _elsewhere(kept: str) -> UnavailableError:
-    if not kept.startswith("unix://"):
+    if not kept.startswith(_SOCKET):
         return UnavailableError(
             f"the environment was made with the engine at {kept}, which nothing names now",
             evidence=["with another engine, its data would stay behind"],

@@ -132,6 +132,12 @@ def test_a_port_of_another_host_needs_tls_or_a_word(host: str) -> None:
     assert locate({**environ, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/c"}).tls == Path("/c")
 
 
+@pytest.mark.parametrize("host", ["build-host", "192.0.2.7:2375", "SSH://build-host", "npipe:////./pipe/docker_engine"])
+def test_an_address_that_does_not_say_how_is_refused(host: str) -> None:
+    with pytest.raises(RefusedError, match="does not say how to reach it"):
+        locate({"DOCKER_HOST": host})
+
+
 def test_its_directory_remembers_that(tmp_path: Path) -> None:
     """Also where the engine does not answer any more: another one has not the data."""
     environ, home = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}, tmp_path / ".provision" / "shop"
