@@ -21,6 +21,7 @@ from provision.commands.several import specs_argument
 from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, UsageError, command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from provision.environment import Environment
@@ -171,7 +172,7 @@ def _show(
         asked = [f"--{each.replace('_', '-')}" for each in _ASKED_FOR if wishes.get(each)]
         for option, names in (("--tenant", wishes["tenants"]), ("--except", wishes["without"])):
             asked += [f"{option} {shlex.quote(each)}" for each in names]
-        _show_text(console, environment, seen, diff=diff, sql=sql, apply=console.line("apply", *asked))
+        _show_text(console, environment, seen, diff=diff, sql=sql, asked=asked)
     if console.format == "github":
         from provision.report.pipelines import results
 
@@ -179,7 +180,10 @@ def _show(
     return EXIT_CHANGES_PENDING if detailed_exitcode and seen.plan.differs else EXIT_DONE
 
 
-def _show_text(console: Console, environment: Environment, seen: Survey, *, diff: bool, sql: bool, apply: str) -> None:
+def _show_text(
+    console: Console, environment: Environment, seen: Survey, *, diff: bool, sql: bool, asked: Sequence[str]
+) -> None:
+    """Show a plan; ``asked`` are the options that the next command needs too."""
     from provision.report import plan as report
     from provision.report import survey
 
@@ -197,7 +201,8 @@ def _show_text(console: Console, environment: Environment, seen: Survey, *, diff
         console.lines(report.diff(seen.plan, paint), whole=True)
     if sql:
         _show_sql(console, environment, seen)
-    next_step = trusted(console, console.line("plan")) if seen.plan.unknown else apply
+    again = console.line("plan" if seen.plan.unknown else "apply", *asked)
+    next_step = trusted(console, again) if seen.plan.unknown else again
     console.say(f"{paint('cyan', 'next:')} {next_step}")
 
 
