@@ -112,9 +112,9 @@ def _become(dialect: Any, connection: Any, request: Request) -> Any:
     return connection
 
 
-def clean_sessions(request: Request) -> None:
+def clean_sessions(request: Request, progress: Progress) -> None:
     """Have each session that is closed leave nothing on the backend of a pooler, whatever that does with it."""
-    if not request["pooled"]:
+    if not request["pooled"] or progress.has_settled:  # in a process that serves several, the first has asked for it
         return
     from sqlalchemy import event
     from sqlalchemy.pool import Pool

@@ -68,7 +68,7 @@ def _serve(request: Request, progress: Progress) -> None:
     set_environment(request)
     config = make_config(request)
     set_sessions(request, progress)
-    clean_sessions(request)
+    clean_sessions(request, progress)
     name, function = _SERVED_BY[request["kind"]]
     module = import_module(f".{name}", __package__)
     if hasattr(module, "protect"):
