@@ -18,7 +18,8 @@ def test_a_setting_that_stops_the_first_start(environment: Environment) -> None:
     environment.server(settings=NO_LIBRARY)
     ran = environment.run("apply", code=1)
     assert 'could not access file "no_such_library"' in ran.err
-    assert "exit code" in ran.err
+    # The engine may have started it again at the moment of the look; an exit code is not known then.
+    assert "ended with exit code" in ran.err or "ended, was started again by the engine" in ran.err
     assert "docker logs" in ran.err
     assert environment.container["State"]["Status"] in ("exited", "created"), "it must not go on crashing"
     environment.server(settings={"shared_preload_libraries": None})

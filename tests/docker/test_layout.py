@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.image import build, build_from, remove
 
+from provision.system.waiting import attempts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -133,6 +135,9 @@ def test_a_container_whose_data_is_not_on_its_mount_is_never_made_anew(environme
     client.create_volume(volume["Name"], labels=volume["Labels"])
     client.create_container_from_config(body, environment.name)
     client.start(environment.name)
+    for _ in attempts(60, 0.1):  # while it is being made, the container does not listen to the signal that stops it
+        if "accepting" in environment.engine.run(environment.name, "pg_isready", "-h", "127.0.0.1"):
+            break
     for words in (("plan",), ("apply",), ("destroy",)):
         assert "is in /srv/other of the container" in environment.run(*words, code=1).err
     assert environment.container["State"]["Running"]
