@@ -306,6 +306,10 @@ def test_a_query_is_asked_as_the_role_of_the_migrations(database: Server) -> Non
         assert ask(database.endpoint, "SELECT current_user::text", role=role).rows == (("pg_read_all_data",),)
     finally:
         database.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.long
+def test_a_query_ends_after_its_time(database: Server) -> None:
     with pytest.raises(StatementError, match="canceling statement"):
         ask(database.endpoint, "SELECT pg_sleep(60) FROM set_config('statement_timeout', '1', true)", role=None)
 
