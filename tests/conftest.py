@@ -26,12 +26,22 @@ for each in [name for name in os.environ if name.startswith(("GITHUB_", "CI_")) 
 
 IMAGES = ("postgres:14", "postgres:16", "postgres:17", "postgres:18")
 REQUIRED = "PROVISION_TEST_REQUIRE_DOCKER"
+OF_DOCKER = ("docker", "engines", "external", "remote")
+"""The folders in which each test needs an engine with the images."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say how often tests/chaos kills the tool, and from which seed the moments are drawn."""
     parser.addoption("--chaos-moments", type=int, default=10, help="how often tests/chaos kills the tool (10)")
     parser.addoption("--chaos-seed", type=int, default=7, help="where its random moments come from (7)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a Docker engine by its folder."""
+    folders = {Path(__file__).parent / each for each in OF_DOCKER}
+    for item in items:
+        if not folders.isdisjoint(item.path.parents):
+            item.add_marker(pytest.mark.docker)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
