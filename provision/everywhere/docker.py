@@ -16,7 +16,7 @@ from provision.model.value import replace
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.containers import IDLE
-from provision.runtimes.names import DIRECTORY, ENVIRONMENT, MACHINE, USER
+from provision.runtimes.names import DIRECTORY, ENVIRONMENT, EVERY_ADDRESS, MACHINE, USER
 from provision.system import machine, owned, register
 from provision.system.engine import EngineReader
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 16
 _PATIENCE: Final = 1.0
 _PORT: Final = "5432/tcp"
-_REACHED: Final = ("", "0.0.0.0", "::")  # noqa: S104  # compared
 _FILES = "secrets/postgres_password"
 
 
@@ -146,7 +145,7 @@ def _of_container(container: Json | None, look: Look) -> dict[str, Any]:
     where: dict[str, Any] = {}
     if published.get("HostPort"):
         ip = published.get("HostIp") or ""
-        local = "127.0.0.1" if ip in _REACHED else ip
+        local = "127.0.0.1" if ip in EVERY_ADDRESS else ip
         is_there = look.address.is_local or look.address.is_ssh
         where = {"host": local if is_there else look.address.hostname, "port": int(published["HostPort"])}
         where["behind"] = look.address.hostname if look.address.is_ssh else ""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104  # compared, not bound
+"""How an engine, or a kernel, says that a port is taken at all addresses of a host."""
 COMPOSE = "docker-compose.yml"
 ENGINE = "engine"
 """The file that keeps the address of the engine that the environment was made with."""

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from provision.runtimes.names import EVERY_ADDRESS
 from provision.system import processes, ssh
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _LISTENING = r"(?m)^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:0000 0A "
 """A line of a port that something listens on: https://www.kernel.org/doc/Documentation/networking/proc_net_tcp.txt"""
 _TIMEOUT, _CONNECT_TIMEOUT, _FRESH = 30, 2.0, 1.0
-_EVERY = ("", "0.0.0.0", "::")  # noqa: S104  # compared, not bound
 
 
 class Ports:
@@ -35,7 +35,7 @@ class Ports:
             if time.monotonic() - self._at > _FRESH:
                 self._seen, self._at = list(_listening(self._address)), time.monotonic()
             taken = {at for at, number in self._seen if number == port}
-            return bool(taken) and (host in _EVERY or bool(taken & {host, *_EVERY}))
+            return bool(taken) and (host in EVERY_ADDRESS or bool(taken & {host, *EVERY_ADDRESS}))
         if self._address.socket_path is None:
             with suppress(OSError), socket.create_connection((self._address.hostname, port), _CONNECT_TIMEOUT):
                 return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.model.value import replace
-from provision.runtimes.names import COMPOSE, ENGINE
+from provision.runtimes.names import COMPOSE, ENGINE, EVERY_ADDRESS
 from provision.system import files, machine, owned, register
 from provision.system.engine import EngineReader
 from provision.system.engine_address import EngineAddress, address_to_keep, locate
@@ -30,7 +30,6 @@ _FIRST_PODMAN_THAT_UPDATES = 5
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PROXY, _PATIENCE, _POLL = "docker-proxy", 2.0, 0.05
 _HERE = "127.0.0.1"
-_EVERY_ADDRESS = ("", "0.0.0.0", "::", None)  # noqa: S104  # compared, not bound
 
 
 class Look:
@@ -176,7 +175,7 @@ class Look:
             return None
         for each in found:
             addresses = {at.get("IP") for at in each.get("Ports") or () if at.get("PublicPort") == port}
-            if addresses and (host in _EVERY_ADDRESS or addresses & {host, *_EVERY_ADDRESS}):
+            if addresses and (host in EVERY_ADDRESS or addresses & {host, None, *EVERY_ADDRESS}):
                 return dict(each)
         return None
 
