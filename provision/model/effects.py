@@ -170,18 +170,20 @@ class Scripts:
 class ChangeDirectory(Effect):
     """Have the engine's root change a directory of its host, where we may not: in a container that is thrown away.
 
-    ``script`` is a line for ``sh``, to which the directory is ``$1``. ``image`` is one that the engine has, and
-    ``container`` the name of the container. ``unmapped``: root is the host's, also where the engine maps user ids.
+    ``source`` is a path, or with the ``kind`` "volume" the name of one. ``script`` is a line for ``sh``, to which the
+    directory is ``$1``. ``image`` is one that the engine has, and ``container`` the name of the container.
+    ``unmapped``: root is the host's, also where the engine maps user ids.
     """
 
-    path: Path
+    source: str
     script: str
     image: str
     container: str
     unmapped: bool = False
+    kind: str = "bind"
 
     def __str__(self) -> str:
-        return f"in {self.container}: {self.script} (1: {shown(self.path)})"
+        return f"in {self.container}: {self.script} (1: {shown(self.source)})"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def short(text: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 2]} …"
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """Return a path as short as it is unambiguous: relative when it is below the current directory."""
     here, text = os.getcwd(), str(path)  # noqa: PTH109  # a plain string is wanted
     return text[len(here) + 1 :] if here != "/" and text.startswith(f"{here}/") else text

@@ -174,7 +174,7 @@ class Engine:
         Raises:
             StepFailedError: the engine, or the line, fails; with what it said.
         """
-        mount = {"Type": "bind", "Source": str(effect.path), "Target": _INSIDE}
+        mount = {"Type": effect.kind, "Source": effect.source, "Target": _INSIDE}
         # A directory that belongs to a container of SELinux's is closed to all others.
         host = {"Mounts": [mount], "NetworkMode": "none", "SecurityOpt": ["label=disable"]}
         body = {
@@ -186,10 +186,12 @@ class Engine:
         }
         code, output, errors = self.run_once(effect.container, body, _LINE_TIMEOUT)
         if code != 0:
+            is_volume = effect.kind == "volume"
+            shown = f"{self.program} volume inspect {effect.source}" if is_volume else f"ls -la {effect.source}/.."
             raise StepFailedError(
-                f"the engine could not change the directory {effect.path}",
+                f"the engine could not change the directory {effect.source}",
                 evidence=(output + errors).decode(errors="replace").strip().splitlines()[-5:],
-                next_step=f"ls -la {effect.path.parent}",
+                next_step=shown,
             )
 
     # --- images ---

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import docker.errors
 import pytest
 
 if TYPE_CHECKING:
@@ -13,16 +15,28 @@ if TYPE_CHECKING:
 _PLACES = {17: "/there", 18: "/there/18/docker"}
 
 
-def meddle(environment: Environment, script: str, place: str = "/there") -> None:
+def meddle(environment: Environment, script: str, place: str = "/there", source: str = "") -> None:
     """Change the data of a stopped server."""
     client = environment.engine.client
-    host = client.create_host_config(binds=[f"{environment.name}-data:/there"])
+    host = client.create_host_config(binds=[f"{source or environment.name + '-data'}:/there"])
     made = client.create_container(
         "postgres:17", ["-c", f"cd {place} && {script}"], entrypoint=["sh"], volumes=["/there"], host_config=host
     )
     client.start(made["Id"])
     assert client.wait(made["Id"])["StatusCode"] == 0
     client.remove_container(made["Id"])
+
+
+def kill_while_it_initialises(environment: Environment) -> None:
+    """Kill the server's container once initdb has begun."""
+    deadline = time.monotonic() + 60
+    while True:
+        with suppress(docker.errors.NotFound):
+            if any("creating subdirectories" in line for line in environment.log()):
+                environment.engine.client.kill(environment.name)
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("major", _PLACES)
@@ -36,6 +50,38 @@ def test_it_is_done_again(environment: Environment, major: int) -> None:
     environment.apply()
     environment.settled()
     assert environment.query("SELECT count(*) FROM userdata") == [(0,)]
+
+
+_FILES = "rm -rf base/1 global/pg_control; sed -i '/^host all all all/d' pg_hba.conf || true"
+_REST = "rm -rf PG_VERSION pg_wal global"
+
+
+@pytest.mark.parametrize(
+    ("broken", "major", "kind"), [(_FILES, 17, "volume"), (_REST, 18, "volume"), (_FILES, 18, "directory")]
+)
+def test_it_is_done_again_in_what_others_have_made(
+    environment: Environment, broken: str, major: int, kind: str
+) -> None:
+    """The volume, or the directory, was there and empty before the first apply, and stays."""
+    client, source = environment.engine.client, f"{environment.name}-before"
+    if kind == "volume":
+        client.create_volume(source, labels={"kept": "yes"})
+        environment.server(image=f"postgres:{major}", data={"volume": source})
+    else:
+        directory = environment.directory / "there"
+        directory.mkdir()
+        source = str(directory)
+        environment.server(image=f"postgres:{major}", data={"path": source})
+    run = environment.begin()
+    kill_while_it_initialises(environment)
+    run.communicate(timeout=60)
+    meddle(environment, f"rm -f postmaster.opts; {broken}", _PLACES[major], source)
+    assert "first initialisation was broken off before any server ran on it" in environment.run("plan").out
+    environment.migrations("userdata").apply()
+    environment.settled()
+    assert environment.query("SELECT count(*) FROM userdata") == [(0,)]
+    if kind == "volume":
+        assert client.inspect_volume(source)["Labels"] == {"kept": "yes"}
 
 
 @pytest.mark.parametrize("major", _PLACES)

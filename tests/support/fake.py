@@ -11,6 +11,7 @@ import json
 import signal
 from dataclasses import replace
 from functools import singledispatchmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision import desired as desires
@@ -38,7 +39,6 @@ from provision.system.machine import SystemUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from provision.model import Effect, Plan, Secret
     from provision.spec.model import Spec
@@ -243,7 +243,7 @@ class World:
     @_perform.register(ChangeDirectory)
     def _(self, effect: ChangeDirectory, _spec: Spec, _password: Secret) -> None:
         below = effect.script.removeprefix('mkdir -p "$1"/').partition(" && ")[0]
-        self.files[effect.path / below / "PG_VERSION"] = ("", 0o700)
+        self.files[Path(effect.source) / below / "PG_VERSION"] = ("", 0o700)
 
     @_perform.register(RunLocalSql)
     def _(self, _effect: RunLocalSql, _spec: Spec, password: Secret) -> None:

@@ -21,12 +21,14 @@ from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.containers import IDLE, labels_of
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT
 from provision.runtimes.ownership import is_ours
-from provision.spec.model import DataPath, Ephemeral, Volume
+from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from provision.model import Effect
     from provision.runtimes.docker.compose import Creation
+    from provision.runtimes.docker.data_location import Place
     from provision.runtimes.docker.inspection import Inspection
     from provision.spec.model import Spec
     from provision.system.look import Look
@@ -173,64 +175,76 @@ def _everywhere(read: Reader) -> dict[str, str]:
 
 _DOWN = (*IDLE, "restarting")
 _SIGNS_OF_LIFE = ("postmaster.opts", "backup_manifest", "backup_label", "backup_label.old", "standby.signal")
-# What initdb makes before PG_VERSION, and what only a cluster has that is complete.
-_FIRST, _LAST = "pg_wal/archive_status", "global/pg_control"
+# What initdb makes before PG_VERSION, or has not yet removed where it failed; and what every complete cluster has.
+_PARTS, _LAST = ("pg_wal/archive_status", "base", "global"), "global/pg_control"
 # The image's last act before it starts the first server.
 _OPENED = r"(?m)^host\s+all\s+all\s+all\s"
+# What initdb says once it has found that its directory is empty.
+_BEGAN = "creating subdirectories ... ok"
+_LOG_LINES = 1000
 WHY = "its first initialisation was broken off before any server ran on it, so there is nothing in it"
 
 
-def unfinished_volume(seen: Inspection) -> str | None:
-    """Return the volume whose first initialisation was broken off, if this environment's is one."""
-    place = seen.current_place
-    if place is None or seen.state not in _DOWN or not isinstance(seen.spec.server.data, Volume):
-        return None
-    labels = (seen.volumes.get(place.source) or {}).get("Labels") or {}
-    if not {ENVIRONMENT, DIRECTORY} <= set(labels):
+def _broken_off(seen: Inspection) -> Place | None:
+    """Return where the data of the container lies, if its first initialisation was broken off."""
+    place, data = seen.current_place, seen.spec.server.data
+    if place is None or place != seen.declared_place or seen.state not in _DOWN or isinstance(data, Ephemeral):
         return None
     read = reader(seen.look, CheckData(seen.container_name, place.directory))
     if any(read(sign) is not None for sign in _SIGNS_OF_LIFE):
         return None
-    if golden_image.KEY in labels:  # a copy that may have been broken off
-        return place.source
-    if read("PG_VERSION") is None:
-        begun = seen.look.reader.has(seen.container_name, f"{place.directory}/{_FIRST}")
-        return place.source if begun and read(_LAST) is None else None
-    return None if re.search(_OPENED, read("pg_hba.conf") or "") else place.source
+    labels = _labels(seen, place)
+    is_ours = {ENVIRONMENT, DIRECTORY} <= set(labels) or _made_directory(seen)
+    if is_ours and golden_image.KEY in labels:  # a copy that may have been broken off
+        return place
+    if read(_VERSION) is not None:
+        is_begun = re.search(_OPENED, read("pg_hba.conf") or "") is None
+    elif _made_directory(seen) and seen.state == "created":
+        is_begun = True  # a copy of a golden gets this file last, and initdb, which makes it first, never ran here
+    else:
+        has, name = seen.look.reader.has, seen.container_name
+        is_begun = read(_LAST) is None and any(has(name, f"{place.directory}/{each}") for each in _PARTS)
+    return place if is_begun and (is_ours or _initialised_by(seen)) else None
+
+
+def _labels(seen: Inspection, place: Place) -> Mapping[str, str]:
+    return (seen.volumes.get(place.source) or {}).get("Labels") or {}
+
+
+def _made_directory(seen: Inspection) -> bool:
+    data = seen.spec.server.data
+    return isinstance(data, DataPath) and seen.look.made(data.path, seen.spec.home / DATA_RECORD)
+
+
+def _initialised_by(seen: Inspection) -> bool:
+    """Tell whether the log of the container shows that initdb began in an empty directory, and was not the last.
+
+    So what is there is initdb's, also in a volume or a directory that we did not make.
+    """
+    said = "\n".join(seen.look.reader.logs(seen.container_name, _LOG_LINES))
+    return _BEGAN in said and scripts.OVER not in said
 
 
 def initialise_again(seen: Inspection) -> Step | None:
-    """Return the step that makes a volume or directory again whose first initialisation was broken off, if it was.
+    """Return the step that makes the data again whose first initialisation was broken off, if it was.
 
     The container that used it is removed before, and created after.
     """
-    if (name := unfinished_volume(seen)) is not None:
-        return _replaced(seen, name)
-    data, place = seen.spec.server.data, seen.current_place
-    if not isinstance(data, DataPath) or place is None or seen.state != "created":
+    if (place := _broken_off(seen)) is None:
         return None
-    # A copy of a golden gets this file last, and initdb, which makes it first, never ran here.
-    look, version = seen.look, f"{place.directory}/{_VERSION}"
-    if place != seen.declared_place or not look.made(data.path, seen.spec.home / DATA_RECORD):
-        return None
-    if look.reader.file(seen.container_name, version) is not None:
-        return None
-    address = Address("directory", str(data.path))
-    gone = EngineCall("remove_container", seen.container_name)
-    effects = (gone, *shared_files.remove_directory(seen, data.path), *shared_files.make_directory(seen, data.path))
-    return Step(address, Action.RECREATE, seen.observed.get(address), seen.desired[address], effects, (WHY,))
-
-
-def _replaced(seen: Inspection, name: str) -> Step:
-    address = Address("volume", name)
-    declared = next(each for each in seen.creation.volumes if each.name == name)
-    effects = (
-        EngineCall("stop_container", seen.container_name, {"timeout": 1}),
-        EngineCall("remove_container", seen.container_name),
-        EngineCall("remove_volume", name, {"filler": golden_image.helper(seen.container_name)}),
-        EngineCall("create_volume", name, labels_of(declared)),
-    )
-    return Step(address, Action.RECREATE, seen.observed.get(address), seen.desired[address], effects, (WHY,))
+    data, name = seen.spec.server.data, seen.container_name
+    address = Address("directory", str(data.path)) if isinstance(data, DataPath) else Address("volume", place.source)
+    stop, gone = EngineCall("stop_container", name, {"timeout": 1}), EngineCall("remove_container", name)
+    if ENVIRONMENT in _labels(seen, place):
+        declared = next(each for each in seen.creation.volumes if each.name == place.source)
+        made: tuple[Effect, ...] = (
+            EngineCall("remove_volume", place.source, {"filler": golden_image.helper(name)}),
+            EngineCall("create_volume", place.source, labels_of(declared)),
+        )
+    else:
+        made = (shared_files.empty(seen, place),)
+    before, after = seen.observed.get(address), seen.desired[address]
+    return Step(address, Action.RECREATE, before, after, (stop, gone, *made), (WHY,))
 
 
 def check_finished(seen: Inspection) -> None:

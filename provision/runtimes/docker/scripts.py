@@ -27,7 +27,7 @@ _BEGIN = f'touch "$PGDATA/{MARK}"\n'
 _END = f'rm -f "$PGDATA/{MARK}"\n'
 DATABASE = "POSTGRES_DB="
 """The variable with the database that the image makes, which matters at the initialisation only, too."""
-_OVER = "PostgreSQL init process complete"
+OVER = "PostgreSQL init process complete"
 ANEW = command("destroy --data") + " && " + command("apply")
 AGAIN = "correct the script, then: " + ANEW
 
@@ -63,5 +63,5 @@ def has_failed(lines: Iterable[str]) -> bool:
     """Tell whether a server's log, up to its end, shows that a script was running."""
     running = False
     for line in lines:
-        running = (running or f": {DIRECTORY}/" in line or f"running {DIRECTORY}/" in line) and _OVER not in line
+        running = (running or f": {DIRECTORY}/" in line or f"running {DIRECTORY}/" in line) and OVER not in line
     return running

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.model import Effect
+    from provision.runtimes.docker.data_location import Place
     from provision.runtimes.docker.inspection import Inspection
     from provision.system.look import Look
 
 _MAPPED = r"/(\d{4,})\.(\d{4,})(?:/containers/|$)"
 """How Docker names its directory where it maps user ids: after those of its root."""
-_REMOVE = 'rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?*; chmod 0755 "$1"'
+_EMPTY = 'rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?*'
 
 
 def shares_files(container: Mapping[str, Any] | None, look: Look) -> bool:
@@ -61,7 +62,7 @@ def _made_there(seen: Inspection, path: Path, mode: int) -> ChangeDirectory:
     script = f'mkdir -p "$1"/{below} && chmod {mode:o} "$1"/{below}'
     if root is not None:
         script += f' && chown {root[0]}:{root[1]} "$1"/{below}'
-    return ChangeDirectory(above, script, seen.creation.image, _helper(seen), unmapped=root is not None)
+    return ChangeDirectory(str(above), script, seen.creation.image, _helper(seen), unmapped=root is not None)
 
 
 def give_to_container(seen: Inspection, path: Path) -> tuple[Effect, ...]:
@@ -70,7 +71,7 @@ def give_to_container(seen: Inspection, path: Path) -> tuple[Effect, ...]:
     if root is None:
         return ()
     script = f'chown {root[0]}:{root[1]} "$1"'
-    return (ChangeDirectory(path, script, seen.creation.image, _helper(seen), unmapped=True),)
+    return (ChangeDirectory(str(path), script, seen.creation.image, _helper(seen), unmapped=True),)
 
 
 def remove_directory(seen: Inspection, path: Path) -> tuple[Effect, ...]:
@@ -79,7 +80,13 @@ def remove_directory(seen: Inspection, path: Path) -> tuple[Effect, ...]:
     removal = RemovePath(path)
     if image is None or not seen.look.address.is_local or seen.look.machine.ourselves().uid == 0:
         return (removal,)
-    return (ChangeDirectory(path, _REMOVE, image["Id"], _helper(seen)), removal)
+    return (ChangeDirectory(str(path), f'{_EMPTY}; chmod 0755 "$1"', image["Id"], _helper(seen)), removal)
+
+
+def empty(seen: Inspection, place: Place) -> ChangeDirectory:
+    """Return what removes all files of a data directory, in a volume or a directory that stays."""
+    inner = f'set -- "$1"/{shlex.quote(place.below)}; ' if place.below else ""
+    return ChangeDirectory(place.source, inner + _EMPTY, seen.creation.image, _helper(seen), kind=place.kind)
 
 
 def _helper(seen: Inspection) -> str:
