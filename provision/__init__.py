@@ -1,6 +1,7 @@
 """Declarative provisioning of PostgreSQL: one YAML file becomes a running, configured, migrated server.
 
-``Environment`` is the Python API, described in ``docs/python.md``. It is loaded when it is first used.
+``Environment`` and ``environments`` are the Python API, which ``docs/python.md`` describes; each is loaded when it is
+first used.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 from provision.version import __version__
 
 if TYPE_CHECKING:
-    from provision.environment import Environment, environments
+    from provision.environment import Environment
+    from provision.functions import environments
 
 __all__ = ["Environment", "__version__", "environments"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("Environment", "environments"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from provision import environment
+    if name == "Environment":
+        from provision.environment import Environment
 
-    return getattr(environment, name)
+        return Environment
+    if name == "environments":
+        from provision.functions import environments
+
+        return environments
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

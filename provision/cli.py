@@ -164,7 +164,7 @@ def main() -> NoReturn:
         from provision.commands.completing import complete
 
         os._exit(complete(verbs, PROGRAM))
-    from provision.environment import own_process
+    from provision.system.libpq import own_process
 
     code = run(sys.argv[1:], own_process())
     os._exit(code)  # both streams are flushed; Python would take 200 modules apart first, a tenth of the time

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from provision.errors import ProvisionError, RefusedError, UsageError, command
+from provision.declared import Declared
+from provision.errors import UsageError, command
+from provision.functions import examine, schema
 from provision.model import Plan, Progress, Result, Wishes
 from provision.model.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from provision.alembic import Checked, Decided, Migrated, Script, Tree
     from provision.backups.kept import Backup
     from provision.clones import Clone, Listed
-    from provision.doctor import Finding
-    from provision.everywhere.found import Known, Listing
     from provision.export.tunnels import Open
-    from provision.init.found import Beginning
     from provision.insight import Access
     from provision.insight.importing import Imported
     from provision.insight.lint import Findings
@@ -43,9 +41,10 @@ if TYPE_CHECKING:
     from provision.reviewed import Reviewed
     from provision.snapshots import Request
     from provision.snapshots.kept import Kept
-    from provision.spec.effective import Value
-    from provision.spec.model import Spec, Worktree
+    from provision.spec.model import Spec
     from provision.verification import Verification
+
+__all__ = ["LOCK_TIMEOUT", "Environment", "Rendered", "examine", "schema"]
 
 LOCK_TIMEOUT = 60.0
 """How long to wait for another run that changes the same environment, in seconds."""
@@ -59,95 +58,11 @@ class Rendered(NamedTuple):
     unknown: tuple[str, ...]
 
 
-class Environment:
+class Environment(Declared):
     """The server, its settings and its migrations that one spec declares.
 
     Errors are those of :mod:`provision.errors`.
     """
-
-    def __init__(
-        self,
-        spec: str | os.PathLike[str],
-        *,
-        environ: Mapping[str, str] | None = None,
-        commands: bool = True,
-        set: Mapping[str, Any] | Sequence[str] = (),  # noqa: A002  # the option's name
-    ) -> None:
-        """Name the spec file, which is read when it is first needed.
-
-        ``environ`` are the variables that the spec may use and that programs receive, in place of those of this
-        process. Without ``commands``, nothing that the spec names is run and no login is tried (``--no-commands``).
-        ``set`` is what the spec says in this environment: ``{"server.port": 5433}``, or as ``--set`` has it.
-        """
-        self.path = Path(os.path.abspath(spec))  # noqa: PTH100  # Path.resolve() would follow links
-        self._environ = environ
-        self._commands = commands
-        self._overrides = _overrides(set)
-        self._text: bytes | None = None
-
-    @classmethod
-    def of(
-        cls,
-        spec: Mapping[str, Any],
-        *,
-        directory: str | os.PathLike[str],
-        environ: Mapping[str, str] | None = None,
-    ) -> Environment:
-        """Take the spec from a mapping with the keys of a spec file; its relative paths start at ``directory``."""
-        import yaml
-
-        made = cls(Path(directory) / "provision.yml", environ=environ)
-        made._text = yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True).encode()
-        return made
-
-    @property
-    def spec(self) -> Spec:
-        """The spec as values. The file is read once; what it refers to, such as a password, is fetched at each use.
-
-        Raises:
-            SpecError: it is wrong; all of its problems are in the error.
-        """
-        return replace(self._strict, fetched={})
-
-    @property
-    def made(self) -> Spec:
-        """The spec as far as a server that was made before needs it: variables may be unset.
-
-        Raises:
-            SpecError: it is wrong.
-        """
-        return replace(self._lenient, fetched={})
-
-    def validate(self) -> bool:
-        """Check the spec, what it refers to, and the ids of its revisions; nothing is run or written.
-
-        False: its settings cannot be checked before the image is there, because its PostgreSQL is newer than provision.
-
-        Raises:
-            SpecError: something is wrong.
-        """
-        from provision.alembic import check_trees
-        from provision.spec.parameters import is_known
-
-        with self.context():
-            spec = self._read(needs_password_file=True)
-            check_trees(spec)
-            if is_known(spec.server.major):
-                return True
-            from provision.observe import checked
-
-            return checked(spec)
-
-    def effective(self) -> tuple[Value, ...]:
-        """Return each value that the spec has in the end, and where it is written; secrets are masked.
-
-        Raises:
-            SpecError: something is wrong.
-        """
-        from provision.spec import effective, load
-
-        self._read()
-        return effective.values(load.reading(self.path, self._text, self._variables, self._overrides))
 
     def survey(self, *, runtime: str | None = None, **wishes: Any) -> Survey:
         """Look at everything and plan: what is declared, what is there, and the plan that leads there.
@@ -177,13 +92,13 @@ class Environment:
         without: Sequence[str] = (),
         **asked: Any,
     ) -> Survey:
-        from provision.observe import survey
+        from provision.observe import outside, survey
 
         wishes = Wishes(**asked)
         with self.context():
             spec = _of_tenants(self.spec, tenants, without)
             spec = _allowing_downgrades(spec) if allow_downgrade else spec
-            _check_whole(spec)
+            outside.require_whole(spec)
             return _backed_up(_offered(survey(spec, runtime=runtime, wishes=wishes)))
 
     def plan(self, **options: Any) -> Plan:
@@ -245,8 +160,8 @@ class Environment:
                     "`--from main` is for a linked Git worktree with an environment of its own",
                     next_step=command("apply"),
                 )
-            environ = os.environ if self._environ is None else self._environ
-            main = Environment(path, environ={each: text for each, text in environ.items() if each != OWN_NAME})
+            environ = {each: text for each, text in self._variables.items() if each != OWN_NAME}
+            main = Environment(path, environ=environ)
             return from_main.copy(self.spec, main.spec, progress=progress or Progress())
 
     def adopt(self) -> None:
@@ -340,11 +255,12 @@ class Environment:
             RefusedError: its data is only a part of the main checkout's, of which a copy was interrupted.
             ProvisionError: the password is not known, or was lost.
         """
+        from provision.observe import outside
         from provision.observe.logins import Choice, endpoint
 
         with self.context():
             spec = self._having(database)
-            _check_whole(spec)
+            outside.require_whole(spec)
             found = endpoint(spec, Choice(role, superuser, database, lasting, direct))
             found.password.reveal()  # here, where the variables are those of the environment
             return found
@@ -395,15 +311,6 @@ class Environment:
 
         with self.context():
             return tunnels.close(self.made)
-
-    @property
-    def watched(self) -> tuple[Path, ...]:
-        """The files after whose change the login may be another one; not all of them have to be there."""
-        spec = self.spec
-        rendered = ("docker-compose.yml", "config/postgresql.conf", "secrets/postgres_password")
-        roles = [spec.role_password_file(each) for each in spec.roles]
-        base = (spec.base,) if spec.base else ()
-        return (self.path, *base, *(spec.home / each for each in rendered), *roles)
 
     def execute(self, argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
         """Replace this process by a program that has the variables of this environment, and those that are ``given``.
@@ -792,14 +699,6 @@ class Environment:
             return clones.drop_all(self.spec) if names is None else clones.drop(self.spec, names)
 
     @contextmanager
-    def context(self) -> Iterator[None]:
-        """Use the variables of this environment within the block, and run commands only where that is allowed."""
-        from provision.system import no_commands, variables
-
-        with variables.using(self._environ), nullcontext() if self._commands else no_commands.active():
-            yield
-
-    @contextmanager
     def _inside(self) -> Iterator[Look]:
         from provision.observe import outside, server
 
@@ -812,7 +711,7 @@ class Environment:
 
         with self.context():
             if must_run:
-                _check_whole(self.made)
+                outside.require_whole(self.made)
             done: Result = getattr(apply, verb)(self.made, progress=progress or Progress())
             if must_run and not done.outcomes:
                 outside.world(self.made).require_running()
@@ -845,110 +744,6 @@ class Environment:
         from provision.backups import before
 
         return before.explained(self.spec)
-
-    @cached_property
-    def _strict(self) -> Spec:
-        return self._as_made()
-
-    @cached_property
-    def _lenient(self) -> Spec:
-        return self._as_made(may_lack=True)
-
-    def _as_made(self, **options: bool) -> Spec:
-        """Read the spec; in a worktree, with the name under which the engine has an environment of this directory."""
-        found = self._read(**options)
-        if not found.plain_name:
-            return found
-        from provision.observe.outside import is_made
-
-        plain = self._read(plain=True, **options)
-        with self.context():
-            return plain if is_made(plain) and not is_made(found) else found
-
-    def _read(self, **options: bool) -> Spec:
-        """Read the spec; with ``plain``, as if it were in no worktree."""
-        from provision.spec import load
-
-        worktree = None if options.pop("plain", False) else _worktree(self.path)
-        environ, overrides = self._variables, self._overrides
-        if self._text is None:
-            return load.load(self.path, environ, worktree=worktree, overrides=overrides, **options)
-        found = load.read(self.path, self._text, environ, worktree=worktree, overrides=overrides, **options)
-        return replace(found, text=self._text)
-
-    @property
-    def _variables(self) -> Mapping[str, str]:
-        return os.environ if self._environ is None else self._environ
-
-
-def initialise(
-    directory: str | os.PathLike[str], *, name: str | None = None, image: str | None = None, port: str | None = None
-) -> Beginning:
-    """Write a spec, an Alembic environment and models where a directory lacks them, and overwrite nothing."""
-    from provision.init import initialise as init
-    from provision.init.found import Options
-
-    return init.initialise(Path(directory), Options(name, image, port))
-
-
-def _check_whole(spec: Spec) -> None:
-    """Refuse to go on with data of which only a part was copied."""
-    from provision.runtimes.names import COPYING
-    from provision.system.files import exists
-
-    if exists(spec.home / COPYING):
-        raise RefusedError(
-            f"the data of {spec.name!r} is not whole: a copy of the main checkout's was interrupted",
-            next_step=command("apply --from main") + ", or without that data: " + command("destroy --data"),
-        )
-
-
-def _worktree(path: Path) -> Worktree | None:
-    """Return the linked Git worktree that a file is in."""
-    from provision.system.files import git_file
-
-    mark = git_file(path.parent)
-    if mark is None:
-        return None
-    from provision.system import worktrees
-
-    return worktrees.of(mark)
-
-
-def examine(environment: Environment | None = None) -> tuple[Finding, ...]:
-    """Say what would fail of an environment, or of this machine, before anything does; nothing is changed."""
-    from provision import doctor
-
-    return doctor.examine(environment)
-
-
-def schema(file: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Return the JSON Schema of a spec, and write it into a file where one is named."""
-    from provision.apply import schema_file
-
-    if file is not None:
-        schema_file.write(Path(file))
-    return schema_file.made()
-
-
-def environments(*, environ: Mapping[str, str] | None = None) -> Listing:
-    """Return every environment of this machine and engine. Nothing is started, and no program of a project is run."""
-    from provision.everywhere import listing
-    from provision.system import variables
-
-    with variables.using(environ):
-        return listing(variables.environ())
-
-
-def spec_of(row: Known, *, environ: Mapping[str, str] | None = None) -> Path | None:
-    """Return the spec of a listed environment, where it is there and means that one still."""
-    if row.spec is None:
-        return None
-    try:
-        made = Environment(row.spec, environ=environ).made
-    except ProvisionError:
-        return None
-    return row.spec if (made.name, made.kept_in) == (row.name, row.directory) else None
 
 
 def _offered(seen: Survey) -> Survey:
@@ -996,25 +791,3 @@ def _of_tenants(spec: Spec, only: Sequence[str], without: Sequence[str]) -> Spec
 
 def _allowing_downgrades(spec: Spec) -> Spec:
     return replace(spec, migrations=tuple([replace(tree, allow_downgrade=True) for tree in spec.migrations]))
-
-
-def _overrides(given: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:
-    """Return what is set as the command line has it; JSON is YAML too."""
-    if not isinstance(given, Mapping):
-        return tuple(given)
-    import json
-
-    return tuple([f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in given.items()])
-
-
-def own_process() -> dict[str, str]:
-    """Return the variables of this process, and take those of libpq out of it.
-
-    It is for a program that is the only user of its process: libpq follows some of them whatever it is given.
-    """
-    from provision.system.libpq import VARIABLES
-
-    found = dict(os.environ)
-    for name in VARIABLES & found.keys():
-        del os.environ[name]
-    return found

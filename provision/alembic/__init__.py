@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from provision.alembic.running.events import MigrationEvent
     from provision.alembic.running.migrate import Manner, Migrated, migrate
     from provision.alembic.running.process import CHILD_NAME, Child, environment
-    from provision.alembic.running.secrets import secrets_of
     from provision.alembic.running.server import LockConnection, lock_connection
     from provision.alembic.sessions import entered, located
     from provision.alembic.state import (
@@ -66,7 +65,6 @@ _HOMES = {
     "running.events": "MigrationEvent",
     "running.migrate": "Manner Migrated migrate",
     "running.process": "CHILD_NAME Child environment",
-    "running.secrets": "secrets_of",
     "running.server": "LockConnection lock_connection",
     "sessions": "entered located",
     "state": "KIND Revisions address not_its_own observed partial refuse_foreign refuse_long stranded "

@@ -217,7 +217,7 @@ def find(tree: Migrations, cache: Path | None = None, directory: Callable[[str],
 
 def _mask_of(tree: Migrations) -> Callable[[str], str] | None:
     """Return what takes the tree's secrets out of a docstring; one of a few characters counts as a whole word only."""
-    from provision.alembic.running.secrets import secrets_of
+    from provision.spec.masking import secrets_of
 
     if not (secrets := [each for each in secrets_of(tree) if each]):
         return None

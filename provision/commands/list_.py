@@ -25,7 +25,7 @@ def list_(console: Console) -> None:
     Of each: its state, version, address, revision and size, and where its spec is, or that its directory is gone.
     Nothing is started, and no program of a project is run; what only that would tell is a question mark.
     """
-    from provision.environment import environments
+    from provision.functions import environments
     from provision.report import listing
 
     found = environments(environ=console.environ)
@@ -68,8 +68,8 @@ def destroy_named(console: Console, name: str, directory: Path | None, *, data: 
     The spec knows more: what of the data was made for it, and what its templates have.
     """
     from provision.commands.asking import confirm
-    from provision.environment import spec_of
     from provision.everywhere import acting
+    from provision.functions import spec_of
     from provision.report.plan import recap
     from provision.report.progress import followed
 

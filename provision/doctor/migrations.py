@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from provision.alembic import Trees, environment, filled, masked_forms, secrets_of
+from provision.alembic import Trees, environment, filled, masked_forms
 from provision.doctor.finding import Finding, Level, Scene, guarded
 from provision.model import MASK, Endpoint, Secret
+from provision.spec.masking import secrets_of
 from provision.system import processes
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision import desired as desires
 from provision import runtimes
 from provision.alembic import Trees
-from provision.errors import ProvisionError, UnavailableError, command
+from provision.errors import ProvisionError, RefusedError, UnavailableError, command
 from provision.kinds import Inputs
 from provision.model.value import dataclass, replace
 from provision.runtimes import choice, docker
-from provision.runtimes.names import COMPOSE, ENGINE, LISTED
+from provision.runtimes.names import COMPOSE, COPYING, ENGINE, LISTED
 from provision.spec import parameters
 from provision.spec.load import again
 from provision.spec.passwords import PasswordGenerated
@@ -104,6 +104,19 @@ class World:
         from provision.alembic import explain
 
         explain(error, self.trees[error.tree], self.trees.location(error.tree))
+
+
+def require_whole(spec: Spec) -> None:
+    """Check that a copy of the main checkout's data came to its end.
+
+    Raises:
+        RefusedError: only a part of it is there.
+    """
+    if files.exists(spec.home / COPYING):
+        raise RefusedError(
+            f"the data of {spec.name!r} is not whole: a copy of the main checkout's was interrupted",
+            next_step=command("apply --from main") + ", or without that data: " + command("destroy --data"),
+        )
 
 
 def is_made(spec: Spec) -> bool:

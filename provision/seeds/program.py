@@ -8,9 +8,10 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from provision.alembic import environment, filled, masked_forms, secrets_of
+from provision.alembic import environment, filled, masked_forms
 from provision.errors import StepFailedError
 from provision.model import MASK
+from provision.spec.masking import secrets_of
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES, of_login, tls
 from provision.system.postgres import role_of_programs

@@ -12,12 +12,14 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+from provision.alembic.child.fill import PLACE
 from provision.model import MASK
 from provision.spec.yaml import Mapping, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from provision.spec.model import Migrations
     from provision.spec.yaml import Document, Mark, Node
 
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "credential", "conninfo", "apikey", "api_key", "private_key")
@@ -46,6 +48,13 @@ def is_secret_key(key: str) -> bool:
         return False
     folded = key.casefold()
     return any(word in folded for word in _SECRET_WORDS) or _sounds_like_password(folded)
+
+
+def secrets_of(tree: Migrations) -> list[str]:
+    """Return what a tree is given by variables or under names of secrets; all that its programs say is masked."""
+    given = [each for values in (tree.options, tree.env, tree.x) for each in values.items()]
+    values = [value.reveal() for name, value in given if is_secret_key(name)]
+    return [*(each for each in values if not re.search(PLACE, each)), *(each.reveal() for each in tree.masked)]
 
 
 def is_public_key(key: str) -> bool:

@@ -8,6 +8,7 @@ https://www.postgresql.org/docs/current/libpq-envars.html
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from functools import cache
@@ -32,6 +33,17 @@ PLACE = frozenset(_PLACE.split())
 """The variables that decide where a connection leads, and how it logs in."""
 VARIABLES = PLACE | frozenset(_SESSION.split())
 """All variables that libpq reads."""
+
+
+def own_process() -> dict[str, str]:
+    """Return the variables of this process, and take those of libpq out of it.
+
+    It is for a program that is the only user of its process: libpq follows some of them whatever it is given.
+    """
+    found = dict(os.environ)
+    for name in VARIABLES & found.keys():
+        del os.environ[name]
+    return found
 
 
 def of_login(at: Endpoint) -> dict[str, str]:

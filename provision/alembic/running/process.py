@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 from provision.alembic.child.channel import masked_forms
-from provision.alembic.running.secrets import secrets_of
 from provision.errors import StepFailedError
 from provision.model import MASK, Endpoint, Secret
+from provision.spec.masking import secrets_of
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES, keepalives, tls
 from provision.system.postgres import through_pooler
