@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from provision.alembic import Decided, Entry, Tree, Written
     from provision.environment import Environment
-    from provision.model import Endpoint
+    from provision.model import Endpoint, TenantGroup
     from provision.report.console import Console, Paint
 
     Words = tuple[str, ...]
@@ -223,7 +223,7 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
     _list(console, tree, entries(tree.graph, rows, rows), migrations.current)
 
 
-def _tenants(environment: Environment, tree: Tree) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+def _tenants(environment: Environment, tree: Tree) -> tuple[TenantGroup, ...]:
     """Return the tenants of a tree in groups; an error where they are not known."""
     from provision.alembic import asking
 

@@ -203,6 +203,8 @@ def _show_text(
         _show_sql(console, environment, seen)
     again = console.line("plan" if seen.plan.unknown else "apply", *asked)
     next_step = trusted(console, again) if seen.plan.unknown else again
+    if seen.obstacle is not None:
+        next_step = f"{seen.obstacle.next_step}; then: {next_step}"
     console.say(f"{paint('cyan', 'next:')} {next_step}")
 
 

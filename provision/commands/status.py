@@ -41,16 +41,18 @@ def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> i
     server cannot be reached.
     """
     seen = load_environment(console, spec).overview()
-    if console.json and seen.refusal is None:
+    if console.json:
         from provision.report import documents
 
         console.document(documents.status(seen))
-    elif not console.json:
+        if seen.refusal is not None:
+            return seen.refusal.exit_code
+    else:
         from provision.report import survey
 
         console.lines(survey.status(seen, console.paint(console.out), spec=console.spec, verbose=console.verbose))
-    if seen.refusal is not None:
-        raise seen.refusal
+        if seen.refusal is not None:
+            raise seen.refusal
     return _exit_code(seen, is_pending=detailed_exitcode and seen.plan.differs)
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, address, edit_remarks, unread_directories
-from provision.errors import RefusedError, UnknownRevisionError, command
-from provision.model import UNKNOWN, Action, Plan, Step
+from provision.errors import NotRunError, ProvisionError, RefusedError, UnknownRevisionError, command
+from provision.model import UNKNOWN, Action, Address, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.words import count, shown, some, some_of
-from provision.tenants.choosing import list_of
 from provision.tenants.found import Spread, Standing, UndefinedError, counted, groups, position
 
 if TYPE_CHECKING:
@@ -57,6 +56,20 @@ def seen(look: Look, tree: Migrations, *, is_there: bool | None, is_pending: Cal
         if is_pending():
             return UNKNOWN
         raise
+    except NotRunError:
+        raise
+    except ProvisionError:
+        if tree.login and _changes(look, tree.login):
+            return UNKNOWN
+        raise
+
+
+def _changes(look: Look, name: str) -> bool:
+    """Tell whether an apply makes the login of the migrations, or sets its password."""
+    from provision.kinds import role
+
+    at = Address(role.KIND, name)
+    return role.seen(look).get(at) != look.wanted.get(at)
 
 
 def steps(tree: Migrations, graph: Graph, before: Before, after: State | None, scene: Scene, judge: Judge) -> Plan:
@@ -72,9 +85,6 @@ def steps(tree: Migrations, graph: Graph, before: Before, after: State | None, s
         names = ", ".join(str(graph[row]) for row in after.target) or "base"
         why = (f"to {names}; only the server knows which {after.kind} are behind",)
         return Plan((Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why),), remarks=notes)
-    others = [each for each in scene.spec.migrations if each.tenants and each.name != tree.name]
-    if before.unknown and not others:  # else it is one of theirs
-        raise _unknown(tree, *before.unknown[0])
     _refuse_absent(tree, before, scene.spec)
     states = {name: before.states.get(name, Revisions(())) for name in before.names}
     moves = _moves(tree, graph, states, Revisions(after.target), judge)
@@ -175,16 +185,6 @@ def _without(names: list[str] | tuple[str, ...]) -> str:
     import shlex
 
     return " ".join(f"--except {shlex.quote(each)}" for each in names)
-
-
-def _unknown(tree: Migrations, name: str, meant: str) -> RefusedError:
-    """Return the error for a name in an option that is no tenant."""
-    assert tree.tenants is not None  # noqa: S101
-    return RefusedError(
-        f"{address(tree)} has no tenant {name!r}",
-        evidence=[f"the tenants are declared in {shown(Path(tree.tenants.place))}"],
-        next_step=f"did you mean {meant!r}?" if meant else list_of(tree),
-    )
 
 
 def _refuse_absent(tree: Migrations, found: Spread, spec: Spec) -> None:

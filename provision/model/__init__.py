@@ -527,6 +527,9 @@ class Endpoint:
         return drivers.url(driver, where, {**tls, **dict(self.connection)}, password=password)
 
 
+TenantGroup = tuple[tuple[str, ...] | None, tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Status:
     """The server in a few words for people.
@@ -534,7 +537,8 @@ class Status:
     ``server`` is running, stopped, paused, restarting, absent or unreachable, ``detail`` the words of the engine or
     the server where there is trouble. ``process`` is its number and system user, where it is one of this machine.
     ``clients`` is how many others are connected. ``started`` is ISO 8601. ``revisions`` maps a tree's name to its
-    version rows; of one with tenants, ``tenants`` maps it to groups of version rows and the tenants that have them.
+    version rows; of one with tenants, ``tenants`` maps it to groups of version rows and the tenants that have them,
+    the last one with None for those that do not exist or cannot be entered.
     ``cluster`` is the one that Patroni runs, where the spec has one.
     """
 
@@ -548,9 +552,7 @@ class Status:
     data: str | None = None
     process: str | None = None
     clients: int | None = None
-    tenants: Mapping[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    tenants: Mapping[str, tuple[TenantGroup, ...]] = field(default_factory=lambda: MappingProxyType({}))
     cluster: Cluster | None = None
 
 

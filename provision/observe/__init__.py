@@ -32,7 +32,8 @@ class Survey:
     """What was declared, what was found, and the plan that leads from one to the other.
 
     ``endpoint`` is None while no server runs. ``refusal`` says why there is no plan, where that was allowed. ``begun``
-    is the golden from which the plan makes new data.
+    is the golden from which the plan makes new data. ``obstacle`` is why an apply of the plan would be refused all the
+    same.
     """
 
     world: World
@@ -44,6 +45,7 @@ class Survey:
     refusal: RefusedError | MigrationsError | None = None
     wishes: Wishes = _AS_DECLARED
     begun: Begun | None = None
+    obstacle: RefusedError | None = None
 
     @property
     def makes_data(self) -> bool:
@@ -125,6 +127,10 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
     wanted = desires.desired(spec, seen.inputs, seen.files, seen.site.desired)
     inside, status, data_directory = server.look(seen, wanted, at, new=new)
     found = {**seen.site.observed, **inside}
+    if any(tree.tenants and (tree.tenants.only or tree.tenants.without) for tree in spec.migrations):
+        from provision.tenants.asking import refuse_unknown_of  # few commands choose
+
+        refuse_unknown_of(spec, found)
     survey = Survey(seen, wanted, found, Plan(unknown=no_commands.unknown()), at, status, wishes=wishes)
     try:
         if data_directory:
@@ -136,8 +142,10 @@ def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, 
         if refusing:
             raise
         return replace(survey, refusal=error)
-    more = () if at is None or at.is_ours else external.remarks(at)
-    return replace(survey, plan=replace(plan, remarks=(*plan.remarks, *more), unknown=no_commands.unknown()))
+    obstacle = None if at is None or at.is_ours else external.obstacle(at)
+    more = () if obstacle is None else (f"{obstacle.sentence}; apply is refused until you {obstacle.next_step}",)
+    plan = replace(plan, remarks=(*plan.remarks, *more), unknown=no_commands.unknown())
+    return replace(survey, plan=plan, obstacle=obstacle)
 
 
 def _learn_settings(seen: World, at: Endpoint | None) -> None:

@@ -95,14 +95,12 @@ def check(look: Look, at: Endpoint) -> None:
         )
 
 
-def remarks(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return what a pooler that gives no session means for the next command."""
+def obstacle(endpoint: Endpoint) -> RefusedError | None:
+    """Return the error of an apply that has something to do, where a pooler that gives no session was seen."""
     from provision.system import poolers
 
-    if (way := poolers.sharing(endpoint)) is None:
-        return ()
-    refused = poolers.refusal(endpoint, way)
-    return (f"{refused.sentence}; apply is refused until the spec names the server itself: {poolers.advice(way)}",)
+    way = poolers.sharing(endpoint)
+    return None if way is None else poolers.refusal(endpoint, way)
 
 
 def insist(world: World) -> None:

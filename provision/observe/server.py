@@ -21,7 +21,7 @@ from provision.system.secrets import Password
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.model import Address, Desired, Endpoint, Observed, State, Status, Unknown
+    from provision.model import Address, Desired, Endpoint, Observed, State, Status, TenantGroup, Unknown
     from provision.observe.outside import World
     from provision.spec.model import Migrations
 
@@ -239,12 +239,12 @@ def _with_details(world: World, look: Look, seen: Seen, at: Endpoint) -> Seen:
     return Seen(seen.observed, replace(status, clients=around.clients), around.data_directory)
 
 
-def _tenants(world: World, observed: Observed) -> dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]:
+def _tenants(world: World, observed: Observed) -> dict[str, tuple[TenantGroup, ...]]:
     if not any(tree.tenants for tree in world.spec.migrations):
         return {}
-    from provision.tenants.found import Spread, groups  # few specs have them
+    from provision.tenants.found import Spread  # few specs have them
 
-    return {at.name: groups(each.states) for at, each in observed.items() if isinstance(each, Spread)}
+    return {at.name: each.groups for at, each in observed.items() if isinstance(each, Spread)}
 
 
 def _refuse_another(world: World, theirs: str, at: Endpoint) -> None:

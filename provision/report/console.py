@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from provision.model import Outcome, Step
@@ -206,13 +206,20 @@ def wrap(line: str, width: int) -> list[str]:
     plain = re.sub(_STYLE, "", line)
     indent = " " * _hanging(plain)
     found, begun = [""], False
-    for space, word in re.findall(_PIECE, line):
+    for space, word in _pieces(line, width - len(indent)):
         if begun and _width(found[-1] + space + word) > width:
             found.append(indent + word)
         else:
             found[-1] += space + word
         begun = bool(re.sub(_STYLE, "", found[-1]).strip())
     return found
+
+
+def _pieces(line: str, room: int) -> Iterator[tuple[str, str]]:
+    """Yield what is not broken, each with the space before it: words, commands, and what is quoted if it fits."""
+    for space, piece in re.findall(_PIECE, line):
+        is_quote = "`" in piece and not re.match(_COMMAND, piece)
+        yield from re.findall(r"( *)(\S+)", space + piece) if is_quote and _width(piece) > room else [(space, piece)]
 
 
 def _hanging(plain: str) -> int:

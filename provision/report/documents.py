@@ -79,10 +79,13 @@ def status(survey: Survey) -> Document:
         **_fields(state, "server detail version image container process started data"),
         "revisions": {tree: list(rows) for tree, rows in sorted(state.revisions.items())},
         "tenants": {
-            tree: [{"revisions": list(rows), "tenants": list(names)} for rows, names in groups]
+            tree: [
+                {"revisions": None if rows is None else list(rows), "tenants": list(names)} for rows, names in groups
+            ]
             for tree, groups in sorted(state.tenants.items())
         },
         "changes_pending": survey.plan.differs,
+        "refusal": _refusal(survey),
         "pending": [{"address": step.address.key, "action": str(step.action)} for step in survey.plan.steps],
         **_notes(survey.plan),
         "clients": state.clients,
@@ -110,7 +113,7 @@ def _cluster(found: Cluster) -> Document:
 
 def verification(seen: Verification) -> Document:
     """Return the document of what is not as declared."""
-    survey, refusal = seen.survey, seen.survey.refusal
+    survey = seen.survey
     return {
         "schema": "provision/verification/1",
         **_environment(survey),
@@ -121,11 +124,16 @@ def verification(seen: Verification) -> Document:
             {"address": each.address.key, **_fields(each, "field declared real text")} for each in seen.differences
         ],
         "unseen": [address.key for address in seen.unseen],
-        "refusal": refusal and {"error": refusal.sentence, "evidence": list(refusal.evidence)},
+        "refusal": _refusal(survey),
         "notes": list(seen.notes),
         "remarks": list(seen.remarks),
         "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
     }
+
+
+def _refusal(survey: Survey) -> Document | None:
+    refusal = survey.refusal
+    return None if refusal is None else {"error": refusal.sentence, "evidence": list(refusal.evidence)}
 
 
 def upgrade_plan(spec: Spec, plan: Plan) -> Document:

@@ -98,7 +98,7 @@ def total(value: Plan) -> str:
     """
     certain = [step for step in value.steps if not is_foretold(step)]
     counted = [*_tally(certain, {each: f"to {each}" for each in Action}), *moved(certain, "", " to undo")]
-    counted += _tenants(certain, "to migrate")
+    counted += moved_tenants(certain, "to migrate")
     condition = _TRUSTED if value.unknown else _condition(certain)
     later = [f"more may follow once {condition}"] if len(certain) < len(value.steps) else []
     return "; ".join(([", ".join(counted)] if counted else []) + later)
@@ -114,7 +114,7 @@ def _tally(steps: Sequence[Step], words: Mapping[Action, str]) -> Iterator[str]:
     yield from (f"{number} {words[action]}" for action, number in found.items())
 
 
-def _tenants(steps: Sequence[Step], word: str) -> Iterator[str]:
+def moved_tenants(steps: Sequence[Step], word: str) -> Iterator[str]:
     """Count the tenants that steps migrate."""
     effects = [each for step in steps for each in step.effects if isinstance(each, MigrateTenants)]
     if effects:
@@ -255,7 +255,7 @@ def _deeds(outcomes: Sequence[Outcome]) -> str:
     if not outcomes:
         return "nothing to do"
     steps = [outcome.step for outcome in outcomes]
-    return ", ".join((*_tally(steps, PAST), *moved(steps, " applied", " undone"), *_tenants(steps, "migrated")))
+    return ", ".join((*_tally(steps, PAST), *moved(steps, " applied", " undone"), *moved_tenants(steps, "migrated")))
 
 
 def content_of(path: Path) -> str | None:

@@ -85,7 +85,13 @@ def _tenants_in_short(status: Status) -> Iterator[str]:
     for tree, groups in status.tenants.items():
         several = f"{tree}: " if len(status.tenants) > 1 else ""
         for rows, names in groups:
-            yield f"{several}{count(len(names), 'tenant')} at {' + '.join(rows) or 'base'}"
+            yield f"{several}{count(len(names), 'tenant')} {_standing(rows)}"
+
+
+def _standing(rows: Sequence[str] | None) -> str:
+    from provision.tenants.found import position
+
+    return position(rows) if rows is None else f"at {position(rows)}"
 
 
 def _at(rows: Sequence[str]) -> str:
@@ -185,7 +191,7 @@ def _facts(survey: Survey, *, verbose: bool) -> dict[str, str]:
             for tree, rows in state.revisions.items()
         },
         **{
-            f"tenants {tree}" if len(state.tenants) > 1 else "tenants": _tenants(survey, tree, verbose=verbose)
+            f"tenants {tree}" if len(state.tenants) > 1 else "tenants": tenants(survey, tree, verbose=verbose)
             for tree in state.tenants
         },
         **(_ledgers(survey.observed) if verbose else {}),
@@ -193,16 +199,14 @@ def _facts(survey: Survey, *, verbose: bool) -> dict[str, str]:
     return {key: fact for key, fact in facts.items() if fact}
 
 
-def _tenants(survey: Survey, tree: str, *, verbose: bool) -> str:
+def tenants(survey: Survey, tree: str, *, verbose: bool = False) -> str:
     """Return where the tenants of a tree are: ``183 at head, 17 at 0018``; ``verbose``: with their names."""
-    from provision.tenants.found import position
-
     target = getattr(survey.desired[Address(migrations.KIND, tree)], "target", ())
     is_head = next(each.target for each in survey.spec.migrations if each.name == tree) in ("head", "heads")
     found = []
     for rows, names in survey.status.tenants[tree]:
-        at = position(rows) + (" (head)" if is_head and rows == target else "")
-        found.append(f"{len(names)} at {at}" + (f": {some_of(names, most=_MOST_TENANTS)}" if verbose else ""))
+        at = _standing(rows) + (" (head)" if is_head and rows == target else "")
+        found.append(f"{len(names)} {at}" + (f": {some_of(names, most=_MOST_TENANTS)}" if verbose else ""))
     return ("; " if verbose else ", ").join(found) or "none"
 
 

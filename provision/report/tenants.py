@@ -13,13 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provision.alembic import Tree
+    from provision.model import TenantGroup
     from provision.report.migrations import Document
 
-    Groups = Sequence[tuple[tuple[str, ...], tuple[str, ...]]]
-    """Version rows, and the tenants that have them."""
 
-
-def current(tree: Tree, groups: Groups, *, verbose: bool) -> Iterator[str]:
+def current(tree: Tree, groups: Sequence[TenantGroup], *, verbose: bool) -> Iterator[str]:
     """Yield a line for each group, as ``alembic current`` writes a revision; ``verbose``: with all names."""
     heads = tree.graph.version_rows(tree.graph.heads)
     if not groups:
@@ -30,7 +28,7 @@ def current(tree: Tree, groups: Groups, *, verbose: bool) -> Iterator[str]:
         yield f"{position(rows)}{head}: {count(len(names), 'tenant')} ({clean(listed)})"
 
 
-def document(tree: Tree, groups: Groups) -> Document:
+def document(tree: Tree, groups: Sequence[TenantGroup]) -> Document:
     """Return the document of where the tenants are."""
-    found = [{"revisions": list(rows), "tenants": list(names)} for rows, names in groups]
+    found = [{"revisions": None if rows is None else list(rows), "tenants": list(names)} for rows, names in groups]
     return {**of(tree, "tenants"), "groups": found}

@@ -139,7 +139,9 @@ def _tried(found: TreeReview, what: str, question: Callable[[], Any], otherwise:
 
 
 def _rows(seen: Survey, tree: Tree, without: dict[str, str]) -> tuple[str, ...] | None:
-    """Return where the database is; None where only a running server knows."""
+    """Return where the database is; None where only a running server knows, or there are many."""
+    if tree.declared.tenants is not None:
+        return None
     if tree.name in seen.status.revisions:
         return seen.status.revisions[tree.name]
     if seen.endpoint is None:

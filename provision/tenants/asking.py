@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from provision.alembic import Revisions, database_of, entered, located, schemas_of
+from provision.alembic import Revisions, address, database_of, entered, located, schemas_of
 from provision.errors import MigrationsError, RefusedError
 from provision.model import OWN_DATABASES
 from provision.model.value import replace
-from provision.spec.reading import nearest
+from provision.system import no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.one_statement import StatementError, ask
 from provision.system.postgres import Login, LoginError
 from provision.system.read_only import ReadOnlyQuery
-from provision.tenants.choosing import refuse_other
+from provision.tenants.choosing import refuse_other, refuse_unknown
 from provision.tenants.found import Spread, UndefinedError, groups
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from provision.alembic import Graph
     from provision.kinds import Look
-    from provision.model import Endpoint
+    from provision.model import Endpoint, Observed
     from provision.spec.model import Migrations, Spec
     from provision.tenants.declared import Tenants
 
@@ -42,14 +42,6 @@ _UNDEFINED = ("42P01", "3F000", "42703", "42883")
 """SQLSTATE of an undefined table, schema, column and function."""
 
 
-class Chosen(NamedTuple):
-    """The tenants to look at, in the order in which they are migrated; the rest as in :class:`Spread`."""
-
-    names: tuple[str, ...]
-    unknown: tuple[tuple[str, str], ...]
-    left_out: int
-
-
 def spread(look: Look, tree: Migrations, at: Endpoint) -> Spread:
     """Return where the tenants of a tree are; ``at`` is the server's login, in the database of the tree.
 
@@ -60,29 +52,37 @@ def spread(look: Look, tree: Migrations, at: Endpoint) -> Spread:
     """
     tenants, graph = tree.tenants, look.inputs.graphs[tree.name]
     assert tenants is not None  # noqa: S101  # who calls this has asked
+    names = names_of(look.spec, tree, at)
     if tree.login and look.reported("is_superuser") != "on":
         at = entered(look.spec, tree, at)
-    chosen = chosen_of(tenants, names_of(tree, tenants, at))
+    chosen = chosen_of(tenants, names)
     if tenants.kind == "schemas":
         with closing(ReadOnlyQuery(at, named=at.is_ours)) as query:
-            states, closed = schemas_of(tree, graph, chosen.names, query), dict[str, str]()
+            states, closed = schemas_of(tree, graph, chosen, query), dict[str, str]()
     else:
-        states, closed = _of_databases(look, tree, chosen.names, at)
+        states, closed = _of_databases(look, tree, chosen, at)
     found = tuple(sorted({each.at for each in groups(states)}))
-    return Spread(found, tenants.kind, chosen.names, states, closed, chosen.unknown, chosen.left_out)
+    return Spread(found, tenants.kind, chosen, states, closed, names)
 
 
-def names_of(tree: Migrations, tenants: Tenants, at: Endpoint) -> tuple[str, ...]:
+def names_of(spec: Spec, tree: Migrations, at: Endpoint) -> tuple[str, ...]:
     """Return the names of all tenants, those that are ``first`` before the others.
+
+    The login of the migrations asks the query, where they have one: a function can set a superuser's session back to
+    the superuser, whatever role it was set to, and that of another login to nothing that it is not a member of.
 
     Raises:
         MigrationsError: the server refuses the query, or it returns something else than a column of names.
         NotRunError: ``--no-commands`` forbids it.
+        ProvisionError: the server refuses the login, or its password is not known.
     """
+    tenants = tree.tenants
+    assert tenants is not None  # noqa: S101  # who calls this has asked
     found = tenants.names
     if tenants.query is not None:
+        no_commands.refuse(f"which tenants there are: the server was not asked `{tenants.query}`")
         try:
-            answer = ask(at, tenants.query, role=tree.owner)
+            answer = ask(entered(spec, tree, at) if tree.login else at, tenants.query, role=tree.owner)
         except StatementError as error:
             raise _refused(tenants, error) from error
         if len(answer.columns) != 1:
@@ -106,18 +106,10 @@ def refuse_stranger(spec: Spec, tree: Migrations, name: str, at: Endpoint) -> No
         return
     at = located(tree, at)
     try:
-        if tree.login and not _is_superuser(at):
-            at = entered(spec, tree, at)
-        names = names_of(tree, tree.tenants, at)
+        names = names_of(spec, tree, at)
     except LoginError as error:
-        raise diagnosed(error, at) from error
+        raise diagnosed(error, entered(spec, tree, at) if tree.login else at) from error
     refuse_other(tree, name, names)
-
-
-def _is_superuser(at: Endpoint) -> bool:
-    with suppress(LoginError), closing(ReadOnlyQuery(at, named=at.is_ours)) as query:
-        return query.reported("is_superuser") == "on"
-    return False  # the migrations' login may be let in where this one is not
 
 
 def _refused(tenants: Tenants, error: StatementError) -> MigrationsError:
@@ -137,12 +129,23 @@ def _no_names(tenants: Tenants, why: str) -> MigrationsError:
     )
 
 
-def chosen_of(tenants: Tenants, names: Sequence[str]) -> Chosen:
-    """Return what ``--tenant`` and ``--except`` leave of the tenants."""
-    asked = [each for each in (*tenants.only, *tenants.without) if each not in names]
-    unknown = tuple([(each, nearest(each, names) or "") for each in asked])
-    left = [each for each in names if (not tenants.only or each in tenants.only) and each not in tenants.without]
-    return Chosen(tuple(left), unknown, len(names) - len(left))
+def refuse_unknown_of(spec: Spec, observed: Observed) -> None:
+    """Refuse a name in the options that is no tenant of any tree, once those of all trees are known.
+
+    Raises:
+        UsageError: there is one.
+    """
+    trees = [each for each in spec.migrations if each.tenants]
+    found = [observed.get(address(each)) for each in trees]
+    known = [each.known for each in found if isinstance(each, Spread)]
+    if trees and len(known) == len(trees):
+        refuse_unknown(trees, known)
+
+
+def chosen_of(tenants: Tenants, names: Sequence[str]) -> tuple[str, ...]:
+    """Return what ``--tenant`` and ``--except`` leave of the tenants, in the order in which they are migrated."""
+    only, without = tenants.only, tenants.without
+    return tuple([each for each in names if (not only or each in only) and each not in without])
 
 
 def _of_databases(

@@ -21,15 +21,37 @@ def chosen(spec: Spec, only: Sequence[str], without: Sequence[str]) -> Spec:
     """Return a spec whose trees are for some of their tenants.
 
     Raises:
-        UsageError: no tree has tenants.
+        UsageError: no tree has tenants, or a name is asked for twice, or is in no list of them.
     """
     refuse_without_tenants(spec)
+    if both := [each for each in only if each in without]:
+        raise UsageError(
+            f"--tenant {quote(both[0])} and --except {quote(both[0])} exclude each other",
+            next_step="leave out one of them",
+        )
 
     def leave(tree: Migrations) -> Migrations:
         own = tree.tenants
         return tree if own is None else replace(tree, tenants=replace(own, only=tuple(only), without=tuple(without)))
 
-    return replace(spec, migrations=tuple(map(leave, spec.migrations)))
+    made = replace(spec, migrations=tuple(map(leave, spec.migrations)))
+    trees = [each for each in made.migrations if each.tenants]
+    if all(each.tenants.names for each in trees if each.tenants):  # what a query returns, only the server knows
+        refuse_unknown(trees, [each.tenants.names for each in trees if each.tenants])
+    return made
+
+
+def refuse_unknown(trees: Sequence[Migrations], known: Sequence[Sequence[str]]) -> None:
+    """Refuse a name in the options that is no tenant of any tree; ``known`` are those of each.
+
+    Raises:
+        UsageError: there is one.
+    """
+    asked = trees[0].tenants
+    names = [name for each in known for name in each]
+    for name in (*asked.only, *asked.without) if asked else ():
+        if name not in names:
+            refuse_other(trees[0], name, names)
 
 
 def refuse_without_tenants(spec: Spec) -> None:

@@ -21,8 +21,7 @@ class Spread(State):
 
     ``kind`` is as in :class:`~provision.tenants.declared.Tenants`, and ``names`` are in the order in which they are
     migrated, with those that are not in ``states``: they do not exist, or ``closed`` says why they cannot be looked
-    into. ``unknown`` are the names in options that are no tenants, each with the one that is close, and ``left_out``
-    is how many the options leave out. ``target`` are the rows that are declared.
+    into. ``known`` are all, with those that the options leave out. ``target`` are the rows that are declared.
     """
 
     revisions: tuple[str, ...]
@@ -30,9 +29,19 @@ class Spread(State):
     names: tuple[str, ...] = field(default=(), compare=False)
     states: Mapping[str, Revisions] = field(default_factory=dict, compare=False)
     closed: Mapping[str, str] = field(default_factory=dict, compare=False)
-    unknown: tuple[tuple[str, str], ...] = field(default=(), compare=False)
-    left_out: int = field(default=0, compare=False)
+    known: tuple[str, ...] = field(default=(), compare=False)
     target: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def groups(self) -> tuple[tuple[tuple[str, ...] | None, tuple[str, ...]], ...]:
+        """The tenants by their version rows, the largest group first; None: they are absent or closed."""
+        others = tuple([each for each in self.names if each not in self.states])
+        return (*groups(self.states), *([(None, others)] if others else []))
+
+    @property
+    def left_out(self) -> int:
+        """How many the options leave out."""
+        return len(self.known) - len(self.names)
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -63,9 +72,9 @@ class Group(NamedTuple):
         return f"{len(self.tenants)} at {self.at}"
 
 
-def position(rows: Iterable[str]) -> str:
-    """Return the rows of a version table in words."""
-    return " + ".join(rows) or "base"
+def position(rows: Iterable[str] | None) -> str:
+    """Return the rows of a version table in words; None: there is no telling."""
+    return "absent or closed" if rows is None else " + ".join(rows) or "base"
 
 
 def groups(states: Mapping[str, Revisions]) -> tuple[Group, ...]:

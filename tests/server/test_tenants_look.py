@@ -152,6 +152,24 @@ def test_what_must_not_be_guessed_is_refused_with_its_tenant(tenants: Tenants) -
     told = tenants.run("plan", code=1).all
     assert "1 database of the tenants does not exist" in told
     assert f"database {tenants.name('gone')}" in told
+    absent = {"revisions": None, "tenants": [tenants.name("gone")]}
+    told = tenants.run("status", "--json", code=1).json()
+    assert told["refusal"]["error"] == "1 database of the tenants does not exist"
+    assert told["tenants"]["app"] == [{"revisions": ["0003"], "tenants": [foreign]}, absent]
+    assert "1 at 0003 (head), 1 absent or closed" in tenants.run("status", code=1).out
+    assert tenants.run("migrate", "current", "--json").json()["groups"][-1] == absent
+    assert f"absent or closed: 1 tenant ({absent['tenants'][0]})" in tenants.run("migrate", "current").out
+
+
+def test_a_report_counts_tenants(tenants: Tenants) -> None:
+    tenants.database("first", "0001")
+    tenants.database("other", "0003")
+    tenants.query()
+    tenants.run("report", "-o", "report.html")
+    told = (tenants.home / "report.html").read_text()
+    assert "1 tenant to migrate" in told
+    assert "1 at 0001, 1 at 0003 (head)" in told
+    assert "revisions pending" not in told
 
 
 def test_some_are_chosen(tenants: Tenants) -> None:
@@ -164,8 +182,14 @@ def test_some_are_chosen(tenants: Tenants) -> None:
     (step,) = [each for each in tenants.run("plan", "--except", first, "--json").json()["steps"] if "tenants" in each]
     moves = {"direction": "upgrade", "from": ["0002"], "revisions": ["0003"], "tenants": [other]}
     assert step["tenants"] == [moves]
-    assert f"did you mean '{first}'?" in tenants.run("verify", "--tenant", f"{first}s").all
+    for verb in ("plan", "apply", "verify", "migrate upgrade"):
+        told = tenants.run(*verb.split(), "--tenant", f"{first}s", code=64).all
+        assert f"the migrations 'app' have no tenant '{first}s'" in told
+        assert f"did you mean '{first}'?" in told
+    told = tenants.run("plan", "--tenant", first, "--except", first, code=64).all
+    assert f"--tenant {first} and --except {first} exclude each other" in told
     tenants.declare(f"databases: [{first}, {other}]")
+    assert f"did you mean '{other}'?" in tenants.run("plan", "--except", f"{other}s", code=64).all
     told = tenants.run("migrate", "downgrade", "-1", code=64).all
     assert f"add --tenant, for example --tenant {first}" in told
     assert tenants.run("migrate", "current", "--tenant", first).out.startswith("0001")
@@ -306,6 +330,31 @@ def test_a_query_is_asked_as_the_role_of_the_migrations(database: Server) -> Non
         assert ask(database.endpoint, "SELECT current_user::text", role=role).rows == (("pg_read_all_data",),)
     finally:
         database.execute(f"DROP ROLE {role}")
+
+
+def test_a_query_is_asked_by_the_login_of_the_migrations(tenants: Tenants) -> None:
+    role, first = f"o{tenants.prefix}owner", tenants.database("first", "0003")
+    reads = f"CREATE FUNCTION {role}_reads() RETURNS text LANGUAGE plpgsql AS $$ BEGIN"
+    tenants.server.execute(
+        f"{reads} PERFORM set_config('role', 'none', true); RETURN pg_read_file('PG_VERSION'); END $$"
+    )
+    query = f"SELECT datname FROM pg_database WHERE datname = '{first}'"  # noqa: S608
+    top = f"roles: {{{role}: {{password: first}}}}\n"
+    try:
+        tenants.declare(f'databases: {{query: "{query}"}}', more=f"as: {role}, ", top=top)
+        assert (
+            "only the server knows which databases are behind" in tenants.run("plan").out
+        )  # the role is still to be made
+        tenants.run("apply")
+        assert "nothing to do" in tenants.run("plan").out
+        tenants.server.execute(f"ALTER ROLE {role} PASSWORD 'another'")
+        assert "only the server knows" in tenants.run("plan").out
+        tenants.run("apply")
+        tenants.declare(f"databases: {{query: SELECT {role}_reads()}}", more=f"as: {role}, ", top=top)
+        for words in (("plan",), ("migrate", "upgrade", "--tenant", first)):
+            assert "permission denied for function pg_read_file" in tenants.run(*words, code=1).all
+    finally:
+        tenants.server.execute(f"DROP FUNCTION {role}_reads()", f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 @pytest.mark.long

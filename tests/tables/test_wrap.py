@@ -44,6 +44,10 @@ WIDTH = 40
             "next: remove it from it: `docker volume rm the-data` and no more",
             ["next: remove it from it:", "      `docker volume rm the-data` and no", "      more"],
         ),
+        (
+            "      next: write `server: {direct: {host: 10.0.0.7}}`",
+            ["      next: write `server: {direct:", "            {host: 10.0.0.7}}`"],
+        ),
         ("next: provision migrate downgrade --yes specs/dev.yml -2", None),
         ("next: read -rs DB_PASSWORD && export DB_PASSWORD", None),
         ("  postgresql://postgres:secret@127.0.0.1:5432/a-database-with-a-name", None),

@@ -10,7 +10,7 @@ from provision.model import Action
 from provision.model.words import count
 from provision.report.html.pending import LOST, worst
 from provision.report.html.words import Word, near
-from provision.report.plan import moved, total
+from provision.report.plan import moved, moved_tenants, total
 from provision.report.words import is_foretold
 from provision.review import touching
 
@@ -78,7 +78,8 @@ def _differing(review: Review) -> tuple[str, str, str]:
     things = len({each.address for each in found.differences})
     revisions = sum(len(each.rendering.revisions) for tree in review.trees for each in tree.scripts if each.rendering)
     words = [f"{count(things, 'thing')} {'differs' if things == 1 else 'differ'}"] if things else []
-    words += [f"{count(revisions, 'revision')} pending"] if revisions else []
+    many = [*moved_tenants([each for each in plan.steps if not is_foretold(each)], "to migrate")]
+    words += many or ([f"{count(revisions, 'revision')} pending"] if revisions else [])
     if plan.steps or things:
         return "pending", "warn", f"Not as declared: {', '.join(words) or 'see below'}"
     if found.notes:
@@ -117,6 +118,7 @@ def _of_server(review: Review, steps: Sequence[Step]) -> Iterator[Word]:
 
 def _of_revisions(review: Review, steps: Sequence[Step]) -> Iterator[Word]:
     yield from (Word(f"runs {each}") for each in moved(steps, "", ""))
+    yield from (Word(f"migrates {each}") for each in moved_tenants(steps, "of them"))
     found = [touch for name in {each.database for each in review.trees} for touch in worst(review, name).values()]
     for what, tone, one, many in _HAPPENS:
         number = sum(each.what == what for each in found)

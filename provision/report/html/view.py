@@ -14,6 +14,7 @@ from provision.report.html import history, pending
 from provision.report.html.verdict import Verdict, verdict
 from provision.report.html.words import Cut, Word, cut, limited, near
 from provision.report.plan import ALARM, SIGNS, grouped, reasons_of, subject
+from provision.report.survey import tenants
 from provision.report.words import is_foretold
 from provision.version import __version__
 
@@ -171,7 +172,8 @@ def _facts(review: Review) -> Iterator[Fact]:
     if at is not None:
         yield Fact("where", f"{at.address}/{at.database}", f"as {at.user}")
     for tree in review.trees:
-        name = "revision" if len(review.trees) == 1 else f"revision, {tree.name}"
+        name = "tenants" if tree.declared.tenants else "revision"
+        name = name if len(review.trees) == 1 else f"{name}, {tree.name}"
         yield Fact(name, _revision(review, tree.name), f"{len(tree.tree.graph)} in the tree" if tree.tree else "")
     sizes = [each.size for each in review.databases if each.size is not None]
     if sizes:
@@ -186,6 +188,8 @@ def _facts(review: Review) -> Iterator[Fact]:
 def _revision(review: Review, name: str) -> str:
     """Return where a database is, and where an apply would lead it."""
     (tree,) = [each for each in review.trees if each.name == name]
+    if name in review.survey.status.tenants:
+        return tenants(review.survey, name)
     here = "?" if tree.rows is None else " + ".join(tree.rows) or "none"
     last = [
         each.rendering.revisions[-1].revision for each in tree.scripts if each.rendering and each.rendering.revisions
