@@ -71,6 +71,7 @@ class Survey:
     desired: Any = field(default_factory=dict)
     observed: Any = field(default_factory=dict)
     refusal: Any = None
+    obstacle: Any = None
     begun: Any = None
     wishes: Any = field(default_factory=Wishes)
     reason: str = "the engine at unix:///var/run/docker.sock"

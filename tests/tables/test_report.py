@@ -106,6 +106,7 @@ class Survey:
     runtime: str = "docker"
     reason: str = "an engine answers at unix:///var/run/docker.sock"
     refusal: Any = None
+    obstacle: Any = None
     begun: Any = None
     world: Any = SimpleNamespace(
         inputs=SimpleNamespace(templates={"postgresql.conf.j2": ""}, seeds=None), trees=Graphs()
