@@ -152,7 +152,7 @@ class Environment(Declared):
             ProvisionError: a step failed; what was copied was removed.
         """
         from provision import from_main
-        from provision.spec.variables import OWN_NAME
+        from provision.environ import OWN_NAME
 
         with self.context():
             if (path := self.spec.main_path) is None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
+from provision.environ import NO_COMMANDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -231,7 +233,7 @@ class NotRunError(ProvisionError):
     def __init__(self, unknown: str) -> None:
         super().__init__(
             f"--no-commands: {unknown}",
-            next_step="where you trust the spec: the same command without --no-commands or PROVISION_NO_COMMANDS",
+            next_step="where you trust the spec: the same command without --no-commands or " + NO_COMMANDS,
         )
         self.unknown = unknown
 

@@ -13,7 +13,6 @@ from provision.model.cluster import KEPT
 from provision.observe import cluster as clusters
 from provision.spec.parameters import catalogue
 from provision.system import files
-from provision.system.patroni import Api
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from provision.model.cluster import Cluster, Member
     from provision.model.effects import PatchCluster, RestartCluster
     from provision.observe.outside import World
+    from provision.system.patroni import Api
 
 _PAUSE, _LONGEST = 0.2, 1.0
 _ROUNDS = 3
@@ -40,9 +40,8 @@ _PASSES = 2
 class Acting:
     """Changes one cluster; ``tell`` hears what is waited for."""
 
-    def __init__(self, world: World, at: Endpoint, tell: Callable[[str], None]) -> None:
-        self._world, self._at, self._tell = world, at, tell
-        self._api = Api(world.spec)
+    def __init__(self, world: World, api: Api, at: Endpoint, tell: Callable[[str], None]) -> None:
+        self._world, self._api, self._at, self._tell = world, api, at, tell
 
     def patch(self, effect: PatchCluster) -> None:
         """Change the dynamic configuration, and wait until each member has the settings, or waits for a restart.
@@ -53,12 +52,12 @@ class Acting:
             ProvisionError: Patroni refuses the change.
         """
         change = {"postgresql": {"parameters": dict(effect.parameters)}}
-        cluster = self._api.cluster()
+        cluster = self._api.look()
         is_last = not effect.kept and cluster.kept.keys() <= {effect.name}
         self._api.patch({**change, KEPT: None if is_last else {effect.name: list(effect.kept) or None}})
         limit = _ROUNDS * cluster.loop_wait + _MORE
         for _ in attempts(limit, _PAUSE, longest=_LONGEST):
-            late = self._late(self._api.cluster(), effect)
+            late = self._late(self._api.look(), effect)
             if not late:
                 return
             self._tell(f"{', '.join(late)}: waiting for the settings")
@@ -72,10 +71,10 @@ class Acting:
         if effect.expected:
             self._settled(lambda cluster: all(each.is_pending for each in cluster.members if each.is_well))
         # Patroni before 3 calls a standby that streams `running`, like any other.
-        streaming = {each.name for each in self._api.cluster().members if each.state == _STREAMING}
+        streaming = {each.name for each in self._api.look().members if each.state == _STREAMING}
         for _ in range(_PASSES):
             for leads in (False, True):
-                for member in self._api.cluster().members:
+                for member in self._api.look().members:
                     if member.is_pending and member.leads == leads:
                         self._tell(f"restarting {member.name} ({'the leader' if leads else 'a standby'})")
                         self._api.restart(member, _RESTART_TIMEOUT)
@@ -85,16 +84,16 @@ class Acting:
 
     def _settled(self, is_settled: Callable[[Cluster], bool]) -> bool:
         """Wait until the members say so: each looks at itself every ``loop_wait`` seconds."""
-        cluster = self._api.cluster()
+        cluster = self._api.look()
         for _ in attempts(2 * cluster.loop_wait + _MORE / 2, _PAUSE, longest=_LONGEST):
-            if is_settled(self._api.cluster()):
+            if is_settled(self._api.look()):
                 return True
         return False
 
     def explain(self, error: ProvisionError) -> None:
         """Add to the error of a server that does not answer what Patroni says of its cluster."""
         with suppress(ProvisionError):
-            cluster = self._api.cluster()
+            cluster = self._api.look()
             leader = f"{cluster.leader.name} leads" if cluster.leader else "no member leads"
             paused = ", and Patroni is paused" if cluster.is_paused else ""
             states = [f"{each.name} is {each.state or 'not known'}" for each in cluster.members]
@@ -109,8 +108,9 @@ class Acting:
         spec, inputs = self._world.spec, self._world.inputs
         defaults = {name: known.boot or "" for name, known in catalogue(spec.server.major).items()}
         gone = {name: defaults[name] for name in effect.parameters if name not in effect.wanted and name in defaults}
+        asking = Look(spec, inputs, {}, "", files.read_text, files.mode_of)
         with ExitStack() as stack:
-            look = clusters.known(Look(spec, inputs, {}, "", files.read_text, files.mode_of), self._at, stack)
+            look = clusters.known(asking, self._api, self._at, stack)
             try:
                 wanted = {**gone, **effect.wanted}
                 values, rows = in_force(look.on(member), wanted, "")

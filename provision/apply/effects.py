@@ -440,7 +440,9 @@ class Performer:
     def _cluster(self) -> Acting:
         from provision.apply.cluster import Acting
 
-        return Acting(self.world, self.endpoint, self._progress.detail)
+        api = self.world.cluster
+        assert api is not None  # noqa: S101  # nothing plans steps of a cluster without one
+        return Acting(self.world, api, self.endpoint, self._progress.detail)
 
     @perform.register
     def _(self, effect: effects.WaitReady) -> None:
@@ -450,7 +452,7 @@ class Performer:
             try:
                 readiness.wait_for_foreign(self.endpoint, effect.timeout)
             except UnavailableError as error:
-                if self.world.spec.server.patroni is not None:
+                if self.world.cluster is not None:
                     self._cluster.explain(error)
                 raise
             self.failovers += 1

@@ -9,17 +9,16 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from provision.errors import ProvisionError, UnavailableError, command
+from provision.errors import ProvisionError
 from provision.system import driver_errors, postgres
 from provision.system.postgres import LoginError
-from provision.system.waiting import attempts
+from provision.system.successor import STANDBY, Lost, wait_for_writes
 
 if TYPE_CHECKING:
     from provision.model import Endpoint, Outcome, Progress
     from provision.observe.outside import World
 
 _MOST: Final = 3
-_PAUSE, _LONGEST = 0.2, 1.0
 
 
 class Losses:
@@ -47,22 +46,12 @@ class Losses:
             UnavailableError: there was none.
         """
         assert self.outcome is not None  # noqa: S101  # it was noted
-        lost = f"the server went away during {self.outcome.step.address}"
-        last: tuple[str, ...] = ()
-        for waited in attempts(timeout, _PAUSE, longest=_LONGEST):
-            self._progress.detail(f"waiting up to {timeout - waited:.0f} s for a server that takes writes: {lost}")
-            found = _found(at)
-            if not isinstance(found, tuple):
-                seconds = time.monotonic() - self._began
-                self._progress.note(f"{lost}; {found.address} answers after {seconds:.0f} s, and is looked at again")
-                self.outcome = None
-                return
-            last = found
-        raise UnavailableError(
-            f"{lost}, and none took writes within {timeout:g} s (`ready_timeout`)",
-            evidence=(error.sentence, *last),
-            next_step=command("status") + "   # once a server takes writes, run the same command again",
-        ) from error
+        gone = f"the server went away during {self.outcome.step.address}"
+        lost = Lost(gone, timeout, f"{timeout:g} s (`ready_timeout`)", (error.sentence,))
+        found = wait_for_writes(lost, lambda: _found(at), self._progress.detail)
+        seconds = time.monotonic() - self._began
+        self._progress.note(f"{gone}; {found.address} answers after {seconds:.0f} s, and is looked at again")
+        self.outcome = None
 
 
 def _found(at: Endpoint) -> Endpoint | tuple[str, ...]:
@@ -80,4 +69,4 @@ def _found(at: Endpoint) -> Endpoint | tuple[str, ...]:
         if found is None:
             raise
         return found.evidence
-    return ("the server that answers is a standby",) if is_standby else here
+    return STANDBY if is_standby else here

@@ -91,11 +91,9 @@ def _held(world: World, tree: Migrations) -> Iterator[str]:
 
 
 def _behind(world: World, most: int, lags: dict[str, int | None]) -> Iterator[str]:
-    """Yield which standbys are too far behind; Patroni also knows of those that do not stream at all."""
-    if world.spec.server.patroni is not None:
-        from provision.system.patroni import Api
-
-        for each in Api(world.spec).cluster().members:
+    """Yield which standbys are too far behind; what runs a cluster also knows of those that do not stream at all."""
+    if world.cluster is not None:
+        for each in world.cluster.look().members:
             if each.leads:
                 continue
             if not each.is_well:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from provision.commands.specfile import DEFAULT_NAMES, find_spec, shell_word
+from provision.environ import INSECURE_TCP, NO_COMMANDS
 from provision.report.console import Console
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-NO_COMMANDS = "PROVISION_NO_COMMANDS"
-INSECURE_TCP = "PROVISION_INSECURE_TCP"
 _OFF = ("", "0", "false", "no", "off", "f", "n")
 
 pass_console = click.make_pass_decorator(Console)

@@ -9,6 +9,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provision.environ import GOLDEN
 from provision.golden import inputs, load, recorded
 from provision.golden.key import Golden, choose
 from provision.kinds import file, login, migrations, role, server, settings, table
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from provision.model import Plan, Step
     from provision.observe import Survey
 
-VARIABLE = "PROVISION_GOLDEN"
 OFF = ("off", "0", "false", "no")
 SEED = "seed"
 """The kind of what no golden has: it is saved before seeds run."""
@@ -60,7 +60,7 @@ def offered(survey: Survey) -> Survey:
 
 def _is_off(survey: Survey) -> bool:
     is_off = survey.spec.server.golden == "off" or survey.wishes.golden is False
-    return is_off or environ().get(VARIABLE, "").lower() in OFF
+    return is_off or environ().get(GOLDEN, "").lower() in OFF
 
 
 def _beginning(survey: Survey, goldens: Goldens, wanted: Inputs) -> Survey:

@@ -132,7 +132,7 @@ class Look:
     tells whether the server has the declared database: None where that is not known; ``is_closed``: it lets nothing in.
     ``session`` is None where nothing can be asked. ``config_file`` is the path of the configuration as the server
     sees it. ``own`` asks as the login of a tree, in its database; ``tenants`` asks where those of a tree are.
-    ``cluster`` returns the one that Patroni runs, where the spec has one, and ``member`` asks one of its servers.
+    ``cluster`` returns the one of the server, where the spec names one, and ``member`` asks one of its servers.
     """
 
     spec: Spec

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
 from provision.kinds import UnseenError
-from provision.kinds.scram import verifier
 from provision.model import Action, Address, Change, Plan, Secret, State, Step
 from provision.model.effects import VERIFIER
 from provision.model.sql import literal
@@ -78,6 +77,8 @@ def converge_login(user: str) -> str:
 def with_verifier(script: str, password: Secret) -> Secret:
     """Return the script with a verifier in its place; the clear text is not in it."""
     import secrets
+
+    from provision.kinds.scram import verifier
 
     return Secret(script.replace(VERIFIER, verifier(password, secrets.token_bytes(16))))
 

@@ -6,13 +6,12 @@ https://docs.docker.com/engine/security/protect-access/#use-ssh-to-protect-the-d
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from provision.model.value import dataclass
-from provision.model.words import socket_address
+from provision.model.words import SSH, socket_address
 
-SCHEME: Final = "ssh://"
 # None of them begins with a dash, and none has what a shell reads: ~/.ssh/config may pass each of them on to one.
 _HOST = r"[A-Za-z0-9_][A-Za-z0-9_.-]*|(?=.*:)[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?"
 _USER = r"[A-Za-z0-9_.][A-Za-z0-9_.@+-]*"
@@ -35,7 +34,7 @@ class Destination:
         """Return the URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         user, port = f"{self.user}@" if self.user else "", f":{self.port}" if self.port else ""
-        return f"{SCHEME}{user}{host}{port}{self.path or ''}"
+        return f"{SSH}{user}{host}{port}{self.path or ''}"
 
 
 class Way(NamedTuple):
@@ -72,7 +71,7 @@ def parse(url: str) -> Destination:
     parts = urlsplit(url)
     if parts.password is not None:
         raise ValueError("it holds a password, and ssh takes none: use a key or an agent")
-    if parts.query or parts.fragment or parts.scheme != "ssh":
+    if parts.query or parts.fragment or not url.startswith(SSH):
         raise ValueError("it is not of the form ssh://[user@]host[:port][/path of the socket]")
     try:
         port = parts.port

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SSH = "ssh://"
 _MEGABYTE = 1_000_000
 _GIGABYTE = 1_000_000_000
 

@@ -8,26 +8,22 @@ from typing import TYPE_CHECKING
 
 from provision.kinds import UnseenError
 from provision.model.value import replace
-from provision.system.patroni import Api
 from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from provision.kinds import Look
     from provision.model import Endpoint
-    from provision.model.cluster import Cluster, Member
+    from provision.model.cluster import Member
+    from provision.system.patroni import Api
 
 
-def known(look: Look, at: Endpoint, stack: ExitStack) -> Look:
+def known(look: Look, api: Api, at: Endpoint, stack: ExitStack) -> Look:
     """Return a look that can ask for the cluster, once, and its members; ``stack`` closes their connections."""
-
-    @cache
-    def cluster() -> Cluster:
-        return Api(look.spec).cluster()
 
     def member(which: Member) -> ReadOnlyQuery:
         return stack.enter_context(closing(ReadOnlyQuery(endpoint_of(which, at))))
 
-    return replace(look, cluster=cluster, member=member)
+    return replace(look, cluster=cache(api.look), member=member)
 
 
 def endpoint_of(member: Member, at: Endpoint) -> Endpoint:

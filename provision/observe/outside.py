@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from provision.model import Endpoint, File
     from provision.runtimes import RuntimeModule, Site
     from provision.spec.model import Spec
+    from provision.system.patroni import Api
 
 _STARTABLE = ("stopped", "paused")
 
@@ -47,6 +49,15 @@ class World:
     trees: Trees
     files: Mapping[str, File]
     site: Site
+
+    @cached_property
+    def cluster(self) -> Api | None:
+        """What answers for the cluster that the server belongs to; None: the spec names none."""
+        if self.spec.server.patroni is None:
+            return None
+        from provision.system.patroni import Api
+
+        return Api(self.spec.server.patroni, self.spec.password_file)
 
     @property
     def needs_upkeep(self) -> bool:

@@ -66,10 +66,10 @@ def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = Fals
             return spread(look, tree, located(tree, at))
 
         asking = replace(unasked, session=query, own=own, tenants=tenants)
-        if world.spec.server.patroni is not None:
+        if world.cluster is not None:
             from provision.observe import cluster
 
-            asking = cluster.known(asking, at, stack)
+            asking = cluster.known(asking, world.cluster, at, stack)
         asked, status = _log_in(world, asking, at, new=new)
         if asked.cluster is not None:
             status = replace(status, cluster=asked.cluster())

@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provision.environ import OWN_NAME
 from provision.errors import RefusedError, command
 from provision.model.value import dataclass
 from provision.runtimes.names import (
@@ -25,7 +26,6 @@ from provision.runtimes.names import (
     environment,
     of_home,
 )
-from provision.spec.variables import OWN_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

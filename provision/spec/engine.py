@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from provision.model import ssh
+from provision.model.words import SSH
 from provision.spec.reading import Wrong, scalar
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def read_engine(node: Node, reading: Reading) -> str:
     value = reading.text(found)
     if not re.fullmatch(PATTERN, value):
         raise Wrong(f"{reading.show(found)} is not the address of an engine", f"write one of {FORMS}")
-    if value.startswith(ssh.SCHEME):
+    if value.startswith(SSH):
         try:
             ssh.parse(value)
         except ValueError as error:

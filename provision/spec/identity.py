@@ -12,10 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.environ import OWN_NAME
 from provision.model.value import replace
 from provision.spec.model import DataPath, Volume
 from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE
-from provision.spec.variables import OWN_NAME
 from provision.spec.yaml import Mapping
 
 if TYPE_CHECKING:

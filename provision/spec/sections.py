@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.tree.location import LOCATING
+from provision.environ import OWN_NAME
 from provision.model import Secret
 from provision.model.value import replace
 from provision.spec import variables
@@ -243,7 +244,7 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
         missing=tuple(reading.missing),
         remarks=tuple(sorted(reading.remarks, key=lambda each: (each.line, each.column))),
     )
-    if reading.worktree is None and not reading.environ.get(variables.OWN_NAME, ""):
+    if reading.worktree is None and not reading.environ.get(OWN_NAME, ""):
         return read
     from provision.spec.identity import settled
 

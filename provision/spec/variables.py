@@ -154,8 +154,6 @@ def _braced(inner: str, known: Mapping[str, str]) -> str:
 
 
 BESIDE = ".env"
-OWN_NAME = "PROVISION_NAME"
-"""The variable that is used in place of the spec's ``name``."""
 MAXIMUM_BYTES = 1024 * 1024
 
 

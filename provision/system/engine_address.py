@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from provision.environ import INSECURE_TCP
 from provision.errors import RefusedError, UnavailableError
 from provision.model.value import dataclass, replace
+from provision.model.words import SSH
 from provision.system import no_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 DOCKER, PODMAN = "docker", "podman"
-SCHEME, CONTEXT = "ssh://", "context:"
-INSECURE = "PROVISION_INSECURE_TCP"
+CONTEXT = "context:"
 _PLAIN, _TLS = ("tcp://", "http://"), "https://"
 _FORWARDERS = ("ssh", "sshd", "sshd-session")
 _PROBE_TIMEOUT = 1.0
@@ -61,7 +62,7 @@ class EngineAddress:
     @property
     def is_ssh(self) -> bool:
         """Whether ``ssh`` takes us there."""
-        return self.url.startswith(SCHEME)
+        return self.url.startswith(SSH)
 
     @property
     def hostname(self) -> str:
@@ -92,10 +93,10 @@ def locate(
         NotRunError: the spec alone names the engine, and ``--no-commands`` is on.
     """
     found = _located(environ, declared, kept, is_old=is_old)
-    if not found.url.startswith((_SOCKET, SCHEME, _TLS, *_PLAIN)):
+    if not found.url.startswith((_SOCKET, SSH, _TLS, *_PLAIN)):
         raise RefusedError(
             f"the engine's address {found} does not say how to reach it",
-            next_step=f"write {SCHEME}HOST, tcp://HOST:PORT or {_SOCKET}/PATH",
+            next_step=f"write {SSH}HOST, tcp://HOST:PORT or {_SOCKET}/PATH",
         )
     if found.url.startswith(_PLAIN) or found.is_ssh:
         _check(found, environ)
@@ -123,7 +124,7 @@ def _located(environ: Mapping[str, str], declared: str | None, kept: str | None,
     name = environ.get("DOCKER_CONTEXT") or _current_context(config)
     if name and name != "default":
         return _context(config, name)
-    if kept is not None and kept.startswith(SCHEME):
+    if kept is not None and kept.startswith(SSH):
         return EngineAddress(kept, "where the environment was made", is_named=False, options=("--host", kept))
     of_docker, of_others = sockets(environ)
     if kept is not None:
@@ -190,7 +191,7 @@ def _check(address: EngineAddress, environ: Mapping[str, str]) -> None:
     from ipaddress import ip_address
 
     host = address.hostname
-    if address.tls is not None or host == "localhost" or environ.get(INSECURE) == "1":
+    if address.tls is not None or host == "localhost" or environ.get(INSECURE_TCP) == "1":
         return
     with suppress(ValueError):
         if ip_address(host).is_loopback:
@@ -276,9 +277,7 @@ def unreachable(address: EngineAddress, error: BaseException) -> UnavailableErro
         from provision.system import engine_dial
 
         if (
-            found := engine_dial.unreachable(
-                str(address).removeprefix(SCHEME), address.program.partition(" ")[0], error
-            )
+            found := engine_dial.unreachable(str(address).removeprefix(SSH), address.program.partition(" ")[0], error)
         ) is not None:
             return found
     place, own = address.socket_path or address.url, "systemctl --user enable --now podman.socket"

@@ -22,9 +22,10 @@ from provision.system.secrets import Password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from provision.model.cluster import Cluster, Member
-    from provision.spec.model import Patroni, Spec
+    from provision.spec.model import Patroni
 
 _TIMEOUT = 10.0  # Patroni asks its store before it answers
 _MOST_BYTES = 16 << 20
@@ -46,15 +47,13 @@ class _Answer(NamedTuple):
 class Api:
     """The API of one cluster; any member that answers will do."""
 
-    def __init__(self, spec: Spec) -> None:
-        assert spec.server.patroni is not None  # noqa: S101  # who calls this has asked
-        self._at: Patroni = spec.server.patroni
-        source = self._at.password
-        self._password = Password(source, spec.password_file, "server.patroni.password") if source else None
+    def __init__(self, at: Patroni, password_file: Path) -> None:
+        self._at = at
+        self._password = Password(at.password, password_file, "server.patroni.password") if at.password else None
         self._first: str | None = None
         """The address that answered last."""
 
-    def cluster(self) -> Cluster:
+    def look(self) -> Cluster:
         """Return the members and the dynamic configuration.
 
         Raises:

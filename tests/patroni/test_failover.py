@@ -109,6 +109,6 @@ def test_a_migration_waits_for_a_primary_no_longer_than_it_may_take(cluster: Clu
         said = ended(apply, code=69)
     finally:
         cluster.ask("PATCH", "/config", {"pause": None}, node=next(each for each in cluster.nodes if each is not old))
-    assert "the server went away in revision 0020, and none took its place within the time of the migration" in said
+    assert "the server went away in revision 0020, and none took writes within the time of the migration" in said
     environment.run("apply")
     is_whole(environment, cluster)

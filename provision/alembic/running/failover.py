@@ -8,13 +8,15 @@ https://www.postgresql.org/docs/current/warm-standby-failover.html
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from provision.alembic.running import server
 from provision.alembic.running.events import MigrationEvent
-from provision.errors import AGAIN, CONTINUES, ProvisionError, StepFailedError, UnavailableError, command
+from provision.errors import CONTINUES, ProvisionError, StepFailedError, UnavailableError, command
 from provision.model.value import dataclass
 from provision.system.postgres import Login, LoginError
+from provision.system.successor import STANDBY, Lost, wait_for_writes
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 _SOON: Final = 2.0
 """So many seconds after a session of ours the others of a server end that went away, or that a proxy let go."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 1.0
 _FINAL: Final = (Login.REFUSED, Login.NO_DATABASE, Login.CLOSED)
 """What a server that took our login before answers only where it lacks what was done last, or was changed."""
 _MANY: Final = 4
@@ -90,30 +91,32 @@ def found(
             if not (past.waits and error.server_is_gone):
                 raise
         past.times, past.since, past.gone = 1, time.monotonic(), "the server went away before the migrations"
-    last: ProvisionError | None = None
-    for _ in attempts(deadline - time.monotonic(), _FIRST_PAUSE, longest=_LONGEST_PAUSE):
-        left = max(0.0, deadline - time.monotonic())
-        on_event(MigrationEvent("gone", f"waiting up to {left:.0f} s for a server that takes writes: {past.gone}"))
-        try:
-            lock = open_lock()
-        except LoginError as error:
-            last = error
-            if error.login in _FINAL:
-                raise _refused(past, error) from error
-            continue
-        try:
-            if not lock.is_standby():
-                lock.end_earlier()
-                return lock
-            last = UnavailableError("", evidence=["the server that answers is a standby"])
-        except UnavailableError as error:
-            last = error
-        lock.close()
-    raise UnavailableError(
-        f"{past.gone}, and none took its place within the time of the migration (`migrations.timeout`)",
-        evidence=last.evidence if last else (),
-        next_step=command("status") + f"   # once a server takes writes, {AGAIN}{CONTINUES}",
-    )
+    seconds = max(0.0, deadline - time.monotonic())
+    lost = Lost(past.gone, seconds, "the time of the migration (`migrations.timeout`)", then=CONTINUES)
+    return wait_for_writes(lost, partial(_taken, past, open_lock), lambda said: on_event(MigrationEvent("gone", said)))
+
+
+def _taken(past: Past, open_lock: Callable[[], LockConnection]) -> LockConnection | tuple[str, ...]:
+    """Return the lock's connection where the server takes writes, else why it does not.
+
+    Raises:
+        UnavailableError: it lets nobody in.
+    """
+    try:
+        lock = open_lock()
+    except LoginError as error:
+        if error.login in _FINAL:
+            raise _refused(past, error) from error
+        return error.evidence
+    evidence: tuple[str, ...] = STANDBY
+    try:
+        if not lock.is_standby():
+            lock.end_earlier()
+            return lock
+    except UnavailableError as error:
+        evidence = error.evidence
+    lock.close()
+    return evidence
 
 
 def _refused(past: Past, error: LoginError) -> UnavailableError:
