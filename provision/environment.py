@@ -784,7 +784,7 @@ def _of_tenants(spec: Spec, only: Sequence[str], without: Sequence[str]) -> Spec
     """
     if not only and not without:
         return spec
-    from provision.tenants.choosing import chosen
+    from provision.spec.tenant_choice import chosen
 
     return chosen(spec, only, without)
 

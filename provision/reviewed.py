@@ -22,7 +22,7 @@ from provision.model import Action, Change, Secret
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import dataclass, fields, is_dataclass
 from provision.model.words import some
-from provision.tenants.choosing import asked
+from provision.spec.tenant_choice import asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

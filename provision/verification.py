@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, edit_remarks
 from provision.errors import command
+from provision.kinds.tenant_states import Standing
 from provision.kinds.unmanaged import Unmanaged
 from provision.model import UNKNOWN, Action, Change, State, changes
 from provision.model.value import dataclass
-from provision.tenants.found import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

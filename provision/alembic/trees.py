@@ -138,7 +138,7 @@ def choose(spec: Spec, name: str | None = None, tenant: str | None = None) -> Tr
             next_step=f"write one of these names: --tree {next(iter(trees))}",
         )
     if tenant is not None:
-        from provision.tenants.choosing import one
+        from provision.spec.tenant_choice import one
 
         trees[chosen] = one(trees[chosen], tenant)
         spec = replace(spec, migrations=tuple(trees.values()))

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, address, edit_remarks, unread_directories
 from provision.errors import NotRunError, ProvisionError, RefusedError, UnknownRevisionError, command
+from provision.kinds.tenant_states import Spread, Standing, UndefinedError, counted, groups, position
 from provision.model import UNKNOWN, Action, Address, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.words import count, shown, some, some_of
-from provision.tenants.found import Spread, Standing, UndefinedError, counted, groups, position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -242,7 +242,7 @@ def _with_details(world: World, look: Look, seen: Seen, at: Endpoint) -> Seen:
 def _tenants(world: World, observed: Observed) -> dict[str, tuple[TenantGroup, ...]]:
     if not any(tree.tenants for tree in world.spec.migrations):
         return {}
-    from provision.tenants.found import Spread  # few specs have them
+    from provision.kinds.tenant_states import Spread  # few specs have them
 
     return {at.name: each.groups for at, each in observed.items() if isinstance(each, Spread)}
 

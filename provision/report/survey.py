@@ -89,7 +89,7 @@ def _tenants_in_short(status: Status) -> Iterator[str]:
 
 
 def _standing(rows: Sequence[str] | None) -> str:
-    from provision.tenants.found import position
+    from provision.kinds.tenant_states import position
 
     return position(rows) if rows is None else f"at {position(rows)}"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provision.kinds.tenant_states import position
 from provision.model.words import count, some_of
 from provision.report.migrations import of
 from provision.report.words import clean
-from provision.tenants.found import position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

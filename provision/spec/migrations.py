@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Sequence as Sequence_
 
+    from provision.model.tenants import Tenants
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
-    from provision.tenants.declared import Tenants
 
 PACKAGE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+(:[\w./-]+)*"
 """A place inside a Python package, as Alembic writes it: ``app.db:migrations``."""

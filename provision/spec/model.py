@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from provision.errors import Problem
     from provision.model import Secret
+    from provision.model.tenants import Tenants
     from provision.spec.access import Backup, Database, Role
     from provision.spec.passwords import PasswordSource
-    from provision.tenants.declared import Tenants
 
 SettingValue = str | int | float | bool
 """A setting as the spec wrote it, as text: ``256MB``, ``32768``, ``0.9``, ``on``."""

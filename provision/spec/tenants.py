@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
+from provision.model.tenants import Tenants
 from provision.model.value import replace
 from provision.spec.readers import choice, identifier, list_of, refuse_own
 from provision.spec.reading import Key, Reported, Wrong, mapping, nearest, read_table, scalar, shorten
 from provision.spec.yaml import Mapping, Sequence
-from provision.tenants.declared import Tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable

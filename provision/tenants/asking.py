@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, address, database_of, entered, located, schemas_of
 from provision.errors import MigrationsError, RefusedError
+from provision.kinds.tenant_states import Spread, UndefinedError, groups
 from provision.model import OWN_DATABASES
 from provision.model.value import replace
+from provision.spec.tenant_choice import refuse_other, refuse_unknown
 from provision.system import no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.one_statement import StatementError, ask
 from provision.system.postgres import Login, LoginError
 from provision.system.read_only import ReadOnlyQuery
-from provision.tenants.choosing import refuse_other, refuse_unknown
-from provision.tenants.found import Spread, UndefinedError, groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from provision.alembic import Graph
     from provision.kinds import Look
     from provision.model import Endpoint, Observed
+    from provision.model.tenants import Tenants
     from provision.spec.model import Migrations, Spec
-    from provision.tenants.declared import Tenants
 
 _AT_ONCE = 4
 _MOST_TRIES, _PAUSE = 5, 0.2

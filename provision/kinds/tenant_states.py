@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Spread(State):
     """Where the tenants are: the positions that some are at, ``base`` or rows like ``0018 + 00a1``, are compared.
 
-    ``kind`` is as in :class:`~provision.tenants.declared.Tenants`, and ``names`` are in the order in which they are
+    ``kind`` is as in :class:`~provision.model.tenants.Tenants`, and ``names`` are in the order in which they are
     migrated, with those that are not in ``states``: they do not exist, or ``closed`` says why they cannot be looked
     into. ``known`` are all, with those that the options leave out. ``target`` are the rows that are declared.
     """
