@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from provision.alembic.running.ask import Comparison, Rendered, Written
     from provision.alembic.running.command import filled
     from provision.alembic.running.events import MigrationEvent
+    from provision.alembic.running.lock import LockConnection, lock_connection
     from provision.alembic.running.migrate import Manner, Migrated, migrate
     from provision.alembic.running.process import CHILD_NAME, Child, environment
-    from provision.alembic.running.server import LockConnection, lock_connection
     from provision.alembic.sessions import entered, located
     from provision.alembic.state import (
         KIND,
@@ -65,7 +65,7 @@ _HOMES = {
     "running.events": "MigrationEvent",
     "running.migrate": "Manner Migrated migrate",
     "running.process": "CHILD_NAME Child environment",
-    "running.server": "LockConnection lock_connection",
+    "running.lock": "LockConnection lock_connection",
     "sessions": "entered located",
     "state": "KIND Revisions address not_its_own observed partial refuse_foreign refuse_long stranded "
     "unread_directories",

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from support.foreign import PASSWORD
 
-from provision.alembic.running.server import CLASS_ID, OBJECT_ID
+from provision.alembic.running.lock import CLASS_ID, OBJECT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trees
 
-from provision.alembic.running.server import CLASS_ID, OBJECT_ID
+from provision.alembic.running.lock import CLASS_ID, OBJECT_ID
 from provision.alembic.trees import load
 from provision.errors import LockedError, MigrationsError, ProvisionError, StepFailedError
 from provision.kinds import migrations as kind

@@ -17,7 +17,7 @@ import pytest
 import trees
 from support.embedded import is_alive
 
-from provision.alembic.running.server import LockConnection
+from provision.alembic.running.lock import LockConnection
 from provision.errors import UnavailableError
 from provision.model import Secret
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from provision.alembic.running import errors as alembic_errors
 from provision.alembic.running.events import Truth
+from provision.alembic.running.lock import lock_connection
 from provision.alembic.running.process import ASKING_NAME, NOWHERE, Child, OutOfTimeError, common, masked
-from provision.alembic.running.server import lock_connection
 from provision.alembic.tree.version_table import table_key
 from provision.errors import MigrationsError
 from provision.model import Secret

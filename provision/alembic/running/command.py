@@ -19,7 +19,7 @@ from provision.alembic.running import errors as alembic_errors
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.process import environment
 from provision.alembic.running.rights import way_to
-from provision.alembic.running.server import SelfBlockedError, Standstill
+from provision.alembic.running.waits import SelfBlockedError, Standstill
 from provision.errors import StepFailedError, UnavailableError
 from provision.model.value import dataclass, replace
 from provision.system import processes

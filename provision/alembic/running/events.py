@@ -12,7 +12,7 @@ from provision.model.words import some
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.alembic.running.server import Leftover
+    from provision.alembic.running.leftovers import Leftover
     from provision.alembic.tree.graph import Graph
 
 _SHOWN = 5

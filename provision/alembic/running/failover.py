@@ -11,8 +11,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from provision.alembic.running import server
 from provision.alembic.running.events import MigrationEvent
+from provision.alembic.running.leftovers import NOT_SEEN
 from provision.errors import CONTINUES, ProvisionError, StepFailedError, UnavailableError, command
 from provision.model.value import dataclass
 from provision.system.postgres import Login, LoginError
@@ -22,8 +22,8 @@ from provision.system.waiting import attempts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from provision.alembic.running.lock import LockConnection
     from provision.alembic.running.run import Run
-    from provision.alembic.running.server import LockConnection
     from provision.alembic.tree.graph import Graph
 
 _SOON: Final = 2.0
@@ -157,7 +157,7 @@ def _listed(names: list[str]) -> str:
 def _refuse_parts(past: Past, run: Run, again: set[str]) -> None:
     """Refuse to run revisions again of which a part is there: one that makes an object shows it."""
     run.committed = [(name, text) for name, text in run.committed if name in again and not _makes(text)]
-    truth = run.truth() if run.before is not server.NOT_SEEN else None
+    truth = run.truth() if run.before is not NOT_SEEN else None
     if truth is not None and truth.rows is None:
         raise UnavailableError(f"{past.gone}, and the one in its place went away, too")
     if truth is not None and (truth.left or truth.committed):

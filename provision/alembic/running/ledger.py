@@ -28,7 +28,7 @@ from provision.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provision.alembic.running.server import LockConnection
+    from provision.alembic.running.lock import LockConnection
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.source import Revision
     from provision.spec.model import Migrations

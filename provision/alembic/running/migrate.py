@@ -13,10 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provision.alembic.running import errors as alembic_errors
-from provision.alembic.running import failover, rights, server
+from provision.alembic.running import failover, leftovers, rights, waits
 from provision.alembic.running.command import serve_program
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.ledger import Ledger
+from provision.alembic.running.lock import lock_connection
 from provision.alembic.running.process import Child, OutOfTimeError, common
 from provision.alembic.running.run import Run
 from provision.alembic.tree.version_table import rows_of_tables, table_key, table_name
@@ -110,7 +111,7 @@ def migrate(
     past = failover.Past(not endpoint.is_ours and manner.rehearsal is None)
     try:
         while True:
-            open_lock = partial(server.lock_connection, tree, endpoint, at)
+            open_lock = partial(lock_connection, tree, endpoint, at)
             with closing(failover.found(past, open_lock, deadline, on_event)) as lock:
                 run = Run(tree, *files, lock.settled(at), lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
                 past.begin(run)
@@ -153,7 +154,7 @@ def _migrate(run: Run, child: Child | None, past: failover.Past) -> Migrated:
         on_event(event)
 
     run.first = before
-    run.on_event, run.before, run.table = report, server.seen_before(run.lock), table_key(run.tree, run.lock)
+    run.on_event, run.before, run.table = report, leftovers.seen_before(run.lock), table_key(run.tree, run.lock)
     _carry_out(run, child, ledger, expected)
     return Migrated(first, expected, tuple(run.done), run.read, past.times)
 
@@ -184,7 +185,7 @@ def _carry_out(run: Run, child: Child | None, ledger: Ledger, expected: tuple[st
             raise run.elsewhere(table, target, rows)
     if run.others or run.effect.everywhere:
         ledger.note_tables(run.others, ended=is_upgrade)
-    for index in server.invalid_indexes(run.lock):
+    for index in leftovers.invalid_indexes(run.lock):
         run.on_event(MigrationEvent("invalid", f"index {index}", f"REINDEX INDEX CONCURRENTLY {index};"))
 
 
@@ -297,7 +298,7 @@ def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
         _cancel(run, child)
         if isinstance(ended, OutOfTimeError):
             raise alembic_errors.out_of_time(run.tree, run.running, run.truth()) from None
-        if isinstance(ended, server.SelfBlockedError):
+        if isinstance(ended, waits.SelfBlockedError):
             raise run.self_blocked(ended.wait) from None
         raise
     if finished and child.stays:
@@ -316,7 +317,7 @@ def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
 
 def _listen(run: Run, child: Child, asked: protocol.Migrate) -> tuple[protocol.Failure | None, bool]:
     """Return the error that the child reported, if any, and whether it came to its end."""
-    standstill = server.Standstill(child.pid, _THREADS)
+    standstill = waits.Standstill(child.pid, _THREADS)
     for event in child.events(run.deadline, every=min(_LOOK_EVERY, run.tree.lock_timeout / 2)):
         if event["event"] == "ready":
             child.ask(asked)

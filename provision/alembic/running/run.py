@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from provision.alembic.running import server
 from provision.alembic.running.advice import url_way
 from provision.alembic.running.events import MigrationEvent, Truth
+from provision.alembic.running.leftovers import NOT_SEEN, leftovers
 from provision.alembic.running.process import Child, masked
+from provision.alembic.running.waits import waits_of
 from provision.alembic.tree.graph import unread_places
 from provision.alembic.tree.version_table import read_rows
 from provision.errors import ProvisionError, StepFailedError, UnavailableError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from provision.alembic.child import protocol
+    from provision.alembic.running.leftovers import Before
+    from provision.alembic.running.lock import LockConnection
+    from provision.alembic.running.waits import Standstill, Wait
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
     from provision.model import Endpoint
@@ -48,11 +52,11 @@ class Run:
     graph: Graph
     location: Location
     endpoint: Endpoint
-    lock: server.LockConnection
+    lock: LockConnection
     deadline: float
     on_event: OnEvent
     effect: Migrate
-    before: server.Before = server.NOT_SEEN
+    before: Before = NOT_SEEN
     rehearsal: Rehearsal | None = None
     table: str = ""
     pids: list[int] = field(default_factory=list)
@@ -81,7 +85,7 @@ class Run:
         at, database = self.endpoint.address, self.database
         with suppress(UnavailableError):
             upgrade = self.effect.direction == "upgrade"
-            left = server.leftovers(self.lock, self.tree, self.before) if upgrade else ()
+            left = leftovers(self.lock, self.tree, self.before) if upgrade else ()
             rows = self.rows() or ()
             applied = self.graph.ancestors([row for row in rows if row in self.graph])
             committed = tuple([each for each in self.committed if (each[0] in applied) != upgrade])
@@ -113,7 +117,7 @@ class Run:
         """The version tables that env.py keeps besides the declared one."""
         return tuple(dict.fromkeys([each for each in self.tables if each != self.table]))
 
-    def look(self, standstill: server.Standstill) -> None:
+    def look(self, standstill: Standstill) -> None:
         """Report each session that the migration waits for, once.
 
         Raises:
@@ -121,7 +125,7 @@ class Run:
             UnavailableError: the server went away, and it is one that others run.
         """
         try:
-            found = server.waits_of(self.lock, self.pids)
+            found = waits_of(self.lock, self.pids)
         except UnavailableError as error:
             if error.server_is_gone and not self.endpoint.is_ours:
                 raise  # a host that is switched off does not end the session of the migration
@@ -137,7 +141,7 @@ class Run:
                 self.waits[key] = f"waiting for {who}"
                 self.on_event(MigrationEvent("blocked", who, self.running or "env.py"))
 
-    def self_blocked(self, wait: server.Wait) -> ProvisionError:
+    def self_blocked(self, wait: Wait) -> ProvisionError:
         """Return the error for a migration that waits for itself; its sessions have ended."""
         self.waits.clear()
         who = self.tree.command[0] if self.tree.command else "env.py"

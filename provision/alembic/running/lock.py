@@ -1,6 +1,6 @@
-"""What a migration needs of the server: the lock, who waits for whom, and what a failed revision left behind.
+"""The lock of a migration, on the connection through which the server is asked meanwhile.
 
-The lock is an advisory lock, polled for, on a connection of its own. Polled, because a waiter that blocks in
+It is an advisory lock, polled for, on a connection of its own. Polled, because a waiter that blocks in
 ``pg_advisory_lock`` holds a snapshot, and the ``CREATE INDEX CONCURRENTLY`` of the lock's holder waits for that
 snapshot: a deadlock. A session lock, because revisions commit; on a connection that Alembic never sees, because taking
 it would begin a transaction there. It ends with our process. All questions go through the same connection, so that they
@@ -15,13 +15,11 @@ import socket
 import threading
 import time
 import zlib
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.alembic.running.process import CHILD_NAME
 from provision.alembic.sessions import search_path
-from provision.alembic.tree.version_table import read_rows, table_name
+from provision.alembic.tree.version_table import table_name
 from provision.errors import LockedError, UnavailableError, command
 from provision.model.value import dataclass, replace
 from provision.system.driver_errors import is_lost
@@ -29,7 +27,7 @@ from provision.system.postgres import LoginError, connect, settled
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from provision.alembic.child.protocol import Lock
     from provision.model import Endpoint
@@ -288,222 +286,3 @@ def lock_connection(tree: Migrations, endpoint: Endpoint, session: Endpoint) -> 
         lock.close()
         raise
     return lock
-
-
-_SHORT = 80
-
-_WAITS = """
-WITH ours AS (SELECT pid FROM pg_stat_activity
-              WHERE datname = current_database() AND (pid = ANY(%s::int[]) OR application_name = %s))
-SELECT waiter.pid, other.pid, other.application_name, other.usename, other.client_addr::text, other.state,
-       to_char(coalesce(other.xact_start, other.state_change, other.backend_start), 'HH24:MI:SS'), other.query,
-       other.pid IN (SELECT pid FROM ours), waiter.query, other.state LIKE 'idle%%', other.state_change::text
-FROM pg_stat_activity AS waiter
-CROSS JOIN LATERAL unnest(pg_blocking_pids(waiter.pid)) AS blocking (pid)
-JOIN pg_stat_activity AS other ON other.pid = blocking.pid
-WHERE waiter.pid IN (SELECT pid FROM ours) AND waiter.wait_event_type = 'Lock'
-ORDER BY 1, 2
-"""
-
-_RELATIONS = """
-SELECT coalesce(array_agg(oid::bigint), '{}'), pg_current_xact_id()::xid::text FROM pg_class
-WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace)
-    AND relnamespace = coalesce((SELECT oid FROM pg_namespace WHERE nspname = %s), relnamespace)
-"""
-
-# An object is as old as the row that its creation wrote and nothing else usually writes: a table's is the one of its
-# row type. Version rows are as old as the last revision that was applied: what is younger is of the one that failed.
-_LEFT = """
-SELECT relkind::text, format('%%I.%%I', nspname, relname), coalesce(indisvalid, true)
-FROM pg_class
-JOIN pg_namespace ON pg_namespace.oid = relnamespace
-LEFT JOIN pg_index ON indexrelid = pg_class.oid
-LEFT JOIN pg_type ON pg_type.oid = reltype
-CROSS JOIN LATERAL (SELECT age(coalesce(pg_index.xmin, pg_type.xmin, pg_class.xmin)) AS age) AS own
-WHERE relkind IN ('r', 'p', 'v', 'm', 'i') AND relpersistence <> 't' AND nspname !~ '^(pg_|information_schema$)'
-  AND nspname = coalesce(%(schema)s, nspname)
-  AND pg_class.oid <> ALL (%(before)s::oid[]) AND (indrelid IS NULL OR indrelid = ANY (%(before)s::oid[])
-       OR NOT indisvalid OR (SELECT age(row.xmin) FROM pg_class AS t JOIN pg_type AS row ON row.oid = t.reltype
-                             WHERE t.oid = indrelid) >= {since})
-  AND pg_class.oid IS DISTINCT FROM to_regclass(%(table)s) AND own.age < {since}
-ORDER BY relkind = 'i' DESC, 2
-"""
-
-_ANY_INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
-_INVALID = """
-SELECT format('%%I.%%I', nspname, relname) FROM pg_index
-JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE NOT indisvalid AND relkind = 'i' AND nspname = coalesce(%s, nspname)
-  AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid = indexrelid)
-ORDER BY 1
-"""
-
-_WORDS = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "i": "INDEX"}
-
-
-@dataclass(frozen=True)
-class Wait:
-    """One session of the migration that waits for another one. ``is_own``: for another one of the same migration.
-
-    ``statement`` is what waits, ``last`` what the other session sent last, ``changed`` when that began or ended.
-    """
-
-    waiter: int
-    blocker: int
-    who: str
-    is_own: bool
-    statement: str
-    last: str
-    is_idle: bool
-    changed: str
-
-
-def waits_of(query: LockConnection, pids: Sequence[int]) -> tuple[Wait, ...]:
-    """Return what the sessions of a migration wait for.
-
-    Raises:
-        provision.errors.UnavailableError: the server cannot be reached.
-    """
-    found = []
-    for waiter, pid, name, user, client, state, since, text, is_own, statement, idle, changed in query.rows(
-        _WAITS, (list(pids), query.scope.child_name)
-    ):
-        who = f"pid {pid} ({name or 'no name'}, {user} from {client or 'a local socket'}, {state} since {since})"
-        last = short(text)
-        found.append(Wait(waiter, pid, f"{who}: {last}", is_own, short(statement), last, bool(idle), str(changed)))
-    return tuple(found)
-
-
-def short(text: str) -> str:
-    """Return a statement in one short line."""
-    line = " ".join((text or "").split())
-    return line if len(line) <= _SHORT else line[: _SHORT - 2] + " …"
-
-
-@dataclass(frozen=True)
-class Before:
-    """The relations that were there before a migration began, and the transaction in which that was seen."""
-
-    relations: tuple[int, ...]
-    transaction: str
-
-
-NOT_SEEN = Before((), "0")
-
-
-def seen_before(query: LockConnection) -> Before:
-    """Return what is there now.
-
-    Raises:
-        provision.errors.UnavailableError: the server cannot be reached.
-    """
-    ((relations, transaction),) = query.rows(_RELATIONS, (query.scope.schema,))
-    return Before(tuple(relations), transaction)
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """Something that a revision made and committed before it failed, and that a second run of it collides with."""
-
-    kind: str
-    name: str
-    is_valid: bool
-
-    def __str__(self) -> str:
-        what = f"{self.kind.lower()} {self.name}"
-        return what if self.is_valid else f"{what}, which is INVALID"
-
-    @property
-    def clean_up(self) -> str:
-        """The statement that removes it."""
-        return f"DROP {self.kind} {'CONCURRENTLY ' if self.kind == 'INDEX' else ''}{self.name};"
-
-
-def leftovers(query: LockConnection, tree: Migrations, then: Before) -> tuple[Leftover, ...]:
-    """Return what is there since the last revision that the version table holds.
-
-    Raises:
-        provision.errors.UnavailableError: the server cannot be reached.
-    """
-    table = table_name(tree)
-    since = "age(%(transaction)s::xid)"
-    if read_rows(tree, query):
-        since = f"least({since}, (SELECT min(age(xmin)) FROM {table}))"  # noqa: S608  # quoted
-    asked: dict[str, object] = {"before": list(then.relations), "transaction": then.transaction, "table": table}
-    asked["schema"] = query.scope.schema
-    found = query.rows(_LEFT.format(since=since), asked)
-    return tuple([Leftover(_WORDS[kind], name, is_valid) for kind, name, is_valid in found])
-
-
-def invalid_indexes(query: LockConnection) -> tuple[str, ...]:
-    """Return the indexes that no query uses because they were not built to the end.
-
-    Raises:
-        provision.errors.UnavailableError: the server cannot be reached.
-    """
-    if query.rows(_ANY_INVALID) == [(0,)]:
-        return ()
-    return tuple([str(name) for (name,) in query.rows(_INVALID, (query.scope.schema,))])
-
-
-_SECONDS, _SECONDS_WITH_THREADS = 2.0, 15.0
-_TICKS = 5
-"""Clock ticks (a hundredth of a second each, usually) that count as nothing."""
-
-
-class SelfBlockedError(Exception):
-    """A session of the migration waits for another one of its own, and both stay as they are."""
-
-    def __init__(self, wait: Wait) -> None:
-        super().__init__(wait.statement)
-        self.wait = wait
-
-
-@dataclass(frozen=True)
-class _Seen:
-    changed: str
-    since: float
-    ticks: int
-
-
-class Standstill:
-    """What was seen of the waits in one run. ``leader`` leads the session of processes, ``threads`` are its own."""
-
-    def __init__(self, leader: int, threads: int) -> None:
-        self._leader = leader
-        self._threads = threads
-        self._seen: dict[tuple[int, int], _Seen] = {}
-
-    def check(self, waits: Iterable[Wait]) -> None:
-        """Compare what is waited for now with the looks before.
-
-        Raises:
-            SelfBlockedError: the migration waits for itself.
-        """
-        own = {(each.waiter, each.blocker): each for each in waits if each.is_own and each.is_idle}
-        if not own:
-            self._seen.clear()
-            return
-        processes = tuple(_processes(self._leader))
-        ticks, most = sum(each for each, _ in processes), max([threads for _, threads in processes], default=0)
-        needed = _SECONDS if 0 < most <= self._threads else _SECONDS_WITH_THREADS
-        now: dict[tuple[int, int], _Seen] = {}
-        for key, wait in own.items():
-            before = self._seen.get(key)
-            if before is None or before.changed != wait.changed or ticks - before.ticks > _TICKS:
-                before = _Seen(wait.changed, time.monotonic(), ticks)
-            elif time.monotonic() - before.since >= needed:
-                raise SelfBlockedError(wait)
-            now[key] = before
-        self._seen = now
-
-
-def _processes(leader: int) -> Iterator[tuple[int, int]]:
-    """Yield the CPU time in clock ticks and the number of threads of each process of a session (proc(5), Linux)."""
-    with suppress(OSError):
-        for path in Path("/proc").iterdir():
-            with suppress(OSError, IndexError, ValueError):
-                if path.name.isdigit():
-                    values = (path / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-                    if int(values[3]) == leader:
-                        yield int(values[11]) + int(values[12]), int(values[17])
