@@ -104,6 +104,13 @@ def command(verb: str, rest: str = "") -> NextStep:
     return NextStep(Command(verb, rest))
 
 
+def as_word(text: object) -> str:
+    """Return a text, such as a path, as one word of a line that is typed into a shell."""
+    from shlex import quote
+
+    return quote(str(text))
+
+
 def with_spec(text: str, spec: str, tree: str = "") -> str:
     """Return a text with the path of the spec in the commands of ours that it is known to hold."""
     return text.line(spec, tree) if isinstance(text, NextStep) else text

@@ -20,7 +20,7 @@ from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import Location, adds_directories, locate, runs_in_a_loop
 from provision.alembic.tree.source import id_fault, names_version_num, stated_id
 from provision.alembic.tree.targets import resolve
-from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError
+from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError, as_word
 from provision.model import MASK
 from provision.model.value import dataclass, replace
 from provision.system import owned
@@ -323,7 +323,7 @@ def _walk(directory: str, *, recursive: bool) -> Iterator[str]:
         return
     except OSError as error:
         raise MigrationsError(
-            f"{directory} cannot be read: {_reason(error)}", next_step=f"ls -ld {directory}"
+            f"{directory} cannot be read: {_reason(error)}", next_step=f"ls -ld {as_word(directory)}"
         ) from None
     for entry in entries:
         name = entry.name
@@ -340,10 +340,10 @@ def _read(path: Path) -> bytes:
         # Half the time of Path.read_bytes, for 500 files; a pipe that nothing writes to has nothing to read.
         with open(path, "rb", buffering=0, opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise MigrationsError(f"{path} is not a regular file", next_step=f"ls -l {path}")
+                raise MigrationsError(f"{path} is not a regular file", next_step=f"ls -l {as_word(path)}")
             return file.readall()
     except OSError as error:
-        raise MigrationsError(f"{path} cannot be read: {_reason(error)}", next_step=f"ls -l {path}") from None
+        raise MigrationsError(f"{path} cannot be read: {_reason(error)}", next_step=f"ls -l {as_word(path)}") from None
 
 
 def _without_waiting(path: str, flags: int) -> int:

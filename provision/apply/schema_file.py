@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, as_word
 from provision.observe.outside import shipped
 from provision.spec.modeline import PLACE, is_named
 from provision.system import files
@@ -34,7 +34,7 @@ def made() -> dict[str, Any]:
 
     page = files.read_text(shipped().parent / _PAGE)
     if page is None:
-        raise ProvisionError(f"{_PAGE} is missing", next_step=f"ls {shipped().parent}   (reinstall provision)")
+        raise ProvisionError(f"{_PAGE} is missing", next_step=f"ls {as_word(shipped().parent)}   (reinstall provision)")
     return document(page, __version__)
 
 

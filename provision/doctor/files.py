@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from provision.doctor.finding import Finding, Level, Scene
+from provision.errors import as_word
 from provision.spec.modeline import PLACE, is_named
 from provision.spec.passwords import PasswordCommand, PasswordFile
 from provision.system import files, git
@@ -44,7 +45,7 @@ def secrets(scene: Scene) -> Iterator[Finding]:
     wide = [each for each in _secret_files(scene.spec) if files.mode_of(each) & _OTHERS]
     for each in wide:
         shown = os.path.relpath(each)
-        yield Finding("secrets", Level.PROBLEM, f"others can read {shown}", next_step=f"chmod 600 {shown}")
+        yield Finding("secrets", Level.PROBLEM, f"others can read {shown}", next_step=f"chmod 600 {as_word(shown)}")
     sources = [scene.spec.server.password, *(role.password for role in scene.spec.roles.values())]
     missing = {each.argv[0] for each in sources if isinstance(each, PasswordCommand) and not _is_program(each)}
     for name in sorted(missing):
@@ -79,7 +80,7 @@ def schema(scene: Scene) -> Iterator[Finding]:
         yield Finding("editor", Level.OK, f"{PLACE} is there")
         return
     what = f"is of provision {version}" if version else "is not there"
-    step = f"provision schema -o {os.path.relpath(place)}"
+    step = f"provision schema -o {as_word(os.path.relpath(place))}"
     yield Finding("editor", Level.WARNING, f"the schema that the spec names for editors {what}", next_step=step)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.doctor.finding import Finding, Level, Scene
-from provision.errors import ProvisionError, UnavailableError
+from provision.errors import ProvisionError, UnavailableError, as_word
 from provision.model.words import size, socket_address
 from provision.runtimes import load
 from provision.runtimes.choice import choose
@@ -110,7 +110,10 @@ def disk(scene: Scene) -> Iterator[Finding]:
     level = Level.PROBLEM if room < _LEAST else Level.WARNING if room < _LITTLE else Level.OK
     enough = "" if level is Level.OK else ", and a server with its write-ahead log takes up to 1 GB more"
     yield Finding(
-        "disk", level, f"{size(room)} free in {place}{enough}", next_step="" if not enough else f"df -h {place}"
+        "disk",
+        level,
+        f"{size(room)} free in {place}{enough}",
+        next_step="" if not enough else f"df -h {as_word(place)}",
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError, RefusedError, UsageError, command
+from provision.errors import ProvisionError, RefusedError, UsageError, as_word, command
 from provision.everywhere import listing
 from provision.model import Action, Address, Outcome, Plan, Progress, Result, Step
 from provision.model.effects import CloseTunnel, EngineCall, RemovePath, ServerCall
@@ -68,7 +68,7 @@ def named(environ: Mapping[str, str], name: str, directory: Path | None) -> Know
                 *[f"{each.runtime} in {each.directory}" for each in found],
                 *([seen.silence] if seen.silence else []),
             ],
-            next_step=f"add --directory {found[0].directory}" if found else "provision list",
+            next_step=f"add --directory {as_word(found[0].directory)}" if found else "provision list",
         )
         raise error
     if found[0].not_mine:

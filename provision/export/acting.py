@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 import shutil
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from provision.errors import ProvisionError, RefusedError, UsageError
+from provision.errors import ProvisionError, RefusedError, UsageError, as_word
 from provision.export import of_program
 from provision.system import files, git, tunnel
 
@@ -35,7 +34,7 @@ def write(path: Path, text: str, *, is_json: bool) -> str:
     said = _tracked(place)
     files.write_atomically(place, text if is_json else f"{OURS}: it has a password\n{text}", _MODE)
     if said is None and git.is_ignored(place.parent, place.name) is False:
-        return f"Git does not ignore {path}, which has the password: echo {place.name} >> .gitignore"
+        return f"Git does not ignore {path}, which has the password: echo {as_word(place.name)} >> .gitignore"
     return said or ""
 
 
@@ -48,7 +47,7 @@ def _refuse_others(path: Path, *, is_json: bool) -> None:
         raise RefusedError(
             f"{path} was not written by `provision env`; its lines would be lost",
             evidence=[f"it does not begin with {OURS!r}"] if not is_json else [],
-            next_step=f"name another FILE, or move it away: mv {path} {path}.old",
+            next_step=f"name another FILE, or move it away: mv {as_word(path)} {as_word(path)}.old",
         )
 
 
@@ -69,7 +68,8 @@ def _tracked(path: Path) -> str | None:
         return None
     raise RefusedError(
         f"Git tracks {path}, and the password would be in the next commit",
-        next_step=f"name a FILE that Git ignores, or: git rm --cached {path} && echo {path.name} >> .gitignore",
+        next_step="name a FILE that Git ignores, or: "
+        f"git rm --cached {as_word(path)} && echo {as_word(path.name)} >> .gitignore",
     )
 
 
@@ -116,7 +116,10 @@ def execute(argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
     environ = of_program(given)
     program = shutil.which(argv[0], path=environ.get("PATH", os.defpath))
     if program is None:
-        raise UsageError(f"there is no program {argv[0]!r}", next_step=f"command -v {shlex.quote(argv[0])}")
+        word = as_word(argv[0])
+        if os.path.dirname(argv[0]) and os.path.isfile(argv[0]):  # noqa: PTH120, PTH113  # as a shell takes it
+            raise UsageError(f"{argv[0]} is not executable", next_step=f"chmod +x {word}")
+        raise UsageError(f"there is no program {argv[0]!r}", next_step=f"command -v {word}")
     sys.stdout.flush()
     sys.stderr.flush()
     tunnel.pass_on()
@@ -125,4 +128,6 @@ def execute(argv: Sequence[str], given: Mapping[str, str]) -> NoReturn:
     try:
         os.execve(program, list(argv), environ)  # noqa: S606  # without a shell is what is meant
     except OSError as error:
-        raise ProvisionError(f"{program} cannot be run", evidence=[str(error)], next_step=f"ls -l {program}") from error
+        raise ProvisionError(
+            f"{program} cannot be run", evidence=[str(error)], next_step=f"ls -l {as_word(program)}"
+        ) from error

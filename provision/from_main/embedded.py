@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, as_word
 from provision.model import words
 from provision.model.effects import CopyCluster, MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.model.value import replace
@@ -63,7 +63,7 @@ def check(main: World, new: World) -> None:
     if not cluster_copy.shares_blocks(data.parent) and size > (free := cluster_copy.free(place)):
         raise RefusedError(
             f"the data of the main checkout has {words.size(size)}, and {words.size(free)} are free at {place}",
-            next_step=f"df -h {place.parent}",
+            next_step=f"df -h {as_word(place.parent)}",
         )
 
 

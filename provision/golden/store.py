@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, as_word
 from provision.golden.key import Golden
 from provision.golden.keyed import cache_home
 from provision.model.value import replace
@@ -90,7 +90,7 @@ class DirectoryStore:
             if not _is_ours(self.root):
                 raise RefusedError(
                     f"{self.root} can be written to by others, or belongs to another user",
-                    next_step=f"ls -ld {self.root}",
+                    next_step=f"ls -ld {as_word(self.root)}",
                 )
             with self._filling() as place:
                 index = fill(place / _DATA)

@@ -1,4 +1,4 @@
-"""Names and texts as they stand in a statement.
+"""Names and texts as they stand in a statement, and in what libpq reads.
 
 https://www.postgresql.org/docs/current/sql-syntax-lexical.html
 """
@@ -44,3 +44,23 @@ def literal(text: str) -> str:
     """
     doubled = text.replace("'", "''")
     return "E'{}'".format(doubled.replace("\\", "\\\\")) if "\\" in text else f"'{doubled}'"
+
+
+def conninfo(database: str) -> str:
+    r"""Return a connection string that means this database, whatever its name looks like.
+
+    >>> conninfo("it's")
+    "dbname='it\\'s'"
+    """
+    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
+
+
+def passfile(password: str) -> str:
+    """Return the content of a password file that holds for every server.
+
+    It has a line for each password, so one with a line break has none.
+    https://www.postgresql.org/docs/current/libpq-pgpass.html
+    """
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    return f"*:*:*:*:{escaped}\n"

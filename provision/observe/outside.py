@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision import desired as desires
 from provision import runtimes
 from provision.alembic import Trees
-from provision.errors import ProvisionError, RefusedError, UnavailableError, command
+from provision.errors import ProvisionError, RefusedError, UnavailableError, as_word, command
 from provision.kinds import Inputs
 from provision.model.value import dataclass, replace
 from provision.runtimes import choice, docker
@@ -216,7 +216,7 @@ def _templates(spec: Spec, names: tuple[str, ...]) -> dict[str, str]:
             raise ProvisionError(
                 f"the template {name} is missing",
                 evidence=[str(place) for place in places],
-                next_step=f"ls {shipped()}   (reinstall provision)",
+                next_step=f"ls {as_word(shipped())}   (reinstall provision)",
             )
         texts[name] = found
     return texts

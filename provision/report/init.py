@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provision.errors import as_word
 from provision.model.words import count
 from provision.report.words import clean
 
@@ -29,7 +30,7 @@ def lines(done: Beginning, directory: str | None, paint: Paint) -> Iterator[str]
         yield f"  {paint('dim', '·')} found     {clean(found.path)}: {clean(found.what)}"
     for remark in done.remarks:
         yield f"  {paint('yellow', '!')} {clean(remark)}"
-    commands = (*((f"cd {directory}",) if directory and done.next else ()), *done.next)
+    commands = (*((f"cd {as_word(directory)}",) if directory and done.next else ()), *done.next)
     for number, command in enumerate(commands):
         yield f"{paint('cyan', 'next:') if number == 0 else '     '} {command}"
 

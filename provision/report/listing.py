@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from provision.errors import as_word
 from provision.model import NOT_KNOWN
 from provision.model.words import size
 from provision.report.survey import SERVER_STYLES
@@ -55,7 +56,7 @@ def _revision(row: Known) -> str:
 
 def _removal(row: Known, every: Sequence[Known]) -> str:
     is_one_of_several = sum(each.name == row.name for each in every) > 1
-    more = f" --directory {row.directory}" if is_one_of_several else ""
+    more = f" --directory {as_word(row.directory)}" if is_one_of_several else ""
     return f"provision destroy --data --name {row.name}{more}"
 
 

@@ -10,7 +10,7 @@ import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, command
+from provision.errors import RefusedError, as_word, command
 from provision.model import Action, Address, Step
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _named(source: str) -> str:
 
 def unreadable(source: str) -> RefusedError:
     """Return the error for a directory or volume that holds no data of a server, and whose files cannot be listed."""
-    look = f"look with its owner's eyes: sudo ls -la {source}; or " if source.startswith("/") else ""
+    look = f"look with its owner's eyes: sudo ls -la {as_word(source)}; or " if source.startswith("/") else ""
     return RefusedError(
         f"{_named(source)} holds no data of a server, and what else is in it cannot be seen",
         evidence=["a server takes over its data directory with all that is in it"],

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.errors import ProvisionError, command, translated
+from provision.errors import ProvisionError, as_word, command, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def digest(path: Path) -> str:
         ProvisionError: it cannot be read.
     """
     found = hashlib.sha256()
-    wrong = ProvisionError(f"the seed {path} cannot be read", next_step=f"ls -l {path}")
+    wrong = ProvisionError(f"the seed {path} cannot be read", next_step=f"ls -l {as_word(path)}")
     with translated(OSError, into=wrong), path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             found.update(chunk)

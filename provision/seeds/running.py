@@ -24,6 +24,7 @@ from provision.errors import (
     ProvisionError,
     StepFailedError,
     UnavailableError,
+    as_word,
     command,
     translated,
 )
@@ -246,7 +247,7 @@ def _open(job: Job, effect: RunSeed) -> Iterator[TextIO]:
     """
     path = job.source.path
     assert path is not None  # noqa: S101  # it is no program
-    unreadable = StepFailedError(f"the seed {shown(path)} cannot be read", next_step=f"ls -l {shown(path)}")
+    unreadable = StepFailedError(f"the seed {shown(path)} cannot be read", next_step=f"ls -l {as_word(shown(path))}")
     with translated(OSError, into=unreadable):
         raw = path.open("rb")
     with raw:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, as_word
 from provision.model.effects import CopyCluster, ExchangeClusters, MakeDirectory, MovePath, RemovePath, WriteFile
 from provision.runtimes.embedded import checks, directories
 from provision.runtimes.embedded.site import EmbeddedSite
@@ -51,7 +51,7 @@ class EmbeddedClusters(Clusters):
         if self.machine.entries(place) != () and self.site.look.text(place / directories.OURS) is None:
             raise RefusedError(
                 f"the snapshots would be in {place}, and there is something that provision has not made",
-                next_step=f"ls -la {place}",
+                next_step=f"ls -la {as_word(place)}",
             )
         cluster_folder.check_exchange(self.data.parent)
 

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from provision.errors import SpecError, UsageError
+from provision.errors import SpecError, UsageError, as_word
 from provision.model.value import replace
 from provision.spec.reading import BASE, Reading, nearest
 from provision.spec.sections import env_files, homes, spec
@@ -126,7 +126,7 @@ def _content(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name cannot be one"
         raise UsageError(
-            f"the spec {_shown(path)} cannot be read: {reason}", next_step=f"ls -l {_shown(path)}"
+            f"the spec {_shown(path)} cannot be read: {reason}", next_step=f"ls -l {as_word(_shown(path))}"
         ) from None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, command
+from provision.model import sql
 from provision.system import files, machine, processes
 from provision.system.libpq import keepalives
 
@@ -59,7 +60,7 @@ def _places(first: Path | None) -> Iterator[Path]:
 def passfile(endpoint: Endpoint, program: str) -> IO[bytes]:
     """Return an open file without a name, from which libpq reads the password: nothing stays behind a kill.
 
-    The password is never in argv or the environment. https://www.postgresql.org/docs/current/libpq-pgpass.html
+    The password is never in argv or the environment.
 
     Raises:
         ProvisionError: it has a line break, which no such file can hold; ``program`` is what runs without ours.
@@ -70,14 +71,12 @@ def passfile(endpoint: Endpoint, program: str) -> IO[bytes]:
             next_step=command("run", f"-- {program}")
             + f"   (there {program.partition(' ')[0]} finds it in its environment)",
         )
-    escaped = endpoint.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
-    return files.nameless(f"*:*:*:*:{escaped}\n".encode())
+    return files.nameless(sql.passfile(endpoint.password.reveal()).encode())
 
 
 def dbname(endpoint: Endpoint, database: str) -> str:
-    r"""Return what ``--dbname`` of a client program takes: a connection string, so that a name cannot be taken for one.
+    """Return what ``--dbname`` of a client program takes: a connection string, so that a name cannot be taken for one.
 
     It also says what has no variable of the environment.
     """
-    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
-    return " ".join([f"dbname='{escaped}'", *[f"{name}={value}" for name, value in keepalives(endpoint).items()]])
+    return " ".join([sql.conninfo(database), *[f"{name}={value}" for name, value in keepalives(endpoint).items()]])

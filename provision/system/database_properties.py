@@ -66,7 +66,10 @@ def read(connection: psycopg2.extensions.connection, database: str) -> Propertie
 def give(
     connection: psycopg2.extensions.connection, properties: Properties, database: str, comment: str | None
 ) -> tuple[str, ...]:
-    """Give it to a database, in one transaction; return what the server refuses to set. None: no comment is made."""
+    """Give it to a database, in one transaction; return which settings the server refuses.
+
+    None: no comment is made.
+    """
     ((owner,),) = asked(connection, _OWNER, (database,))
     left: list[str] = []
     execute(connection, "BEGIN")
@@ -76,7 +79,7 @@ def give(
         whose = f"ALTER ROLE {identifier(role)} IN DATABASE" if role else "ALTER DATABASE"
         alter = f"{whose} {identifier(database)} SET {identifier(setting)}"
         if not _set(connection, alter, setting, value):
-            left.append(f"{setting} = {value}" + (f" of the role {role!r}" if role else ""))
+            left.append(setting + (f" of the role {role!r}" if role else ""))  # no value: it may be a secret
     if comment is not None:
         execute(connection, f"COMMENT ON DATABASE {identifier(database)} IS {literal(comment)}")
     execute(connection, "COMMIT")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import StepFailedError, command, translated
+from provision.errors import StepFailedError, as_word, command, translated
 from provision.runtimes.docker import mounts
 from provision.runtimes.names import ENVIRONMENT
 from provision.system import register
@@ -187,7 +187,7 @@ class Engine:
         code, output, errors = self.run_once(effect.container, body, _LINE_TIMEOUT)
         if code != 0:
             is_volume = effect.kind == "volume"
-            shown = f"{self.program} volume inspect {effect.source}" if is_volume else f"ls -la {effect.source}/.."
+            shown = f"{self.program} volume inspect {effect.source}" if is_volume else f"ls -la {as_word(effect.source)}/.."
             raise StepFailedError(
                 f"the engine could not change the directory {effect.source}",
                 evidence=(output + errors).decode(errors="replace").strip().splitlines()[-5:],
@@ -260,7 +260,7 @@ class Engine:
             if self.address.is_local and source.startswith("/") and not Path(source).exists():
                 raise StepFailedError(
                     f"the container {name!r} cannot be made: {source} is not there, and is mounted",
-                    next_step=f"make it, or correct your docker-compose.yml.j2; ls -la {Path(source).parent}",
+                    next_step=f"make it, or correct your docker-compose.yml.j2; ls -la {as_word(Path(source).parent)}",
                 )
         signed = {**body, "HostConfig": host, "Labels": _signed(body.get("Labels") or {})}
         made = self.client.create_container_from_config(signed, name)  # type: ignore[no-untyped-call]

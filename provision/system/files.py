@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, as_word
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def explaining(sentence: str, path: Path) -> Iterator[None]:
 def failure(error: OSError, sentence: str, path: Path) -> ProvisionError:
     """Return the error for what the system refused at a path."""
     place = next((each for each in path.parents if os.path.lexists(each)), path)
-    advice = _ADVICE.get(error.errno or 0, "ls -ld {place}").format(place=place)
+    advice = _ADVICE.get(error.errno or 0, "ls -ld {place}").format(place=as_word(place))
     if error.errno in _IN_THE_WAY and not place.is_dir():
-        advice = f"mv {place} {place}.old   (a file is where a directory belongs)"
+        advice = f"mv {as_word(place)} {as_word(place)}.old   (a file is where a directory belongs)"
     return ProvisionError(sentence, evidence=[str(error)], next_step=advice)
 
 
@@ -93,7 +93,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def _unreadable(path: Path, why: str) -> ProvisionError:
-    return ProvisionError(f"{path} cannot be read", evidence=[why], next_step=f"ls -l {path}")
+    return ProvisionError(f"{path} cannot be read", evidence=[why], next_step=f"ls -l {as_word(path)}")
 
 
 def own_text(path: Path) -> str | None:
@@ -268,7 +268,7 @@ def remove(path: Path, *, kept: Sequence[str] = ()) -> None:
             _remove_directory(path)
         path.unlink(missing_ok=True)
     except OSError as error:
-        advice = f"sudo rm -r {path}" if isinstance(error, PermissionError) else f"ls -la {path}"
+        advice = f"sudo rm -r {as_word(path)}" if isinstance(error, PermissionError) else f"ls -la {as_word(path)}"
         raise ProvisionError(f"{path} cannot be removed", evidence=[str(error)], next_step=advice) from error
 
 

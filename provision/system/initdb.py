@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from provision.errors import StepFailedError, command
+from provision.errors import StepFailedError, as_word, command
 from provision.model.sql import identifier
 from provision.model.value import replace
 from provision.system import processes, servers
@@ -95,7 +95,7 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
         raise StepFailedError(
             f"initdb failed with exit code {done.returncode}",
             evidence=said[-_LINES:],
-            next_step=f"df -h {directory.parent}",
+            next_step=f"df -h {as_word(directory.parent)}",
         )
 
 

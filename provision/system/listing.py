@@ -11,7 +11,7 @@ import stat
 from collections import deque
 from typing import TYPE_CHECKING
 
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,9 @@ def names(root: Path) -> Iterator[str]:
         except OSError as error:
             if place:
                 continue
-            raise ProvisionError(f"{root} cannot be read", evidence=[str(error)], next_step=f"ls -ld {root}") from error
+            raise ProvisionError(
+                f"{root} cannot be read", evidence=[str(error)], next_step=f"ls -ld {as_word(root)}"
+            ) from error
         if place and any(entry.name == "pyvenv.cfg" for entry in entries):
             continue
         for entry in entries:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.errors import NextStep, ProvisionError, UnavailableError, command
+from provision.errors import NextStep, ProvisionError, UnavailableError, as_word, command
 from provision.model.sql import identifier
 from provision.system.postgres import Login, LoginError
 
@@ -248,7 +248,7 @@ def diagnosed(
         "root": endpoint.sslrootcert,
         "sslcert": "FILE",
         "sslkey": "FILE",
-        **dict(endpoint.connection),
+        **{name: as_word(value) for name, value in endpoint.connection},
         "quoted": identifier(endpoint.user),
         "place": identifier(endpoint.database),
         "number": f": all {connections} are taken" if connections else "",

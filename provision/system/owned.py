@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, as_word
 from provision.system.files import explaining
 
 if TYPE_CHECKING:
@@ -208,5 +208,5 @@ def _refusal(path: Path, what: str) -> RefusedError:
     return RefusedError(
         f"{path} {what}",
         evidence=["provision writes and trusts only files of its own user; this path was made by other means"],
-        next_step=f"ls -ld {path}; move it away if you do not need it: mv {path} {path}.old",
+        next_step=f"ls -ld {as_word(path)}; move it away if you do not need it: mv {as_word(path)} {as_word(path)}.old",
     )

@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from provision.errors import ProvisionError, RefusedError, UsageError
+from provision.errors import ProvisionError, RefusedError, UsageError, as_word
 from provision.system import processes
 from provision.system.client_programs import dbname, passfile
 from provision.system.engine_address import PODMAN
@@ -259,7 +259,7 @@ def _opened(path: str, mode: str) -> BinaryIO:
     try:
         return Path(path).open(mode)  # type: ignore[return-value]  # of bytes
     except OSError as error:
-        raise UsageError(f"{path} cannot be opened: {error.strerror}", next_step=f"ls -l {path}") from None
+        raise UsageError(f"{path} cannot be opened: {error.strerror}", next_step=f"ls -l {as_word(path)}") from None
 
 
 def _given(arguments: Sequence[str]) -> _Given:

@@ -11,7 +11,7 @@ import signal
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from provision.errors import StepFailedError, command, translated
+from provision.errors import StepFailedError, as_word, command, translated
 from provision.system import libpq, logfile, postmaster, processes
 from provision.system.files import make_directory
 from provision.system.machine import as_user, give, lookup, owner
@@ -87,7 +87,7 @@ def _start(call: ServerCall) -> None:
     raise StepFailedError(
         f"the server ended with exit code {code} while it started",
         evidence=said,
-        next_step=command("logs") if call.link is not None else f"tail -n 50 {log}",
+        next_step=command("logs") if call.link is not None else f"tail -n 50 {as_word(log)}",
     )
 
 
@@ -152,7 +152,8 @@ def _make_socket_directory(path: Path, user: str | None) -> None:
     found = owner(path)
     if path.is_symlink() or not path.is_dir() or found is None or found.uid != wanted:
         raise StepFailedError(
-            f"the directory for the server's socket, {path}, belongs to another user", next_step=f"ls -ld {path}"
+            f"the directory for the server's socket, {path}, belongs to another user",
+            next_step=f"ls -ld {as_word(path)}",
         )
     path.chmod(0o700)
 

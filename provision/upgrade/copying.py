@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from provision.model import OWN_DATABASES, Secret
 from provision.model.effects import RunProgram
-from provision.model.sql import identifier
+from provision.model.sql import conninfo, identifier, passfile
 from provision.model.value import dataclass
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ SELECT format('role %I: superuser %s, inherit %s, createrole %s, createdb %s, lo
   WHERE rolname !~ '^pg_';
 SELECT format('membership of %s in %s, admin %s', member::regrole, roleid::regrole, bool_or(admin_option))
   FROM pg_auth_members WHERE member::regrole::text !~ '^pg_' GROUP BY member, roleid;
-SELECT format('setting of role %s in database %s: %s', coalesce(r.rolname, 'any'), coalesce(d.datname, 'any'), each)
+SELECT format('setting %s of role %s in database %s: %s', split_part(each, '=', 1), coalesce(r.rolname, 'any'),
+  coalesce(d.datname, 'any'), md5(each))
   FROM pg_db_role_setting s LEFT JOIN pg_authid r ON r.oid = setrole LEFT JOIN pg_database d ON d.oid = setdatabase,
   unnest(setconfig) each WHERE setdatabase = 0 OR datname !~ '^{OWN_DATABASES}';
 SELECT format('database %I: owner %s, encoding %s, %s, %s, connections %s, template %s, comment %s', datname,
@@ -241,20 +242,4 @@ class Copying:
         return ("bash", "-c", _BEGIN + script, "provision", *where, *more)
 
     def _run(self, what: str, argv: tuple[str, ...]) -> RunProgram:
-        return RunProgram(argv, passfile(self.password), what, self.container, self.programs)
-
-
-def conninfo(database: str) -> str:
-    r"""Return a connection string that means this database, whatever its name looks like.
-
-    >>> conninfo("it's")
-    "dbname='it\\'s'"
-    """
-    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
-    return f"dbname='{escaped}'"
-
-
-def passfile(password: Secret) -> Secret:
-    """Return the content of a password file that holds for every server."""
-    escaped = password.reveal().replace("\\", "\\\\").replace(":", "\\:")
-    return Secret(f"*:*:*:*:{escaped}\n")
+        return RunProgram(argv, Secret(passfile(self.password.reveal())), what, self.container, self.programs)

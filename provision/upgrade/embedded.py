@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, command
+from provision.errors import RefusedError, as_word, command
 from provision.model import Action, Address
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall, WriteFile
 from provision.model.value import replace
@@ -76,7 +76,7 @@ class EmbeddedUpgrader(Upgrader[EmbeddedSite]):
         if self.site.look.exists(self.copied):
             raise RefusedError(
                 f"the upgrade would make the directory {self.copied}, and there is something that no upgrade has made",
-                next_step=f"ls -la {self.copied}",
+                next_step=f"ls -la {as_word(self.copied)}",
             )
 
     def begin(self) -> tuple[Step, ...]:

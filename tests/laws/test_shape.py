@@ -125,6 +125,18 @@ def test_messages_are_plain() -> None:
     assert not [each for each in said if AVOIDED.search(each[2].replace(f"`{USER}`", ""))]
 
 
+BARE = r"\b(?:ls|df|mv|rm|cat|chmod|tail|cd|--directory)(?: -[\w-]+| \d+)* \{(?!as_word|shlex\.quote)([\w.]+)"
+"""A value after a program of the shell, in a line to type: with a space in it, it would be two words."""
+IS_ONE_WORD = ("directory", "sslkey", "name", "seen.container_name", "mode", "place")
+"""Names of Docker's things, and paths that are quoted where they are made."""
+
+
+def test_a_path_in_a_line_to_type_is_one_word() -> None:
+    assert re.findall(BARE, 'f"ls -l {path}; mv {as_word(a.b)} {a.b}; df -h {a.b}"') == ["path", "a.b"]
+    found = {str(path): re.findall(BARE, source) for path, source in MODULES.items()}
+    assert {path: each for path, each in found.items() if {*each} - {*IS_ONE_WORD}} == {}
+
+
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "specs").glob("*.yml")])
 
 

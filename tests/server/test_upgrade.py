@@ -20,8 +20,9 @@ from support.upgrade import refused_because_of_rows, upgraded_while_somebody_wri
 from provision.errors import StepFailedError
 from provision.model import Secret
 from provision.model.effects import CompareOutput
+from provision.model.sql import passfile
 from provision.system import programs
-from provision.upgrade.copying import Copying, passfile
+from provision.upgrade.copying import Copying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,7 +193,7 @@ def test_the_password_is_in_no_file_that_a_kill_could_leave(
     program = copying.inventory("old", ("postgres", "template1"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
     programs.compare(CompareOutput(program, program), pytest.fail)
-    wrong = replace(program, secret=passfile(Secret("wrong")))
+    wrong = replace(program, secret=Secret(passfile("wrong")))
     with pytest.raises(StepFailedError) as caught:
         programs.run(wrong, pytest.fail)
     assert "password authentication failed" in " ".join(caught.value.evidence)

@@ -6,7 +6,7 @@ import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError
+from provision.errors import RefusedError, as_word
 from provision.model import State
 from provision.model.effects import CopyPath, Scripts
 from provision.model.value import dataclass
@@ -78,7 +78,7 @@ def programs(found: Installation, places: Places, look: Look) -> Programs:
     if machine.runs(user, found.programs / "postgres"):
         return Programs(found.programs, ())
     if found.root is None:
-        advice = f"ls -ld {found.programs} {found.programs.parent}"
+        advice = f"ls -ld {as_word(found.programs)} {as_word(found.programs.parent)}"
         raise powerless(user or machine.ourselves(), f"run {found.programs / 'postgres'}", advice)
     copied = places.root / f"programs-{found.version}"
     is_there = all(look.exists(copied / tree) for tree in found.trees)

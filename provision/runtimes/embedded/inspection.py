@@ -6,7 +6,7 @@ import shlex
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from provision.errors import RefusedError, command
+from provision.errors import RefusedError, as_word, command
 from provision.model import Address, Endpoint, Secret, State, Status, Unknown
 from provision.model.value import dataclass, field
 from provision.runtimes import Site, Trouble, Watch, collected, server_log
@@ -168,7 +168,7 @@ class Inspection(Site):
     @property
     def log_command(self) -> str:
         """The command that shows the log."""
-        return f"tail -n 50 {self.places.log}"
+        return f"tail -n 50 {as_word(self.places.log)}"
 
     def watch(self) -> ProcessWatch:
         """Return what tells whether the server has ended while it should become ready."""
