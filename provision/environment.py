@@ -158,6 +158,7 @@ class Environment(Declared):
             if (path := self.spec.main_path) is None:
                 raise UsageError(
                     "`--from main` is for a linked Git worktree with an environment of its own",
+                    evidence=["a bare repository has no main checkout"] if self.spec.plain_name else [],
                     next_step=command("apply"),
                 )
             environ = {each: text for each, text in self._variables.items() if each != OWN_NAME}

@@ -62,7 +62,7 @@ def _list(world: World) -> None:
         return
     from provision.system.register import Entry, Tree, keep, machine
 
-    spec, data = world.spec, world.site.data_directory
+    spec, data = world.spec, world.site.data_directory or getattr(world.spec.server.data, "path", None)
     trees = tuple(
         [
             Tree(each.name, spec.database_of(each), each.version_table, each.version_table_schema)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.commands.options import json_option, pass_console, switches
-from provision.errors import EXIT_DONE, EXIT_FAILED
+from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,15 +46,25 @@ def stop_all(console: Console) -> int:
     from provision.everywhere import acting, listing
 
     others = [each for each in listing(console.environ, inside=False).environments if each.not_mine and each.is_up]
-    paint, code = console.paint(console.out), EXIT_DONE
     done = acting.stop_all(console.environ)
-    for row, error in done:
+    code = max((error.exit_code for *_, error in done if error is not None), default=EXIT_DONE)
+    if console.json:
+        from provision.report.documents import acted
+
+        console.document(
+            [
+                acted("stop", row.name, row.spec, found, error=error.sentence if error else None)
+                for row, found, error in done
+            ]
+        )
+        return code
+    paint = console.paint(console.out)
+    for row, _, error in done:
         if error is None:
             lost = "; its data was in memory and is gone" if row.in_memory else ""
             console.say(f"{paint('bold', row.name)}: stopped  ({row.runtime}, {row.directory}){lost}")
         else:
             console.complain(f"{row.name} of {row.directory}: {error.sentence}")
-            code = max(code, error.exit_code, EXIT_FAILED)
     if not done:
         console.say("nothing of yours runs")
     for row in others:
@@ -67,10 +77,12 @@ def destroy_named(console: Console, name: str, directory: Path | None, *, data: 
 
     The spec knows more: what of the data was made for it, and what its templates have.
     """
+    import shlex
+
     from provision.commands.asking import confirm
+    from provision.commands.server import show
     from provision.everywhere import acting
     from provision.functions import spec_of
-    from provision.report.plan import recap
     from provision.report.progress import followed
 
     row = acting.named(console.environ, name, directory)
@@ -78,16 +90,13 @@ def destroy_named(console: Console, name: str, directory: Path | None, *, data: 
     if spec is not None:
         return spec
     plan = acting.destruction(row, console.environ, data=data)
-    if plan.is_empty:
-        console.say(f"{name}: nothing to destroy without --data")
-        return None
     if not yes and any(step.destroys for step in plan.steps):
-        where = f"of {row.directory}" + (", which is gone" if row.is_gone else "")
+        where = f"of {row.directory}" + (", which is gone," if row.is_gone else "")
         options = ["destroy", *(["--data"] if data else []), "--yes", "--name", name]
-        again = " ".join(["provision", *options, *(["--directory", str(directory)] if directory else [])])
+        again = shlex.join(["provision", *options, *(["--directory", str(directory)] if directory else [])])
         confirm(console, name, plan, what=f"the data of {name} {where} would be removed for good", again=again,
-                warning=f"This is the environment {where}. This cannot be undone.")  # fmt: skip
+                warning=f"This is the environment {where.rstrip(',')}. This cannot be undone.")  # fmt: skip
     with followed(console) as progress:
         done = acting.destroy(row, console.environ, progress, data=data)
-    console.lines(recap(name, done, console.paint(console.out)))
+    show(console, "destroy", name, None, done, nothing="nothing to destroy without --data")
     return None

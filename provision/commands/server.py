@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.commands.asking import confirm
-from provision.commands.options import load_environment, pass_console, spec_argument, switches
+from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
 from provision.commands.several import specs_argument
 from provision.errors import EXIT_DONE
 
@@ -32,11 +32,11 @@ def _command(name: str, about: str, *, nothing: str, argument: Any = spec_argume
                 raise click.UsageError("--all goes without SPEC")
             return stop_all(console)
         environment = load_environment(console, spec)
-        _carry_out(console, environment.made.name, getattr(environment, name), nothing=nothing)
+        _carry_out(console, environment, name, getattr(environment, name), nothing=nothing)
         return EXIT_DONE
 
     run.__doc__ = about
-    made = argument(switches(pass_console(run)))
+    made = argument(json_option(switches(pass_console(run))))
     if name == "stop":
         text = "Stop every server that you have made from this machine (see list)."
         made = click.option("--all", "every", is_flag=True, help=text)(made)
@@ -71,6 +71,7 @@ restart = _command(
 )
 @click.option("--data", is_flag=True, help="Remove the data too, for good. Asks for the environment's name.")
 @click.option("--yes", is_flag=True, help="Do not ask. Needed to remove data where there is no terminal to ask on.")
+@json_option
 @switches
 @pass_console
 def destroy(
@@ -94,25 +95,39 @@ def destroy(
 def _destroy(console: Console, environment: Environment, *, data: bool, yes: bool) -> None:
     name, plan = environment.made.name, environment.destruction(data=data)
     removes_data = data or any(step.destroys for step in plan.steps)
-    if plan.is_empty:
-        console.say(f"{name}: nothing to destroy")
-        return
     for each in plan.remarks:
         console.complain(f"{each}; to have one: {console.line('start')}")
-    if removes_data and not yes:
+    if removes_data and not yes and not plan.is_empty:
         again = console.line(f"destroy {'--data ' if data else ''}--yes")
         confirm(console, name, plan, what=f"the data of {name} would be removed for good", again=again)
-    _carry_out(console, name, partial(environment.destroy, data=data), nothing="nothing to destroy")
+    act = partial(environment.destroy, data=data)
+    _carry_out(console, environment, "destroy", act, nothing="nothing to destroy")
     if not removes_data and any(step.address.kind != "directory" for step in plan.steps):
-        console.say(f"  the data stays; {console.line('apply')} brings the server back")
+        from provision.spec.model import Ephemeral
+
+        is_kept = not isinstance(environment.made.server.data, Ephemeral)
+        console.say(f"  {'the data stays; ' if is_kept else ''}{console.line('apply')} brings the server back")
 
 
-def _carry_out(console: Console, name: str, act: Callable[..., Result], *, nothing: str) -> None:
-    from provision.report.plan import recap
+def _carry_out(
+    console: Console, environment: Environment, verb: str, act: Callable[..., Result], *, nothing: str
+) -> None:
     from provision.report.progress import followed
 
     with followed(console) as progress:
         done = act(progress=progress)
+    show(console, verb, environment.made.name, environment.path, done, nothing=nothing)
+
+
+def show(console: Console, verb: str, name: str, spec: Path | None, done: Result, *, nothing: str) -> None:
+    """Show what was done to a server; ``nothing`` is what to say where that was nothing."""
+    if console.json:
+        from provision.report.documents import acted
+
+        console.document(acted(verb, name, spec, done))
+        return
+    from provision.report.plan import recap
+
     paint = console.paint(console.out)
     if not done.outcomes:
         console.say(f"{paint('bold', name)}: {nothing}")

@@ -31,19 +31,20 @@ _LOCK_TIMEOUT = 60.0
 _DISCARDED = 3
 
 
-def stop_all(environ: Mapping[str, str]) -> list[tuple[Known, ProvisionError | None]]:
+def stop_all(environ: Mapping[str, str]) -> list[tuple[Known, Result, ProvisionError | None]]:
     """Stop every server that runs and that this user made from this machine, side by side.
 
-    Return each environment that was to be stopped, and why it was not.
+    Return each environment that was to be stopped, what was done, and why it was not.
     """
     rows = [each for each in listing(environ, inside=False).environments if each.is_up and not each.not_mine]
 
-    def stop(row: Known) -> tuple[Known, ProvisionError | None]:
+    def stop(row: Known) -> tuple[Known, Result, ProvisionError | None]:
+        began = time.monotonic()
         try:
-            _perform(row, Plan((_stopping(row, row.patience),)), environ, Progress())
+            done = _perform(row, Plan((_stopping(row, row.patience),)), environ, Progress())
         except ProvisionError as error:
-            return row, error
-        return row, None
+            return row, Result((), time.monotonic() - began), error
+        return row, Result(done, time.monotonic() - began), None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(stop, rows))
@@ -124,7 +125,8 @@ def _places(row: Known) -> list[Path]:
         return [row.data]
     if SHARED in row.data.parents:
         return [SHARED / row.data.relative_to(SHARED).parts[0]]
-    return [row.data] if files.is_remembered(row.data, row.data / DATA_RECORD) else []
+    records = (row.data / DATA_RECORD, row.home / DATA_RECORD)
+    return [row.data] if any(files.is_remembered(row.data, each) for each in records) else []
 
 
 def _staying(row: Known) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from provision.model.value import replace
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.containers import IDLE
-from provision.runtimes.names import DIRECTORY, ENVIRONMENT, EVERY_ADDRESS, MACHINE, USER
-from provision.system import machine, owned, register
+from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, EVERY_ADDRESS, MACHINE, USER
+from provision.system import files, machine, owned, postmaster, register
 from provision.system.engine import EngineReader
 
 if TYPE_CHECKING:
@@ -57,8 +57,19 @@ def found(look: Look, known: Mapping[str, register.Entry]) -> list[Found]:
         _environment(*owner, groups.get(owner, ()), kept.get(owner, ()), look, known)
         for owner in dict.fromkeys((*groups, *kept))
     ]
+    there_too = {each.listed.home for each in rows}
+    rows += [each for each in map(_left, known.values()) if each is not None and each.listed.home not in there_too]
     known_sizes = sizes.found()
     return [each._replace(listed=_sized(each.listed, known_sizes)) for each in rows]
+
+
+def _left(entry: register.Entry) -> Found | None:
+    """Return an environment of which only a directory with its data is left: it has no labels."""
+    home, data = Path(entry.home), Path(entry.data)
+    if entry.runtime != "docker" or not entry.data or not files.is_remembered(data, home / DATA_RECORD):
+        return None
+    version = postmaster.version(data) or ""
+    return Found(Known(home.name, home.parents[1], "docker", "absent", version=version, data=data), None, entry.trees)
 
 
 class _Sizes:

@@ -70,6 +70,21 @@ def result(survey: Survey, done: Result) -> Document:
     }
 
 
+def acted(verb: str, name: str, spec: Path | None, done: Result, *, error: str | None = None) -> Document:
+    """Return the document of what ``start``, ``stop``, ``restart`` or ``destroy`` did; None: its spec is not known."""
+    return {
+        "schema": "provision/server/1",
+        "environment": name,
+        "spec": str(spec) if spec is not None else None,
+        "verb": verb,
+        "changed": bool(done.outcomes),
+        "seconds": round(done.seconds, 3),
+        "steps": [outcome(each) for each in done.outcomes],
+        "notes": list(done.notes),
+        "error": error,
+    }
+
+
 def status(survey: Survey) -> Document:
     """Return the document of what runs."""
     state = survey.status

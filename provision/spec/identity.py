@@ -33,11 +33,11 @@ def settled(spec: Spec, top: Mapping, reading: Reading, kind: str) -> Spec:
     given, tree = reading.environ.get(OWN_NAME, ""), reading.worktree
     main = _in_main(spec, tree)
     if tree is not None and kind == "shared":
-        if main is None:
+        if tree.main is None:
             message = "`identity`: this worktree has no main checkout whose environment could be shared"
             reading.report(_mark(top, "identity"), message, "leave out the key: the worktree then has its own")
             return spec
-        spec = _shared(spec, tree, main)
+        spec = _shared(spec, tree, tree.main)
     elif main is not None:
         spec = replace(spec, main_path=main / spec.path.name)
     if given:
@@ -88,13 +88,16 @@ def _given(spec: Spec, name: str, top: Mapping, reading: Reading) -> Spec:
     return replace(_named(spec, name), named=f"{OWN_NAME} names the environment")
 
 
-def _shared(spec: Spec, tree: Worktree, directory: Path) -> Spec:
-    """Return the spec of the environment of the main checkout, where the spec is in ``directory``."""
+def _shared(spec: Spec, tree: Worktree, main: Path) -> Spec:
+    """Return the spec of the environment of the main checkout, whose top directory is ``main``."""
 
     def there(path: Path) -> Path:
-        moved = os.path.normpath(directory / os.path.relpath(path, spec.directory))
-        return Path(moved) if path.is_relative_to(tree.root) else path
+        for each, root in ((path, tree.root), (Path(os.path.realpath(path)), Path(os.path.realpath(tree.root)))):
+            if each.is_relative_to(root):
+                return main / each.relative_to(root)
+        return path
 
+    directory = main / spec.directory.relative_to(tree.root)
     server = spec.server
     if isinstance(server.data, DataPath):
         server = replace(server, data=DataPath(there(server.data.path)))

@@ -186,8 +186,8 @@ class Engine:
         }
         code, output, errors = self.run_once(effect.container, body, _LINE_TIMEOUT)
         if code != 0:
-            is_volume = effect.kind == "volume"
-            shown = f"{self.program} volume inspect {effect.source}" if is_volume else f"ls -la {as_word(effect.source)}/.."
+            is_volume, source = effect.kind == "volume", as_word(effect.source)
+            shown = f"{self.program} volume inspect {source}" if is_volume else f"ls -la {source}/.."
             raise StepFailedError(
                 f"the engine could not change the directory {effect.source}",
                 evidence=(output + errors).decode(errors="replace").strip().splitlines()[-5:],

@@ -39,7 +39,7 @@ class Tree(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An environment as it was at its last apply. ``home`` is its directory; ``data`` that of an embedded server.
+    """An environment as it was at its last apply. ``home`` is its directory; ``data`` is empty where a volume has it.
 
     ``spec`` is empty where a program gave a mapping. ``user`` is the superuser's name.
     """

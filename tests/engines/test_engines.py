@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RUN = Path(__file__).parent / "run"
 DAY = "tests/docker/test_engines.py"
 CLAIMS = "tests/docker/test_claims.py"
+ALONE = "tests/engines/alone.py"
 README = "tests/transcripts/test_documents.py"
 NEWER = ("docker-26", "docker-28", "podman-5.4", "podman-5.8")
 _TIMEOUT = 1800
@@ -39,7 +40,7 @@ def beside(engine: str, *selected: str) -> None:
 @pytest.mark.timeout(_TIMEOUT)
 def test_a_working_day_on_podman(engine: Engine) -> None:
     assert engine.has_image("postgres:17")
-    beside("podman-4", f"{DAY}::test_a_working_day[volume]", f"{DAY}::test_who_is_in_the_way_is_told")
+    beside("podman-4", f"{DAY}::test_a_working_day[volume]", f"{DAY}::test_who_is_in_the_way_is_told", ALONE)
 
 
 @pytest.mark.long
@@ -48,7 +49,7 @@ def test_a_working_day_on_podman(engine: Engine) -> None:
 @pytest.mark.parametrize("options", ["", "+rootless", "+tcp"])
 @pytest.mark.parametrize("name", ["podman-4", *NEWER])
 def test_everything(name: str, options: str) -> None:
-    beside(f"{name}{options}", DAY, CLAIMS, README, "-k", "not test_the_sessions_of_a_document or README")
+    beside(f"{name}{options}", DAY, CLAIMS, ALONE, README, "-k", "not test_the_sessions_of_a_document or README")
 
 
 @pytest.mark.long

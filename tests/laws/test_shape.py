@@ -127,7 +127,7 @@ def test_messages_are_plain() -> None:
 
 BARE = r"\b(?:ls|df|mv|rm|cat|chmod|tail|cd|--directory)(?: -[\w-]+| \d+)* \{(?!as_word|shlex\.quote)([\w.]+)"
 """A value after a program of the shell, in a line to type: with a space in it, it would be two words."""
-IS_ONE_WORD = ("directory", "sslkey", "name", "seen.container_name", "mode", "place")
+IS_ONE_WORD = ("directory", "source", "sslkey", "name", "seen.container_name", "mode", "place")
 """Names of Docker's things, and paths that are quoted where they are made."""
 
 

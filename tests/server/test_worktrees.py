@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.server
 PORT = 20_000 + os.getpid() % 400 * 20
+ROWS_OF_ALL_KINDS = r"""
+    CREATE TABLE everything (
+        id bigint GENERATED ALWAYS AS IDENTITY, word text DEFAULT E'\\\\. \t\n''"日', raw bytea, at timestamptz,
+        part numeric, tree jsonb, many text[], during int4range, twice numeric GENERATED ALWAYS AS (part * 2) STORED
+    );
+    INSERT INTO everything (word, raw, at, part, tree, many, during)
+    SELECT CASE n % 4 WHEN 0 THEN '' WHEN 1 THEN repeat(chr(200 + n), n * 20) WHEN 2 THEN '\N' END,
+        sha256(n::text::bytea), timestamptz '0044-03-15 BC' + n * interval '1 year 1 us', n / 7.0,
+        jsonb_build_object('n', n, 'null', NULL), ARRAY[NULL, '', n::text, '{"'], int4range(n, NULL)
+    FROM generate_series(1, 500) AS n
+"""
 
 
 class Checkouts:
@@ -189,6 +200,9 @@ def test_a_worktree_begins_with_the_data_of_the_main_checkout(checkouts: Checkou
     assert not (feature.home.parent / "wt-shop--feature").exists()
     main.apply()
     main.query("INSERT INTO customers VALUES (1), (2)")
+    main.query(ROWS_OF_ALL_KINDS)
+    rows = main.query("SELECT e::text, e FROM everything AS e ORDER BY id")
+    assert len(rows) == 500
     feature.migrations("customers", "orders")
     for stopped in (False, True):
         if stopped:
@@ -200,6 +214,8 @@ def test_a_worktree_begins_with_the_data_of_the_main_checkout(checkouts: Checkou
         assert "1 revision applied" in said
         assert feature.query("SELECT count(*) FROM customers JOIN pg_roles ON rolname = current_user") == [(2,)]
         assert feature.query("SELECT count(*) FROM orders") == [(0,)]
+        assert feature.query("SELECT e::text, e FROM everything AS e ORDER BY id") == rows
+        assert feature.query("INSERT INTO everything DEFAULT VALUES RETURNING id") == [(501,)]
         assert ": nothing to do (" in feature.apply().out
         assert "as declared" in feature.run("verify").out
     assert "has data already" in feature.run("apply", "--from", "main", code=1).err

@@ -170,6 +170,16 @@ def test_a_shared_environment_is_that_of_the_main_checkout() -> None:
     assert "no main checkout" in wrong("identity: shared\n" + SPEC, tree=TREE._replace(main=None))
 
 
+def test_any_path_into_the_worktree_leads_to_the_main_checkout(tmp_path: Path) -> None:
+    tree = Worktree("feature", tmp_path / "feature", tmp_path / "shop")
+    tree.root.mkdir()
+    (tmp_path / "link").symlink_to("feature")
+    for each in ("link/data", "feature/./data/", "link/../feature/data", "shop/data"):
+        text = f"identity: shared\nname: s-1\nserver: {{image: postgres:17, data: {{path: {tmp_path}/{each}}}}}\n"
+        found = read(tree.root / "dev.yml", text.encode(), {}, worktree=tree).server.data
+        assert found == DataPath(tmp_path / "shop" / "data")
+
+
 def test_a_shared_environment_has_the_scripts_of_the_main_checkout(tmp_path: Path) -> None:
     main, text = (
         repository(tmp_path / "shop"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os.path
 import shlex
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, as_word, command
 from provision.model import Address, Endpoint, Secret, State, Status, Unknown
-from provision.model.value import dataclass, field
+from provision.model.value import dataclass, field, replace
 from provision.runtimes import Site, Trouble, Watch, collected, server_log
 from provision.runtimes.data_directory import with_kept
 from provision.runtimes.embedded import checks, command_line
@@ -109,7 +110,10 @@ class Inspection(Site):
         if self.made_by is not None and not self._has_left_over:
             found[self._data] = command_line.DataDirectory(self.places.data, self.made_by)
         if self.running is not None:
-            found[self._process] = command_line.observed_process(self.running)
+            process, data = command_line.observed_process(self.running), str(self.places.data)
+            if process.data != data and os.path.realpath(process.data) == os.path.realpath(data):
+                process = replace(process, data=data)  # another path to the same directory
+            found[self._process] = process
         return found
 
     @property
