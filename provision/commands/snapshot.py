@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.commands.migrate import split
-from provision.commands.options import about_spec, json_option, load_environment, pass_console, spec_argument, switches
-from provision.commands.table import Verbs
+from provision.commands import of_data
+from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
 from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from provision.environment import Environment
     from provision.report.console import Console
-    from provision.snapshots import Look, Request
+    from provision.snapshots import Request
 
 COMMANDS: Final = {
     "save": "Save the databases under a name.",
@@ -30,79 +28,37 @@ COMMANDS: Final = {
 _WORDS: Final = {"create": "save", "make": "save", "load": "restore", "ls": "list", "delete": "rm", "remove": "rm"}
 
 
-@click.group(
-    "snapshot",
-    cls=Verbs,
-    table=COMMANDS,
-    package=__name__,
-    usual="list",
-    words=_WORDS,
-    answers={"help": ("help is an option", "provision snapshot {} --help")},
-    invoke_without_command=True,
-    subcommand_metavar="VERB [OPTIONS] [SPEC] [NAME]",
-    options_metavar="",
-    epilog="Example: provision snapshot save before-the-import specs/dev.yml",
-)
-@switches
-@click.pass_context
-def snapshot(ctx: click.Context) -> None:
-    """Snapshots of the databases of a spec, inside their server.
-
-    An argument that ends in .yml or .yaml is the spec, in any position; without one it is provision.yml of the current
-    directory.
-    """
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(64)
-
-
-_DATABASE: Final = click.option("--database", metavar="NAME", help="Only this one of the declared databases.")
-_YES: Final = click.option("--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask on.")
-
-
 _ALL: Final = click.option(
     "--all", "is_whole", is_flag=True, help="The whole cluster, with its roles: the server stops and starts."
 )
 
-
-def _verb(example: str, *options: Any) -> Callable[[Callable[..., int]], None]:
-    """Make a verb of a function of the console, the words beside the spec, and the options."""
-
-    def make(function: Callable[..., int]) -> None:
-        name = function.__name__.strip("_")
-
-        def run(console: Console, /, words: tuple[str, ...], **given: Any) -> int:
-            spec, rest = split(words, with_paths=False)
-            return function(console, spec, rest, **given)
-
-        run.__doc__ = function.__doc__
-        decorated: Any = json_option(switches(pass_console(run)))
-        for option in reversed(options):
-            decorated = option(decorated)
-        takes = "[SPEC] NAME" if "NAME" in example else "[SPEC]"
-        words = click.argument("words", nargs=-1, metavar=takes)
-        epilog = f"Example: provision snapshot {name} {example.replace('NAME', 'before-the-import')}".rstrip()
-        snapshot.add_command(click.command(name, epilog=epilog)(about_spec(words(decorated))), name)
-
-    return make
+snapshot = of_data.group(
+    "snapshot",
+    "Snapshots of the databases of a spec, inside their server.",
+    table=COMMANDS,
+    package=__name__,
+    words=_WORDS,
+    word="NAME",
+    sample="before-the-import",
+    epilog="Example: provision snapshot save before-the-import specs/dev.yml",
+)
 
 
-@_verb("NAME", _DATABASE, _ALL)
-def save(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool) -> int:
+@snapshot.verb("NAME", of_data.DATABASE, _ALL)
+def save(console: Console, environment: Environment, name: str, *, database: str | None, is_whole: bool) -> int:
     """Copy the declared databases inside their server, under a name.
 
     Their sessions are ended and named, and logins wait until the copy is made.
     """
     from provision.snapshots import Request, Verb
 
-    environment = load_environment(console, spec)
-    request = Request(Verb.SAVE, _name(words), database, is_whole=is_whole)
+    request = Request(Verb.SAVE, name, database, is_whole=is_whole)
     return _carry_out(console, environment, request)
 
 
-@_verb("NAME", _DATABASE, _ALL, _YES)
+@snapshot.verb("NAME", of_data.DATABASE, _ALL, of_data.YES)
 def restore(
-    console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool, yes: bool
+    console: Console, environment: Environment, name: str, *, database: str | None, is_whole: bool, yes: bool
 ) -> int:
     """Put a snapshot in the place of the databases that it is of.
 
@@ -111,35 +67,31 @@ def restore(
     """
     from provision.snapshots import Request, Verb
 
-    environment = load_environment(console, spec)
-    request = Request(Verb.RESTORE, _name(words), database, is_whole=is_whole)
-    return _asked(console, environment, request, "snapshot restore --yes", words, yes=yes)
+    request = Request(Verb.RESTORE, name, database, is_whole=is_whole)
+    return _asked(console, environment, request, "snapshot restore --yes", yes=yes)
 
 
-@_verb("", _DATABASE, _ALL)
-def undo(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool) -> int:
+@snapshot.verb("", of_data.DATABASE, _ALL)
+def undo(console: Console, environment: Environment, _: str, *, database: str | None, is_whole: bool) -> int:
     """Put back what the last restore or reset has replaced; another undo takes it back.
 
     Sessions are ended and named. No row is lost: the two exchange their names.
     """
     from provision.snapshots import Request, Verb
 
-    _no_more(words)
-    environment = load_environment(console, spec)
     return _carry_out(console, environment, Request(Verb.UNDO, database=database, is_whole=is_whole))
 
 
-@_verb("NAME", _DATABASE, _ALL)
-def rm(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool) -> int:
+@snapshot.verb("NAME", of_data.DATABASE, _ALL)
+def rm(console: Console, environment: Environment, name: str, *, database: str | None, is_whole: bool) -> int:
     """Remove a snapshot for good."""
     from provision.snapshots import Request, Verb
 
-    environment = load_environment(console, spec)
-    return _carry_out(console, environment, Request(Verb.REMOVE, _name(words), database, is_whole=is_whole))
+    return _carry_out(console, environment, Request(Verb.REMOVE, name, database, is_whole=is_whole))
 
 
-@_verb("", _DATABASE, _ALL)
-def list_(console: Console, spec: Path | None, words: tuple[str, ...], *, database: str | None, is_whole: bool) -> int:
+@snapshot.verb("", of_data.DATABASE, _ALL)
+def list_(console: Console, environment: Environment, _: str, *, database: str | None, is_whole: bool) -> int:
     """List the snapshots, and what a restore or a reset has replaced. Changes nothing.
 
     With --all only those of the whole cluster, for which the server need not run.
@@ -147,8 +99,6 @@ def list_(console: Console, spec: Path | None, words: tuple[str, ...], *, databa
     from provision.report import snapshots as report
     from provision.snapshots import listing
 
-    _no_more(words)
-    environment = load_environment(console, spec)
     found = listing(environment.made, database, is_whole=is_whole)
     if console.json:
         console.document(report.listing(environment.made, found))
@@ -160,8 +110,8 @@ def list_(console: Console, spec: Path | None, words: tuple[str, ...], *, databa
 
 @click.command("reset", epilog="Example: provision reset specs/dev.yml")
 @spec_argument
-@_DATABASE
-@_YES
+@of_data.DATABASE
+@of_data.YES
 @json_option
 @switches
 @pass_console
@@ -173,59 +123,29 @@ def reset(console: Console, spec: Path | None, *, database: str | None, yes: boo
     from provision.snapshots import Request, Verb
 
     environment = load_environment(console, spec)
-    return _asked(console, environment, Request(Verb.RESET, database=database), "reset --yes", (), yes=yes)
+    return _asked(console, environment, Request(Verb.RESET, database=database), "reset --yes", yes=yes)
 
 
-def _name(words: tuple[str, ...]) -> str:
-    if len(words) != 1:
-        raise click.UsageError(
-            "which snapshot? Write its name" if not words else f"one name at a time: {' '.join(words)}"
-        )
-    return words[0]
-
-
-def _no_more(words: tuple[str, ...]) -> None:
-    if words:
-        raise click.UsageError(f"unexpected argument {words[0]!r}; the spec ends in .yml or .yaml")
-
-
-def _asked(
-    console: Console, environment: Environment, request: Request, again: str, words: tuple[str, ...], *, yes: bool
-) -> int:
+def _asked(console: Console, environment: Environment, request: Request, again: str, *, yes: bool) -> int:
     """Ask for the environment's name, and do it."""
     if not yes:
-        from provision.commands.asking import confirm
         from provision.snapshots import survey
 
         chosen = ["--database", request.database] if request.database else ["--all"] * request.is_whole
-        found = survey(environment.spec, request)
-        what = f"the data of {environment.spec.name} would be replaced"
-        line = console.line(again, *words, *chosen)
-        confirm(console, environment.spec.name, found.plan, what=what, again=line, warning=_warning(found))
+        words = [request.name] if request.name else []
+        plan = survey(environment.spec, request).plan
+        of_data.confirm(console, environment.spec.name, plan, console.line(again, *words, *chosen))
     return _carry_out(console, environment, request)
-
-
-def _warning(found: Look) -> str:
-    """Say what goes away for good: what is replaced now can be put back, and what was kept so far cannot."""
-    gone = [str(step.address) for step in found.plan.steps if step.destroys]
-    return f"{', '.join(gone)} cannot be brought back afterwards." if gone else ""
 
 
 def _carry_out(console: Console, environment: Environment, request: Request) -> int:
     from provision.report import snapshots as report
-    from provision.report.plan import recap
     from provision.report.progress import followed
-    from provision.report.survey import suggestions
     from provision.snapshots import Verb, carry_out
 
+    spec = environment.spec
     with followed(console) as progress:
-        done = carry_out(environment.spec, request, progress=progress)
-    has_moved = request.verb in (Verb.RESTORE, Verb.UNDO)
-    pending = environment.overview().plan if has_moved else None
-    if console.json:
-        console.document(report.result(environment.spec, request, done, pending))
-        return EXIT_DONE
-    paint = console.paint(console.out)
-    console.lines(recap(environment.spec.name, done, paint))
-    console.lines(suggestions(report.next_steps(request, pending, console), paint))
-    return EXIT_DONE
+        done = carry_out(spec, request, progress=progress)
+    pending = environment.overview().plan if request.verb in (Verb.RESTORE, Verb.UNDO) else None
+    steps = report.next_steps(request, pending, console)
+    return of_data.show(console, spec.name, done, report.result(spec, request, done, pending), steps)
