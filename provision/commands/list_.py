@@ -12,6 +12,7 @@ from provision.errors import EXIT_DONE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provision.model import Result
     from provision.report.console import Console
 
 
@@ -80,7 +81,6 @@ def destroy_named(console: Console, name: str, directory: Path | None, *, data: 
     import shlex
 
     from provision.commands.asking import confirm
-    from provision.commands.server import show
     from provision.everywhere import acting
     from provision.functions import spec_of
     from provision.report.progress import followed
@@ -100,3 +100,20 @@ def destroy_named(console: Console, name: str, directory: Path | None, *, data: 
         done = acting.destroy(row, console.environ, progress, data=data)
     show(console, "destroy", name, None, done, nothing="nothing to destroy without --data")
     return None
+
+
+def show(console: Console, verb: str, name: str, spec: Path | None, done: Result, *, nothing: str) -> None:
+    """Show what was done to a server; ``nothing`` is what to say where that was nothing."""
+    if console.json:
+        from provision.report.documents import acted
+
+        console.document(acted(verb, name, spec, done))
+        return
+    from provision.report.plan import recap
+
+    paint = console.paint(console.out)
+    if not done.outcomes:
+        console.say(f"{paint('bold', name)}: {nothing}")
+        return
+    console.lines(recap(name, done, paint))
+    console.lines(f"  {each.step.consequence}" for each in done.outcomes if each.step.consequence)

@@ -112,25 +112,9 @@ def _destroy(console: Console, environment: Environment, *, data: bool, yes: boo
 def _carry_out(
     console: Console, environment: Environment, verb: str, act: Callable[..., Result], *, nothing: str
 ) -> None:
+    from provision.commands.list_ import show
     from provision.report.progress import followed
 
     with followed(console) as progress:
         done = act(progress=progress)
     show(console, verb, environment.made.name, environment.path, done, nothing=nothing)
-
-
-def show(console: Console, verb: str, name: str, spec: Path | None, done: Result, *, nothing: str) -> None:
-    """Show what was done to a server; ``nothing`` is what to say where that was nothing."""
-    if console.json:
-        from provision.report.documents import acted
-
-        console.document(acted(verb, name, spec, done))
-        return
-    from provision.report.plan import recap
-
-    paint = console.paint(console.out)
-    if not done.outcomes:
-        console.say(f"{paint('bold', name)}: {nothing}")
-        return
-    console.lines(recap(name, done, paint))
-    console.lines(f"  {each.step.consequence}" for each in done.outcomes if each.step.consequence)
