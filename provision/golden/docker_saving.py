@@ -119,6 +119,7 @@ class _Data:
 def _clean(workshop: Workshop, effect: SaveGolden, data: _Data) -> None:
     """Take the secrets out of the data, and the log that has them once more."""
     password = keyed.password(effect.key)
+    keyed.keep_key()  # or no run could log in to a copy with it
     for each in (*[name for name in effect.databases if name != MAINTENANCE], MAINTENANCE):
         saving.check_sequences(effect, each, _run_alone(workshop, each, scrub.script(each, password)))
     found = scrub.control_of(workshop.read(control.PATH))

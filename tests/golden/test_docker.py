@@ -112,8 +112,10 @@ def test_new_data_is_what_it_was_without(fresh: Environment, place: str, major: 
     assert described(fresh) == before
 
 
-def test_more_revisions_run_on_top(fresh: Environment) -> None:
+def test_more_revisions_run_on_top(fresh: Environment, tmp_path: Path) -> None:
+    fresh.environ["XDG_CACHE_HOME"] = str(tmp_path / "new")
     fresh.run("apply", "--golden")
+    assert (tmp_path / "new" / "provision" / "golden.key").is_file()  # with it, the next run logs in to a copy
     fresh.migrations("users", "orders", "items", "prices")
     fresh.run("destroy", "--data", "--yes")
     fresh.run("apply", "--golden")
