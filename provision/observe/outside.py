@@ -181,7 +181,7 @@ def _seen(spec: Spec, look: Look, name: str, reason: str, *, acting: bool) -> Wo
         rendered = {each: files.read_text(spec.home / path) or "" for each, (path, _) in module.FILES.items()}
         inputs = replace(inputs, rendered=rendered, memo=owned.text(spec.home / desires.MEMO))
     written = desires.files(spec, inputs, limited)
-    if acting and name == "docker" and not files.exists(spec.home / COMPOSE):
+    if acting and name == "docker" and look.address.socket_path is None and not files.exists(spec.home / COMPOSE):
         load_soon()  # not earlier: rendering forks, and a copy of this process would wait for the thread for ever
     site = module.examine(spec, written, look)
     return World(spec, name, reason, look, inputs, trees, written, site)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from provision.errors import StepFailedError, UnavailableError
+from provision.system import engine_http
 from provision.system.engine_address import PODMAN, EngineAddress, reaching
 
 if TYPE_CHECKING:
@@ -168,24 +169,9 @@ class EngineReader:
     def _fetch_unix(
         self, socket_path: str, target: str, timeout: float, posted: str | None = None
     ) -> tuple[int, bytes]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout)
-            connection.connect(socket_path)
-            connection.sendall(_request(target, posted))
-            chunks = []
-            while chunk := connection.recv(1 << 16):
-                chunks.append(chunk)
-        head, separator, body = b"".join(chunks).partition(b"\r\n\r\n")
-        if not separator:
-            raise ConnectionError("it closed the connection without an answer")
-        status = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
-        if status is None:
-            raise ConnectionError("what answers there does not speak HTTP")
-        length = re.search(rb"(?i)\r\ncontent-length: *(\d{1,18}) *(?:\r\n|$)", head)
-        if length is not None and len(body) < int(length[1]):
-            raise ConnectionError(f"its answer broke off after {len(body)} of {int(length[1])} bytes")
-        self._recognise(head.decode(errors="replace"))
-        return int(status[1]), body
+        status, head, body = engine_http.ask(socket_path, target, timeout, posted)
+        self._recognise(head)
+        return status, body
 
     def _fetch_ssh(self, target: str, posted: str | None) -> tuple[int, bytes]:
         from provision.system import engine_dial, ssh
@@ -212,15 +198,6 @@ class EngineReader:
         """Tell Podman by the header that it puts into each answer; it can listen on any socket."""
         if match := re.search(rf"^{_LIBPOD}: *(\d+)", head, re.MULTILINE | re.IGNORECASE):
             self.program, self.podman = PODMAN, int(match[1])
-
-
-def _request(target: str, body: str | None) -> bytes:
-    """Return a GET, or with a body a POST. In HTTP/1.0 no answer is chunked: it ends with the connection."""
-    if body is None:
-        return f"GET {target} HTTP/1.0\r\nHost: docker\r\n\r\n".encode()
-    content = body.encode()
-    head = f"Host: docker\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
-    return f"POST {target} HTTP/1.0\r\n{head}\r\n\r\n".encode() + content
 
 
 def _understood(path: str, body: bytes) -> Any:

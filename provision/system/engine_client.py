@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from provision.system.engine_address import EngineAddress
 
-_PING_TIMEOUT, _CALL_TIMEOUT = 10, 60
+_PING_TIMEOUT, CALL_TIMEOUT = 10, 60
 _LOGIN_TIMEOUT = 25
 """Of the first answer through ssh, which may have to log in at hosts on the way."""
 _ANY_VERSION = "1.30"
@@ -37,7 +37,7 @@ def connect(address: EngineAddress) -> APIClient:
             first = _client(address, _ANY_VERSION)
             client = _client(address, str(first.version(api_version=False)["ApiVersion"]))
             client.adapters = first.adapters  # with the connection that is open already
-    client.timeout = _CALL_TIMEOUT
+    client.timeout = CALL_TIMEOUT
     return client
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from provision.runtimes import Watch
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
-_TELL_EVERY = 0.5
+_WATCH_EVERY, _TELL_EVERY = 0.1, 0.5
 _ANSWERS = (Login.OK, Login.NO_DATABASE, Login.REFUSED, Login.FULL, Login.CLOSED)
 
 
@@ -39,13 +39,15 @@ def wait(
     Raises:
         StepFailedError: the server ended by itself, or did not answer in time.
     """
-    reported, without_password = 0.0, replace(endpoint, password=UNREAD)
+    reported, watched, without_password = 0.0, 0.0, replace(endpoint, password=UNREAD)
     for waited in attempts(timeout, _SHORTEST_PAUSE, longest=_LONGEST_PAUSE):
         refused = _attempt(without_password, database)
         if refused is None:
             return
         last = refused
-        found = watch()
+        if 0 < waited < watched + _WATCH_EVERY:
+            continue
+        watched, found = waited, watch()
         if found is not None and found.orderly:
             return  # whoever asked looks again, and starts it
         if found is not None:
