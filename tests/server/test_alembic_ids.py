@@ -57,6 +57,19 @@ def test_an_id_has_to_fit_into_the_version_table_that_is_there(tmp_path: Path, d
     assert database.execute("SELECT version_num FROM alembic_version") == [(LONG,)]
 
 
+@pytest.mark.parametrize("name", ["beta", "be.ta"])
+def test_a_row_that_is_gone_is_missed(tmp_path: Path, database: Server, name: str) -> None:
+    tree = trees.write(tmp_path, {"alpha": "pass", name: 'op.execute("DELETE FROM alembic_version")', "end": "pass"})
+    with pytest.raises(StepFailedError) as caught:
+        trees.run(tree, database.endpoint)
+    assert f"'alpha' to '{name}' in 'alembic_version'; 0 found" in " ".join(caught.value.evidence)
+    assert database.execute("SELECT version_num FROM alembic_version") == [("alpha",)]
+    path = tmp_path / "migrations" / "versions" / f"{name}.py"
+    path.write_text(path.read_text().replace("DELETE FROM alembic_version", "SELECT 1"))
+    trees.run(tree, database.endpoint)
+    assert database.execute("SELECT version_num FROM alembic_version") == [("end",)]
+
+
 @pytest.mark.parametrize("where", ["env.py", "versions/alpha.py"], ids=["in env.py", "in a revision"])
 @pytest.mark.parametrize("said", ["version_num", "version_table_impl"])
 def test_a_tree_that_deals_with_the_column_is_warned(tmp_path: Path, database: Server, where: str, said: str) -> None:

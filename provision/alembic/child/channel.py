@@ -70,12 +70,13 @@ class Channel:
             for form in self._masked
         )
 
-    def say(self, event: Event) -> None:
-        """Send one event."""
+    def say(self, event: Event, *, soon: bool = False) -> None:
+        """Send one event; ``soon``: with the next one, because that follows at once."""
         masked = {key for key, value in event.items() if isinstance(value, str) and key not in NAMES}
         shown = {key: self.mask(cast("str", value)) if key in masked else value for key, value in event.items()}
         self._stream.write(json.dumps(shown) + "\n")
-        self._stream.flush()
+        if not soon:
+            self._stream.flush()
 
 
 class Progress:
@@ -116,8 +117,8 @@ class Progress:
         message, table = first_line(step.doc), self.tables[-1]
         self.channel.say({"event": "revision-start", "revision": self.revision, "message": message, "table": table})
 
-    def done(self, step: Any) -> None:
-        """Say that it has run, and is written down."""
+    def done(self, step: Any, *, soon: bool = False) -> None:
+        """Say that it has run, and is written down; ``soon``: with the start of the next one."""
         self.channel.say(
             {
                 "event": "revision-done",
@@ -125,7 +126,8 @@ class Progress:
                 "message": first_line(step.doc),
                 "table": self.tables[-1],
                 "seconds": round(time.monotonic() - self.since, 4),
-            }
+            },
+            soon=soon,
         )
         self.stage, self.revision, self.commits = "env", None, 0
 

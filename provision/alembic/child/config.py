@@ -52,12 +52,13 @@ def make_config(request: Request) -> Any:
     config.attributes[VERB] = _verb(request)
     arguments = [f"-x{key}={fill(value, values)}" for key, value in request["x"].items()]
     _let_percent_pass(config)
-    config.cmd_opts = _parser().parse_args(["-n", section, *arguments, *request["words"]])
+    config.cmd_opts = parser().parse_args(["-n", section, *arguments, *request["words"]])
     return config
 
 
 @functools.lru_cache(maxsize=None)  # noqa: UP033  # Python 3.8 has no functools.cache
-def _parser() -> Any:
+def parser() -> Any:
+    """Return the parser of Alembic's own command line."""
     from alembic.config import CommandLine
 
     return CommandLine().parser

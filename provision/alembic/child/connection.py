@@ -30,6 +30,8 @@ _LEDGER = "provision"
 _LIMIT = "provision: lock_timeout"
 _MIGRATES = "provision: migrates"
 _WAITS = "provision: its commits wait for the disk"
+_IN_TRANSACTION, _IN_SESSION = "in a transaction", "in a session"
+"""For how long they need not."""
 _LONGEST = 200
 
 _SEES_LOCK = """EXISTS (
@@ -230,7 +232,8 @@ def _prove_place(context: Any, request: Online, progress: Progress) -> None:
     if found[0] and request["role"] not in (None, found[5]):  # a driver, or an engine, that no option reaches
         connection.execute(text("SET ROLE " + connection.dialect.identifier_preparer.quote(request["role"])))
         found = connection.execute(text(_PLACE.format(**lock)), names).fetchone()
-    same, is_default, connection.info[_WAITS], pid, database, _, table = found
+    same, is_default, waits, pid, database, _, table = found
+    connection.info[_WAITS] = (_IN_TRANSACTION if request["pooled"] else _IN_SESSION) if waits else None
     if same and is_default:
         connection.info[_LIMIT] = round(request["lock_timeout"] * 1000)
         connection.execute(text(f"SET lock_timeout = {connection.info[_LIMIT]}"))
@@ -293,19 +296,19 @@ def watch(progress: Progress) -> None:
     event.listen(Engine, "after_cursor_execute", after)
 
 
-def around_function(step: Any, progress: Progress, connection: Any, *, is_last: bool) -> None:
+def around_function(step: Any, progress: Progress, connection: Any, place: tuple[int, int]) -> None:
     """Have a step fail that ends with a rollback of its own: Alembic would write down that it was applied.
 
-    Meanwhile ``progress`` knows that the revision's own function runs. Only the commit of the last revision waits for
-    the disk, and with it for what was committed before: a version table never says more than the schema has. Where a
-    standby has to confirm each commit, all of them wait for it.
+    Meanwhile ``progress`` knows that the revision's own function runs. ``place`` is the step's number, and of how many:
+    only the commit of the last one waits for the disk, and with it for what was committed before. A version table never
+    says more than the schema has. Where a standby has to confirm each commit, all of them wait for it.
     https://www.postgresql.org/docs/current/wal-async-commit.html
     """
     run = step.migration_fn
 
     def run_and_check(**options: Any) -> None:
-        if connection.info.get(_WAITS):  # for this transaction only: behind a pooler, a session is shared
-            connection.exec_driver_sql(f"SET LOCAL synchronous_commit = {'on' if is_last else 'off'}")
+        if wanted := _of_commits(connection, *place):
+            connection.exec_driver_sql(wanted)
         progress.in_function = True
         try:
             run(**options)
@@ -315,6 +318,15 @@ def around_function(step: Any, progress: Progress, connection: Any, *, is_last: 
             raise ReportedError("rolled-back")
 
     step.migration_fn = run_and_check
+
+
+def _of_commits(connection: Any, number: int, count: int) -> str:
+    """Return what says whether commits wait for the disk from this step on; nothing where that is said already."""
+    waits = connection.info.get(_WAITS)
+    if waits == _IN_SESSION and count > 1:
+        return {1: "SET synchronous_commit = off", count: "SET synchronous_commit = on"}.get(number, "")
+    # Behind a pooler, another client gets the session after each transaction.
+    return f"SET LOCAL synchronous_commit = {'on' if number == count else 'off'}" if waits == _IN_TRANSACTION else ""
 
 
 class Committed:

@@ -8,6 +8,7 @@ from .channel import ReportedError
 from .config import Attributes, keep_logging, load_tree
 from .connection import Committed, around_function, bind, environment, tell_sessions, watch
 from .rehearse import Trace, fence, walk
+from .rows import move_by_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,7 @@ def serve(config: Any, request: Migrate, progress: Progress) -> None:
         tell_sessions(request, progress)
         watch(progress)
         Committed(progress).listen()
+        move_by_text()
     rehearsal = request["rehearsal"]
     if rehearsal and rehearsal["trace"]:
         Trace(script, progress).listen()
@@ -47,9 +49,9 @@ def serve(config: Any, request: Migrate, progress: Progress) -> None:
         planned = _steps(script, request, heads, is_declared=is_declared)
         for number, step in enumerate(planned, 1):
             progress.start(step)
-            around_function(step, progress, context.connection, is_last=number == len(planned))
+            around_function(step, progress, context.connection, (number, len(planned)))
             yield step  # Alembic runs it, writes its row, and commits
-            progress.done(step)
+            progress.done(step, soon=number < len(planned))
 
     entered = environment(config, script, request, steps, destination_rev=tuple(request["target"]) or "base")
     bind(entered, request, progress)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .channel import Progress
     from .protocol import Lock, Rehearsal
 
+_NEVER_LAST = 1, 2
+"""The place of a step whose commit need not wait for the disk: a scratch database goes away."""
 _SHARED = re.compile(
     r"(?i)\b(create|alter|drop)\s+(role|user(?!\s+mapping\b)|group|database|tablespace|subscription)\b"
     r"|\bcomment\s+on\s+(role|database|tablespace)\b|\balter\s+system\b|\b(reassign|drop)\s+owned\b"
@@ -84,7 +86,7 @@ def walk(script: Any, request: Rehearsal, progress: Progress, context: Any) -> I
     def step(name: str, make: Any) -> Iterator[Any]:
         made = make(script.revision_map, script.get_revision(name))
         progress.start(made)
-        around_function(made, progress, context.connection, is_last=False)
+        around_function(made, progress, context.connection, _NEVER_LAST)
         yield made
         progress.done(made)
 

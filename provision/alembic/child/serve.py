@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .channel import Channel, Progress, describe, first_line
-from .config import add_import_root, first_driver, make_config, script_directory, set_environment, uses_flask
+from .config import add_import_root, first_driver, make_config, parser, script_directory, set_environment, uses_flask
 from .connection import clean_sessions, set_sessions
 from .kept import as_before, listen_to_parent, memory, settle
 from .prepare import around
@@ -92,11 +92,14 @@ def _reading(request: Request, progress: Progress) -> Iterator[None]:
 
 
 def _import_alembic() -> None:
-    """Import what a migration needs while the server is still coming up."""
+    """Import, and make, what a migration needs while the server is still coming up."""
     with _without("pygments"):
         for module in ("config", "context", "op", "script", "runtime.environment"):
             import_module(f"alembic.{module}")
     first_driver()
+    for module in ("migrate", "reading"):
+        import_module(f".{module}", __package__)
+    parser()
 
 
 @contextlib.contextmanager
