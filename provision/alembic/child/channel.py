@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .protocol import Event, Failure, Request
+    from .protocol import Event, Failure, Request, RevisionStart
 
 NAMES = frozenset(
     {"revision", "table", "path", "script", "place", "sql", "event", "stage", "sqlstate", "kind", "phase"}
@@ -24,6 +24,8 @@ NAMES = frozenset(
 must not change them. No SQL is said that :meth:`Channel.tells` of."""
 
 _SHORT = 6
+_PATIENCE = 0.2
+"""So many seconds an event can wait for others, with which it is sent."""
 
 
 class ReportedError(Exception):
@@ -52,6 +54,9 @@ class Channel:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._masked: list[str] = []
+        self._lock = threading.Lock()
+        self._held: list[str] = []  # and not in the stream, which a fork would send once more
+        self.is_holding: threading.Event | None = None
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Mask texts from now on, also the way they look inside a URL."""
@@ -70,13 +75,37 @@ class Channel:
             for form in self._masked
         )
 
-    def say(self, event: Event, *, soon: bool = False) -> None:
-        """Send one event; ``soon``: with the next one, because that follows at once."""
+    def say(self, event: Event, *, soon: bool = False, in_place: bool = False) -> None:
+        """Send one event; ``soon``: with the next one. ``in_place`` of the last that was not sent yet, if any was not.
+
+        After :meth:`hold`, no event waits long for the next one.
+        """
         masked = {key for key, value in event.items() if isinstance(value, str) and key not in NAMES}
         shown = {key: self.mask(cast("str", value)) if key in masked else value for key, value in event.items()}
-        self._stream.write(json.dumps(shown) + "\n")
-        if not soon:
-            self._stream.flush()
+        with self._lock:
+            del self._held[len(self._held) - in_place :]
+            self._held.append(json.dumps(shown) + "\n")
+            if not soon:
+                self._send()
+        if soon and self.is_holding is not None:
+            self.is_holding.set()
+
+    def hold(self) -> None:
+        """Hold back what can wait from now on: a line takes both processes longer than what many a revision does."""
+        self.is_holding = threading.Event()
+        threading.Thread(target=self._send_held, args=(self.is_holding,), daemon=True).start()
+
+    def _send(self) -> None:
+        self._stream.write("".join(self._held))
+        self._stream.flush()
+        self._held.clear()
+
+    def _send_held(self, is_holding: threading.Event) -> None:
+        while is_holding.wait():
+            is_holding.clear()
+            time.sleep(_PATIENCE)
+            with self._lock:
+                self._send()
 
 
 class Progress:
@@ -96,6 +125,8 @@ class Progress:
     def begin(self) -> None:
         """Forget what is known of the request before."""
         self.stage = "import"
+        self.has_begun = False
+        """Whether a revision has."""
         self.revision: str | None = None
         self.since = 0.0
         self.commits = 0
@@ -115,7 +146,14 @@ class Progress:
         self.stage, self.revision = "revision", str(step.revision.revision)
         self.since, self.commits, self.is_undone = time.monotonic(), 0, False
         message, table = first_line(step.doc), self.tables[-1]
-        self.channel.say({"event": "revision-start", "revision": self.revision, "message": message, "table": table})
+        event: RevisionStart = {
+            "event": "revision-start",
+            "revision": self.revision,
+            "message": message,
+            "table": table,
+        }
+        self.channel.say(event, soon=self.has_begun and self.channel.is_holding is not None)
+        self.has_begun = True
 
     def done(self, step: Any, *, soon: bool = False) -> None:
         """Say that it has run, and is written down; ``soon``: with the start of the next one."""
@@ -127,7 +165,8 @@ class Progress:
                 "table": self.tables[-1],
                 "seconds": round(time.monotonic() - self.since, 4),
             },
-            soon=soon,
+            soon=soon or self.channel.is_holding is not None,
+            in_place=True,  # of its start
         )
         self.stage, self.revision, self.commits = "env", None, 0
 

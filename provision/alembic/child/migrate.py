@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .channel import ReportedError
+from .cheaper import keep_code
 from .config import Attributes, keep_logging, load_tree
 from .connection import Committed, around_function, bind, environment, tell_sessions, watch
 from .rehearse import Trace, fence, walk
@@ -33,6 +34,8 @@ def serve(config: Any, request: Migrate, progress: Progress) -> None:
         watch(progress)
         Committed(progress).listen()
         move_by_text()
+    if request["more"]:
+        keep_code(script)
     rehearsal = request["rehearsal"]
     if rehearsal and rehearsal["trace"]:
         Trace(script, progress).listen()

@@ -46,6 +46,8 @@ def main() -> int:
             return 0
         request: Request = json.loads(line)
         requests = listen_to_parent(progress)
+        if request["more"]:
+            channel.hold()
         while request["more"]:
             with as_before(progress, reloads=request["reloads"] or bool(request["prepare"]) or uses_flask(request)):
                 _serve(request, progress)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 1.0
 _THREADS = 2
-"""Of a child: the one that runs the revisions, and the one that listens to us."""
+"""Of a child: the one that runs the revisions, and the one that listens to us; one that stays has a third."""
 _NO_LOCK = frozenset({"55P03", "40P01"})
 """``lock_not_available`` and ``deadlock_detected``: what passes by itself."""
 _FLUSH = "SELECT pg_logical_emit_message(true, 'provision', '')"
@@ -317,7 +317,7 @@ def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
 
 def _listen(run: Run, child: Child, asked: protocol.Migrate) -> tuple[protocol.Failure | None, bool]:
     """Return the error that the child reported, if any, and whether it came to its end."""
-    standstill = waits.Standstill(child.pid, _THREADS)
+    standstill = waits.Standstill(child.pid, _THREADS + child.stays)
     for event in child.events(run.deadline, every=min(_LOOK_EVERY, run.tree.lock_timeout / 2)):
         if event["event"] == "ready":
             child.ask(asked)

@@ -159,7 +159,7 @@ class Child:
                 line, found, rest = self._unread.partition(b"\n")
                 if found:
                     self._unread = rest
-                    yield json.loads(line)
+                    yield json.loads(line.decode())
                     continue
                 left = max(0.0, deadline - time.monotonic())
                 if not selector.select(left if every is None else min(every, left)):

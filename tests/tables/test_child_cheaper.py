@@ -1,0 +1,56 @@
+"""What a process keeps between two databases: the code of revision files, and nothing that they hold."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from provision.alembic.child.cheaper import keep_code
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_REVISION = "revision = '{0}'\ndown_revision = {1}\nseen = []\n\n\ndef upgrade():\n    seen.append('{2}')\n"
+
+
+def _load(directory: Path) -> dict[str, Any]:
+    """Return the modules of a tree, as they are loaded for one database."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(directory)
+    keep_code(script)
+    return {each.revision: each.module for each in script.walk_revisions()}
+
+
+def _write(directory: Path, name: str, down: str | None, word: str) -> None:
+    (directory / "versions" / f"{name}.py").write_text(_REVISION.format(name, repr(down), word))
+
+
+def test_modules_are_made_anew_from_code_that_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "versions").mkdir()
+    _write(tmp_path, "a", None, "first")
+    _write(tmp_path, "b", "a", "first")
+    _load(tmp_path)  # Python makes a directory for its bytecode there
+    first, second = _load(tmp_path), _load(tmp_path)
+    first["a"].upgrade()
+    assert (first["a"].seen, second["a"].seen) == (["first"], [])
+    assert second["a"].upgrade.__code__ is not first["b"].upgrade.__code__
+    assert second["a"].upgrade.__code__ is _load(tmp_path)["a"].upgrade.__code__
+    assert (second["a"].__file__, second["a"].__spec__.name) == (first["a"].__file__, first["a"].__spec__.name)
+
+
+def test_a_file_that_is_changed_added_or_removed_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "versions").mkdir()
+    _write(tmp_path, "a", None, "first")
+    _load(tmp_path)
+    _write(tmp_path, "a", None, "other")  # as long as it was
+    os.utime(tmp_path / "versions" / "a.py", (1, 1))
+    module = _load(tmp_path)["a"]
+    module.upgrade()
+    assert module.seen == ["other"]
+    _write(tmp_path, "b", "a", "second")
+    os.utime(tmp_path / "versions", (2, 2))
+    assert sorted(_load(tmp_path)) == ["a", "b"]
+    (tmp_path / "versions" / "b.py").unlink()
+    os.utime(tmp_path / "versions", (3, 3))
+    assert sorted(_load(tmp_path)) == ["a"]
