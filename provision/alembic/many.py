@@ -15,6 +15,7 @@ from provision.alembic.tree.version_table import (
     LEDGER_IS_READABLE,
     LedgerEntry,
     compare_files,
+    quoted,
     read_rows,
     table_name,
 )
@@ -45,7 +46,11 @@ SELECT version_table, revision, sha256, to_char(applied_at AT TIME ZONE 'UTC', '
 WHERE version_table = ANY (%(tables)s) AND sha256 <> %(digests)s::jsonb ->> revision
 """  # noqa: S608  # nothing in it comes from elsewhere
 # A superuser may look a name up in any schema, and that is the cheapest question about a table.
-_THERE = f"SELECT to_regclass(%s) IS NOT NULL, to_regclass('{LEDGER}') IS NOT NULL, current_schema()"
+_THERE = f"""
+SELECT to_regclass(%(table)s) IS NOT NULL, to_regclass('{LEDGER}') IS NOT NULL, current_schema(),
+    to_regclass(%(table)s) IS NULL
+        AND EXISTS (SELECT FROM unnest(%(created)s::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL)
+"""  # noqa: S608  # nothing in it comes from elsewhere
 _STRANDED = """
 SELECT nspname::text, relname::text FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
 WHERE nspname = ANY (%s) AND relname = ANY (%s) AND relkind IN ('r', 'p') ORDER BY 1, 2
@@ -65,14 +70,15 @@ def database_of(tree: Migrations, graph: Graph, query: Query, spec: Spec) -> Rev
 
 
 def _briefly(tree: Migrations, graph: Graph, query: Query) -> Revisions | None:
-    """Return where a database is that some revision was applied to; None: more has to be asked."""
+    """Return where a database is; None: more has to be asked, because no row says what the tables are that it has."""
     if not tree.ledger:
         rows = read_rows(tree, query)
         return Revisions(rows) if rows else None
     table = table_name(tree)
-    ((is_there, has_ledger, schema),) = query.rows(_THERE, (table,))
+    asked: dict[str, object] = {"table": table, "created": quoted(graph.creates)}
+    ((is_there, has_ledger, schema, collides),) = query.rows(_THERE, asked)
     if not is_there:
-        return None
+        return None if collides else Revisions((), known=compare_files(graph, (), {}))
     sql, asked = f"SELECT version_num::text, NULL, NULL, NULL FROM {table}", {}  # noqa: S608  # quoted
     if has_ledger:
         sql = f"{sql.replace('%', '%%')} UNION ALL {_EDITED}"

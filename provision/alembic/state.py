@@ -74,8 +74,7 @@ def observed(
     if seen.rows or not len(graph):
         return seen
     seen = replace(seen, hidden=hidden(tree, graph, query, by_path=True))
-    created = dict.fromkeys(table for revision in graph.revisions.values() for table in revision.creates)
-    collisions = version_table.existing_tables(created, query)
+    collisions = version_table.existing_tables(graph.creates, query)
     if not collisions:
         return seen
     # Another run may have begun between the two questions: then the tables are its, and it has written down so.

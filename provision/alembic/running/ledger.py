@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from provision.alembic.running.events import MigrationEvent
@@ -27,6 +28,7 @@ from provision.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from provision.alembic.running.lock import LockConnection
     from provision.alembic.tree.graph import Graph
@@ -149,6 +151,14 @@ class Ledger:
 def _is_as_read(revision: Revision) -> bool:
     """Tell whether a file is still what was planned: of one that was edited meanwhile, it is not known what ran."""
     try:
-        return digest(revision.path.read_bytes()) == revision.sha256
+        found = revision.path.stat()
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return _digest_of(revision.path, stamp) == revision.sha256
     except OSError:
         return False
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, _stamp: tuple[int, ...]) -> str:
+    """Return the digest of a file, which is read once for all the databases that it migrates."""
+    return digest(path.read_bytes())

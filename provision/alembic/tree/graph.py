@@ -7,6 +7,7 @@ database holds one row (one head depends on the other). The rules here are Alemb
 
 from __future__ import annotations
 
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -171,6 +172,11 @@ class Graph:
         _require_acyclic(self.revisions, self._parents)
         followed = {name for each in self.revisions.values() for name in each.down}
         self.heads: tuple[str, ...] = tuple([name for name in self.revisions if name not in followed])
+
+    @cached_property
+    def creates(self) -> tuple[tuple[str | None, str], ...]:
+        """The tables that its revisions create, each once: a schema, or None, and a name."""
+        return tuple(dict.fromkeys([table for each in self.revisions.values() for table in each.creates]))
 
     @classmethod
     def of(

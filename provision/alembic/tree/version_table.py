@@ -275,8 +275,13 @@ def existing_tables(tables: Iterable[tuple[str | None, str]], query: Query) -> t
     Raises:
         provision.errors.UnavailableError: the server cannot be reached.
     """
-    names = [_qualified(schema, table) for schema, table in tables]
+    names = quoted(tables)
     return tuple([str(row[0]) for row in query.rows(_EXISTING, (names,))]) if names else ()
+
+
+def quoted(tables: Iterable[tuple[str | None, str]]) -> list[str]:
+    """Return tables (schema or None, name) as identifiers of SQL."""
+    return [_qualified(schema, table) for schema, table in tables]
 
 
 def _qualified(schema: str | None, name: str) -> str:
