@@ -11,8 +11,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision import observe
-from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer
+from provision.apply.run import LOCK_TIMEOUT, Run
 from provision.backups import kept
 from provision.backups.making import make_steps, programs_of
 from provision.errors import RefusedError, UsageError, command
@@ -136,7 +136,7 @@ def carry_out(spec: Spec, survey: Callable[[], Look], *, progress: Progress) -> 
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
         run, found = Run(progress, verb="restore"), survey()
         progress.planned(found.plan)
-        with closing(Performer(found.world, progress)) as performer:
+        with closing(run.performer(found.world)) as performer:
             performer.prepare(found.plan)
             run.perform(found.plan, performer)
         if any(isinstance(each, RenameDatabases) for step in found.plan.steps for each in step.effects):

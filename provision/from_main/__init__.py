@@ -14,8 +14,8 @@ from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from provision import observe
-from provision.apply import LOCK_TIMEOUT, Run
 from provision.apply.effects import Performer
+from provision.apply.run import LOCK_TIMEOUT, Run
 from provision.errors import ProvisionError, RacedError, RefusedError, command
 from provision.kinds import server, settings, table
 from provision.model import Action, Address, Plan, Result, Step, Wishes, words

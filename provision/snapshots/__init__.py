@@ -13,8 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision import observe
-from provision.apply import LOCK_TIMEOUT, Run
-from provision.apply.effects import Performer
+from provision.apply.run import LOCK_TIMEOUT, Run
 from provision.errors import AGAIN, ProvisionError, RefusedError, UnavailableError, command
 from provision.model import Plan, Result
 from provision.model.effects import CopyDatabase
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provision.alembic import Destroying
+    from provision.apply.effects import Performer
     from provision.model import Progress
     from provision.observe import Survey
     from provision.observe.outside import World
@@ -117,7 +117,7 @@ def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
     with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
         run, found = Run(progress, verb=request.verb.value), survey(spec, request)
         progress.planned(found.plan)
-        with closing(Performer(found.world, progress)) as performer:
+        with closing(run.performer(found.world)) as performer:
             performer.prepare(found.plan)
             if request.is_whole:
                 _whole(run, found, performer)

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision import desired as desires
 from provision import observe
-from provision.apply import LOCK_TIMEOUT, Run
-from provision.apply.effects import Performer
+from provision.apply.run import LOCK_TIMEOUT, Run
 from provision.errors import ProvisionError, RefusedError, command
 from provision.model import CLONE, OWN_DATABASES, SNAPSHOT, Plan, Result
 from provision.model.value import dataclass, replace
@@ -201,7 +200,7 @@ def _upgrade(run: Run, found: Survey, spec: Spec) -> None:
 
 
 def _perform(run: Run, found: Survey) -> None:
-    with closing(Performer(found.world, run.progress)) as performer:
+    with closing(run.performer(found.world)) as performer:
         run.perform(found.plan, performer)
 
 
@@ -209,7 +208,7 @@ def _stages(run: Run, found: Survey) -> None:
     try:
         _perform(run, found)
     except BaseException as error:
-        with closing(Performer(found.world, run.progress)) as performer:
+        with closing(run.performer(found.world)) as performer:
             for effect in found.undo:
                 with suppress(ProvisionError), performer.explained():
                     performer.perform(effect)
