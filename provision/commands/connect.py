@@ -1,4 +1,4 @@
-"""``provision url``, ``psql`` and ``logs``: ways to the server for programs and people."""
+"""``provision url``, ``psql`` and ``logs``: ways to the server for applications and people."""
 
 from __future__ import annotations
 

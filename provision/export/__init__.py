@@ -1,4 +1,4 @@
-"""How programs get the login: variables of the environment, for the process that follows, a file or a pipeline."""
+"""How applications get the login: variables of the environment, for the process that follows, a file or a pipeline."""
 
 from __future__ import annotations
 

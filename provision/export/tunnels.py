@@ -1,4 +1,4 @@
-"""The tunnel that stays open, for programs that reach the server by a URL: opened, and ended."""
+"""The tunnel that stays open, for applications that reach the server by a URL: opened, and ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_(spec: Spec) -> Open:
     if (way := at.way) is None:
         return Open(at)
     note, is_new = lasting_tunnel.open_(spec.home, way)
-    return Open(at.lasting(), str(way), note.process, is_new)
+    return Open(at.require_lasting(), str(way), note.process, is_new)
 
 
 def close(spec: Spec) -> bool:

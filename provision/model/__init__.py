@@ -489,7 +489,7 @@ class Endpoint:
         return ", ".join([socket_address(host, port) for host, port in self.places])
 
     @property
-    def shown(self) -> Endpoint | None:
+    def lasting(self) -> Endpoint | None:
         """The address that is still one when this process has ended; None while there is none."""
         return self
 
@@ -505,7 +505,7 @@ class Endpoint:
     def begin(self) -> None:
         """Begin what leads there, and do not wait for it."""
 
-    def lasting(self) -> Endpoint:
+    def require_lasting(self) -> Endpoint:
         """Return the address that is still one when this process has ended."""
         return self
 

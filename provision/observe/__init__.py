@@ -59,12 +59,12 @@ class Survey:
 
     @property
     def login(self) -> Endpoint | None:
-        """How programs log in to the server that runs: as the role that migrates its database, where one does."""
+        """How applications log in to the server that runs: as the role that migrates its database, where one does."""
         role = self.spec.login_in(self.spec.server.database)
         password = self.world.inputs.passwords.get(role or "")  # none where a variable of the role is not set
         if self.endpoint is None:
             return None
-        at = self.world.site.for_programs(self.endpoint)
+        at = self.world.site.for_applications(self.endpoint)
         return at if role is None or password is None else replace(at, user=role, password=password)
 
     @property

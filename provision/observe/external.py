@@ -112,7 +112,7 @@ def insist(world: World) -> None:
     from provision.system import poolers
 
     at = world.endpoint()
-    theirs = world.site.for_programs(at)
+    theirs = world.site.for_applications(at)
     poolers.insist(at)
     with suppress(UnavailableError):  # what needs it says so
         if not poolers.is_known(at):

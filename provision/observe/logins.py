@@ -1,4 +1,4 @@
-"""As whom programs and people log in: as the role that migrates a database, where one does, else as the superuser."""
+"""As whom applications and people log in: as the role that migrates a database, where one does, else a superuser."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def endpoint(spec: Spec, choice: Choice) -> Endpoint:
     """Return where applications reach the environment's server, and as whom; errors are those of :func:`chosen`."""
     world = outside.world(spec)
     found = chosen(world, choice)
-    return found if choice.direct else world.site.for_programs(found)
+    return found if choice.direct else world.site.for_applications(found)
 
 
 def chosen(world: World, choice: Choice) -> Endpoint:
-    """Return how a program or a person logs in; the password is read when it is revealed.
+    """Return how an application or a person logs in; the password is read when it is revealed.
 
     Raises:
         UnavailableError: no server runs, or its address does not outlive this process.
@@ -49,7 +49,7 @@ def chosen(world: World, choice: Choice) -> Endpoint:
         ProvisionError: the password is not known.
     """
     found = _chosen(world, choice)
-    return found.lasting() if choice.lasting else found
+    return found.require_lasting() if choice.lasting else found
 
 
 def _chosen(world: World, choice: Choice) -> Endpoint:

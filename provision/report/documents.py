@@ -291,7 +291,7 @@ def _unknown(sentences: Sequence[str]) -> list[str]:
 
 
 def _endpoint(endpoint: Endpoint | None) -> Document | None:
-    found = endpoint and endpoint.shown
+    found = endpoint and endpoint.lasting
     return None if found is None else _fields(found, "host port user database")
 
 

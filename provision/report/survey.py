@@ -60,7 +60,7 @@ def applied(survey: Survey, done: Result, console: Console) -> Iterator[str]:
 
         yield from suggestions(going_back((each.step for each in done.outcomes), console), paint)
     if any(outcome.step.action is Action.CREATE for outcome in done.outcomes):
-        is_behind = done.endpoint is not None and done.endpoint.shown is None
+        is_behind = done.endpoint is not None and done.endpoint.lasting is None
         verb, what = ("tunnel", "an address here") if is_behind else ("url", "the URL with its password")
         commands = {
             console.line("psql"): "open a session",

@@ -237,7 +237,7 @@ class Site(Protocol):
     def target(self, password: Secret) -> Endpoint:
         """Return where the server will be reached once it is as declared."""
 
-    def for_programs(self, at: Endpoint) -> Endpoint:
+    def for_applications(self, at: Endpoint) -> Endpoint:
         """Return the same login at the address that applications use: that of the pooler, where there is one."""
         return at
 

@@ -122,7 +122,7 @@ class ExternalSite(Site):
             return self.at(server.direct.host, server.direct.port, password)
         return replace(self.at(server.host, port(self.spec, self.look), password), hosts=server.hosts)
 
-    def for_programs(self, at: Endpoint) -> Endpoint:
+    def for_applications(self, at: Endpoint) -> Endpoint:
         """Return the same login at the declared address."""
         if self.spec.server.direct is None:
             return at

@@ -68,7 +68,7 @@ class Tunnelled(Endpoint):
         return f"{HERE}:{found}" if found else str(self.leading.way)
 
     @property
-    def shown(self) -> Endpoint | None:
+    def lasting(self) -> Endpoint | None:
         """The address of this machine that outlives this process; None while there is none."""
         found = self.leading.lasting_port
         return None if found is None else self._at(found)
@@ -94,13 +94,13 @@ class Tunnelled(Endpoint):
             )
         return said
 
-    def lasting(self) -> Endpoint:
+    def require_lasting(self) -> Endpoint:
         """Return the address of this machine that outlives this process.
 
         Raises:
             UnavailableError: no tunnel stays open.
         """
-        found = self.shown
+        found = self.lasting
         if found is None:
             said = lasting_tunnel.last_words(self.leading.home)
             raise UnavailableError(
