@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import command
 from provision.model.value import dataclass, replace
+from provision.model.words import some_of
 from provision.system.git import NOT_FOUND, OUTSIDE, SECONDS, Git, GitError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ LINES = "^(down_)?revision[^=]*="
 """The lines in which a file states its own id and the one before it, as an extended regular expression."""
 _STATES = r"(?P<what>(?:down_)?revision)\b[^=]*=\s*(?:[\"'](?P<id>[^\"']+)[\"']|(?P<none>None))\s*(?:[,#].*)?"
 _SPECIAL = r"[][\\.^$*+?(){}|]"
-_OTHERS = 3
 _RANKS = ("refs/heads/", "refs/remotes/", "refs/tags/")
 _CHECKED_OUT = "HEAD"
 
@@ -217,9 +217,7 @@ def advise(found: Origin) -> tuple[tuple[str, ...], str]:
     ref, *more = found.refs
     lines: list[str] = [f"{ref} has it: {ref.path}", *([f"it came with {found.commit}"] if found.commit else [])]
     if more:
-        names = ", ".join(each.short for each in more[:_OTHERS])
-        rest = f" and {len(more) - _OTHERS} more" if len(more) > _OTHERS else ""
-        lines.append(f"so {'has' if len(more) == 1 else 'have'} {names}{rest}")
+        lines.append(f"so {'has' if len(more) == 1 else 'have'} {some_of(each.short for each in more)}")
     there = _switch(found, ref)
     if ref.name == _CHECKED_OUT:
         return tuple(lines), f"{there}   # the file was removed here: this brings it back"

@@ -24,7 +24,7 @@ from provision.errors import MigrationsError, Problem, ProvisionError, SpecError
 from provision.model import MASK
 from provision.model.value import dataclass, replace
 from provision.system import owned
-from provision.system.files import write_atomically
+from provision.system.files import without_waiting, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -338,16 +338,12 @@ def _walk(directory: str, *, recursive: bool) -> Iterator[str]:
 def _read(path: Path) -> bytes:
     try:
         # Half the time of Path.read_bytes, for 500 files; a pipe that nothing writes to has nothing to read.
-        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise MigrationsError(f"{path} is not a regular file", next_step=f"ls -l {as_word(path)}")
             return file.readall()
     except OSError as error:
         raise MigrationsError(f"{path} cannot be read: {_reason(error)}", next_step=f"ls -l {as_word(path)}") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -38,8 +38,8 @@ def copying(source: Endpoint, main: World, new: World) -> Copying:
     Raises:
         RefusedError: there is none.
     """
-    server, site = new.spec.server, _site(new)
-    theirs = _addresses(_site(main)) if isinstance(main.site, DockerSite) else {}
+    server, site = new.spec.server, DockerSite.of(new.site)
+    theirs = _addresses(DockerSite.of(main.site)) if isinstance(main.site, DockerSite) else {}
     address = next((theirs[each] for each in _addresses(site) if theirs.get(each)), None)
     if address is None:
         raise RefusedError(
@@ -77,7 +77,7 @@ def filled(step: Step, main: World, new: World) -> Step:
     effects: list[Effect] = []
     for each in step.effects:
         if isinstance(each, EngineCall) and each.operation == "start_container":
-            effects.append(_filling(_site(main), _site(new)))
+            effects.append(_filling(DockerSite.of(main.site), DockerSite.of(new.site)))
         effects.append(each)
     if len(effects) == len(step.effects):
         return step
@@ -107,8 +107,3 @@ def _filling(main: DockerSite, site: DockerSite) -> EngineCall:
 
 def _within(mount: str, place: Place) -> str:
     return f"{mount}/{place.below}" if place.below else mount
-
-
-def _site(world: World) -> DockerSite:
-    assert isinstance(world.site, DockerSite)  # noqa: S101  # its runtime is this one
-    return world.site

@@ -28,7 +28,7 @@ def copying(source: Endpoint, main: World, new: World) -> Copying:
     Raises:
         RefusedError: it lacks one of them.
     """
-    site, server = _site(new), new.spec.server
+    site, server = EmbeddedSite.of(new.site), new.spec.server
     place = site.own_programs.directory
     tools = next((each for each in (site.programs, place) if each is not None and not _lacking(new, each)), None)
     if tools is None:
@@ -53,7 +53,7 @@ def check(main: World, new: World) -> None:
     Raises:
         RefusedError: why, and what to do.
     """
-    data, major = _site(main).places.data, _site(main).made_by
+    data, major = EmbeddedSite.of(main.site).places.data, EmbeddedSite.of(main.site).made_by
     if major != str(new.spec.server.major):
         raise RefusedError(
             f"the data of the main checkout is of PostgreSQL {major}, and this spec is for {new.spec.server.major}",
@@ -69,7 +69,7 @@ def check(main: World, new: World) -> None:
 
 def filled(step: Step, main: World, new: World) -> Step:
     """Copy in place of initdb; the copy gets its name when it is whole."""
-    site = _site(new)
+    site = EmbeddedSite.of(new.site)
     effects: list[Effect] = []
     for each in step.effects:
         if isinstance(each, ServerCall) and each.operation == "initialise":
@@ -89,13 +89,8 @@ def _copy(main: World, site: EmbeddedSite) -> list[Effect]:
     folder = hidden / "main"
     return [
         MakeDirectory(hidden),
-        CopyCluster(_site(main).places.data, folder, DATA_RECORD),
+        CopyCluster(EmbeddedSite.of(main.site).places.data, folder, DATA_RECORD),
         *(RemovePath(folder / DATA / each) for each in _LEFT_OUT),
         MovePath(folder / DATA, data),
         RemovePath(hidden),
     ]
-
-
-def _site(world: World) -> EmbeddedSite:
-    assert isinstance(world.site, EmbeddedSite)  # noqa: S101  # its runtime is this one
-    return world.site

@@ -87,7 +87,7 @@ def take(look: Look, file: Path, sha256: str) -> Golden:
 
 def using(world: World, golden: Golden, planned: tuple[Step, ...]) -> tuple[World, tuple[Step, ...]]:
     """Return the world and the steps with a container from the image, or with new data that is filled from it."""
-    site, changed = _site(world), planned
+    site, changed = DockerSite.of(world.site), planned
     if not _is_from(site, golden):
         return world, planned
     if isinstance(world.spec.server.data, Ephemeral):
@@ -114,7 +114,7 @@ def _within(place: str, below: str) -> str:
 
 def _logging_in(world: World, golden: Golden, planned: Sequence[Step]) -> Iterator[Step]:
     """Yield the steps with the declared login, which the golden has with another password, once the server answers."""
-    site, known = _site(world), Secret(keyed.password(golden.key))
+    site, known = DockerSite.of(world.site), Secret(keyed.password(golden.key))
     sql = site.ground(starting=True).local_sql(login.converge_login(world.spec.server.user), world.inputs.password)
     is_kept = not isinstance(world.spec.server.data, Ephemeral)
     sql = replace(sql, user=scrub.SUPERUSER, others=(world.spec.server.user,), sync=is_kept, known=known)
@@ -179,7 +179,7 @@ def _filled(site: DockerSite, golden: Golden) -> tuple[tuple[Effect, ...], tuple
 
 def _running(world: World, golden: Golden, planned: Sequence[Step]) -> tuple[World, tuple[Step, ...]]:
     """Return the world and the steps of a spec whose container runs from the golden."""
-    look, before = world.look, _site(world)
+    look, before = world.look, DockerSite.of(world.site)
     spec = replace(world.spec, server=replace(world.spec.server, data=Ephemeral(golden.key)))
     files = _files(world, spec)
     path, reference = files["compose"].path, golden_image.reference(golden.key)
@@ -200,7 +200,7 @@ def _running(world: World, golden: Golden, planned: Sequence[Step]) -> tuple[Wor
 
 def _files(world: World, spec: Spec) -> dict[str, File]:
     """Return the files of a spec that differs from that of the world in the image only."""
-    site, rendered = _site(world), world.files["compose"]
+    site, rendered = DockerSite.of(world.site), world.files["compose"]
     before, text = f"    image: {quote(site.creation.image)}\n", str(rendered.content)
     if site.has_own_template or text.count(before) != 1:
         return desires.files(spec, replace(world.inputs, rendered={}, memo=None), limited)
@@ -214,7 +214,7 @@ def _files(world: World, spec: Spec) -> dict[str, File]:
 
 def discarding(world: World, containers: Sequence[str], *, with_data: bool) -> tuple[Effect, ...]:
     """Return what removes the containers and the data that the plan has made."""
-    site, data = _site(world), world.spec.server.data
+    site, data = DockerSite.of(world.site), world.spec.server.data
     gone = tuple([EngineCall("remove_container", each, {"force": True}) for each in containers])
     if not with_data:
         return gone
@@ -226,13 +226,13 @@ def discarding(world: World, containers: Sequence[str], *, with_data: bool) -> t
 
 def is_in_memory(world: World) -> bool:
     """Tell whether the data of the server that runs is gone when it stops."""
-    site = _site(world)
+    site = DockerSite.of(world.site)
     return isinstance(world.spec.server.data, Ephemeral) and site.state == "running" and not site.has_golden_data
 
 
 def restarting(world: World) -> tuple[Effect, ...]:
     """Return what stops a container that runs and starts it again."""
-    site = _site(world)
+    site = DockerSite.of(world.site)
     if site.state != "running":
         return ()
     return (site.call("stop_container"), EngineCall("start_container", site.container_name), site.ready)
@@ -260,10 +260,5 @@ def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) ->
     from provision.golden import docker_saving
 
     if is_in_memory(world):  # replaying its log, as after a crash, would move sequences on by up to 32
-        perform(_site(world).ground(starting=True).local_sql("CHECKPOINT;", Secret("")))
-    docker_saving.save(_site(world), effect)
-
-
-def _site(world: World) -> DockerSite:
-    assert isinstance(world.site, DockerSite)  # noqa: S101  # its runtime is this one
-    return world.site
+        perform(DockerSite.of(world.site).ground(starting=True).local_sql("CHECKPOINT;", Secret("")))
+    docker_saving.save(DockerSite.of(world.site), effect)

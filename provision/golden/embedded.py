@@ -56,7 +56,7 @@ def store(look: Look) -> DirectoryStore:
 
 def using(world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[World, tuple[Step, ...]]:
     """Return the steps with a copy in place of initdb, and passwords set as soon as the server runs."""
-    site, found = _site(world), []
+    site, found = EmbeddedSite.of(world.site), []
     for step in steps:
         effects: list[Effect] = []
         for each in step.effects:
@@ -128,7 +128,7 @@ def discarding(world: World, containers: Sequence[str], *, with_data: bool) -> t
     del containers
     if not with_data:
         return ()
-    site = _site(world)
+    site = EmbeddedSite.of(world.site)
     ending = replace(site.stopping, operation="kill", data=site.places.data)
     return (ending, *directories.removal(site.places.data, site.places.generations, if_there=True))
 
@@ -149,7 +149,8 @@ def restarting(world: World) -> tuple[Effect, ...]:
 
 def stops(world: World, effect: Effect) -> bool:
     """Tell whether an effect stops the server on the data."""
-    return isinstance(effect, ServerCall) and effect.operation == "stop" and effect.data == _site(world).places.data
+    data = EmbeddedSite.of(world.site).places.data
+    return isinstance(effect, ServerCall) and effect.operation == "stop" and effect.data == data
 
 
 def beginning(world: World, effect: SaveGolden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -177,7 +178,7 @@ def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) ->
         ProvisionError: it must not be kept, or cannot.
     """
     del perform
-    site = _site(world)
+    site = EmbeddedSite.of(world.site)
     data, hidden = site.places.data, site.places.generations.hidden
     golden = Golden.read(json.loads(effect.about))
     if golden is None:
@@ -253,8 +254,3 @@ def _pack(data: Path, path: Path) -> packed.Index:
     index = packed.pack(data, path, leaves=leaves, kept={f"pg_wal/{segment}": end})
     scrub.check(path.read_bytes())
     return index
-
-
-def _site(world: World) -> EmbeddedSite:
-    assert isinstance(world.site, EmbeddedSite)  # noqa: S101  # its runtime is this one
-    return world.site

@@ -18,7 +18,7 @@ from typing import Any
 
 from provision.errors import ProvisionError
 from provision.system import owned
-from provision.system.files import write_atomically
+from provision.system.files import without_waiting, write_atomically
 from provision.system.variables import environ
 
 _DIGITS = 20
@@ -48,7 +48,7 @@ def of_bytes(content: bytes) -> str:
 
 def of_file(path: Path) -> str | None:
     """Return the digest of a regular file; None where there is none that we can read."""
-    with suppress(OSError), open(path, "rb", buffering=0, opener=_without_waiting) as file:
+    with suppress(OSError), open(path, "rb", buffering=0, opener=without_waiting) as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return of_bytes(file.readall())
     return None
@@ -93,7 +93,3 @@ def _canonical(value: Any) -> bytes:
 
 def _short(digest: Any) -> str:
     return str(digest.hexdigest())[:_DIGITS]
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -15,7 +15,7 @@ from provision.insight.reach import things, word
 from provision.kinds import catalog, providers
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model.value import dataclass
-from provision.model.words import count
+from provision.model.words import count, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FIRST_SUPERUSER = 10
 """The OID of the role that initdb makes, BOOTSTRAP_SUPERUSERID in pg_authid.dat."""
-_DOZEN, _MOST_GRANTEES = 12, 50
+_DOZEN, _MOST_GRANTEES, _SHOWN = 12, 50, 5
 _DATA = {
     "pg_read_all_data": "reads every table of every database, and the verifier of every password in pg_authid",
     "pg_write_all_data": "writes every table of every database",
@@ -225,7 +225,10 @@ def _same_grants(seen: _Seen) -> Iterator[Finding]:
             yield Finding(
                 "same-grants",
                 f"{count(len(names), 'login')} have the same grants, each of its own",
-                (f"{privilege} on the {example.kind} {example.names[0]}, for example: {_listed(names)}",),
+                (
+                    f"{privilege} on the {example.kind} {example.names[0]}, for example: "
+                    + some_of(map(word, names), most=_SHOWN),
+                ),
                 "grant them to one role without a login, and make the logins its members (`member_of`)",
                 places[names[0]],
             )
@@ -251,7 +254,7 @@ def _md5(seen: _Seen) -> Iterator[Finding]:
         yield Finding(
             "md5-password",
             "a password is kept as md5: who reads such a hash can log in with it",
-            (_listed(names),),
+            (some_of(map(word, names), most=_SHOWN),),
             "set `password_encryption` to scram-sha-256, then set each password again; apply does that for `roles`",
         )
 
@@ -288,8 +291,3 @@ RULES: Mapping[str, Callable[[_Seen], Iterable[Finding]]] = {
 def _things(seen: _Seen) -> Iterator[tuple[str, Thing]]:
     for database, contents in seen.contents.items():
         yield from ((database, each) for each in things(seen.cluster, contents, database))
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(map(word, names[:most]))}{more}"

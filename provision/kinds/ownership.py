@@ -18,7 +18,7 @@ from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field
-from provision.model.words import count
+from provision.model.words import count, some_of
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
@@ -129,8 +129,7 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     """Give the owner what belongs to others where that was asked for; else name it, and the command that does so."""
     if not isinstance(before, Ownership) or not isinstance(after, Ownership) or before == after:
         return Plan()
-    names = before.names
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
+    shown = some_of(before.names, most=_SHOWN)
     if not scene.wishes.take_ownership:
         return Plan(remarks=(_remark(address, after.owner, shown),))
     logins = [
@@ -142,7 +141,7 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         before,
         after,
         (RunInTransaction(address.name, before.statements, acts_for=(after.owner, *logins, *before.holders)),),
-        (f"to {after.owner}: {count(len(names), 'object')} ({shown})",),
+        (f"to {after.owner}: {count(len(before.names), 'object')} ({shown})",),
         "each table is locked for a moment: readers and writers wait",
     )
     return Plan((step,))

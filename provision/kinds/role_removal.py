@@ -17,7 +17,7 @@ from provision.model import MAINTENANCE, OWN_DATABASES, Action, Change, Plan, St
 from provision.model.effects import RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
-from provision.model.words import count
+from provision.model.words import count, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -265,19 +265,14 @@ def _reasons(role: access.Role, before: Leaving) -> Iterator[str]:
     yield "declared absent"
     verb = "is dropped" if role.reassign_to is None else f"becomes that of {role.reassign_to}"
     if before.shared:
-        yield f"{verb}: {_some(before.shared)}"
+        yield f"{verb}: {some_of(before.shared, most=_SHOWN)}"
     for database, found in before.owned.items():
         if found:
-            yield f"{verb} in {database}: {_some([str(each) for each in found])}"
+            yield f"{verb} in {database}: {some_of(map(str, found), most=_SHOWN)}"
         else:
             yield f"its privileges in {database} are revoked"
     if before.begun:
         yield f"no session begins in it any more: {'; '.join(before.begun)}"
-
-
-def _some(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    return f"{', '.join(words[:_SHOWN])}{more}"
 
 
 def _effects(role: access.Role, before: Leaving, scene: Scene) -> Iterator[Effect]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from provision.model import Action, Address, Endpoint, State, Step
 from provision.model.effects import CloseTunnel, RemovePath, WaitReady
@@ -104,6 +104,12 @@ class Site(Protocol):
 
     spec: Spec
     """The spec, with the place where the data is."""
+
+    @classmethod
+    def of(cls, site: Site) -> Self:
+        """Return a site as one of this runtime, whose modules get no other one."""
+        assert isinstance(site, cls)  # noqa: S101  # they are found by the name of the runtime
+        return site
 
     @property
     def desired(self) -> Desired:

@@ -28,8 +28,7 @@ class DockerClusters(Clusters):
     copies_twice = True
 
     def __init__(self, world: World) -> None:
-        assert isinstance(world.site, DockerSite)  # noqa: S101  # its runtime is this one
-        self.world, self.site = world, world.site
+        self.world, self.site = world, DockerSite.of(world.site)
         self.found = snapshots.find(self.site)
         self.is_half_done = self.found.restoring is not None
         self.major, self.size = self._major(), self._size()

@@ -23,8 +23,8 @@ class EmbeddedClusters(Clusters):
     """The data directories of one environment."""
 
     def __init__(self, world: World) -> None:
-        assert isinstance(world.site, EmbeddedSite)  # noqa: S101  # its runtime is this one
-        self.site, self.machine = world.site, world.site.look.machine
+        self.site = EmbeddedSite.of(world.site)
+        self.machine = self.site.look.machine
         self.found, self.data = self.site.places.generations, self.site.places.data
         made_by = self.site.made_by or ""
         self.major = int(made_by) if made_by.isdecimal() else world.spec.server.major

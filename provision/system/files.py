@@ -82,7 +82,7 @@ def read_bytes(path: Path) -> bytes | None:
         ProvisionError: as :func:`read_text`.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:  # Path.open takes no opener
+        with open(path, "rb", opener=without_waiting) as file:  # Path.open takes no opener
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _unreadable(path, "it is not a regular file")
             return file.read()
@@ -101,7 +101,8 @@ def own_text(path: Path) -> str | None:
     return None if path.is_symlink() else read_text(path)
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nothing writes to would be waited for."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -105,7 +105,7 @@ def _acquire(path: Path, wait: Wait, what: str) -> int:
         descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(descriptor, path):
+            if is_at(descriptor, path):
                 return descriptor
         except BlockingIOError:
             wait.pause(what, _holder(path))
@@ -115,7 +115,7 @@ def _acquire(path: Path, wait: Wait, what: str) -> int:
         os.close(descriptor)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
     """Whether the open file is the one at the path; its last holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from provision.system.files import make_directory
+from provision.system.lock import is_at
 from provision.system.owned import open_own
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def alone(path: Path) -> Iterator[None]:
         descriptor = opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_at(descriptor, path):
+            if is_at(descriptor, path):
                 yield
                 return
         finally:
@@ -72,10 +73,3 @@ def write(descriptor: int, state: dict[str, Any]) -> None:
     """Write an object in place of that in an open file."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(state).encode(), 0)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False

@@ -13,7 +13,7 @@ from provision.kinds.privileges.access import Access, Change, Work, grant_title,
 from provision.kinds.privileges.differing import Absent, Future
 from provision.kinds.privileges.policy import on_words
 from provision.model.value import replace
-from provision.model.words import count
+from provision.model.words import count, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from provision.spec.access import Database, Grant, Grantee
 
 _SHARED = ("database", "parameter")
+_LISTED = 5
 _BOOTSTRAP = 10  # the oid of the superuser that initdb makes
 _COLUMNS = """SELECT n.nspname::text, quote_ident(c.relname), quote_ident(a.attname)
 FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -143,7 +144,7 @@ class Corrections:
     def _cuts_off(self, surplus: Sequence[Difference]) -> str:
         """Say whom a revoke cuts off, and from what they may not expect."""
         names = self._losers.of(surplus) if surplus else []
-        found = [f"cuts off {wording.listed(names)}" if names else "", wording.of_extensions(surplus)]
+        found = [f"cuts off {some_of(names, most=_LISTED)}" if names else "", wording.of_extensions(surplus)]
         return "; ".join([each for each in found if each])
 
     def _refusal(self, verdict: Verdict) -> RefusedError | None:

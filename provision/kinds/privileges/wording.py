@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from provision.spec.access import Grantee
 
 _NAMED = 3
-_LISTED = 5
 _KINDS = ("table", "view", "materialized view", "foreign table", "sequence", "function", "procedure", "type")
 _OTHERS = {"fdw": "foreign data wrapper", "server": "foreign server", "large_object": "large object"}
 _OWNER_OF_DATABASE = "pg_database_owner"
@@ -172,10 +171,3 @@ def whole(surplus: Rights) -> list[str]:
 
 def _key(part: Part) -> object:
     return id(part) if part.column is None else (part.schema, part.names, part.column)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names, the first of many only."""
-    if len(names) <= _LISTED:
-        return ", ".join(names)
-    return f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} more"
