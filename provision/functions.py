@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.doctor import Finding
-    from provision.doctor.finding import Examined
     from provision.everywhere.found import Known, Listing
     from provision.init.found import Beginning
 
@@ -28,7 +27,7 @@ def initialise(
     return init.initialise(Path(directory), Options(name, image, port))
 
 
-def examine(environment: Examined | None = None) -> tuple[Finding, ...]:
+def examine(environment: Declared | None = None) -> tuple[Finding, ...]:
     """Say what would fail of an environment, or of this machine, before anything does; nothing is changed."""
     from provision import doctor
 

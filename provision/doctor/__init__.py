@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provision import observe
 from provision.doctor import files, machine, migrations
 from provision.doctor.finding import SHOWN, Finding, Level, Scene, failed, guarded
 from provision.errors import NotRunError, ProvisionError, RefusedError, SpecError, command
@@ -19,14 +20,15 @@ from provision.system.variables import environ
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.doctor.finding import Examined
+    from provision.declared import Declared
     from provision.model import Endpoint
     from provision.observe import Survey
+    from provision.spec.model import Spec
 
 __all__ = ["Finding", "Level", "examine"]
 
 
-def examine(environment: Examined | None) -> tuple[Finding, ...]:
+def examine(environment: Declared | None) -> tuple[Finding, ...]:
     """Return what is found about an environment; without one, about this machine."""
     if environment is None:
         return tuple(_examined(Scene(Look(environ())), []))
@@ -36,7 +38,7 @@ def examine(environment: Examined | None) -> tuple[Finding, ...]:
         with suppress(ProvisionError):
             spec = environment.made
         scene = Scene(Look(environ(), *((spec.home, spec.server.engine) if spec else ())), spec)
-        return (*said, *_examined(scene, list(_overview(environment)) if spec else []))
+        return (*said, *_examined(scene, list(_overview(spec)) if spec else []))
 
 
 def _examined(scene: Scene, seen: list[Survey | ProvisionError]) -> Iterator[Finding]:
@@ -55,7 +57,7 @@ def _examined(scene: Scene, seen: list[Survey | ProvisionError]) -> Iterator[Fin
         yield from _of_apply(survey, error, [each for each in found if each.level is Level.PROBLEM])
 
 
-def _of_spec(environment: Examined) -> Iterator[Finding]:
+def _of_spec(environment: Declared) -> Iterator[Finding]:
     try:
         environment.validate()
     except SpecError as error:
@@ -72,9 +74,9 @@ def _of_spec(environment: Examined) -> Iterator[Finding]:
         yield Finding("spec", Level.OK, f"{environment.path.name} is valid")
 
 
-def _overview(environment: Examined) -> Iterator[Survey | ProvisionError]:
+def _overview(spec: Spec) -> Iterator[Survey | ProvisionError]:
     try:
-        yield environment.overview()
+        yield observe.overview(spec)
     except ProvisionError as error:
         yield error
 

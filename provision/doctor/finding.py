@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from provision.errors import NotRunError, ProvisionError
 from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from provision.observe import Survey
     from provision.spec.model import Spec
     from provision.system.look import Look
 
 SHOWN: Final = 5
-
-
-class Examined(Protocol):
-    """The environment that is examined; :class:`provision.environment.Environment` is one."""
-
-    path: Path
-
-    @property
-    def made(self) -> Spec:
-        """The spec, as far as its variables are set."""
-
-    def validate(self) -> bool:
-        """Check the spec."""
-
-    def overview(self) -> Survey:
-        """Look at everything as far as it can be seen."""
-
-    def context(self) -> AbstractContextManager[None]:
-        """Use its variables."""
 
 
 class Level(StrEnum):
