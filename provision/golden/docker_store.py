@@ -84,7 +84,7 @@ class ImageStore:
         reference = golden_image.reference(key)
         self.engine.perform(EngineCall("tag_image", reference, {"name": reference}), lambda _: None)
 
-    def prune(self, *, most: int = MOST, largest: int = LARGEST, but: str = "") -> tuple[Golden, ...]:
+    def prune(self, *, but: str = "") -> tuple[Golden, ...]:
         """Remove goldens of this user that were used least recently, until few enough are left; return those.
 
         ``but`` is the key of one that stays. One that a container uses stays, too.
@@ -92,7 +92,7 @@ class ImageStore:
         size, gone = 0, []
         for number, each in enumerate(self.used()):
             size += each.size
-            if each.key == but or (number < most and size <= largest):
+            if each.key == but or (number < MOST and size <= LARGEST):
                 continue
             try:
                 self.remove(each.key)

@@ -46,8 +46,8 @@ class Entry(NamedTuple):
 class DirectoryStore:
     """The goldens of one user of this machine."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = root or cache_home() / "provision" / "golden"
+    def __init__(self) -> None:
+        self.root = cache_home() / "provision" / "golden"
 
     def candidates(self) -> tuple[Golden, ...]:
         """Return those that are complete, the one that was used last first."""

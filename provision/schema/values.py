@@ -87,10 +87,9 @@ def choice(words: tuple[str, ...]) -> Fragment:
     return {"anyOf": [{"enum": values}, {"type": "string", "pattern": other}]}
 
 
-def one_line(*, verbatim: bool = False, longest: int = 0, numbers: bool = True) -> Fragment:
+def one_line(*, verbatim: bool = False, longest: int = 0) -> Fragment:
     """Return a fragment of a text in one line; a number with a point is one only where it is taken ``verbatim``."""
-    types = ["number" if verbatim else "integer"] if numbers else []
-    return pattern(f"{_LINE}{{1,{longest or ''}}}", "write a text in one line", *types)
+    return pattern(f"{_LINE}{{1,{longest or ''}}}", "write a text in one line", "number" if verbatim else "integer")
 
 
 def named(expression: str, rule: str, longest: int, *, verbatim: bool = False) -> Fragment:

@@ -184,12 +184,10 @@ def copy(
     new: New,
     *,
     patience: float = PATIENCE,
-    watched: Callable[[], object] = lambda: None,
 ) -> Copied:
     """Copy a database, and give the copy what a template copy leaves out: settings, privileges, limit and comment.
 
-    All but the files is one transaction, so that a missing comment tells a copy that was not completed. ``watched`` is
-    called again and again while the server copies.
+    All but the files is one transaction, so that a missing comment tells a copy that was not completed.
 
     Raises:
         RefusedError: our role may not copy it.
@@ -200,11 +198,11 @@ def copy(
         ((owned, said),) = asked(connection, _OF, (source,))
         making = statement(new._replace(owner=new.owner or owned), source, chosen)
         try:
-            ended = _run(endpoint, connection, (source,), (*chosen.settings, making), patience, watched)
+            ended = _run(endpoint, connection, (source,), (*chosen.settings, making), patience)
         except ProvisionError as error:
             if not _is_refused(error, chosen):
                 raise
-            ended = _run(endpoint, connection, (source,), (_COPY, making), patience, watched)
+            ended = _run(endpoint, connection, (source,), (_COPY, making), patience)
         properties, comment = database_properties.read(connection, source), said if new.comment is None else new.comment
         return Copied(ended, database_properties.give(connection, properties, new.name, comment))
 
@@ -243,9 +241,7 @@ class Copies:
             database_properties.give(self._connection, self._properties, name, None)
 
 
-def rename(
-    endpoint: Endpoint, renames: Sequence[tuple[str, str]], *more: str, patience: float = PATIENCE
-) -> tuple[str, ...]:
+def rename(endpoint: Endpoint, renames: Sequence[tuple[str, str]], *more: str) -> tuple[str, ...]:
     """Give databases other names, one after the other, all or nothing; return the sessions that were ended.
 
     ``more`` are statements of the same transaction, in which the databases have their new names.
@@ -257,7 +253,7 @@ def rename(
     statements = [f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}" for old, new in renames]
     with closing(_connect(endpoint, *names)) as connection:
         first = _ALONE if _is_superuser(connection) else ""
-        return _run(endpoint, connection, names, ("; ".join([*statements, *more]),), patience, first=first)
+        return _run(endpoint, connection, names, ("; ".join([*statements, *more]),), PATIENCE, first=first)
 
 
 def free(endpoint: Endpoint) -> int | None:
@@ -328,7 +324,6 @@ def _run(
     databases: Sequence[str],
     statements: Iterable[str],
     patience: float,
-    watched: Callable[[], object] = lambda: None,
     *,
     first: str = "",
 ) -> tuple[str, ...]:
@@ -352,7 +347,7 @@ def _run(
             while True:
                 before = first if time.monotonic() < until else ""
                 try:
-                    _awaited(acting, before + each, lambda: (ended.update(_end(connection, at)), watched()))
+                    _awaited(acting, before + each, lambda: ended.update(_end(connection, at)))
                     break
                 except Error as error:
                     passes = error.pgcode in (_IN_USE, _DEADLOCK) or (before and error.pgcode == _NO_LOCK)

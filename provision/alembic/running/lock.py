@@ -43,6 +43,7 @@ so that a second tree in that schema has a lock of its own."""
 _IDLE = 140000
 """The first version of the server that ends idle sessions."""
 _FIRST_POLL, _LONGEST_POLL = 0.05, 0.5
+_ENDING = 5.0
 
 _HOLDER = """
 SELECT activity.pid, application_name, usename, client_addr::text, to_char(backend_start, 'YYYY-MM-DD HH24:MI:SS TZ')
@@ -246,7 +247,7 @@ class LockConnection:
             return f"pid {pid} ({application or 'no name'}, {user} from {client or 'a local socket'}, since {since})"
         return ""
 
-    def end(self, pids: Sequence[int], seconds: float = 5.0) -> None:
+    def end(self, pids: Sequence[int]) -> None:
         """End sessions of a child that was killed: a server does not notice while it runs a statement.
 
         Raises:
@@ -255,7 +256,7 @@ class LockConnection:
         if not pids:
             return
         self.rows("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS t (pid)", (list(pids),))
-        for _ in attempts(seconds, _FIRST_POLL):
+        for _ in attempts(_ENDING, _FIRST_POLL):
             if self.rows("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)", (list(pids),)) == [(0,)]:
                 return
 

@@ -77,7 +77,7 @@ Way = tuple[str, ...]
 """The places that an edge passes, from its left to its right end."""
 
 
-def layout(boxes: Sequence[Box], edges: Sequence[Edge], *, widest: int = WIDEST) -> Picture:
+def layout(boxes: Sequence[Box], edges: Sequence[Edge]) -> Picture:
     """Place boxes, and lines between them; edges to boxes that are not there are left out.
 
     What is connected is one picture of its own; these, and boxes that nothing refers to, follow each other.
@@ -88,7 +88,7 @@ def layout(boxes: Sequence[Box], edges: Sequence[Edge], *, widest: int = WIDEST)
     pictures = [_layered(group, [e for e in real if e.source in {b.name for b in group}]) for group in groups]
     connected = [each for each, group in zip(pictures, groups, strict=True) if len(group) > 1]
     alone = [each for each, group in zip(pictures, groups, strict=True) if len(group) == 1]
-    return _below(_shelves(connected, widest), _columns(alone, widest))
+    return _below(_shelves(connected), _columns(alone))
 
 
 def _groups(boxes: Sequence[Box], edges: Sequence[Edge]) -> list[list[Box]]:
@@ -336,24 +336,24 @@ def _joined(pictures: Sequence[Picture]) -> Picture:
     return Picture(width, max([*[each.y + each.height for each in boxes], *passed], default=0), boxes, lines)
 
 
-def _shelves(pictures: Sequence[Picture], widest: int) -> Picture:
+def _shelves(pictures: Sequence[Picture]) -> Picture:
     """Return pictures beside each other where that fits, and below where not."""
     found: list[Picture] = []
     x = y = tall = 0
     for each in pictures:
-        if x and x + each.width > widest:
+        if x and x + each.width > WIDEST:
             x, y, tall = 0, y + tall + 2 * GAP, 0
         found.append(_moved(each, x, y))
         x, tall = x + each.width + LANE, max(tall, each.height)
     return _joined(found)
 
 
-def _columns(pictures: Sequence[Picture], widest: int) -> Picture:
+def _columns(pictures: Sequence[Picture]) -> Picture:
     """Return single boxes in columns of one width, each put where most room is left."""
     if not pictures:
         return Picture(0, 0, (), ())
     wide = max(each.width for each in pictures) + GAP
-    ends = [0] * max(1, min(len(pictures), (widest + GAP) // wide))
+    ends = [0] * max(1, min(len(pictures), (WIDEST + GAP) // wide))
     found = []
     for each in pictures:
         at = min(range(len(ends)), key=ends.__getitem__)
