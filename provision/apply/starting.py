@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RacedError, RefusedError, StepFailedError, UnavailableError, command
 from provision.model.effects import EngineCall, MakeDirectory, ServerCall
-from provision.system import machine
+from provision.system import ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ class Starting:
             error.is_taken = True
             if error.taken_port is None or site.spec.server.first_port is None:
                 raise
-            machine.leave_port(error.taken_port)  # it was our choice, so another one does
+            ports.leave_port(error.taken_port)  # it was our choice, so another one does
             raise RacedError(error.sentence, evidence=[error.sentence], next_step=command("apply")) from error
 
     def _claimed(self, site: Site) -> ExitStack:

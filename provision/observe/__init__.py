@@ -110,9 +110,9 @@ def _chooses_again(spec: Spec, error: ProvisionError) -> bool:
     """Whether another port can be taken, because the one that others have was our choice."""
     if error.taken_port is None or spec.server.first_port is None:
         return False
-    from provision.system import machine
+    from provision.system import ports
 
-    machine.leave_port(error.taken_port)
+    ports.leave_port(error.taken_port)
     return True
 
 

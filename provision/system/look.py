@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import UnavailableError
 from provision.model.value import replace
 from provision.runtimes.names import COMPOSE, ENGINE, EVERY_ADDRESS
-from provision.system import files, machine, owned, register
+from provision.system import files, owned, ports, register
 from provision.system.engine import EngineReader
 from provision.system.engine_address import EngineAddress, address_to_keep, locate
 from provision.system.waiting import attempts
@@ -42,8 +42,8 @@ class Look:
     text = staticmethod(files.read_text)
     exists = staticmethod(files.exists)
     kept = staticmethod(owned.text)
-    is_left = staticmethod(machine.is_left)
-    sign_port = staticmethod(machine.sign_port)
+    is_left = staticmethod(ports.is_left)
+    sign_port = staticmethod(ports.sign_port)
 
     def __init__(self, environ: Mapping[str, str], home: Path | None = None, engine: str | None = None) -> None:
         self._environ = environ
@@ -151,10 +151,10 @@ class Look:
 
     def listener(self, host: str, port: int, but: str = "") -> str | None:
         """Return who listens on a port, in words; None where it is free, or the container ``but`` has it."""
-        if machine.is_port_free(host, port):
+        if ports.is_port_free(host, port):
             return None
         for _ in attempts(_PATIENCE, _POLL):  # the engine listens for a container before it shows it as running
-            container, process = self._container_on("", port), machine.process_on(port)
+            container, process = self._container_on("", port), ports.process_on(port)
             if container or not (process or "").startswith(_PROXY):
                 break
         return _in_words(container, but) if container else process or "another process"
@@ -181,18 +181,18 @@ class Look:
 
     def free_port(self, host: str, name: str) -> int:
         """Return a free port that no other run is about to use."""
-        return self._free(lambda at: machine.free_port(at, name), host)
+        return self._free(lambda at: ports.free_port(at, name), host)
 
     def next_port(self, host: str, name: str, first: int, taken: Collection[int] = ()) -> int:
         """Return a port, or the next one that is free, not ``taken``, and that no other run is about to use."""
-        return self._free(lambda at: machine.next_port(at, name, first, taken), host)
+        return self._free(lambda at: ports.next_port(at, name, first, taken), host)
 
     def _free(self, choose: Callable[[str], int], host: str) -> int:
         """Return the port that is chosen, which has to be free on the engine's host too, where that is another one."""
         if self.address.is_local:
             return choose(host or _HERE)
         while self._ports_there.listens(host, port := choose(_HERE)):
-            machine.leave_port(port)
+            ports.leave_port(port)
         return port
 
     @cached_property

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision.errors import ProvisionError
 from provision.runtimes.names import LISTED, MACHINE, USER
 from provision.system import files, owned
-from provision.system.machine import user_name
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ class Entry(NamedTuple):
 
 def me() -> Mapping[str, str]:
     """Return the labels that say who makes something, and on which machine."""
+    from provision.system.machine import user_name  # only where something is made
+
     return {USER: user_name(), MACHINE: machine()}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provision.system import machine
+from provision.system import ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +88,7 @@ def test_the_log_of_a_new_server_has_no_failed_login(applied: Environment) -> No
 
 
 def test_a_changed_port_recreates_and_keeps_the_data(running: Environment) -> None:
-    old, new = running.port, machine.free_port("127.0.0.1", "another")
+    old, new = running.port, ports.free_port("127.0.0.1", "another")
     (reason,) = recreated(running.server(port=new))
     assert reason["text"] == f"ports: 127.0.0.1:{old} to 5432/tcp → 127.0.0.1:{new} to 5432/tcp"
     assert running.port == new

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.environment import an_environment
 
-from provision.system import machine
+from provision.system import ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def test_a_port_that_a_process_has(environment: Environment) -> None:
         port = listener.getsockname()[1]
         refused(environment.server(port=port), f"the port {port} of 127.0.0.1 is taken by", ", process ")
         suggested = int(environment.run("plan", code=1).err.split("server.port: ")[1].split("`")[0])
-        assert machine.is_port_free("127.0.0.1", suggested)
+        assert ports.is_port_free("127.0.0.1", suggested)
 
 
 def test_a_remembered_port_that_was_taken_meanwhile(environment: Environment) -> None:

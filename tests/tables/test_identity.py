@@ -231,7 +231,7 @@ def test_what_was_made_in_a_worktree_keeps_its_name(tmp_path: Path) -> None:
 
 def test_runs_at_once_never_choose_the_same_port() -> None:
     script = (
-        "from provision.system.machine import next_port; print(next_port('127.0.0.1', 'x', 23970), flush=True); input()"
+        "from provision.system.ports import next_port; print(next_port('127.0.0.1', 'x', 23970), flush=True); input()"
     )
     argv = (sys.executable, "-c", script)
     running = [subprocess.Popen(argv, stdin=-1, stdout=-1, text=True) for _ in range(8)]

@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.alembic.tree.python import parsed
 from provision.errors import MigrationsError, translated
 from provision.model.value import dataclass
 
@@ -159,6 +158,8 @@ def runs_in_a_loop(env: bytes) -> bool:
     """Tell whether an ``env.py`` runs migrations in a loop."""
     if not re.search(_LOOP, env):
         return False
+    from provision.alembic.tree.python import parsed  # few trees have any of it
+
     module = parsed(env)
     if module is None:
         return False
@@ -194,6 +195,8 @@ def adds_directories(env: bytes) -> tuple[int, tuple[str, ...]] | None:
     """
     if b"version_locations" not in env:
         return None
+    from provision.alembic.tree.python import parsed  # few trees have any of it
+
     module = parsed(env)
     if module is None:
         return None
