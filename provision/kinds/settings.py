@@ -8,10 +8,11 @@ somebody else runs there is no file: see :mod:`provision.kinds.alter_system`.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, command
-from provision.kinds import alter_system, configuration, pg_settings
+from provision.kinds import configuration, pg_settings
 from provision.kinds.pg_settings import Line, Settings, is_same
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, State, Step
 from provision.model.effects import ReloadSettings, RunSql
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 KIND = "settings"
+_WAYS = {"nothing": "alter_system", "alter_system": "alter_system", "patroni": "in_cluster"}
+"""The module of each way to set something on a server that others run; it is loaded where a spec has it."""
+_NOTING = {"patroni"}
+"""The ways that note what they have set, so that it is taken back once the spec declares nothing."""
 _FIXED = {
     "command line": "the server's command line; take it out of there (with Docker: `command` of the compose template)",
     "environment variable": "the environment of the server's process; take it out of there",
@@ -44,7 +49,7 @@ def wanted(spec: Spec, _inputs: Inputs, files: Files) -> dict[Address, State]:
     if "configuration" not in files:
         raw = {name: str(value) for name, value in spec.server.settings.items()}
         state = Settings(_normalised(spec, raw), raw, via=spec.server.settings_via or "nothing")
-        return {Address(KIND, "server"): state} if raw or state.via == "patroni" else {}
+        return {Address(KIND, "server"): state} if raw or state.via in _NOTING else {}
 
     def named(name: str) -> str:
         return canonical_name(spec.server.major, name)
@@ -78,11 +83,7 @@ def seen(look: Look) -> dict[Address, State]:
 
 def _elsewhere(want: Settings) -> ModuleType:
     """Return what knows of the settings of a server that others run."""
-    if want.via != "patroni":
-        return alter_system
-    from provision.kinds import in_cluster  # few specs have one
-
-    return in_cluster
+    return import_module(f"provision.kinds.{_WAYS[want.via]}")
 
 
 def _in_files(look: Look, want: Settings) -> Settings:
