@@ -21,6 +21,7 @@ from provision.observe import logins, outside
 from provision.spec.derived import place_of
 from provision.system import database_copy
 from provision.system.postgres import connect, rows
+from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,8 +132,8 @@ def listed(spec: Spec) -> tuple[Listed, ...]:
     server = outside.endpoint_unless_new(spec)
     if server is None:
         return ()
-    with closing(connect(server, MAINTENANCE, read_only=True)) as connection:
-        found = rows(connection, _LIST, (CLONE,))
+    with closing(ReadOnlyQuery(server, named=server.is_ours)) as query:  # a pooler may be between
+        found = query.rows(_LIST, (CLONE,), database=MAINTENANCE)
     return tuple([_listed(*each) for each in found])
 
 

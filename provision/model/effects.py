@@ -172,7 +172,7 @@ class ChangeDirectory(Effect):
 
     ``source`` is a path, or with the ``kind`` "volume" the name of one. ``script`` is a line for ``sh``, to which the
     directory is ``$1``. ``image`` is one that the engine has, and ``container`` the name of the container.
-    ``unmapped``: root is the host's, also where the engine maps user ids.
+    ``unmapped``: root is the host's, also where the engine maps user ids. What the line prints is kept in ``record``.
     """
 
     source: str
@@ -181,6 +181,7 @@ class ChangeDirectory(Effect):
     container: str
     unmapped: bool = False
     kind: str = "bind"
+    record: Path | None = None
 
     def __str__(self) -> str:
         return f"in {self.container}: {self.script} (1: {shown(self.source)})"

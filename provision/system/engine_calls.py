@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 from provision.errors import ProvisionError, StepFailedError, as_word, command, translated
 from provision.runtimes.docker import mounts
 from provision.runtimes.names import ENVIRONMENT
-from provision.system import engine_http, register
+from provision.system import engine_http, files, register
 from provision.system.engine_address import reaching
 from provision.system.engine_client import CALL_TIMEOUT, connect
 from provision.system.waiting import attempts
@@ -213,6 +213,8 @@ class Engine:
                 evidence=(output + errors).decode(errors="replace").strip().splitlines()[-5:],
                 next_step=shown,
             )
+        if effect.record is not None:
+            files.write_atomically(effect.record, output.decode(errors="replace"), 0o644)
 
     # --- images ---
 

@@ -148,10 +148,17 @@ def test_a_directory_of_the_engines_host(remote: Remote, there: Environment, tmp
     assert remote.run("stat", "-c", "%a", place).strip() == "700"
     assert not Path(place).exists()
     there.settled()
-    ran = there.run("destroy", "--data", "--yes", code=1)
-    assert f"sudo rm -rf {place}" in ran.err
     there.run("destroy", "--yes")
     assert "database/shop" not in there.apply().out  # it has the data again
+    remote.run("mv", place, f"{place}-of-before")
+    remote.run("cp", "-a", f"{place}-of-before", place)
+    ran = there.run("destroy", "--data", "--yes", code=1)
+    assert "another directory is in its place: nothing was removed" in ran.err
+    remote.run("rm", "-r", place)
+    remote.run("mv", f"{place}-of-before", place)
+    assert f"directory {place}" in there.run("destroy", "--data", code=64).err
+    there.run("destroy", "--data", "--yes")
+    assert remote.run("ls", "-A", f"/home/{there.name}/deep") == ""
     foreign = f"/home/{there.name}/foreign"
     remote.run("mkdir", foreign)
     remote.run("touch", f"{foreign}/theirs")

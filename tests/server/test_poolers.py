@@ -111,6 +111,9 @@ def test_looks_and_changes_nothing(server: Any, pooled: Poolers, environment: Em
     )
     assert environment.run("status").out.splitlines()[0].endswith("running, 2 changes pending")
     assert "declared r3" in environment.run("verify", code=None).out
+    shop.server.execute(f"CREATE DATABASE provision_clone_{shop.name}")
+    assert f"provision_clone_{shop.name}" in environment.run("clone", "--list").out
+    shop.server.execute(f"DROP DATABASE provision_clone_{shop.name}")
     for words in (("apply",), ("migrate", "upgrade"), ("backup", "make")) if mode == "transaction" else (("apply",),):
         refused = environment.run(*words, code=1)
         assert "in transaction or statement mode" in refused.err

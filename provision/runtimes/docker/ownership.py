@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import RefusedError, command
 from provision.model.effects import EngineCall
 from provision.runtimes import Claim, Collision, ownership
-from provision.runtimes.docker import golden_image, snapshots
+from provision.runtimes.docker import golden_image, shared_files, snapshots
 from provision.runtimes.docker.generations import temporary_name
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, MACHINE, whose
 from provision.runtimes.ownership import is_ours
@@ -157,11 +157,13 @@ def check_ours(seen: Inspection) -> None:
     data = seen.spec.server.data
     if isinstance(data, DataPath) and seen.look.there(data.path):
         if not seen.look.address.is_local:
+            if shared_files.made_there(seen):
+                return
             place = shlex.quote(str(data.path))
             is_used = seen.current_place and seen.current_place.source == str(data.path)
             then = f"sudo rm -rf {place}" if is_used else f"ls -la {place}   (no server of this environment uses it)"
             raise RefusedError(
-                f"the directory {data.path} is on the host of {seen.look.engine_name}, where provision removes none",
+                f"the directory {data.path} is on the host of {seen.look.engine_name}, and was not made by provision",
                 next_step=command("destroy") + f"   (the directory stays), then on that host: {then}",
             )
         ownership.check_made(seen.spec, data.path, seen.look, record=seen.spec.home / DATA_RECORD)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _MAPPED = r"/(\d{4,})\.(\d{4,})(?:/containers/|$)"
 """How Docker names its directory where it maps user ids: after those of its root."""
+_IDENTITY = "stat -c 'inode %i, born %W, on another host'"
+_IDENTIFIED = r"inode \d+, born [1-9]\d*, on another host\n?"
+"""What is remembered of a directory that was made there; `born 0` is said where the file system does not tell."""
 _EMPTY = 'rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?*'
 
 
@@ -59,10 +62,13 @@ def _made_there(seen: Inspection, path: Path, mode: int) -> ChangeDirectory:
     """Return what makes a directory on the engine's host, which is another one."""
     above = next(each for each in path.parents if each == each.parent or seen.look.there(each))
     below, root = shlex.quote(str(path.relative_to(above))), mapped_root(seen.container, seen.look)
-    script = f'mkdir -p "$1"/{below} && chmod {mode:o} "$1"/{below}'
+    script = f'set -- "$1"/{below}; mkdir -p "${{1%/*}}" && mkdir -m {mode:o} "$1" && {_IDENTITY} "$1"'
     if root is not None:
-        script += f' && chown {root[0]}:{root[1]} "$1"/{below}'
-    return ChangeDirectory(str(above), script, seen.creation.image, _helper(seen), unmapped=root is not None)
+        script += f' && chown {root[0]}:{root[1]} "$1"'
+    record = seen.spec.home / DATA_RECORD
+    return ChangeDirectory(
+        str(above), script, seen.creation.image, _helper(seen), unmapped=root is not None, record=record
+    )
 
 
 def give_to_container(seen: Inspection, path: Path) -> tuple[Effect, ...]:
@@ -81,6 +87,31 @@ def remove_directory(seen: Inspection, path: Path) -> tuple[Effect, ...]:
     if image is None or not seen.look.address.is_local or seen.look.machine.ourselves().uid == 0:
         return (removal,)
     return (ChangeDirectory(str(path), f'{_EMPTY}; chmod 0755 "$1"', image["Id"], _helper(seen)), removal)
+
+
+def made_there(seen: Inspection) -> str:
+    """Return what is remembered of the directory that we have made on the engine's host, another one; or nothing."""
+    found = seen.look.kept(seen.spec.home / DATA_RECORD) or ""
+    return found.strip() if re.fullmatch(_IDENTIFIED, found) else ""
+
+
+def remove_there(seen: Inspection, path: Path) -> tuple[Effect, ...]:
+    """Return what removes a directory of the engine's host, another one, if it is still the one that we have made.
+
+    Raises:
+        RefusedError: the engine has no image to do that with.
+    """
+    image = seen.image or seen.own_image
+    if image is None:
+        raise RefusedError(
+            f"the image of {seen.spec.name!r} is needed to remove {path}, and the engine has it no longer",
+            next_step=f"{seen.look.reader.program} pull {seen.creation.image}",
+        )
+    name, told = shlex.quote(path.name), shlex.quote(made_there(seen))
+    other = 'echo "another directory is in its place: nothing was removed" >&2; exit 1'
+    script = f'set -- "$1"/{name}; [ "$({_IDENTITY} "$1")" = {told} ] || {{ {other}; }}; rm -rf "$1"'
+    is_mapped = mapped_root(seen.container, seen.look) is not None
+    return (ChangeDirectory(str(path.parent), script, image["Id"], _helper(seen), unmapped=is_mapped),)
 
 
 def empty(seen: Inspection, place: Place) -> ChangeDirectory:

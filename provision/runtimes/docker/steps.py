@@ -254,6 +254,8 @@ def _data_removals(seen: Inspection) -> Iterator[Step]:
     if isinstance(data, DataPath) and seen.look.address.is_local and _holds_a_cluster(seen, data.path):
         effects = shared_files.remove_directory(seen, data.path)
         yield removal("directory", str(data.path), *effects, destroys=True)
+    elif isinstance(data, DataPath) and not seen.look.address.is_local and seen.look.there(data.path):
+        yield removal("directory", str(data.path), *shared_files.remove_there(seen, data.path), destroys=True)
     yield from removing_home(seen.look, home)
 
 
