@@ -46,11 +46,16 @@ class Acting:
     def patch(self, effect: PatchCluster) -> None:
         """Change the dynamic configuration, and wait until each member has the settings, or waits for a restart.
 
+        Before that, members that are not well are waited for, a few intervals of Patroni.
+
         A member that does not get them is left to the look that follows: it says what keeps it from that.
 
         Raises:
             ProvisionError: Patroni refuses the change.
         """
+        # A leader of a moment ago that starts as a standby now would keep the values of before, and Patroni would not
+        # say so: a leader with a higher max_connections then ends it.
+        self._settled(lambda cluster: all(each.is_well for each in cluster.members))
         change = {"postgresql": {"parameters": dict(effect.parameters)}}
         cluster = self._api.look()
         is_last = not effect.kept and cluster.kept.keys() <= {effect.name}

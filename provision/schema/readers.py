@@ -178,6 +178,7 @@ _SIMPLE: Final[dict[str, Callable[[], Fragment] | Fragment]] = {
     "readers.duration": values.duration,
     "readers.path": values.path,
     "readers.existing": values.path,
+    "connection._root": values.path,
     "readers.host": values.host,
     "several.hosts": lambda: {**values.listed(values.host_and_port()), "minItems": 1},
 }

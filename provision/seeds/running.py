@@ -12,7 +12,7 @@ import re
 import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -165,10 +165,22 @@ def _run_program(job: Job, login: Endpoint, lock: LockConnection, deadline: floa
     runs = program.Program(job.source, tree, login, job.spec.directory, CHILD_NAME, deadline, job.again)
     try:
         program.run(runs, job.tell)
-    except BaseException:
-        with suppress(UnavailableError):  # a server does not notice that a program was killed while it runs a statement
+    except BaseException as error:
+        try:  # a server does not notice that a program was killed while it runs a statement
             lock.end_all()
+        except UnavailableError as lost:
+            if lost.server_is_gone and isinstance(error, StepFailedError):
+                raise _lost(job, error) from error
         raise
+
+
+def _lost(job: Job, error: StepFailedError) -> StepFailedError:
+    """Return the error for a program whose server went away. It is no transaction, so it is not run again by itself."""
+    return StepFailedError(
+        "the server went away while the program of a seed ran; what it had committed may be there",
+        evidence=error.evidence,
+        next_step="see whether the program can run again from its beginning, then: " + job.again,
+    )
 
 
 # --- files

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.spec.readers import choice, duration, existing, text
 from provision.spec.reading import Key, Wrong, listed, scalar
+from provision.spec.yaml import Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
@@ -23,6 +25,13 @@ VERIFYING: Final = ("verify-ca", "verify-full")
 ENCRYPTED: Final = ("require", *VERIFYING)
 _SECONDS: Final = ("connect_timeout", "keepalives_idle", "keepalives_interval")
 _DEFAULTS: Final = {"channel_binding": "prefer"}
+SYSTEM: Final = "system"
+_SYSTEMS: Final = tuple(
+    map(Path, ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+               "/etc/ssl/cert.pem"))
+)  # fmt: skip
+"""Where Debian, Red Hat, SUSE, and Alpine and macOS have the certificates of public authorities."""
+_file = existing("`sslrootcert`", directory=False)
 _LEAST_TIMEOUT: Final = 2
 """Libpq takes a shorter ``connect_timeout`` for this one."""
 
@@ -44,9 +53,18 @@ CONNECTION_KEYS: Final = {
     "keepalives_count": Key(_probes),
     "options": Key(text("options like `-c search_path=shop`", verbatim=True), identifies=True),
 }
+
+
+def _root(node: Node, reading: Reading) -> Path:
+    """Read a file of certificates; `system` is the word of libpq 16, which drivers have not, for that of the system."""
+    if reading.text(scalar(node, "a path")) == SYSTEM:
+        return next((each for each in _SYSTEMS if each.is_file()), _SYSTEMS[0])
+    return _file(node, reading)
+
+
 TLS_KEYS: Final = {
     "sslmode": Key(choice("disable", "allow", "prefer", *ENCRYPTED), identifies=True),
-    "sslrootcert": Key(existing("`sslrootcert`", directory=False), identifies=True),
+    "sslrootcert": Key(_root, identifies=True),
 }
 
 
@@ -63,6 +81,10 @@ def parameters(values: MappingType[str, Any]) -> tuple[tuple[str, str], ...]:
 def check(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
     """Report certificates that are never used, and half of a pair."""
     sslmode = values.get("sslmode", SSLMODE)
+    root = server.entries["sslrootcert"][1] if "sslrootcert" in server.entries else None
+    if sslmode == VERIFYING[0] and isinstance(root, Scalar) and root.text == SYSTEM:
+        advice = "write `sslmode: verify-full`: anybody can have a certificate of a public authority"
+        reading.report(root.mark, "`sslrootcert: system` goes with `sslmode: verify-full` alone", advice)
     if values.get("sslrootcert") and sslmode not in VERIFYING:
         key, _ = server.entries["sslrootcert"]
         advice = f"write `sslmode: verify-full` beside it (it is used with {listed(VERIFYING)})"

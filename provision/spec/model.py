@@ -84,13 +84,15 @@ class Patroni:
     """The REST API of a Patroni cluster: the addresses of its members, and who may change something through it.
 
     An address is ``https://db1:8008``, without a path. ``ca`` is the file of the authorities that sign their
-    certificates; None: those that this machine trusts.
+    certificates; None: those that this machine trusts. ``cert`` and ``key`` are the files that show who we are.
     """
 
     api: tuple[str, ...]
     user: str | None = None
     password: PasswordSource | None = None
     ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True)

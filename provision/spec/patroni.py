@@ -96,6 +96,8 @@ PATRONI_KEYS: Final = {
     "user": Key(text("the name of a user", "patroni")),
     "password": Key(_password),
     "ca": Key(existing("`ca`", directory=False)),
+    "cert": Key(existing("`cert`", directory=False)),
+    "key": Key(existing("`key`", directory=False)),
 }
 
 
@@ -104,7 +106,8 @@ def check_patroni(server: Mapping, values: MappingType[str, Any], reading: Readi
     if "patroni" in server.entries:
         _, node = server.entries["patroni"]
         given = node.entries if isinstance(node, Mapping) else {}
-        for name, other in (("user", "password"), ("password", "user")):
+        pairs = (("user", "password"), ("cert", "key"))
+        for name, other in (*pairs, *[each[::-1] for each in pairs]):
             if name in given and other not in given:
                 key, _ = given[name]
                 reading.report(key.mark, f"`{name}` needs `{other}` beside it", f"write `{other}` too")

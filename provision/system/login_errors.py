@@ -54,8 +54,7 @@ _CAUSES = (
     _Cause(
         r"root certificate file .* does not exist",
         "`sslmode: {sslmode}` needs the certificate of the authority that signed the server's",
-        "write `sslrootcert: ./ca.pem` (public authorities: the file of the system, like "
-        "/etc/ssl/certs/ca-certificates.crt)",
+        "write `sslrootcert: ./ca.pem` (public authorities: `sslrootcert: system`)",
     ),
     _Cause(
         r"could not read root certificate file|could not load system root",
@@ -131,6 +130,12 @@ _CAUSES = (
         r"no such database",
         "the pooler at {address} does not know the database {database!r}",
         "add it to `[databases]` of its configuration (`*` means all of them), and reload it",
+    ),
+    _Cause(
+        r"unsupported startup parameter(: options| in options)",
+        "the pooler at {address} does not take the `options` of the spec (PgBouncer before 1.20 takes none)",
+        "write the server's own address as `server.direct: {{host: …, port: 5432}}`, or have the server keep what "
+        "`server.options` sets: ALTER ROLE {quoted} SET …",
     ),
     _Cause(
         r"unsupported startup parameter",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import ssl
 from base64 import b64encode
 from contextlib import closing
@@ -31,6 +32,7 @@ _TIMEOUT = 10.0  # Patroni asks its store before it answers
 _MOST_BYTES = 16 << 20
 _MOST_TRIES = 3
 _CORRECT = "correct `server.patroni.api`: it is `restapi.connect_address` in the patroni.yml of each member"
+_IDENTITY = "write the files of a certificate that the members trust as `server.patroni.cert` and `key`"
 _OK, _UNAUTHORISED, _FORBIDDEN, _CONFLICT = 200, 401, 403, 409
 
 
@@ -166,6 +168,15 @@ class Api:
                 evidence=[str(error)],
                 next_step="write a file of certificates in PEM as `server.patroni.ca`",
             ) from error
+        if self._at.cert is not None and self._at.key is not None:
+            try:  # without a password it would ask for one at the terminal
+                context.load_cert_chain(self._at.cert, self._at.key, password="")
+            except (OSError, ssl.SSLError) as error:
+                raise ProvisionError(
+                    f"{self._at.cert} and {self._at.key} are no certificate with its key",
+                    evidence=[str(error)],
+                    next_step="write files in PEM as `server.patroni.cert` and `key`; the key without a passphrase",
+                ) from error
         return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
 
     def _checked(self, answer: _Answer) -> _Answer:
@@ -183,7 +194,7 @@ class Api:
                 "Patroni lets this machine change nothing",
                 evidence=[str(answer)],
                 next_step="have `restapi.allowlist` in the patroni.yml of the members name this machine; "
-                "for `restapi.verify_client`, provision has no certificate",
+                f"for `restapi.verify_client`, {_IDENTITY}",
             )
         user = repr(self._at.user) if self._password is not None else "requests without a login"
         raise RefusedError(
@@ -203,10 +214,11 @@ def _words(error: BaseException) -> str:
 
 def _silent(said: list[str], unknown: ssl.SSLCertVerificationError | None, *, has_ca: bool) -> UnavailableError:
     if unknown is None:
+        is_asked = any(re.search("certificate.required|handshake.failure", each, re.IGNORECASE) for each in said)
         return UnavailableError(
             "the REST API of Patroni cannot be reached",
             evidence=said,
-            next_step=_CORRECT,
+            next_step=_IDENTITY if is_asked else _CORRECT,
         )
     advice = "write the file of the authority that signed it as `server.patroni.ca`"
     if "mismatch" in unknown.verify_message:

@@ -60,7 +60,13 @@ def test_what_the_api_answers_with_is_an_error_that_says_what_to_do(cluster: Clu
         assert f"Patroni refuses '{cluster.patroni()['user']}'" in refused.err
         assert "answered 401" in refused.err
         assert "wrong" not in refused.all.replace("wrong password", "")
-        environment.server(patroni={"ca": None})
+        environment.server(patroni={"cert": None, "key": None})
+        refused = environment.run("apply", code=1)
+        assert "answered 403" in refused.err
+        assert "as `server.patroni.cert` and `key`" in refused.err
+        environment.server(patroni={**cluster.identity, "key": str(cluster.ca)})
+        assert "are no certificate with its key" in environment.run("plan", code=1).err
+        environment.server(patroni={**cluster.identity, "ca": None})
         unknown = environment.run("plan", code=69)
         assert "no certificate of Patroni's REST API is trusted" in unknown.err
         assert "`server.patroni.ca`" in unknown.err

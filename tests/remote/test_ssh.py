@@ -188,6 +188,23 @@ def test_a_socket_that_ssh_forwards_is_another_host(remote: Remote, there: Envir
 
 
 @pytest.mark.long
+def test_a_socket_is_forwarded_and_its_ports_are_not(remote: Remote, there: Environment, tmp_path: Path) -> None:
+    socket = tmp_path / "far.sock"
+    there.server(ready_timeout="30s")
+    with subprocess.Popen(
+        (*remote.before, "ssh", "-N", "-L", f"{socket}:/run/docker.sock", ALIAS), env=there.environ
+    ) as ssh:
+        try:
+            assert any(socket.exists() for _ in attempts(30, 0.1))
+            there.environ["DOCKER_HOST"] = f"unix://{socket}"
+            ran = there.run("apply", code=1)
+            assert "ssh forwards the engine's socket from another host, and not the port" in ran.err
+            assert "name the engine itself: DOCKER_HOST=ssh://" in ran.err
+        finally:
+            ssh.terminate()
+
+
+@pytest.mark.long
 def test_what_is_mounted_and_not_there_is_refused_while_planning(there: Environment) -> None:
     shipped = (ROOT / "templates" / "docker-compose.yml.j2").read_text()
     (there.directory / "mine").mkdir()

@@ -139,6 +139,16 @@ def test_tenants_are_asked_for_in_one_transaction(
     shop.is_clean()
 
 
+def test_options_that_a_pooler_does_not_take(server: Any, pooled: Poolers, environment: Embedded) -> None:
+    shop = Shop(server, pooled("session"), environment)
+    shop.environment.server(options="-c work_mem=5MB")
+    said = shop.environment.run("plan", code=69).err
+    assert "does not take the `options` of the spec" in said
+    assert 'ALTER ROLE "postgres" SET …' in said
+    shop.direct()
+    assert "r1  make one" in shop.environment.run("plan").out
+
+
 def test_nothing_to_do_is_no_refusal(server: Any, pooled: Poolers, environment: Embedded) -> None:
     shop = Shop(server, pooled("transaction"), environment)
     shop.direct()

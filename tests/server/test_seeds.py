@@ -162,6 +162,16 @@ def test_rows_that_were_there_before_can_be_declared_to_be_the_seed(shop: Enviro
     shop.settled()
 
 
+_ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+
+def _wait_for_sleep(shop: Environment) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while shop.superuser(_ASLEEP) == [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @on_14_too
 def test_a_program_has_the_database_and_what_it_prints_has_no_password(shop: Environment) -> None:
     fails = 'echo "at $PGUSER:$PGPASSWORD@$PGHOST:$PGPORT/$PGDATABASE as $SHOP_ROLE"; pwd; exit 3'
@@ -174,6 +184,20 @@ def test_a_program_has_the_database_and_what_it_prints_has_no_password(shop: Env
     shop.declare(seeds=[{"command": ["./missing"]}], migrations={"env": None})
     assert "cannot be run" in shop.run("apply", code=1).err
     assert shop.query("SELECT to_regclass('provision.seeds') IS NULL OR NOT EXISTS (SELECT FROM provision.seeds)")
+
+
+def test_a_program_that_loses_its_server_says_so(shop: Environment) -> None:
+    lasts = "import psycopg2; psycopg2.connect('').cursor().execute('SELECT pg_sleep(90)')"
+    shop.declare(seeds=[{"command": [sys.executable, "-c", lasts]}])
+    run = shop.begin()
+    _wait_for_sleep(shop)
+    ours = "datname = 'shop' AND pid <> pg_backend_pid()"
+    shop.superuser(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}")  # noqa: S608
+    told = "".join(filter(None, run.communicate(timeout=_PATIENCE)))
+    assert "the server went away while the program of a seed ran; what it had committed may be there" in told
+    assert "psycopg2" in told  # what the program has printed
+    assert "see whether the program can run again from its beginning, then: provision apply" in told
+    shop.declare(seeds=None)
 
 
 def test_a_program_that_takes_too_long_leaves_no_statement_running(shop: Environment) -> None:
@@ -203,17 +227,13 @@ def test_after_a_kill_there_are_both_the_rows_and_the_entry_or_neither(
 ) -> None:
     shop.declare(seeds=[write(shop, "slow.sql", "INSERT INTO users VALUES (1);\nSELECT pg_sleep(600);\n")])
     process = shop.begin()
-    deadline = time.monotonic() + _PATIENCE
-    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-    while shop.superuser(asleep) == [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    _wait_for_sleep(shop)
     process.send_signal(number)
     process.communicate()
     write(shop, "slow.sql", "INSERT INTO users VALUES (1);\n")
     shop.apply()
     assert shop.query("SELECT id FROM users") == [(1,)]
-    assert shop.superuser(asleep) == [(0,)]
+    assert shop.superuser(_ASLEEP) == [(0,)]
 
 
 def test_two_runs_at_once_do_it_once(shop: Environment) -> None:

@@ -228,7 +228,12 @@ class Cluster:
     def patroni(self) -> dict[str, Any]:
         """Return what the section ``patroni`` of a spec says about this cluster."""
         api, password = [each.api for each in self.nodes], "${PATRONI_PW}"
-        return {"api": api, "user": USER, "password": password, "ca": str(self.ca)}
+        return {"api": api, "user": USER, "password": password, "ca": str(self.ca), **self.identity}
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The certificate that each node asks for where something is changed, with its key."""
+        return {"cert": str(self.directory / "server.crt"), "key": str(self.directory / "server.key")}
 
     def evidence(self) -> str:
         """Return the last words of each node."""
@@ -284,8 +289,8 @@ class Cluster:
         return {
             "scope": SCOPE,
             "name": node.name,
-            "restapi": {**restapi, **keys},
-            "ctl": {"cacert": str(self.ca)},
+            "restapi": {**restapi, **keys, "cafile": str(self.ca), "verify_client": "optional"},
+            "ctl": {"cacert": str(self.ca), **keys},
             "etcd3": {"host": f"{_HOST}:{self._etcd}"},
             "bootstrap": {
                 "dcs": {**dcs, "postgresql": {"use_pg_rewind": True, "parameters": _SETTINGS}},
@@ -346,7 +351,9 @@ class Cluster:
         raise last
 
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.ca))
+        context = ssl.create_default_context(cafile=str(self.ca))
+        context.load_cert_chain(*self.identity.values())
+        return context
 
 
 _MORTAL = ("setpriv", "--pdeathsig", "KILL")  # again after another user was taken: that forgets it

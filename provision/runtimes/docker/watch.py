@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from provision.runtimes import Trouble, Watch, server_log
 from provision.runtimes.docker import containers, scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from provision.system.look import Look
 
@@ -19,6 +20,7 @@ _SHOWN = 12
 _BEFORE = 6
 # Between the two halves of a restart, which the engine finishes whoever asked for it and is gone, in seconds.
 _RESTART_GAP = 2.0
+_LISTENS = "listening on IP"
 _FATAL = r"\b(FATAL|PANIC):"
 _NEXT_LIFE = "Skipping initialization"
 _EARLIER_LIFE = rf"database system is shut down|{_NEXT_LIFE}|\b(FATAL|PANIC):"
@@ -53,10 +55,25 @@ class ContainerWatch(Watch):
         self._name = name
         self._restarts: int | None = None
         self._stopped: float | None = None
+        self._listens: float | None = None
 
     def last_line(self) -> str:
         """Return the last line of the container's log."""
         return "".join(self._look.reader.logs(self._name, 1))
+
+    def _unforwarded(self, seen: Mapping[str, Any]) -> Trouble | None:
+        """Return what is wrong where a server listens, and only the socket of its engine was forwarded to this host."""
+        if not any(_LISTENS in line for line in self._look.reader.logs(self._name, _LOG_LINES)):
+            return None
+        self._listens = self._listens or time.monotonic()
+        if time.monotonic() - self._listens < _RESTART_GAP:
+            return None
+        ports = [f"{each['HostIp']}:{each['HostPort']}" for each in chain(*seen["HostConfig"]["PortBindings"].values())]
+        return Trouble(
+            f"ssh forwards the engine's socket from another host, and not the port {', '.join(ports)} of the server",
+            (f"the server in the container {self._name!r} listens there, and cannot be reached from here",),
+            next_step="name the engine itself: DOCKER_HOST=ssh://HOST   (a tunnel then leads to the port)",
+        )
 
     def __call__(self) -> Trouble | None:
         """Look once."""
@@ -68,7 +85,7 @@ class ContainerWatch(Watch):
         if status == "paused":
             return Trouble(f"the container {self._name!r} is paused", ())
         if status not in ("exited", "dead", "restarting") and seen["RestartCount"] <= self._restarts:
-            return None
+            return self._unforwarded(seen) if status == "running" and self._look.address.is_forwarded else None
         if status == "exited" and not state["ExitCode"] and not state["OOMKilled"]:
             self._stopped = self._stopped or time.monotonic()
             is_between = time.monotonic() - self._stopped < _RESTART_GAP
