@@ -43,7 +43,7 @@ def _value(at: Endpoint, name: str, what: str, libpq: Mapping[str, str]) -> str:
     if what in _PARTS:
         return libpq[f"PG{what.upper()}"]
     if what:
-        drivers.check(what)
+        drivers.check(what, f"--variable {name}=")
     return at.url(driver=what or None)
 
 

@@ -23,6 +23,7 @@ _OF_SEVERAL: Final = frozenset(("libpq", "postgres.js", "pgx", "tokio-postgres")
 """Those of them that take several hosts in a URL, and ``target_session_attrs``."""
 _DEFAULT_TLS: Final = "prefer"
 _WITHOUT_TLS: Final = "pg8000"
+_ALIKE: Final = 0.7
 
 
 class Where(NamedTuple):
@@ -33,8 +34,8 @@ class Where(NamedTuple):
     database: str
 
 
-def check(driver: str) -> None:
-    """Refuse a driver that is not known.
+def check(driver: str, option: str = "--driver ") -> None:
+    """Refuse a driver that is not known; ``option`` is how one is named.
 
     Raises:
         UsageError: it is not; the error lists those that are.
@@ -43,7 +44,7 @@ def check(driver: str) -> None:
         return
     from difflib import get_close_matches
 
-    near = get_close_matches(driver.lower().removeprefix("postgresql+"), DRIVERS, n=1)
+    near = get_close_matches(driver.lower().removeprefix("postgresql+"), DRIVERS, n=1, cutoff=_ALIKE)
     raise UsageError(
         f"no driver {driver!r} is known",
         evidence=[
@@ -51,7 +52,7 @@ def check(driver: str) -> None:
             f"for Java: {JDBC}",
             f"postgresql://…, as without a driver: {', '.join(_PLAIN.split())}",
         ],
-        next_step=f"--driver {near[0] if near else DRIVERS[0]}",
+        next_step=f"{option}{near[0] if near else DRIVERS[0]}",
     )
 
 

@@ -1,9 +1,10 @@
 """What statements do to tables that are there, as far as their text says: what they lock, rewrite, drop or create.
 
-This is read from the first words of each statement, as Alembic writes it; nothing is run. What a lock is, and which
-statement takes which: https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES . Whether a new type
-rewrites a table depends on the types (https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES),
-so that only a trace knows.
+This is read from the text of each statement, and of an ``ALTER TABLE`` from each of its actions; nothing is run. What a
+lock is, and which statement takes which: https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES .
+Whether a new type rewrites a table depends on the types
+(https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES), so that only a trace knows. So it is
+with what names no table: a function, ``DO``, ``DROP INDEX``.
 """
 
 from __future__ import annotations
@@ -38,25 +39,40 @@ _NAME = rf"(?P<name>{_PART}(?:\s*\.\s*{_PART})?)"
 _COMMENTS = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _ALTER = rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{_NAME}(?P<rest>.*)"
 _INDEX = rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?P<quiet>CONCURRENTLY\s)?.*?\sON\s+(?:ONLY\s+)?{_NAME}"
+_LOCK = rf"LOCK\s+(?:TABLE\s+)?(?:ONLY\s+)?{_NAME}"
+_WEAK = r"(?:ACCESS\s+SHARE|ROW\s+SHARE|ROW\s+EXCLUSIVE|SHARE\s+UPDATE\s+EXCLUSIVE)"
+_STRONG = r"(?:SHARE|SHARE\s+ROW\s+EXCLUSIVE|EXCLUSIVE)"
+_CHANGES = r"(?:UPDATE|DELETE\s+FROM|INSERT\s+INTO|MERGE\s+INTO)"
 _OTHERS: Final = (
     (rf"CREATE\s+(?:UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}", CREATES),
     (rf"DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?{_NAME}", DROPS),
     (rf"TRUNCATE\s+(?:TABLE\s+)?(?:ONLY\s+)?{_NAME}", EMPTIES),
-    (rf"LOCK\s+(?:TABLE\s+)?(?:ONLY\s+)?{_NAME}", LOCKS),
+    (rf"{_LOCK}(?=.*\sIN\s+{_WEAK}\s+MODE)", None),
+    (rf"{_LOCK}(?=.*\sIN\s+{_STRONG}\s+MODE)", BLOCKS),
+    (_LOCK, LOCKS),
     (rf"(?:VACUUM\s*(?:\(\s*FULL\b.*?\)|FULL\b)|CLUSTER(?:\s+VERBOSE)?)(?:\s+VERBOSE|\s+ANALYZE)*\s+{_NAME}", REWRITES),
-    (rf"(?:UPDATE|DELETE\s+FROM|INSERT\s+INTO|MERGE\s+INTO)\s+(?:ONLY\s+)?{_NAME}", WRITES),
+    (rf"REINDEX\s+(?:\([^)]*\)\s*)?TABLE\s+(?!CONCURRENTLY\s){_NAME}", BLOCKS),
+    (rf"(?:WITH\s.*?\)\s*)?{_CHANGES}\s+(?:ONLY\s+)?{_NAME}", WRITES),
+    (rf"COPY\s+{_NAME}(?=.*\sFROM\s)", WRITES),
     (rf"CREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?TRIGGER\s.*?\sON\s+{_NAME}", BLOCKS),
+    (rf"(?:(?:CREATE|ALTER|DROP)\s+POLICY|(?:ALTER|DROP)\s+TRIGGER|DROP\s+RULE)\s.*?\sON\s+{_NAME}", LOCKS),
+    (rf"CREATE\s+(?:OR\s+REPLACE\s+)?RULE\s.*?\sTO\s+{_NAME}", LOCKS),
 )
-_QUIET = (
-    r"\s*(?:VALIDATE\s+CONSTRAINT|ALTER\s+(?:COLUMN\s+)?\S+\s+SET\s+STATISTICS|CLUSTER\s+ON|SET\s+WITHOUT\s+CLUSTER)\b"
+"""What else a statement can begin with, and what that does; None: no session notices."""
+_ALTERS = rf"ALTER\s+(?:COLUMN\s+)?{_PART}\s+"
+_GENERATED = r"\b(?:(?:BIG|SMALL)?SERIAL|GENERATED\s+(?:ALWAYS|BY\s+DEFAULT)\s+AS)\b"
+_ACTIONS: Final = (
+    (rf"VALIDATE\s+CONSTRAINT\b|{_ALTERS}SET\s+(?:STATISTICS\b|\()|RESET\s*\(|CLUSTER\s+ON\b", None),
+    (r"SET\s+(?:WITHOUT\s+CLUSTER\b|\()|ATTACH\s+PARTITION\b|DETACH\s+PARTITION\s.*\sCONCURRENTLY\b", None),
+    (r"DROP\s+(?!CONSTRAINT\b)", LOSES),
+    (rf"{_ALTERS}(?:SET\s+DATA\s+)?TYPE\b|ADD\s.*?{_GENERATED}", MAY_REWRITE),
+    (r"ADD\s+(?:CONSTRAINT\s+\S+\s+)?FOREIGN\s+KEY\b|(?:ENABLE|DISABLE)\s+(?:\w+\s+)?TRIGGER\b", BLOCKS),
+    ("", LOCKS),
 )
-_NEW_TYPE = rf"\bALTER\s+(?:COLUMN\s+)?{_PART}\s+(?:SET\s+DATA\s+)?TYPE\b"
-_NEW_VALUES = (
-    r"\bADD\s+(?:COLUMN\s+)?.*?(?:\bSERIAL\b|BIGSERIAL|SMALLSERIAL|GENERATED\s+(?:ALWAYS|BY\s+DEFAULT)\s+AS\b)"
-)
-_LOSES = r"\bDROP\s+(?:COLUMN\b|(?!CONSTRAINT|NOT|DEFAULT|IDENTITY|EXPRESSION)\S)"
-_REFERS = rf"\bREFERENCES\s+{_NAME}"
-_ADDS_KEY = r"\s*ADD\s+(?:CONSTRAINT\s+\S+\s+)?FOREIGN\s+KEY\b"
+"""What each action of an ALTER TABLE does, by what it begins with: https://www.postgresql.org/docs/current/sql-altertable.html"""
+_REFERS = rf"\bREFERENCES\s+{_NAME}|\bATTACH\s+PARTITION\s+(?P<part>{_PART}(?:\s*\.\s*{_PART})?)"
+_TEXT = r'(?P<name>"(?:[^"]|"")*")|' + r"'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
+_PIECE = r'"(?:[^"]|"")*"|[(),]|[^"(),]+'
 
 
 class Touch(NamedTuple):
@@ -70,14 +86,15 @@ class Touch(NamedTuple):
 
 def of_statement(text: str, tables: Collection[Key]) -> Iterator[Touch]:
     """Yield what a statement does to tables; ``tables`` are those that there are, for names without a schema."""
-    start = re.match(_COMMENTS, text, re.DOTALL)
-    rest = text[start.end() :] if start else text
     flags = re.IGNORECASE | re.DOTALL
-    for reference in re.finditer(_REFERS, rest, flags):
-        yield Touch(_key(reference["name"], tables), BLOCKS)
+    start = re.match(_COMMENTS, text, re.DOTALL)
+    rest = re.sub(_TEXT, lambda each: each["name"] or "''", text[start.end() :] if start else text, flags=re.DOTALL)
+    for other in re.finditer(_REFERS, rest if re.match(r"CREATE\s|ALTER\s", rest, flags) else "", flags):
+        yield Touch(_key(other["name"] or other["part"], tables), BLOCKS if other["name"] else LOCKS)
     if found := re.match(_ALTER, rest, flags):
-        if what := _altered(found["rest"]):
-            yield Touch(_key(found["name"], tables), what)
+        done = [what for each in _actions(found["rest"]) if (what := _first(_ACTIONS, each)) is not None]
+        if done:
+            yield Touch(_key(found["name"], tables), min(done, key=ORDER.index))
     elif found := re.match(_INDEX, rest, flags):
         if not found["quiet"]:
             yield Touch(_key(found["name"], tables), BLOCKS)
@@ -85,8 +102,27 @@ def of_statement(text: str, tables: Collection[Key]) -> Iterator[Touch]:
         for pattern, what in _OTHERS:
             if found := re.match(pattern, rest, flags):
                 for name in _listed(found["name"], rest[found.end() :]):
-                    yield Touch(_key(name, tables), what)
+                    if what is not None:
+                        yield Touch(_key(name, tables), what)
                 return
+
+
+def _actions(rest: str) -> Iterator[str]:
+    """Yield the actions of an ALTER TABLE: what is between its commas, but for those in brackets and names."""
+    depth, action = 0, ""
+    for piece in re.findall(_PIECE, rest):
+        depth += (piece == "(") - (piece == ")")
+        if piece == "," and depth == 0:
+            yield action.strip()
+            action = ""
+        else:
+            action += piece
+    yield action.strip()
+
+
+def _first(table: Sequence[tuple[str, str | None]], text: str) -> str | None:
+    """Return what the first pattern that fits says."""
+    return next(what for pattern, what in table if re.match(pattern, text, re.IGNORECASE | re.DOTALL))
 
 
 def _listed(first: str, rest: str) -> Iterator[str]:
@@ -95,18 +131,6 @@ def _listed(first: str, rest: str) -> Iterator[str]:
     while found := re.match(rf"\s*,\s*(?:ONLY\s+)?{_NAME}", rest, re.IGNORECASE):
         yield found["name"]
         rest = rest[found.end() :]
-
-
-def _altered(rest: str) -> str | None:
-    """Return what an ALTER TABLE does, by what follows the name; None: no session notices."""
-    flags = re.IGNORECASE | re.DOTALL
-    if re.match(_QUIET, rest, flags):
-        return None
-    if re.search(_LOSES, rest, flags):
-        return LOSES
-    if re.search(_NEW_TYPE, rest, flags) or re.search(_NEW_VALUES, rest, flags):
-        return MAY_REWRITE
-    return BLOCKS if re.match(_ADDS_KEY, rest, flags) else LOCKS
 
 
 def of_trace(trace: Trace, revision: str) -> Iterator[Touch]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.schema import settings
+from provision.schema.nulls import with_nulls
 from provision.schema.readers import by_name, fragment, section, trees
 from provision.schema.sections import SECTIONS, TOP
 from provision.schema.texts import texts
@@ -53,6 +54,8 @@ _TOGETHER: Final[Mapping[str, Fragment]] = {
     "migrations.tenants": _one_of("databases", "schemas"),
 }
 """What the keys of a section have to be together, as far as the schema says it."""
+_OF_LISTS: Final = ("roles.member_of", "databases.extensions", "databases.grants", "databases.grants.on", "seeds")
+"""Sections that are only in lists."""
 _TREE: Final[Fragment] = {
     "if": {"type": "object", "minProperties": 1},
     "then": _one_of("script_location", "config"),
@@ -90,7 +93,7 @@ def document(page: str, version: str) -> dict[str, Any]:
     definitions["settings-of-sessions"] = settings.named(names, sessions=True)
     definitions |= _versions("settings", of_server) | _versions("settings-of-sessions", of_sessions)
     definitions["setting"], definitions["value"] = names, values
-    return {
+    whole: Fragment = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$comment": f"provision {version}",
         **_section(TOP, said.get(TOP, {})),
@@ -104,6 +107,7 @@ def document(page: str, version: str) -> dict[str, Any]:
         ],
         "definitions": definitions,
     }
+    return with_nulls(whole, _OF_LISTS)
 
 
 def _section(title: str, said: Mapping[str, Text]) -> Fragment:

@@ -252,7 +252,7 @@ _ADVICE = (
     (
         "did not find expected ',' or",
         "a bracket is not closed, or a comma is missing",
-        "check the brackets before this place",
+        "check the brackets before this place; within them, `${NAME}` needs quotes: `'${NAME}'`",
     ),
     (
         "did not find expected '-' indicator",

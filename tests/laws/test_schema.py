@@ -270,6 +270,26 @@ def test_a_key_may_be_what_the_program_takes(number: int) -> None:
     assert [each for each in verdicts if each] == []
 
 
+IN_LISTS = ("roles.member_of", "databases.extensions", "databases.grants", "databases.grants.on", "seeds")
+
+
+def test_a_spec_that_extends_another_takes_keys_away(tmp_path: Path) -> None:
+    """Each key of a mapping that the base may have; what is in a list, or needed, is another matter."""
+    place, base, tried = tmp_path / "dev.yml", tmp_path / "base.yml", 0
+    for title, key in KEYS:
+        if title in IN_LISTS or key in ("extends", "env_file", "reassign_to", "drop_owned", "sessions"):
+            continue  # the last go with `state: absent`, which takes the place of all others
+        every = (spec_with(title, key, value) for value in POOL[:24])
+        if (text := next((each for each in every if not problems(each, base)), None)) is not None:
+            base.write_text(text)
+            taken = spec_with(title, key, "~") if title != TOP else f"{key}: ~"
+            assert not faults(f"extends: base.yml\n{taken}"), (title, key)
+            refused = problems(f"extends: base.yml\n{taken}", place)
+            assert not [each for each in refused if "there is no value" in each.message], (title, key)
+            tried += 1
+    assert tried > len(KEYS) / 3
+
+
 @pytest.mark.long
 def test_the_values_tell_something_about_each_key() -> None:
     """Some are right and some wrong for each key; else its test could not fail."""

@@ -91,7 +91,9 @@ def _ini(text: str, path: Path, section: str) -> Mapping[str, Any]:
     import configparser
 
     parser = configparser.ConfigParser({"here": str(path.parent)})
-    wrong = MigrationsError(f"{path} is not a configuration that Alembic can read", next_step="correct the file")
+    advice = "rename the directory: Alembic takes a % in its path for a variable" if "%" in str(path.parent) else ""
+    sentence = f"{path} is not a configuration that Alembic can read"
+    wrong = MigrationsError(sentence, next_step=advice or "correct the file")
     with translated(configparser.Error, into=wrong):
         parser.read_string(text, str(path))
         if section != "alembic" and not parser.has_section(section):
