@@ -309,7 +309,7 @@ class Performer:
         done = database_copy.copy(self.endpoint, effect.source, new)
         self.ended += done.sessions
         for each in done.left:
-            self._progress.note(f"the server refused to set for the copy of {effect.source}: {each}")
+            self._progress.note(f"the server refused a setting of the copy of {effect.source}: {each}")
 
     @perform.register
     def _(self, effect: effects.RenameDatabases) -> None:
@@ -333,7 +333,7 @@ class Performer:
             at, effect, lambda: self.engine, lambda: self._check_rows(effect.revisions, at, effect.name)
         )
         for each in left:
-            self._progress.note(f"the server refused to set for the database {effect.original}: {each}")
+            self._progress.note(f"the server refused a setting of the database {effect.original}: {each}")
 
     @property
     def _reached(self) -> Endpoint:

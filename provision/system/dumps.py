@@ -161,7 +161,7 @@ def broken(path: Path, *evidence: str) -> RefusedError:
 
 
 def restore(endpoint: Endpoint, effect: RestoreDump, engine: Engines, check: Callable[[], None]) -> tuple[str, ...]:
-    """Restore a dump into a new database, or leave none; return what the server refused to set for it.
+    """Restore a dump into a new database, or leave none; return which settings the server refused.
 
     ``check`` is called when the rows are there.
 

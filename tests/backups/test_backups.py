@@ -97,7 +97,12 @@ def test_all_of_a_database_comes_back(environment: Environment) -> None:
     assert everything(environment) != before
     refused = environment.run("backup", "restore", file.name, code=64)
     assert "the data of" in refused.err
+    note = file.with_suffix(".json")
+    about = json.loads(note.read_text())
+    note.write_text(json.dumps({**about, "settings": [*about["settings"], [None, "no_such_setting", "Tr0ub4dor&3"]]}))
     ran = environment.run("backup", "restore", file.name, "--yes")
+    assert "the server refused a setting of the database shop: no_such_setting" in ran.all
+    assert "Tr0ub4dor" not in ran.all
     assert "role/clerk" in ran.all
     assert environment.superuser("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'clerk'") == [(False,)]
     environment.superuser("ALTER ROLE clerk IN DATABASE shop SET work_mem = '5MB'")

@@ -121,6 +121,9 @@ def test_data_where_a_link_leads(environment: Embedded, *, there: bool) -> None:
     environment.settled()
     assert link.is_symlink()
     assert environment.setting("data_directory") == str(target)
+    (through := environment.directory.with_name("through")).symlink_to(environment.directory)
+    environment.server(data={"path": str(through / "disk")}).settled()
+    environment.server(data={"path": "./link"})
     with an_embedded_environment(environment.directory.parent / "other") as other:
         said = other.server(data={"path": str(link)}).run("plan", code=1).all
         assert "belongs to another environment" in said
