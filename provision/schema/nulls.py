@@ -26,35 +26,37 @@ def with_nulls(whole: Fragment, of_lists: Iterable[str]) -> Fragment:
     sections = [name for name in definitions if name not in ("setting", "value") and "-" not in name]
     sections += ["settings-of-sessions"]
     refusing = {f"{_ALONE}{name}": _refusing(definitions[name], definitions) for name in sections}
-    loose = {name: _loosened(definitions[name]) for name in {*sections} - {*of_lists}}
-    values = {name: _loose(each) for name, each in definitions["value"].items()}
+    loose = {name: _loosened(definitions[name], definitions) for name in {*sections} - {*of_lists}}
+    values = {name: _loose(each, definitions) for name, each in definitions["value"].items()}
     alone = {
         "if": {"not": {"required": ["extends"]}},
         "then": _refusing({**whole, "type": ["object", "null"]}, definitions),
     }
     return {
-        **_loosened(whole),
+        **_loosened(whole, definitions),
         "allOf": [*whole["allOf"], alone],
         "definitions": {**definitions, **loose, "value": values, **refusing},
     }
 
 
-def _loosened(section: Fragment) -> Fragment:
+def _loosened(section: Fragment, definitions: Mapping[str, Any]) -> Fragment:
     """Return a mapping whose keys may be null; ``extends`` says that there is a base."""
     return section | {
-        each: {name: found if name == "extends" else _loose(found) for name, found in section[each].items()}
+        each: {
+            name: found if name == "extends" else _loose(found, definitions) for name, found in section[each].items()
+        }
         for each in _KEYS
         if each in section
     }
 
 
-def _loose(fragment: Any) -> Any:
-    if fragment is False or not fragment:
+def _loose(fragment: Any, definitions: Mapping[str, Any]) -> Any:
+    if _takes_null(fragment, definitions):
         return fragment
     if "$ref" in fragment:
         return {"anyOf": [fragment, _NULL]}
     if "allOf" in fragment:
-        return {**fragment, "allOf": [_loose(each) for each in fragment["allOf"]]}
+        return {**fragment, "allOf": [_loose(each, definitions) for each in fragment["allOf"]]}
     found = dict(fragment)
     if "type" in found:
         types = [found["type"]] if isinstance(found["type"], str) else found["type"]
