@@ -76,6 +76,23 @@ def test_a_project_is_migrated_at_the_first_try(case: str, project: Project) -> 
     assert {name for (name,) in tables} >= TABLES[case]
 
 
+@pytest.mark.parametrize("kind", ["databases", pytest.param("schemas", marks=pytest.mark.long)])
+def test_a_factory_of_flask_migrates_each_tenant(project: Project, kind: str) -> None:
+    project.write("flask-factory")
+    project.begin()
+    names = ["shop_a", "shop_b"]
+    made = "shop_a: {}, shop_b: {}" if kind == "databases" else "project: {schemas: {shop_a: {}, shop_b: {}}}"
+    tenants = f"migrations:\n  tenants: {{{kind}: [shop_a, shop_b], workers: 1}}\n"
+    text = project.spec.read_text().replace("migrations:\n", tenants)
+    project.spec.write_text(f"{text}\ndatabases: {{{made}}}\n")
+    project.apply()
+    project.settled()
+    for name in names:
+        where, table = (name, "basket") if kind == "databases" else ("project", f"{name}.basket")
+        asked = project.run("psql", "--superuser", "--database", where, "--", "-Atc", f"SELECT to_regclass('{table}')")
+        assert asked.out.strip() == table
+
+
 @pytest.mark.parametrize("template", ["generic", "async", "pyproject", "pyproject_async"])
 def test_each_template_of_alembic_is_migrated(template: str, project: Project) -> None:
     alembic(project, template)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import env_files
 
 if TYPE_CHECKING:
     from tests.tenants.conftest import Tenants
@@ -120,6 +121,22 @@ def test_what_a_project_keeps_does_not_lead_to_the_tenant_before(tenants: Tenant
     made = tenants.tree(2, text=env, tenants={"databases": names, "workers": 1})
     made.declare(migrations=variables if env == _READS_SETTINGS else {}).apply()
     assert [tenants.ran(name) for name in names] == [["0001", "0002"]] * 3
+
+
+@pytest.mark.parametrize("kind", ["databases", pytest.param("schemas", marks=pytest.mark.long)])
+def test_an_asynchronous_env_py(tenants: Tenants, kind: str) -> None:
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed")
+    names = tenants.databases(3, "async") if kind == "databases" else [f"async_{each}" for each in "abc"]
+    if kind == "schemas":
+        tenants.execute(*[f"CREATE SCHEMA {name}" for name in names])
+    text = env_files.asynchronous("transaction_per_migration=True")
+    made = tenants.tree(2, text=text, tenants={kind: names, "workers": 1}, url_driver="postgresql+asyncpg")
+    made.apply()
+    for name in names:
+        where = {"database": name} if kind == "databases" else {}
+        table = "alembic_version" if where else f"{name}.alembic_version"
+        assert tenants.execute(f"SELECT version_num FROM {table}", **where) == [("0002",)]  # noqa: S608
+    made.settled()
 
 
 def test_an_interrupt_ends_what_runs_on_the_server_too(tenants: Tenants) -> None:
