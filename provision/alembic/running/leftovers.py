@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from provision.alembic.running.lock import LockConnection
     from provision.spec.model import Migrations
 
+# What initdb makes has a lower one: FirstNormalObjectId of access/transam.h.
 _RELATIONS = """
-SELECT coalesce(array_agg(oid::bigint), '{}'), pg_current_xact_id()::xid::text FROM pg_class
-WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace)
-    AND relnamespace = coalesce((SELECT oid FROM pg_namespace WHERE nspname = %s), relnamespace)
+SELECT coalesce(array_agg(oid::bigint), '{}'), pg_current_xact_id()::xid::text FROM pg_class WHERE oid >= 16384
 """
+_IN_SCHEMA = " AND relnamespace = coalesce((SELECT oid FROM pg_namespace WHERE nspname = %s), relnamespace)"
 
 # An object is as old as the row that its creation wrote and nothing else usually writes: a table's is the one of its
 # row type. Version rows are as old as the last revision that was applied: what is younger is of the one that failed.
@@ -64,7 +64,9 @@ def seen_before(query: LockConnection) -> Before:
     Raises:
         provision.errors.UnavailableError: the server cannot be reached.
     """
-    ((relations, transaction),) = query.rows(_RELATIONS, (query.scope.schema,))
+    schema = query.scope.schema
+    asked = (_RELATIONS, ()) if schema is None else (_RELATIONS + _IN_SCHEMA, (schema,))
+    ((relations, transaction),) = query.rows(*asked)
     return Before(tuple(relations), transaction)
 
 
