@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PODMAN = "podman"
 _OF_SSH, _NOT_FOUND = 255, 127
+_DROPPED = "kex_exchange_identification: "
+"""What ssh says of a server that went away before it said what it is: sshd drops some logins once 10 have begun."""
 """Exit codes: ssh's own for what it could not do, and a shell's for a command that is not there."""
 _ENDING, _KEPT = 2.0, 10
 _LAST_WORDS = 4096
@@ -166,7 +168,10 @@ def unreachable(place: str, program: str, error: BaseException) -> UnavailableEr
     if not isinstance(error, BrokenOffError):
         return None
     line = login(error.place)
-    if error.code == _OF_SSH:
+    if error.code == _OF_SSH and any(_DROPPED in each for each in error.lines):
+        sentence = f"the sshd of {place} ended a login before it began: too many come at once (`MaxStartups` there)"
+        advice = "run the same command again; `ControlMaster auto` and a `ControlPath` in ~/.ssh/config share one login"
+    elif error.code == _OF_SSH:
         sentence = f"ssh cannot log in at {place}"
         advice = f"{line} true   (until it works without a question: provision answers none)"
     elif error.code == _NOT_FOUND:

@@ -6,7 +6,7 @@ import pytest
 
 from provision.errors import UnavailableError
 from provision.model.ssh import Destination, parse
-from provision.system import ssh
+from provision.system import engine_dial, ssh
 
 FIXED = "ssh -T -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15"
 
@@ -67,3 +67,18 @@ def test_the_host_comes_after_two_dashes() -> None:
     assert " ".join(ssh.argv(parse("ssh://build-host"), words=words)) == f"{FIXED} -- build-host {' '.join(words)}"
     line = " ".join(ssh.argv(parse("ssh://ada@build-host:2222"), "-N", "-L", "127.0.0.1:1:127.0.0.1:2"))
     assert line == f"{FIXED} -N -L 127.0.0.1:1:127.0.0.1:2 -l ada -p 2222 -- build-host"
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("kex_exchange_identification: Connection closed by remote host", "ended a login before it began"),
+        ("ada@build: Permission denied (publickey).", "ssh cannot log in at ssh://build"),
+    ],
+)
+def test_what_ssh_says_is_told_in_words(said: str, sentence: str) -> None:
+    place = ssh.destination("ssh://ada@build", "")
+    error = engine_dial.unreachable("ssh://build", "docker", engine_dial.BrokenOffError(place, 255, said))
+    assert error is not None
+    assert sentence in error.sentence
+    assert said in error.evidence
