@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import docker
 import docker.errors
+import requests
 
 from provision.system.engine_address import locate
 
@@ -20,23 +22,39 @@ if TYPE_CHECKING:
 
 # The engine runs the health check whenever it likes, and not because of a command.
 _OF_ITSELF = ("exec_create: pg_isready", "exec_start: pg_isready", "exec_die", "health_status")
+_LONGEST = 600
+"""Seconds that a recording may take."""
 
 
 class Events:
-    """What the engine reported about one environment since a recording began; the engine keeps the last 256 events."""
+    """What the engine reported about one environment since a recording began.
 
-    def __init__(self, client: docker.APIClient, name: str) -> None:
-        self._client = client
+    The engine keeps the last 256 events of all containers, so they are read while they come in.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._client = docker.APIClient(url, version="auto", timeout=_LONGEST)
         self._name = name
         self._since = time.time()
+        self._read: dict[str, dict[str, Any]] = {}
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        with suppress(requests.RequestException):  # a test may end its engine
+            self._keep(self._since + _LONGEST)
+
+    def _keep(self, until: float) -> None:
+        for event in self._client.events(since=f"{self._since:.6f}", until=f"{until:.6f}", decode=True):
+            text = json.dumps(event)
+            if self._name in text:
+                self._read[text] = event
 
     def seen(self) -> list[str]:
         """Return ``type action name`` of each event, oldest first."""
-        found = self._client.events(since=f"{self._since:.6f}", until=f"{time.time():.6f}", decode=True)
-        events = [event for event in found if self._name in json.dumps(event)]
+        self._keep(time.time())  # what has not come in yet
         return [
             f"{event['Type']} {event['Action']} {event['Actor']['Attributes'].get('name', event['Actor']['ID'])}"
-            for event in events
+            for event in sorted([*self._read.values()], key=lambda each: each["timeNano"])
             if not event["Action"].startswith(_OF_ITSELF)
         ]
 
@@ -60,7 +78,7 @@ class Engine:
 
     def record(self, name: str) -> Events:
         """Begin to record what happens to an environment."""
-        return Events(self.client, name)
+        return Events(self.address.url, name)
 
     def containers(self, name: str) -> list[str]:
         """Return the ids of the containers of an environment, whatever their state, and of those of its name."""
