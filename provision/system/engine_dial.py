@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 PODMAN = "podman"
 _OF_SSH, _NOT_FOUND = 255, 127
+"""Exit codes: ssh's own for what it could not do, and a shell's for a command that is not there."""
 _DROPPED = "kex_exchange_identification: "
 """What ssh says of a server that went away before it said what it is: sshd drops some logins once 10 have begun."""
-"""Exit codes: ssh's own for what it could not do, and a shell's for a command that is not there."""
 _ENDING, _KEPT = 2.0, 10
 _LAST_WORDS = 4096
 
@@ -169,7 +169,7 @@ def unreachable(place: str, program: str, error: BaseException) -> UnavailableEr
         return None
     line = login(error.place)
     if error.code == _OF_SSH and any(_DROPPED in each for each in error.lines):
-        sentence = f"the sshd of {place} ended a login before it began: too many come at once (`MaxStartups` there)"
+        sentence = f"the sshd of {place} ended a login before it began; too many at once may be why (`MaxStartups`)"
         advice = "run the same command again; `ControlMaster auto` and a `ControlPath` in ~/.ssh/config share one login"
     elif error.code == _OF_SSH:
         sentence = f"ssh cannot log in at {place}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker.errors
@@ -82,6 +83,28 @@ def test_it_is_done_again_in_what_others_have_made(
     assert environment.query("SELECT count(*) FROM userdata") == [(0,)]
     if kind == "volume":
         assert client.inspect_volume(source)["Labels"] == {"kept": "yes"}
+
+
+def test_data_whose_files_the_engine_denies_is_never_made_anew(environment: Environment) -> None:
+    """Docker answers 404 for each file of a container, also those of its data, where another mount has no source."""
+    shipped = (Path(__file__).parents[2] / "templates" / "docker-compose.yml.j2").read_text()
+    mounted, data = environment.directory / "mounted", environment.directory / "there"
+    mounted.touch()
+    more = f"    volumes:\n      - type: bind\n        source: {mounted}\n        target: /mounted\n"
+    (environment.directory / "templates").mkdir()
+    (environment.directory / "templates" / "docker-compose.yml.j2").write_text(shipped.replace("    volumes:\n", more))
+    environment.declare(templates="./templates").server(data={"path": str(data)}).apply()
+    environment.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    client, name = environment.engine.client, environment.name
+    body = environment.container
+    client.remove_container(name, force=True)
+    client.create_container_from_config({**body["Config"], "HostConfig": body["HostConfig"]}, name)
+    mounted.unlink()
+    told = environment.run("plan", code=None)
+    assert "first initialisation" not in told.all
+    mounted.touch()
+    environment.apply()
+    assert environment.query("TABLE kept") == [(42,)]
 
 
 @pytest.mark.parametrize("major", _PLACES)

@@ -182,6 +182,7 @@ _OPENED = r"(?m)^host\s+all\s+all\s+all\s"
 # What initdb says once it has found that its directory is empty.
 _BEGAN = "creating subdirectories ... ok"
 _LOG_LINES = 1000
+_IN_EVERY_IMAGE = "/etc/passwd"
 WHY = "its first initialisation was broken off before any server ran on it, so there is nothing in it"
 
 
@@ -191,7 +192,7 @@ def _broken_off(seen: Inspection) -> Place | None:
     if place is None or place != seen.declared_place or seen.state not in _DOWN or isinstance(data, Ephemeral):
         return None
     read = reader(seen.look, CheckData(seen.container_name, place.directory))
-    if any(read(sign) is not None for sign in _SIGNS_OF_LIFE):
+    if any(read(sign) is not None for sign in _SIGNS_OF_LIFE) or not _shows_files(seen):
         return None
     labels = _labels(seen, place)
     is_ours = {ENVIRONMENT, DIRECTORY} <= set(labels) or _made_directory(seen)
@@ -205,6 +206,11 @@ def _broken_off(seen: Inspection) -> Place | None:
         has, name = seen.look.reader.has, seen.container_name
         is_begun = read(_LAST) is None and any(has(name, f"{place.directory}/{each}") for each in _PARTS)
     return place if is_begun and (is_ours or _initialised_by(seen)) else None
+
+
+def _shows_files(seen: Inspection) -> bool:
+    """Tell whether the engine reads files of the container: where any mount has no source, Docker denies all of them."""
+    return seen.look.reader.has(seen.container_name, _IN_EVERY_IMAGE)
 
 
 def _labels(seen: Inspection, place: Place) -> Mapping[str, str]:
