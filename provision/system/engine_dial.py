@@ -169,7 +169,7 @@ def unreachable(place: str, program: str, error: BaseException) -> UnavailableEr
         return None
     line = login(error.place)
     if error.code == _OF_SSH and any(_DROPPED in each for each in error.lines):
-        sentence = f"the sshd of {place} ended a login before it began; too many at once may be why (`MaxStartups`)"
+        sentence = f"the sshd of {place} ended a login before it began; perhaps too many come at once (`MaxStartups`)"
         advice = "run the same command again; `ControlMaster auto` and a `ControlPath` in ~/.ssh/config share one login"
     elif error.code == _OF_SSH:
         sentence = f"ssh cannot log in at {place}"

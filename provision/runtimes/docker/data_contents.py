@@ -209,7 +209,7 @@ def _broken_off(seen: Inspection) -> Place | None:
 
 
 def _shows_files(seen: Inspection) -> bool:
-    """Tell whether the engine reads files of the container: where any mount has no source, Docker denies all of them."""
+    """Tell whether the engine reads files of the container: where any mount has no source, Docker denies all files."""
     return seen.look.reader.has(seen.container_name, _IN_EVERY_IMAGE)
 
 
