@@ -126,8 +126,10 @@ def test_one_command_ends_a_server_whose_directory_is_gone(shop: Embedded) -> No
     line = f"! the directory is gone; to remove it: provision destroy --data --name {shop.name}"
     assert line in text
     asked = shop.run("destroy", "--data", "--name", shop.name, spec=False, code=None)
-    assert asked.code in (0, 64)  # a server without data leaves nothing to ask about
-    shop.run("destroy", "--data", "--yes", "--name", shop.name, spec=False, code=None)
+    assert asked.code == 64 or not is_alive(pid)  # one that misses its lock file ends by itself, within a minute
+    if asked.code == 64:
+        assert f"of {shop.directory / 'project'}, which is gone, would be removed" in asked.err
+        shop.run("destroy", "--data", "--yes", "--name", shop.name, spec=False, code=None)
     assert not is_alive(pid)
     assert listed(shop) is None
 
