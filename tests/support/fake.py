@@ -242,7 +242,7 @@ class World:
 
     @_perform.register(ChangeDirectory)
     def _(self, effect: ChangeDirectory, _spec: Spec, _password: Secret) -> None:
-        below = effect.script.removeprefix('mkdir -p "$1"/').partition(" && ")[0]
+        below = effect.script.removeprefix('set -- "$1"/').partition("; ")[0]
         self.files[Path(effect.source) / below / "PG_VERSION"] = ("", 0o700)
 
     @_perform.register(RunLocalSql)
