@@ -31,8 +31,9 @@ venv: .venv/.installed ## Create .venv with the project and its pinned dependenc
 quickstart: venv ## Start a configured, migrated PostgreSQL from specs/quickstart.yml
 	@$(BIN)/provision apply specs/quickstart.yml
 
+# In the order of tests/conftest.py: xdist's own has the files with few tests last, and those take longest.
 test: venv ## Run every test that this machine can run
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: venv ## Run what takes minutes: laws on many examples, many rounds, the newest Docker and Podman of Debian (root)
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile long $(ARGS) tests/laws tests/tables/test_templates.py

@@ -3,8 +3,9 @@
 
     python scripts/pythons.py [--list] [PYTEST ARGUMENTS …]
 
-Debian's own is among them. The interpreter that runs this is left out: ``make test`` runs the whole suite on it. Each
-environment is made once, in the user's cache, and again when the project's dependencies change.
+Debian's own is among them. The interpreter that runs this is left out: ``make test`` runs the whole suite on it. The
+newest runs the whole quick part; the others the laws, with fewer examples, and the command line. Each environment is
+made once, in the user's cache, and again when the project's dependencies change.
 """
 
 from __future__ import annotations
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
-QUICK = (
-    "tests/laws",
-    "tests/tables",
+_SERVERS = (
     # A server as a process: the first command of the README, and programs that the tests unpack.
     "tests/contract/test_choice.py::test_the_quickstart_runs_without_an_engine",
     "tests/server/test_upgrade.py::test_a_new_server_that_does_not_start_leaves_the_old_one_alone",
+)
+# What a server in a container shows, and what the sources look like, no Python changes.
+_LEFT_OUT = ("-m", "not docker and not long", "--ignore", "tests/laws/test_shape.py")
+QUICK = (*_LEFT_OUT, "tests/laws", "tests/tables", *_SERVERS)
+PART = (
+    *_LEFT_OUT,
+    *("--hypothesis-profile", "few"),
+    "tests/laws",
+    *("tests/tables/test_cli.py", "tests/tables/test_cli_verbs.py", "tests/tables/test_hostile_input.py"),
+    *_SERVERS,
 )
 _PINS = ROOT / "requirements" / "dev.txt"
 _PROJECT = ROOT / "pyproject.toml"
@@ -111,10 +120,12 @@ def main(words: list[str]) -> int:
     if "--list" in words:
         return 0
     failed = []
+    newest = max((here, *others), key=_numbers)
     for version, program in others.items():
         python = environment(version, program)
-        print(f"Python {version}: the quick part of the suite", flush=True)  # noqa: T201
-        argv = (python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words, *QUICK)
+        text, tests = ("the quick part", QUICK) if version == newest else ("the laws and the command line", PART)
+        print(f"Python {version}: {text} of the suite", flush=True)  # noqa: T201
+        argv = (python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words, *tests)
         if subprocess.run(argv, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode:
             failed.append(version)
     if failed:

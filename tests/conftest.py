@@ -28,6 +28,8 @@ IMAGES = ("postgres:14", "postgres:16", "postgres:17", "postgres:18")
 REQUIRED = "PROVISION_TEST_REQUIRE_DOCKER"
 OF_DOCKER = ("docker", "engines", "external", "remote")
 """The folders in which each test needs an engine with the images."""
+QUICK = ("laws", "tables")
+"""The folders whose tests take milliseconds: last in a run of several workers, so that these end at the same time."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,12 +38,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", type=int, default=7, help="where its random moments come from (7)")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a Docker engine by its folder."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs a Docker engine by its folder, and put the long files first where several workers run."""
     folders = {Path(__file__).parent / each for each in OF_DOCKER}
     for item in items:
         if not folders.isdisjoint(item.path.parents):
             item.add_marker(pytest.mark.docker)
+    if hasattr(config, "workerinput"):
+        quick = {Path(__file__).parent / each for each in QUICK}
+        items.sort(key=lambda item: not quick.isdisjoint(item.path.parents))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
