@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provision.system.waiting import attempts
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -105,7 +107,10 @@ def test_a_setting_of_the_running_server(running: Environment) -> None:
     path = running.home / "config" / "postgresql.conf"
     declared = path.read_text()
     path.write_text(declared.replace("work_mem = 8MB", "work_mem = 9MB"))
-    running.query("SELECT pg_reload_conf(), pg_sleep(0.3)")
+    running.query("SELECT pg_reload_conf()")
+    for _ in attempts(60, 0.05):
+        if running.setting("work_mem") == "9MB":
+            break
     path.write_text(declared)
     assert differences(running) == ["settings/postgresql.conf work_mem: 9MB, declared 8MB"]
     mended(running)

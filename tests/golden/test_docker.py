@@ -293,14 +293,20 @@ def left(environment: Environment) -> list[str]:
     return [each for each in names if each != f"/{environment.name}"] + half
 
 
-@pytest.mark.parametrize("place", DATA)
-def test_killed_while_a_golden_is_used(fresh: Environment, place: str) -> None:
+ALL_PARTS = tuple(range(1, 6))
+KILLED = [("volume", (1, 4)), ("directory", (2, 5)), ("ephemeral", (3,))]
+KILLED_LONG = [pytest.param(place, ALL_PARTS, marks=pytest.mark.long, id=f"{place}-all") for place in DATA]
+
+
+@pytest.mark.parametrize(("place", "parts"), [*KILLED, *KILLED_LONG])
+def test_killed_while_a_golden_is_used(fresh: Environment, place: str, parts: tuple[int, ...]) -> None:
+    """After so many sixths of what an apply takes: each of them every day, all of them in each place on demand."""
     fresh.server(data=DATA[place]).run("apply", "--golden")
     expected = described(fresh)
     began = time.monotonic()
     assert begun(fresh)
     whole = time.monotonic() - began
-    for part in range(1, 6):
+    for part in parts:
         fresh.run("destroy", "--data", "--yes")
         killed(fresh, whole * part / 6, "apply")
         fresh.apply()

