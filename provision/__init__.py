@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from provision.version import __version__
 
 if TYPE_CHECKING:
+    from provision.api import environments
     from provision.environment import Environment
-    from provision.functions import environments
 
 __all__ = ["Environment", "__version__", "environments"]
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return Environment
     if name == "environments":
-        from provision.functions import environments
+        from provision.api import environments
 
         return environments
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,9 +13,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from provision.api import examine, schema
 from provision.declared import Declared
 from provision.errors import UsageError, command
-from provision.functions import examine, schema
 from provision.model import Plan, Progress, Result, Wishes
 from provision.model.value import replace
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.commands import of_data
+from provision.commands import data_verbs
 from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ COMMANDS: Final = {
 _WORDS: Final = {"create": "make", "save": "make", "dump": "make", "ls": "list", "delete": "rm", "remove": "rm"}
 _OUTPUT: Final = click.option("-o", "--output", metavar="FILE", help="Write it there; Git must ignore the file.")
 
-command = of_data.group(
+command = data_verbs.group(
     "backup",
     "Backups of the databases of a spec, as files of this machine.",
     table=COMMANDS,
@@ -39,7 +39,7 @@ command = of_data.group(
 )
 
 
-@command.verb("", of_data.DATABASE, _OUTPUT)
+@command.verb("", data_verbs.DATABASE, _OUTPUT)
 def make(console: Console, environment: Environment, _: str, *, database: str | None, output: str | None) -> int:
     """Write a dump of each declared database, and prove it by reading all of it. No session waits for it.
 
@@ -52,7 +52,7 @@ def make(console: Console, environment: Environment, _: str, *, database: str | 
     return _carry_out(console, environment, "make", survey)
 
 
-@command.verb("FILE", of_data.DATABASE, of_data.YES)
+@command.verb("FILE", data_verbs.DATABASE, data_verbs.YES)
 def restore(console: Console, environment: Environment, file: str, *, database: str | None, yes: bool) -> int:
     """Prove a backup, restore it into a new database beside, and change the two names in one transaction.
 
@@ -67,7 +67,7 @@ def restore(console: Console, environment: Environment, file: str, *, database: 
         with environment.context():
             plan = survey().plan
         chosen = ["--database", database] if database else []
-        of_data.confirm(console, spec.name, plan, console.line("backup restore --yes", file, *chosen))
+        data_verbs.confirm(console, spec.name, plan, console.line("backup restore --yes", file, *chosen))
     return _carry_out(console, environment, "restore", survey)
 
 
@@ -103,4 +103,6 @@ def _carry_out(console: Console, environment: Environment, verb: str, survey: Ca
         done = backups.carry_out(spec, survey, progress=progress)
     pending = environment.overview().plan if verb == "restore" else None
     steps = report.next_steps(spec, verb, done, pending, console)
-    return of_data.show(console, spec.name, done, report.result(spec, verb, done, pending), steps, report.written(done))
+    return data_verbs.show(
+        console, spec.name, done, report.result(spec, verb, done, pending), steps, report.written(done)
+    )

@@ -34,7 +34,7 @@ def command(console: Console, spec: Path | None) -> int:
     Each line is ok, a warning or a problem, with the next command. What env.py imports is tried by the interpreter that
     migrates. In a directory without a spec it is about this machine. Exits with 1 where there is a problem.
     """
-    from provision.functions import examine
+    from provision.api import examine
     from provision.report import doctor as report
 
     is_here = spec is not None or any(Path(name).is_file() for name in DEFAULT_NAMES)

@@ -26,7 +26,7 @@ def schema(console: Console, *, output: Path | None) -> None:
     An editor with yaml-language-server (VS Code: the extension YAML) reads it where the first line of a spec names it.
     Both `init` and `apply` keep it in .provision/ for that. docs/editors.md has the line.
     """
-    from provision.functions import schema
+    from provision.api import schema
 
     found = schema(output)
     if output is None:

@@ -26,7 +26,7 @@ def list_(console: Console) -> None:
     Of each: its state, version, address, revision and size, and where its spec is, or that its directory is gone.
     Nothing is started, and no program of a project is run; what only that would tell is a question mark.
     """
-    from provision.functions import environments
+    from provision.api import environments
     from provision.report import listing
 
     found = environments(environ=console.environ)
@@ -80,9 +80,9 @@ def destroy_named(console: Console, name: str, directory: Path | None, *, data: 
     """
     import shlex
 
+    from provision.api import spec_of
     from provision.commands.asking import confirm
     from provision.everywhere import acting
-    from provision.functions import spec_of
     from provision.report.progress import followed
 
     row = acting.named(console.environ, name, directory)

@@ -43,7 +43,7 @@ def init(console: Console, *, directory: Path, name: str | None, image: str | No
     What is there is found and used: Alembic's configuration, the PostgreSQL of a compose file, models, a virtual
     environment. Nothing is overwritten, and nothing of the project is run. Needs neither Docker nor a server.
     """
-    from provision.functions import initialise
+    from provision.api import initialise
     from provision.report import init as report
 
     done = initialise(directory, name=name, image=image, port=port)

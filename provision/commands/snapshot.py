@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.commands import of_data
+from provision.commands import data_verbs
 from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
 from provision.errors import EXIT_DONE
 
@@ -32,7 +32,7 @@ _ALL: Final = click.option(
     "--all", "is_whole", is_flag=True, help="The whole cluster, with its roles: the server stops and starts."
 )
 
-snapshot = of_data.group(
+snapshot = data_verbs.group(
     "snapshot",
     "Snapshots of the databases of a spec, inside their server.",
     table=COMMANDS,
@@ -44,7 +44,7 @@ snapshot = of_data.group(
 )
 
 
-@snapshot.verb("NAME", of_data.DATABASE, _ALL)
+@snapshot.verb("NAME", data_verbs.DATABASE, _ALL)
 def save(console: Console, environment: Environment, name: str, *, database: str | None, is_whole: bool) -> int:
     """Copy the declared databases inside their server, under a name.
 
@@ -56,7 +56,7 @@ def save(console: Console, environment: Environment, name: str, *, database: str
     return _carry_out(console, environment, request)
 
 
-@snapshot.verb("NAME", of_data.DATABASE, _ALL, of_data.YES)
+@snapshot.verb("NAME", data_verbs.DATABASE, _ALL, data_verbs.YES)
 def restore(
     console: Console, environment: Environment, name: str, *, database: str | None, is_whole: bool, yes: bool
 ) -> int:
@@ -71,7 +71,7 @@ def restore(
     return _asked(console, environment, request, "snapshot restore --yes", yes=yes)
 
 
-@snapshot.verb("", of_data.DATABASE, _ALL)
+@snapshot.verb("", data_verbs.DATABASE, _ALL)
 def undo(console: Console, environment: Environment, _: str, *, database: str | None, is_whole: bool) -> int:
     """Put back what the last restore or reset has replaced; another undo takes it back.
 
@@ -82,7 +82,7 @@ def undo(console: Console, environment: Environment, _: str, *, database: str | 
     return _carry_out(console, environment, Request(Verb.UNDO, database=database, is_whole=is_whole))
 
 
-@snapshot.verb("NAME", of_data.DATABASE, _ALL)
+@snapshot.verb("NAME", data_verbs.DATABASE, _ALL)
 def rm(console: Console, environment: Environment, name: str, *, database: str | None, is_whole: bool) -> int:
     """Remove a snapshot for good."""
     from provision.snapshots import Request, Verb
@@ -90,7 +90,7 @@ def rm(console: Console, environment: Environment, name: str, *, database: str |
     return _carry_out(console, environment, Request(Verb.REMOVE, name, database, is_whole=is_whole))
 
 
-@snapshot.verb("", of_data.DATABASE, _ALL)
+@snapshot.verb("", data_verbs.DATABASE, _ALL)
 def list_(console: Console, environment: Environment, _: str, *, database: str | None, is_whole: bool) -> int:
     """List the snapshots, and what a restore or a reset has replaced. Changes nothing.
 
@@ -110,8 +110,8 @@ def list_(console: Console, environment: Environment, _: str, *, database: str |
 
 @click.command("reset", epilog="Example: provision reset specs/dev.yml")
 @spec_argument
-@of_data.DATABASE
-@of_data.YES
+@data_verbs.DATABASE
+@data_verbs.YES
 @json_option
 @switches
 @pass_console
@@ -134,7 +134,7 @@ def _asked(console: Console, environment: Environment, request: Request, again: 
         chosen = ["--database", request.database] if request.database else ["--all"] * request.is_whole
         words = [request.name] if request.name else []
         plan = survey(environment.spec, request).plan
-        of_data.confirm(console, environment.spec.name, plan, console.line(again, *words, *chosen))
+        data_verbs.confirm(console, environment.spec.name, plan, console.line(again, *words, *chosen))
     return _carry_out(console, environment, request)
 
 
@@ -148,4 +148,4 @@ def _carry_out(console: Console, environment: Environment, request: Request) -> 
         done = carry_out(spec, request, progress=progress)
     pending = environment.overview().plan if request.verb in (Verb.RESTORE, Verb.UNDO) else None
     steps = report.next_steps(request, pending, console)
-    return of_data.show(console, spec.name, done, report.result(spec, request, done, pending), steps)
+    return data_verbs.show(console, spec.name, done, report.result(spec, request, done, pending), steps)

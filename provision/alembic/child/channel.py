@@ -24,6 +24,8 @@ NAMES = frozenset(
 must not change them. No SQL is said that :meth:`Channel.tells` of."""
 
 _SHORT = 6
+_LOADING = ("alembic.script.base", f"{__package__}.code_cache")
+"""The modules whose ``_load_revisions`` runs revision files."""
 _PATIENCE = 0.2
 """So many seconds an event can wait for others, with which it is sent."""
 
@@ -224,7 +226,7 @@ def _address(error: BaseException) -> str | None:
 def _stage(error: BaseException, progress: Progress) -> str:
     """Return where an error belongs; ``env.py`` can have Alembic load the revision files, too."""
     if progress.stage == "env" and any(
-        frame.f_code.co_name == "_load_revisions" and frame.f_globals.get("__name__") == "alembic.script.base"
+        frame.f_code.co_name == "_load_revisions" and frame.f_globals.get("__name__") in _LOADING
         for frame, _ in traceback.walk_tb(error.__traceback__)
     ):
         return "load"

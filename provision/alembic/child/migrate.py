@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .channel import ReportedError
-from .cheaper import keep_code
+from .code_cache import keep_code
 from .config import Attributes, keep_logging, load_tree
 from .connection import Committed, around_function, bind, environment, tell_sessions, watch
 from .rehearse import Trace, fence, walk
-from .rows import move_by_text
+from .version_row import move_by_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""What makes one migration after another cheaper, without a difference that the project's code could see.
+"""Keeps the code of revision files from one database to the next: Alembic reads and compiles each of them each time.
 
-Alembic reads and loads each revision file for each database.
+The project's code sees no difference: each database has modules of its own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def keep_code(script: Any) -> None:
     if script.sourceless or getattr(script, "recursive_version_locations", False):
         return
 
-    def load() -> Iterator[Any]:
+    def _load_revisions() -> Iterator[Any]:
         directories = tuple([os.fspath(each) for each in script._version_locations])  # noqa: SLF001
         stamps, files = _known.get(directories, ({}, []))
         if files and all(_stamp(path) == stamp for path, stamp in stamps.items()):
@@ -57,7 +57,7 @@ def keep_code(script: Any) -> None:
             yield found
         _known[directories] = stamps, files
 
-    script.revision_map._generator = load  # noqa: SLF001
+    script.revision_map._generator = _load_revisions  # noqa: SLF001
 
 
 def _stamp(path: str) -> tuple[int, ...]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from provision.alembic.child.cheaper import keep_code
+import pytest
+
+from provision.alembic.child.channel import Channel, Progress, describe
+from provision.alembic.child.code_cache import keep_code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,3 +58,19 @@ def test_a_file_that_is_changed_added_or_removed_is_seen(tmp_path: Path) -> None
     (tmp_path / "versions" / "b.py").unlink()
     os.utime(tmp_path / "versions", (3, 3))
     assert sorted(_load(tmp_path)) == ["a"]
+
+
+def test_a_file_that_fails_for_a_later_database_is_said_to_fail_while_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "a.py").write_text("import os\nos.environ['TENANT']\n" + _REVISION.format("a", None, ""))
+    monkeypatch.setenv("TENANT", "first")
+    _load(tmp_path), _load(tmp_path)
+    monkeypatch.delenv("TENANT")
+    progress = Progress(Channel(StringIO()))
+    progress.stage = "env"  # which asks Alembic for its revisions
+    with pytest.raises(KeyError) as caught:
+        _load(tmp_path)
+    found = describe(caught.value, progress)
+    assert (found["stage"], found["place"]) == ("load", f"{tmp_path / 'versions' / 'a.py'}:2")

@@ -1,4 +1,7 @@
-"""The Python API beside one environment: what has none yet, what there is on this machine, and what all specs share."""
+"""The functions of the Python API: what has no environment yet, what this machine has, and what all specs share.
+
+What a program can do with one environment is :class:`provision.environment.Environment`.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ DATABASE: Final = click.option("--database", metavar="NAME", help="Only this one
 YES: Final = click.option("--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask on.")
 
 
-class OfData(Verbs):
+class DataVerbs(Verbs):
     """A group of such verbs. ``word`` is what one takes beside the spec, such as NAME; ``sample`` is one."""
 
     def __init__(self, *arguments: Any, word: str, sample: str, **more: Any) -> None:
@@ -62,7 +62,7 @@ class OfData(Verbs):
         return words[0] if wanted else ""
 
 
-def group(name: str, about: str, *, word: str, **more: Any) -> OfData:
+def group(name: str, about: str, *, word: str, **more: Any) -> DataVerbs:
     """Make a group without verbs."""
 
     def run(ctx: click.Context) -> None:
@@ -77,7 +77,7 @@ def group(name: str, about: str, *, word: str, **more: Any) -> OfData:
     """
     made = click.group(
         name,
-        cls=OfData,
+        cls=DataVerbs,
         word=word,
         usual="list",
         answers={"help": ("help is an option", f"provision {name} {{}} --help")},
