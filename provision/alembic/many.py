@@ -70,7 +70,7 @@ def database_of(tree: Migrations, graph: Graph, query: Query, spec: Spec) -> Rev
 
 
 def _briefly(tree: Migrations, graph: Graph, query: Query) -> Revisions | None:
-    """Return where a database is; None: more has to be asked, because no row says what the tables are that it has."""
+    """Return where a database is; None: more has to be asked, because it has tables, and no row says which they are."""
     if not tree.ledger:
         rows = read_rows(tree, query)
         return Revisions(rows) if rows else None
@@ -78,7 +78,7 @@ def _briefly(tree: Migrations, graph: Graph, query: Query) -> Revisions | None:
     asked: dict[str, object] = {"table": table, "created": quoted(graph.creates)}
     ((is_there, has_ledger, schema, collides),) = query.rows(_THERE, asked)
     if not is_there:
-        return None if collides else Revisions((), known=compare_files(graph, (), {}))
+        return None if collides or has_ledger else Revisions((), known=compare_files(graph, (), {}))
     sql, asked = f"SELECT version_num::text, NULL, NULL, NULL FROM {table}", {}  # noqa: S608  # quoted
     if has_ledger:
         sql = f"{sql.replace('%', '%%')} UNION ALL {_EDITED}"

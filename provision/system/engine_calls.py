@@ -371,7 +371,7 @@ def _signed(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cut_off() -> tuple[type[Exception], ...]:
-    """Return what the SDK raises when an answer breaks off; it does not turn all of it into errors of its own."""
+    """Return what is raised when an answer breaks off, or is none; the SDK does not turn all of it into its errors."""
     import http.client
 
     import docker.errors
@@ -379,7 +379,7 @@ def _cut_off() -> tuple[type[Exception], ...]:
     import urllib3.exceptions
 
     ours = (requests.RequestException, docker.errors.StreamParseError, urllib3.exceptions.HTTPError)
-    return (*ours, http.client.HTTPException, ConnectionError, TimeoutError)
+    return (*ours, http.client.HTTPException, ConnectionError, TimeoutError, json.JSONDecodeError)
 
 
 @contextmanager
