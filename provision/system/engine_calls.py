@@ -127,7 +127,7 @@ class Engine:
             status, _, answer = engine_http.ask(self.address.socket_path, path, CALL_TIMEOUT, text, method)
         except (FileNotFoundError, PermissionError, ConnectionRefusedError):
             return None  # nothing was asked
-        return json.loads(answer or "{}") if status in done else None
+        return json.loads(answer.strip() or "{}") if status in done else None
 
     def execute(self, container: str, argv: tuple[str, ...], stdin: Secret, *, user: str = "") -> tuple[int, str]:
         """Run a program in a container with a secret on its standard input; return its exit code and output.

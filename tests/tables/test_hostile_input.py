@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.cli import run
+from provision.errors import StepFailedError
+from provision.model.effects import EngineCall
+from provision.system.engine_address import EngineAddress
+from provision.system.engine_calls import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +90,21 @@ def test_an_engine_that_answers_wrongly_ends_in_a_sentence(
     assert code in {1, 69}, told
     assert "e.sock" in told
     assert "next: " in told
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing", "no HTTP", "half of a head", "half of a body", "half of a text", "no JSON"]
+)
+def test_a_change_that_an_engine_answers_wrongly_ends_in_a_sentence(name: str, tmp_path: Path) -> None:
+    with engine_that_says(ANSWERS[name], tmp_path) as url, pytest.raises(StepFailedError) as caught:
+        Engine(EngineAddress(url, "a test"), "docker").perform(EngineCall("create_volume", "v", {"labels": {}}), print)
+    assert "e.sock" in caught.value.sentence
+
+
+def test_an_answer_of_podman_that_is_an_empty_line_is_none(tmp_path: Path) -> None:
+    """It says that of an image that has its new name."""
+    with engine_that_says(b"HTTP/1.0 201 Created\r\n\r\n\n", tmp_path) as url:
+        Engine(EngineAddress(url, "a test"), "podman").perform(EngineCall("tag_image", "a:1", {"name": "b:1"}), print)
 
 
 def test_what_is_no_file_is_no_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
