@@ -27,7 +27,7 @@ _SHORT = 6
 _LOADING = ("alembic.script.base", f"{__package__}.code_cache")
 """The modules whose ``_load_revisions`` runs revision files."""
 _PATIENCE = 0.2
-"""So many seconds an event can wait for others, with which it is sent."""
+"""How long an event is held back, in seconds."""
 
 
 class ReportedError(Exception):
@@ -78,9 +78,9 @@ class Channel:
         )
 
     def say(self, event: Event, *, soon: bool = False, in_place: bool = False) -> None:
-        """Send one event; ``soon``: with the next one. ``in_place`` of the last that was not sent yet, if any was not.
+        """Send one event. ``soon``: hold it back, and send it with the next one; after :meth:`hold`, not for long.
 
-        After :meth:`hold`, no event waits long for the next one.
+        ``in_place``: it replaces the last one that is held back, if one is.
         """
         masked = {key for key, value in event.items() if isinstance(value, str) and key not in NAMES}
         shown = {key: self.mask(cast("str", value)) if key in masked else value for key, value in event.items()}
@@ -93,7 +93,7 @@ class Channel:
             self.is_holding.set()
 
     def hold(self) -> None:
-        """Hold back what can wait from now on: a line takes both processes longer than what many a revision does."""
+        """Hold back from now on what can wait: to send a line costs both processes more than a small revision does."""
         self.is_holding = threading.Event()
         threading.Thread(target=self._send_held, args=(self.is_holding,), daemon=True).start()
 

@@ -31,7 +31,7 @@ _LIMIT = "provision: lock_timeout"
 _MIGRATES = "provision: migrates"
 _WAITS = "provision: its commits wait for the disk"
 _IN_TRANSACTION, _IN_SESSION = "in a transaction", "in a session"
-"""For how long they need not."""
+"""Where it is set that they need not: once in each transaction, or once in the session."""
 _LONGEST = 200
 
 _SEES_LOCK = """EXISTS (
@@ -320,7 +320,7 @@ def around_function(step: Any, progress: Progress, connection: Any, place: tuple
 
 
 def _of_commits(connection: Any, number: int, count: int) -> str:
-    """Return what says whether commits wait for the disk from this step on; nothing where that is said already."""
+    """Return the statement that sets whether commits wait for the disk from this step on; empty: it is set already."""
     waits = connection.info.get(_WAITS)
     if waits == _IN_SESSION and count > 1:
         return {1: "SET synchronous_commit = off", count: "SET synchronous_commit = on"}.get(number, "")
