@@ -12,6 +12,7 @@ from support import program
 from support.embedded import an_embedded_environment, an_open_directory
 from support.pooler import Pooler, a_pooler
 
+from provision.environment import Environment as Api
 from provision.errors import RefusedError
 from provision.model.value import replace
 from provision.system import poolers, postgres
@@ -44,6 +45,15 @@ revision, down_revision = "r3", "r2"
 def upgrade() -> None:
     op.execute("CREATE TABLE who AS SELECT current_user::text AS who")
     op.execute("SELECT pg_sleep(1)")
+"""
+_FAILS = """
+from alembic import op
+
+revision, down_revision = "r3", "r2"
+
+
+def upgrade() -> None:
+    op.execute("SELECT 1/0")
 """
 
 
@@ -261,6 +271,23 @@ def test_both_addresses_are_of_one_server(server: Any, pooled: Poolers, environm
         environment.server(direct={"host": "127.0.0.1", "port": port})
         refused = environment.run("apply", code=1)
         assert "`server.direct` is another server than the one behind the pooler" in refused.err
+
+
+def test_a_pooler_that_only_env_py_knows_keeps_no_commit_that_does_not_wait(directory: Path) -> None:
+    """Another client gets the backend next, also where a revision failed."""
+    with an_embedded_environment(directory / "own", port="auto") as own, an_open_directory() as place:
+        own.migrations("one").apply()
+        here = Api(own.spec, environ=own.environ).login(superuser=True)
+        with a_pooler(place, here, "transaction") as pooler:
+            env, name = own.directory / "migrations" / "env.py", here.database
+            shown = f'"sqlalchemy.url").replace(":{here.port}/", ":{pooler.port}/")'
+            own.migrations("one", "two")
+            env.write_text(env.read_text().replace('"sqlalchemy.url")', shown))
+            (env.parent / "versions" / "r3.py").write_text(_FAILS)
+            assert "division by zero" in own.run("apply", code=1).err
+            with closing(pooler.connect(name)) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT to_regclass('two')::text, current_setting('synchronous_commit')")
+                assert cursor.fetchall() == [("two", "on")]
 
 
 def test_a_pooler_keeps_databases_in_use(server: Any, pooled: Poolers, environment: Embedded) -> None:

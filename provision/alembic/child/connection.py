@@ -232,7 +232,9 @@ def _prove_place(context: Any, request: Online, progress: Progress) -> None:
         connection.execute(text("SET ROLE " + connection.dialect.identifier_preparer.quote(request["role"])))
         found = connection.execute(text(_PLACE.format(**lock)), names).fetchone()
     same, is_default, waits, pid, database, _, table = found
-    connection.info[_WAITS] = (_IN_TRANSACTION if request["pooled"] else _IN_SESSION) if waits else None
+    fairy = connection.connection
+    is_session = pid == _backend_of(getattr(fairy, "dbapi_connection", None) or fairy.connection)
+    connection.info[_WAITS] = (_IN_SESSION if is_session else _IN_TRANSACTION) if waits else None
     if same and is_default:
         connection.info[_LIMIT] = round(request["lock_timeout"] * 1000)
         connection.execute(text(f"SET lock_timeout = {connection.info[_LIMIT]}"))
@@ -257,13 +259,22 @@ def tell_sessions(request: Request, progress: Progress) -> None:
 
     def connected(connection: Any, record: Any) -> None:
         progress.sessions.append(weakref.ref(record))
-        driver = getattr(connection, "driver_connection", connection)  # SQLAlchemy wraps asynchronous ones
-        if hasattr(driver, "info"):  # psycopg, and psycopg2
-            progress.channel.say({"event": "session", "pid": int(driver.info.backend_pid)})
-        elif hasattr(driver, "get_server_pid"):  # asyncpg
-            progress.channel.say({"event": "session", "pid": int(driver.get_server_pid())})
+        pid = _backend_of(connection)
+        if pid is not None:
+            progress.channel.say({"event": "session", "pid": pid})
 
     event.listen(Pool, "connect", connected)
+
+
+def _backend_of(connection: Any) -> int | None:
+    """Return the backend of a driver's connection as its login said it: a pooler says a number that is made up.
+
+    ``env.py`` can have the address of a pooler that the spec does not name.
+    """
+    driver = getattr(connection, "driver_connection", connection)  # SQLAlchemy wraps asynchronous ones
+    if hasattr(driver, "info"):  # psycopg, and psycopg2
+        return int(driver.info.backend_pid)
+    return int(driver.get_server_pid()) if hasattr(driver, "get_server_pid") else None  # asyncpg
 
 
 def watch(progress: Progress) -> None:
