@@ -60,9 +60,9 @@ def stop_all(console: Console) -> int:
         )
         return code
     paint = console.paint(console.out)
-    for row, _, error in done:
+    for row, found, error in done:
         if error is None:
-            lost = "; its data was in memory and is gone" if row.in_memory else ""
+            lost = "".join(f"; {each.step.consequence}" for each in found.outcomes if each.step.destroys)
             console.say(f"{paint('bold', row.name)}: stopped  ({row.runtime}, {row.directory}){lost}")
         else:
             console.complain(f"{row.name} of {row.directory}: {error.sentence}")
