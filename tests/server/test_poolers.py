@@ -273,7 +273,7 @@ def test_both_addresses_are_of_one_server(server: Any, pooled: Poolers, environm
         assert "`server.direct` is another server than the one behind the pooler" in refused.err
 
 
-def test_a_pooler_that_only_env_py_knows_keeps_no_commit_that_does_not_wait(directory: Path) -> None:
+def test_a_pooler_that_only_env_py_knows_keeps_no_setting_of_ours(directory: Path) -> None:
     """Another client gets the backend next, also where a revision failed."""
     with an_embedded_environment(directory / "own", port="auto") as own, an_open_directory() as place:
         own.migrations("one").apply()
@@ -286,8 +286,9 @@ def test_a_pooler_that_only_env_py_knows_keeps_no_commit_that_does_not_wait(dire
             (env.parent / "versions" / "r3.py").write_text(_FAILS)
             assert "division by zero" in own.run("apply", code=1).err
             with closing(pooler.connect(name)) as connection, connection.cursor() as cursor:
-                cursor.execute("SELECT to_regclass('two')::text, current_setting('synchronous_commit')")
-                assert cursor.fetchall() == [("two", "on")]
+                left = "current_setting('synchronous_commit'), current_setting('lock_timeout')"
+                cursor.execute(f"SELECT to_regclass('two')::text, {left}")
+                assert cursor.fetchall() == [("two", "on", "0")]
 
 
 def test_a_pooler_keeps_databases_in_use(server: Any, pooled: Poolers, environment: Embedded) -> None:

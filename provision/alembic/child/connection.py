@@ -16,7 +16,7 @@ from .channel import ReportedError
 from .config import load_revisions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .channel import Progress
     from .protocol import Online, Request, Table
@@ -27,7 +27,7 @@ _CONCURRENTLY = re.compile(r"(?i)\bconcurrently\b")
 _READS = re.compile(r"(?is)\s*(?:select|set|show|savepoint|release|begin|explain|lock|fetch|declare|close|values)\b")
 _LEDGER = "provision"
 """The schema that is ours: it belongs to no model, and is never compared."""
-_LIMIT = "provision: lock_timeout"
+_LIMIT, _LIMIT_OF_EACH = "provision: lock_timeout", "provision: lock_timeout of each transaction"
 _MIGRATES = "provision: migrates"
 _WAITS = "provision: its commits wait for the disk"
 _IN_TRANSACTION, _IN_SESSION = "in a transaction", "in a session"
@@ -236,8 +236,10 @@ def _prove_place(context: Any, request: Online, progress: Progress) -> None:
     is_session = pid == _backend_of(getattr(fairy, "dbapi_connection", None) or fairy.connection)
     connection.info[_WAITS] = (_IN_SESSION if is_session else _IN_TRANSACTION) if waits else None
     if same and is_default:
-        connection.info[_LIMIT] = round(request["lock_timeout"] * 1000)
-        connection.execute(text(f"SET lock_timeout = {connection.info[_LIMIT]}"))
+        limit = round(request["lock_timeout"] * 1000)
+        connection.info[_LIMIT if is_session else _LIMIT_OF_EACH] = limit
+        if is_session:
+            connection.execute(text(f"SET lock_timeout = {limit}"))
     if not began and connection.in_transaction():
         connection.commit()  # leave no transaction behind that env.py did not begin
     if not same:
@@ -317,8 +319,8 @@ def around_function(step: Any, progress: Progress, connection: Any, place: tuple
     run = step.migration_fn
 
     def run_and_check(**options: Any) -> None:
-        if wanted := _of_commits(connection, *place):
-            connection.exec_driver_sql(wanted)
+        for each in _before_step(connection, *place):
+            connection.exec_driver_sql(each)
         progress.in_function = True
         try:
             run(**options)
@@ -330,13 +332,17 @@ def around_function(step: Any, progress: Progress, connection: Any, place: tuple
     step.migration_fn = run_and_check
 
 
-def _of_commits(connection: Any, number: int, count: int) -> str:
-    """Return the statement that sets whether commits wait for the disk from this step on; empty: it is set already."""
-    waits = connection.info.get(_WAITS)
-    if waits == _IN_SESSION and count > 1:
-        return {1: "SET synchronous_commit = off", count: "SET synchronous_commit = on"}.get(number, "")
-    # Behind a pooler, another client gets the session after each transaction.
-    return f"SET LOCAL synchronous_commit = {'on' if number == count else 'off'}" if waits == _IN_TRANSACTION else ""
+def _before_step(connection: Any, number: int, count: int) -> Iterator[str]:
+    """Yield the statements that set for a step what is not set for the session yet.
+
+    Behind a pooler, another client gets the session after each transaction.
+    """
+    waits, limit = connection.info.get(_WAITS), connection.info.get(_LIMIT_OF_EACH)
+    if limit is not None:
+        yield f"SET LOCAL lock_timeout = {limit}"
+    local = "LOCAL " if waits == _IN_TRANSACTION else ""
+    if local or (waits and count > 1 and number in (1, count)):
+        yield f"SET {local}synchronous_commit = {'on' if number == count else 'off'}"
 
 
 class Committed:
