@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 PODMAN = "podman"
 _OF_SSH, _NOT_FOUND = 255, 127
 """Exit codes: ssh's own for what it could not do, and a shell's for a command that is not there."""
-_DROPPED = "kex_exchange_identification: "
-"""What ssh says of a server that went away before it said what it is: sshd drops some logins once 10 have begun."""
+_DROPPED, _BY_PROXY = "kex_exchange_identification: ", "UNKNOWN port 65535"
+"""What ssh says of a server that went away before it said what it is (sshd drops some logins once 10 have begun), and
+where a ``ProxyCommand`` or a jump host is in between: then that may be what ended."""
 _ENDING, _KEPT = 2.0, 10
 _LAST_WORDS = 4096
 
@@ -168,7 +169,8 @@ def unreachable(place: str, program: str, error: BaseException) -> UnavailableEr
     if not isinstance(error, BrokenOffError):
         return None
     line = login(error.place)
-    if error.code == _OF_SSH and any(_DROPPED in each for each in error.lines):
+    said = " ".join(error.lines)
+    if error.code == _OF_SSH and _DROPPED in said and _BY_PROXY not in said:
         sentence = f"the sshd of {place} ended a login before it began; perhaps too many come at once (`MaxStartups`)"
         advice = "run the same command again; `ControlMaster auto` and a `ControlPath` in ~/.ssh/config share one login"
     elif error.code == _OF_SSH:
@@ -177,7 +179,7 @@ def unreachable(place: str, program: str, error: BaseException) -> UnavailableEr
     elif error.code == _NOT_FOUND:
         sentence = f"there is no program `{program}` for logins by ssh at {place}"
         advice = f"install it there (Debian: apt install docker.io), or put it on the PATH that `{line} env` shows"
-    elif "permission denied" in " ".join(error.lines).lower():
+    elif "permission denied" in said.lower():
         sentence = f"who logs in at {place} may not use the engine there: join the group docker"
         advice = f"{line}   and there: sudo usermod -aG docker $USER"
     else:
