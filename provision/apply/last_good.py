@@ -68,13 +68,12 @@ def _last_good(plan: Plan, world: World) -> tuple[File | None, File | None]:
 
     It is kept from run to run: after a ``kill -9`` what stands in its place may be the one that does not work.
     """
-    wanted = world.files.get("configuration")
-    if wanted is None:
+    new = world.files.get("configuration")
+    if new is None:
         return None, None
-    new = wanted
     text = owned.text(world.spec.home / GOOD)
     if text is not None:
-        return File(wanted.path, text, wanted.mode), new
+        return File(new.path, text, new.mode), new
     step = next((each for each in plan.steps if each.after == new), None)
     return (step.before if step is not None and isinstance(step.before, File) else None), new
 

@@ -82,11 +82,13 @@ def named(environ: Mapping[str, str], name: str, directory: Path | None) -> Know
 
 
 def _stopping(row: Known, patience: float) -> Step:
-    # A server still serves what it has of a data directory that was removed, so a dump can save it.
-    is_last = row.runtime != "docker" and row.data is not None and not files.exists(row.data)
-    lost = "the data is kept"
-    if row.in_memory or is_last:
-        lost = "the data was in memory and is gone" if row.in_memory else "its data directory was gone before"
+    lost = ""
+    if row.in_memory:
+        lost = "the data was in memory and is gone"
+    elif row.runtime != "docker" and row.data is not None and not files.exists(row.data):
+        lost = (
+            "its data directory was gone before"  # the server still serves what it has of it, so a dump can save that
+        )
     effects: tuple[Effect, ...]
     if row.runtime == "docker":
         thaw = (EngineCall("unpause_container", row.container),) if row.state == "paused" else ()
@@ -95,7 +97,7 @@ def _stopping(row: Known, patience: float) -> Step:
     else:
         effects = (ServerCall("stop", row.data or row.home, sockets=row.sockets, timeout=patience),)
         address = Address("process", row.name)
-    return Step(address, Action.STOP, None, None, effects, consequence=lost, destroys=row.in_memory or is_last)
+    return Step(address, Action.STOP, None, None, effects, consequence=lost or "the data is kept", destroys=bool(lost))
 
 
 def destruction(row: Known, environ: Mapping[str, str], *, data: bool) -> Plan:

@@ -16,7 +16,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
-from provision.errors import ProvisionError, RefusedError, StepFailedError, UnavailableError, command
+from provision.errors import ProvisionError, RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model.cluster import parsed
 from provision.system import no_commands
 from provision.system.secrets import Password
@@ -160,23 +160,19 @@ class Api:
     def _connection(self, scheme: str, host: str, port: int | None, timeout: float) -> http.client.HTTPConnection:
         if scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=timeout)
-        try:
+        unreadable = ProvisionError(
+            f"the certificates in {self._at.ca} cannot be read",
+            next_step="write a file of certificates in PEM as `server.patroni.ca`",
+        )
+        with translated(OSError, into=unreadable):  # ssl's errors are among them
             context = ssl.create_default_context(cafile=self._at.ca)
-        except (OSError, ssl.SSLError) as error:
-            raise ProvisionError(
-                f"the certificates in {self._at.ca} cannot be read",
-                evidence=[str(error)],
-                next_step="write a file of certificates in PEM as `server.patroni.ca`",
-            ) from error
         if self._at.cert is not None and self._at.key is not None:
-            try:  # without a password it would ask for one at the terminal
+            no_pair = ProvisionError(
+                f"{self._at.cert} and {self._at.key} are no certificate with its key",
+                next_step="write files in PEM as `server.patroni.cert` and `key`; the key without a passphrase",
+            )
+            with translated(OSError, into=no_pair):  # without a password it would ask for one at the terminal
                 context.load_cert_chain(self._at.cert, self._at.key, password="")
-            except (OSError, ssl.SSLError) as error:
-                raise ProvisionError(
-                    f"{self._at.cert} and {self._at.key} are no certificate with its key",
-                    evidence=[str(error)],
-                    next_step="write files in PEM as `server.patroni.cert` and `key`; the key without a passphrase",
-                ) from error
         return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
 
     def _checked(self, answer: _Answer) -> _Answer:

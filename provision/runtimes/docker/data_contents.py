@@ -195,12 +195,13 @@ def _broken_off(seen: Inspection) -> Place | None:
     if any(read(sign) is not None for sign in _SIGNS_OF_LIFE) or not _shows_files(seen):
         return None
     labels = _labels(seen, place)
-    is_ours = {ENVIRONMENT, DIRECTORY} <= set(labels) or _made_directory(seen)
+    is_made = isinstance(data, DataPath) and seen.look.made(data.path, seen.spec.home / DATA_RECORD)
+    is_ours = is_made or _is_labelled(labels)
     if is_ours and golden_image.KEY in labels:  # a copy that may have been broken off
         return place
     if read(_VERSION) is not None:
         is_begun = re.search(_OPENED, read("pg_hba.conf") or "") is None
-    elif _made_directory(seen) and seen.state == "created":
+    elif is_made and seen.state == "created":
         is_begun = True  # a copy of a golden gets this file last, and initdb, which makes it first, never ran here
     else:
         has, name = seen.look.reader.has, seen.container_name
@@ -217,9 +218,9 @@ def _labels(seen: Inspection, place: Place) -> Mapping[str, str]:
     return (seen.volumes.get(place.source) or {}).get("Labels") or {}
 
 
-def _made_directory(seen: Inspection) -> bool:
-    data = seen.spec.server.data
-    return isinstance(data, DataPath) and seen.look.made(data.path, seen.spec.home / DATA_RECORD)
+def _is_labelled(labels: Mapping[str, str]) -> bool:
+    """Tell whether we have made a volume."""
+    return {ENVIRONMENT, DIRECTORY} <= set(labels)
 
 
 def _initialised_by(seen: Inspection) -> bool:
@@ -241,7 +242,7 @@ def initialise_again(seen: Inspection) -> Step | None:
     data, name = seen.spec.server.data, seen.container_name
     address = Address("directory", str(data.path)) if isinstance(data, DataPath) else Address("volume", place.source)
     stop, gone = EngineCall("stop_container", name, {"timeout": 1}), EngineCall("remove_container", name)
-    if ENVIRONMENT in _labels(seen, place):
+    if _is_labelled(_labels(seen, place)):
         declared = next(each for each in seen.creation.volumes if each.name == place.source)
         made: tuple[Effect, ...] = (
             EngineCall("remove_volume", place.source, {"filler": golden_image.helper(name)}),
