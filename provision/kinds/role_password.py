@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from provision.kinds import Look, Scene
     from provision.spec.access import Role
 
-Password = Literal["as declared", "another", "set", "lost", "md5", "none"]
-"""``set`` is any, where none is declared; ``lost`` is one that was generated, and whose file is gone."""
+Password = Literal["as declared", "another", "set", "file gone", "md5", "none"]
+"""``set`` is any, where none is declared; ``file gone`` is one that was generated and is kept nowhere here, as after a start from a golden."""
 
 MARK = "provision.password"
 """The setting of a role whose password was generated: where its file is gone, it gets another one."""
@@ -66,7 +66,7 @@ def _compared(look: Look, role: Role, verifier: str | None, want: Password) -> P
     if (password := look.inputs.passwords[role.name]) is UNREAD:
         return want
     if is_generated(role) and look.text(look.spec.role_password_file(role.name)) is None:
-        return "lost"
+        return "file gone"
     return "as declared" if scram.is_of(verifier, password) else "another"
 
 
