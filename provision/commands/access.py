@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, subcommand
 from provision.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("access", epilog="Example: provision access --on shop.customers specs/dev.yml")
-@spec_argument
-@click.option("--role", metavar="ROLE", help="Only what this role can do.")
-@click.option("--on", metavar="OBJECT", help="Only this: shop.customers, shop.*, a schema, or a database.")
-@click.option("--lint", is_flag=True, help="Look for what is dangerous instead; exits with 1 when something is found.")
-@click.option("--ignore", multiple=True, metavar="RULE", help="With --lint: what this rule finds is meant.")
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "access",
+    "provision access --on shop.customers specs/dev.yml",
+    click.option("--role", metavar="ROLE", help="Only what this role can do."),
+    click.option("--on", metavar="OBJECT", help="Only this: shop.customers, shop.*, a schema, or a database."),
+    click.option(
+        "--lint", is_flag=True, help="Look for what is dangerous instead; exits with 1 when something is found."
+    ),
+    click.option("--ignore", multiple=True, metavar="RULE", help="With --lint: what this rule finds is meant."),
+)
 def command(
     console: Console, spec: Path | None, *, role: str | None, on: str | None, lint: bool, ignore: tuple[str, ...]
 ) -> int:
@@ -46,13 +47,13 @@ def _show(console: Console, environment: Environment, role: str | None, on: str 
     from provision.report import access as report
 
     found = environment.access(role=role, on=on)
-    if console.json:
-        console.document(report.document(found, environment.spec, console.elapsed()))
-        return EXIT_DONE
     paint, width = console.paint(console.out), console.columns(console.out) or report.WIDTH
-    console.put(report.heading(found, environment.spec, console.elapsed(), paint), prose=True)
-    for line in report.lines(found, paint, width, every=console.verbose):
-        console.put(line)
+    if not console.json:
+        console.put(report.heading(found, environment.spec, console.elapsed(), paint), prose=True)
+    console.show(
+        lambda: report.document(found, environment.spec, console.elapsed()),
+        report.lines(found, paint, width, every=console.verbose),
+    )
     return EXIT_DONE
 
 
@@ -60,10 +61,10 @@ def _lint(console: Console, environment: Environment, ignored: Sequence[str]) ->
     from provision.report import access_lint as report
 
     found, paint = environment.access_lint(ignored=ignored), console.paint(console.out)
-    if console.json:
-        console.document(report.document(found, environment.spec, console.elapsed()))
-    else:
-        for line in report.lines(found, paint):
-            console.put(line, prose=True)
-        console.say(report.recap(found, environment.spec, console.elapsed(), paint))
+    console.show(
+        lambda: report.document(found, environment.spec, console.elapsed()),
+        report.lines(found, paint),
+        prose=True,
+        recap=report.recap(found, environment.spec, console.elapsed(), paint),
+    )
     return EXIT_FAILED if found.found else EXIT_DONE

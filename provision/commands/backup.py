@@ -77,11 +77,8 @@ def list_(console: Console, environment: Environment, _: str) -> int:
     from provision.report import backups as report
 
     found = environment.backups()
-    if console.json:
-        console.document(report.listing(environment.made, found))
-        return EXIT_DONE
-    for line in report.lines(environment.made, found, console.paint(console.out)):
-        console.put(line)
+    lines = report.lines(environment.made, found, console.paint(console.out))
+    console.show(lambda: report.listing(environment.made, found), lines)
     return EXIT_DONE
 
 

@@ -61,11 +61,8 @@ def check(
 
     found = alembic.check(tree, lambda: environment.superuser)
     advice = str(alembic.advice(found.differences, again(console, "revision --autogenerate -m '…'")))
-    if console.json:
-        console.document(migrations.compared_document(tree, found))
-    else:
-        for line in migrations.compared(tree.spec.name, found, advice, console.paint(console.out)):
-            console.say(line)
+    lines = migrations.compared(tree.spec.name, found, advice, console.paint(console.out))
+    console.show(lambda: migrations.compared_document(tree, found), lines, talk=True)
     results.compared(console, tree, found, advice)
     return EXIT_FAILED if found.differences else EXIT_DONE
 
@@ -75,14 +72,13 @@ def _check_files(console: Console, environment: Environment, since: str | None) 
     from provision.report.pipelines import results
 
     found = environment.check_files(since=since, tree=console.tree or None)
-    name = environment.made.name
-    if console.json:
-        console.document(report.document(environment.made, found, since, console.elapsed()))
-    else:
-        paint = console.paint(console.out)
-        for line in report.lines(found, paint):
-            console.put(line, prose=True)
-        console.say(report.recap(name, found, since, console.elapsed(), paint))
+    name, paint = environment.made.name, console.paint(console.out)
+    console.show(
+        lambda: report.document(environment.made, found, since, console.elapsed()),
+        report.lines(found, paint),
+        prose=True,
+        recap=report.recap(name, found, since, console.elapsed(), paint),
+    )
     results.files_checked(console, name, found, since)
     return EXIT_FAILED if any(each.faults for each in found) else EXIT_DONE
 

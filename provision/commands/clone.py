@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.commands.connect import driver_option, login, login_options
-from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, subcommand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,17 +19,16 @@ _ALL = ""
 """What --drop has without a name."""
 
 
-@click.command("clone", epilog='Example: DATABASE_URL="$(provision clone specs/dev.yml)" npm test')
-@spec_argument
-@click.option("--name", metavar="NAME", help="Call it provision_clone_NAME; without a name, it is made up.")
-@driver_option("Write the URL as a driver reads it: psycopg2, asyncpg, jdbc …")
-@login_options
-@click.option("--list", "lists", is_flag=True, help="Show the clones that there are.")
-@click.option("--drop", metavar="NAME", is_flag=False, flag_value=_ALL, help="Drop the clone of this name.")
-@click.option("--all", "every", is_flag=True, help="With --drop: all clones, and what test runs have kept.")
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "clone",
+    'DATABASE_URL="$(provision clone specs/dev.yml)" npm test',
+    click.option("--name", metavar="NAME", help="Call it provision_clone_NAME; without a name, it is made up."),
+    driver_option("Write the URL as a driver reads it: psycopg2, asyncpg, jdbc …"),
+    login_options,
+    click.option("--list", "lists", is_flag=True, help="Show the clones that there are."),
+    click.option("--drop", metavar="NAME", is_flag=False, flag_value=_ALL, help="Drop the clone of this name."),
+    click.option("--all", "every", is_flag=True, help="With --drop: all clones, and what test runs have kept."),
+)
 def command(
     console: Console, /, spec: Path | None, *, lists: bool, drop: str | None, every: bool, **given: Any
 ) -> None:
@@ -50,35 +49,27 @@ def command(
 
 
 def _make(console: Console, environment: Environment, given: dict[str, Any]) -> None:
+    from provision.report import clones
     from provision.report.progress import followed
 
     name, driver = given.pop("name"), given.pop("driver")
     console.prints_data = True
     with followed(console) as progress:
         made = environment.clone(name, progress=progress, lasting=True, **login(given))
-    if console.json:
-        from provision.report import documents
-
-        console.document(documents.clone(environment.spec, made.endpoint))
-    else:
-        console.put(made.endpoint.url(driver=driver))
+    console.show(lambda: clones.clone(environment.spec, made.endpoint), [made.endpoint.url(driver=driver)])
 
 
 def _list(console: Console, environment: Environment) -> None:
-    from provision.report import clones, documents
+    from provision.report import clones
 
     found = environment.clones()
-    if console.json:
-        console.document(documents.clones(environment.spec, found))
-    else:
-        console.lines(clones.lines(environment.spec, found, console.paint(console.out)))
+    lines = clones.lines(environment.spec, found, console.paint(console.out))
+    console.show(lambda: clones.document(environment.spec, found), lines, talk=True)
 
 
 def _drop(console: Console, environment: Environment, name: str | None) -> None:
-    from provision.report import clones, documents
+    from provision.report import clones
 
     dropped = environment.drop_clones(None if name is None else [name])
-    if console.json:
-        console.document(documents.clones(environment.spec, environment.clones(), dropped))
-    else:
-        console.lines(clones.dropped(environment.spec, dropped, console.paint(console.out)))
+    lines = clones.dropped(environment.spec, dropped, console.paint(console.out))
+    console.show(lambda: clones.document(environment.spec, environment.clones(), dropped), lines, talk=True)

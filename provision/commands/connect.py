@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from provision.commands.options import load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, subcommand
 from provision.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -56,13 +56,14 @@ def login(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-@click.command("url", epilog='Example: export DATABASE_URL="$(provision url specs/dev.yml)"')
-@spec_argument
-@driver_option("Write it as a driver reads it: psycopg2, asyncpg, jdbc …; an unknown one lists them all.")
-@login_options
-@direct_option
-@switches
-@pass_console
+@subcommand(
+    "url",
+    'export DATABASE_URL="$(provision url specs/dev.yml)"',
+    driver_option("Write it as a driver reads it: psycopg2, asyncpg, jdbc …; an unknown one lists them all."),
+    login_options,
+    direct_option,
+    json=False,
+)
 def url(console: Console, /, spec: Path | None, *, driver: str | None, **given: Any) -> None:
     """Print the connection URL with its password, percent-encoded, and nothing else.
 
@@ -131,16 +132,14 @@ class _Psql(AfterDashes):
     program = "psql"
 
 
-@click.command(
+@subcommand(
     "psql",
+    "provision psql specs/dev.yml -- -c 'SELECT version()'",
+    login_options,
+    json=False,
     cls=_Psql,
     options_metavar="[OPTIONS]",
-    epilog="Example: provision psql specs/dev.yml -- -c 'SELECT version()'",
 )
-@spec_argument
-@login_options
-@switches
-@pass_console
 @click.pass_context
 def psql(ctx: click.Context, console: Console, /, spec: Path | None, **given: Any) -> int:
     """Open psql on the declared database. What follows -- is passed on to it.
@@ -151,12 +150,13 @@ def psql(ctx: click.Context, console: Console, /, spec: Path | None, **given: An
     return load_environment(console, spec).psql(ctx.meta[AfterDashes.KEY], **login(given))
 
 
-@click.command("logs", epilog="Example: provision logs -f -n 20 specs/dev.yml")
-@spec_argument
-@click.option("-f", "--follow", is_flag=True, help="Print new lines until interrupted.")
-@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
-@switches
-@pass_console
+@subcommand(
+    "logs",
+    "provision logs -f -n 20 specs/dev.yml",
+    click.option("-f", "--follow", is_flag=True, help="Print new lines until interrupted."),
+    click.option("-n", "--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines."),
+    json=False,
+)
 def logs(console: Console, spec: Path | None, *, follow: bool, tail: int | None) -> int:
     """Print the server's log, oldest line first."""
     try:

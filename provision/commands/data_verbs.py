@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from provision.commands.migrate import split
-from provision.commands.options import about_spec, json_option, load_environment, pass_console, switches
+from provision.commands.options import about_spec, load_environment, subcommand, switches
 from provision.commands.table import Verbs
 from provision.errors import EXIT_DONE
 
@@ -43,12 +43,9 @@ class DataVerbs(Verbs):
                 return function(console, load_environment(console, spec), word, **given)
 
             run.__doc__ = function.__doc__
-            decorated: Any = json_option(switches(pass_console(run)))
-            for option in reversed(options):
-                decorated = option(decorated)
             words = click.argument("words", nargs=-1, metavar=f"[SPEC] {self.word}" if takes_one else "[SPEC]")
-            epilog = f"Example: provision {self.name} {name} {example.replace(self.word, self.sample)}".rstrip()
-            self.add_command(click.command(name, epilog=epilog)(about_spec(words(decorated))), name)
+            typed = f"provision {self.name} {name} {example.replace(self.word, self.sample)}".rstrip()
+            subcommand(name, typed, *options, argument=lambda made: about_spec(words(made)), group=self)(run)
 
         return make
 
@@ -114,11 +111,7 @@ def show(
     from provision.report.plan import recap
     from provision.report.survey import suggestions
 
-    if console.json:
-        console.document(document)
-        return EXIT_DONE
     paint = console.paint(console.out)
-    console.lines(recap(name, done, paint))
-    console.lines(lines)
-    console.lines(suggestions(steps, paint))
+    said = (*recap(name, done, paint), *lines, *suggestions(steps, paint))
+    console.show(lambda: document, said, talk=True)
     return EXIT_DONE

@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from provision.commands.options import (
-    json_option,
     load_environment,
     no_commands_option,
-    pass_console,
-    spec_argument,
-    switches,
+    subcommand,
 )
 from provision.commands.specfile import DEFAULT_NAMES
 from provision.errors import EXIT_DONE, EXIT_FAILED
@@ -22,12 +17,7 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("doctor", epilog="Example: provision doctor specs/dev.yml")
-@spec_argument
-@no_commands_option
-@json_option
-@switches
-@pass_console
+@subcommand("doctor", "provision doctor specs/dev.yml", no_commands_option)
 def command(console: Console, spec: Path | None) -> int:
     """Check what an apply needs: engine, image, port, room, psql, Alembic, env.py's imports, secrets. Changes nothing.
 
@@ -40,11 +30,11 @@ def command(console: Console, spec: Path | None) -> int:
     is_here = spec is not None or any(Path(name).is_file() for name in DEFAULT_NAMES)
     environment = load_environment(console, spec) if is_here else None
     found = examine(environment)
-    if console.json:
-        console.document(report.document(found, str(environment.path) if environment else None, console.spec))
-    else:
-        paint = console.paint(console.out)
-        for line in report.lines(found, console.spec, paint):
-            console.put(line, prose=True)
-        console.say(report.recap(found, environment.path.name if environment else "this machine", paint))
+    paint = console.paint(console.out)
+    console.show(
+        lambda: report.document(found, str(environment.path) if environment else None, console.spec),
+        report.lines(found, console.spec, paint),
+        prose=True,
+        recap=report.recap(found, environment.path.name if environment else "this machine", paint),
+    )
     return EXIT_FAILED if any(each.level == "problem" for each in found) else EXIT_DONE

@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import pass_console, switches
+from provision.commands.options import subcommand
 from provision.version import __version__
 
 if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("schema", epilog="Example: provision schema -o .provision/spec.schema.json")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it into this file."
+@subcommand(
+    "schema",
+    "provision schema -o .provision/spec.schema.json",
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write it into this file.",
+    ),
+    argument=None,
+    json=False,
 )
-@switches
-@pass_console
 def schema(console: Console, *, output: Path | None) -> None:
     """Print the JSON schema of a spec: every key, every setting of PostgreSQL, and what each may be.
 
@@ -35,13 +42,16 @@ def schema(console: Console, *, output: Path | None) -> None:
         console.say(f"{output}: the schema of provision {__version__}")
 
 
-@click.command("completion", epilog="Example: provision completion bash --install")
-@click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]), metavar="[bash | zsh | fish]")
-@click.option("--install", is_flag=True, help="Write it to where the shell of this user looks for it.")
-@switches
+@subcommand(
+    "completion",
+    "provision completion bash --install",
+    click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]), metavar="[bash | zsh | fish]"),
+    click.option("--install", is_flag=True, help="Write it to where the shell of this user looks for it."),
+    argument=None,
+    json=False,
+)
 @click.pass_context
-@pass_console
-def completion(console: Console, ctx: click.Context, *, shell: str | None, install: bool) -> None:
+def completion(ctx: click.Context, console: Console, *, shell: str | None, install: bool) -> None:
     """Print the script that completes words in bash, zsh or fish: verbs, options, specs, revisions and names.
 
     Without a name it is that of the shell in SHELL. With --install it goes into a file of this user, whose path is

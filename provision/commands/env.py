@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from provision.commands.connect import AfterDashes, direct_option, driver_option, login, login_options, remind
-from provision.commands.options import load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, subcommand
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,14 +46,19 @@ def _chosen(console: Console, environment: Environment, given: dict[str, Any], *
     return found
 
 
-@click.command("env", epilog='Example: eval "$(provision env specs/dev.yml)"')
-@spec_argument
-@click.option("--format", "form", type=click.Choice(_FORMATS), help="The default is shell, or what FILE's name says.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write a file with mode 0600.")
-@click.option("--github", is_flag=True, help="Hand them to the next steps of a GitHub workflow, masked in its log.")
-@_variables_options
-@switches
-@pass_console
+@subcommand(
+    "env",
+    'eval "$(provision env specs/dev.yml)"',
+    click.option(
+        "--format", "form", type=click.Choice(_FORMATS), help="The default is shell, or what FILE's name says."
+    ),
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write a file with mode 0600."
+    ),
+    click.option("--github", is_flag=True, help="Hand them to the next steps of a GitHub workflow, masked in its log."),
+    _variables_options,
+    json=False,
+)
 def env(
     console: Console, /, spec: Path | None, *, form: str | None, output: Path | None, github: bool, **given: Any
 ) -> None:
@@ -96,16 +101,14 @@ def _to_github(console: Console, found: Mapping[str, str]) -> None:
     console.say(f"{len(found)} variables for the next steps: {', '.join(found)}")
 
 
-@click.command(
+@subcommand(
     "run",
+    "provision run specs/dev.yml -- pytest -x",
+    _variables_options,
+    json=False,
     cls=AfterDashes,
     options_metavar="[OPTIONS]",
-    epilog="Example: provision run specs/dev.yml -- pytest -x",
 )
-@spec_argument
-@_variables_options
-@switches
-@pass_console
 @click.pass_context
 def run(ctx: click.Context, console: Console, /, spec: Path | None, **given: Any) -> None:
     """Run a program with DATABASE_URL and libpq's variables in its environment. The program follows --.

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
-from provision.errors import EXIT_DONE
+from provision.commands.options import load_environment, subcommand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,15 +14,14 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("erd", epilog="Example: provision erd --dot specs/dev.yml | dot -Tsvg > tables.svg")
-@spec_argument
-@click.option("--mermaid", "language", flag_value="mermaid", default="mermaid", help="As Mermaid (the default).")
-@click.option("--dot", "language", flag_value="dot", help="As a graph for Graphviz.")
-@click.option("--database", metavar="NAME", help="Another declared database than that of the server.")
-@json_option
-@switches
-@pass_console
-def command(console: Console, spec: Path | None, *, language: str, database: str | None) -> int:
+@subcommand(
+    "erd",
+    "provision erd --dot specs/dev.yml | dot -Tsvg > tables.svg",
+    click.option("--mermaid", "language", flag_value="mermaid", default="mermaid", help="As Mermaid (the default)."),
+    click.option("--dot", "language", flag_value="dot", help="As a graph for Graphviz."),
+    click.option("--database", metavar="NAME", help="Another declared database than that of the server."),
+)
+def command(console: Console, spec: Path | None, *, language: str, database: str | None) -> None:
     """Print the tables of the database with their columns and keys, as text that other programs draw.
 
     The server is asked, and nothing is changed. `provision report` draws them by itself.
@@ -32,9 +30,5 @@ def command(console: Console, spec: Path | None, *, language: str, database: str
 
     environment = load_environment(console, spec)
     name, found = environment.tables(database=database)
-    if console.json:
-        console.document(erd.tables(environment.spec, name, found))
-        return EXIT_DONE
-    for line in erd.mermaid(found) if language == "mermaid" else erd.dot(found):
-        console.put(line)
-    return EXIT_DONE
+    lines = erd.mermaid(found) if language == "mermaid" else erd.dot(found)
+    console.show(lambda: erd.tables(environment.spec, name, found), lines)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import json_option, pass_console, switches
+from provision.commands.options import subcommand, switches
 from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def command(ctx: click.Context) -> None:
         ctx.exit(64)
 
 
-@command.command("list", epilog="Example: provision golden list")
-@json_option
-@switches
-@pass_console
+@subcommand("list", "provision golden list", argument=None, group=command)
 def list_(console: Console) -> int:
     """List the goldens, those that were used last first."""
     from provision.golden import shelf
@@ -46,11 +43,13 @@ def list_(console: Console) -> int:
     return _show(console, shelf.kept(console.environ), "no goldens")
 
 
-@command.command("rm", epilog="Example: provision golden rm 3f2a")
-@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "rm",
+    "provision golden rm 3f2a",
+    click.argument("keys", nargs=-1, required=True, metavar="KEY..."),
+    argument=None,
+    group=command,
+)
 def rm(console: Console, keys: tuple[str, ...]) -> int:
     """Remove goldens, each named by the first digits of its key."""
     from provision.golden import shelf
@@ -58,10 +57,7 @@ def rm(console: Console, keys: tuple[str, ...]) -> int:
     return _removed(console, shelf.remove(console.environ, keys))
 
 
-@command.command("prune", epilog="Example: provision golden prune")
-@json_option
-@switches
-@pass_console
+@subcommand("prune", "provision golden prune", argument=None, group=command)
 def prune(console: Console) -> int:
     """Remove all goldens. The next apply from nothing takes as long as the first one did."""
     from provision.golden import shelf
@@ -69,12 +65,14 @@ def prune(console: Console) -> int:
     return _removed(console, shelf.prune(console.environ))
 
 
-@command.command("export", epilog="Example: provision golden export 3f2a shop.golden")
-@click.argument("key", metavar="KEY")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "export",
+    "provision golden export 3f2a shop.golden",
+    click.argument("key", metavar="KEY"),
+    click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE"),
+    argument=None,
+    group=command,
+)
 def export(console: Console, key: str, file: Path) -> int:
     """Write a golden of Docker into a new file, for the cache of a pipeline; its SHA-256 is printed."""
     from provision.golden import shelf
@@ -89,14 +87,16 @@ def export(console: Console, key: str, file: Path) -> int:
     return code
 
 
-@command.command("import", epilog="Example: provision golden import shop.golden --sha256 DIGEST")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
-@click.option(
-    "--sha256", required=True, metavar="DIGEST", help="The SHA-256 of the file: it is trusted as an image is."
+@subcommand(
+    "import",
+    "provision golden import shop.golden --sha256 DIGEST",
+    click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE"),
+    click.option(
+        "--sha256", required=True, metavar="DIGEST", help="The SHA-256 of the file: it is trusted as an image is."
+    ),
+    argument=None,
+    group=command,
 )
-@json_option
-@switches
-@pass_console
 def import_(console: Console, file: Path, *, sha256: str) -> int:
     """Take a golden of Docker from a file."""
     from provision.golden import shelf
@@ -115,11 +115,6 @@ def _removed(console: Console, found: Removal) -> int:
 def _show(console: Console, found: Sequence[Kept], nothing: str, *, done: str = "") -> int:
     from provision.report import golden as report
 
-    if console.json:
-        console.document(report.document(found))
-    elif not found:
-        console.say(nothing)
-    else:
-        for line in report.lines(found, console.paint(console.out)):
-            console.put(f"{done}{line}")
+    lines = [f"{done}{line}" for line in report.lines(found, console.paint(console.out))]
+    console.show(lambda: report.document(found), lines, recap="" if found else nothing)
     return EXIT_DONE

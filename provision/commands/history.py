@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
-from provision.errors import EXIT_DONE
+from provision.commands.options import load_environment, subcommand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,13 +14,12 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("history", epilog="Example: provision history --last 3 specs/dev.yml")
-@spec_argument
-@click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="So many runs.")
-@json_option
-@switches
-@pass_console
-def command(console: Console, spec: Path | None, *, last: int) -> int:
+@subcommand(
+    "history",
+    "provision history --last 3 specs/dev.yml",
+    click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="So many runs."),
+)
+def command(console: Console, spec: Path | None, *, last: int) -> None:
     """Show the last runs that changed something, or failed on the way: who, when, from which commit, and what.
 
     They are noted in the table provision.runs of the environment's database. -v also shows rendered files.
@@ -30,9 +28,5 @@ def command(console: Console, spec: Path | None, *, last: int) -> int:
 
     environment = load_environment(console, spec)
     runs = environment.history(last)
-    if console.json:
-        console.document(report.document(environment.spec, runs))
-        return EXIT_DONE
-    for line in report.lines(environment.spec, runs, console.paint(console.out), verbose=console.verbose):
-        console.put(line, prose=True)
-    return EXIT_DONE
+    lines = report.lines(environment.spec, runs, console.paint(console.out), verbose=console.verbose)
+    console.show(lambda: report.document(environment.spec, runs), lines, prose=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from provision.commands.options import load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, subcommand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,10 +12,7 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("import", epilog="Example: provision import specs/prod.yml >> specs/prod.yml")
-@spec_argument
-@switches
-@pass_console
+@subcommand("import", "provision import specs/prod.yml >> specs/prod.yml", json=False)
 def command(console: Console, spec: Path | None) -> None:
     """Print the roles and databases that the spec's server has, as the spec would declare them. Changes nothing.
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from provision.commands.options import json_option, pass_console, switches
+from provision.commands.options import subcommand
 from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -16,10 +14,7 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("list", epilog="Example: provision list")
-@json_option
-@switches
-@pass_console
+@subcommand("list", "provision list", argument=None)
 def list_(console: Console) -> None:
     """List every environment of this machine and engine, whatever directory it was made in.
 
@@ -30,12 +25,8 @@ def list_(console: Console) -> None:
     from provision.report import listing
 
     found = environments(environ=console.environ)
-    if console.json:
-        console.document(listing.document(found))
-        return
-    for line in listing.lines(found, console.paint(console.out)):
-        console.put(line, prose=True)
-    if found.silence:
+    console.show(lambda: listing.document(found), listing.lines(found, console.paint(console.out)), prose=True)
+    if found.silence and not console.json:
         console.complain(f"note: those of Docker are not known: {found.silence}")
 
 

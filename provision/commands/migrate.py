@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from provision.commands.options import about_spec, json_option, load_environment, pass_console, switches
+from provision.commands.options import about_spec, load_environment, subcommand, switches
 from provision.commands.table import Verbs
 from provision.errors import EXIT_DONE, EXIT_FAILED, RefusedError
 from provision.errors import command as written
@@ -179,15 +179,8 @@ def verb(
             return function(console, environment, found, what, **given)
 
         run.__doc__ = function.__doc__
-        decorated: Any = json_option(switches(pass_console(run)))
-        for option in reversed(options):
-            decorated = option(decorated)
-        epilog = f"Example: provision migrate {name} {example}"
-        made: click.Command = click.command(name, cls=MigrateCommand, arguments=arguments, epilog=epilog)(
-            on_a_tree(decorated)
-        )
-        command.add_command(made, name)
-        return made
+        own: dict[str, Any] = {"group": command, "cls": MigrateCommand, "arguments": arguments}
+        return subcommand(name, f"provision migrate {name} {example}", *options, argument=on_a_tree, **own)(run)
 
     return make
 
@@ -214,10 +207,8 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
 
         environment.login(superuser=True)  # an error where no server runs
         found = _tenants(environment, tree)
-        if console.json:
-            console.document(tenants.document(tree, found))
-        for line in () if console.json else tenants.current(tree, found, verbose=console.verbose):
-            console.put(line, prose=True)
+        lines = tenants.current(tree, found, verbose=console.verbose)
+        console.show(lambda: tenants.document(tree, found), lines, prose=True)
         return
     rows = applied_rows(tree, environment.superuser)
     _list(console, tree, entries(tree.graph, rows, rows), migrations.current)
@@ -284,14 +275,10 @@ def heads(console: Console, _environment: Environment, tree: Tree, _: None) -> N
 
 
 def _list(console: Console, tree: Tree, found: Sequence[Entry], line: Callable[[Entry, Paint], str]) -> None:
-    if console.json:
-        from provision.report.migrations import revisions
+    from provision.report.migrations import revisions
 
-        console.document(revisions(tree, found))
-        return
     paint = console.paint(console.out)
-    for each in found:
-        console.put(line(each, paint), prose=True)
+    console.show(lambda: revisions(tree, found), [line(each, paint) for each in found], prose=True)
 
 
 @verb("specs/dev.yml +1", takes=partial(one, default="", what="target"), arguments="[TARGET]")
@@ -390,11 +377,7 @@ def sql(console: Console, environment: Environment, tree: Tree, span: str) -> in
     from provision.report import sql as report
 
     script = between(tree, span, server_unless_new(environment))
-    if console.json:
-        console.document({**migrations.of(tree, "migration-sql"), **report.document(script)})
-    else:
-        for line in report.lines(script):
-            console.put(line)
+    console.show(lambda: {**migrations.of(tree, "migration-sql"), **report.document(script)}, report.lines(script))
     return EXIT_FAILED if script.missing else EXIT_DONE
 
 
@@ -460,10 +443,7 @@ def _show_written(console: Console, tree: Tree, done: Written) -> None:
     from provision import alembic
     from provision.report import migrations
 
-    if console.json:
-        console.document(migrations.written_document(tree, done))
-        return
     is_next = tree.declared.target in ("head", "heads")
     step = console.line("apply") if is_next else again(console, "upgrade", *(each for each, _ in done.files))
-    for line in migrations.written(tree.spec.name, done, alembic.after_writing(done.operations, step)):
-        console.say(line)
+    lines = migrations.written(tree.spec.name, done, alembic.after_writing(done.operations, step))
+    console.show(lambda: migrations.written_document(tree, done), lines, talk=True)

@@ -229,3 +229,27 @@ def trusted(console: Console, line: str) -> str:
     """Return a command line that runs what the spec names, where the environment forbids that."""
     unset = f"env -u {NO_COMMANDS} " if console.environ.get(NO_COMMANDS, "") not in _OFF else ""
     return f"{unset}{line}   (where you trust the spec: it runs what the spec names)"
+
+
+def subcommand(
+    name: str,
+    example: str,
+    *options: Callable[[Any], Any],
+    argument: Callable[[Any], Any] | None = spec_argument,
+    json: bool = True,
+    group: click.Group | None = None,
+    **more: Any,
+) -> Callable[[Callable[..., object]], click.Command]:
+    """Make a command of a function of the console: about one spec unless ``argument`` says another, with the switches.
+
+    ``options`` are in the order of the help page, and ``more`` is for click.
+    """
+
+    def make(function: Callable[..., object]) -> click.Command:
+        made: Any = pass_console(function)
+        for each in reversed((argument, *options, json_option if json else None, switches)):
+            made = each(made) if each is not None else made
+        found: click.Command = (group or click).command(name, epilog=f"Example: {example}", **more)(made)
+        return found
+
+    return make

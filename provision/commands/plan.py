@@ -9,12 +9,10 @@ import click
 
 from provision.commands.options import (
     format_option,
-    json_option,
     load_environment,
     no_commands_option,
-    pass_console,
     planning_options,
-    switches,
+    subcommand,
     trusted,
 )
 from provision.commands.several import specs_argument
@@ -34,14 +32,14 @@ _ASKED_FOR = ("data", "take_ownership", "seed", "restart_cluster")
 """Wishes without which the same plan would be refused, or another one."""
 
 
-@click.command("plan", epilog="Example: provision plan --diff specs/dev.yml")
-@specs_argument()
-@planning_options
-@no_commands_option
-@format_option()
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "plan",
+    "provision plan --diff specs/dev.yml",
+    planning_options,
+    no_commands_option,
+    format_option(),
+    argument=specs_argument(),
+)
 def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
     """Show each step that apply would take, with the reason for it.
 
@@ -50,35 +48,35 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
     return _show(console, load_environment(console, spec), **options)
 
 
-@click.command("apply", epilog="Example: provision apply specs/dev.yml")
-@specs_argument(acting=True)
-@click.option("--check", is_flag=True, help="Only show what would be done: the same as plan. Changes nothing.")
-@click.option(
-    "--lock-timeout",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for another apply of the same environment.",
+@subcommand(
+    "apply",
+    "provision apply specs/dev.yml",
+    click.option("--check", is_flag=True, help="Only show what would be done: the same as plan. Changes nothing."),
+    click.option(
+        "--lock-timeout",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for another apply of the same environment.",
+    ),
+    click.option(
+        "--as-planned",
+        metavar="FILE",
+        help="Do what this output of `plan --json` has, or less, and refuse more; its options count.",
+    ),
+    click.option(
+        "--from",
+        "source",
+        type=click.Choice(["main"]),
+        help="In a Git worktree: begin a new environment with the data of the main checkout's.",
+    ),
+    click.option("--adopt", is_flag=True, help="Take over what the same project made in a directory that is gone."),
+    click.option("--snapshot", is_flag=True, help="Save a database before revisions that destroy data in it."),
+    planning_options,
+    format_option(),
+    argument=specs_argument(acting=True),
 )
-@click.option(
-    "--as-planned",
-    metavar="FILE",
-    help="Do what this output of `plan --json` has, or less, and refuse more; its options count.",
-)
-@click.option(
-    "--from",
-    "source",
-    type=click.Choice(["main"]),
-    help="In a Git worktree: begin a new environment with the data of the main checkout's.",
-)
-@click.option("--adopt", is_flag=True, help="Take over what the same project made in a directory that is gone.")
-@click.option("--snapshot", is_flag=True, help="Save a database before revisions that destroy data in it.")
-@planning_options
-@format_option()
-@json_option
-@switches
-@pass_console
 def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: float, **options: Any) -> int:
     """Start, configure and migrate the server that a spec describes.
 
@@ -120,12 +118,13 @@ def _say_what_comes(console: Console, seen: Survey, *, diff: bool) -> None:
         console.lines(report.diff(seen.plan, paint), whole=True)
 
 
-@click.command("show", epilog="Example: provision plan --json > plan.json, and then: provision show plan.json")
-@click.argument("file")
-@json_option
-@switches
-@pass_console
-def show(console: Console, /, file: str) -> int:
+@subcommand(
+    "show",
+    "provision plan --json > plan.json, and then: provision show plan.json",
+    click.argument("file"),
+    argument=None,
+)
+def show(console: Console, /, file: str) -> None:
     """Show a plan that `provision plan --json` has written, as `plan` shows it; `-` reads it from standard input.
 
     No spec is needed, and nothing is looked at.
@@ -133,12 +132,7 @@ def show(console: Console, /, file: str) -> int:
     from provision.report.reviewed import lines
 
     found = _reviewed(file).document
-    if console.json:
-        console.document(found)
-        return EXIT_DONE
-    for line in lines(found, console.paint(console.out), verbose=console.verbose):
-        console.put(line)
-    return EXIT_DONE
+    console.show(lambda: found, lines(found, console.paint(console.out), verbose=console.verbose))
 
 
 def _reviewed(file: str) -> Reviewed:
@@ -255,14 +249,14 @@ def _apply(
 
 
 def _say_what_was_done(console: Console, seen: Survey, done: Result) -> None:
-    if console.json:
+    from provision.report.survey import applied
+
+    def document() -> object:
         from provision.report.documents import result
 
-        console.document(result(seen, done))
-    else:
-        from provision.report.survey import applied
+        return result(seen, done)
 
-        console.lines(applied(seen, done, console))
+    console.show(document, applied(seen, done, console), talk=True)
     if console.format == "github":
         from provision.report.pipelines import results
 

@@ -11,12 +11,9 @@ from provision.commands.options import (
     about_spec,
     environment_of,
     format_option,
-    json_option,
     load_environment,
     no_commands_option,
-    pass_console,
-    spec_argument,
-    switches,
+    subcommand,
     teller,
 )
 from provision.commands.specfile import find_spec, shell_word
@@ -29,14 +26,15 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("init", epilog="Example: provision init --image postgres:16")
-@click.option("--directory", type=click.Path(path_type=Path), default=Path(), help="Where; the current directory.")
-@click.option("--name", metavar="NAME", help="The name of the environment; that of the directory.")
-@click.option("--image", metavar="IMAGE", help="The image of the server, with its major version: postgres:17.")
-@click.option("--port", metavar="PORT", help="The port on this host, or auto; 5432 where it is free.")
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "init",
+    "provision init --image postgres:16",
+    click.option("--directory", type=click.Path(path_type=Path), default=Path(), help="Where; the current directory."),
+    click.option("--name", metavar="NAME", help="The name of the environment; that of the directory."),
+    click.option("--image", metavar="IMAGE", help="The image of the server, with its major version: postgres:17."),
+    click.option("--port", metavar="PORT", help="The port on this host, or auto; 5432 where it is free."),
+    argument=None,
+)
 def init(console: Console, *, directory: Path, name: str | None, image: str | None, port: str | None) -> None:
     """Write a spec, an Alembic environment and models where they are missing.
 
@@ -47,22 +45,21 @@ def init(console: Console, *, directory: Path, name: str | None, image: str | No
     from provision.report import init as report
 
     done = initialise(directory, name=name, image=image, port=port)
-    if console.json:
-        console.document(report.document(done, directory))
-        return
     there = shell_word(directory) if directory != Path() else None
-    console.lines(report.lines(done, there, console.paint(console.out)))
+    lines = report.lines(done, there, console.paint(console.out))
+    console.show(lambda: report.document(done, directory), lines, talk=True)
 
 
-@click.command("validate", epilog="Example: provision validate specs/*.yml")
-@click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
-@about_spec
-@click.option("--effective", is_flag=True, help="Print what a spec says in the end, with the origin of each line.")
-@no_commands_option
-@format_option()
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "validate",
+    "provision validate specs/*.yml",
+    click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]..."),
+    about_spec,
+    click.option("--effective", is_flag=True, help="Print what a spec says in the end, with the origin of each line."),
+    no_commands_option,
+    format_option(),
+    argument=None,
+)
 def validate(console: Console, specs: tuple[Path, ...], *, effective: bool) -> int:
     """Check specs without starting or writing anything.
 
@@ -169,12 +166,13 @@ def _effective(console: Console, environment: Environment, *, many: bool) -> dic
     return {"effective": report.document(values)}
 
 
-@click.command("render", epilog="Example: provision render --stdout specs/dev.yml")
-@spec_argument
-@click.option("--stdout", "to_stdout", is_flag=True, help="Print the files (never a secret) and write nothing.")
-@no_commands_option
-@switches
-@pass_console
+@subcommand(
+    "render",
+    "provision render --stdout specs/dev.yml",
+    click.option("--stdout", "to_stdout", is_flag=True, help="Print the files (never a secret) and write nothing."),
+    no_commands_option,
+    json=False,
+)
 def render(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
     """Write docker-compose.yml and postgresql.conf, and touch nothing else.
 

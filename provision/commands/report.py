@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, subcommand
 from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -25,27 +25,26 @@ def _several(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str,
     return names
 
 
-@click.command("report", epilog="Example: provision report -o report.html --with trace,laws specs/dev.yml")
-@spec_argument
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="The file to write, - for standard output; NAME-report.html without it.",
+@subcommand(
+    "report",
+    "provision report -o report.html --with trace,laws specs/dev.yml",
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="The file to write, - for standard output; NAME-report.html without it.",
+    ),
+    click.option("--open", "opens", is_flag=True, help="Open it in the browser."),
+    click.option(
+        "--with",
+        "asked",
+        multiple=True,
+        callback=_several,
+        metavar="trace,laws",
+        help="Also run what is pending on a copy (trace), or try the laws of the tree (laws); this takes seconds.",
+    ),
 )
-@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
-@click.option(
-    "--with",
-    "asked",
-    multiple=True,
-    callback=_several,
-    metavar="trace,laws",
-    help="Also run what is pending on a copy (trace), or try the laws of the tree (laws); this takes seconds.",
-)
-@json_option
-@switches
-@pass_console
 def command(console: Console, spec: Path | None, *, output: Path | None, opens: bool, asked: tuple[str, ...]) -> int:
     """Write one HTML page about an environment: what apply would do, pending SQL, differences, revisions, tables.
 

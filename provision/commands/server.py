@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.commands.asking import confirm
-from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, spec_argument, subcommand
 from provision.commands.several import specs_argument
 from provision.errors import EXIT_DONE
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-def _command(name: str, about: str, *, nothing: str, argument: Any = spec_argument) -> click.Command:
+def _command(name: str, about: str, *options: Any, nothing: str, argument: Any = spec_argument) -> click.Command:
     """Return a command; ``nothing`` is what to say where there was nothing to do."""
 
     def run(console: Console, spec: Path | None, *, every: bool = False) -> int:
@@ -36,11 +36,7 @@ def _command(name: str, about: str, *, nothing: str, argument: Any = spec_argume
         return EXIT_DONE
 
     run.__doc__ = about
-    made = argument(json_option(switches(pass_console(run))))
-    if name == "stop":
-        text = "Stop every server that you have made from this machine (see list)."
-        made = click.option("--all", "every", is_flag=True, help=text)(made)
-    return click.command(name, epilog=f"Example: provision {name} specs/dev.yml")(made)
+    return subcommand(name, f"provision {name} specs/dev.yml", *options, argument=argument)(run)
 
 
 start = _command(
@@ -52,6 +48,9 @@ stop = _command(
     "stop",
     "Stop the server; its data, its container and its settings stay.\n\n"
     "    Sessions are ended and the server shuts down cleanly, within the stop_timeout of the spec.",
+    click.option(
+        "--all", "every", is_flag=True, help="Stop every server that you have made from this machine (see list)."
+    ),
     nothing="not running",
     argument=specs_argument(lenient=True),
 )
@@ -63,17 +62,18 @@ restart = _command(
 )
 
 
-@click.command("destroy", epilog="Example: provision destroy specs/dev.yml")
-@spec_argument
-@click.option("--name", metavar="NAME", help="The environment of this name (see list), also where its spec is gone.")
-@click.option(
-    "--directory", type=click.Path(path_type=Path), metavar="PATH", help="With --name: the one that was made there."
+@subcommand(
+    "destroy",
+    "provision destroy specs/dev.yml",
+    click.option(
+        "--name", metavar="NAME", help="The environment of this name (see list), also where its spec is gone."
+    ),
+    click.option(
+        "--directory", type=click.Path(path_type=Path), metavar="PATH", help="With --name: the one that was made there."
+    ),
+    click.option("--data", is_flag=True, help="Remove the data too, for good. Asks for the environment's name."),
+    click.option("--yes", is_flag=True, help="Do not ask. Needed to remove data where there is no terminal to ask on."),
 )
-@click.option("--data", is_flag=True, help="Remove the data too, for good. Asks for the environment's name.")
-@click.option("--yes", is_flag=True, help="Do not ask. Needed to remove data where there is no terminal to ask on.")
-@json_option
-@switches
-@pass_console
 def destroy(
     console: Console, /, spec: Path | None, *, name: str | None, directory: Path | None, data: bool, yes: bool
 ) -> None:

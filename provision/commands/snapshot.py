@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from provision.commands import data_verbs
-from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, subcommand
 from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -100,21 +100,12 @@ def list_(console: Console, environment: Environment, _: str, *, database: str |
     from provision.snapshots import listing
 
     found = listing(environment.made, database, is_whole=is_whole)
-    if console.json:
-        console.document(report.listing(environment.made, found))
-        return EXIT_DONE
-    for line in report.lines(environment.made, found, console.paint(console.out)):
-        console.put(line)
+    lines = report.lines(environment.made, found, console.paint(console.out))
+    console.show(lambda: report.listing(environment.made, found), lines)
     return EXIT_DONE
 
 
-@click.command("reset", epilog="Example: provision reset specs/dev.yml")
-@spec_argument
-@data_verbs.DATABASE
-@data_verbs.YES
-@json_option
-@switches
-@pass_console
+@subcommand("reset", "provision reset specs/dev.yml", data_verbs.DATABASE, data_verbs.YES)
 def reset(console: Console, spec: Path | None, *, database: str | None, yes: bool) -> int:
     """Make the declared databases as a first apply does: empty, then what is declared, then the revisions.
 

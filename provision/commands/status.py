@@ -10,11 +10,9 @@ from provision.commands.options import (
     detailed_exitcode_option,
     diff_option,
     format_option,
-    json_option,
     load_environment,
     no_commands_option,
-    pass_console,
-    switches,
+    subcommand,
     tenant_options,
 )
 from provision.commands.several import specs_argument
@@ -27,13 +25,13 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("status", epilog="Example: provision status --json specs/dev.yml")
-@specs_argument(lenient=True)
-@detailed_exitcode_option
-@no_commands_option
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "status",
+    "provision status --json specs/dev.yml",
+    detailed_exitcode_option,
+    no_commands_option,
+    argument=specs_argument(lenient=True),
+)
 def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> int:
     """Show the server, its version, its data, its revision, and what differs from the spec.
 
@@ -56,16 +54,16 @@ def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> i
     return _exit_code(seen, is_pending=detailed_exitcode and seen.plan.differs)
 
 
-@click.command("verify", epilog="Example: provision verify --detailed-exitcode specs/dev.yml")
-@specs_argument()
-@diff_option
-@tenant_options
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when anything is not as declared.")
-@no_commands_option
-@format_option()
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "verify",
+    "provision verify --detailed-exitcode specs/dev.yml",
+    diff_option,
+    tenant_options,
+    click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when anything is not as declared."),
+    no_commands_option,
+    format_option(),
+    argument=specs_argument(),
+)
 def verify(
     console: Console, /, spec: Path | None, *, diff: bool, detailed_exitcode: bool, **tenants: tuple[str, ...]
 ) -> int:

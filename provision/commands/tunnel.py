@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import json_option, load_environment, pass_console, spec_argument, switches
+from provision.commands.options import load_environment, subcommand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@click.command("tunnel", epilog="Example: provision tunnel specs/dev.yml")
-@spec_argument
-@click.option("--stop", is_flag=True, help="End the tunnel.")
-@json_option
-@switches
-@pass_console
+@subcommand("tunnel", "provision tunnel specs/dev.yml", click.option("--stop", is_flag=True, help="End the tunnel."))
 def command(console: Console, spec: Path | None, *, stop: bool) -> None:
     """Open a tunnel to a server whose engine is reached by ssh, and keep it open in the background.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.commands.options import json_option, load_spec, pass_console, spec_argument, switches
+from provision.commands.options import load_spec, subcommand
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,15 +39,15 @@ class _Upgrade(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command("upgrade", cls=_Upgrade, epilog="Example: provision upgrade --check specs/dev.yml")
-@spec_argument
-@click.option("--check", is_flag=True, help="Only show what would be done. Changes nothing.")
-@click.option("--finish", is_flag=True, help="Remove the old data, which an upgrade keeps.")
-@click.option("--rollback", is_flag=True, help="Go back to the old data; what was written since is lost.")
-@click.option("--yes", is_flag=True, help="Do not ask. Needed without a terminal.")
-@json_option
-@switches
-@pass_console
+@subcommand(
+    "upgrade",
+    "provision upgrade --check specs/dev.yml",
+    click.option("--check", is_flag=True, help="Only show what would be done. Changes nothing."),
+    click.option("--finish", is_flag=True, help="Remove the old data, which an upgrade keeps."),
+    click.option("--rollback", is_flag=True, help="Go back to the old data; what was written since is lost."),
+    click.option("--yes", is_flag=True, help="Do not ask. Needed without a terminal."),
+    cls=_Upgrade,
+)
 def command(console: Console, spec: Path | None, *, check: bool, finish: bool, rollback: bool, yes: bool) -> int:
     """Copy the data to a new place of the newer version, compare it, and switch to it.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from provision.insight.reach import PUBLIC, word
 from provision.model.value import replace
 from provision.model.words import count
-from provision.report.words import clean, seconds
+from provision.report.words import clean, fields, head, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -259,43 +259,24 @@ def document(found: Access, spec: Spec, took: float) -> Document:
     """Return the document: the things that were asked about by number, and who reaches each."""
     number = {id(each): at for at, each in enumerate(found.things)}
     return {
-        "schema": "provision/access/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
-        "databases": list(found.databases),
-        "missing": list(found.missing),
-        "role": found.role,
-        "on": found.on,
+        **head("access", spec),
+        **fields(found, "databases missing role on"),
         "seconds": round(took, 3),
-        "objects": [_object(at, each) for at, each in enumerate(found.things)],
+        "objects": [
+            {"id": at, **fields(each, "database kind schema names owner")} for at, each in enumerate(found.things)
+        ],
         "access": [_reach(number[id(each.thing)], each) for each in found.reaches],
-    }
-
-
-def _object(number: int, each: Thing) -> Document:
-    return {
-        "id": number,
-        "database": each.database,
-        "kind": each.kind,
-        "schema": each.schema,
-        "names": list(each.names),
-        "owner": each.owner,
     }
 
 
 def _reach(number: int, each: Reach) -> Document:
     return {
         "object": number,
-        "role": each.role,
-        "login": each.login,
+        **fields(each, "role login"),
         "set_role": each.after,
         "lacks": list(each.lacks),
         "privileges": [
-            {"privilege": right.privilege, "columns": list(right.columns), "through": _paths(right.paths)}
+            {**fields(right, "privilege columns"), "through": [fields(path, "how roles") for path in right.paths]}
             for right in each.rights
         ],
     }
-
-
-def _paths(paths: Iterable[Path]) -> list[Document]:
-    return [{"how": each.how, "roles": list(each.roles)} for each in paths]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from provision.insight.reach import word
 from provision.model import NOT_KNOWN
 from provision.model.words import count
-from provision.report.words import clean, seconds
+from provision.report.words import clean, fields, head, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,12 +39,9 @@ def recap(found: Findings, spec: Spec, took: float, paint: Paint) -> str:
 def document(found: Findings, spec: Spec, took: float) -> dict[str, Any]:
     """Return the document."""
     return {
-        "schema": "provision/access-lint/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
+        **head("access-lint", spec),
         "clean": not found.found,
-        "databases": list(found.databases),
-        "ignored": found.ignored,
+        **fields(found, "databases ignored"),
         "unknown": [f"{NOT_KNOWN} {each}" for each in found.unknown],
         "seconds": round(took, 3),
         "findings": [_finding(each) for each in found.found],

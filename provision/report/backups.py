@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from provision.backups.kept import place, read
 from provision.backups.making import files, made
 from provision.model.words import shown, size
-from provision.report.documents import Document, outcome
+from provision.report.documents import Document, ended
 from provision.report.snapshots import age, table
+from provision.report.words import head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,9 +67,7 @@ def next_steps(spec: Spec, verb: str, done: Result, pending: Plan | None, consol
 def listing(spec: Spec, found: Sequence[Backup]) -> Document:
     """Return the document of the backups that there are."""
     return {
-        "schema": "provision/backups/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
+        **head("backups", spec),
         "backups": [_backup(each) for each in found],
     }
 
@@ -87,13 +86,9 @@ def _backup(backup: Backup) -> dict[str, Any]:
 def result(spec: Spec, verb: str, done: Result, pending: Plan | None) -> Document:
     """Return the document of a backup, a restore or a removal."""
     return {
-        "schema": "provision/backup/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
+        **head("backup", spec),
         "verb": verb,
-        "seconds": round(done.seconds, 3),
         "backups": [_backup(read(each)) for each in made(done.outcomes)],
-        "steps": [outcome(each) for each in done.outcomes],
-        "notes": list(done.notes),
+        **ended(done),
         "changes_pending": None if pending is None else pending.differs,
     }

@@ -1,16 +1,20 @@
-"""The clones of an environment, as text."""
+"""The clones of an environment, as text and as documents."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from provision.model.words import count, size
+from provision.report.documents import address_of
+from provision.report.words import fields, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provision.clones import Listed
+    from provision.model import Endpoint
     from provision.report.console import Paint
+    from provision.report.documents import Document
     from provision.spec.model import Spec
 
 
@@ -28,3 +32,14 @@ def dropped(spec: Spec, names: Sequence[str], paint: Paint) -> Iterator[str]:
     """Yield what was dropped."""
     yield f"{paint('bold', spec.name)}: {count(len(names), 'clone') if names else 'no clones'} dropped"
     yield from (f"  {paint('red', '-')} {each}" for each in names)
+
+
+def clone(spec: Spec, made: Endpoint) -> Document:
+    """Return the document of a clone that was made; ``provision url --database NAME`` has its URL."""
+    return {**head("clone", spec), "name": made.database, "endpoint": address_of(made)}
+
+
+def document(spec: Spec, found: Sequence[Listed], dropped: Sequence[str] = ()) -> Document:
+    """Return the document of the clones that there are, and of those that were dropped."""
+    listed = [fields(each, "name database made size clients") for each in found]
+    return {**head("clones", spec), "clones": listed, "dropped": list(dropped)}

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from provision.model import Outcome, Step
@@ -169,6 +169,27 @@ class Console:
         """Write lines of talk."""
         for text in texts:
             self.say(text, whole=whole)
+
+    def show(
+        self,
+        document: Callable[[], Any],
+        texts: Iterable[str],
+        *,
+        prose: bool = False,
+        talk: bool = False,
+        recap: str = "",
+    ) -> None:
+        """Write a result: as the document that was asked for, else as lines of data, or of ``talk``, and a recap."""
+        if self.json:
+            self.document(document())
+            return
+        for text in texts:
+            if talk:
+                self.say(text)
+            else:
+                self.put(text, prose=prose)
+        if recap:
+            self.say(recap)
 
     def screen(self, text: str) -> None:
         """Write to the terminal that shows the talk as it is, control characters included."""

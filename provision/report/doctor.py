@@ -8,7 +8,7 @@ from provision.doctor import Level
 from provision.errors import with_spec
 from provision.model import NOT_KNOWN
 from provision.model.words import count
-from provision.report.words import clean
+from provision.report.words import clean, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,8 +52,7 @@ def document(found: Sequence[Finding], path: str | None, spec: str) -> dict[str,
         "problems": sum(each.level is Level.PROBLEM for each in found),
         "findings": [
             {
-                "subject": each.subject,
-                "level": str(each.level),
+                **fields(each, "subject level"),
                 "message": each.sentence,
                 "evidence": list(each.evidence),
                 "next": with_spec(each.next_step, spec) or None,

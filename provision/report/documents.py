@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import SpecError, TenantsFailedError
 from provision.model import NOT_KNOWN
 from provision.report.plan import file_lines, written
-from provision.report.words import is_foretold
+from provision.report.words import fields, head, is_foretold
 from provision.reviewed import SCHEMA, made_from, marks, options
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Script
-    from provision.clones import Listed
     from provision.errors import Problem, ProvisionError
     from provision.export.tunnels import Open
     from provision.model import Begun, Change, Endpoint, Outcome, Plan, Result, Step
@@ -60,11 +59,9 @@ def result(survey: Survey, done: Result) -> Document:
     return {
         "schema": "provision/result/1",
         **_environment(survey),
-        "endpoint": _endpoint(done.endpoint),
+        "endpoint": address_of(done.endpoint),
         "changed": bool(done.outcomes),
-        "seconds": round(done.seconds, 3),
-        "steps": [outcome(each) for each in done.outcomes],
-        "notes": list(done.notes),
+        **ended(done),
         "remarks": list(done.remarks),
         "golden": _golden(done.begun),
     }
@@ -78,9 +75,7 @@ def acted(verb: str, name: str, spec: Path | None, done: Result, *, error: str |
         "spec": str(spec) if spec is not None else None,
         "verb": verb,
         "changed": bool(done.outcomes),
-        "seconds": round(done.seconds, 3),
-        "steps": [outcome(each) for each in done.outcomes],
-        "notes": list(done.notes),
+        **ended(done),
         "error": error,
     }
 
@@ -91,7 +86,7 @@ def status(survey: Survey) -> Document:
     return {
         "schema": "provision/status/1",
         **_environment(survey),
-        **_fields(state, "server detail version image container process started data"),
+        **fields(state, "server detail version image container process started data"),
         "revisions": {tree: list(rows) for tree, rows in sorted(state.revisions.items())},
         "tenants": {
             tree: [
@@ -117,7 +112,7 @@ def _cluster(found: Cluster) -> Document:
         "paused": found.is_paused,
         "members": [
             {
-                **_fields(each, "name role state host port timeline lag"),
+                **fields(each, "name role state host port timeline lag"),
                 "pending_restart": each.is_pending,
                 "pending_settings": list(each.pending),
             }
@@ -136,12 +131,11 @@ def verification(seen: Verification) -> Document:
         "clean": seen.is_clean,
         "compared": seen.compared,
         "differences": [
-            {"address": each.address.key, **_fields(each, "field declared real text")} for each in seen.differences
+            {"address": each.address.key, **fields(each, "field declared real text")} for each in seen.differences
         ],
         "unseen": [address.key for address in seen.unseen],
         "refusal": _refusal(survey),
-        "notes": list(seen.notes),
-        "remarks": list(seen.remarks),
+        **fields(seen, "notes remarks"),
         "unknown": _unknown((*survey.plan.unknown, *survey.plan.partial)),
     }
 
@@ -171,22 +165,12 @@ def upgrade_result(spec: Spec, done: Result) -> Document:
 
 
 def _upgrade(spec: Spec, steps: Sequence[Step], *, changed: bool) -> Document:
-    return {
-        "schema": "provision/upgrade/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
-        "changed": changed,
-        "destroys_data": any(step.destroys for step in steps),
-    }
+    return {**head("upgrade", spec), "changed": changed, "destroys_data": any(step.destroys for step in steps)}
 
 
 def validation(specs: Sequence[Document]) -> Document:
     """Return the document of a validation; each spec is made by :func:`validated`."""
-    return {
-        "schema": "provision/validation/1",
-        "valid": all(spec["valid"] for spec in specs),
-        "specs": list(specs),
-    }
+    return {"schema": "provision/validation/1", "valid": all(spec["valid"] for spec in specs), "specs": list(specs)}
 
 
 def validated(
@@ -208,35 +192,13 @@ def validated(
     }
 
 
-def clone(spec: Spec, made: Endpoint) -> Document:
-    """Return the document of a clone that was made; ``provision url --database NAME`` has its URL."""
-    return {
-        "schema": "provision/clone/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
-        "name": made.database,
-        "endpoint": _endpoint(made),
-    }
-
-
-def clones(spec: Spec, found: Sequence[Listed], dropped: Sequence[str] = ()) -> Document:
-    """Return the document of the clones that there are, and of those that were dropped."""
-    return {
-        "schema": "provision/clones/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
-        "clones": [_fields(each, "name database made size clients") for each in found],
-        "dropped": list(dropped),
-    }
-
-
 def tunnel(name: str, found: Open | None) -> Document:
     """Return the document of a tunnel that is open; ``leads_to`` None: the server is reached without one."""
     return {
         "schema": "provision/tunnel/1",
         "environment": name,
         "open": found is not None and bool(found.process),
-        "endpoint": None if found is None else _endpoint(found.endpoint),
+        "endpoint": None if found is None else address_of(found.endpoint),
         "leads_to": found.leads_to or None if found is not None else None,
         "process": found.process or None if found is not None else None,
     }
@@ -247,18 +209,18 @@ def failure(error: ProvisionError, exit_code: int, outcomes: Sequence[Outcome] =
     return {
         "schema": "provision/error/1",
         "exit_code": exit_code,
-        "error": error.sentence,
-        "evidence": [line for text in error.evidence for line in text.splitlines()],
-        "next": error.next_step,
+        **_error(error),
         "problems": [_problem(each) for each in error.problems] if isinstance(error, SpecError) else [],
         "steps": [outcome(each) for each in outcomes],
-        "tenants": [_tenant(*each) for each in error.failures.items()] if isinstance(error, TenantsFailedError) else [],
+        "tenants": [{"tenant": name, **_error(each)} for name, each in error.failures.items()]
+        if isinstance(error, TenantsFailedError)
+        else [],
     }
 
 
-def _tenant(name: str, error: ProvisionError) -> Document:
+def _error(error: ProvisionError) -> Document:
     lines = [line for text in error.evidence for line in text.splitlines()]
-    return {"tenant": name, "error": error.sentence, "evidence": lines, "next": error.next_step}
+    return {"error": error.sentence, "evidence": lines, "next": error.next_step}
 
 
 def _golden(begun: Begun | None) -> Document | None:
@@ -270,9 +232,7 @@ def _golden(begun: Begun | None) -> Document | None:
 
 def _notes(plan: Plan) -> Document:
     return {
-        "notes": list(plan.notes),
-        "overrides": list(plan.overrides),
-        "remarks": list(plan.remarks),
+        **fields(plan, "notes overrides remarks"),
         "unknown": _unknown((*plan.unknown, *plan.partial)),
     }
 
@@ -282,7 +242,7 @@ def _environment(survey: Survey) -> Document:
         "environment": survey.spec.name,
         "spec": str(survey.spec.path),
         "runtime": {"name": survey.runtime, "reason": survey.reason},
-        "endpoint": _endpoint(survey.login),
+        "endpoint": address_of(survey.login),
     }
 
 
@@ -290,9 +250,10 @@ def _unknown(sentences: Sequence[str]) -> list[str]:
     return [f"{NOT_KNOWN} {each}" for each in sentences]
 
 
-def _endpoint(endpoint: Endpoint | None) -> Document | None:
+def address_of(endpoint: Endpoint | None) -> Document | None:
+    """Return where a server is reached by programs that outlive this one."""
     found = endpoint and endpoint.lasting
-    return None if found is None else _fields(found, "host port user database")
+    return None if found is None else fields(found, "host port user database")
 
 
 def _step(step: Step) -> Document:
@@ -312,7 +273,16 @@ def _step(step: Step) -> Document:
 def _reason(reason: Change | str) -> Document:
     if isinstance(reason, str):
         return {"field": None, "before": None, "after": None, "text": reason}
-    return {**_fields(reason, "field before after"), "text": str(reason)}
+    return {**fields(reason, "field before after"), "text": str(reason)}
+
+
+def ended(done: Result) -> Document:
+    """Return what every document of something that was done has: its steps, and what they leave to be said."""
+    return {
+        "seconds": round(done.seconds, 3),
+        "steps": [outcome(each) for each in done.outcomes],
+        "notes": list(done.notes),
+    }
 
 
 def outcome(ended: Outcome) -> Document:
@@ -327,9 +297,4 @@ def outcome(ended: Outcome) -> Document:
 
 
 def _problem(problem: Problem) -> Document:
-    return {"path": str(problem.path), **_fields(problem, "line column text message suggestion")}
-
-
-def _fields(value: object, names: str) -> Document:
-    """Return the named fields of a value, and no others: a secret cannot slip in."""
-    return {name: getattr(value, name) for name in names.split()}
+    return fields(problem, "path line column text message suggestion")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from provision.report.words import cells, clean
+from provision.report.words import cells, clean, fields
 from provision.spec import writing
 
 if TYPE_CHECKING:
@@ -29,16 +29,7 @@ def lines(values: Sequence[Value], spec: Path) -> Iterator[str]:
 
 def document(values: Sequence[Value]) -> list[dict[str, Any]]:
     """Return each value with its key and its origin."""
-    return [
-        {
-            "key": list(each.key),
-            "value": each.text,
-            "path": str(each.path),
-            "line": each.line,
-            "column": each.column,
-        }
-        for each in values
-    ]
+    return [{"key": list(each.key), "value": each.text, **fields(each, "path line column")} for each in values]
 
 
 def _lines(values: Sequence[Value], spec: Path) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from provision.model import Action
 from provision.model.words import count
 from provision.report.plan import PAST
-from provision.report.words import clean, seconds
+from provision.report.words import clean, head, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,30 +70,27 @@ def _reason(why: Mapping[str, Any] | str) -> str:
 def document(spec: Spec, runs: Sequence[PastRun]) -> dict[str, Any]:
     """Return the document of the runs; what a row has beside the known keys is left out."""
     return {
-        "schema": "provision/history/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
+        **head("history", spec),
         "runs": [{"began": f"{each.began.replace(' ', 'T')}Z", **_run(each.details)} for each in runs],
     }
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{name: run[name] for name in ("verb", "who", "commit", "version", "seconds", "error", "restarts")},
+        **_some(run, "verb who commit version seconds error restarts"),
         "steps": [
-            {
-                **{name: step[name] for name in ("address", "action", "seconds", "error")},
-                "why": [
-                    {"field": None, "before": None, "after": None, "text": why}
-                    if isinstance(why, str)
-                    else {**{name: why[name] for name in ("field", "before", "after")}, "text": _reason(why)}
-                    for why in step["why"]
-                ],
-            }
+            {**_some(step, "address action seconds error"), "why": [_why(why) for why in step["why"]]}
             for step in run["steps"]
         ],
-        "revisions": [{name: each[name] for name in ("tree", "revision", "seconds")} for each in run["revisions"]],
-        "tenants": [
-            {name: each[name] for name in ("tree", "done", "failed", "not_begun")} for each in run.get("tenants", ())
-        ],
+        "revisions": [_some(each, "tree revision seconds") for each in run["revisions"]],
+        "tenants": [_some(each, "tree done failed not_begun") for each in run.get("tenants", ())],
     }
+
+
+def _why(why: Mapping[str, Any] | str) -> dict[str, Any]:
+    known = {"field": None, "before": None, "after": None} if isinstance(why, str) else why
+    return {**_some(known, "field before after"), "text": _reason(why)}
+
+
+def _some(found: Mapping[str, Any], names: str) -> dict[str, Any]:
+    return {name: found[name] for name in names.split()}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import as_word
 from provision.model.words import count
-from provision.report.words import clean
+from provision.report.words import clean, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,6 @@ def document(done: Beginning, directory: Path) -> dict[str, Any]:
         "spec": done.spec,
         "changed": bool(done.files),
         "files": [{"path": file.path, "action": "append" if file.append else "create"} for file in done.files],
-        "found": [{"path": found.path, "what": found.what} for found in done.found],
-        "remarks": list(done.remarks),
-        "next": list(done.next),
+        "found": [fields(found, "path what") for found in done.found],
+        **fields(done, "remarks next"),
     }

@@ -10,6 +10,7 @@ from provision.errors import as_word
 from provision.model import NOT_KNOWN
 from provision.model.words import size
 from provision.report.survey import SERVER_STYLES
+from provision.report.words import fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,18 +83,15 @@ def _environment(row: Known) -> dict[str, Any]:
     revisions = row.revisions
     return {
         "environment": row.name,
-        "runtime": row.runtime,
-        "state": row.state,
+        **fields(row, "runtime state"),
         "version": row.version or None,
         "address": {"host": row.host, "port": row.port} if row.port and not row.behind else None,
         "revisions": None if revisions is None else {tree: list(rows) for tree, rows in revisions.items()},
-        "size": row.size,
-        "directory": str(row.directory),
+        **fields(row, "size directory"),
         "directory_is_gone": row.is_gone,
-        "spec": str(row.spec) if row.spec is not None else None,
+        **fields(row, "spec"),
         "mine": not row.not_mine,
         "not_mine": row.not_mine or None,
         "container": row.container or None,
-        "volumes": list(row.volumes),
-        "data": str(row.data) if row.data is not None else None,
+        **fields(row, "volumes data"),
     }

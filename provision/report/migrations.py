@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.model.words import count, shown
+from provision.report import words
 from provision.report.errors import next_lines
 from provision.report.words import clean, seconds
 
@@ -23,8 +24,7 @@ Document = dict[str, Any]
 
 def of(tree: Tree, schema: str) -> Document:
     """Return what every document of a tree begins with; they are described in ``docs/json.md``."""
-    spec = tree.spec
-    return {"schema": f"provision/{schema}/1", "environment": spec.name, "spec": str(spec.path), "tree": tree.name}
+    return {**words.head(schema, tree.spec), "tree": tree.name}
 
 
 def revisions(tree: Tree, entries: Sequence[Entry]) -> Document:
@@ -34,12 +34,11 @@ def revisions(tree: Tree, entries: Sequence[Entry]) -> Document:
             "revision": entry.id,
             "message": entry.message,
             "down_revision": list(entry.down),
-            "depends_on": list(entry.depends_on),
-            "branch_labels": list(entry.branch_labels),
+            **words.fields(entry, "depends_on branch_labels"),
             "is_head": entry.is_head or entry.is_effective_head,
             "is_current": entry.is_current,
             "applied_at": f"{entry.applied_at.replace(' ', 'T')}Z" if entry.applied_at else None,
-            "path": str(entry.path) if entry.path else None,
+            **words.fields(entry, "path"),
         }
         for entry in entries
     ]
@@ -98,8 +97,7 @@ def moved_document(tree: Tree, verb: str, done: Migrated, took: float) -> Docume
         **of(tree, "migration"),
         "verb": verb,
         "changed": done.before != done.after,
-        "before": list(done.before),
-        "after": list(done.after),
+        **words.fields(done, "before after"),
         "revisions": ran,
         "seconds": round(took, 3),
     }

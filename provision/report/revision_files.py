@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provision.model.words import count, shown
-from provision.report.words import clean, seconds
+from provision.report.words import clean, fields, head, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,9 +40,7 @@ def recap(name: str, found: Sequence[Checked], since: str | None, took: float, p
 def document(spec: Spec, found: Sequence[Checked], since: str | None, took: float) -> dict[str, Any]:
     """Return the document."""
     return {
-        "schema": "provision/revision-check/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
+        **head("revision-check", spec),
         "clean": not any(each.faults for each in found),
         "since": since,
         "seconds": round(took, 3),
@@ -51,16 +49,7 @@ def document(spec: Spec, found: Sequence[Checked], since: str | None, took: floa
                 "tree": tree.tree,
                 "files": tree.revisions,
                 "unknown": list(tree.unknown),
-                "problems": [
-                    {
-                        "path": str(each.path),
-                        "line": each.line,
-                        "rule": each.rule,
-                        "message": each.message,
-                        "advice": each.advice,
-                    }
-                    for each in tree.faults
-                ],
+                "problems": [fields(each, "path line rule message advice") for each in tree.faults],
             }
             for tree in found
         ],

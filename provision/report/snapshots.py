@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from provision.model.words import size
-from provision.report.documents import Document, outcome
+from provision.report.documents import Document, ended
+from provision.report.words import fields, head
 from provision.snapshots import Verb
 from provision.snapshots.kept import Kept, by
 from provision.snapshots.steps import words
@@ -76,26 +77,17 @@ def next_steps(request: Request, pending: Plan | None, console: Console) -> dict
 def listing(spec: Spec, found: Listing) -> Document:
     """Return the document of what is kept."""
     return {
-        "schema": "provision/snapshots/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
-        "snapshots": [{"name": each.name, **_kept(each), "automatic": each.is_automatic} for each in found.snapshots],
-        "replaced": [{"by": each.name, **_kept(each)} for each in found.replaced],
-        "clusters": [{"name": each.name, **_cluster(each)} for each in found.clusters],
-        "replaced_clusters": [{"by": each.name, **_cluster(each)} for each in found.replaced_clusters],
+        **head("snapshots", spec),
+        "snapshots": [{"name": each.name, **_facts(each), "automatic": each.is_automatic} for each in found.snapshots],
+        "replaced": [{"by": each.name, **_facts(each)} for each in found.replaced],
+        "clusters": [{"name": each.name, **_facts(each)} for each in found.clusters],
+        "replaced_clusters": [{"by": each.name, **_facts(each)} for each in found.replaced_clusters],
     }
-
-
-def _kept(kept: Kept) -> dict[str, Any]:
-    return {"database": kept.database, **_facts(kept)}
-
-
-def _cluster(kept: KeptCluster) -> dict[str, Any]:
-    return {"major": kept.major, **_facts(kept)}
 
 
 def _facts(kept: Kept | KeptCluster) -> dict[str, Any]:
     return {
+        **fields(kept, "database" if isinstance(kept, Kept) else "major"),
         "saved": kept.at,
         "bytes": kept.size,
         "revisions": {tree: list(rows) for tree, rows in sorted(kept.revisions.items())},
@@ -105,14 +97,10 @@ def _facts(kept: Kept | KeptCluster) -> dict[str, Any]:
 def result(spec: Spec, request: Request, done: Result, pending: Plan | None) -> Document:
     """Return the document of a save, a restore, an undo, a reset or a removal."""
     return {
-        "schema": "provision/snapshot/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
+        **head("snapshot", spec),
         "verb": request.verb.value,
         "name": request.name or None,
         "all": request.is_whole,
-        "seconds": round(done.seconds, 3),
-        "steps": [outcome(each) for each in done.outcomes],
-        "notes": list(done.notes),
+        **ended(done),
         "changes_pending": None if pending is None else pending.differs,
     }

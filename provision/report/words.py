@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, Final
+from enum import StrEnum
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from provision.model import Step
+    from provision.spec.model import Spec
 
 _MINUTE = 60
 _EXACT_BELOW = 10
@@ -29,6 +32,22 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), _MINUTE)
     return f"{minutes} min {rest:02d} s"
+
+
+def head(schema: str, spec: Spec) -> dict[str, Any]:
+    """Return what a document about one environment begins with; they are described in ``docs/json.md``."""
+    return {"schema": f"provision/{schema}/1", "environment": spec.name, "spec": str(spec.path)}
+
+
+def fields(value: object, names: str) -> dict[str, Any]:
+    """Return the named fields of a value as JSON has them, and no others: a secret cannot slip in."""
+    return {name: _plain(getattr(value, name)) for name in names.split()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, PurePath | StrEnum) else value
 
 
 def is_foretold(step: Step) -> bool:

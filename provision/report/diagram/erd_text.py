@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from provision.report.words import clean
+from provision.report.words import clean, fields, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 def tables(spec: Spec, database: str, found: Sequence[Table]) -> dict[str, Any]:
     """Return the document of ``provision erd``."""
     return {
-        "schema": "provision/tables/1",
-        "environment": spec.name,
-        "spec": str(spec.path),
+        **head("tables", spec),
         "database": database,
         "tables": document(found),
     }
@@ -29,19 +27,11 @@ def document(tables: Sequence[Table]) -> list[dict[str, Any]]:
     """Return the part of a document that holds tables."""
     return [
         {
-            "schema": each.schema,
-            "name": each.name,
-            "rows": each.rows,
-            "size": each.size,
-            "partitions": each.partitions,
-            "comment": each.comment,
-            "columns": [
-                {"name": c.name, "type": c.type, "not_null": c.not_null, "primary_key": c.is_key} for c in each.columns
-            ],
+            **fields(each, "schema name rows size partitions comment"),
+            "columns": [{**fields(c, "name type not_null"), "primary_key": c.is_key} for c in each.columns],
             "references": [
                 {
-                    "name": key.name,
-                    "columns": list(key.columns),
+                    **fields(key, "name columns"),
                     "table": {"schema": key.to[0], "name": key.to[1]},
                     "to": list(key.others),
                     "unique": key.is_unique,

@@ -8,6 +8,7 @@ from provision.alembic import entries, history
 from provision.report import documents, laws, lint, migrations, sql
 from provision.report.diagram import erd_text
 from provision.report.html.verdict import verdict
+from provision.report.words import head
 
 if TYPE_CHECKING:
     from provision.review import Review, TreeReview
@@ -17,9 +18,7 @@ def document(review: Review, took: float) -> dict[str, Any]:
     """Return the document of ``provision report``."""
     seen, judged = review.survey, verdict(review)
     return {
-        "schema": "provision/report/1",
-        "environment": seen.spec.name,
-        "spec": str(seen.spec.path),
+        **head("report", seen.spec),
         "at": review.at.isoformat(timespec="seconds"),
         "seconds": round(took, 3),
         "state": judged.state,
