@@ -75,12 +75,11 @@ def _by_name(groups: Mapping[str, str]) -> dict[str, str]:
 _MODULES: Final = _by_name(
     {
         "plan": "plan apply show",
-        "server": "start stop restart destroy",
+        "server": "list start stop restart destroy",
+        "looking": "access doctor erd history import report",
         "status": "status verify",
-        "connect": "url psql logs",
+        "connect": "url psql logs clone tunnel",
         "env": "env run",
-        "import_": "import",
-        "list_": "list",
         "project": "init validate render",
         "editor": "schema completion",
         "snapshot": "snapshot reset",

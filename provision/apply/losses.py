@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from provision.errors import ProvisionError
 from provision.system import driver_errors, postgres
 from provision.system.postgres import LoginError
-from provision.system.successor import STANDBY, Lost, wait_for_writes
+from provision.system.waiting import STANDBY, Lost, wait_for_writes
 
 if TYPE_CHECKING:
     from provision.model import Endpoint, Outcome, Progress

@@ -18,7 +18,7 @@ from provision.model import MAINTENANCE, Progress
 from provision.model.value import dataclass, replace
 from provision.observe import logins, outside
 from provision.spec.derived import for_tests
-from provision.system import database_copy, files, shared_lock
+from provision.system import database_copy, files, lock
 from provision.system.owned import keep as keep_ours
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class Slot:
     @property
     def state(self) -> dict[str, Any]:
         """What the processes of the run know: ``run``, whether the server is ``ready``, ``templates``, ``kept``."""
-        return shared_lock.read(self.descriptor)
+        return lock.read(self.descriptor)
 
     def note(self, **changes: Any) -> None:
         """Let the other processes of the run know something."""
-        shared_lock.write(self.descriptor, {**self.state, **changes})
+        lock.write(self.descriptor, {**self.state, **changes})
 
 
 def claim(spec: Spec, run: str) -> Slot:
@@ -57,21 +57,21 @@ def claim(spec: Spec, run: str) -> Slot:
     with _alone(spec) as home:
         free = []
         for number, path in _there(home):
-            descriptor = shared_lock.opened(path)
-            if shared_lock.take(descriptor, shared=False):
+            descriptor = lock.opened(path)
+            if lock.take(descriptor, shared=False):
                 free.append(Slot(number, spec, path, descriptor))
-            elif shared_lock.read(descriptor).get("run") == run:
-                shared_lock.take(descriptor, shared=True)
+            elif lock.read(descriptor).get("run") == run:
+                lock.take(descriptor, shared=True)
                 return Slot(number, spec, path, descriptor)
             else:
-                shared_lock.close(descriptor)
+                lock.close(descriptor)
         for each in free:
             _remove(each)
         number = next(n for n in count(1) if not _file(home, n).exists())
         path = _file(home, number)
-        claimed = Slot(number, spec, path, shared_lock.opened(path))
+        claimed = Slot(number, spec, path, lock.opened(path))
         claimed.note(run=run)
-        shared_lock.take(claimed.descriptor, shared=True)
+        lock.take(claimed.descriptor, shared=True)
         return claimed
 
 
@@ -81,7 +81,7 @@ def start(slot: Slot, progress: Progress) -> None:
     Raises:
         ProvisionError: it cannot be made as the spec says.
     """
-    with shared_lock.alone(slot.path.with_suffix(".start")):
+    with lock.alone(slot.path.with_suffix(".start")):
         if not slot.state.get("ready"):
             _sweep(slot.spec, slot.number)
             spec = for_tests(slot.spec, slot.number)
@@ -100,7 +100,7 @@ def source(slot: Slot, database: str) -> tuple[Endpoint, str]:
     world = outside.world(for_tests(slot.spec, slot.number))
     logins.chosen(world, logins.Choice(superuser=True, database=database))
     server, name = replace(world.endpoint(), database=MAINTENANCE), made_of.named(database)
-    with shared_lock.alone(slot.path.with_suffix(".start")):
+    with lock.alone(slot.path.with_suffix(".start")):
         if name not in slot.state.get("templates", ()):
             building = f"{name}_new"
             template.drop(server, building)
@@ -112,18 +112,18 @@ def source(slot: Slot, database: str) -> tuple[Endpoint, str]:
 
 def keep(slot: Slot, name: str) -> None:
     """Keep a database, and so the server, beyond the run."""
-    with shared_lock.alone(slot.path.with_suffix(".start")):
+    with lock.alone(slot.path.with_suffix(".start")):
         slot.note(kept=[*slot.state.get("kept", ()), name])
 
 
 def finish(slot: Slot) -> None:
     """Leave a test run; its last process removes the server, unless databases were kept in it."""
     with _alone(slot.spec) as home:
-        shared_lock.give_back(slot.descriptor)
-        if shared_lock.take(slot.descriptor, shared=False) and not slot.state.get("kept"):
+        lock.give_back(slot.descriptor)
+        if lock.take(slot.descriptor, shared=False) and not slot.state.get("kept"):
             _remove(slot)
         else:
-            shared_lock.close(slot.descriptor)
+            lock.close(slot.descriptor)
         _tidy(home)
 
 
@@ -137,12 +137,12 @@ def sweep(spec: Spec) -> tuple[str, ...]:
         return ()
     with _alone(spec) as home:
         for number, path in _there(home):
-            each = Slot(number, spec, path, shared_lock.opened(path))
-            if shared_lock.take(each.descriptor, shared=False):
+            each = Slot(number, spec, path, lock.opened(path))
+            if lock.take(each.descriptor, shared=False):
                 kept += each.state.get("kept", ())
                 _remove(each)
             else:
-                shared_lock.close(each.descriptor)
+                lock.close(each.descriptor)
         _tidy(home)
     return tuple(kept)
 
@@ -154,7 +154,7 @@ def _remove(slot: Slot) -> None:
         for each in (slot.path.with_suffix(".start"), slot.path):
             each.unlink(missing_ok=True)
     finally:
-        shared_lock.close(slot.descriptor)
+        lock.close(slot.descriptor)
 
 
 def _sweep(spec: Spec, number: int) -> None:
@@ -186,7 +186,7 @@ def _tidy(home: Path) -> None:
 def _alone(spec: Spec) -> Iterator[Path]:
     """Hold the lock on all slots of a spec."""
     home = _home(spec)
-    with shared_lock.alone(home / "lock"):
+    with lock.alone(home / "lock"):
         keep_ours(home)
         (home / ".gitignore").write_text("*\n")
         yield home

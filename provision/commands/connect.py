@@ -1,4 +1,4 @@
-"""``provision url``, ``psql`` and ``logs``: ways to the server for applications and people."""
+"""``provision url``, ``psql``, ``logs``, ``clone`` and ``tunnel``: ways to the server for applications and people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.environment import Environment
+    from provision.export.tunnels import Open
     from provision.report.console import Console
+
 
 _ALIKE: Final = 0.8
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -175,3 +177,99 @@ def logs(console: Console, spec: Path | None, *, follow: bool, tail: int | None)
             raise
         return EXIT_INTERRUPTED  # the way to end it, so there is nothing to say
     return EXIT_DONE
+
+
+_ALL = ""
+"""What --drop has without a name."""
+
+
+@subcommand(
+    "clone",
+    'DATABASE_URL="$(provision clone specs/dev.yml)" npm test',
+    click.option("--name", metavar="NAME", help="Call it provision_clone_NAME; without a name, it is made up."),
+    driver_option("Write the URL as a driver reads it: psycopg2, asyncpg, jdbc …"),
+    login_options,
+    click.option("--list", "lists", is_flag=True, help="Show the clones that there are."),
+    click.option("--drop", metavar="NAME", is_flag=False, flag_value=_ALL, help="Drop the clone of this name."),
+    click.option("--all", "every", is_flag=True, help="With --drop: all clones, and what test runs have kept."),
+)
+def clone(console: Console, /, spec: Path | None, *, lists: bool, drop: str | None, every: bool, **given: Any) -> None:
+    """Make a fresh, migrated database as the spec says, and print its URL with its password.
+
+    The first one runs the revisions, each other one is a copy. The rows of the declared database are not in it.
+    It stays until it is dropped.
+    """
+    if every != (drop == _ALL) or (lists and drop is not None):
+        raise click.UsageError("write --list, --drop NAME or --drop --all")
+    environment = load_environment(console, spec)
+    if drop is not None:
+        _drop(console, environment, None if every else drop)
+    elif lists:
+        _list(console, environment)
+    else:
+        _make(console, environment, given)
+
+
+def _make(console: Console, environment: Environment, given: dict[str, Any]) -> None:
+    from provision.report import clones
+    from provision.report.progress import followed
+
+    name, driver = given.pop("name"), given.pop("driver")
+    console.prints_data = True
+    with followed(console) as progress:
+        made = environment.clone(name, progress=progress, lasting=True, **login(given))
+    console.show(lambda: clones.clone(environment.spec, made.endpoint), [made.endpoint.url(driver=driver)])
+
+
+def _list(console: Console, environment: Environment) -> None:
+    from provision.report import clones
+
+    found = environment.clones()
+    lines = clones.lines(environment.spec, found, console.paint(console.out))
+    console.show(lambda: clones.document(environment.spec, found), lines, talk=True)
+
+
+def _drop(console: Console, environment: Environment, name: str | None) -> None:
+    from provision.report import clones
+
+    dropped = environment.drop_clones(None if name is None else [name])
+    lines = clones.dropped(environment.spec, dropped, console.paint(console.out))
+    console.show(lambda: clones.document(environment.spec, environment.clones(), dropped), lines, talk=True)
+
+
+@subcommand("tunnel", "provision tunnel specs/dev.yml", click.option("--stop", is_flag=True, help="End the tunnel."))
+def tunnel(console: Console, spec: Path | None, *, stop: bool) -> None:
+    """Open a tunnel to a server whose engine is reached by ssh, and keep it open in the background.
+
+    Then url and env have an address for other programs. Every other command opens a tunnel by itself, which ends with
+    it. The port of this machine stays the same from one time to the next, where it is free.
+    """
+    environment = load_environment(console, spec)
+    if stop:
+        was_open = environment.close_tunnel()
+        _answer(console, environment.made.name, None, "tunnel closed" if was_open else "no tunnel was open")
+        return
+    found = environment.open_tunnel()
+    if not found.process:
+        words = f"no tunnel is needed: the server is reached at {found.endpoint.address}"
+    else:
+        words = f"tunnel {'open' if found.is_new else 'is open already'}: {found.endpoint.address} → {found.leads_to}"
+    _answer(console, environment.made.name, found, words)
+
+
+def _answer(console: Console, name: str, found: Open | None, words: str) -> None:
+    if console.json:
+        from provision.report import documents
+
+        console.document(documents.tunnel(name, found))
+        return
+    from provision.report.survey import suggestions
+
+    paint = console.paint(console.out)
+    console.say(f"{paint('bold', name)}: {words}")
+    if found is not None and found.is_new:
+        commands = {
+            console.line("url"): "its URL, with the password",
+            console.line("tunnel --stop"): "end it",
+        }
+        console.lines(suggestions(commands, paint))

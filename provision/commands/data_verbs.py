@@ -91,12 +91,12 @@ def confirm(console: Console, name: str, plan: Plan, again: str) -> None:
 
     What is replaced now can be put back. What was kept so far cannot, and is named.
     """
-    from provision.commands import asking
+    from provision.commands import options
 
     gone = [str(step.address) for step in plan.steps if step.destroys]
     warning = f"{', '.join(gone)} cannot be brought back afterwards." if gone else ""
     what = f"the data of {name} would be replaced"
-    asking.confirm(console, name, plan, what=what, again=again, warning=warning)
+    options.confirm(console, name, plan, what=what, again=again, warning=warning)
 
 
 def show(

@@ -311,7 +311,7 @@ def downgrade(console: Console, environment: Environment, tree: Tree, target: st
     the environment's name.
     """
     from provision import alembic
-    from provision.commands.asking import confirm
+    from provision.commands.options import confirm
 
     decided = environment.backed_up(alembic.downgrade(tree, lambda: environment.superuser, target))
     if not yes and not decided.plan.is_empty:

@@ -1,21 +1,23 @@
-"""What the commands share: their switches and options, and the environment that they are about."""
+"""What the commands share: switches and options, the environment, and the question before data goes away."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from provision.commands.specfile import DEFAULT_NAMES, find_spec, shell_word
 from provision.environ import INSECURE_TCP, NO_COMMANDS
+from provision.errors import CancelledError, RefusedError, UsageError
 from provision.report.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.environment import Environment
-    from provision.errors import ProvisionError, UsageError
+    from provision.errors import ProvisionError
+    from provision.model import Plan
     from provision.spec.model import Spec
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -253,3 +255,38 @@ def subcommand(
         return found
 
     return make
+
+
+FINAL: Final = "This cannot be undone."
+
+
+def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, warning: str = FINAL) -> None:
+    """Show what would be done, and ask for the name of the environment.
+
+    ``what`` would happen, in words; ``again`` is the command that does it without asking, with ``--yes`` in it;
+    ``warning`` says what cannot be brought back.
+
+    Raises:
+        provision.errors.UsageError: there is no terminal to ask on.
+        provision.errors.RefusedError: another answer was given.
+        provision.errors.CancelledError: Ctrl-C was.
+    """
+    import sys
+
+    from provision.report.plan import lines
+
+    paint = console.paint(console.err)
+    console.complain(f"{paint('bold', name)}: this would be done")
+    for line in lines(plan, paint, verbose=console.verbose):
+        console.complain(line)
+    if not (sys.stdin.isatty() and console.err.isatty()):
+        raise UsageError(f"{what}, and there is no terminal to confirm it on; nothing was done", next_step=again)
+    asking = " ".join(word for word in again.split(" ") if word != "--yes")
+    try:
+        console.err.write(f"{warning} Type {name} to continue: ".lstrip())
+        console.err.flush()
+        answer = sys.stdin.readline().strip()
+    except KeyboardInterrupt:
+        raise CancelledError("interrupted; nothing was done", next_step=asking) from None
+    if answer != name:
+        raise RefusedError(f"that is not {name}; nothing was done", next_step=asking)

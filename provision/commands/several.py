@@ -115,7 +115,7 @@ class _Blocks:
     """What the runs have printed, a block for each, in the order of the command line."""
 
     def __init__(self, console: Console, found: Read, ended: dict[int, Ended]) -> None:
-        from provision.report.waiting import Waiting
+        from provision.report.progress import Waiting
 
         self._console, self._found, self._ended, self._shown = console, found, ended, 0
         self._line = Waiting(console, [spec.name for spec in found.specs])

@@ -54,7 +54,8 @@ class Verbs(click.Group):
         if cmd_name in self.commands or cmd_name not in self.table:
             return super().get_command(ctx, cmd_name)
         module = import_module(f"{self.package}.{self.modules.get(cmd_name, cmd_name)}")
-        return cast("click.Command", getattr(module, cmd_name, None) or module.command)
+        names = (cmd_name, f"{cmd_name}_", "command")  # Python has an `import` and a `list` of its own
+        return cast("click.Command", next(getattr(module, each) for each in names if hasattr(module, each)))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, without loading a single verb."""

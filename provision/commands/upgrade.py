@@ -97,7 +97,7 @@ def _say_upgraded(console: Console, found: Survey) -> None:
 
 def _confirm(console: Console, spec: Spec, plan: Plan, verb: Verb) -> None:
     """Show what would be done, and ask for the name of the environment."""
-    from provision.commands.asking import FINAL, confirm
+    from provision.commands.options import FINAL, confirm
 
     is_final = any(step.destroys for step in plan.steps)
     what = "data would be removed for good" if is_final else "writers would wait"

@@ -9,15 +9,17 @@ from provision.alembic import Revisions
 from provision.errors import with_spec
 from provision.kinds import migrations
 from provision.model import NOT_KNOWN, Action, Address
-from provision.model.words import count, some_of
+from provision.model.words import count, socket_address, some_of
+from provision.report.amounts import size
 from provision.report.plan import grouped, left, moved, recap, subject
-from provision.report.words import is_foretold, seconds
+from provision.report.words import clean, is_foretold, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from provision.model import Endpoint, Observed, Result, Status
+    from provision.model.cluster import Cluster, Member
     from provision.observe import Survey
     from provision.report.console import Console, Paint
     from provision.spec.model import Spec
@@ -147,8 +149,6 @@ def status(survey: Survey, paint: Paint, *, spec: str = "", verbose: bool = Fals
     for key, fact in facts.items():
         yield f"  {paint('dim', f'{key:<{width}}')}  {fact}"
     if state.cluster is not None:
-        from provision.report.cluster import members
-
         yield from members(state.cluster, paint)
     for each in grouped(survey.plan.steps, every=verbose):
         word = "perhaps" if is_foretold(each[0]) else "pending"
@@ -255,3 +255,35 @@ def verification(seen: Verification, console: Console, paint: Paint | None = Non
     if seen.survey.refusal:
         yield f"  {paint('red', '✗')} apply refuses: {seen.survey.refusal.sentence}"
         yield from (f"      {with_spec(line, console.spec)}" for line in seen.survey.refusal.evidence)
+
+
+_KILO = 1024
+
+
+def members(cluster: Cluster, paint: Paint) -> Iterator[str]:
+    """Yield the cluster in a line, then each member in one: role, state, lag, another timeline, what it waits for."""
+    leader = cluster.leader
+    facts = [f"the leader is {leader.name}" if leader else paint("red", "there is no leader")]
+    facts += [f"timeline {leader.timeline}"] if leader and leader.timeline is not None else []
+    facts += [paint("yellow", "paused")] if cluster.is_paused else []
+    yield f"  {clean(cluster.title)}: {', '.join(facts)}"
+    rows = [_row(each, leader.timeline if leader else None) for each in cluster.members]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, each in zip(rows, cluster.members, strict=True):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width)
+        names = f" ({', '.join(each.pending)})" if each.pending else ""
+        waits = "  " + paint("yellow", f"pending restart{names}") if each.is_pending else ""
+        yield f"    {paint('red', line) if not each.is_well else line}{waits}".rstrip()
+
+
+def _row(member: Member, timeline: int | None) -> tuple[str, ...]:
+    where = socket_address(member.host, member.port) if member.host is not None else "?"
+    lag = "" if member.leads else f"lag {_amount(member.lag)}"
+    other = f"timeline {member.timeline}" if member.timeline not in (None, timeline) else ""
+    return tuple(map(clean, (member.name, member.role.replace("_", " "), member.state, where, lag, other)))
+
+
+def _amount(lag: int | None) -> str:
+    if lag is None:
+        return "?"
+    return size(lag) if lag >= _KILO else f"{lag} B"

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 from provision.errors import ProvisionError, StepFailedError, as_word, command, translated
 from provision.runtimes.docker import mounts
 from provision.runtimes.names import ENVIRONMENT
-from provision.system import engine_http, files, register
+from provision.system import engine, files, register
 from provision.system.engine_address import reaching
 from provision.system.engine_client import CALL_TIMEOUT, connect
 from provision.system.waiting import attempts
@@ -124,7 +124,7 @@ class Engine:
             return None
         text = None if body is None else json.dumps(body)
         try:
-            status, _, answer = engine_http.ask(self.address.socket_path, path, CALL_TIMEOUT, text, method)
+            status, _, answer = engine.ask(self.address.socket_path, path, CALL_TIMEOUT, text, method)
         except (FileNotFoundError, PermissionError, ConnectionRefusedError):
             return None  # nothing was asked
         return json.loads(answer.strip() or "{}") if status in done else None

@@ -1,4 +1,7 @@
-"""Locks of the operating system on an environment and on data: they name their holder and end with its process."""
+"""Locks of the operating system on an environment and on data: they name their holder and end with its process.
+
+At the end are lock files that several processes hold together, with a small JSON object in them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import socket
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.errors import LockedError
 from provision.system.files import explaining, make_directory
@@ -175,3 +178,61 @@ def _holder(path: Path) -> str:
         return f"{whose}process {held['pid']} on {held['host']}, since {held['since']}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "another process"
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock file alone for the length of the block; the block may remove it, and its directory.
+
+    Raises:
+        RefusedError: another user has put something there.
+    """
+    while True:
+        make_directory(path.parent, 0o755)
+        descriptor = opened(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if is_at(descriptor, path):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def opened(path: Path) -> int:
+    """Open a lock file, which is made where there is none."""
+    return open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def take(descriptor: int, *, shared: bool) -> bool:
+    """Lock an open file, also in place of another lock of the same descriptor; whether that could be done at once."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def give_back(descriptor: int) -> None:
+    """Hold no lock of an open file any more."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def close(descriptor: int) -> None:
+    """Close the file; with it, its lock ends."""
+    os.close(descriptor)
+
+
+def read(descriptor: int) -> dict[str, Any]:
+    """Return the object in an open file; empty where there is none."""
+    try:
+        found = json.loads(os.pread(descriptor, 1 << 20, 0))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write(descriptor: int, state: dict[str, Any]) -> None:
+    """Write an object in place of that in an open file."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(state).encode(), 0)

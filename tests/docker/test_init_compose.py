@@ -13,7 +13,7 @@ from provision.init.begin import TEMPLATES, begin
 from provision.init.found import Beginning, Options
 from provision.init.initialise import look
 from provision.observe.outside import shipped
-from provision.system import compose_plugin
+from provision.system import project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Machine:
     def compose(self, paths: Sequence[str]) -> Mapping[str, Any] | str:
         if not self._has_plugin:
             return "Docker's Compose plugin is not here"
-        self.answers.append(compose_plugin.config([self._root / path for path in paths]))
+        self.answers.append(project.config([self._root / path for path in paths]))
         return self.answers[-1]
 
     def image(self) -> tuple[str, str | None]:
@@ -150,7 +150,7 @@ def test_a_remote_file_is_not_downloaded_and_its_login_is_not_shown(
 
 
 def test_a_program_that_does_not_answer_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose_plugin, "_SECONDS", 0.2)
+    monkeypatch.setattr(project, "_SECONDS", 0.2)
     (tmp_path / "docker").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

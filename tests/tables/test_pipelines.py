@@ -21,8 +21,7 @@ from provision.alembic import Finding, Law, Linted
 from provision.errors import Problem, ProvisionError, SpecError
 from provision.report.console import Console
 from provision.report.pipelines import documents
-from provision.report.pipelines.github import SUMMARY, command, tell
-from provision.report.pipelines.markdown import LIMIT, Block, escaped, rendered
+from provision.report.pipelines.github import LIMIT, SUMMARY, Block, command, escaped, rendered, tell
 from provision.report.pipelines.notes import Note, of_error, place_in, relative, root_of
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from provision.alembic.running.leftovers import NOT_SEEN
 from provision.errors import CONTINUES, ProvisionError, StepFailedError, UnavailableError, command
 from provision.model.value import dataclass
 from provision.system.postgres import Login, LoginError
-from provision.system.successor import STANDBY, Lost, wait_for_writes
-from provision.system.waiting import attempts
+from provision.system.waiting import STANDBY, Lost, attempts, wait_for_writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

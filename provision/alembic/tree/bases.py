@@ -10,7 +10,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree.python import last_name
+from provision.alembic.tree.source import last_name
 from provision.errors import ProvisionError
 from provision.model.value import dataclass, field
 

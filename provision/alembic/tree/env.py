@@ -11,7 +11,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree.python import last_name, parsed, text_of
+from provision.alembic.tree.source import last_name, parsed, text_of
 from provision.model.value import dataclass, field
 
 if TYPE_CHECKING:

@@ -160,7 +160,7 @@ def runs_in_a_loop(env: bytes) -> bool:
     """Tell whether an ``env.py`` runs migrations in a loop."""
     if not re.search(_LOOP, env):
         return False
-    from provision.alembic.tree.python import parsed  # few trees have any of it
+    from provision.alembic.tree.source import parsed  # few trees have any of it
 
     module = parsed(env)
     if module is None:
@@ -197,7 +197,7 @@ def adds_directories(env: bytes) -> tuple[int, tuple[str, ...]] | None:
     """
     if b"version_locations" not in env:
         return None
-    from provision.alembic.tree.python import parsed  # few trees have any of it
+    from provision.alembic.tree.source import parsed  # few trees have any of it
 
     module = parsed(env)
     if module is None:

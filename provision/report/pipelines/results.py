@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from provision.errors import EXIT_CHANGES_PENDING
 from provision.report.console import PLAIN
 from provision.report.pipelines import notes
-from provision.report.pipelines.github import tell
-from provision.report.pipelines.markdown import Block, escaped
+from provision.report.pipelines.github import Block, escaped, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
