@@ -168,6 +168,17 @@ def test_models_without_tables_beside_files_with_tables_are_an_error(
     assert f"import {module}" in str(caught.value.next_step)
 
 
+def test_modules_are_named_from_above_the_package_that_env_py_runs_in(tmp_path: Path, database: Server) -> None:
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    declared = replace(trees.write(package, {}, env=EMPTY), cwd=package)
+    (package / "models.py").write_text("import sqlalchemy as sa\nmetadata = sa.MetaData()\na = sa.Table('a', metadata)\n")
+    with pytest.raises(StepFailedError) as caught:
+        compare_models(rehearsals.tree_of(tmp_path, declared), database.endpoint)
+    assert "import shop.models`" in str(caught.value.next_step)
+
+
 def test_partitions_and_tables_of_extensions_are_no_difference(tmp_path: Path, database: Server) -> None:
     tree = trees.write(tmp_path, {}, env=ONLINE)
     database.execute(

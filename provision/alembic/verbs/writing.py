@@ -243,6 +243,8 @@ def with_tables(tree: Tree, ask: Callable[[bool], Answer]) -> Answer:
 
 def _models(tree: Tree) -> bases.Models:
     root = tree.location.cwd
+    while (root / "__init__.py").exists():  # the names of its modules begin with that of the package
+        root = root.parent
     names = frozenset(listing.names(root))
     texts = {name: text for name in names if (text := listing.text(root, name)) is not None}
     with suppress(ProvisionError):  # a file with a base is not valid Python: what env.py imports is known to be
