@@ -44,8 +44,8 @@ def taken_apart(read: Any) -> Reader:
         made_with, read = dict(read.keywords), read.func
     if isinstance(read, types.FunctionType) and read.__closure__:
         made_with |= inspect.getclosurevars(read).nonlocals
-    name = read.__qualname__.partition(".<locals>")[0]
-    return Reader(f"{read.__module__.rpartition('.')[2]}.{name}", made_with)
+    name = f"{read.__module__.rpartition('.')[2]}.{read.__qualname__.partition('.<locals>')[0]}"
+    return Reader("{module}.{name}".format(**made_with) if name == "reading.lazily" else name, made_with)
 
 
 def fragment(read: Any) -> Fragment:
@@ -119,11 +119,10 @@ _SIMPLE: Final[dict[str, Callable[[], Fragment] | Fragment]] = {
     "migrations.migrations": trees,
     "server.image": values.image,
     "server.major": values.major,
-    "server.engine": values.engine,
+    "engine.read_engine": values.engine,
     "server.max_connections": values.whole,
     "server.database": values.identifier,
     "server.initdb": lambda: values.one_or_more(values.path()),
-    "connection._probes": values.few,
     "server.data": section("server.data"),
     "server.resources": section("server.resources"),
     "server.direct": section("server.direct"),
@@ -143,22 +142,19 @@ _SIMPLE: Final[dict[str, Callable[[], Fragment] | Fragment]] = {
     "migrations.url_driver": values.driver,
     "migrations.argv": values.argv,
     "migrations.prepare": values.prepare,
-    "migrations._tenants": section("migrations.tenants"),
-    "server._patroni": section("server.patroni"),
+    "tenants.tenants": section("migrations.tenants"),
+    "patroni.patroni": section("server.patroni"),
     "patroni._addresses": lambda: values.one_or_more(values.rest_api(), minItems=1),
     "patroni._password": lambda: _password(values.password_text(lines=True)),
     "tenants.which": values.tenants,
-    "tenants.workers": values.workers,
     "tenants._name": values.identifier,
     "roles._password": lambda: _password(values.password_text(lines=True)),
     "roles._valid_until": values.instant,
     "roles._groups": lambda: values.listed({"anyOf": [values.identifier(), section("roles.member_of")]}),
     "roles._settings_in": by_name(section("settings-of-sessions")),
     "role_settings.settings": section("settings-of-sessions"),
-    "sections._backup": section("backup"),
     "backup.backup": section("backup"),
-    "backup._keep": values.few,
-    "sections._seeds": {"type": "array", "items": section("seeds")},
+    "seeds.seeds": {"type": "array", "items": section("seeds")},
     "seeds._files": values.path,
     "seeds._table": values.table,
     "seeds._key": lambda: {"anyOf": [values.identifier(), values.listed(values.identifier())]},
@@ -194,6 +190,7 @@ _FRAGMENTS: Final[dict[str, Callable[[Mapping[str, Any]], Fragment]]] = {
     "role_names.mentioned_role": _role,
     "role_names.mentioned_grantee": _role,
     "grants._object": _object,
+    "readers.number": lambda made: values.number(made["largest"]),
     "readers.choice": lambda made: values.choice(made["words"]),
     "readers.text": lambda made: values.one_line(verbatim=made["verbatim"]),
     "readers.named": lambda made: values.named(

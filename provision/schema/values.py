@@ -46,6 +46,7 @@ _LARGEST: Final = 2**31 - 1
 _LETTER: Final = r"[^\u0000-\u005e\u0060\u007b-\u007f]"
 _SQL_NAME: Final = rf'(?:{_LETTER}(?:{_LETTER}|[0-9$])*|"(?:[^"]|"")+")'
 _SCALAR: Final = ["string", "number", "boolean"]
+_UP_TO: Final = {MOST_WORKERS: "[1-9]|[1-5][0-9]|6[0-4]", 999: "[1-9][0-9]{0,2}"}
 
 
 def pattern(words: str, message: str, *types: str, **more: Any) -> Fragment:
@@ -124,9 +125,10 @@ def limit() -> Fragment:
     return pattern("none|0|[1-9][0-9]{0,9}", message, "integer", minimum=0, maximum=_LARGEST, examples=["none"])
 
 
-def few() -> Fragment:
-    """Return a fragment of a number of things that are kept."""
-    return pattern("[1-9][0-9]{0,2}", "write a number from 1 to 999", "integer", minimum=1, maximum=999)
+def number(largest: int) -> Fragment:
+    """Return a fragment of a number of things, of which there is at least one."""
+    message = f"write a number from 1 to {largest}"
+    return pattern(_UP_TO[largest], message, "integer", minimum=1, maximum=largest)
 
 
 def port() -> Fragment:
@@ -288,12 +290,6 @@ def tenants() -> Fragment:
     query = {"type": _SCALAR, "minLength": 1}
     asked = {"type": "object", "properties": {"query": query}, "required": ["query"], "additionalProperties": False}
     return {"anyOf": [{**listed(identifier()), "minItems": 1}, asked]}
-
-
-def workers() -> Fragment:
-    """Return a fragment of a number of processes."""
-    message = f"write a number from 1 to {MOST_WORKERS}"
-    return pattern("[1-9]|[1-5][0-9]|6[0-4]", message, "integer", minimum=1, maximum=MOST_WORKERS)
 
 
 def privileges() -> Fragment:

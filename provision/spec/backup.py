@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from provision.spec.access import Backup
-from provision.spec.readers import choice, list_of
-from provision.spec.reading import Key, Wrong, mapping, read_table, scalar
+from provision.spec.readers import choice, list_of, number
+from provision.spec.reading import Key, mapping, read_table
 
 if TYPE_CHECKING:
     from provision.spec.reading import Reading
@@ -16,16 +15,9 @@ if TYPE_CHECKING:
 _KINDS = ("downgrade", "destructive", "upgrade")
 
 
-def _keep(node: Node, reading: Reading) -> int:
-    found = scalar(node, "a number of backups")
-    if not re.fullmatch(r"[1-9][0-9]{0,2}", reading.text(found)):
-        raise Wrong(f"{reading.show(found)} is not a number of backups", "write a number from 1 to 999")
-    return int(reading.text(found))
-
-
 BACKUP_KEYS = {
     "before": Key(list_of(choice(*_KINDS), "[downgrade, destructive]")),
-    "keep": Key(_keep),
+    "keep": Key(number("backups", 999)),
 }
 
 

@@ -6,12 +6,11 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from provision.spec.readers import choice, duration, existing, text
-from provision.spec.reading import Key, Wrong, listed, scalar
+from provision.spec.readers import choice, duration, existing, number, text
+from provision.spec.reading import Key, listed, scalar
 from provision.spec.yaml import Scalar
 
 if TYPE_CHECKING:
@@ -36,13 +35,6 @@ _LEAST_TIMEOUT: Final = 2
 """Libpq takes a shorter ``connect_timeout`` for this one."""
 
 
-def _probes(node: Node, reading: Reading) -> int:
-    found = scalar(node, "a number of probes")
-    if not re.fullmatch(r"[1-9][0-9]{0,2}", reading.text(found)):
-        raise Wrong(f"{reading.show(found)} is not a number of probes", "write a number from 1 to 999")
-    return int(reading.text(found))
-
-
 CONNECTION_KEYS: Final = {
     "sslcert": Key(existing("`sslcert`", directory=False), identifies=True),
     "sslkey": Key(existing("`sslkey`", directory=False), identifies=True),
@@ -50,7 +42,7 @@ CONNECTION_KEYS: Final = {
     "connect_timeout": Key(duration),
     "keepalives_idle": Key(duration),
     "keepalives_interval": Key(duration),
-    "keepalives_count": Key(_probes),
+    "keepalives_count": Key(number("probes", 999)),
     "options": Key(text("options like `-c search_path=shop`", verbatim=True), identifies=True),
 }
 
@@ -81,20 +73,18 @@ def parameters(values: MappingType[str, Any]) -> tuple[tuple[str, str], ...]:
 def check(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
     """Report certificates that are never used, and half of a pair."""
     sslmode = values.get("sslmode", SSLMODE)
-    root = server.entries["sslrootcert"][1] if "sslrootcert" in server.entries else None
+    root = server.value("sslrootcert")
     if sslmode == VERIFYING[0] and isinstance(root, Scalar) and root.text == SYSTEM:
         advice = "write `sslmode: verify-full`: anybody can have a certificate of a public authority"
         reading.report(root.mark, "`sslrootcert: system` goes with `sslmode: verify-full` alone", advice)
     if values.get("sslrootcert") and sslmode not in VERIFYING:
-        key, _ = server.entries["sslrootcert"]
         advice = f"write `sslmode: verify-full` beside it (it is used with {listed(VERIFYING)})"
-        reading.report(key.mark, "no certificate is checked with this `sslmode`", advice)
+        reading.refuse(server, "sslrootcert", "no certificate is checked with this `sslmode`", advice)
     for name, other in (("sslcert", "sslkey"), ("sslkey", "sslcert")):
-        if name in server.entries and other not in server.entries:
-            key, _ = server.entries[name]
+        if other not in server.entries:
             what = "the client's private key" if other == "sslkey" else "the client's certificate"
-            reading.report(key.mark, f"`{name}` needs {what}", f"write `{other}: FILE` beside it")
+            reading.refuse(server, name, f"`{name}` needs {what}", f"write `{other}: FILE` beside it")
     if values.get("sslcert") and sslmode not in ENCRYPTED:
-        key, _ = server.entries["sslcert"]
         advice = f"write `sslmode: verify-full` beside it (it is used with {listed(ENCRYPTED)})"
-        reading.report(key.mark, "a client certificate needs TLS, which this `sslmode` does not demand", advice)
+        what = "a client certificate needs TLS, which this `sslmode` does not demand"
+        reading.refuse(server, "sslcert", what, advice)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from provision.model import Secret
 from provision.spec.passwords import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
 from provision.spec.readers import boolean, identifier, path, refuse_misread
-from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar, shorten
+from provision.spec.reading import Key, Wrong, all_of, listed, mapping, read_table, scalar, shorten
 from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def making(file: Path) -> str:
 def _password_command(node: Node, reading: Reading) -> PasswordCommand:
     if not isinstance(node, Sequence) or not node.items:
         raise Wrong("it must be a list: the program, then its arguments", "for example `[pass, show, shop]`")
-    argv = [attempt(_argument, item, reading) for item in node.items]
-    return PasswordCommand(tuple(each for each in argv if not failed(each)), reading.directory(node))
+    return PasswordCommand(tuple(all_of(_argument, node.items, reading)), reading.directory(node))
 
 
 def _argument(node: Node, reading: Reading) -> str:

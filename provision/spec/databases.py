@@ -17,11 +17,14 @@ from provision.spec.grants import grants, is_system
 from provision.spec.migrations import migrations
 from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of, refuse_own, text
 from provision.spec.reading import (
+    ONLY_ABSENT,
     Key,
     Reported,
     Wrong,
     attempt,
+    by_name,
     failed,
+    is_absent,
     listed,
     mapping,
     nearest,
@@ -29,6 +32,7 @@ from provision.spec.reading import (
     report_without_meaning,
     scalar,
     shorten,
+    unread,
 )
 from provision.spec.role_names import key_name, mentioned_grantee, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
@@ -67,16 +71,11 @@ class Databases(NamedTuple):
 
 
 def _access(node: Node, reading: Reading) -> dict[str, Any]:
-    found = {}
-    for key, value in mapping(node, "`shop_read: read` and the like below it").entries.values():
-        name = attempt(_access_name, key, reading)
-        word = attempt(_access_word, value, reading, key=shorten(key.text))
-        if not failed(name) and not failed(word):
-            found[name] = word
-    return found
+    entries = mapping(node, "`shop_read: read` and the like below it").entries.values()
+    return by_name(entries, _access_name, _access_word, reading)
 
 
-def _access_word(node: Node, reading: Reading) -> str:
+def _access_word(node: Node, reading: Reading, _key: Scalar) -> str:
     if isinstance(node, Sequence):
         advice = "write the word that has these privileges, or list them below `grants` of the database"
         raise Wrong(f"this is a list, and must be one of {listed(ACCESS)}", advice)
@@ -102,11 +101,6 @@ def _encoding(node: Node, reading: Reading) -> str:
     return known[folded]
 
 
-def _unread(node: Node, _reading: Reading) -> Node:
-    """Return what is read later, because what it may say depends on the rest of the database."""
-    return node
-
-
 _state = choice("present", "absent")
 SCHEMA_KEYS: dict[str, Key] = {
     "state": Key(_state),
@@ -126,15 +120,9 @@ EXTENSION_KEYS: dict[str, Key] = {
 
 
 def _schemas(node: Node, reading: Reading) -> dict[str, Schema]:
-    found: dict[str, Schema] = {}
-    entries = mapping(node, "`shop: {}` and the like below it").entries
-    remark_twins([key for key, _ in entries.values()], "schemas", reading)
-    for key, value in entries.values():
-        name = attempt(_schema_name, key, reading)
-        schema = attempt(partial(_schema, key=key), value, reading, key=shorten(key.text))
-        if not failed(name) and not failed(schema):
-            found[name] = schema
-    return found
+    entries = mapping(node, "`shop: {}` and the like below it").entries.values()
+    remark_twins([key for key, _ in entries], "schemas", reading)
+    return by_name(entries, _schema_name, _schema, reading)
 
 
 def _schema_name(key: Scalar, reading: Reading) -> str:
@@ -145,13 +133,11 @@ def _schema_name(key: Scalar, reading: Reading) -> str:
     return name
 
 
-def _schema(node: Node, reading: Reading, *, key: Scalar) -> Schema:
+def _schema(node: Node, reading: Reading, key: Scalar) -> Schema:
     entries = mapping(node, "`{access: {shop_read: read}}`, or `{}`")
     values = read_table(entries, SCHEMA_KEYS, reading, "a schema")
-    is_absent = values.pop("state", "") == "absent"
-    if is_absent:
-        report_without_meaning(SCHEMA_KEYS.keys() - {"state"}, entries, reading, "with `state: absent`")
-    return Schema(key.text, is_absent=is_absent, place=reading.place(key.mark), **values)
+    absent = is_absent(values, entries, SCHEMA_KEYS.keys() - {"state"}, reading)
+    return Schema(key.text, is_absent=absent, place=reading.place(key.mark), **values)
 
 
 def _extensions(node: Node, reading: Reading, *, database: Database) -> tuple[Extension, ...]:
@@ -174,12 +160,10 @@ def _extension(node: Node, reading: Reading, *, schemas: MappingType[str, Schema
     values = read_table(node, EXTENSION_KEYS, reading, "an extension")
     if "name" not in values:
         raise Reported
-    is_absent = values.pop("state", "") == "absent"
-    if is_absent:
-        report_without_meaning(("schema", "version", "cascade"), node, reading, "with `state: absent`")
-    elif "schema" in values:
+    absent = is_absent(values, node, ("schema", "version", "cascade"), reading)
+    if not absent and "schema" in values:
         _check_schema(values["schema"], scalar(node.entries["schema"][1], "a name"), schemas, reading)
-    return Extension(is_absent=is_absent, place=place, **values)
+    return Extension(is_absent=absent, place=place, **values)
 
 
 def _check_schema(name: str, node: Scalar, schemas: MappingType[str, Schema], reading: Reading) -> None:
@@ -211,11 +195,11 @@ def database_keys(major: int) -> dict[str, Key]:
         "temporary": Key(list_of(mentioned_grantee("temporary"), "[shop_write]")),
         "settings": Key(settings(major)),
         "schemas": Key(_schemas),
-        "extensions": Key(_unread),
-        "grants": Key(_unread),
-        "migrations": Key(_unread),
+        "extensions": Key(unread),
+        "grants": Key(unread),
+        "migrations": Key(unread),
         "sessions": Key(choice("refuse", "end")),
-        "seeds": Key(_unread),
+        "seeds": Key(unread),
         "backup": Key(backup),
     }
 
@@ -229,24 +213,11 @@ def databases(node: Node, reading: Reading, server: Server, above: Databases) ->
 
     ``above`` are the migrations and seeds at the top of the file, which go to the database of the server.
     """
-    found: dict[str, Database] = {}
     trees, sown = list(above.migrations), list(above.seeds)
-    keys = database_keys(server.major)
-    entries = mapping(node, "`shop: {owner: app}` and the like below it").entries
-    remark_twins([key for key, _ in entries.values()], "databases", reading)
-    for key, value in entries.values():
-        if reading.is_full:
-            break
-        name = attempt(_database_name, key, reading)
-        database = attempt(
-            partial(_database, key=key, keys=keys, server=server, all_=(trees, sown)),
-            value,
-            reading,
-            key=shorten(key.text),
-        )
-        if not failed(name) and not failed(database):
-            found[name] = database
-    return Databases(found, tuple(trees), tuple(sown))
+    entries = mapping(node, "`shop: {owner: app}` and the like below it").entries.values()
+    remark_twins([key for key, _ in entries], "databases", reading)
+    read = partial(_database, keys=database_keys(server.major), server=server, all_=(trees, sown))
+    return Databases(by_name(entries, _database_name, read, reading), tuple(trees), tuple(sown))
 
 
 def _database_name(key: Scalar, reading: Reading) -> str:
@@ -259,8 +230,8 @@ def _database_name(key: Scalar, reading: Reading) -> str:
 def _database(
     node: Node,
     reading: Reading,
-    *,
     key: Scalar,
+    *,
     keys: dict[str, Key],
     server: Server,
     all_: tuple[list[Migrations], list[Seed]],
@@ -291,11 +262,7 @@ def _database(
 
 def _check(database: Database, entries: Mapping, reading: Reading, server: Server) -> None:
     """Report keys that contradict each other, or that this version of PostgreSQL does not have."""
-
-    def at(name: str, message: str, advice: str) -> None:
-        key, _ = entries.entries[name]
-        reading.report(key.mark, message, advice)
-
+    at = partial(reading.refuse, entries)
     if database.is_absent:
         others = database_keys(0).keys() - {"state", "sessions"}
         report_without_meaning(others, entries, reading, "with `state: absent`")
@@ -304,9 +271,7 @@ def _check(database: Database, entries: Mapping, reading: Reading, server: Serve
         elif database.name == server.database:
             at("state", "this is the database of the server", "name another one in `server.database`, or keep this one")
         return
-    if "sessions" in entries.entries:
-        advice = "remove it, or write `state: absent` beside it"
-        at("sessions", "`sessions` has a meaning only with `state: absent`", advice)
+    at("sessions", "`sessions` has a meaning only with `state: absent`", ONLY_ABSENT)
     if database.template == database.name:
         at("template", "a database cannot be made from itself", "write `template0`, or remove it")
     within = [each for each in ("schemas", *_READ_LATER) if each in entries.entries]

@@ -274,7 +274,7 @@ def _grant(node: Node, reading: Reading, *, keys: dict[str, Key], major: int) ->
 
 def _check(grant: Grant, entries: Mapping, reading: Reading, major: int) -> None:
     """Report privileges that do not exist for the target, and a grant option that PostgreSQL does not give."""
-    _, node = entries.entries["privileges"]
+    node = entries.entries["privileges"][1]
     possible = OF_COLUMNS if grant.on.columns else PRIVILEGES[grant.on.kind]
     what = "columns" if grant.on.columns else f"a {grant.on.kind.replace('_', ' ')}"
     for word in grant.privileges:
@@ -286,12 +286,11 @@ def _check(grant: Grant, entries: Mapping, reading: Reading, major: int) -> None
             message = f"the privilege `{word.lower()}` exists from PostgreSQL {SINCE[word]} on, and this is {major}"
             reading.report(node.mark, message, "remove it")
     if grant.grantable:
-        at, _ = entries.entries["grantable"]
         if grant.to is PUBLIC:
             message = "`grantable` has no meaning with `to: public`: PostgreSQL lets only roles grant further"
-            reading.report(at.mark, message, "remove it, or name a role in `to`")
+            reading.refuse(entries, "grantable", message, "remove it, or name a role in `to`")
         elif not grant.privileges:
-            reading.report(at.mark, "`grantable` has no meaning with `privileges: none`", "remove it")
+            reading.refuse(entries, "grantable", "`grantable` has no meaning with `privileges: none`")
 
 
 def _contradiction(grants: list[Grant], database: Database, major: int) -> tuple[str, str] | None:

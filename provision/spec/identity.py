@@ -146,7 +146,7 @@ def _mark(top: Mapping, *keys: str) -> Mark:
     for key in keys:
         if not isinstance(node, Mapping) or key not in node.entries:
             break
-        _, node = node.entries[key]
+        node = node.entries[key][1]
     return node.mark
 
 

@@ -53,7 +53,7 @@ def inside(top: Mapping, values: MappingType[str, Any], server: Server, reading:
 
 def _with_database(server: Server, top: Mapping, reading: Reading) -> Server:
     """Return the server with the one declared database, where no other is named."""
-    _, section = top.entries["server"]
+    section = top.entries["server"][1]
     if "databases" not in top.entries or (isinstance(section, Mapping) and "database" in section.entries):
         return server
     key, declared = top.entries["databases"]
@@ -70,7 +70,7 @@ def _present(declared: Any) -> list[str]:
     """Return the names of the databases that are not to be removed, as far as they can be read."""
     found = []
     for name, (_, node) in declared.entries.items() if isinstance(declared, Mapping) else ():
-        _, state = node.entries.get("state", (None, None)) if isinstance(node, Mapping) else (None, None)
+        state = node.value("state") if isinstance(node, Mapping) else None
         if not (isinstance(state, Scalar) and state.text == "absent"):
             found.append(name)
     return found

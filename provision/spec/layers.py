@@ -117,7 +117,7 @@ def _base(node: Node, reading: Reading, content: Callable[[Path], bytes]) -> Doc
 
 def _lacks(top: Mapping) -> bool:
     """Tell whether a mapping is no whole spec."""
-    _, server = top.entries.get("server", (None, None))
+    server = top.value("server")
     return "name" not in top.entries or not isinstance(server, Mapping) or "image" not in server.entries
 
 
@@ -154,7 +154,7 @@ def _is_null(node: Node | None) -> bool:
 
 
 def _says(mapping: Mapping, key: str, pattern: str) -> bool:
-    _, value = mapping.entries.get(key, (None, None))
+    value = mapping.value(key)
     return isinstance(value, Scalar) and re.fullmatch(pattern, value.text) is not None
 
 
@@ -166,7 +166,7 @@ def _excluded(upper: Mapping, place: Place) -> Iterator[str]:
     """Yield the keys of the lower mapping that do not go with those of the upper one."""
     for pattern, excluded in _EXCLUDED.items():
         for name in excluded if _is_at(place, (pattern,)) else ():
-            _, value = upper.entries.get(name, (None, None))
+            value = upper.value(name)
             # A variable may say that it is not ephemeral, so the reader of `data` decides that.
             is_open = name == "ephemeral" and isinstance(value, Scalar) and ("$" in value.text or _no(value))
             if value is not None and not _is_null(value) and not is_open:
@@ -184,7 +184,7 @@ def _move_max_connections(entries: dict[str, tuple[Scalar, Node]], upper: Mappin
     if name in upper.entries and key is not None and isinstance(settings, Mapping):
         rest = {each: entry for each, entry in settings.entries.items() if each.casefold() != name}
         entries["settings"] = (key, Mapping(settings.mark, settings.end, rest, settings.duplicates))
-    _, above = upper.entries.get("settings", (None, None))
+    above = upper.value("settings")
     if isinstance(above, Mapping) and any(each.casefold() == name for each in above.entries):
         entries.pop(name, None)
 
@@ -290,7 +290,7 @@ def _check_place(names: list[str], top: Mapping) -> None:
             place = ".".join(names[:number])
             sentence = f"`{place}` is a list, and --set cannot change a part of one"
             raise UsageError(sentence, next_step=f"set all of it: --set '{place}=[…]'")
-        _, node = node.entries.get(name, (None, None)) if isinstance(node, Mapping) else (None, None)
+        node = node.value(name) if isinstance(node, Mapping) else None
 
 
 def _refuse_secret(node: Node, place: Place, *, hidden: bool) -> None:

@@ -18,11 +18,14 @@ from provision.spec.readers import boolean, duration, existing, identifier, name
 from provision.spec.reading import (
     Key,
     Wrong,
+    all_of,
     attempt,
     failed,
+    lazily,
     listed,
     mapping,
     nearest,
+    one_or_more,
     read_table,
     scalar,
     shorten,
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Sequence as Sequence_
 
-    from provision.model.tenants import Tenants
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
@@ -133,8 +135,7 @@ def argv(node: Node, reading: Reading) -> tuple[str, ...]:
     """Read a program and its arguments."""
     if not isinstance(node, Sequence) or not node.items:
         raise Wrong("it must be a list: the program, then its arguments", "for example `[app, db, upgrade]`")
-    found = [attempt(_argument, item, reading) for item in node.items]
-    return tuple(each for each in found if not failed(each))
+    return tuple(all_of(_argument, node.items, reading))
 
 
 def _argument(node: Node, reading: Reading) -> str:
@@ -194,12 +195,6 @@ def named_role(node: Node, reading: Reading, *, use: Literal["as", "role"]) -> s
     return value
 
 
-def _tenants(node: Node, reading: Reading) -> Tenants:
-    from provision.spec.tenants import tenants  # few specs have them
-
-    return tenants(node, reading)
-
-
 MIGRATIONS_KEYS = {
     "name": Key(tree_name),
     "script_location": Key(_script_location),
@@ -224,7 +219,7 @@ MIGRATIONS_KEYS = {
     "ledger": Key(boolean),
     "as": Key(partial(named_role, use="as")),
     "role": Key(partial(named_role, use="role")),
-    "tenants": Key(_tenants),
+    "tenants": Key(lazily("tenants", "tenants")),
     "max_replica_lag": Key(size(1)),
     "require_synchronous": Key(boolean),
 }
@@ -240,7 +235,7 @@ def migrations(
     They are those of a ``database``, which also gives its name to one, or of the one that is ``meant`` at the top of
     the file. ``others`` are those that were read before.
     """
-    items = node.items if isinstance(node, Sequence) else (node,)
+    items = list(one_or_more(node))
     trees: list[Migrations] = []
     for item in items:
         read = partial(_tree, database=database)
@@ -326,7 +321,7 @@ def _check_together(entries: Mapping, values: dict[str, Any], reading: Reading) 
         why = "; it tells which revisions there are" if "command" in keys else ""
         raise Wrong(f"it needs `script_location` or `config`{why}", "for example `script_location: ../migrations`")
     if values.get("section", "alembic") != "alembic" and "config" not in keys:
-        reading.report(keys["section"].mark, "`section` names a section of `config`, which is missing", "add `config`")
+        reading.refuse(entries, "section", "`section` names a section of `config`, which is missing", "add `config`")
     if "tenants" in keys or any(
         "tenant}" in each.reveal() for kind in _GIVEN for each in values.get(kind, {}).values()
     ):
@@ -335,8 +330,8 @@ def _check_together(entries: Mapping, values: dict[str, Any], reading: Reading) 
         check(entries, values, reading)
     options_ = values.get("options", {})
     for each in _NOT_WITH_COMMAND if "command" in keys else ():
-        if each in keys and not (each == "options" and options_ and set(options_) <= set(LOCATING)):
+        if not (each == "options" and options_ and set(options_) <= set(LOCATING)):
             advice = "remove it, or pass it on as an argument of the program"
-            reading.report(keys[each].mark, f"`{each}` has no meaning with `command`", advice)
+            reading.refuse(entries, each, f"`{each}` has no meaning with `command`", advice)
     if "command" in keys and values.get("allow_downgrade"):
-        reading.report(keys["allow_downgrade"].mark, "`command` can only upgrade", "remove `allow_downgrade`")
+        reading.refuse(entries, "allow_downgrade", "`command` can only upgrade", "remove `allow_downgrade`")

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.spec.setting_values import (
     LARGEST_INT,
-    NotANumberError,
     comparable,
     normalise_text,
     parse_real,
@@ -260,18 +259,3 @@ def _complaint_about_unknown(major: int, name: str) -> Complaint:
         return Complaint(message, f"it arrived in {min(others)}" if newer else f"it was removed in {max(others) + 1}")
     meant = nearest(name, catalogue(major))
     return Complaint(message, f"did you mean `{meant}`?" if meant else None)
-
-
-__all__ = [
-    "MAJORS",
-    "Complaint",
-    "NotANumberError",
-    "Parameter",
-    "canonical_name",
-    "catalogue",
-    "check",
-    "is_known",
-    "learn",
-    "normalise",
-    "shows",
-]

@@ -13,8 +13,8 @@ from provision.spec.credentials import password
 from provision.spec.model import Patroni
 from provision.spec.passwords import PasswordGenerated, PasswordMissing
 from provision.spec.readers import existing, text
-from provision.spec.reading import Key, Wrong, attempt, failed, mapping, read_table, scalar
-from provision.spec.yaml import Mapping, Scalar, Sequence
+from provision.spec.reading import Key, Wrong, all_of, mapping, one_or_more, read_table, scalar
+from provision.spec.yaml import Mapping, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
@@ -63,12 +63,9 @@ def patroni(node: Node, reading: Reading) -> Patroni:
 
 
 def _addresses(node: Node, reading: Reading) -> tuple[str, ...]:
-    items = node.items if isinstance(node, Sequence) else (node,)
-    found = [attempt(_address, each, reading) for each in items]
-    addresses = tuple(dict.fromkeys(each for each in found if not failed(each)))
-    if not items:
+    if not (items := one_or_more(node)):
         raise Wrong("the list is empty", f"for example `{_EXAMPLE}`")
-    return addresses
+    return tuple(dict.fromkeys(all_of(_address, items, reading)))
 
 
 def _address(node: Node, reading: Reading) -> str:
@@ -103,20 +100,16 @@ PATRONI_KEYS: Final = {
 
 def check_patroni(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
     """Report what is missing for `settings_via: patroni`, and values that Patroni does not take."""
-    if "patroni" in server.entries:
-        _, node = server.entries["patroni"]
-        given = node.entries if isinstance(node, Mapping) else {}
+    if isinstance(node := server.value("patroni"), Mapping):
         pairs = (("user", "password"), ("cert", "key"))
         for name, other in (*pairs, *[each[::-1] for each in pairs]):
-            if name in given and other not in given:
-                key, _ = given[name]
-                reading.report(key.mark, f"`{name}` needs `{other}` beside it", f"write `{other}` too")
+            if other not in node.entries:
+                reading.refuse(node, name, f"`{name}` needs `{other}` beside it", f"write `{other}` too")
     if values.get("settings_via") != "patroni":
         return
     if "patroni" not in server.entries:
-        key, _ = server.entries["settings_via"]
         message = "`settings_via: patroni` needs `patroni` beside it"
-        reading.report(key.mark, message, f"write `patroni: {{{_EXAMPLE}}}`")
+        reading.refuse(server, "settings_via", message, f"write `patroni: {{{_EXAMPLE}}}`")
     for key, node in _settings(server, values):
         _check_setting(key.text.lower(), node, reading)
 

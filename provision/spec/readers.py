@@ -138,6 +138,19 @@ def identifier(node: Node, reading: Reading) -> str:
     return value
 
 
+def number(what: str, largest: int) -> Callable[[Node, Reading], int]:
+    """Return a reader of a number of things, of which there is at least one."""
+
+    def read(node: Node, reading: Reading) -> int:
+        found = scalar(node, f"a number of {what}")
+        value = reading.text(found)
+        if not re.fullmatch(r"[1-9][0-9]{0,2}", value) or int(value) > largest:
+            raise Wrong(f"{reading.show(found)} is not a number of {what}", f"write a number from 1 to {largest}")
+        return int(value)
+
+    return read
+
+
 def limit(what: str) -> Callable[[Node, Reading], int]:
     """Return a reader of a number that PostgreSQL keeps in 32 bits; ``none`` is no limit, which is -1 there."""
 

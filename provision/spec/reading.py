@@ -8,6 +8,8 @@ a message shows goes through :meth:`Reading.show`, which never repeats a secret 
 from __future__ import annotations
 
 import re
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
@@ -37,6 +39,7 @@ _ALMOST = 0.85
 _LONGEST_SHOWN = 60
 _LONGEST_MASKED = 10_000
 MOST_PROBLEMS = 100
+ONLY_ABSENT: Final = "remove it, or write `state: absent` beside it"
 _VARIABLE = r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\}|(?P<bad>\{))"
 
 
@@ -147,6 +150,11 @@ class Reading:
             return
         found = self.missing if missing else self.problems
         found.append(self._problem(mark, message, suggestion))
+
+    def refuse(self, node: Mapping, name: str, message: str, advice: str = "remove it") -> None:
+        """Add a problem at a key of a mapping, where it has that key."""
+        if name in node.entries:
+            self.report(node.entries[name][0].mark, message, advice)
 
     def remark(self, mark: Mark, message: str, suggestion: str | None = None) -> None:
         """Add what is right at ``mark``, and probably not meant."""
@@ -356,12 +364,65 @@ def _report_unknown(key: Scalar, value: Node, keys: MappingType[str, Key], readi
     return None
 
 
+def all_of(read: Callable[[Node, Reading], T], nodes: Iterable[Node], reading: Reading, *, key: str = "") -> list[T]:
+    """Return what ``read`` makes of those nodes that it can read."""
+    found = [attempt(read, each, reading, key=key) for each in nodes]
+    return [each for each in found if not failed(each)]
+
+
+def one_or_more(node: Node) -> Iterable[Node]:
+    """Return the items of a list, or what stands in its place."""
+    return node.items if isinstance(node, Sequence) else (node,)
+
+
+def by_name(
+    entries: Iterable[tuple[Scalar, Node]],
+    read_name: Callable[[Scalar, Reading], str],
+    read: Callable[[Node, Reading, Scalar], T],
+    reading: Reading,
+) -> dict[str, T]:
+    """Return what stands behind keys that are names of the user's own, where both can be read."""
+    found: dict[str, T] = {}
+    for key, node in entries:
+        if reading.is_full:
+            break
+        name = attempt(read_name, key, reading)
+        value = attempt(partial(_beside, read, key), node, reading, key=shorten(key.text))
+        if not failed(name) and not failed(value):
+            found[name] = value
+    return found
+
+
+def _beside(read: Callable[[Node, Reading, Scalar], T], key: Scalar, node: Node, reading: Reading) -> T:
+    return read(node, reading, key)
+
+
+def lazily(module: str, name: str) -> Callable[[Node, Reading], Any]:
+    """Return the reader of that name in a module of :mod:`provision.spec`, imported where a spec has the key."""
+
+    def read(node: Node, reading: Reading) -> Any:
+        return getattr(import_module(f"provision.spec.{module}"), name)(node, reading)
+
+    return read
+
+
+def unread(node: Node, _reading: Reading) -> Node:
+    """Return what can only be read once more is known: the major version of the server, or the rest of a database."""
+    return node
+
+
 def report_without_meaning(names: Iterable[str], node: Mapping, reading: Reading, why: str) -> None:
     """Report those of ``names`` that are keys of ``node``: they have no meaning, which is ``why``."""
     for name in names:
-        if name in node.entries:
-            key, _ = node.entries[name]
-            reading.report(key.mark, f"`{name}` has no meaning {why}", "remove it")
+        reading.refuse(node, name, f"`{name}` has no meaning {why}")
+
+
+def is_absent(values: dict[str, Any], node: Mapping, others: Iterable[str], reading: Reading) -> bool:
+    """Take ``state`` out of the values of a mapping; where it is ``absent``, the ``others`` have no meaning."""
+    if values.pop("state", "") != "absent":
+        return False
+    report_without_meaning(others, node, reading, "with `state: absent`")
+    return True
 
 
 def mapping(node: Node, example: str) -> Mapping:

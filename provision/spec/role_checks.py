@@ -55,7 +55,7 @@ class _Spec:
         """Return what stands in a section; None where it is no mapping, or has another name, which was reported."""
         if section not in self.top.entries:
             return None if any(nearest(each, (section,)) for each in self.top.entries) else {}
-        _, node = self.top.entries[section]
+        node = self.top.entries[section][1]
         if isinstance(node, Scalar) and node.is_null:
             return {}
         return node.entries if isinstance(node, Mapping) else None
@@ -218,7 +218,7 @@ class _Spec:
         ]
         for database, section in sections:
             for key in ("migrations", "seeds"):
-                _, node = section.entries.get(key, (None, None))
+                node = section.value(key)
                 for item in node.items if isinstance(node, Sequence) else (node,):
                     if isinstance(item, Mapping):
                         yield database, item
@@ -234,7 +234,7 @@ class _Spec:
             self._check_set(login, role, tree.entries["role"][1].mark)
 
     def _text(self, tree: Mapping, name: str) -> str | None:
-        _, node = tree.entries.get(name, (None, None))
+        node = tree.value(name)
         return self.reading.filled(node, None) if isinstance(node, Scalar) else None
 
     def _cannot_log_in(self, name: str) -> tuple[str, str] | None:

@@ -14,17 +14,17 @@ from provision.spec.credentials import password
 from provision.spec.passwords import PasswordGenerated, PasswordMissing
 from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of
 from provision.spec.reading import (
+    ONLY_ABSENT,
     Key,
     Reported,
     Unset,
     Wrong,
-    attempt,
-    failed,
+    by_name,
+    is_absent,
     mapping,
     read_table,
     report_without_meaning,
     scalar,
-    shorten,
 )
 from provision.spec.role_names import declared_role, key_name, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
@@ -83,13 +83,11 @@ def _member(node: Node, reading: Reading, *, major: int) -> Member:
     if 0 < major < OPTIONS_SINCE:
         for name in values.keys() & {"inherit", "set"}:
             message = f"memberships have the option `{name}` from PostgreSQL {OPTIONS_SINCE} on, and this is {major}"
-            reading.report(node.entries[name][0].mark, message, "remove it")
+            reading.refuse(node, name, message)
     if "role" not in values:
         raise Reported
-    is_absent = values.pop("state", "") == "absent"
-    if is_absent:
-        report_without_meaning(("admin", "inherit", "set"), node, reading, "with `state: absent`")
-    return Member(values.pop("role"), is_absent=is_absent, **values)
+    absent = is_absent(values, node, ("admin", "inherit", "set"), reading)
+    return Member(values.pop("role"), is_absent=absent, **values)
 
 
 _group = mentioned_role("member_of")
@@ -110,14 +108,13 @@ def _groups(node: Node, reading: Reading, *, major: int) -> tuple[Member, ...]:
 
 
 def _settings_in(node: Node, reading: Reading, *, major: int) -> dict[str, Any]:
-    found = {}
-    for key, value in mapping(node, "`shop: {search_path: [shop]}` and the like below it").entries.values():
-        name = attempt(key_name, key, reading)
-        here = attempt(settings(major), value, reading, key=shorten(key.text))
-        if not failed(name) and not failed(here):
-            reading.mention("database", name, key, "settings_in")
-            found[name] = here
-    return found
+    def name(key: Scalar, reading: Reading) -> str:
+        found = key_name(key, reading)
+        reading.mention("database", found, key, "settings_in")
+        return found
+
+    entries = mapping(node, "`shop: {search_path: [shop]}` and the like below it").entries.values()
+    return by_name(entries, name, lambda node, reading, _: settings(major)(node, reading), reading)
 
 
 def role_keys(major: int) -> dict[str, Key]:
@@ -153,21 +150,13 @@ _FIELDS = {"state": "is_absent", "external": "is_external", "sessions": "ends_se
 
 def roles(node: Node, reading: Reading, server: Server) -> dict[str, Role]:
     """Read every role by name; what they say of each other is judged by :mod:`provision.spec.inside`."""
-    found: dict[str, Role] = {}
-    keys, read_name = role_keys(server.major), declared_role(server.user)
-    entries = mapping(node, "`app: {login: true}` and the like below it").entries
-    remark_twins([key for key, _ in entries.values()], "roles", reading)
-    for key, value in entries.values():
-        if reading.is_full:
-            break
-        name = attempt(read_name, key, reading)
-        role = attempt(partial(_role, key=key, keys=keys, server=server), value, reading, key=shorten(key.text))
-        if not failed(name) and not failed(role):
-            found[name] = role
-    return found
+    entries = mapping(node, "`app: {login: true}` and the like below it").entries.values()
+    remark_twins([key for key, _ in entries], "roles", reading)
+    read = partial(_role, keys=role_keys(server.major), server=server)
+    return by_name(entries, declared_role(server.user), read, reading)
 
 
-def _role(node: Node, reading: Reading, *, key: Scalar, keys: dict[str, Key], server: Server) -> Role:
+def _role(node: Node, reading: Reading, key: Scalar, *, keys: dict[str, Key], server: Server) -> Role:
     entries = mapping(node, "`{login: true}`, or `{}` for a group")
     before = len(reading.missing)
     values = read_table(entries, keys, reading, "a role")
@@ -189,15 +178,11 @@ def _check(role: Role, entries: Mapping, reading: Reading, server: Server) -> No
     if role.is_absent:
         report_without_meaning(_OF_PRESENT, entries, reading, "with `state: absent`")
         if role.reassign_to and role.drop_owned:
-            at, _ = entries.entries["drop_owned"]
             advice = "keep `reassign_to` to give away what the role owns, or `drop_owned` to remove it"
-            reading.report(at.mark, "`drop_owned` contradicts `reassign_to`", advice)
+            reading.refuse(entries, "drop_owned", "`drop_owned` contradicts `reassign_to`", advice)
         return
     for name in _OF_ABSENT:
-        if name in entries.entries:
-            advice = "remove it, or write `state: absent` beside it"
-            at, _ = entries.entries[name]
-            reading.report(at.mark, f"`{name}` has a meaning only with `state: absent`", advice)
+        reading.refuse(entries, name, f"`{name}` has a meaning only with `state: absent`", ONLY_ABSENT)
     if role.is_external:
         others = [name for name in _OF_PRESENT if name != "external"]
         report_without_meaning(others, entries, reading, "with `external: true`: it is made elsewhere")
@@ -208,11 +193,11 @@ def _check(role: Role, entries: Mapping, reading: Reading, server: Server) -> No
 def _check_password(role: Role, entries: Mapping, reading: Reading, server: Server) -> None:
     source = role.password
     if source is not None and not isinstance(source, NoPassword) and not role.login:
-        at, _ = entries.entries["password"]
         advice = "remove it, or write `login: true`"
-        reading.report(at.mark, "`password` has no meaning with `login: false`", advice)
+        reading.refuse(entries, "password", "`password` has no meaning with `login: false`", advice)
     if server.runtime == "external" and role.login and isinstance(source, PasswordGenerated):
         advice = "write `password: ${NAME}`, `{file: …}` or `{command: […]}`; `none` where it logs in without one"
-        at, value = entries.entries["password"]
+        value = entries.value("password")
         if not isinstance(value, Mapping) or "generate" in value.entries:
-            reading.report(at.mark, "a generated password has no meaning with `runtime: external`", advice)
+            message = "a generated password has no meaning with `runtime: external`"
+            reading.refuse(entries, "password", message, advice)

@@ -21,7 +21,20 @@ from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
 from provision.spec.model import Spec
 from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE, boolean, choice, existing, named
-from provision.spec.reading import Key, Wrong, attempt, failed, listed, read_table, scalar
+from provision.spec.reading import (
+    Key,
+    Wrong,
+    all_of,
+    attempt,
+    failed,
+    lazily,
+    listed,
+    one_or_more,
+    read_table,
+    report_without_meaning,
+    scalar,
+    unread,
+)
 from provision.spec.server import RESOURCES_KEYS, SERVER_KEYS, server
 from provision.spec.yaml import Mapping, Scalar, Sequence
 
@@ -30,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
     from pathlib import Path
 
-    from provision.spec.access import Backup, Database, Role
+    from provision.spec.access import Database, Role
     from provision.spec.model import Migrations, Seed, Server
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
@@ -41,9 +54,7 @@ if TYPE_CHECKING:
 
 def env_file(node: Node, reading: Reading) -> tuple[Path, ...]:
     """Read the files of variables; a list, in which later files are preferred, may be empty."""
-    nodes = node.items if isinstance(node, Sequence) else (node,)
-    found = [attempt(_variables, each, reading) for each in nodes]
-    return tuple(each for each in found if not failed(each))
+    return tuple(all_of(_variables, one_or_more(node), reading))
 
 
 def _variables(node: Node, reading: Reading) -> Path:
@@ -62,9 +73,8 @@ def env_files(top: Node | None, reading: Reading) -> tuple[Path, ...]:
     """Return the files of variables, before anything else is read; what is wrong with them is reported later."""
     if not isinstance(top, Mapping) or "env_file" not in top.entries:
         return (reading.path.parent / variables.BESIDE,)
-    declared = top.entries["env_file"][1]
     found = []
-    for each in declared.items if isinstance(declared, Sequence) else (declared,):
+    for each in one_or_more(top.entries["env_file"][1]):
         with suppress(Wrong):
             found.append(_variables(each, reading))
     return tuple(found)
@@ -139,31 +149,13 @@ _MAY = ("root", "engine_socket", "capabilities", "publish_all")
 def _templates_may(node: Node, reading: Reading) -> tuple[str, ...]:
     if not isinstance(node, Sequence):
         raise Wrong(f"it must be a list of {listed(_MAY)}", f"for example `[{_MAY[-1]}]`")
-    found = [attempt(choice(*_MAY), item, reading) for item in node.items]
-    return tuple(dict.fromkeys(each for each in found if not failed(each)))
-
-
-def _unread(node: Node, _reading: Reading) -> Node:
-    """Return what can only be read once the server is: its major version decides what is right."""
-    return node
-
-
-def _seeds(node: Node, reading: Reading) -> tuple[Seed, ...]:
-    from provision.spec.seeds import seeds  # few specs have them
-
-    return seeds(node, reading)
-
-
-def _backup(node: Node, reading: Reading) -> Backup:
-    from provision.spec.backup import backup  # few specs have it
-
-    return backup(node, reading)
+    return tuple(dict.fromkeys(all_of(choice(*_MAY), node.items, reading)))
 
 
 SPEC_KEYS = {
     "version": Key(read_version),
     "name": Key(environment_name, required=True, example="name: shop-dev", identifies=True),
-    "server": Key(_unread, required=True, example="server: {image: postgres:17}"),
+    "server": Key(unread, required=True, example="server: {image: postgres:17}"),
     "identity": Key(choice("worktree", "shared"), identifies=True),
     "extends": Key(existing("`extends`", directory=False)),
     "env_file": Key(env_file),
@@ -171,10 +163,10 @@ SPEC_KEYS = {
     "templates_may": Key(_templates_may),
     "migrations": Key(migrations),
     "history": Key(boolean),
-    "roles": Key(_unread),
-    "databases": Key(_unread),
-    "seeds": Key(_seeds),
-    "backup": Key(_backup),
+    "roles": Key(unread),
+    "databases": Key(unread),
+    "seeds": Key(lazily("seeds", "seeds")),
+    "backup": Key(lazily("backup", "backup")),
 }
 _SEVERAL_HOMES = ("name", "command", "role", "state", "comment", "connection_limit", "sessions", "seeds")
 
@@ -202,12 +194,9 @@ def homes() -> MappingType[str, str]:
 
 def _report_templates(top: Mapping, found: Server, reading: Reading) -> None:
     """Report templates of a server that is not rendered."""
-    for key in ("templates", "templates_may") if found.runtime == "external" else ():
-        if key in top.entries:
-            at, _ = top.entries[key]
-            reading.report(
-                at.mark, f"`{key}` has no meaning with `runtime: external`: nothing is rendered", "remove it"
-            )
+    if found.runtime == "external":
+        why = "with `runtime: external`: nothing is rendered"
+        report_without_meaning(("templates", "templates_may"), top, reading, why)
 
 
 def spec(top: Mapping, reading: Reading) -> Spec | None:

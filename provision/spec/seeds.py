@@ -17,8 +17,7 @@ from provision.spec.reading import (
     Key,
     Reported,
     Wrong,
-    attempt,
-    failed,
+    all_of,
     listed,
     mapping,
     read_table,
@@ -87,9 +86,7 @@ def seeds(node: Node, reading: Reading, *, database: str | None = None) -> tuple
         raise Wrong("it must be a list", "for example `[{sql: seeds/countries.sql}]`")
     found: list[Seed] = []
     for item in node.items:
-        seed = attempt(partial(_seed, database=database, others=found), item, reading)
-        if not failed(seed):
-            found.append(seed)
+        found += all_of(partial(_seed, database=database, others=found), (item,), reading)
     return tuple(found)
 
 

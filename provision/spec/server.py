@@ -28,14 +28,24 @@ from provision.spec.readers import (
     refuse_own,
     size,
 )
-from provision.spec.reading import Key, Wrong, attempt, failed, listed, mapping, read_table, scalar
+from provision.spec.reading import (
+    Key,
+    Wrong,
+    all_of,
+    lazily,
+    listed,
+    mapping,
+    read_table,
+    report_without_meaning,
+    scalar,
+)
 from provision.spec.settings import OWNED, read_settings
 from provision.spec.yaml import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
 
-    from provision.spec.model import Data, Patroni
+    from provision.spec.model import Data
     from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
@@ -66,50 +76,37 @@ DIRECT_KEYS: Final = {
 }
 
 
-def _patroni(node: Node, reading: Reading) -> Patroni:
-    from provision.spec.patroni import patroni  # few specs have it
-
-    return patroni(node, reading)
-
-
 EXTERNAL_KEYS: Final = {
     **connection.TLS_KEYS,
     **connection.CONNECTION_KEYS,
     "hosts": Key(several.hosts, identifies=True),
     "settings_via": Key(choice("alter_system", "patroni")),
-    "patroni": Key(_patroni),
+    "patroni": Key(lazily("patroni", "patroni")),
     "direct": Key(direct, identifies=True),
 }
 
 
 def check_runtime(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
     """Report keys that have no meaning with the declared runtime, and what an external server lacks."""
-    if "bin_dir" in server.entries and values.get("runtime") in ("docker", "external"):
-        key, _ = server.entries["bin_dir"]
-        reading.report(key.mark, "`bin_dir` has a meaning only with `runtime: embedded`", "remove it")
-    if "engine" in server.entries and values.get("runtime") in ("embedded", "external"):
-        key, _ = server.entries["engine"]
-        reading.report(key.mark, "`engine` has a meaning only with `runtime: docker`", "remove it")
-    if values.get("runtime") == "external":
+    runtime = values.get("runtime", "auto")
+    for name, only in _ONLY_WITH.items():
+        if runtime != only and (only == "external" or runtime != "auto"):
+            reading.refuse(server, name, f"`{name}` has a meaning only with `runtime: {only}`")
+    if runtime == "external":
         _check_external(server, values, reading)
-        return
-    for name in EXTERNAL_KEYS:
-        if name in server.entries:
-            key, _ = server.entries[name]
-            reading.report(key.mark, f"`{name}` has a meaning only with `runtime: external`", "remove it")
+
+
+_ONLY_WITH: Final = {"bin_dir": "embedded", "engine": "docker", **dict.fromkeys(EXTERNAL_KEYS, "external")}
 
 
 def _check_external(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
-    for name in NEVER:
-        if name in server.entries:
-            key, _ = server.entries[name]
-            reading.report(key.mark, f"`{name}` has no meaning with `runtime: external`", "remove it")
+    report_without_meaning(NEVER, server, reading, "with `runtime: external`")
     if not values.get("major") and "image" in values and not values["image"][1]:
-        _, node = server.entries["image"]
+        node = server.entries["image"][1]
         message = "the image does not say which major version the server is, and no image of it is here"
         reading.report(node.mark, message, "write `major: 17` beside it")
     if "port" in values and values["port"] is None:
-        _, node = server.entries["port"]
+        node = server.entries["port"][1]
         reading.report(node.mark, "`auto` has no meaning with `runtime: external`", "write the port of the server")
     connection.check(server, values, reading)
     several.check(server, values, reading)
@@ -127,16 +124,16 @@ def _check_password(server: Mapping, reading: Reading) -> None:
         message = "`runtime: external` needs `credentials` with the password of its login"
         reading.report(server.mark, message, 'write `credentials: {user: …, password: "${NAME}"}`')
         return
-    key, login = server.entries["credentials"]
+    login = server.value("credentials")
     if not isinstance(login, Mapping) or "password" not in login.entries:
         if isinstance(login, Mapping) and "sslcert" in server.entries:
             return  # the certificate may be all that the server asks for
-        reading.report(key.mark, "`runtime: external` needs the password of its login", advice)
+        reading.refuse(server, "credentials", "`runtime: external` needs the password of its login", advice)
         return
-    at, password = login.entries["password"]
-    source = password.entries if isinstance(password, Mapping) else {}
-    if "generate" in source and isinstance(source["generate"][1], Scalar):
-        reading.report(at.mark, "a generated password has no meaning with `runtime: external`", advice)
+    source = login.value("password")
+    if isinstance(source, Mapping) and isinstance(source.value("generate"), Scalar):
+        message = "a generated password has no meaning with `runtime: external`"
+        reading.refuse(login, "password", message, advice)
 
 
 # ``server.initdb``: the scripts that run once, when a data directory is made.
@@ -155,8 +152,7 @@ def initdb(node: Node, reading: Reading) -> tuple[Path, ...]:
     """
     if not isinstance(node, Sequence):
         return _scripts(node, reading)
-    found = [attempt(_scripts, each, reading, key="initdb") for each in node.items]
-    return tuple(dict.fromkeys(chain.from_iterable(each for each in found if not failed(each))))
+    return tuple(dict.fromkeys(chain.from_iterable(all_of(_scripts, node.items, reading, key="initdb"))))
 
 
 def _scripts(node: Node, reading: Reading) -> tuple[Path, ...]:
@@ -338,16 +334,9 @@ def max_connections(node: Node, reading: Reading) -> Scalar:
     return found
 
 
-def engine(node: Node, reading: Reading) -> str:
-    """Read the address of an engine, or the name of a context of ``docker``."""
-    from provision.spec.engine import read_engine
-
-    return read_engine(node, reading)
-
-
 SERVER_KEYS = {
     "runtime": Key(choice("auto", "docker", "embedded", "external"), identifies=True),
-    "engine": Key(engine, identifies=True),
+    "engine": Key(lazily("engine", "read_engine"), identifies=True),
     "image": Key(image, required=True, example="image: postgres:17", identifies=True),
     "major": Key(major, identifies=True),
     "container_name": Key(object_name, identifies=True),

@@ -48,12 +48,11 @@ def hosts(node: Node, reading: Reading) -> tuple[tuple[str, int | None], ...]:
 def check(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
     """Report hosts beside ``host`` in the same text, where one above the other counts in its place, or a pooler's."""
     if {"hosts", "direct"} <= server.entries.keys():
-        key, _ = server.entries["direct"]
         advice = "keep one of the two; for a pooler before a cluster, `host` and `port` are the pooler's"
-        reading.report(key.mark, "`direct` contradicts `hosts`", advice)
+        reading.refuse(server, "direct", "`direct` contradicts `hosts`", advice)
     if len(_uppermost(server, values, reading)) > 1:
-        key, _ = server.entries["hosts"]
-        reading.report(key.mark, "`hosts` contradicts `host`", "keep one of the two; `port` is that of all hosts")
+        advice = "keep one of the two; `port` is that of all hosts"
+        reading.refuse(server, "hosts", "`hosts` contradicts `host`", advice)
 
 
 def places(server: Mapping, values: MappingType[str, Any], reading: Reading) -> dict[str, Any]:

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from provision.model.tenants import Tenants
 from provision.model.value import replace
-from provision.spec.readers import choice, identifier, list_of, refuse_own
-from provision.spec.reading import Key, Reported, Wrong, mapping, nearest, read_table, scalar, shorten
+from provision.spec.readers import choice, identifier, list_of, number, refuse_own
+from provision.spec.reading import (
+    Key,
+    Reported,
+    Wrong,
+    mapping,
+    nearest,
+    read_table,
+    report_without_meaning,
+    scalar,
+    shorten,
+)
 from provision.spec.yaml import Mapping, Sequence
 
 if TYPE_CHECKING:
@@ -60,19 +70,10 @@ def which(kind: Literal["databases", "schemas"]) -> Callable[[Node, Reading], Te
     return read
 
 
-def workers(node: Node, reading: Reading) -> int:
-    """Read how many processes migrate at once."""
-    found = scalar(node, "a number of processes")
-    value = reading.text(found)
-    if not re.fullmatch(r"[1-9][0-9]?", value) or int(value) > MOST_WORKERS:
-        raise Wrong(f"{reading.show(found)} is not a number of processes", f"write a number from 1 to {MOST_WORKERS}")
-    return int(value)
-
-
 TENANTS_KEYS = {
     "databases": Key(which("databases")),
     "schemas": Key(which("schemas")),
-    "workers": Key(workers),
+    "workers": Key(number("processes", MOST_WORKERS)),
     "first": Key(_names),
     "on_failure": Key(choice("stop", "continue")),
 }
@@ -115,6 +116,5 @@ def check(entries: Mapping, values: MappingType[str, Any], reading: Reading) -> 
     without = ["command"] if found else []
     without += ["version_table_schema"] if found and found.kind == "schemas" else []
     for key in without:
-        if key in entries.entries:
-            why = "each schema has a version table" if key != "command" else "one process migrates many of them"
-            reading.report(entries.entries[key][0].mark, f"`{key}` has no meaning with `tenants`: {why}", "remove it")
+        why = "each schema has a version table" if key != "command" else "one process migrates many of them"
+        report_without_meaning((key,), entries, reading, f"with `tenants`: {why}")

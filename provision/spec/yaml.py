@@ -59,6 +59,10 @@ class Mapping:
     entries: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
     duplicates: list[tuple[Scalar, Node]] = field(default_factory=list)
 
+    def value(self, name: str) -> Node | None:
+        """Return what stands behind a key; None where there is no such key."""
+        return self.entries[name][1] if name in self.entries else None
+
 
 @dataclass(eq=False)
 class Sequence:
@@ -99,7 +103,7 @@ def parse(raw: bytes, source: int = 0) -> Document:
         return Document(lines, None, (_from(source, fault),))
     builder = _Builder(len(lines), source)
     try:
-        builder.feed(_events(text))
+        builder.feed(yaml.parse(text, Loader=_safe_loader()))
     except yaml.YAMLError as error:
         return Document(lines, None, (_from(source, _syntax_fault(error, lines)),))
     return Document(lines, builder.top(), tuple(builder.faults))
@@ -130,11 +134,6 @@ def _decode(raw: bytes) -> tuple[str, Fault | None]:
 def _mark_of_index(text: str, index: int) -> Mark:
     before = re.split(_LINE_BREAK, text[:index])
     return Mark(len(before), len(before[-1]) + 1)
-
-
-def _events(text: str) -> Iterator[Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.parse(text, Loader=loader)
 
 
 class _Builder:
