@@ -10,7 +10,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, Final, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
 
 import click
 
@@ -19,9 +20,6 @@ from provision.commands.specfile import refuse_passwords
 from provision.commands.table import Verbs
 from provision.report.console import Console
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 PROGRAM: Final = "provision"
 _OBJECTS = 50_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 from provision.model.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from provision.spec.effective import Value
     from provision.spec.model import Spec, Worktree
 

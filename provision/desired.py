@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from provision import runtimes
 from provision.errors import command
-from provision.kinds import table
+from provision.kinds import Inputs, table
 from provision.kinds.database import first as first_database
-from provision.model import UNREAD, File
+from provision.model import UNREAD, Address, Desired, File, State
 from provision.model.value import asdict, replace
 from provision.spec.passwords import PasswordGenerated
 from provision.version import __version__
@@ -19,8 +19,6 @@ from provision.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from provision.kinds import Inputs
-    from provision.model import Address, Desired, State
     from provision.spec.model import Spec
 
     class Limited(Protocol):

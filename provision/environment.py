@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from provision.api import examine, schema
 from provision.declared import Declared
 from provision.errors import UsageError, command
-from provision.model import Plan, Progress, Result, Wishes
+from provision.model import Endpoint, File, Outcome, Plan, Progress, Result, Status, Step, Wishes
 from provision.model.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from provision.alembic import Checked, Decided, Migrated, Script, Tree
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from provision.insight.lint import Findings
     from provision.insight.tables import Table
     from provision.kinds import Look
-    from provision.model import Endpoint, File, Outcome, Status, Step
     from provision.observe import Survey
     from provision.observe.history import PastRun
     from provision.observe.outside import Log, World

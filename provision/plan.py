@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import NotConvergedError, command
-from provision.kinds import Scene, table
-from provision.model import UNKNOWN, Action, Plan, Stage, Step, Wishes, starts_server
+from provision.kinds import Inputs, Kind, Scene, table
+from provision.model import UNKNOWN, Action, Desired, Observed, Plan, Stage, Step, Wishes, starts_server
 from provision.model.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.kinds import Inputs, Kind
-    from provision.model import Desired, Observed
     from provision.runtimes import Site
     from provision.spec.model import Spec
 

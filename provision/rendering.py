@@ -6,22 +6,17 @@ Jinja is imported only when something has to be rendered.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.errors import ProvisionError, command
 from provision.kinds.configuration import content
 from provision.kinds.configuration import quote as quote_setting
 from provision.kinds.database import first as first_database
 from provision.model.value import fields, is_dataclass, replace
-from provision.spec.model import Ephemeral
+from provision.spec.model import Ephemeral, Spec
 from provision.spec.passwords import PasswordGenerated
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from provision.spec.model import Spec
 
 LARGEST: Final = 4 * 1024 * 1024
 """Characters of one rendered file."""

@@ -11,24 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import NotRunError, RefusedError, UsageError, command
-from provision.model import Action, Change, Secret
+from provision.model import Action, Change, Secret, State, Step, Unknown
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import dataclass, fields, is_dataclass
 from provision.model.words import some
 from provision.spec.tenant_choice import asked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from provision.model import State, Step, Unknown
     from provision.observe import Survey
 
 SCHEMA = "provision/plan/1"

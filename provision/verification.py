@@ -6,18 +6,16 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, edit_remarks
-from provision.errors import command
+from provision.errors import ProvisionError, command
 from provision.kinds.tenant_states import Standing
 from provision.kinds.unmanaged import Unmanaged
-from provision.model import UNKNOWN, Action, Change, State, changes
+from provision.model import UNKNOWN, Action, Address, Change, State, Step, changes
 from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provision.alembic import Edit
-    from provision.errors import ProvisionError
-    from provision.model import Address, Step
     from provision.observe import Survey
 
 _MISSING = "is missing"

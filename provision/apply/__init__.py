@@ -15,8 +15,8 @@ from provision import observe
 from provision.apply.run import LOCK_TIMEOUT, Run
 from provision.apply.trial import GOLDEN, Trial
 from provision.errors import ProvisionError
-from provision.model import Plan, Result
-from provision.observe import external, logins, outside
+from provision.model import File, Outcome, Plan, Progress, Result, Step
+from provision.observe import Survey, external, logins, outside
 from provision.system import files as filesystem
 from provision.system import lock, owned
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Migrated
-    from provision.model import File, Outcome, Progress, Step
-    from provision.observe import Survey
     from provision.observe.logins import Choice
     from provision.observe.outside import World
     from provision.reviewed import Reviewed

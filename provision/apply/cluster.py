@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, command
 from provision.kinds import Look, UnseenError
-from provision.kinds.pg_settings import OF_SESSION, in_force
-from provision.model.cluster import KEPT
+from provision.kinds.pg_settings import OF_SESSION, Row, in_force
+from provision.model.cluster import KEPT, Cluster, Member
 from provision.observe import cluster as clusters
 from provision.spec.parameters import catalogue
 from provision.system import files
@@ -18,9 +18,7 @@ from provision.system.waiting import attempts
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from provision.kinds.pg_settings import Row
     from provision.model import Endpoint
-    from provision.model.cluster import Cluster, Member
     from provision.model.effects import PatchCluster, RestartCluster
     from provision.observe.outside import World
     from provision.system.patroni import Api

@@ -18,7 +18,7 @@ from provision.errors import (
     command,
 )
 from provision.kinds import login
-from provision.model import MAINTENANCE, Action, Effect, effects
+from provision.model import MAINTENANCE, Action, Effect, Endpoint, Plan, Progress, Step, effects
 from provision.model.value import replace
 from provision.runtimes import server_log
 from provision.system import driver_errors, files, statements
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from provision.alembic import Child, Migrated, MigrationEvent, Read
     from provision.apply.cluster import Acting
-    from provision.model import Endpoint, Plan, Progress, Step
     from provision.observe.outside import World
     from provision.spec.model import Migrations
     from provision.system.engine_calls import Engine

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError
-from provision.model import Action, Change
+from provision.model import Action, Change, Endpoint, Outcome
 from provision.model.sql import identifier, owned
 from provision.observe.history import SCHEMA, TABLE, TABLE_IS_THERE
 from provision.system import machine
@@ -24,7 +24,6 @@ from provision.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.model import Endpoint, Outcome
     from provision.spec.model import Spec
 
 _RESTARTS = (Action.RESTART, Action.RECREATE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provision.apply.caches import GOOD
 from provision.errors import ProvisionError, command
 from provision.kinds import configuration
-from provision.model import File
+from provision.model import Effect, File, Plan
 from provision.model.effects import EngineCall, ReloadSettings, WriteFile
 from provision.system import files as filesystem
 from provision.system import owned
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provision.apply.effects import Performer
-    from provision.model import Effect, Plan
     from provision.observe.outside import World
     from provision.spec.model import Spec
 

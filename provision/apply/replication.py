@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic import entered
 from provision.errors import LockedError, RefusedError, command
-from provision.model import MAINTENANCE
+from provision.model import MAINTENANCE, Endpoint
 from provision.model.sql import IS_STANDBY, identifier
 from provision.system.read_only import ReadOnlyQuery
 from provision.system.waiting import attempts
@@ -18,7 +18,6 @@ from provision.system.waiting import attempts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from provision.model import Endpoint
     from provision.observe.outside import World
     from provision.spec.model import Migrations
 

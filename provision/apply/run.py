@@ -17,15 +17,13 @@ from provision.apply.starting import TIMEOUT
 from provision.apply.trial import Trial
 from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
 from provision.kinds import database, file, login, settings
-from provision.model import INTERRUPTED, Action, Outcome, Plan, Wishes
+from provision.model import INTERRUPTED, Action, Effect, Endpoint, Outcome, Plan, Progress, Step, Wishes
 from provision.model.effects import ReloadSettings, ServerCall, WaitReady
-from provision.observe import outside
+from provision.observe import Survey, outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provision.model import Effect, Endpoint, Progress, Step
-    from provision.observe import Survey
     from provision.observe.outside import World
     from provision.reviewed import Reviewed
     from provision.spec.model import Spec

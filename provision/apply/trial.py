@@ -10,14 +10,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from provision.errors import LockedError, NotConvergedError, ProvisionError
-from provision.model import Action
+from provision.model import Action, Address, Begun, Outcome, Plan, Wishes
 from provision.model.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provision.alembic import Read
-    from provision.model import Address, Begun, Outcome, Plan, Wishes
     from provision.observe import Survey
     from provision.observe.outside import World
 

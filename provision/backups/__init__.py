@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision import observe
 from provision.apply.effects import Performer
@@ -23,7 +23,7 @@ from provision.model.sql import identifier
 from provision.model.words import shown, size
 from provision.observe import outside
 from provision.snapshots import ours, server_of
-from provision.snapshots.kept import ask, check_room
+from provision.snapshots.kept import Server, ask, check_room
 from provision.snapshots.steps import Planner, chosen, declared
 from provision.system import database_copy, dumps, lock
 from provision.system.database_copy import maintenance, new_name
@@ -31,11 +31,9 @@ from provision.system.postgres import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
 
     from provision.backups.kept import Backup
     from provision.observe.outside import World
-    from provision.snapshots.kept import Server
     from provision.spec.model import Spec
 
 __all__ = ["Look", "carry_out", "kept", "make", "removal", "restoring"]

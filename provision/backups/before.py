@@ -14,7 +14,7 @@ from provision.backups.making import KIND, make_steps
 from provision.errors import ProvisionError, RefusedError, command
 from provision.kinds import database as databases
 from provision.kinds import migrations
-from provision.model import Plan
+from provision.model import Endpoint, Outcome, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import replace
 from provision.model.words import shown
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from provision.backups.kept import Backup
-    from provision.model import Endpoint, Outcome, Step
     from provision.observe import Survey
     from provision.observe.outside import World
     from provision.spec.model import Spec

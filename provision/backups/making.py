@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from provision.backups import kept
 from provision.errors import RefusedError
-from provision.model import Action, Address, Step
+from provision.model import Action, Address, Effect, Outcome, Step
 from provision.model.effects import ClientPrograms, DumpDatabase, RemovePath, WriteFile
 from provision.model.words import shown, size
 from provision.system.client_programs import choose
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from provision.model import Effect, Outcome
     from provision.observe.outside import World
     from provision.spec.model import Spec
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from provision.clones import pool, runs, template
 from provision.errors import RefusedError, UsageError, command
-from provision.model import CLONE, MAINTENANCE
+from provision.model import CLONE, MAINTENANCE, Endpoint, Progress
 from provision.model.value import dataclass, replace
 from provision.observe import logins, outside
 from provision.spec.derived import place_of
@@ -26,7 +26,6 @@ from provision.system.read_only import ReadOnlyQuery
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provision.model import Endpoint, Progress
     from provision.observe.logins import Choice
     from provision.spec.model import Spec
 

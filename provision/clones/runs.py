@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision import apply, observe
 from provision.clones import made_of, template
-from provision.model import MAINTENANCE, Progress
+from provision.model import MAINTENANCE, Endpoint, Progress
 from provision.model.value import dataclass, replace
 from provision.observe import logins, outside
 from provision.spec.derived import for_tests
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from provision.model import Endpoint
     from provision.spec.model import Spec
 
 

@@ -12,7 +12,7 @@ from provision import observe
 from provision.apply import converge
 from provision.clones import made_of
 from provision.errors import APPLIED, CONTINUES, LockedError, ProvisionError
-from provision.model import MAINTENANCE, TEMPLATE
+from provision.model import MAINTENANCE, TEMPLATE, Endpoint, Progress
 from provision.model.sql import identifier, literal
 from provision.model.value import replace
 from provision.spec.derived import for_template, place_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import psycopg2.extensions
 
     from provision.alembic import Read
-    from provision.model import Endpoint, Progress
     from provision.observe.outside import World
     from provision.spec.model import Spec
 

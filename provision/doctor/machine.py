@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.doctor.finding import Finding, Level, Scene
 from provision.errors import ProvisionError, UnavailableError, as_word
@@ -14,9 +15,6 @@ from provision.runtimes.choice import choose
 from provision.spec.model import DataPath, Ephemeral
 from provision.system import processes
 from provision.system.cluster_copy import free
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _MEBIBYTE: Final = 1 << 20
 _LEAST, _LITTLE = 200 * _MEBIBYTE, 1024 * _MEBIBYTE

@@ -6,21 +6,16 @@ servers that are stopped. Nothing is started, and no program of a project is run
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import StepFailedError, UnavailableError
 from provision.everywhere import docker, embedded
-from provision.everywhere.found import Listing
+from provision.everywhere.found import Known, Listing
 from provision.model.value import replace
 from provision.system import register
 from provision.system.look import Look
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.everywhere.found import Known
 
 _AT_ONCE = 16
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, UsageError, as_word, command
 from provision.everywhere import listing
-from provision.model import Action, Address, Outcome, Plan, Progress, Result, Step
+from provision.model import Action, Address, Effect, Outcome, Plan, Progress, Result, Step
 from provision.model.effects import CloseTunnel, EngineCall, RemovePath, ServerCall
 from provision.runtimes import removal, removing_home
 from provision.runtimes.embedded.directories import SHARED
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.everywhere.found import Known
-    from provision.model import Effect
 
 _AT_ONCE = 8
 _LOCK_TIMEOUT = 60.0

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 from provision.errors import UsageError
-from provision.model import drivers
+from provision.model import Endpoint, drivers
 from provision.system.libpq import PLACE, of_login, tls
 from provision.system.variables import environ
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.model import Endpoint
 
 URL: Final = "DATABASE_URL"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"

@@ -7,15 +7,13 @@ import secrets
 import shutil
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from provision.errors import ProvisionError, RefusedError, UsageError, as_word
 from provision.export import of_program
 from provision.system import files, git, tunnel
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 GITHUB_ENV = "GITHUB_ENV"
 OURS = "# Written by `provision env`"

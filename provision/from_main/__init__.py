@@ -18,7 +18,7 @@ from provision.apply.effects import Performer
 from provision.apply.run import LOCK_TIMEOUT, Run
 from provision.errors import ProvisionError, RacedError, RefusedError, command
 from provision.kinds import server, settings, table
-from provision.model import Action, Address, Plan, Result, Step, Wishes, words
+from provision.model import Action, Address, Endpoint, Plan, Progress, Result, Step, Wishes, words
 from provision.model.value import replace
 from provision.observe import outside
 from provision.runtimes.names import COPYING
@@ -27,7 +27,6 @@ from provision.system.read_only import ReadOnlyQuery
 from provision.upgrade.copying import DATABASES, Copying
 
 if TYPE_CHECKING:
-    from provision.model import Endpoint, Progress
     from provision.observe.outside import World
     from provision.spec.model import Spec
 

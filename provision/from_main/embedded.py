@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, as_word
-from provision.model import words
+from provision.model import Effect, Endpoint, Step, words
 from provision.model.effects import CopyCluster, MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.model.value import replace
 from provision.runtimes.embedded.site import EmbeddedSite
@@ -15,7 +15,6 @@ from provision.system.cluster_folder import DATA
 from provision.upgrade.copying import TOOLS, Copying
 
 if TYPE_CHECKING:
-    from provision.model import Effect, Endpoint, Step
     from provision.observe.outside import World
 
 _LEFT_OUT = ("postmaster.opts", "current_logfiles")

@@ -14,15 +14,15 @@ from provision.errors import ProvisionError, command
 from provision.golden import keyed, scrub
 from provision.golden.docker_store import ImageStore
 from provision.kinds import file, login, server
-from provision.model import Address, Secret
-from provision.model.effects import EngineCall, WaitReady
+from provision.model import Address, Effect, File, Secret, Step
+from provision.model.effects import EngineCall, SaveGolden, WaitReady
 from provision.model.value import replace
 from provision.rendering import quote
 from provision.runtimes.docker import compose, data_location, golden_image, shared_files, steps
 from provision.runtimes.docker.golden_image import BASE, KEY, PLACE
 from provision.runtimes.docker.site import DockerSite
 from provision.runtimes.names import DATA_RECORD
-from provision.spec.model import DataPath, Ephemeral
+from provision.spec.model import DataPath, Ephemeral, Spec
 from provision.system.files import explaining, is_remembered
 from provision.system.limits import limited
 
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.golden.key import Golden
-    from provision.model import Effect, File, Step
-    from provision.model.effects import SaveGolden
     from provision.observe.outside import World
-    from provision.spec.model import Spec
     from provision.system.look import Look
 
 _INSIDE = "/directory"

@@ -31,7 +31,7 @@ from provision.system.files import (
     sync_filesystem,
 )
 from provision.system.initdb import MARK, NO_SYNC, remove_left
-from provision.system.machine import as_user, lookup
+from provision.system.machine import SystemUser, as_user, lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from provision.model import Effect, Secret, Step
     from provision.observe.outside import World
     from provision.system.look import Look
-    from provision.system.machine import SystemUser
 
 _OWN = ProvisionError("goldens of embedded servers stay where they are", next_step="provision golden list")
 _SAID = ("ERROR:", "FATAL:", "PANIC:")

@@ -10,12 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from provision.model.value import asdict, dataclass, field, replace
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
 
 FORMAT = 1
 """Goldens of another format fit nothing."""

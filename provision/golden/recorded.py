@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.golden import keyed
 from provision.golden.inputs import gather
-from provision.golden.key import ABSENT, NOTHING, Golden, Recorded, UnknownError
+from provision.golden.key import ABSENT, NOTHING, Golden, Inputs, Recorded, UnknownError
 from provision.golden.trees import covers, is_hidden, shown
 from provision.system.libpq import VARIABLES
 from provision.system.variables import without
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from provision.alembic import Read
-    from provision.golden.key import Inputs
     from provision.observe.outside import World
     from provision.spec.model import Spec
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import ProvisionError, StepFailedError
 from provision.golden import load, recorded, scrub, use
 from provision.golden.key import Golden
-from provision.model import MAINTENANCE, Action, Address, Step
+from provision.model import MAINTENANCE, Action, Address, Begun, Endpoint, Step
 from provision.model.effects import SaveGolden
 from provision.model.value import replace
 from provision.model.words import count
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provision.alembic import Read
-    from provision.model import Begun, Endpoint
     from provision.observe import Survey
     from provision.observe.outside import World
     from provision.spec.model import Spec

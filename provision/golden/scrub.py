@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from provision.errors import StepFailedError
 from provision.golden import control
 from provision.kinds.login import converge_login, with_verifier
 from provision.model import MAINTENANCE, Secret
 from provision.observe.history import TABLE as HISTORY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 SUPERUSER = "postgres"
 """The name that the superuser has in every golden."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import ProvisionError, UnavailableError, UsageError
-from provision.golden import RUNTIMES, load
+from provision.golden import RUNTIMES, Goldens, load
 from provision.system.look import Look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from provision.golden import Goldens
     from provision.golden.key import Golden
 
 _PORTABLE = "docker"

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provision.environ import GOLDEN
-from provision.golden import inputs, load, recorded
-from provision.golden.key import Golden, choose
+from provision.golden import Goldens, inputs, load, recorded
+from provision.golden.key import Fit, Golden, Inputs, choose
 from provision.kinds import file, login, migrations, role, server, settings, table
-from provision.model import Action, Begun
+from provision.model import Action, Begun, Plan, Step
 from provision.model.effects import Migrate, SaveGolden
 from provision.model.value import replace
 from provision.model.words import count
@@ -22,9 +22,6 @@ from provision.system.variables import environ
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from provision.golden import Goldens
-    from provision.golden.key import Fit, Inputs
-    from provision.model import Plan, Step
     from provision.observe import Survey
 
 OFF = ("off", "0", "false", "no")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from provision.errors import UsageError, command
 from provision.insight.reach import PUBLIC, Reach, Thing, reaches, things, word
-from provision.kinds import catalog
+from provision.kinds import Look, catalog
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from provision.kinds import Look
 
 _MOST_NEAR = 3
 

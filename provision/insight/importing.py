@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import SpecError, UnavailableError
 from provision.insight import privileges
-from provision.kinds import catalog, rights
+from provision.kinds import Look, catalog, rights
 from provision.model import MAINTENANCE
 from provision.model.value import dataclass, field, replace
 from provision.spec import load, writing
@@ -24,7 +24,6 @@ from provision.spec.setting_values import is_list, list_items
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from provision.kinds import Look
     from provision.kinds.catalog import Cluster, Contents
     from provision.spec.access import Grantee, Values
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import UsageError
 from provision.insight.paths import ways
-from provision.insight.reach import things, word
-from provision.kinds import catalog, providers
+from provision.insight.reach import Thing, things, word
+from provision.kinds import Look, catalog, providers
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model.value import dataclass
 from provision.model.words import count, some_of
@@ -20,8 +20,6 @@ from provision.model.words import count, some_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from provision.insight.reach import Thing
-    from provision.kinds import Look
     from provision.kinds.catalog import Cluster, Contents
 
     Operators = Mapping[str, frozenset[str]]

@@ -15,7 +15,7 @@ from provision.kinds.privileges import words
 from provision.kinds.privileges.differing import Judge, Makers, held
 from provision.kinds.privileges.words import KEYWORDS, LETTERS
 from provision.model.value import dataclass, replace
-from provision.spec.access import PUBLIC, Database, Grant, Schema, Target
+from provision.spec.access import PUBLIC, AccessWord, Database, Grant, Grantee, ObjectKind, PublicWord, Schema, Target
 from provision.spec.object_names import quote
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from provision.kinds import catalog
     from provision.kinds.catalog import Acl, Cluster, Contents, Default
     from provision.kinds.privileges.words import Rights
-    from provision.spec.access import AccessWord, Grantee, ObjectKind, PublicWord
     from provision.spec.model import Spec
 
     Base = Callable[[str], Rights | None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.insight.paths import Groups, Path
-from provision.kinds import catalog
+from provision.kinds import Look, catalog
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model.value import dataclass, field, replace
 from provision.spec.object_names import quote
@@ -19,7 +19,6 @@ from provision.spec.parameters import MAJORS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from provision.kinds import Look
     from provision.kinds.catalog import Acl, Cluster, Contents
 
     Columns = Mapping[str, Acl]

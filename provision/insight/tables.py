@@ -8,16 +8,12 @@ https://www.postgresql.org/docs/current/catalog-pg-class.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from provision.errors import UsageError, command
-from provision.kinds import catalog
+from provision.kinds import Look, catalog
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.kinds import Look
 
 _SQL = r"""
 SELECT nspname::text, relname::text, obj_description(c.oid, 'pg_class'),

@@ -10,7 +10,22 @@ import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from provision.model import MAINTENANCE
+from provision.model import (
+    MAINTENANCE,
+    Address,
+    Desired,
+    Effect,
+    File,
+    Observed,
+    Plan,
+    Proof,
+    Query,
+    Secret,
+    Session,
+    State,
+    Unknown,
+    Wishes,
+)
 from provision.model.value import dataclass, field, replace
 
 if TYPE_CHECKING:
@@ -18,21 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Graph
-    from provision.model import (
-        Address,
-        Desired,
-        Effect,
-        File,
-        Observed,
-        Plan,
-        Proof,
-        Query,
-        Secret,
-        Session,
-        State,
-        Unknown,
-        Wishes,
-    )
     from provision.model.cluster import Cluster, Member
     from provision.model.effects import RunLocalSql
     from provision.seeds.files import Sources

@@ -5,13 +5,7 @@ https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-CONFI
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from provision.spec.model import Ephemeral
-
-if TYPE_CHECKING:
-    from provision.spec.model import Spec
-
+from provision.spec.model import Ephemeral, Spec
 
 # What initdb would have written into the postgresql.conf that ours takes the place of.
 _LIKE_INITDB = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import rights
-from provision.model import MAINTENANCE, Action, Plan, Stage, State, Step
+from provision.kinds import Look, Scene, rights
+from provision.model import MAINTENANCE, Action, Address, Plan, Stage, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass
@@ -15,8 +15,6 @@ from provision.model.words import count, some
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.kinds import Look, Scene
-    from provision.model import Address
     from provision.spec.access import Database
 
 _SHOWN = 10

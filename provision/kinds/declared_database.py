@@ -15,7 +15,7 @@ from provision.kinds import catalog, database, database_privileges, database_rem
 from provision.kinds.database_privileges import CONNECT, TEMPORARY, Privileges
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
-from provision.model import MAINTENANCE, UNKNOWN, Action, Address, Change, Plan, Stage, State, Step, changes
+from provision.model import MAINTENANCE, UNKNOWN, Action, Address, Change, Effect, Plan, Stage, State, Step, changes
 from provision.model.effects import RunInTransaction, RunSql
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field, replace
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.kinds.database_removal import Removal
-    from provision.model import Effect
     from provision.spec import access
     from provision.spec.model import Spec
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from provision.kinds import extension, providers, rights
+from provision.kinds import Scene, extension, providers, rights
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.kinds.role import Role
-from provision.model import Action, Change, Stage
+from provision.model import Action, Change, Effect, Stage, Step
 from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier
 from provision.spec.parameters import catalogue
@@ -19,9 +19,7 @@ from provision.spec.parameters import catalogue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from provision.kinds import Scene
     from provision.kinds.catalog import Cluster
-    from provision.model import Effect, Step
     from provision.spec import access
 
 _PARAMETERS_SINCE = 15

@@ -11,7 +11,7 @@ from provision.errors import RefusedError, command
 from provision.kinds import catalog, rights
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
-from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, changes
+from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, Unknown, changes
 from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.model import Unknown
     from provision.spec import access
     from provision.spec.model import Spec
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, UnavailableError
-from provision.kinds import UnseenError
-from provision.kinds.pg_settings import OF_SESSION, InCluster, OnMember, Settings, in_force, is_same
-from provision.model import Action, Change, Plan, Step
+from provision.kinds import Look, Scene, UnseenError
+from provision.kinds.pg_settings import OF_SESSION, InCluster, OnMember, Row, Settings, in_force, is_same
+from provision.model import Action, Address, Change, Effect, Plan, Step
 from provision.model.effects import PatchCluster, RestartCluster
 from provision.model.value import dataclass, replace
 from provision.spec.parameters import catalogue
@@ -21,9 +21,6 @@ from provision.spec.parameters import catalogue
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.kinds import Look, Scene
-    from provision.kinds.pg_settings import Row
-    from provision.model import Address, Effect
     from provision.model.cluster import Cluster, Member
 
 _RESTART = "postmaster"

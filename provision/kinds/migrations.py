@@ -35,7 +35,7 @@ from provision.errors import (
     command,
 )
 from provision.kinds import UnseenError
-from provision.model import UNKNOWN, Action, Address, Plan, State, Step
+from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
 from provision.model.effects import Migrate
 from provision.model.value import replace
 from provision.model.words import some
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from provision.alembic import Graph
     from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.model import Unknown
     from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"

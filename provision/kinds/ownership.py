@@ -14,7 +14,7 @@ from provision.alembic import Revisions
 from provision.errors import command
 from provision.kinds import UnseenError, migrations
 from provision.kinds.catalog import enters
-from provision.model import UNKNOWN, Action, Address, Plan, State, Step
+from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field
@@ -22,7 +22,6 @@ from provision.model.words import count, some_of
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.model import Unknown
     from provision.spec.model import Spec
 
 KIND = "ownership"

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
-from provision.model import Action, Stage, Step
+from provision.model import Action, Address, Change, Stage, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from provision.model import Address, Change, State
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from provision.errors import RefusedError, command
 from provision.kinds import catalog, declared_database, demands, extension, providers, rights
 from provision.kinds.database_privileges import shuts_out
 from provision.kinds.demands import Demand, Login
-from provision.model import MAINTENANCE, Action, Address, Plan, State
+from provision.model import MAINTENANCE, Action, Address, Effect, Observed, Plan, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
 from provision.model.value import dataclass, replace
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.kinds.catalog import Cluster
-    from provision.model import Effect, Observed, Step
     from provision.spec.model import Spec
 
 KIND = "rights"

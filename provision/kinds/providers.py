@@ -6,10 +6,8 @@ and settings are changed where the provider keeps them. docs/managed.md names th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import NamedTuple
 
 
 class Provider(NamedTuple):

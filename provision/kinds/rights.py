@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from provision.kinds import catalog
+from provision.kinds import Look, catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provision.kinds import Look
     from provision.kinds.catalog import Cluster, Contents, Membership
 
 

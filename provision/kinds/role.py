@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.kinds import catalog, rights, role_password, stored_settings
-from provision.kinds.role_password import MARK
-from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
+from provision.kinds.role_password import MARK, Password
+from provision.model import MAINTENANCE, Action, Address, Change, Effect, Plan, Stage, State, Step, changes
 from provision.model.effects import VERIFIER, MovePath, RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.kinds.role_password import Password
-    from provision.model import Effect
     from provision.spec import access
     from provision.spec.model import Spec
 

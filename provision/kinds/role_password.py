@@ -7,22 +7,19 @@ login is no superuser's, the server shows no verifiers, and a password is proved
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, scram
+from provision.kinds import Look, Scene, catalog, scram
 from provision.model import UNREAD, Proof
 from provision.model.effects import WriteFile
 from provision.model.sql import identifier
-from provision.spec.access import NoPassword
+from provision.spec.access import NoPassword, Role
 from provision.spec.passwords import PasswordGenerated
 
-if TYPE_CHECKING:
-    from provision.kinds import Look, Scene
-    from provision.spec.access import Role
-
 Password = Literal["as declared", "another", "set", "file gone", "md5", "none"]
-"""``set`` is any, where none is declared; ``file gone`` is one that was generated and is kept nowhere here, as after a start from a golden."""
+"""``set`` is any, where none is declared. ``file gone`` is one that was generated and is kept nowhere here, as after a
+start from a golden."""
 
 MARK = "provision.password"
 """The setting of a role whose password was generated: where its file is gone, it gets another one."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision.errors import RefusedError, command
 from provision.kinds import catalog, rights, stored_settings
 from provision.kinds.role_removal_privileges import entangled
-from provision.model import MAINTENANCE, OWN_DATABASES, Action, Change, Plan, Stage, State, Step
+from provision.model import MAINTENANCE, OWN_DATABASES, Action, Address, Change, Effect, Plan, Stage, State, Step
 from provision.model.effects import RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from provision.kinds import Before, Look, Scene
-    from provision.model import Address, Effect
     from provision.spec import access
 
 _DATA = frozenset({"table", "materialized view", "sequence", "large object", "extension"})

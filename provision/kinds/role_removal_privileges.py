@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.kinds import catalog, rights
+from provision.kinds import Look, catalog, rights
 from provision.kinds.privileges.differing import Difference, Part, held
 from provision.kinds.privileges.granting import Revoking, is_entangled
 from provision.model import MAINTENANCE
@@ -17,7 +17,6 @@ from provision.model.sql import identifier
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.kinds import Look
     from provision.kinds.catalog import Contents
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provision.errors import RefusedError
 from provision.kinds import UnseenError
 from provision.kinds.migrations import is_there
-from provision.model import UNKNOWN, Action, Address, Change, Plan, State, Step
+from provision.model import UNKNOWN, Action, Address, Change, Plan, State, Step, Unknown, Wishes
 from provision.model.effects import RunSeed
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field, replace
@@ -21,7 +21,6 @@ from provision.seeds import ledger
 
 if TYPE_CHECKING:
     from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.model import Unknown, Wishes
     from provision.seeds.files import Source
     from provision.spec.model import Seed, Spec
 

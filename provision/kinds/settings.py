@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, command
 from provision.kinds import configuration, pg_settings
-from provision.kinds.pg_settings import Line, Settings, is_same
+from provision.kinds.pg_settings import Line, Row, Rule, Settings, is_same
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, State, Step
 from provision.model.effects import ReloadSettings, RunSql
 from provision.model.sql import identifier
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.kinds.pg_settings import Row, Rule
     from provision.spec.access import Values
     from provision.spec.model import Spec
 

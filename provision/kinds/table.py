@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.kinds import collation, database, file, login, migrations, server, settings
+from provision.kinds import Kind, collation, database, file, login, migrations, server, settings
 
 if TYPE_CHECKING:
-    from provision.kinds import Kind
     from provision.spec.model import Spec
 
 # The login is mended while the server runs as it is: a container that is replaced forgets the superuser's old name.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provision.alembic import Revisions, address, edit_remarks, unread_directories
 from provision.errors import NotRunError, ProvisionError, RefusedError, UnknownRevisionError, command
 from provision.kinds.tenant_states import Spread, Standing, UndefinedError, counted, groups, position
-from provision.model import UNKNOWN, Action, Address, Plan, Step
+from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.words import count, shown, some, some_of
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from provision.alembic import Graph
     from provision.kinds import Before, Look, Scene
-    from provision.model import State, Unknown
     from provision.spec.model import Migrations, Spec
 
     Judge = Callable[[Migrations, Graph, Revisions, Revisions], tuple[Step, ...]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, IntEnum, StrEnum
 from itertools import chain
 from types import MappingProxyType
@@ -20,7 +20,6 @@ from provision.model.value import dataclass, field, fields
 from provision.model.words import socket_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from provision.model.cluster import Cluster

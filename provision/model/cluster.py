@@ -5,12 +5,10 @@ https://patroni.readthedocs.io/en/latest/rest_api.html#cluster-status-endpoints
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from provision.model.value import dataclass, field
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 KEPT: Final = "provision"
 """The key of the dynamic configuration under which it is noted which settings came from which spec."""

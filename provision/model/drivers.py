@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from provision.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SQLALCHEMY: Final = "psycopg psycopg2 psycopg2cffi psycopg_async asyncpg pg8000"
 """https://docs.sqlalchemy.org/en/20/dialects/postgresql.html"""

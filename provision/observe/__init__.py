@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provision import desired as desires
 from provision import plan as planner
 from provision.errors import MigrationsError, ProvisionError, RefusedError, SpecError, UnknownRevisionError
-from provision.model import MAINTENANCE, UNREAD, Plan, Wishes
+from provision.model import MAINTENANCE, UNREAD, Begun, Desired, Endpoint, Observed, Plan, Status, Wishes
 from provision.model.value import dataclass, replace
 from provision.observe import external, server
 from provision.observe.outside import World, world
@@ -20,7 +20,6 @@ from provision.system.postgres import LoginError
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
-    from provision.model import Begun, Desired, Endpoint, Observed, Status
     from provision.spec.model import Spec
 
 _PATIENCE = 60.0

@@ -6,12 +6,11 @@ from contextlib import ExitStack, closing
 from functools import cache
 from typing import TYPE_CHECKING
 
-from provision.kinds import UnseenError
+from provision.kinds import Look, UnseenError
 from provision.model.value import replace
 from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
-    from provision.kinds import Look
     from provision.model import Endpoint
     from provision.model.cluster import Member
     from provision.system.patroni import Api

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision import desired as desires
 from provision import runtimes
 from provision.alembic import Trees
-from provision.errors import ProvisionError, RefusedError, UnavailableError, as_word, command
+from provision.errors import ProvisionError, RefusedError, UnavailableError, UnknownRevisionError, as_word, command
 from provision.kinds import Inputs
 from provision.model.value import dataclass, replace
-from provision.runtimes import choice, docker
+from provision.runtimes import RuntimeModule, Site, choice, docker
 from provision.runtimes.names import COMPOSE, COPYING, ENGINE, LISTED
 from provision.spec import parameters
 from provision.spec.load import again
@@ -28,9 +28,7 @@ from provision.system.variables import environ
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.errors import UnknownRevisionError
     from provision.model import Endpoint, File
-    from provision.runtimes import RuntimeModule, Site
     from provision.spec.model import Spec
     from provision.system.patroni import Api
 

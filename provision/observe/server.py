@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision.alembic import Revisions, entered, located
 from provision.errors import RefusedError
 from provision.kinds import Look, UnseenError, pg_settings, table
-from provision.model import MAINTENANCE, NOT_KNOWN, UNKNOWN, UNREAD
+from provision.model import (
+    MAINTENANCE,
+    NOT_KNOWN,
+    UNKNOWN,
+    UNREAD,
+    Address,
+    Desired,
+    Endpoint,
+    Observed,
+    State,
+    Status,
+    TenantGroup,
+    Unknown,
+)
 from provision.model.value import replace
 from provision.observe import external
 from provision.runtimes.names import SUPERUSER
@@ -21,7 +34,6 @@ from provision.system.secrets import Password
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.model import Address, Desired, Endpoint, Observed, State, Status, TenantGroup, Unknown
     from provision.observe.outside import World
     from provision.spec.model import Migrations
 

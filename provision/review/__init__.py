@@ -15,8 +15,8 @@ from provision import alembic
 from provision.errors import MigrationsError, ProvisionError
 from provision.insight import tables
 from provision.model.value import dataclass, field, replace
-from provision.observe import overview, server
-from provision.verification import verification
+from provision.observe import Survey, overview, server
+from provision.verification import Verification, verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from provision.insight.tables import Table
     from provision.kinds import Look
     from provision.model import Endpoint
-    from provision.observe import Survey
     from provision.observe.outside import World
     from provision.spec.model import Migrations, Spec
-    from provision.verification import Verification
 
 
 @dataclass(frozen=True)

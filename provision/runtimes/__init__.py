@@ -8,10 +8,10 @@ and returns a :class:`Site`: what is declared, what exists, and the steps betwee
 from __future__ import annotations
 
 import importlib
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol, Self
 
-from provision.model import Action, Address, Endpoint, State, Step
+from provision.model import Action, Address, Desired, Effect, Endpoint, File, Observed, Secret, State, Status, Step
 from provision.model.effects import CloseTunnel, RemovePath, WaitReady
 from provision.model.value import dataclass
 from provision.model.words import shown
@@ -19,11 +19,9 @@ from provision.runtimes.names import BACKUPS, SUPERUSER, TUNNEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from provision.errors import RefusedError
     from provision.kinds import Ground
-    from provision.model import Desired, Effect, File, Observed, Secret, Status
     from provision.spec.model import Spec
     from provision.system.look import Look
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from provision.errors import ProvisionError, RefusedError
 from provision.kinds import Ground
-from provision.model import Status
+from provision.model import Endpoint, File, Secret, Status, Step
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field, replace
 from provision.model.words import socket_address
@@ -20,7 +20,6 @@ from provision.spec.passwords import PasswordGenerated
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.model import Endpoint, File, Secret, Step
     from provision.model.effects import RunLocalSql
     from provision.spec.model import Spec
     from provision.system.look import Look

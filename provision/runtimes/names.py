@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104  # compared, not bound
 """How an engine, or a kernel, says that a port is taken at all addresses of a host."""

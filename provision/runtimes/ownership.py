@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.environ import OWN_NAME
-from provision.errors import RefusedError, command
+from provision.errors import NextStep, RefusedError, command
 from provision.model.value import dataclass
 from provision.runtimes.names import (
     ADOPTED,
@@ -30,7 +30,6 @@ from provision.runtimes.names import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from provision.errors import NextStep
     from provision.spec.model import Spec
     from provision.system.look import Look
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.errors import command
 from provision.runtimes import Trouble
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _TELLING = r"(?i)terminated by signal|out of memory|PANIC:|shutdown request|was interrupted|not properly shut down"
 _SHOWN = 4

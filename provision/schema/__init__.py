@@ -13,13 +13,12 @@ from provision.schema import settings
 from provision.schema.nulls import with_nulls
 from provision.schema.readers import by_name, fragment, section, trees
 from provision.schema.sections import SECTIONS, TOP
-from provision.schema.texts import texts
+from provision.schema.texts import Text, texts
 from provision.spec.parameters import MAJORS, catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.schema.texts import Text
     from provision.schema.values import Fragment
 
 

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from provision.schema.values import VARIABLE, any_case, pattern
-from provision.spec.parameters import CATALOGUE, CUSTOM_NAME, MAJORS, NOT_IN_FILE, bound, catalogue
+from provision.schema.values import VARIABLE, Fragment, any_case, pattern
+from provision.spec.parameters import CATALOGUE, CUSTOM_NAME, MAJORS, NOT_IN_FILE, Parameter, bound, catalogue
 from provision.spec.role_settings import NAMES, OURS, ROLE, SETTABLE
 from provision.spec.setting_values import is_list, units
 from provision.spec.settings import OWNED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.schema.values import Fragment
-    from provision.spec.parameters import Parameter
 
 _COSTS: Final = {
     "postmaster": "A change restarts the server.",

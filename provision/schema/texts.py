@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 _HEADING: Final = r"(?m)^## (.+)$"
 _ROW: Final = r"(?m)^\| `(\w+)` \|(.*?)\| (.*) \|$"

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from provision.alembic import environment, filled, masked_forms
 from provision.errors import StepFailedError
-from provision.model import MASK
+from provision.model import MASK, Endpoint
 from provision.spec.masking import secrets_of
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES, of_login, tls
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from provision.model import Endpoint
     from provision.seeds.files import Source
     from provision.spec.model import Migrations
 

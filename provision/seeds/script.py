@@ -8,10 +8,8 @@ in it ends no statement: https://www.postgresql.org/docs/current/sql-createfunct
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 _PIECE = r"""(?xs)
     (?P<comment> --[^\n]* | /\* )

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision import observe
 from provision.apply.run import LOCK_TIMEOUT, Run
 from provision.errors import AGAIN, ProvisionError, RefusedError, UnavailableError, command
-from provision.model import Plan, Result
+from provision.model import Plan, Progress, Result
 from provision.model.effects import CopyDatabase
 from provision.model.words import short
-from provision.observe import outside
+from provision.observe import Survey, outside
 from provision.snapshots import whole
-from provision.snapshots.kept import ask, check_room
+from provision.snapshots.kept import Kept, Server, ask, check_room
 from provision.snapshots.requests import Request, Verb
 from provision.snapshots.steps import Planner, automatic_name, chosen, declared
 from provision.system import database_copy, lock
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
     from provision.alembic import Destroying
     from provision.apply.effects import Performer
-    from provision.model import Progress
-    from provision.observe import Survey
     from provision.observe.outside import World
-    from provision.snapshots.kept import Kept, Server
     from provision.snapshots.whole import KeptCluster
     from provision.spec.model import Spec
 

@@ -7,19 +7,15 @@ no such comment is what a run has left that was killed: it counts for nothing, a
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from provision.errors import RefusedError, command
-from provision.model import LEFT_COPIES, REPLACED, SNAPSHOT
+from provision.model import LEFT_COPIES, REPLACED, SNAPSHOT, Endpoint
 from provision.model.words import size
 from provision.system.database_copy import maintenance
 from provision.system.read_only import ReadOnlyQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from provision.model import Endpoint
 
 FORMAT = 1
 _RESERVE = 64 << 20

@@ -13,13 +13,12 @@ from provision.model.effects import CopyDatabase, RenameDatabases, RunSql
 from provision.model.sql import identifier, literal
 from provision.model.value import replace
 from provision.model.words import count, size
-from provision.snapshots.kept import Kept, by, now
+from provision.snapshots.kept import Database, Kept, Server, by, now
 from provision.system.database_copy import maintenance, new_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.snapshots.kept import Database, Server
     from provision.spec.model import Spec
 
 MOST_AUTOMATIC = 3

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from provision.spec.access import Backup
 from provision.spec.readers import choice, list_of, number
-from provision.spec.reading import Key, mapping, read_table
+from provision.spec.reading import Key, Reading, mapping, read_table
 
 if TYPE_CHECKING:
-    from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
 _KINDS = ("downgrade", "destructive", "upgrade")

@@ -6,18 +6,13 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping as MappingType
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.spec.readers import choice, duration, existing, number, text
-from provision.spec.reading import Key, listed, scalar
-from provision.spec.yaml import Scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as MappingType
-
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Mapping, Node
+from provision.spec.reading import Key, Reading, listed, scalar
+from provision.spec.yaml import Mapping, Node, Scalar
 
 SSLMODE: Final = "prefer"  # libpq's own default
 VERIFYING: Final = ("verify-ca", "verify-full")

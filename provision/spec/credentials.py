@@ -7,18 +7,21 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from provision.model import Secret
-from provision.spec.passwords import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
+from provision.spec.passwords import (
+    PasswordCommand,
+    PasswordFile,
+    PasswordGenerated,
+    PasswordMissing,
+    PasswordSource,
+    PasswordValue,
+)
 from provision.spec.readers import boolean, identifier, path, refuse_misread
-from provision.spec.reading import Key, Wrong, all_of, listed, mapping, read_table, scalar, shorten
-from provision.spec.yaml import Mapping, Scalar, Sequence
+from provision.spec.reading import Key, Reading, Wrong, all_of, listed, mapping, read_table, scalar, shorten
+from provision.spec.yaml import Mapping, Node, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
     from pathlib import Path
-
-    from provision.spec.passwords import PasswordSource
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
 
 
 def user(node: Node, reading: Reading) -> str:

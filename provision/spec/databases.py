@@ -19,6 +19,7 @@ from provision.spec.readers import boolean, choice, comment, identifier, limit, 
 from provision.spec.reading import (
     ONLY_ABSENT,
     Key,
+    Reading,
     Reported,
     Wrong,
     attempt,
@@ -37,15 +38,13 @@ from provision.spec.reading import (
 from provision.spec.role_names import key_name, mentioned_grantee, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
 from provision.spec.seeds import seeds
-from provision.spec.yaml import Mapping, Sequence
+from provision.spec.yaml import Mapping, Node, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Mapping as MappingType
 
     from provision.spec.model import Migrations, Seed, Server
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node, Scalar
 
 ACCESS: Final = ("none", "usage", "read", "write", "maintain")
 TEMPLATES: Final = ("template0", "template1")

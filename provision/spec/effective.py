@@ -9,14 +9,13 @@ from provision.model import MASK
 from provision.spec import writing
 from provision.spec.masking import is_public_key, is_secret_key, mask_text
 from provision.spec.sections import SPEC_KEYS
-from provision.spec.yaml import Mapping, Scalar
+from provision.spec.yaml import Mapping, Mark, Node, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from provision.spec.reading import Reading
-    from provision.spec.yaml import Mark, Node
 
     Key = tuple[str | int, ...]
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from provision.model import ssh
 from provision.model.words import SSH
-from provision.spec.reading import Wrong, scalar
+from provision.spec.reading import Reading, Wrong, scalar
 
 if TYPE_CHECKING:
-    from provision.spec.reading import Reading
     from provision.spec.yaml import Node
 
 FORMS: Final = "`ssh://host`, `tcp://host:2376`, `unix:///path/of/docker.sock` or `context:NAME`"

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from provision.spec.access import PUBLIC, Grant, Target
+from provision.spec.access import PUBLIC, Database, Grant, Grantee, ObjectKind, Schema, Target
 from provision.spec.object_names import NotANameError, parse, qualified, quote, signature, split
 from provision.spec.parameters import canonical_name, check_name
 from provision.spec.readers import boolean, identifier, list_of
 from provision.spec.reading import (
     Key,
+    Reading,
     Reported,
     Wrong,
     attempt,
@@ -27,12 +28,7 @@ from provision.spec.reading import (
     shorten,
 )
 from provision.spec.role_names import mentioned_grantee
-from provision.spec.yaml import Mapping, Sequence
-
-if TYPE_CHECKING:
-    from provision.spec.access import Database, Grantee, ObjectKind, Schema
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Mark, Node, Scalar
+from provision.spec.yaml import Mapping, Mark, Node, Scalar, Sequence
 
 PRIVILEGES: Final[dict[ObjectKind, tuple[str, ...]]] = {
     "database": ("CREATE", "CONNECT", "TEMPORARY"),

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 
 from provision.environ import OWN_NAME
 from provision.model.value import replace
-from provision.spec.model import DataPath, Volume
+from provision.spec.model import DataPath, Server, Spec, Volume, Worktree
 from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE
-from provision.spec.yaml import Mapping
+from provision.spec.yaml import Mapping, Mark, Node
 
 if TYPE_CHECKING:
-    from provision.spec.model import Server, Spec, Worktree
     from provision.spec.reading import Reading
-    from provision.spec.yaml import Mark, Node
 
 _BETWEEN = "--"
 _LAST_PORT = 65535

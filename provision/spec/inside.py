@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.model.value import replace
 from provision.spec.databases import Databases, databases
-from provision.spec.reading import attempt, failed, listed, shorten
+from provision.spec.reading import Reading, attempt, failed, listed, shorten
 from provision.spec.role_checks import check
 from provision.spec.roles import roles
 from provision.spec.yaml import Mapping, Scalar
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from provision.spec.access import Database, Role
     from provision.spec.model import Migrations, Seed, Server
-    from provision.spec.reading import Reading
 
 
 _MOST_SHOWN = 4

@@ -14,8 +14,8 @@ from provision.errors import UsageError
 from provision.model import MASK
 from provision.spec.masking import ShownLines, is_public_key, is_secret_key, may_hold_secret
 from provision.spec.readers import existing
-from provision.spec.reading import BASE, GIVEN, Source, Wrong, attempt, failed, shorten
-from provision.spec.yaml import Document, Mapping, Mark, Scalar, Sequence, parse
+from provision.spec.reading import BASE, GIVEN, Reading, Source, Wrong, attempt, failed, shorten
+from provision.spec.yaml import Document, Mapping, Mark, Node, Scalar, Sequence, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.spec.model import Spec
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
 
     Place = tuple[str, ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from provision.errors import SpecError, UsageError, as_word
 from provision.model.value import replace
@@ -16,7 +16,6 @@ from provision.spec.yaml import MAXIMUM_BYTES, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Unpack
 
     from provision.spec.model import Spec, Worktree
 

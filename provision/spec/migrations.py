@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from collections.abc import Sequence as Sequence_
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from provision.alembic.child.fill import NAMES, unknown
 from provision.alembic.tree.location import LOCATING, locate
@@ -17,6 +19,7 @@ from provision.spec.model import Migrations
 from provision.spec.readers import boolean, duration, existing, identifier, named, size, text
 from provision.spec.reading import (
     Key,
+    Reading,
     Wrong,
     all_of,
     attempt,
@@ -30,14 +33,7 @@ from provision.spec.reading import (
     scalar,
     shorten,
 )
-from provision.spec.yaml import Mapping, Scalar, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Sequence as Sequence_
-
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
+from provision.spec.yaml import Mapping, Node, Scalar, Sequence
 
 PACKAGE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w./-]+(:[\w./-]+)*"
 """A place inside a Python package, as Alembic writes it: ``app.db:migrations``."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from provision.spec.setting_values import (
     LARGEST_INT,
@@ -21,9 +22,6 @@ from provision.spec.setting_values import (
     parse_real,
     parse_whole,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 MAJORS = tuple(sorted(int(each.stem.rpartition("-")[2]) for each in CATALOGUE.glob("postgresql-*.json")))

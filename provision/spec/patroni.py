@@ -7,21 +7,15 @@ https://patroni.readthedocs.io/en/latest/dynamic_configuration.html
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping as MappingType
+from typing import Any, Final
 
 from provision.spec.credentials import password
 from provision.spec.model import Patroni
-from provision.spec.passwords import PasswordGenerated, PasswordMissing
+from provision.spec.passwords import PasswordGenerated, PasswordMissing, PasswordSource
 from provision.spec.readers import existing, text
-from provision.spec.reading import Key, Wrong, all_of, mapping, one_or_more, read_table, scalar
-from provision.spec.yaml import Mapping, Scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as MappingType
-
-    from provision.spec.passwords import PasswordSource
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
+from provision.spec.reading import Key, Reading, Wrong, all_of, mapping, one_or_more, read_table, scalar
+from provision.spec.yaml import Mapping, Node, Scalar
 
 _EXAMPLE: Final = "api: [https://db1:8008, https://db2:8008]"
 ADDRESS: Final = r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?/?"

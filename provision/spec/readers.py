@@ -10,18 +10,13 @@ from __future__ import annotations
 import contextlib
 import os.path
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from provision.model import OWN_DATABASES
-from provision.spec.reading import Wrong, attempt, failed, listed, nearest, scalar, shorten
-from provision.spec.yaml import Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node, Scalar
+from provision.spec.reading import Reading, Wrong, attempt, failed, listed, nearest, scalar, shorten
+from provision.spec.yaml import Node, Scalar, Sequence
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from provision.errors import Problem
 from provision.model import MASK
 from provision.model.value import dataclass, field
 from provision.spec.masking import ShownLines, is_public_key, is_secret_key, is_secret_word, mask_text
-from provision.spec.yaml import Mapping, Mark, Scalar, Sequence
+from provision.spec.yaml import Document, Mapping, Mark, Node, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from provision.spec.model import Worktree
     from provision.spec.variables import Variables
-    from provision.spec.yaml import Document, Node
 
 T = TypeVar("T")
 N = TypeVar("N", bound="Node")

@@ -5,19 +5,25 @@ https://www.postgresql.org/docs/current/sql-createrole.html, https://www.postgre
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final
 
-from provision.spec.access import PUBLIC
+from provision.spec.access import PUBLIC, Grantee
 from provision.spec.readers import identifier
-from provision.spec.reading import MOST_PROBLEMS, Key, Reported, Wrong, mapping, nearest, read_table, scalar, shorten
-from provision.spec.yaml import Mapping, Scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
-
-    from provision.spec.access import Grantee
-    from provision.spec.reading import Mention, Reading
-    from provision.spec.yaml import Node
+from provision.spec.reading import (
+    MOST_PROBLEMS,
+    Key,
+    Mention,
+    Reading,
+    Reported,
+    Wrong,
+    mapping,
+    nearest,
+    read_table,
+    scalar,
+    shorten,
+)
+from provision.spec.yaml import Mapping, Node, Scalar
 
 EVERYBODY: Final = "public"
 OWNER_OF_THE_DATABASE: Final = "pg_database_owner"

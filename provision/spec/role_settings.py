@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING
 
 from provision.spec.masking import is_secret_word
 from provision.spec.parameters import canonical_name, catalogue, check, check_name
-from provision.spec.reading import Wrong, attempt, failed, mapping, scalar
+from provision.spec.reading import Reading, Wrong, attempt, failed, mapping, scalar
 from provision.spec.setting_values import is_list, list_items
 from provision.spec.settings import refuse_secret
-from provision.spec.yaml import Sequence
+from provision.spec.yaml import Node, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node, Scalar
 
     Value = tuple[str, ...] | None
 

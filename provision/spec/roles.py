@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from provision.spec.access import NEVER, Member, NoPassword, Role
 from provision.spec.credentials import password
-from provision.spec.passwords import PasswordGenerated, PasswordMissing
+from provision.spec.passwords import PasswordGenerated, PasswordMissing, PasswordSource
 from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of
 from provision.spec.reading import (
     ONLY_ABSENT,
     Key,
+    Reading,
     Reported,
     Unset,
     Wrong,
@@ -28,13 +29,10 @@ from provision.spec.reading import (
 )
 from provision.spec.role_names import declared_role, key_name, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
-from provision.spec.yaml import Mapping, Scalar
+from provision.spec.yaml import Mapping, Node, Scalar
 
 if TYPE_CHECKING:
     from provision.spec.model import Server
-    from provision.spec.passwords import PasswordSource
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
 
 OPTIONS_SINCE = 16
 """The major version from which on a membership has the options ``inherit`` and ``set``."""

@@ -19,10 +19,11 @@ from provision.spec import variables
 from provision.spec.credentials import CREDENTIALS_KEYS
 from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
-from provision.spec.model import Spec
+from provision.spec.model import Migrations, Seed, Server, Spec
 from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE, boolean, choice, existing, named
 from provision.spec.reading import (
     Key,
+    Reading,
     Wrong,
     all_of,
     attempt,
@@ -36,7 +37,7 @@ from provision.spec.reading import (
     unread,
 )
 from provision.spec.server import RESOURCES_KEYS, SERVER_KEYS, server
-from provision.spec.yaml import Mapping, Scalar, Sequence
+from provision.spec.yaml import Mapping, Node, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.spec.access import Database, Role
-    from provision.spec.model import Migrations, Seed, Server
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
 
 
 # The key ``env_file``: the files of variables, in place of the ``.env`` beside the spec.

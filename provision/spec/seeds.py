@@ -15,6 +15,7 @@ from provision.spec.object_names import NotANameError, parse
 from provision.spec.readers import choice, existing, identifier, list_of, path, text
 from provision.spec.reading import (
     Key,
+    Reading,
     Reported,
     Wrong,
     all_of,
@@ -24,14 +25,12 @@ from provision.spec.reading import (
     report_without_meaning,
     scalar,
 )
-from provision.spec.yaml import Scalar, Sequence
+from provision.spec.yaml import Node, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequence_
     from pathlib import Path
 
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
 
 RUN: Final = ("once", "changed", "always")
 _SOURCES: Final = ("sql", "csv", "command")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os.path
 import re
+from collections.abc import Mapping as MappingType
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.model import Secret
 from provision.spec import connection, several
 from provision.spec.credentials import credentials
-from provision.spec.model import DataPath, Direct, Ephemeral, Resources, Server, Volume
+from provision.spec.model import Data, DataPath, Direct, Ephemeral, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
 from provision.spec.passwords import PasswordGenerated, PasswordMissing, PasswordValue
 from provision.spec.readers import (
@@ -30,6 +31,7 @@ from provision.spec.readers import (
 )
 from provision.spec.reading import (
     Key,
+    Reading,
     Wrong,
     all_of,
     lazily,
@@ -40,15 +42,7 @@ from provision.spec.reading import (
     scalar,
 )
 from provision.spec.settings import OWNED, read_settings
-from provision.spec.yaml import Mapping, Scalar, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as MappingType
-
-    from provision.spec.model import Data
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
-
+from provision.spec.yaml import Mapping, Node, Scalar, Sequence
 
 # The keys of a server that others run (``runtime: external``), and what such a server cannot have.
 

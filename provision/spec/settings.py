@@ -6,19 +6,13 @@ the same is decided in :mod:`provision.spec.parameters`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 from provision.spec.masking import is_secret_key, may_hold_secret
 from provision.spec.parameters import canonical_name, check, check_name
-from provision.spec.reading import Wrong, attempt, failed, scalar, shorten
-from provision.spec.yaml import Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node, Scalar
+from provision.spec.reading import Reading, Wrong, attempt, failed, scalar, shorten
+from provision.spec.yaml import Node, Scalar, Sequence
 
 # What provision sets itself, and the key that says it.
 OWNED = {

@@ -6,17 +6,12 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping as MappingType
+from typing import Any, Final
 
 from provision.spec.readers import LARGEST_PORT, is_host, list_of
-from provision.spec.reading import Wrong, scalar
-from provision.spec.yaml import Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as MappingType
-
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Mapping, Node
+from provision.spec.reading import Reading, Wrong, scalar
+from provision.spec.yaml import Mapping, Node, Sequence
 
 DEFAULT_PORT: Final = 5432
 _FORMS: Final = r"\[([^\[\]]*)\](?::([^:]*))?|([^:]*):([^:]*)"

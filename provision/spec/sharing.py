@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os.path
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from provision.model.words import socket_address
-from provision.spec.model import DataPath, Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.spec.model import Server, Spec
+from provision.spec.model import DataPath, Server, Spec, Volume
 
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  # nothing is bound here
 _HERE: Final = (*_EVERYWHERE, "localhost", "127.0.0.1", "::1")

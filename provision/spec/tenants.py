@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from collections.abc import Mapping as MappingType
+from typing import Any, Literal
 
 from provision.model.tenants import Tenants
 from provision.model.value import replace
 from provision.spec.readers import choice, identifier, list_of, number, refuse_own
 from provision.spec.reading import (
     Key,
+    Reading,
     Reported,
     Wrong,
     mapping,
@@ -19,14 +22,7 @@ from provision.spec.reading import (
     scalar,
     shorten,
 )
-from provision.spec.yaml import Mapping, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Mapping as MappingType
-
-    from provision.spec.reading import Reading
-    from provision.spec.yaml import Node
+from provision.spec.yaml import Mapping, Node, Sequence
 
 MOST_WORKERS = 64
 _EXAMPLE = "`databases: {query: \"SELECT datname FROM pg_database WHERE datname LIKE 'shop\\\\_%'\"}` below it"

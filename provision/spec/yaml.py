@@ -10,15 +10,13 @@ aliases and tags, and a loop over them cannot be driven into a ``RecursionError`
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import yaml
 
 from provision.model.value import dataclass, field
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAXIMUM_DEPTH = 20
 MAXIMUM_BYTES = 1024 * 1024

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from provision.alembic import Revisions, address, database_of, entered, located, schemas_of
 from provision.errors import MigrationsError, RefusedError
 from provision.kinds.tenant_states import Spread, UndefinedError, groups
-from provision.model import OWN_DATABASES
+from provision.model import OWN_DATABASES, Endpoint, Observed
 from provision.model.value import replace
 from provision.spec.tenant_choice import refuse_other, refuse_unknown
 from provision.system import no_commands
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from provision.alembic import Graph
     from provision.kinds import Look
-    from provision.model import Endpoint, Observed
     from provision.model.tenants import Tenants
     from provision.spec.model import Migrations, Spec
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.alembic import entered, located
-from provision.errors import CONTINUES, TenantsFailedError, command
+from provision.errors import CONTINUES, ProvisionError, TenantsFailedError, command
 from provision.model.value import replace
 from provision.model.words import count
 from provision.tenants import workers
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provision.alembic import Graph, Location, Migrated
-    from provision.errors import ProvisionError
     from provision.model import Endpoint, Progress
     from provision.model.effects import MigrateTenants
     from provision.spec.model import Migrations, Spec

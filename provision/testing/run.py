@@ -15,7 +15,7 @@ from provision.clones import Clone, pool, runs, template
 from provision.clones.pool import Pool
 from provision.environment import Environment
 from provision.errors import NextStep, ProvisionError, UsageError
-from provision.model import Progress
+from provision.model import Endpoint, Progress
 from provision.model.value import replace
 from provision.model.words import shown
 from provision.observe import outside
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     import sqlalchemy
 
-    from provision.model import Endpoint
     from provision.spec.model import Spec
 
 _STRATEGIES = ("clone", "rollback")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from contextlib import closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from provision import desired as desires
 from provision import observe
 from provision.apply.run import LOCK_TIMEOUT, Run
 from provision.errors import ProvisionError, RefusedError, command
-from provision.model import CLONE, OWN_DATABASES, SNAPSHOT, Plan, Result
+from provision.model import CLONE, OWN_DATABASES, SNAPSHOT, Effect, Plan, Progress, Result, Step
 from provision.model.value import dataclass, replace
 from provision.observe import outside
 from provision.spec.parameters import canonical_name, catalogue
@@ -25,15 +25,11 @@ from provision.system import lock
 from provision.system.limits import limited
 from provision.system.read_only import ReadOnlyQuery
 from provision.upgrade.copying import DATABASES
-from provision.upgrade.stages import Source
+from provision.upgrade.stages import Origin, Source, Upgrader
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from provision.model import Effect, Progress, Step
     from provision.observe.outside import World
     from provision.spec.model import Spec
-    from provision.upgrade.stages import Origin, Upgrader
 
 _STAYING = """
 SELECT count(*) FILTER (WHERE starts_with(datname, %s)), count(*) FILTER (WHERE starts_with(datname, %s))

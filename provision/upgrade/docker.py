@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.model import Action, Address, Step
+from provision.model import Action, Address, Effect, Step
 from provision.model.effects import EngineCall
 from provision.runtimes.docker import (
     checks,
@@ -20,17 +20,14 @@ from provision.runtimes.docker import (
 from provision.runtimes.docker.site import DockerSite
 from provision.runtimes.names import DIRECTORY, ENVIRONMENT
 from provision.runtimes.ownership import is_ours
-from provision.spec.model import DataPath, Volume
+from provision.spec.model import DataPath, Spec, Volume
 from provision.upgrade.copying import Copying
-from provision.upgrade.stages import FILLING, STOP_TIMEOUT, Kept, Origin, Upgrader, step
+from provision.upgrade.stages import FILLING, STOP_TIMEOUT, Kept, Origin, Source, Upgrader, step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.model import Effect
     from provision.runtimes.docker.compose import Json, Uploads
-    from provision.spec.model import Spec
-    from provision.upgrade.stages import Source
 
 # Both servers listen on the loopback of the old container, whose network the new one shares.
 _PORT, _NEW_PORT = 5432, "5433"

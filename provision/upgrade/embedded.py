@@ -6,25 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, as_word, command
-from provision.model import Action, Address
+from provision.model import Action, Address, Effect, Step
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall, WriteFile
 from provision.model.value import replace
 from provision.runtimes.embedded import checks, directories
-from provision.runtimes.embedded.command_line import initdb_argv, option, programs, server_argv
+from provision.runtimes.embedded.command_line import Programs, initdb_argv, option, programs, server_argv
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.runtimes.names import DATA_RECORD
-from provision.spec.model import Ephemeral
+from provision.spec.model import Ephemeral, Spec
 from provision.upgrade.copying import TOOLS, Copying
-from provision.upgrade.stages import FILLING, STOP_TIMEOUT, Kept, Origin, Upgrader, step
+from provision.upgrade.stages import FILLING, STOP_TIMEOUT, Kept, Origin, Source, Upgrader, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.model import Effect, Step
-    from provision.runtimes.embedded.command_line import Programs
-    from provision.spec.model import Spec
     from provision.system.machine import Installation
-    from provision.upgrade.stages import Source
 
 
 class EmbeddedUpgrader(Upgrader[EmbeddedSite]):

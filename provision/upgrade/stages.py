@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from provision.errors import RefusedError, command
-from provision.model import Action, Address, Step
+from provision.model import Action, Address, Effect, File, Secret, Step
 from provision.model.effects import CompareOutput, EndSessions, HoldWrites
 from provision.model.value import dataclass
 from provision.model.words import count
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from provision.model import Effect, File, Secret
     from provision.spec.model import Spec
     from provision.upgrade.copying import Copying
 

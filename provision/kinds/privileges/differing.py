@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision.kinds.privileges import policy
 from provision.kinds.privileges.words import KEYWORDS, LETTERS
 from provision.model.sql import identifier
-from provision.spec.access import PUBLIC
+from provision.spec.access import PUBLIC, Database, Grant, Grantee, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from provision.kinds.catalog import Acl, Cluster, Contents
     from provision.kinds.privileges.policy import Pair, Scope, Wish
     from provision.kinds.privileges.words import Rights
-    from provision.spec.access import Database, Grant, Grantee, Target
 
     Names = tuple[str, ...]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from provision.kinds.privileges.differing import is_table
+from provision.kinds.privileges.differing import Difference, Future, Part, is_table
 from provision.kinds.privileges.words import ordered
 from provision.kinds.rights import OWN_ROLES_SINCE, inherited
 from provision.model.sql import identifier, literal
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from provision.kinds.catalog import Acl, Cluster, Contents
-    from provision.kinds.privileges.differing import Difference, Future, Part
     from provision.spec.access import Grantee
 
     Object = tuple[str, str | None, str, str | None]

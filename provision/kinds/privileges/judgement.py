@@ -8,20 +8,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.kinds import catalog, rights, role
+from provision.kinds import Look, catalog, rights, role
 from provision.kinds.privileges.access import Access, address, as_declared, declared, trees
 from provision.kinds.privileges.differing import Judge, Makers, crowded
 from provision.kinds.privileges.policy import pairs
-from provision.model import UNKNOWN
+from provision.model import UNKNOWN, Address, Observed, State, Unknown
 from provision.model.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.kinds import Look
     from provision.kinds.catalog import Contents
     from provision.kinds.privileges.policy import Pair
-    from provision.model import Address, Observed, State, Unknown
     from provision.spec.access import Database
 
 _OWNER_OF_DATABASE = "pg_database_owner"

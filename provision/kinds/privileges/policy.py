@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from provision.kinds.privileges import words
 from provision.kinds.privileges.words import KEYWORDS, joined
 from provision.model.sql import identifier
-from provision.spec.access import PUBLIC
+from provision.spec.access import PUBLIC, Database, Grant, Grantee, Target
 from provision.spec.object_names import parse, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provision.kinds.privileges.words import Rights
-    from provision.spec.access import Database, Grant, Grantee, Target
 
     Pair = tuple[str, Grantee]
     """What ``on`` names, in words, and the grantee."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from provision.kinds.privileges.words import ordered
 from provision.kinds.rights import inherited
 from provision.model.words import count
-from provision.spec.access import PUBLIC
+from provision.spec.access import PUBLIC, Grantee
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from provision.kinds.catalog import Cluster
     from provision.kinds.privileges.differing import Difference, Future, Names, Part
     from provision.kinds.privileges.words import Rights
-    from provision.spec.access import Grantee
 
 _NAMED = 3
 _KINDS = ("table", "view", "materialized view", "foreign table", "sequence", "function", "procedure", "type")

@@ -13,14 +13,13 @@ from provision.errors import UnavailableError
 from provision.model.value import replace
 from provision.runtimes import here
 from provision.runtimes.names import COMPOSE, DECLARED, DIRECTORY, ENVIRONMENT, LINK
-from provision.spec.model import DataPath, Ephemeral, Volume
+from provision.spec.model import DataPath, Ephemeral, Spec, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.model import File
     from provision.runtimes.docker.site import DockerSite
-    from provision.spec.model import Spec
     from provision.system.look import Look
 
 CONFIG = "config/postgresql.conf"

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import RefusedError
 from provision.runtimes import data_directory, ownership
 from provision.runtimes.docker import data_location
-from provision.runtimes.docker.compose import MAJOR
+from provision.runtimes.docker.compose import MAJOR, Creation
 from provision.runtimes.names import ENVIRONMENT
-from provision.spec.model import Ephemeral, Volume
+from provision.spec.model import Ephemeral, Spec, Volume
 from provision.spec.parameters import MAJORS
 from provision.spec.server import OLDEST, major_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.inspection import Inspection
-    from provision.spec.model import Spec
     from provision.system.look import Look
 
 

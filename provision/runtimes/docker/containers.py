@@ -13,10 +13,10 @@ import re
 import signal
 from typing import TYPE_CHECKING, Any
 
-from provision.model import Size, State, changes
+from provision.model import Effect, Size, State, changes
 from provision.model.effects import EngineCall
 from provision.model.value import dataclass, field
-from provision.runtimes.docker.compose import FINGERPRINT
+from provision.runtimes.docker.compose import FINGERPRINT, Creation, Named, Network
 from provision.runtimes.docker.data_location import is_anonymous, variables
 from provision.runtimes.docker.scripts import DATABASE
 from provision.runtimes.names import DECLARED, MACHINE, USER
@@ -24,8 +24,6 @@ from provision.runtimes.names import DECLARED, MACHINE, USER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from provision.model import Effect
-    from provision.runtimes.docker.compose import Creation, Named, Network
     from provision.system.look import Look
 
 _SUMS = (FINGERPRINT, DECLARED, USER, MACHINE)

@@ -13,24 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, command
-from provision.model import Action, Address, Step
+from provision.model import Action, Address, Effect, Step
 from provision.model.effects import CheckData, EngineCall
 from provision.runtimes import data_directory
 from provision.runtimes.docker import compose, containers, data_location, golden_image, scripts, shared_files
-from provision.runtimes.docker.compose import MAJOR
+from provision.runtimes.docker.compose import MAJOR, Creation
 from provision.runtimes.docker.containers import IDLE, labels_of
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT
 from provision.runtimes.ownership import is_ours
-from provision.spec.model import DataPath, Ephemeral
+from provision.spec.model import DataPath, Ephemeral, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from provision.model import Effect
-    from provision.runtimes.docker.compose import Creation
     from provision.runtimes.docker.data_location import Place
     from provision.runtimes.docker.inspection import Inspection
-    from provision.spec.model import Spec
     from provision.system.look import Look
 
     Reader = Callable[[str], str | None]

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any
 
 from provision.model.value import dataclass
-from provision.spec.model import Layout
+from provision.spec.model import Layout, Spec
 from provision.spec.parameters import MAJORS
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
-    from typing import Any
-
-    from provision.spec.model import Spec
 
 _FIRST_MAJOR_WITH_ITS_OWN_DIRECTORY = 18
 _ROOT = "/var/lib/postgresql"

@@ -18,13 +18,12 @@ from provision.runtimes.docker import containers
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.names import ENVIRONMENT
 from provision.runtimes.ownership import is_ours
-from provision.spec.model import Volume
+from provision.spec.model import Spec, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.model import Step
-    from provision.spec.model import Spec
     from provision.system.look import Look
 
 BASE = "provision.base"

@@ -7,16 +7,14 @@ container of an ephemeral environment runs from it as it is. What the image is a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.model.value import replace
-from provision.spec.model import Ephemeral
+from provision.spec.model import Ephemeral, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
-    from provision.spec.model import Spec
     from provision.system.look import Look
 
 PLACE = "/provision-golden"

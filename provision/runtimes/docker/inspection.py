@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
-from provision.model.effects import EngineCall
+from provision.model.effects import EngineCall, EngineOperation
 from provision.model.value import dataclass, field, replace
 from provision.runtimes import Existing, Site, Trouble, collected, server_log
 from provision.runtimes.data_directory import with_kept
@@ -18,15 +18,13 @@ from provision.runtimes.docker.containers import IDLE, Container, desired_contai
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.watch import ContainerWatch
 from provision.runtimes.names import CURRENT_LOGFILES
-from provision.spec.model import DataPath, Ephemeral
+from provision.spec.model import DataPath, Ephemeral, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.model.effects import EngineOperation
     from provision.runtimes.docker.compose import Creation, Json, Uploads
     from provision.runtimes.docker.data_location import Place
-    from provision.spec.model import Spec
     from provision.system.look import Look
 
 _EXPORTED = (

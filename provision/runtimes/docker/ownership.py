@@ -13,7 +13,7 @@ from provision.runtimes import Claim, Collision, ownership
 from provision.runtimes.docker import golden_image, shared_files, snapshots
 from provision.runtimes.docker.generations import temporary_name
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, MACHINE, whose
-from provision.runtimes.ownership import is_ours
+from provision.runtimes.ownership import DataUser, is_ours
 from provision.spec.model import DataPath, Ephemeral
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from provision.runtimes.docker.data_location import Place
     from provision.runtimes.docker.inspection import Inspection
-    from provision.runtimes.ownership import DataUser
     from provision.system.look import Look
 
 

@@ -10,13 +10,11 @@ https://github.com/docker-library/docs/blob/master/postgres/README.md#initializa
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 DIRECTORY = "/docker-entrypoint-initdb.d"
 _PREFIX = f"{DIRECTORY}/zz-provision-"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.kinds import Ground
-from provision.model import Action, Secret
+from provision.model import Action, File, Secret, Step
 from provision.model.effects import EngineCall, RunLocalSql
 from provision.model.value import dataclass, replace
-from provision.runtimes import removal, superusers
+from provision.runtimes import Claim, Collision, removal, superusers
 from provision.runtimes.docker import (
     checks,
     compose,
@@ -27,15 +27,12 @@ from provision.runtimes.docker import (
 )
 from provision.runtimes.docker.containers import IDLE
 from provision.runtimes.docker.inspection import Inspection
-from provision.spec.model import Ephemeral
+from provision.spec.model import Ephemeral, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.model import File, Step
-    from provision.runtimes import Claim, Collision
     from provision.runtimes.docker.compose import Json, Uploads
-    from provision.spec.model import Spec
     from provision.system.look import Look
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from provision.model import Action, Address, Step
+from provision.model import Action, Address, Effect, Step
 from provision.model.effects import EngineCall
 from provision.model.value import dataclass
 from provision.runtimes import removal
@@ -23,7 +23,6 @@ from provision.spec.model import DataPath, Volume
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.model import Effect
     from provision.runtimes.docker.data_location import Place
     from provision.runtimes.docker.inspection import Inspection
 

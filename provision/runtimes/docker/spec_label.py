@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 from provision.model import changes
 from provision.model.value import replace
 from provision.runtimes.names import DIRECTORY
-from provision.spec.model import DataPath, Ephemeral
+from provision.spec.model import DataPath, Ephemeral, Spec
 
 if TYPE_CHECKING:
     from provision.runtimes.docker.containers import Container
-    from provision.spec.model import Spec
 
 _FIRST = {"data", "ports", "user", "stop_timeout", "shm_size", "memory", "cpus"}
 """The keys that containers without the label show."""

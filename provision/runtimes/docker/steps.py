@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from provision.model import Action, Address, Step, changes
+from provision.model import Action, Address, Change, Effect, Step, changes
 from provision.model.effects import EngineCall, ReadSettings
 from provision.model.value import replace
 from provision.runtimes import removal, removing_home
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from provision.model import Change, Effect
     from provision.runtimes.docker.inspection import Inspection
 
 _KEEPING_VOLUMES = MappingProxyType({"volumes": False})

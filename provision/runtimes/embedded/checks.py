@@ -12,13 +12,12 @@ from provision.kinds import configuration
 from provision.runtimes import data_directory, ownership
 from provision.runtimes.data_directory import other_major
 from provision.runtimes.names import DATA_RECORD, environment, of_home
-from provision.spec.model import DataPath, Ephemeral
+from provision.spec.model import DataPath, Ephemeral, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provision.runtimes.embedded.directories import Places
-    from provision.spec.model import Spec
     from provision.system.look import Look
     from provision.system.machine import Installation, SystemUser
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, as_word
-from provision.model import State
+from provision.model import Effect, State
 from provision.model.effects import CopyPath, Scripts
 from provision.model.value import dataclass
 from provision.runtimes.embedded.checks import powerless
@@ -16,7 +16,6 @@ from provision.runtimes.names import ENVIRONMENT_SETTING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.model import Effect
     from provision.runtimes.embedded.directories import Places
     from provision.spec.model import Spec
     from provision.system.look import Look

@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.model.value import dataclass
 from provision.runtimes.names import LINK, environment
-from provision.spec.model import DataPath, Ephemeral
+from provision.spec.model import DataPath, Ephemeral, Spec
 from provision.spec.server import OLDEST
 
 if TYPE_CHECKING:
     from provision.model import Effect
-    from provision.spec.model import Spec
     from provision.system.machine import Machine, SystemUser
     from provision.system.postmaster import Postmaster
 

@@ -13,17 +13,15 @@ from provision.model.value import dataclass, field, replace
 from provision.runtimes import Site, Trouble, Watch, collected, server_log
 from provision.runtimes.data_directory import with_kept
 from provision.runtimes.embedded import checks, command_line
-from provision.runtimes.embedded.command_line import programs
+from provision.runtimes.embedded.command_line import Programs, programs
 from provision.runtimes.names import CURRENT_LOGFILES
-from provision.spec.model import Ephemeral
+from provision.spec.model import Ephemeral, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from provision.runtimes.embedded.command_line import Programs
     from provision.runtimes.embedded.directories import Places
-    from provision.spec.model import Spec
     from provision.system.look import Look
     from provision.system.machine import Machine
     from provision.system.postmaster import Postmaster

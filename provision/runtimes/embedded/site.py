@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
 from provision.kinds import Ground
@@ -20,14 +19,11 @@ from provision.model.value import dataclass, replace
 from provision.runtimes import Claim, Collision, ownership, removal, removing_home, superusers
 from provision.runtimes.data_directory import reading_settings
 from provision.runtimes.embedded import checks, directories
-from provision.runtimes.embedded.command_line import initdb_argv, scripts, server_argv
+from provision.runtimes.embedded.command_line import Programs, initdb_argv, scripts, server_argv
 from provision.runtimes.embedded.inspection import Inspection
 from provision.runtimes.names import DATA_RECORD, SUPERUSER
 from provision.spec.model import DataPath
 from provision.spec.parameters import is_known
-
-if TYPE_CHECKING:
-    from provision.runtimes.embedded.command_line import Programs
 
 _OF = "the data of PostgreSQL %s"
 _GONE = "the data of an ephemeral server is gone when it stops"
