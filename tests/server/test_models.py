@@ -173,7 +173,9 @@ def test_modules_are_named_from_above_the_package_that_env_py_runs_in(tmp_path: 
     package.mkdir()
     (package / "__init__.py").touch()
     declared = replace(trees.write(package, {}, env=EMPTY), cwd=package)
-    (package / "models.py").write_text("import sqlalchemy as sa\nmetadata = sa.MetaData()\na = sa.Table('a', metadata)\n")
+    (package / "models.py").write_text(
+        "import sqlalchemy as sa\nmetadata = sa.MetaData()\na = sa.Table('a', metadata)\n"
+    )
     with pytest.raises(StepFailedError) as caught:
         compare_models(rehearsals.tree_of(tmp_path, declared), database.endpoint)
     assert "import shop.models`" in str(caught.value.next_step)
