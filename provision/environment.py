@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from provision.observe.outside import Log, World
     from provision.review import Review
     from provision.reviewed import Reviewed
-    from provision.snapshots import Request
     from provision.snapshots.kept import Kept
     from provision.spec.model import Spec
     from provision.verification import Verification
@@ -384,9 +383,7 @@ class Environment(Declared):
             RefusedError: there is a snapshot of that name, or no room; the server is external.
             UnavailableError: no server runs.
         """
-        from provision.snapshots import Request, Verb
-
-        return self._snapshot(Request(Verb.SAVE, name, database, is_whole=whole), progress)
+        return self._snapshot("save", progress, name, database, is_whole=whole)
 
     def snapshots(self, *, database: str | None = None) -> tuple[Kept, ...]:
         """Return the snapshots, the newest first; errors as in :meth:`snapshot`."""
@@ -402,18 +399,14 @@ class Environment(Declared):
 
         What it replaces is kept until the next restore or reset. Errors as in :meth:`snapshot`.
         """
-        from provision.snapshots import Request, Verb
-
-        return self._snapshot(Request(Verb.RESTORE, name, database, is_whole=whole), progress)
+        return self._snapshot("restore", progress, name, database, is_whole=whole)
 
     def reset(self, *, database: str | None = None, progress: Progress | None = None) -> Result:
         """Make the declared databases again, empty, or one of them; then do what a first apply does. It asks no one.
 
         What it replaces is kept until the next restore or reset. Errors as in :meth:`apply`.
         """
-        from provision.snapshots import Request, Verb
-
-        return self._snapshot(Request(Verb.RESET, database=database), progress)
+        return self._snapshot("reset", progress, database=database)
 
     def backup(
         self, *, database: str | None = None, output: str | None = None, progress: Progress | None = None
@@ -704,22 +697,25 @@ class Environment(Declared):
         with self.context(), server.inside(outside.world(self.spec)) as look:
             yield look
 
-    def _move(self, verb: str, progress: Progress | None, *, must_run: bool = False) -> Result:
+    def _move(
+        self, verb: Literal[start, stop, restart], progress: Progress | None, *, must_run: bool = False
+    ) -> Result:
         from provision import apply
         from provision.observe import outside
 
         with self.context():
             if must_run:
                 outside.require_whole(self.made)
-            done: Result = getattr(apply, verb)(self.made, progress=progress or Progress())
+            done = apply.move(self.made, verb, progress=progress or Progress())
             if must_run and not done.outcomes:
                 outside.world(self.made).require_running()
             return done
 
-    def _snapshot(self, request: Request, progress: Progress | None) -> Result:
-        from provision.snapshots import carry_out
+    def _snapshot(self, verb: str, progress: Progress | None, *about: Any, **more: Any) -> Result:
+        from provision.snapshots import Request, Verb, carry_out
 
         with self.context():
+            request = Request(Verb(verb), *about, **more)
             return carry_out(self.spec, request, progress=progress or Progress())
 
     def _having(self, database: str | None) -> Spec:

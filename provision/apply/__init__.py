@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from provision import observe
 from provision.apply.run import LOCK_TIMEOUT, Run
@@ -32,12 +32,9 @@ if TYPE_CHECKING:
 
     Adding = Callable[[Survey, Sequence[Outcome]], Survey]
 
+Move = Literal["start", "stop", "restart"]
 _CURRENT = 10.0
 """How old a look may be that is acted on, in seconds."""
-
-
-def _nothing_added(seen: Survey, _outcomes: Sequence[Outcome]) -> Survey:
-    return seen
 
 
 def converge(
@@ -46,7 +43,7 @@ def converge(
     progress: Progress,
     lock_timeout: float = LOCK_TIMEOUT,
     reviewed: Reviewed | None = None,
-    adding: Adding = _nothing_added,
+    adding: Adding = lambda seen, _: seen,
 ) -> Result:
     """Bring the world to what the spec of a first survey says; with a ``reviewed`` plan, by nothing but its steps.
 
@@ -82,19 +79,9 @@ def converge(
         return Result(done, taken, last.notes, last.remarks, run.endpoint, run.trial.begun, performer.reads)
 
 
-def start(spec: Spec, *, progress: Progress) -> Result:
-    """Start the environment's server as it was made before."""
-    return _lifecycle(spec, lambda world: world.site.start(), progress)
-
-
-def stop(spec: Spec, *, progress: Progress) -> Result:
-    """Stop the environment's server and keep everything."""
-    return _lifecycle(spec, lambda world: world.site.stop(), progress)
-
-
-def restart(spec: Spec, *, progress: Progress) -> Result:
-    """Stop and start the environment's server."""
-    return _lifecycle(spec, lambda world: world.site.restart(), progress)
+def move(spec: Spec, verb: Move, *, progress: Progress) -> Result:
+    """Start the environment's server as it was made before, stop it and keep everything, or both."""
+    return _lifecycle(spec, lambda world: getattr(world.site, verb)(), progress)
 
 
 def destruction(spec: Spec, *, data: bool) -> Plan:
@@ -118,14 +105,10 @@ def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: P
     started = time.monotonic()
     if not steps(outside.world(spec)):
         return Result((), time.monotonic() - started)
-    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+    with Run.alone(spec, progress) as run:
         world = outside.world(spec)
-        plan = Plan(_saving(world, steps(world)))
-        progress.planned(plan)
-        run = Run(progress)
-        with closing(run.performer(world)) as performer:
-            run.perform(plan, performer)
-        return Result(tuple(run.outcomes), time.monotonic() - started)
+        run.carry_out(world, Plan(_saving(world, steps(world))))
+        return run.result()
 
 
 def _saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -144,8 +127,8 @@ def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:
         ProvisionError: a step failed.
         LockedError: another run holds the environment.
     """
-    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        world, run = outside.world(spec), Run(progress, verb="migrate")
+    with Run.alone(spec, progress, "migrate") as run:
+        world = outside.world(spec)
         if not world.site.is_ours:
             external.insist(world)
         with closing(run.performer(world)) as performer:

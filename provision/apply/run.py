@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,13 @@ from provision.apply.starting import TIMEOUT
 from provision.apply.trial import Trial
 from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
 from provision.kinds import database, file, login, settings
-from provision.model import INTERRUPTED, Action, Effect, Endpoint, Outcome, Plan, Progress, Step, Wishes
+from provision.model import INTERRUPTED, Action, Effect, Endpoint, Outcome, Plan, Progress, Result, Step, Wishes
 from provision.model.effects import ReloadSettings, ServerCall, WaitReady
 from provision.observe import Survey, outside
+from provision.system import lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from provision.observe.outside import World
     from provision.reviewed import Reviewed
@@ -57,6 +58,29 @@ class Run:
         """Whether a configuration with which a server does not start is taken back."""
         self._races, self._raced, self._trusted = 0, 0.0, 0
         self._losses = Losses(progress)
+        self._began = time.monotonic()
+
+    @classmethod
+    @contextmanager
+    def alone(cls, spec: Spec, progress: Progress, verb: str = "apply") -> Iterator[Run]:
+        """Keep all other runs off an environment within the block."""
+        run = cls(progress, verb=verb)
+        with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
+            yield run
+
+    def carry_out(self, world: World, plan: Plan, *, prepared: bool = False) -> Performer:
+        """Show a plan, and do its steps; ``prepared``: what they need is loaded meanwhile."""
+        self.progress.planned(plan)
+        with closing(self.performer(world)) as performer:
+            if prepared:
+                performer.prepare(plan)
+            self.perform(plan, performer)
+        return performer
+
+    def result(self, *said: str) -> Result:
+        """Return what was done, and ``said`` before the notes of the last plan."""
+        seconds = time.monotonic() - self._began
+        return Result(tuple(self.outcomes), seconds, (*said, *self.last.notes), self.last.remarks)
 
     def converge(
         self, look: Callable[..., Survey], performer: Performer | None = None, first: Survey | None = None
@@ -107,11 +131,7 @@ class Run:
         if isinstance(step, str):
             self.progress.note(f"no golden is saved: {step}")
             return
-        plan = Plan((step,))
-        self.progress.planned(plan)
-        with closing(self.performer(world)) as performer:
-            self.perform(plan, performer)
-        if not performer.has_saved:  # it was said why
+        if not self.carry_out(world, Plan((step,))).has_saved:  # it was said why
             self.outcomes.pop()
 
     def _converge(self, look: Callable[..., Survey], performer: Performer | None, first: Survey | None) -> None:

@@ -6,13 +6,12 @@ is killed at any moment leaves a database of the right name with all of its rows
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision import observe
 from provision.apply.effects import Performer
-from provision.apply.run import LOCK_TIMEOUT, Run
+from provision.apply.run import Run
 from provision.backups import kept
 from provision.backups.making import make_steps, programs_of
 from provision.errors import RefusedError, UsageError, command
@@ -25,7 +24,7 @@ from provision.observe import outside
 from provision.snapshots import ours, server_of
 from provision.snapshots.kept import Server, ask, check_room
 from provision.snapshots.steps import Planner, chosen, declared
-from provision.system import database_copy, dumps, lock
+from provision.system import database_copy, dumps
 from provision.system.database_copy import maintenance, new_name
 from provision.system.postgres import connect
 
@@ -130,17 +129,12 @@ def carry_out(spec: Spec, survey: Callable[[], Look], *, progress: Progress) -> 
         ProvisionError: a step failed. Every database has its name, and its rows.
         LockedError: another run holds the environment.
     """
-    started = time.monotonic()
-    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        run, found = Run(progress, verb="restore"), survey()
-        progress.planned(found.plan)
-        with closing(run.performer(found.world)) as performer:
-            performer.prepare(found.plan)
-            run.perform(found.plan, performer)
+    with Run.alone(spec, progress, "restore") as run:
+        found = survey()
+        performer = run.carry_out(found.world, found.plan, prepared=True)
         if any(isinstance(each, RenameDatabases) for step in found.plan.steps for each in step.effects):
             run.note(spec, found.world.endpoint())
-        notes = tuple([f"ended: {each}" for each in performer.ended])
-        return Result(tuple(run.outcomes), time.monotonic() - started, notes)
+        return run.result(*(f"ended: {each}" for each in performer.ended))
 
 
 def _target(spec: Spec, backup: Backup, database: str | None) -> str:

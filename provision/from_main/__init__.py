@@ -154,7 +154,7 @@ def _start(run: Run, spec: Spec, source: World, *, is_dumped: bool) -> None:
         if not is_dumped and seen.world.site.is_fresh:
             steps = [_module(seen.world).filled(each, source, seen.world) for each in steps]
         try:
-            _perform(run, seen.world, Plan(tuple(steps)))
+            run.carry_out(seen.world, Plan(tuple(steps)))
         except RacedError as error:  # the port was taken meanwhile, so another one is
             run.progress.note(f"looking again: {error.sentence}")
     raise RefusedError("the new server does not run", next_step=command("apply"))
@@ -188,13 +188,7 @@ def _dump(run: Run, spec: Spec, source: World, at: Endpoint) -> None:
         steps.append(Step(Address("database", name), Action.CREATE, None, None, effects, why))
     statistics = (copying.analyze(),)
     steps[-1] = replace(steps[-1], effects=(*steps[-1].effects, *statistics))
-    _perform(run, new, Plan(tuple(steps)))
-
-
-def _perform(run: Run, world: World, plan: Plan) -> None:
-    run.progress.planned(plan)
-    with closing(run.performer(world)) as performer:
-        run.perform(plan, performer)
+    run.carry_out(new, Plan(tuple(steps)))
 
 
 def _discard(spec: Spec, progress: Progress) -> None:

@@ -7,19 +7,16 @@ https://github.com/redhat-developer/yaml-language-server supports.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from provision.schema import settings
 from provision.schema.nulls import with_nulls
-from provision.schema.readers import by_name, fragment, section, trees
+from provision.schema.readers import fragment
 from provision.schema.sections import SECTIONS, TOP
 from provision.schema.texts import Text, texts
+from provision.schema.values import Fragment, by_name, section, trees
 from provision.spec.parameters import MAJORS, catalogue
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.schema.values import Fragment
 
 
 def _one_of(first: str, *others: str) -> Fragment:

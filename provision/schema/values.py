@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from provision.spec.databases import ENCODINGS
+from provision.spec.databases import ACCESS, ENCODINGS
 from provision.spec.engine import FORMS, PATTERN
 from provision.spec.grants import PRIVILEGES
 from provision.spec.parameters import MAJORS
 from provision.spec.patroni import ADDRESS
 from provision.spec.readers import LARGEST_CPUS, LARGEST_PORT, LONGEST_HOST, LONGEST_IDENTIFIER, SMALLEST_CPUS
+from provision.spec.sections import TEMPLATES_MAY
 from provision.spec.server import OLDEST
 from provision.spec.tenants import MOST_WORKERS
 
@@ -119,61 +120,10 @@ def yes() -> Fragment:
     return {"anyOf": [{"enum": [True]}, pattern(words, "it can only be `true`")]}
 
 
-def limit() -> Fragment:
-    """Return a fragment of a number, or ``none``."""
-    message = "write a whole number, or `none` for no limit"
-    return pattern("none|0|[1-9][0-9]{0,9}", message, "integer", minimum=0, maximum=_LARGEST, examples=["none"])
-
-
 def number(largest: int) -> Fragment:
     """Return a fragment of a number of things, of which there is at least one."""
     message = f"write a number from 1 to {largest}"
     return pattern(_UP_TO[largest], message, "integer", minimum=1, maximum=largest)
-
-
-def port() -> Fragment:
-    """Return a fragment of a port of this host."""
-    message = f"write a number from 1 to {LARGEST_PORT}, or `auto`"
-    return pattern(f"auto|{_PORT}", message, "integer", minimum=1, maximum=LARGEST_PORT, examples=["auto"])
-
-
-def port_there() -> Fragment:
-    """Return a fragment of a port of a server that others run."""
-    message = f"write a number from 1 to {LARGEST_PORT}"
-    return pattern(_PORT, message, "integer", minimum=1, maximum=LARGEST_PORT)
-
-
-def size() -> Fragment:
-    """Return a fragment of a size, which needs its unit."""
-    return pattern(_SIZE, "write a number with `k`, `m`, `g` or `t`, like `512m`")
-
-
-def duration() -> Fragment:
-    """Return a fragment of a time, which needs its unit."""
-    return pattern(_TIME, "write a number with `ms`, `s`, `m`, `h` or `d`, like `90s` or `1h30m`")
-
-
-def cpus() -> Fragment:
-    """Return a fragment of a number of CPUs."""
-    message = "write a number like `2` or `0.5`"
-    limits = {"minimum": SMALLEST_CPUS, "maximum": LARGEST_CPUS}
-    return pattern(r"[0-9]{1,4}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}", message, "number", **limits)
-
-
-def rest_api() -> Fragment:
-    """Return a fragment of the address of a REST API."""
-    return pattern(ADDRESS, "write it without a path: `https://db1:8008`")
-
-
-def path() -> Fragment:
-    """Return a fragment of a path."""
-    return pattern(f"(?!~[^/]){_LINE}+", "write a path; `~/` is the home directory", "number")
-
-
-def host() -> Fragment:
-    """Return a fragment of an address, or the name of a host."""
-    message = "write an address like `127.0.0.1` or `::1`, or the name of a host"
-    return pattern(rf"(?=.{{1,{LONGEST_HOST}}}$)(?:{_HOST})", message, "boolean")
 
 
 def host_and_port() -> Fragment:
@@ -182,38 +132,6 @@ def host_and_port() -> Fragment:
     name = rf"(?![^:]*(?:^|\.)[0-9]+(?::|$)){_LABEL}(?:\.{_LABEL})*"
     one, with_port = f"{name}|{address}|{six}", rf"(?:{name}|{address}):(?:{_PORT})|\[{six}\](?::(?:{_PORT}))?"
     return pattern(f"(?:{one}|{with_port})", "write a host like `db1`, or with its port `db1:5433`", "boolean")
-
-
-def image() -> Fragment:
-    """Return a fragment of the name of an image."""
-    message = f"write an image like `postgres:{MAJORS[-2]}`, of {OLDEST} or newer"
-    return pattern(_TOO_OLD + _REFERENCE, message, "boolean")
-
-
-def engine() -> Fragment:
-    """Return a fragment of the address of an engine."""
-    return pattern(PATTERN, f"write one of {FORMS}")
-
-
-def major() -> Fragment:
-    """Return a fragment of a major version of PostgreSQL."""
-    message = f"write a major version from {OLDEST} on"
-    return pattern("1[4-9]|[2-9][0-9]", message, "integer", minimum=OLDEST, maximum=99)
-
-
-def whole() -> Fragment:
-    """Return a fragment of a whole number, whose range depends on the major version."""
-    return pattern("-?[0-9]+", "write a whole number, like `200`", "integer")
-
-
-def comment() -> Fragment:
-    """Return a fragment of a text that may have several lines."""
-    return {"type": _SCALAR}
-
-
-def argv() -> Fragment:
-    """Return a fragment of a program and its arguments."""
-    return {"type": "array", "items": {"type": _SCALAR}, "minItems": 1}
 
 
 def listed(item: Fragment) -> Fragment:
@@ -226,54 +144,12 @@ def one_or_more(item: Fragment, **more: int) -> Fragment:
     return {"anyOf": [item, {"type": "array", "items": item, **more}]}
 
 
-def password_text(*, lines: bool = False) -> Fragment:
-    """Return a fragment of a password, which may have several ``lines``; what YAML reads as no text is refused."""
-    expression = r"[^\u0000]+" if lines else r"[^\u0000\r\n]+"
-    return pattern(expression, "write a text, in quotes", "integer")
-
-
-def driver() -> Fragment:
-    """Return a fragment of what a URL begins with."""
-    return pattern(_DRIVER, "write a dialect and its driver, for example `postgresql+psycopg`")
-
-
-def prepare() -> Fragment:
-    """Return a fragment of a file of Python, or a function."""
-    return pattern(rf".+\.py(?::{_FUNCTION})?|{_FUNCTION}:{_FUNCTION}", "write `prepare.py` or `module:function`")
-
-
-def target() -> Fragment:
-    """Return a fragment of a revision to reach, which may be a number; so many steps from the current one are none."""
-    return pattern(
-        r"(?![-+][0-9]+$)(?=.{1,255}$)\S+",
-        "write `head`, `heads`, `base`, or a revision",
-        "number",
-        minimum=0,
-        examples=["head", "heads", "base"],
-    )
-
-
-def instant() -> Fragment:
-    """Return a fragment of an instant, or ``never``."""
-    return pattern(f"never|{_INSTANT}", "write date, time and time zone, like `2027-01-01T00:00:00Z`, or `never`")
-
-
 def encoding() -> Fragment:
     """Return a fragment of an encoding, in any case, with or without its dashes."""
     words = sorted({re.sub(r"[^A-Z0-9]", "", each) for each in ENCODINGS} | {"UNICODE"})
     spelled = "|".join("[^A-Za-z0-9]*".join(any_case(each) for each in word) for word in words)
     loose = pattern(f"[^A-Za-z0-9]*(?:{spelled})[^A-Za-z0-9]*", "write an encoding like `UTF8`")
     return {"anyOf": [{"enum": list(ENCODINGS)}, loose]}
-
-
-def table() -> Fragment:
-    """Return a fragment of the name of a table as SQL writes it, with its schema or without."""
-    return pattern(rf"{_SQL_NAME}(?:\.{_SQL_NAME})?\s*", "write a table as in SQL: `shop.countries`")
-
-
-def large_object() -> Fragment:
-    """Return a fragment of an OID."""
-    return pattern("[0-9]{1,10}", "write the number of a large object", "integer", minimum=0, maximum=9999999999)
 
 
 def template(names: tuple[str, ...]) -> Fragment:
@@ -301,3 +177,140 @@ def privileges() -> Fragment:
     one = pattern(f"{any_case('all')}|{any_case('none')}", "write a list of privileges, `all` or `none`", "array")
     items = {"anyOf": [{"enum": names}, loose]}
     return {**one, "items": items, "minItems": 1, "uniqueItems": True, "examples": ["all", "none"]}
+
+
+def section(name: str) -> Fragment:
+    """Return a reference to a section of the spec."""
+    return {"$ref": f"#/definitions/{name}"}
+
+
+def by_name(item: Fragment) -> Fragment:
+    """Return a fragment of a mapping of names to things of one kind."""
+    return {"type": ["object", "null"], "additionalProperties": item}
+
+
+def trees() -> Fragment:
+    """Return a fragment of one tree of migrations, or a list of them; of several, each has a name."""
+    several = {"if": {"minItems": 2}, "then": {"items": {"type": "object", "required": ["name"]}}}
+    return {"anyOf": [section("migrations"), {"type": "array", "items": section("migrations"), **several}]}
+
+
+def _password(*, lines: bool = False) -> Fragment:
+    """Return a fragment of a password, which may have several ``lines``, or of where it comes from."""
+    expression = r"[^\u0000]+" if lines else r"[^\u0000\r\n]+"  # what YAML reads as no text is refused
+    return {
+        "anyOf": [pattern(expression, "write a text, in quotes", "integer"), section("server.credentials.password")]
+    }
+
+
+_IDENTIFIER, _BOOLEAN = identifier(), boolean()
+_PATH: Final = pattern(f"(?!~[^/]){_LINE}+", "write a path; `~/` is the home directory", "number")
+OF_READERS: Final[dict[str, Fragment]] = {
+    "sections.read_version": {"enum": [1, "1"]},
+    "sections.env_file": one_or_more(_PATH),
+    "sections._templates": _PATH,
+    "migrations.migrations": trees(),
+    "server.image": pattern(
+        _TOO_OLD + _REFERENCE, f"write an image like `postgres:{MAJORS[-2]}`, of {OLDEST} or newer", "boolean"
+    ),
+    "server.major": pattern(
+        "1[4-9]|[2-9][0-9]", f"write a major version from {OLDEST} on", "integer", minimum=OLDEST, maximum=99
+    ),
+    "engine.read_engine": pattern(PATTERN, f"write one of {FORMS}"),
+    "server.max_connections": pattern("-?[0-9]+", "write a whole number, like `200`", "integer"),
+    "server.database": _IDENTIFIER,
+    "server.initdb": one_or_more(_PATH),
+    "server.data": section("server.data"),
+    "server.resources": section("server.resources"),
+    "server.direct": section("server.direct"),
+    "server._port_there": pattern(
+        _PORT, f"write a number from 1 to {LARGEST_PORT}", "integer", minimum=1, maximum=LARGEST_PORT
+    ),
+    "server._data_path": _PATH,
+    "server._ephemeral": _BOOLEAN,
+    "credentials.credentials": section("server.credentials"),
+    "credentials.user": _IDENTIFIER,
+    "credentials._of_superuser": _password(),
+    "credentials._password_file": _PATH,
+    "credentials._password_command": {"type": "array", "items": {"type": _SCALAR}, "minItems": 1},
+    "credentials._password_generated": yes(),
+    "migrations._script_location": _PATH,
+    "migrations._target": pattern(
+        r"(?![-+][0-9]+$)(?=.{1,255}$)\S+",
+        "write `head`, `heads`, `base`, or a revision",
+        "number",
+        minimum=0,
+        examples=["head", "heads", "base"],
+    ),
+    "migrations._schema": {"anyOf": [_IDENTIFIER, {"type": "null"}]},
+    "migrations.named_role": _IDENTIFIER,
+    "migrations.url_driver": pattern(_DRIVER, "write a dialect and its driver, for example `postgresql+psycopg`"),
+    "migrations.argv": {"type": "array", "items": {"type": _SCALAR}, "minItems": 1},
+    "migrations.prepare": pattern(
+        rf".+\.py(?::{_FUNCTION})?|{_FUNCTION}:{_FUNCTION}", "write `prepare.py` or `module:function`"
+    ),
+    "tenants.tenants": section("migrations.tenants"),
+    "patroni.patroni": section("server.patroni"),
+    "patroni._addresses": one_or_more(pattern(ADDRESS, "write it without a path: `https://db1:8008`"), minItems=1),
+    "patroni._password": _password(lines=True),
+    "tenants.which": tenants(),
+    "tenants._name": _IDENTIFIER,
+    "roles._password": _password(lines=True),
+    "roles._valid_until": pattern(
+        f"never|{_INSTANT}", "write date, time and time zone, like `2027-01-01T00:00:00Z`, or `never`"
+    ),
+    "roles._groups": listed({"anyOf": [_IDENTIFIER, section("roles.member_of")]}),
+    "roles._settings_in": by_name(section("settings-of-sessions")),
+    "role_settings.settings": section("settings-of-sessions"),
+    "backup.backup": section("backup"),
+    "seeds.seeds": {"type": "array", "items": section("seeds")},
+    "seeds._files": _PATH,
+    "seeds._table": pattern(rf"{_SQL_NAME}(?:\.{_SQL_NAME})?\s*", "write a table as in SQL: `shop.countries`"),
+    "seeds._key": {"anyOf": [_IDENTIFIER, listed(_IDENTIFIER)]},
+    "databases._encoding": encoding(),
+    "databases._access": by_name(choice(ACCESS)),
+    "databases._schemas": by_name(section("databases.schemas")),
+    "grants._target": section("databases.grants.on"),
+    "grants._privileges": privileges(),
+    "grants._columns": {**listed(_IDENTIFIER), "minItems": 1},
+    "readers.identifier": _IDENTIFIER,
+    "readers.boolean": _BOOLEAN,
+    "readers.limit": pattern(
+        "none|0|[1-9][0-9]{0,9}",
+        "write a whole number, or `none` for no limit",
+        "integer",
+        minimum=0,
+        maximum=_LARGEST,
+        examples=["none"],
+    ),
+    "readers.comment": {"type": _SCALAR},
+    "readers.port": pattern(
+        f"auto|{_PORT}",
+        f"write a number from 1 to {LARGEST_PORT}, or `auto`",
+        "integer",
+        minimum=1,
+        maximum=LARGEST_PORT,
+        examples=["auto"],
+    ),
+    "readers.size": pattern(_SIZE, "write a number with `k`, `m`, `g` or `t`, like `512m`"),
+    "readers.cpus": pattern(
+        r"[0-9]{1,4}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}",
+        "write a number like `2` or `0.5`",
+        "number",
+        minimum=SMALLEST_CPUS,
+        maximum=LARGEST_CPUS,
+    ),
+    "readers.duration": pattern(_TIME, "write a number with `ms`, `s`, `m`, `h` or `d`, like `90s` or `1h30m`"),
+    "readers.path": _PATH,
+    "readers.existing": _PATH,
+    "connection._root": _PATH,
+    "readers.host": pattern(
+        rf"(?=.{{1,{LONGEST_HOST}}}$)(?:{_HOST})",
+        "write an address like `127.0.0.1` or `::1`, or the name of a host",
+        "boolean",
+    ),
+    "several.hosts": {**listed(host_and_port()), "minItems": 1},
+    "migrations.attributes": by_name({"anyOf": [{"enum": [True, "connection", "engine"]}, _BOOLEAN]}),
+    "sections._templates_may": {"type": "array", "items": choice(TEMPLATES_MAY)},
+}
+"""What each reader takes that is made with nothing."""

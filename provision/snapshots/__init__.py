@@ -7,13 +7,12 @@ not used yet, is removed by the next run, also by an apply.
 
 from __future__ import annotations
 
-import time
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision import observe
-from provision.apply.run import LOCK_TIMEOUT, Run
+from provision.apply.run import Run
 from provision.errors import AGAIN, ProvisionError, RefusedError, UnavailableError, command
 from provision.model import Plan, Progress, Result
 from provision.model.effects import CopyDatabase
@@ -23,7 +22,7 @@ from provision.snapshots import whole
 from provision.snapshots.kept import Kept, Server, ask, check_room
 from provision.snapshots.requests import Request, Verb
 from provision.snapshots.steps import Planner, automatic_name, chosen, declared
-from provision.system import database_copy, lock
+from provision.system import database_copy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,9 +109,8 @@ def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
         ProvisionError: a step failed. Every database has its name, and its rows.
         LockedError: another run holds the environment.
     """
-    started = time.monotonic()
-    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        run, found = Run(progress, verb=request.verb.value), survey(spec, request)
+    with Run.alone(spec, progress, request.verb.value) as run:
+        found = survey(spec, request)
         progress.planned(found.plan)
         with closing(run.performer(found.world)) as performer:
             performer.prepare(found.plan)
@@ -125,8 +123,7 @@ def carry_out(spec: Spec, request: Request, *, progress: Progress) -> Result:
         elif request.verb in (Verb.RESTORE, Verb.UNDO):
             with suppress(ProvisionError):  # it is done, whatever becomes of the server
                 run.note(spec, outside.world(spec).endpoint())
-        ended = [f"ended: {each}" for each in performer.ended]
-        return Result(tuple(run.outcomes), time.monotonic() - started, (*ended, *run.last.notes), run.last.remarks)
+        return run.result(*(f"ended: {each}" for each in performer.ended))
 
 
 def save_before(seen: Survey, revisions: Sequence[Destroying], *, progress: Progress) -> Result:

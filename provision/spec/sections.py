@@ -141,13 +141,13 @@ def _templates(node: Node, reading: Reading) -> Any:
     return value
 
 
-_MAY = ("root", "engine_socket", "capabilities", "publish_all")
+TEMPLATES_MAY = ("root", "engine_socket", "capabilities", "publish_all")
 
 
 def _templates_may(node: Node, reading: Reading) -> tuple[str, ...]:
     if not isinstance(node, Sequence):
-        raise Wrong(f"it must be a list of {listed(_MAY)}", f"for example `[{_MAY[-1]}]`")
-    return tuple(dict.fromkeys(all_of(choice(*_MAY), node.items, reading)))
+        raise Wrong(f"it must be a list of {listed(TEMPLATES_MAY)}", f"for example `[{TEMPLATES_MAY[-1]}]`")
+    return tuple(dict.fromkeys(all_of(choice(*TEMPLATES_MAY), node.items, reading)))
 
 
 SPEC_KEYS = {

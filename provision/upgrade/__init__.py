@@ -7,7 +7,6 @@ the data, so the next apply ends an upgrade that was killed there. Before that, 
 from __future__ import annotations
 
 import importlib
-import time
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from enum import Enum
 from functools import partial
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from provision import desired as desires
 from provision import observe
-from provision.apply.run import LOCK_TIMEOUT, Run
+from provision.apply.run import Run
 from provision.errors import ProvisionError, RefusedError, command
 from provision.model import CLONE, OWN_DATABASES, SNAPSHOT, Effect, Plan, Progress, Result, Step
 from provision.model.value import dataclass, replace
 from provision.observe import outside
 from provision.spec.parameters import canonical_name, catalogue
-from provision.system import lock
 from provision.system.limits import limited
 from provision.system.read_only import ReadOnlyQuery
 from provision.upgrade.copying import DATABASES
@@ -147,9 +145,8 @@ def carry_out(spec: Spec, verb: Verb, *, progress: Progress) -> Result:
     Raises:
         ProvisionError: a stage failed; before the switch the old server has everything as it was.
     """
-    started = time.monotonic()
-    with lock.hold(spec.home / "lock", timeout=LOCK_TIMEOUT, waiting=progress.note):
-        run, found = Run(progress, verb="upgrade"), survey(spec, verb)
+    with Run.alone(spec, progress, "upgrade") as run:
+        found = survey(spec, verb)
         if verb is Verb.UPGRADE:
             with _saying_how_to_go_back(spec):
                 _upgrade(run, found, spec)
@@ -159,7 +156,7 @@ def carry_out(spec: Spec, verb: Verb, *, progress: Progress) -> Result:
             _perform(run, found)
             if before is not None:
                 run.converge(partial(observe.survey, before))
-        return Result(tuple(run.outcomes), time.monotonic() - started, run.last.notes)
+        return replace(run.result(), remarks=())
 
 
 def _saying_how_to_go_back(spec: Spec) -> AbstractContextManager[None]:
