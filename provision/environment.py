@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Checked, Decided, Migrated, Script, Tree
+    from provision.apply import Move
     from provision.backups.kept import Backup
     from provision.clones import Clone, Listed
     from provision.export.tunnels import Open
@@ -697,9 +698,7 @@ class Environment(Declared):
         with self.context(), server.inside(outside.world(self.spec)) as look:
             yield look
 
-    def _move(
-        self, verb: Literal[start, stop, restart], progress: Progress | None, *, must_run: bool = False
-    ) -> Result:
+    def _move(self, verb: Move, progress: Progress | None, *, must_run: bool = False) -> Result:
         from provision import apply
         from provision.observe import outside
 

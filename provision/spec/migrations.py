@@ -143,7 +143,6 @@ def _argument(node: Node, reading: Reading) -> str:
     return str(value)
 
 
-MIGRATIONS_TIMEOUT = 15 * 60.0
 MIGRATIONS_NAME = "alembic"
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -281,25 +280,13 @@ def _tree(node: Node, reading: Reading, database: str | None) -> Migrations | No
     _check_together(entries, values, reading)
     if reading.may_lack and not values.keys() >= entries.entries.keys():
         return None  # a variable that it needs is not set, and that was reported
-    place = values.pop("script_location", None)
-    defaults = {
-        "name": database or MIGRATIONS_NAME,
-        "database": database,
-        "login": values.pop("as", None),
-        "config": None,
-        "target": "head",
-        "allow_downgrade": False,
-        "python": None,
-        "version_table": "alembic_version",
-        "version_table_schema": None,
-        "timeout": MIGRATIONS_TIMEOUT,
-    }
     if "target" in values:
         values["target_place"] = reading.place(entries.entries["target"][1].mark)
-    if isinstance(place, str):
+    if isinstance(package := values.get("script_location"), str):
         start = reading.directory(entries.entries["script_location"][1])
-        return Migrations(**{"script_location": None, "package": place, "cwd": start, **defaults, **values})
-    return Migrations(**{"script_location": place, **defaults, **values})
+        values = {"cwd": start, **values, "script_location": None, "package": package}
+    login = values.pop("as", None)
+    return Migrations(**{"name": database or MIGRATIONS_NAME, "database": database, "login": login, **values})
 
 
 def _check_together(entries: Mapping, values: dict[str, Any], reading: Reading) -> None:

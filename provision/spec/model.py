@@ -127,7 +127,6 @@ class Server:
 
     image: str
     major: int
-    runtime: RuntimeName
     container_name: str
     host: str
     port: int | None
@@ -136,12 +135,13 @@ class Server:
     password: PasswordSource
     database: str
     data: Data
-    resources: Resources
-    ready_timeout: float
-    stop_timeout: float
-    sslmode: str
-    sslrootcert: Path | None
-    settings_via: Literal["alter_system", "patroni"] | None
+    runtime: RuntimeName = "auto"
+    resources: Resources = Resources()
+    ready_timeout: float = 60.0
+    stop_timeout: float = 120.0
+    sslmode: str = "prefer"
+    sslrootcert: Path | None = None
+    settings_via: Literal["alter_system", "patroni"] | None = None
     connection: tuple[tuple[str, str], ...] = ()
     direct: Direct | None = None
     bin_dir: Path | None = None
@@ -188,14 +188,14 @@ class Migrations:
     """
 
     name: str
-    script_location: Path | None
-    config: Path | None
-    target: str
-    allow_downgrade: bool
-    python: Path | None
-    version_table: str
-    version_table_schema: str | None
-    timeout: float
+    script_location: Path | None = None
+    config: Path | None = None
+    target: str = "head"
+    allow_downgrade: bool = False
+    python: Path | None = None
+    version_table: str = "alembic_version"
+    version_table_schema: str | None = None
+    timeout: float = 15 * 60.0
     package: str | None = None
     section: str = "alembic"
     cwd: Path | None = None

@@ -253,8 +253,6 @@ def _advice_on_name(text: str) -> str:
 
 
 MEBIBYTE = 1024 * 1024
-READY_TIMEOUT = 60.0
-STOP_TIMEOUT = 120.0
 
 # https://github.com/moby/moby/blob/master/daemon/names/names.go
 object_name = named(
@@ -380,7 +378,6 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
     return Server(
         image=reference,
         major=number,
-        runtime=values.get("runtime", "auto"),
         container_name=values.get("container_name", environment),
         **several.places(entries, values, reading),
         settings=read_settings(declared, number if reference else MAJORS[-1], reading, _owned(values)),
@@ -388,15 +385,14 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
         password=login.get("password", PasswordGenerated()),
         database=values.get("database", login.get("user", "postgres")),
         data=values.get("data") or Volume(f"{environment}-data"),
-        resources=values.get("resources", Resources()),
-        ready_timeout=values.get("ready_timeout", READY_TIMEOUT),
-        stop_timeout=values.get("stop_timeout", STOP_TIMEOUT),
-        sslmode=values.get("sslmode", connection.SSLMODE),
         connection=connection.parameters(values),
-        **dict[str, Any](
-            (key, values.get(key)) for key in ("sslrootcert", "settings_via", "direct", "bin_dir", "engine")
-        ),
-        initdb=values.get("initdb", ()),
-        patroni=values.get("patroni"),
         golden="off" if (golden := values.get("golden", "auto")) == "false" else golden,
+        **{key: values[key] for key in _AS_READ if key in values},
     )
+
+
+_AS_READ: Final = (
+    *("runtime", "resources", "ready_timeout", "stop_timeout", "sslmode", "sslrootcert", "settings_via"),
+    *("direct", "bin_dir", "engine", "initdb", "patroni"),
+)
+"""Keys whose values, and what holds without them, are as :class:`Server` has them."""

@@ -100,10 +100,8 @@ def _escaped(character: str) -> str:
 def _role(role: Role) -> Entries:
     if role.is_external:
         return {"external": True}
-    flags = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls")
-    entries: Entries = {name: True for name in flags if getattr(role, name)}
-    if not role.inherit:
-        entries["inherit"] = False
+    flags = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit")
+    entries = _differing(role, Role(role.name), *flags)
     if role.member_of:
         entries["member_of"] = [_member(each) for each in role.member_of]
     if role.connection_limit != NO_LIMIT:
@@ -119,13 +117,13 @@ def _role(role: Role) -> Entries:
     return entries
 
 
+def _differing(value: object, default: object, *names: str) -> Entries:
+    """Return the fields of a value that are not as they are by default."""
+    return {name: getattr(value, name) for name in names if getattr(value, name) != getattr(default, name)}
+
+
 def _member(member: Member) -> Any:
-    default = Member(member.group)
-    options = {
-        name: getattr(member, name)
-        for name in ("admin", "inherit", "set")
-        if getattr(member, name) != getattr(default, name)
-    }
+    options = _differing(member, Member(member.group), "admin", "inherit", "set")
     return {"role": member.group, **options} if options else member.group
 
 
@@ -148,15 +146,9 @@ def _grantee(grantee: Grantee) -> Any:
 
 
 def _database(database: Database) -> Entries:
-    default = Database(database.name)
-    entries: Entries = {}
-    for name in (
-        *("owner", "template", "encoding", "locale", "provider", "icu_locale", "tablespace"),
-        *("connection_limit", "allow_connections", "comment"),
-    ):
-        value = getattr(database, name)
-        if value != getattr(default, name):
-            entries[name] = value
+    made_with = ("owner", "template", "encoding", "locale", "provider", "icu_locale", "tablespace")
+    others = ("connection_limit", "allow_connections", "comment")
+    entries = _differing(database, Database(database.name), *made_with, *others)
     if database.connection_limit == NO_LIMIT:
         entries["connection_limit"] = Plain("none")
     for name, able in (("connect", database.connect), ("temporary", database.temporary)):
@@ -176,10 +168,7 @@ def _database(database: Database) -> Entries:
 def _schema(schema: Schema) -> Entries:
     if schema.is_absent:
         return {"state": "absent"}
-    entries: Entries = {}
-    for name in ("owner", "public"):
-        if (value := getattr(schema, name)) is not None:
-            entries[name] = value
+    entries = _differing(schema, Schema(schema.name), "owner", "public")
     if schema.access:
         entries["access"] = dict(schema.access)
     if schema.defaults_for is not None:
@@ -190,9 +179,7 @@ def _schema(schema: Schema) -> Entries:
 
 
 def _extension(extension: Extension) -> Any:
-    options = {name: value for name in ("schema", "version") if (value := getattr(extension, name)) is not None}
-    if extension.cascade:
-        options["cascade"] = True
+    options = _differing(extension, Extension(extension.name), "schema", "version", "cascade")
     return {"name": extension.name, **options} if options else extension.name
 
 
