@@ -7,15 +7,13 @@ escapes is a bug of ours (70).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from provision.environ import NO_COMMANDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 # How a server repeats a statement that failed: with the password that was in it.
 _CREDENTIAL = r"(?i)(PASSWORD\s+(?:E|U&)?)'(?:[^'\\]|''|\\.)*'"

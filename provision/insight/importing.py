@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import SpecError, UnavailableError
 from provision.insight import privileges
 from provision.kinds import Look, catalog, rights
+from provision.kinds.role import FLAGS
 from provision.model import MAINTENANCE
 from provision.model.value import dataclass, field, replace
 from provision.spec import load, writing
@@ -27,11 +28,8 @@ if TYPE_CHECKING:
     from provision.kinds.catalog import Cluster, Contents
     from provision.spec.access import Grantee, Values
 
-_FIRST_SUPERUSER = 10
 _INVALID = -2
 """The limit of connections of a database that is half dropped: DATCONNLIMIT_INVALID_DB."""
-_FLAGS = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit")
-_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", None: "libc"}
 _COMMENTS = {"postgres": "default administrative connection database", "public": "standard public schema"}
 """What initdb writes."""
 
@@ -66,7 +64,7 @@ class _Import:
     def all(self) -> Imported:
         """Return everything: roles before databases, groups before logins."""
         for name, role in sorted(self._cluster.roles.items(), key=lambda each: (each[1].login, each[0])):
-            if not name.startswith("pg_") and name != self._user and role.oid != _FIRST_SUPERUSER:
+            if not name.startswith("pg_") and name != self._user and role.oid != catalog.FIRST_SUPERUSER:
                 self._add_role(name)
         for name, database in sorted(self._cluster.databases.items()):
             self._add_database(name, database)
@@ -86,7 +84,7 @@ class _Import:
         there = self._cluster.roles[name]
         role = Role(
             name,
-            **{each: getattr(there, each) for each in _FLAGS},
+            **{each: getattr(there, each) for each in FLAGS},
             connection_limit=there.connection_limit,
             valid_until=_instant(there.valid_until),
             comment=self._comment(there.comment, f"the role {name!r}"),
@@ -116,7 +114,7 @@ class _Import:
             grantors = {
                 self._cluster.roles[each.grantor].oid for each in granted if each.grantor in self._cluster.roles
             }
-            if not (is_of_server and grantors == {_FIRST_SUPERUSER}):
+            if not (is_of_server and grantors == {catalog.FIRST_SUPERUSER}):
                 yield Member(group, any(each.admin for each in granted), **options)
 
     def _settings(self, database: str | None, role: str | None) -> Values:
@@ -190,8 +188,8 @@ class _Import:
         names = ("provider", "locale", "collate", "ctype")
         if all(getattr(there, each) == getattr(usual, each) for each in names):
             return found
-        provider = _PROVIDERS.get(there.provider)
-        if provider != _PROVIDERS.get(usual.provider):
+        provider = catalog.PROVIDERS.get(there.provider)
+        if provider != catalog.PROVIDERS.get(usual.provider):
             found["provider"] = provider
         if provider == "icu":
             found |= {"provider": provider, "icu_locale": there.locale}

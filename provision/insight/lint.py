@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     Operators = Mapping[str, frozenset[str]]
 
-_FIRST_SUPERUSER = 10
-"""The OID of the role that initdb makes, BOOTSTRAP_SUPERUSERID in pg_authid.dat."""
 _DOZEN, _MOST_GRANTEES, _SHOWN = 12, 50, 5
 _DATA = {
     "pg_read_all_data": "reads every table of every database, and the verifier of every password in pg_authid",
@@ -160,7 +158,7 @@ def _superusers(seen: _Seen) -> Iterator[Finding]:
     yield from _of_roles(
         "superuser-login",
         "a login beside the first superuser can do everything, and no privilege limits it",
-        [name for name, role in roles if role.superuser and role.login and role.oid != _FIRST_SUPERUSER],
+        [name for name, role in roles if role.superuser and role.login and role.oid != catalog.FIRST_SUPERUSER],
         "ALTER ROLE {} NOSUPERUSER, and give it what it needs",
     )
 

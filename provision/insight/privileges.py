@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from provision.insight.reach import word
+from provision.kinds import catalog
 from provision.kinds.privileges import words
-from provision.kinds.privileges.differing import Judge, Makers, held
-from provision.kinds.privileges.words import KEYWORDS, LETTERS
+from provision.kinds.privileges.differing import BUILT_IN, Judge, Makers, Part, held
+from provision.kinds.privileges.words import LETTERS
 from provision.model.value import dataclass, replace
 from provision.spec.access import PUBLIC, AccessWord, Database, Grant, Grantee, ObjectKind, PublicWord, Schema, Target
 from provision.spec.object_names import quote
@@ -21,7 +22,6 @@ from provision.spec.object_names import quote
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from provision.kinds import catalog
     from provision.kinds.catalog import Acl, Cluster, Contents, Default
     from provision.kinds.privileges.words import Rights
     from provision.spec.model import Spec
@@ -33,8 +33,6 @@ _WORDS: tuple[AccessWord, ...] = ("maintain", "write", "read", "usage")
 _PUBLIC_WORDS: tuple[PublicWord, ...] = ("create", "usage", "none")
 _OWNER_OF_DATABASE, _OWNER_SINCE = "pg_database_owner", 15
 _ALL_OF: Mapping[str, ObjectKind] = {"TABLE": "table", "SEQUENCE": "sequence", "ROUTINE": "routine"}
-_BUILT_IN: Mapping[str, Rights] = {"ROUTINE": {"EXECUTE": False}, "TYPE": {"USAGE": False}}
-_FIRST_SUPERUSER = 10
 _LOSES_FUTURE = 1000
 """What it costs in entries to leave out privileges on future objects."""
 _KINDS: Mapping[str, ObjectKind] = {
@@ -44,20 +42,6 @@ _KINDS: Mapping[str, ObjectKind] = {
     "view": "table",
     "materialized view": "table",
 }
-
-
-class _Part(NamedTuple):
-    """Objects that have kind, owner and ACL in common; a schema itself is one too."""
-
-    kind: str
-    owner: str
-    acl: Acl
-    names: tuple[str, ...]
-    is_of_extension: bool
-
-    @property
-    def keyword(self) -> str:
-        return KEYWORDS[self.kind]
 
 
 @dataclass(frozen=True)
@@ -74,7 +58,7 @@ def owner_of_public(cluster: Cluster) -> str:
     """Return who owns the schema ``public`` of a new database."""
     if cluster.major >= _OWNER_SINCE:
         return _OWNER_OF_DATABASE
-    return next((name for name, role in cluster.roles.items() if role.oid == _FIRST_SUPERUSER), "")
+    return next((name for name, role in cluster.roles.items() if role.oid == catalog.FIRST_SUPERUSER), "")
 
 
 def able(privilege: str, there: catalog.Database) -> tuple[Grantee, ...] | None:
@@ -146,14 +130,14 @@ class _Access:
         plain = replace(made, defaults_for=None)
         return plain if self._is_done(plain, grants) else made
 
-    def _parts(self, schema: str) -> Iterator[_Part]:
+    def _parts(self, schema: str) -> Iterator[Part]:
         there = self._contents.schemas[schema]
-        yield _Part("schema", there.owner, there.acl, (schema,), is_of_extension=False)
+        yield Part("schema", None, there.owner, there.acl, (schema,))
         for each in self._contents.objects:
             if each.schema == schema:
-                yield _Part(each.kind, each.owner, each.acl, each.names, each.is_of_extension)
+                yield Part(each.kind, schema, each.owner, each.acl, each.names, is_of_extension=each.is_of_extension)
 
-    def _grantees(self, schema: str, parts: Sequence[_Part]) -> list[Grantee]:
+    def _grantees(self, schema: str, parts: Sequence[Part]) -> list[Grantee]:
         acls = [(each.owner, each.acl) for each in parts]
         acls += [
             ("", acl)
@@ -185,7 +169,7 @@ class _Access:
                 found += [each for each in (tree.login, tree.role) if each] or [self._cluster.login]
         return tuple(dict.fromkeys(found))
 
-    def _cheapest(self, schema: Schema, grantee: Grantee, parts: Sequence[_Part]) -> _Candidate:
+    def _cheapest(self, schema: Schema, grantee: Grantee, parts: Sequence[Part]) -> _Candidate:
         """Return what declares all that a grantee has in a schema, in the fewest entries; single grants always do."""
         single = self._single(schema, grantee, parts)
         others = [*self._wide(schema, grantee, parts), *self._words(schema, grantee, parts)]
@@ -207,7 +191,7 @@ class _Access:
         }
         return bool(creators) and closed.issuperset(creators)
 
-    def _words(self, schema: Schema, grantee: Grantee, parts: Sequence[_Part]) -> Iterator[_Candidate]:
+    def _words(self, schema: Schema, grantee: Grantee, parts: Sequence[Part]) -> Iterator[_Candidate]:
         for each in _PUBLIC_WORDS if grantee is PUBLIC else _WORDS:
             grants = self._beside(schema.name, grantee, parts, partial(self._of_word, grantee, each))
             if grants is not None:
@@ -218,7 +202,7 @@ class _Access:
             return words.of_public(each, keyword)
         return words.of_word(each, keyword, self._cluster.major)
 
-    def _single(self, schema: Schema, grantee: Grantee, parts: Sequence[_Part]) -> _Candidate:
+    def _single(self, schema: Schema, grantee: Grantee, parts: Sequence[Part]) -> _Candidate:
         """Return the grants of each object alone; what an extension itself gives on its objects is left out."""
         is_extensions = grantee is PUBLIC or grantee.startswith("pg_")
         some = [each for each in parts if not (is_extensions and each.is_of_extension)]
@@ -232,7 +216,7 @@ class _Access:
         """Return a candidate with its cost; privileges on future objects are lost where ``base`` declares none."""
         has_future = True
         for keyword in LETTERS:
-            usual = _BUILT_IN.get(keyword, {}) if grantee is PUBLIC else {}
+            usual = BUILT_IN.get(keyword, {}) if grantee is PUBLIC else {}
             rows = [self._default(row, schema.name, grantee, keyword) for row in self._contents.defaults]
             has_future = has_future and (base(keyword) is not None or all(row.items() <= usual.items() for row in rows))
         return _Candidate(each, grants, len(grants) + (0 if has_future else _LOSES_FUTURE), has_future)
@@ -242,12 +226,12 @@ class _Access:
         if grantee is not PUBLIC:
             return {}
         if keyword != "SCHEMA":
-            return _BUILT_IN.get(keyword, {})
+            return BUILT_IN.get(keyword, {})
         if schema != "public":
             return {}
         return {"USAGE": False} if self._cluster.major >= _OWNER_SINCE else {"USAGE": False, "CREATE": False}
 
-    def _wide(self, schema: Schema, grantee: Grantee, parts: Sequence[_Part]) -> Iterator[_Candidate]:
+    def _wide(self, schema: Schema, grantee: Grantee, parts: Sequence[Part]) -> Iterator[_Candidate]:
         """Yield grants on all objects of a kind, which stand for future ones too, with those of single ones beside."""
         wide = {keyword: rights for keyword in _ALL_OF if (rights := self._of_all(schema, grantee, keyword, parts))}
         for each in (None, "usage") if wide and grantee is not PUBLIC else (None,):
@@ -262,7 +246,7 @@ class _Access:
                 ]
                 yield self._candidate(schema, grantee, each, (*grants, *beside), base)
 
-    def _of_all(self, schema: Schema, grantee: Grantee, keyword: str, parts: Sequence[_Part]) -> Rights:
+    def _of_all(self, schema: Schema, grantee: Grantee, keyword: str, parts: Sequence[Part]) -> Rights:
         """Return what future objects of a kind give to a grantee; where no role creates any, what most of them give."""
         rows = [self._default(each, schema.name, grantee, keyword) for each in self._contents.defaults]
         given = [each for each in rows if each]
@@ -284,7 +268,7 @@ class _Access:
         is_meant = row.schema == schema and keyword in (None, *[key for key, at in LETTERS.items() if at == row.kind])
         return held(row.acl, grantee) if is_meant and row.creator != grantee else {}
 
-    def _beside(self, schema: str, grantee: Grantee, parts: Sequence[_Part], base: Base) -> tuple[Grant, ...] | None:
+    def _beside(self, schema: str, grantee: Grantee, parts: Sequence[Part], base: Base) -> tuple[Grant, ...] | None:
         """Return the grants that single objects need beside what all give; None where one gives less than that."""
         for part in parts:
             has, given = held(part.acl, grantee), base(part.keyword)
@@ -298,7 +282,7 @@ class _Access:
             self._grants(schema, grantee, parts, lambda keyword: base(keyword) or self._usual("", grantee, keyword))
         )
 
-    def _grants(self, schema: str, grantee: Grantee, parts: Sequence[_Part], base: Base) -> Iterator[Grant]:
+    def _grants(self, schema: str, grantee: Grantee, parts: Sequence[Part], base: Base) -> Iterator[Grant]:
         """Yield grants for the objects that give something else than ``base``, and for columns."""
         place = quote(schema, self._cluster.major)
         for part in parts:
@@ -311,7 +295,7 @@ class _Access:
                     yield from (Grant(grantee, target, *each) for each in _by_option(has))
                 yield from self._of_columns(grantee, target, columns)
 
-    def _differing(self, schema: str, part: _Part, *, is_other: bool) -> Iterable[str]:
+    def _differing(self, schema: str, part: Part, *, is_other: bool) -> Iterable[str]:
         """Return the objects of a part that may need a grant: all, or those whose columns have privileges."""
         if is_other:
             return part.names
@@ -360,7 +344,7 @@ class _Access:
         for grantee in _others(owner, acl):
             has = held(acl, grantee)
             role = self._cluster.roles.get(grantee or "")
-            is_owner = target.kind == "parameter" and role is not None and role.oid == _FIRST_SUPERUSER
+            is_owner = target.kind == "parameter" and role is not None and role.oid == catalog.FIRST_SUPERUSER
             if has != (usual if grantee is PUBLIC else {}) and not is_owner:
                 yield from (Grant(grantee, target, *each) for each in _by_option(has))
 
@@ -370,7 +354,7 @@ class _Access:
         closers = {name for each in closed for name in each.defaults_for or self._usual_creators(each)}
         for row in self._contents.defaults:
             keyword = next((key for key, letter in LETTERS.items() if letter == row.kind), "SCHEMA")
-            usual = _BUILT_IN.get(keyword, {})
+            usual = BUILT_IN.get(keyword, {})
             odd = [each for each in _others(row.creator, row.acl) if each or held(row.acl, each) != usual]
             is_said = odd == [PUBLIC] and keyword == "ROUTINE" and row.creator in closers
             if row.schema is None and odd and not is_said:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     Acl = frozenset["Edge"]
     Settings = Mapping[str, str]
 
-_PARAMETERS_SINCE = 15
+PARAMETERS_SINCE = 15
+"""The major version from which on settings can be granted."""
+FIRST_SUPERUSER = 10
+"""The OID of the role that initdb makes, BOOTSTRAP_SUPERUSERID in pg_authid.dat."""
+PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", None: "libc"}
+"""The words of a spec for the providers of locales."""
 
 
 class Edge(NamedTuple):
@@ -165,7 +170,7 @@ def cluster(look: Look) -> Cluster:
     is_superuser = look.reported("is_superuser") == "on"
     major = int(look.reported("server_version").split(".")[0])
     found: dict[str, list[tuple[Any, Any, Any]]] = {}
-    for kind, *rest in look.rows(_cluster(is_superuser=is_superuser, has_parameters=major >= _PARAMETERS_SINCE)):
+    for kind, *rest in look.rows(_cluster(is_superuser=is_superuser, has_parameters=major >= PARAMETERS_SINCE)):
         found.setdefault(kind, []).append(tuple(rest))
     return Cluster(
         roles={name: Role(**value) for name, _, value in found.get("role", ())},

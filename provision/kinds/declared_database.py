@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from provision.spec.model import Spec
 
 KIND = database.KIND
-_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", None: "libc"}
 _HALF_MADE = "ALLOW_CONNECTIONS false CONNECTION LIMIT 0"
 _OF_OPENING = ("allow connections", "connection limit")
 _APART = ("connect", "temporary", "tablespace")
@@ -299,7 +298,7 @@ def _refuse_another(before: Database, declared: access.Database) -> None:
     libc = [there.locale or ""] if declared.provider == "builtin" else [there.collate, there.ctype]
     pairs = {
         "encoding": ([there.encoding], declared.encoding),
-        "provider": ([_PROVIDERS.get(there.provider, there.provider or "")], declared.provider),
+        "provider": ([catalog.PROVIDERS.get(there.provider, there.provider or "")], declared.provider),
         "locale": (libc, declared.locale),
         "icu_locale": ([there.locale or ""], declared.icu_locale),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from provision.kinds import Scene, extension, providers, rights
+from provision.kinds.catalog import PARAMETERS_SINCE, Cluster
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.kinds.role import Role
 from provision.model import Action, Change, Effect, Stage, Step
@@ -19,10 +20,8 @@ from provision.spec.parameters import catalogue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from provision.kinds.catalog import Cluster
     from provision.spec import access
 
-_PARAMETERS_SINCE = 15
 _PUBLIC, _PUBLIC_IS_OURS_SINCE = "public", 15
 _OF_SUPERUSERS = ("superuser", "replication", "bypassrls")
 _SETTING = "settings "
@@ -131,9 +130,9 @@ def _settings(step: Step, names: Iterable[str], login: Login, scene: Scene) -> I
     for name in names:
         if not login.may_set(name):
             why = f"only a superuser may set {name}"
-            if login.cluster.major >= _PARAMETERS_SINCE:
+            if login.cluster.major >= PARAMETERS_SINCE:
                 yield Demand("setting", name, why)
-            for effect in step.effects if login.cluster.major < _PARAMETERS_SINCE else ():
+            for effect in step.effects if login.cluster.major < PARAMETERS_SINCE else ():
                 yield from _as_it_is(effect, why, login, scene, f"SET {identifier(*name.split('.'))} ")
 
 

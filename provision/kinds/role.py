@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 KIND = "role"
 _NONE, _NEVER = "none", "never"
-_FLAGS = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit")
-_FIELDS = (*_FLAGS, "connection_limit", "valid_until", "password", "comment")
+FLAGS = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit")
+_FIELDS = (*FLAGS, "connection_limit", "valid_until", "password", "comment")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _wanted(role: access.Role) -> State:
         return External(role.name)
     return Role(
         role.name,
-        **{each: getattr(role, each) for each in _FLAGS},
+        **{each: getattr(role, each) for each in FLAGS},
         connection_limit=_limit(role.connection_limit),
         valid_until=_NEVER if role.valid_until == NEVER else role_password.instant(role.valid_until),
         comment=role.comment,
@@ -154,7 +154,7 @@ def _seen(look: Look, role: access.Role, now: str) -> State:
     password, unproved = role_password.seen(look, role, now, is_marked=is_marked)
     return Role(
         now,
-        **{each: getattr(found, each) for each in _FLAGS},
+        **{each: getattr(found, each) for each in FLAGS},
         connection_limit=_limit(found.connection_limit),
         valid_until=role_password.instant(found.valid_until) if found.valid_until else _NEVER,
         comment=None if role.comment is None else found.comment or "",
@@ -268,7 +268,7 @@ def _consequence(lost: Sequence[str], after: Role) -> str:
 def _shrinks(name: str, before: Role, after: Role) -> bool:
     """Tell whether a role can do less afterwards."""
     old, new = str(getattr(before, name)), str(getattr(after, name))
-    if name in _FLAGS:
+    if name in FLAGS:
         return not getattr(after, name)
     if name == "connection_limit":
         return new != _NONE and (old == _NONE or int(new) < int(old))
@@ -298,7 +298,7 @@ def _effects(verb: str, names: Iterable[str], before: Role, after: Role, scene: 
 def _option(name: str, role: Role) -> str:
     """Return an attribute as CREATE ROLE and ALTER ROLE have it; empty for what is no attribute."""
     value = getattr(role, name)
-    if name in _FLAGS:
+    if name in FLAGS:
         return f"{'' if value else 'NO'}{name.upper()}"
     if name == "connection_limit":
         return f"CONNECTION LIMIT {NO_LIMIT if value == _NONE else value}"

@@ -5,16 +5,14 @@ A step carries them, and only :mod:`provision.apply` performs them. A new effect
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from provision.model import Effect, Secret
 from provision.model.value import dataclass, field
 from provision.model.words import count, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 SSH = "ssh://"
 _MEGABYTE = 1_000_000

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.errors import UsageError
 from provision.system import browser
 from provision.system.files import write_atomically
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _OURS = b'content="provision '
 _HEAD = 1024

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping as MappingType
+from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.model import Secret
 from provision.spec.passwords import (
@@ -18,10 +20,6 @@ from provision.spec.passwords import (
 from provision.spec.readers import boolean, identifier, path, refuse_misread
 from provision.spec.reading import Key, Reading, Wrong, all_of, listed, mapping, read_table, scalar, shorten
 from provision.spec.yaml import Mapping, Node, Scalar, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as MappingType
-    from pathlib import Path
 
 
 def user(node: Node, reading: Reading) -> str:

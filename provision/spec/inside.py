@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from provision.model.value import replace
 from provision.spec.databases import Databases, databases
@@ -15,25 +15,15 @@ from provision.spec.yaml import Mapping, Scalar
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
 
-    from provision.spec.access import Database, Role
-    from provision.spec.model import Migrations, Seed, Server
+    from provision.spec.access import Role
+    from provision.spec.model import Migrations, Server
 
 
 _MOST_SHOWN = 4
 
 
-class Inside(NamedTuple):
-    """What is declared inside, and the server with the database that is meant by it."""
-
-    roles: MappingType[str, Role]
-    databases: MappingType[str, Database]
-    server: Server
-    migrations: tuple[Migrations, ...]
-    seeds: tuple[Seed, ...]
-
-
-def inside(top: Mapping, values: MappingType[str, Any], server: Server, reading: Reading) -> Inside:
-    """Read ``roles`` and ``databases``, and judge what they say together."""
+def inside(top: Mapping, values: MappingType[str, Any], server: Server, reading: Reading) -> dict[str, Any]:
+    """Read ``roles`` and ``databases``, and judge what they say together: the fields of a spec that follow from it."""
     server = _with_database(server, top, reading)
     above: tuple[Migrations, ...] = values.get("migrations", ())
     found: dict[str, Role] = {}
@@ -47,7 +37,7 @@ def inside(top: Mapping, values: MappingType[str, Any], server: Server, reading:
     check(top, found, declared.declared, server, reading)
     trees = [replace(each, login=None) if each.login == server.user else each for each in declared.migrations]
     seeds = [replace(each, login=None) if each.login == server.user else each for each in declared.seeds]
-    return Inside(found, declared.declared, server, tuple(trees), tuple(seeds))
+    return {"roles": found, "databases": declared.declared, "server": server, "migrations": trees, "seeds": seeds}
 
 
 def _with_database(server: Server, top: Mapping, reading: Reading) -> Server:

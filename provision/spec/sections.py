@@ -7,9 +7,12 @@ None is known and comes with a later version.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from provision.alembic.tree.location import LOCATING
 from provision.environ import OWN_NAME
@@ -19,7 +22,7 @@ from provision.spec import variables
 from provision.spec.credentials import CREDENTIALS_KEYS
 from provision.spec.masking import is_public_key, is_secret_key
 from provision.spec.migrations import MIGRATIONS_KEYS, migrations
-from provision.spec.model import Migrations, Seed, Server, Spec
+from provision.spec.model import Server, Spec
 from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE, boolean, choice, existing, named
 from provision.spec.reading import (
     Key,
@@ -38,14 +41,6 @@ from provision.spec.reading import (
 )
 from provision.spec.server import RESOURCES_KEYS, SERVER_KEYS, server
 from provision.spec.yaml import Mapping, Node, Scalar, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from collections.abc import Mapping as MappingType
-    from pathlib import Path
-
-    from provision.spec.access import Database, Role
-
 
 # The key ``env_file``: the files of variables, in place of the ``.env`` beside the spec.
 
@@ -207,29 +202,24 @@ def spec(top: Mapping, reading: Reading) -> Spec | None:
     if failed(found):
         return None
     _report_templates(top, found, reading)
-    trees: tuple[Migrations, ...] = values.get("migrations", ())
-    seeds: tuple[Seed, ...] = values.get("seeds", ())
-    roles: MappingType[str, Role] = {}
-    databases: MappingType[str, Database] = {}
+    fields = {"server": found, "migrations": values.get("migrations", ()), "seeds": values.get("seeds", ())}
     if reading.mentions or values.keys() & {"roles", "databases"}:
         from provision.spec.inside import inside  # few specs have them, and it is much to import
 
-        roles, databases, found, trees, seeds = inside(top, values, found, reading)
+        fields = inside(top, values, found, reading)
+    for each in ("migrations", "seeds"):
+        fields[each] = tuple([replace(one, masked=masked(reading)) for one in fields[each]])
     read = Spec(
         path=reading.path,
         name=environment,
-        server=found,
-        roles=roles,
-        databases=databases,
         backup=values.get("backup"),
         templates=values.get("templates"),
-        migrations=tuple([replace(tree, masked=masked(reading)) for tree in trees]),
-        seeds=tuple([replace(seed, masked=masked(reading)) for seed in seeds]),
         templates_may=values.get("templates_may", ()),
         history=values.get("history", found.runtime != "external"),
         variables=tuple(sorted(reading.environ.used.items())),
         missing=tuple(reading.missing),
         remarks=tuple(sorted(reading.remarks, key=lambda each: (each.line, each.column))),
+        **fields,
     )
     if reading.worktree is None and not reading.environ.get(OWN_NAME, ""):
         return read

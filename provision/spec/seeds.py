@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import os.path
 import shlex
+from collections.abc import Sequence as Sequence_
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from provision.model.sql import identifier as quoted
 from provision.spec.migrations import argv, named_role
@@ -26,11 +28,6 @@ from provision.spec.reading import (
     scalar,
 )
 from provision.spec.yaml import Node, Scalar, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence as Sequence_
-    from pathlib import Path
-
 
 RUN: Final = ("once", "changed", "always")
 _SOURCES: Final = ("sql", "csv", "command")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
+from pathlib import Path
+from typing import overload
 
 # A ``.env`` file, read as Compose reads it: quotes, escapes, comments, ``export``, and variables within values.
 #

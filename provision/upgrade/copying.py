@@ -14,15 +14,12 @@ has to stay the same: ``hashtextextended``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.model import OWN_DATABASES, Secret
 from provision.model.effects import RunProgram
 from provision.model.sql import conninfo, identifier, passfile
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _TRANSACTION_TIMEOUT = 17
 

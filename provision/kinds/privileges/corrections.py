@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _SHARED = ("database", "parameter")
 _LISTED = 5
-_BOOTSTRAP = 10  # the oid of the superuser that initdb makes
 _COLUMNS = """SELECT n.nspname::text, quote_ident(c.relname), quote_ident(a.attname)
 FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE (n.nspname::text, quote_ident(c.relname)) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
@@ -154,7 +153,7 @@ class Corrections:
     def _losing(self, surplus: Sequence[Difference]) -> frozenset[str]:
         """Return for whom privileges are taken: superusers too, where roles inherit nothing meanwhile."""
         looped = any(self._revoking.looped(each.part, lost) for each in surplus for lost in each.surplus)
-        superusers = {name for name, role in self._cluster.roles.items() if role.oid == _BOOTSTRAP}
+        superusers = {name for name, role in self._cluster.roles.items() if role.oid == catalog.FIRST_SUPERUSER}
         return _owners(surplus) | (superusers if looped else set())
 
     @cached_property

@@ -11,6 +11,7 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from provision.kinds.catalog import FIRST_SUPERUSER, Acl, Cluster, Contents
 from provision.kinds.privileges import policy
 from provision.kinds.privileges.words import KEYWORDS, LETTERS
 from provision.model.sql import identifier
@@ -19,15 +20,13 @@ from provision.spec.access import PUBLIC, Database, Grant, Grantee, Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from provision.kinds.catalog import Acl, Cluster, Contents
     from provision.kinds.privileges.policy import Pair, Scope, Wish
     from provision.kinds.privileges.words import Rights
 
     Names = tuple[str, ...]
 
-_BOOTSTRAP = 10  # the oid of the superuser that initdb makes, who is the owner of all parameters
 _NOTHING: Mapping[str, bool] = {}
-_BUILT_IN: Mapping[str, Rights] = {"ROUTINE": {"EXECUTE": False}, "TYPE": {"USAGE": False}}
+BUILT_IN: Mapping[str, Rights] = {"ROUTINE": {"EXECUTE": False}, "TYPE": {"USAGE": False}}
 """What PUBLIC gets on new objects where no default was changed."""
 
 
@@ -263,7 +262,7 @@ class Judge:
             return _NOTHING
         if row:
             return held(row, scope.grantee)
-        return _BUILT_IN.get(keyword, _NOTHING) if is_public else _NOTHING
+        return BUILT_IN.get(keyword, _NOTHING) if is_public else _NOTHING
 
     def _future(self, on: str, found: Future) -> None:
         """Note a difference, unless another schema has said the same of all schemas."""
@@ -294,7 +293,7 @@ class Judge:
             there = self._cluster.databases[self._declared.name]
             return Part(kind, None, there.owner, there.acl, (identifier(self._declared.name),))
         if kind == "parameter":
-            owner = next((name for name, role in self._cluster.roles.items() if role.oid == _BOOTSTRAP), "")
+            owner = next((name for name, role in self._cluster.roles.items() if role.oid == FIRST_SUPERUSER), "")
             return Part(kind, None, owner, self._cluster.parameters.get(target.name.lower(), frozenset()), names)
         other = self._contents.others.get((kind, target.name))
         return other and Part(kind, None, *other, names)

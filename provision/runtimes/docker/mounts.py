@@ -5,11 +5,9 @@ https://docs.docker.com/reference/compose-file/services/#volumes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 _TYPES = {
     "bind": {"propagation", "selinux", "recursive", "create_host_path"},
