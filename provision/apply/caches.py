@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from provision import desired as desires
 from provision import runtimes
 from provision.apply import schema_file
 from provision.errors import ProvisionError
+from provision.observe.outside import World
 from provision.runtimes.names import ADOPTED, ENGINE, SUPERUSER
+from provision.spec.model import Spec
 from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
 from provision.system import owned
-
-if TYPE_CHECKING:
-    from provision.observe.outside import World
-    from provision.spec.model import Spec
 
 GOOD = "cache/postgresql.conf"
 """The last configuration that the server was proved to run with, below the environment's directory."""

@@ -9,22 +9,19 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import ProvisionError
 from provision.model import Action, Change, Endpoint, Outcome
 from provision.model.sql import identifier, owned
 from provision.observe.history import SCHEMA, TABLE, TABLE_IS_THERE
+from provision.spec.model import Spec
 from provision.system import machine
 from provision.system.git import head
 from provision.system.postgres import connect, refusal, rows
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.spec.model import Spec
 
 _RESTARTS = (Action.RESTART, Action.RECREATE)
 _CREATE = f"""

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from provision.errors import ProvisionError
+from provision.model import Endpoint, Outcome, Progress
+from provision.observe.outside import World
 from provision.system import driver_errors, postgres
 from provision.system.postgres import LoginError
 from provision.system.waiting import STANDBY, Lost, wait_for_writes
-
-if TYPE_CHECKING:
-    from provision.model import Endpoint, Outcome, Progress
-    from provision.observe.outside import World
 
 _MOST: Final = 3
 

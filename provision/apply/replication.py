@@ -5,21 +5,17 @@ https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 from provision.alembic import entered
 from provision.errors import LockedError, RefusedError, command
 from provision.model import MAINTENANCE, Endpoint
 from provision.model.sql import IS_STANDBY, identifier
+from provision.observe.outside import World
+from provision.spec.model import Migrations
 from provision.system.read_only import ReadOnlyQuery
 from provision.system.waiting import attempts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from provision.observe.outside import World
-    from provision.spec.model import Migrations
 
 _STANDBYS = f"""
 SELECT application_name, state, coalesce(sync_state, ''), pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint

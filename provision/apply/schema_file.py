@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.errors import ProvisionError, as_word
 from provision.observe.outside import shipped
+from provision.spec.model import Spec
 from provision.spec.modeline import PLACE, is_named
 from provision.system import files
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from provision.spec.model import Spec
 
 _VERSION: Final = r'"\$comment":"provision ([^"]*)"'
 _PAGE: Final = Path("docs") / "spec.md"

@@ -9,22 +9,19 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from provision.errors import RefusedError, UsageError, command
 from provision.model.words import shown
 from provision.runtimes.names import BACKUPS
 from provision.snapshots.kept import moment
+from provision.spec.model import Spec
 from provision.system import files, git
 from provision.system.dumps import sidecar
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from provision.spec.model import Spec
 
 FORMAT = 1
 _KEY = "provision"

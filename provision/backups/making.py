@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from provision.backups import kept
 from provision.errors import RefusedError
 from provision.model import Action, Address, Effect, Outcome, Step
 from provision.model.effects import ClientPrograms, DumpDatabase, RemovePath, WriteFile
 from provision.model.words import shown, size
+from provision.observe.outside import World
+from provision.spec.model import Spec
 from provision.system.client_programs import choose
 from provision.system.cluster_copy import free
 from provision.system.dumps import sidecar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from provision.observe.outside import World
-    from provision.spec.model import Spec
 
 KIND = "backup"
 _RESERVE = 64 << 20

@@ -8,9 +8,11 @@ removes it.
 from __future__ import annotations
 
 import os.path
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from provision import apply, observe
 from provision.clones import made_of, template
@@ -18,14 +20,9 @@ from provision.model import MAINTENANCE, Endpoint, Progress
 from provision.model.value import dataclass, replace
 from provision.observe import logins, outside
 from provision.spec.derived import for_tests
+from provision.spec.model import Spec
 from provision.system import database_copy, files, lock
 from provision.system.owned import keep as keep_ours
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from provision.spec.model import Spec
 
 
 @dataclass(frozen=True)

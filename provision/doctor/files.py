@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from provision.doctor.finding import Finding, Level, Scene
 from provision.errors import as_word
+from provision.spec.model import Spec
 from provision.spec.modeline import PLACE, is_named
 from provision.spec.passwords import PasswordCommand, PasswordFile
 from provision.system import files, git
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from provision.spec.model import Spec
 
 _OTHERS: Final = 0o077
 

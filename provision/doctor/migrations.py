@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from provision.alembic import Trees, environment, filled, masked_forms
 from provision.doctor.finding import Finding, Level, Scene, guarded
 from provision.model import MASK, Endpoint, Secret
 from provision.spec.masking import secrets_of
+from provision.spec.model import Migrations
 from provision.system import processes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from provision.spec.model import Migrations
 
 _PROGRAM: Final = Path(__file__).parents[1] / "alembic" / "child" / "imports.py"
 _SECONDS: Final = 60.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import time
 from contextlib import ExitStack, closing, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from provision import observe
 from provision.apply.effects import Performer
@@ -21,14 +21,12 @@ from provision.kinds import server, settings, table
 from provision.model import Action, Address, Endpoint, Plan, Progress, Result, Step, Wishes, words
 from provision.model.value import replace
 from provision.observe import outside
+from provision.observe.outside import World
 from provision.runtimes.names import COPYING
+from provision.spec.model import Spec
 from provision.system import files, lock
 from provision.system.read_only import ReadOnlyQuery
 from provision.upgrade.copying import DATABASES, Copying
-
-if TYPE_CHECKING:
-    from provision.observe.outside import World
-    from provision.spec.model import Spec
 
 _MOST_ROUNDS = 10
 _AGAIN = command("apply --from main")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.errors import RefusedError, as_word
 from provision.model import Effect, Endpoint, Step, words
 from provision.model.effects import CopyCluster, MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.model.value import replace
+from provision.observe.outside import World
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.runtimes.names import DATA_RECORD
 from provision.system import cluster_copy
 from provision.system.cluster_folder import DATA
 from provision.upgrade.copying import TOOLS, Copying
-
-if TYPE_CHECKING:
-    from provision.observe.outside import World
 
 _LEFT_OUT = ("postmaster.opts", "current_logfiles")
 """What says how the server was started on the data, and where its log is."""

@@ -11,18 +11,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.golden import keyed
 from provision.golden.key import UnknownError
+from provision.spec.model import Migrations
 from provision.system.variables import environ
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.spec.model import Migrations
 
 _METADATA = (".dist-info", ".egg-info")
 _PATHS, _EDITABLE = (".pth", ".egg-link"), "__editable__"

@@ -7,14 +7,11 @@ sources decide the same.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
 
+from provision.kinds.catalog import Acl, Cluster
 from provision.kinds.rights import is_inherited
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from provision.kinds.catalog import Acl, Cluster
 
 OWNER_OF_DATABASE = "pg_database_owner"
 """The predefined role whose only member is the owner of the database that one is in."""

@@ -7,7 +7,9 @@ as steps. Kinds that need the same rows share one question (:meth:`Look.once`).
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from provision.model import (
@@ -29,18 +31,14 @@ from provision.model import (
 from provision.model.value import dataclass, field, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
     from provision.alembic import Graph
     from provision.model.cluster import Cluster, Member
     from provision.model.effects import RunLocalSql
     from provision.seeds.files import Sources
     from provision.spec.model import Migrations, Spec
 
-    Files = Mapping[str, File]
-    Before = State | Unknown | None
-
+Files = Mapping[str, File]
+Before = State | Unknown | None
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -8,9 +8,8 @@ https://www.postgresql.org/docs/current/sql-altersystem.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.errors import RefusedError
+from provision.kinds import Look, Scene
 from provision.kinds.pg_settings import Powers, Settings, in_force, is_same
 from provision.model import MAINTENANCE, Action, Address, Plan, Step
 from provision.model.effects import ReloadSettings, RunSql
@@ -18,9 +17,6 @@ from provision.model.sql import IS_STANDBY, identifier, literal
 from provision.model.value import replace
 from provision.spec.parameters import catalogue
 from provision.spec.setting_values import list_items
-
-if TYPE_CHECKING:
-    from provision.kinds import Look, Scene
 
 # GUC_LIST_QUOTE: each item is an argument of its own (variable_is_guc_list_quote in pg_dump's dumputils.c).
 _QUOTED_LISTS = frozenset(

@@ -6,18 +6,12 @@ SQL writes them, quoted where they have to be. https://www.postgresql.org/docs/c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
+from provision.kinds import Look
 from provision.model import OWN_DATABASES
 from provision.model.value import dataclass, field
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from provision.kinds import Look
-
-    Acl = frozenset["Edge"]
-    Settings = Mapping[str, str]
 
 PARAMETERS_SINCE = 15
 """The major version from which on settings can be granted."""
@@ -34,6 +28,10 @@ class Edge(NamedTuple):
     privilege: str
     grantable: bool
     grantor: str
+
+
+Acl = frozenset[Edge]
+Settings = Mapping[str, str]
 
 
 @dataclass(frozen=True)

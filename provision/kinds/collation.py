@@ -8,15 +8,12 @@ https://www.postgresql.org/docs/current/sql-altercollation.html#SQL-ALTERCOLLATI
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from provision.kinds import Before, Files, Inputs, Look, Scene
 from provision.model import OWN_DATABASES, Address, Plan, State
 from provision.model.sql import identifier
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "collation"
 _FIRST_MAJOR_WITH_VERSIONS = 15

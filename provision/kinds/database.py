@@ -5,17 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from provision.kinds import UnseenError, pg_settings
+from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError, pg_settings
 from provision.model import MAINTENANCE, Action, Address, Plan, Stage, State, Step
 from provision.model.effects import RunSql
 from provision.model.sql import identifier
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "database"
 

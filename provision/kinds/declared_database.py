@@ -11,7 +11,19 @@ import re
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, database, database_privileges, database_removal, role, stored_settings
+from provision.kinds import (
+    Before,
+    Files,
+    Inputs,
+    Look,
+    Scene,
+    catalog,
+    database,
+    database_privileges,
+    database_removal,
+    role,
+    stored_settings,
+)
 from provision.kinds.database_privileges import CONNECT, TEMPORARY, Privileges
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
@@ -24,7 +36,6 @@ from provision.spec.access import NO_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.kinds.database_removal import Removal
     from provision.spec import access
     from provision.spec.model import Spec

@@ -6,14 +6,10 @@ https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from provision.kinds import Before, Files, Inputs, Look, Scene
 from provision.kinds.privileges import access, judgement
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.model import Address, Observed, Plan, State
-    from provision.spec.model import Spec
+from provision.model import Address, Observed, Plan, State
+from provision.spec.model import Spec
 
 KIND = "default_privilege"
 

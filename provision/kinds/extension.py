@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, rights
+from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, rights
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, Unknown, changes
@@ -21,7 +21,6 @@ from provision.spec.setting_values import list_items
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.spec import access
     from provision.spec.model import Spec
 

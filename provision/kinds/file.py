@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from provision.kinds import Before, Files, Inputs, Look, Scene
 from provision.model import UNREAD, Action, Address, File, Plan, Secret, State, Step
 from provision.model.effects import WriteFile
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "file"
 

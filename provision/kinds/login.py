@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.errors import RefusedError
-from provision.kinds import UnseenError
+from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError
 from provision.model import Action, Address, Change, Plan, Secret, State, Step
 from provision.model.effects import VERIFIER
 from provision.model.sql import literal
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "login"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.kinds import catalog, role
+from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, role
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
 from provision.model.effects import RunInTransaction
@@ -19,7 +19,6 @@ from provision.model.value import dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.kinds.catalog import Cluster
     from provision.spec import access
     from provision.spec.model import Spec

@@ -34,7 +34,7 @@ from provision.errors import (
     UnavailableError,
     command,
 )
-from provision.kinds import UnseenError
+from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
 from provision.model.effects import Migrate
 from provision.model.value import replace
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Graph
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"

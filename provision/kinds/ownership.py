@@ -8,21 +8,16 @@ https://www.postgresql.org/docs/current/sql-altertable.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.alembic import Revisions
 from provision.errors import command
-from provision.kinds import UnseenError, migrations
+from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError, migrations
 from provision.kinds.catalog import enters
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field
 from provision.model.words import count, some_of
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "ownership"
 _SHOWN = 5

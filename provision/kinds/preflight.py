@@ -8,10 +8,23 @@ https://www.postgresql.org/docs/current/role-attributes.html ; what CREATEROLE i
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, declared_database, demands, extension, providers, rights
+from provision.kinds import (
+    Before,
+    Files,
+    Inputs,
+    Look,
+    Scene,
+    catalog,
+    declared_database,
+    demands,
+    extension,
+    providers,
+    rights,
+)
+from provision.kinds.catalog import Cluster
 from provision.kinds.database_privileges import shuts_out
 from provision.kinds.demands import Demand, Login
 from provision.model import MAINTENANCE, Action, Address, Effect, Observed, Plan, State, Step
@@ -19,13 +32,7 @@ from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
 from provision.model.value import dataclass, replace
 from provision.model.words import some
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.kinds.catalog import Cluster
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "rights"
 _SHOWN = 3

@@ -5,14 +5,10 @@ What is surplus goes first, and what is missing comes after the migrations, whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from provision.kinds import Before, Files, Inputs, Look, Scene
 from provision.kinds.privileges import access, judgement
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.model import Address, Observed, Plan, State
-    from provision.spec.model import Spec
+from provision.model import Address, Observed, Plan, State
+from provision.spec.model import Spec
 
 KIND = "privilege"
 

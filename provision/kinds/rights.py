@@ -5,15 +5,11 @@ https://www.postgresql.org/docs/current/role-membership.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import Literal
 
 from provision.kinds import Look, catalog
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from provision.kinds.catalog import Cluster, Contents, Membership
-
+from provision.kinds.catalog import Cluster, Contents, Membership
 
 OWN_ROLES_SINCE = 16
 """From this major version on, CREATEROLE is about the roles that were made by it, and memberships have options."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, rights, role_password, stored_settings
+from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, rights, role_password, stored_settings
 from provision.kinds.role_password import MARK, Password
 from provision.model import MAINTENANCE, Action, Address, Change, Effect, Plan, Stage, State, Step, changes
 from provision.model.effects import VERIFIER, MovePath, RemovePath, RunInTransaction
@@ -21,7 +21,6 @@ from provision.spec.access import NEVER, NO_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.spec import access
     from provision.spec.model import Spec
 

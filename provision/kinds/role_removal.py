@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, rights, stored_settings
+from provision.kinds import Before, Look, Scene, catalog, rights, stored_settings
 from provision.kinds.role_removal_privileges import entangled
 from provision.model import MAINTENANCE, OWN_DATABASES, Action, Address, Change, Effect, Plan, Stage, State, Step
 from provision.model.effects import RemovePath, RunInTransaction
@@ -22,7 +22,6 @@ from provision.model.words import count, some_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.kinds import Before, Look, Scene
     from provision.spec import access
 
 _DATA = frozenset({"table", "materialized view", "sequence", "large object", "extension"})

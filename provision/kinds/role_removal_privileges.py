@@ -6,18 +6,14 @@ https://www.postgresql.org/docs/current/sql-drop-owned.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from provision.kinds import Look, catalog, rights
+from provision.kinds.catalog import Contents
 from provision.kinds.privileges.differing import Difference, Part, held
 from provision.kinds.privileges.granting import Revoking, is_entangled
 from provision.model import MAINTENANCE
 from provision.model.sql import identifier
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.kinds.catalog import Contents
 
 
 def entangled(look: Look, database: str) -> Mapping[str, tuple[str, ...]]:

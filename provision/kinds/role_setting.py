@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.kinds import catalog, role, stored_settings
+from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, role, stored_settings
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
@@ -16,7 +16,6 @@ from provision.model.value import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.spec import access
     from provision.spec.model import Spec
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, command
-from provision.kinds import catalog, rights, role
+from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, rights, role
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, Unknown, changes
@@ -20,7 +20,6 @@ from provision.model.words import some
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.spec import access
     from provision.spec.model import Spec
 

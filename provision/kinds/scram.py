@@ -9,10 +9,8 @@ import base64
 import hashlib
 import hmac
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from provision.model import Secret
+from provision.model import Secret
 
 _ITERATIONS = 4096
 _MOST_ITERATIONS = 1_000_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.kinds import UnseenError
+from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError
 from provision.kinds.migrations import is_there
 from provision.model import UNKNOWN, Action, Address, Change, Plan, State, Step, Unknown, Wishes
 from provision.model.effects import RunSeed
@@ -20,7 +20,6 @@ from provision.model.words import count, short
 from provision.seeds import ledger
 
 if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.seeds.files import Source
     from provision.spec.model import Seed, Spec
 

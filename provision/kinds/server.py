@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from provision.kinds import UnseenError
+from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step
 from provision.model.effects import WaitReady
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "server"
 

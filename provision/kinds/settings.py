@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, command
-from provision.kinds import configuration, pg_settings
+from provision.kinds import Before, Files, Inputs, Look, Scene, configuration, pg_settings
 from provision.kinds.pg_settings import Line, Row, Rule, Settings, is_same
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, State, Step
 from provision.model.effects import ReloadSettings, RunSql
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
-    from provision.kinds import Before, Files, Inputs, Look, Scene
     from provision.spec.access import Values
     from provision.spec.model import Spec
 

@@ -5,12 +5,8 @@ A new kind is its module, a row here, and its keys in :mod:`provision.spec`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.kinds import Kind, collation, database, file, login, migrations, server, settings
-
-if TYPE_CHECKING:
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 # The login is mended while the server runs as it is: a container that is replaced forgets the superuser's old name.
 BEFORE: tuple[Kind, ...] = (file, login)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from provision.kinds import rights
+from provision.kinds import Before, Files, Inputs, Look, Scene, rights
 from provision.model import Address, Plan, State
 from provision.model.value import dataclass
 from provision.model.words import count
-
-if TYPE_CHECKING:
-    from provision.kinds import Before, Files, Inputs, Look, Scene
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "unmanaged"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from provision import desired as desires
 from provision import plan as planner
@@ -15,12 +14,10 @@ from provision.observe import external, server
 from provision.observe.outside import World, world
 from provision.spec import parameters
 from provision.spec.load import again
+from provision.spec.model import Spec
 from provision.system import catalogue, lock, no_commands, secrets
 from provision.system.postgres import LoginError
 from provision.system.variables import environ
-
-if TYPE_CHECKING:
-    from provision.spec.model import Spec
 
 _PATIENCE = 60.0
 _AS_DECLARED = Wishes()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, UnavailableError
+from provision.kinds import Look
+from provision.model import Endpoint, Status
 from provision.model.sql import identifier
 from provision.model.value import replace
+from provision.observe.outside import World
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect
 from provision.system.read_only import ReadOnlyQuery
-
-if TYPE_CHECKING:
-    from provision.kinds import Look
-    from provision.model import Endpoint, Status
-    from provision.observe.outside import World
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'), current_user,

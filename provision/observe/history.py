@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import RefusedError
 from provision.model.value import dataclass
 from provision.observe import outside
+from provision.spec.model import Spec
 from provision.system.read_only import ReadOnlyQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.spec.model import Spec
 
 SCHEMA = "provision"
 TABLE = f"{SCHEMA}.runs"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from provision.errors import NextStep, UsageError
 from provision.model import CLONE, Endpoint
 from provision.model.value import replace
 from provision.observe import outside
+from provision.observe.outside import World
+from provision.spec.model import Spec
 from provision.spec.reading import nearest
 from provision.system import secrets
-
-if TYPE_CHECKING:
-    from provision.observe.outside import World
-    from provision.spec.model import Spec
 
 SUPERUSER = "--superuser"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from provision.alembic import Revisions, entered, located
 from provision.errors import RefusedError
@@ -24,18 +25,14 @@ from provision.model import (
 )
 from provision.model.value import replace
 from provision.observe import external
+from provision.observe.outside import World
 from provision.runtimes.names import SUPERUSER
+from provision.spec.model import Migrations
 from provision.system import files, no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.postgres import Login, LoginError
 from provision.system.read_only import ReadOnlyQuery
 from provision.system.secrets import Password
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.observe.outside import World
-    from provision.spec.model import Migrations
 
 _HAS_DATABASE = "SELECT 1 FROM pg_database WHERE datname = %s"
 _CONNECTIONS = 100  # PostgreSQL's default of max_connections

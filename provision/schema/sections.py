@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from provision.spec.backup import BACKUP_KEYS
+from provision.spec.connection import DIRECT_KEYS
 from provision.spec.credentials import CREDENTIALS_KEYS, PASSWORD_KEYS
 from provision.spec.databases import EXTENSION_KEYS, SCHEMA_KEYS, database_keys
 from provision.spec.grants import grant_keys, on_keys
@@ -13,7 +14,7 @@ from provision.spec.patroni import PATRONI_KEYS
 from provision.spec.roles import MEMBER_KEYS, role_keys
 from provision.spec.sections import SPEC_KEYS
 from provision.spec.seeds import SEED_KEYS
-from provision.spec.server import DATA_KEYS, DIRECT_KEYS, RESOURCES_KEYS, SERVER_KEYS
+from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
 from provision.spec.tenants import TENANTS_KEYS
 
 if TYPE_CHECKING:

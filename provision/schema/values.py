@@ -12,11 +12,11 @@ from typing import Any, Final
 from provision.spec.databases import ACCESS, ENCODINGS
 from provision.spec.engine import FORMS, PATTERN
 from provision.spec.grants import PRIVILEGES
+from provision.spec.image import OLDEST
 from provision.spec.parameters import MAJORS
 from provision.spec.patroni import ADDRESS
 from provision.spec.readers import LARGEST_CPUS, LARGEST_PORT, LONGEST_HOST, LONGEST_IDENTIFIER, SMALLEST_CPUS
 from provision.spec.sections import TEMPLATES_MAY
-from provision.spec.server import OLDEST
 from provision.spec.tenants import MOST_WORKERS
 
 Fragment = dict[str, Any]
@@ -210,10 +210,10 @@ OF_READERS: Final[dict[str, Fragment]] = {
     "sections.env_file": one_or_more(_PATH),
     "sections._templates": _PATH,
     "migrations.migrations": trees(),
-    "server.image": pattern(
+    "image.image": pattern(
         _TOO_OLD + _REFERENCE, f"write an image like `postgres:{MAJORS[-2]}`, of {OLDEST} or newer", "boolean"
     ),
-    "server.major": pattern(
+    "image.major": pattern(
         "1[4-9]|[2-9][0-9]", f"write a major version from {OLDEST} on", "integer", minimum=OLDEST, maximum=99
     ),
     "engine.read_engine": pattern(PATTERN, f"write one of {FORMS}"),
@@ -222,8 +222,8 @@ OF_READERS: Final[dict[str, Fragment]] = {
     "server.initdb": one_or_more(_PATH),
     "server.data": section("server.data"),
     "server.resources": section("server.resources"),
-    "server.direct": section("server.direct"),
-    "server._port_there": pattern(
+    "connection.direct": section("server.direct"),
+    "connection._port_there": pattern(
         _PORT, f"write a number from 1 to {LARGEST_PORT}", "integer", minimum=1, maximum=LARGEST_PORT
     ),
     "server._data_path": _PATH,

@@ -6,17 +6,14 @@ import glob
 import hashlib
 import os
 import shlex
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from provision.errors import ProvisionError, as_word, command, translated
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.spec.model import Seed, Spec
+from provision.spec.model import Seed, Spec
 
 _CHUNK = 1 << 20
 _MOST_FILES = 1000

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
+from provision.model import Query
 from provision.model.sql import identifier, literal
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from provision.model import Query
 
 TABLE = "provision.seeds"
 _THERE = """

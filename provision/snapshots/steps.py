@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, UsageError, command
 from provision.kinds import declared_database
@@ -14,12 +14,8 @@ from provision.model.sql import identifier, literal
 from provision.model.value import replace
 from provision.model.words import count, size
 from provision.snapshots.kept import Database, Kept, Server, by, now
+from provision.spec.model import Spec
 from provision.system.database_copy import maintenance, new_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from provision.spec.model import Spec
 
 MOST_AUTOMATIC = 3
 """How many snapshots that an apply has saved are kept of a database."""

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from provision import observe
 from provision.errors import RefusedError, UnavailableError, UsageError, command
 from provision.model import Action, Address, Effect, Plan, Step
 from provision.model.value import replace
 from provision.model.words import size
+from provision.observe.outside import World
 from provision.snapshots.kept import FORMAT, by, check_room, moment, now
 from provision.snapshots.requests import Request, Verb
 from provision.snapshots.steps import check_name, near, words
 from provision.spec.model import Ephemeral
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from provision.observe.outside import World
 
 _KEY = "provision"
 _CLIENTS = """

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.errors import RefusedError, as_word
+from provision.model import Effect
 from provision.model.effects import CopyCluster, ExchangeClusters, MakeDirectory, MovePath, RemovePath, WriteFile
+from provision.observe.outside import World
 from provision.runtimes.embedded import checks, directories
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.runtimes.names import DATA_RECORD
 from provision.snapshots.whole import Clusters, KeptCluster, read
 from provision.system import cluster_copy, cluster_folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provision.model import Effect
-    from provision.observe.outside import World
 
 
 class EmbeddedClusters(Clusters):

@@ -127,6 +127,7 @@ class Server:
 
     image: str
     major: int
+    runtime: RuntimeName
     container_name: str
     host: str
     port: int | None
@@ -135,7 +136,6 @@ class Server:
     password: PasswordSource
     database: str
     data: Data
-    runtime: RuntimeName = "auto"
     resources: Resources = Resources()
     ready_timeout: float = 60.0
     stop_timeout: float = 120.0

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from provision.model import Secret
 from provision.spec import connection, several
+from provision.spec.connection import EXTERNAL_KEYS, check_runtime
 from provision.spec.credentials import credentials
-from provision.spec.model import Data, DataPath, Direct, Ephemeral, Resources, Server, Volume
+from provision.spec.image import image, major
+from provision.spec.model import Data, DataPath, Ephemeral, Resources, Server, Volume
 from provision.spec.parameters import MAJORS
 from provision.spec.passwords import PasswordGenerated, PasswordMissing, PasswordValue
 from provision.spec.readers import (
@@ -38,97 +40,10 @@ from provision.spec.reading import (
     listed,
     mapping,
     read_table,
-    report_without_meaning,
     scalar,
 )
 from provision.spec.settings import OWNED, read_settings
-from provision.spec.yaml import Mapping, Node, Scalar, Sequence
-
-# The keys of a server that others run (``runtime: external``), and what such a server cannot have.
-
-
-NEVER: Final = ("container_name", "data", "golden", "initdb", "resources", "stop_timeout")
-"""Keys of a server that provision makes, starts and stops."""
-
-
-def direct(node: Node, reading: Reading) -> Direct:
-    """Read where the server itself listens, past a pooler."""
-    values = read_table(mapping(node, "`{host: db, port: 5432}`"), DIRECT_KEYS, reading, "`direct`")
-    return Direct(values.get("host", ""), values.get("port", several.DEFAULT_PORT))
-
-
-def _port_there(node: Node, reading: Reading) -> int:
-    """Read a port of a server that others run."""
-    if (found := port(node, reading)) is None:
-        raise Wrong("`auto` has no meaning with `runtime: external`", "write the port of the server")
-    return found
-
-
-DIRECT_KEYS: Final = {
-    "host": Key(host, required=True, example="host: db", identifies=True),
-    "port": Key(_port_there, identifies=True),
-}
-
-
-EXTERNAL_KEYS: Final = {
-    **connection.TLS_KEYS,
-    **connection.CONNECTION_KEYS,
-    "hosts": Key(several.hosts, identifies=True),
-    "settings_via": Key(choice("alter_system", "patroni")),
-    "patroni": Key(lazily("patroni", "patroni")),
-    "direct": Key(direct, identifies=True),
-}
-
-
-def check_runtime(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
-    """Report keys that have no meaning with the declared runtime, and what an external server lacks."""
-    runtime = values.get("runtime", "auto")
-    for name, only in _ONLY_WITH.items():
-        if runtime != only and (only == "external" or runtime != "auto"):
-            reading.refuse(server, name, f"`{name}` has a meaning only with `runtime: {only}`")
-    if runtime == "external":
-        _check_external(server, values, reading)
-
-
-_ONLY_WITH: Final = {"bin_dir": "embedded", "engine": "docker", **dict.fromkeys(EXTERNAL_KEYS, "external")}
-
-
-def _check_external(server: Mapping, values: MappingType[str, Any], reading: Reading) -> None:
-    report_without_meaning(NEVER, server, reading, "with `runtime: external`")
-    if not values.get("major") and "image" in values and not values["image"][1]:
-        node = server.entries["image"][1]
-        message = "the image does not say which major version the server is, and no image of it is here"
-        reading.report(node.mark, message, "write `major: 17` beside it")
-    if "port" in values and values["port"] is None:
-        node = server.entries["port"][1]
-        reading.report(node.mark, "`auto` has no meaning with `runtime: external`", "write the port of the server")
-    connection.check(server, values, reading)
-    several.check(server, values, reading)
-    _check_password(server, reading)
-    if "patroni" in server.entries or values.get("settings_via") == "patroni":
-        from provision.spec.patroni import check_patroni
-
-        check_patroni(server, values, reading)
-
-
-def _check_password(server: Mapping, reading: Reading) -> None:
-    """Report a password that would be generated: this server has its own already."""
-    advice = "write `password: ${NAME}`, `{file: …}` or `{command: […]}`"
-    if "credentials" not in server.entries:
-        message = "`runtime: external` needs `credentials` with the password of its login"
-        reading.report(server.mark, message, 'write `credentials: {user: …, password: "${NAME}"}`')
-        return
-    login = server.value("credentials")
-    if not isinstance(login, Mapping) or "password" not in login.entries:
-        if isinstance(login, Mapping) and "sslcert" in server.entries:
-            return  # the certificate may be all that the server asks for
-        reading.refuse(server, "credentials", "`runtime: external` needs the password of its login", advice)
-        return
-    source = login.value("password")
-    if isinstance(source, Mapping) and isinstance(source.value("generate"), Scalar):
-        message = "a generated password has no meaning with `runtime: external`"
-        reading.refuse(login, "password", message, advice)
-
+from provision.spec.yaml import Node, Scalar, Sequence
 
 # ``server.initdb``: the scripts that run once, when a data directory is made.
 #
@@ -165,91 +80,6 @@ def _scripts(node: Node, reading: Reading) -> tuple[Path, ...]:
     if not place.name.endswith(SUFFIXES):
         raise Wrong(f"{shown} is not a script for a new database", f"end its name with one of {listed(SUFFIXES)}")
     return (place,)
-
-
-# The image: what its name says about the major version of PostgreSQL, and the key that says it in its place.
-#
-# The grammar of a reference is https://github.com/distribution/reference/blob/main/reference.go; tags that name
-# several versions follow the habits of the images that exist: ``17.2-bookworm``, ``16-3.4`` (postgis), ``0.8.0-pg17``
-# (pgvector), ``latest-pg17`` (timescaledb), ``19beta1``. A tag that says none leaves it to the image, which has
-# ``PG_MAJOR`` in its environment.
-
-
-OLDEST = 14
-
-_REFERENCE = (
-    r"(?P<name>(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"
-    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
-    r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
-)
-_MAJOR = (
-    r"(?:^|[-_.])pg(?:sql)?-?(?P<major>[0-9]{1,2})(?![0-9])",
-    r"^v?(?P<major>[0-9]{1,2})(?=[-_.]|alpha|beta|rc|$)",
-)
-_OFFICIAL = r"(?:.*/)?postgres"
-"""The name of the official image, wherever it is: its tags begin with its major version, however old that is."""
-_LONGEST_REFERENCE = 512
-
-
-def image(node: Node, reading: Reading) -> tuple[str, int]:
-    """Read an image, and the major version that its tag says; 0 where it says none.
-
-    Raises:
-        Wrong: it is not the name of an image, or it is an official one of a version that is too old.
-    """
-    found = scalar(node, "an image like `postgres:17`")
-    if not found.quoted and re.fullmatch(r"[0-9][0-9_]*(\.[0-9]*)?", found.text):
-        raise Wrong(f"{reading.show(found)} is a number, not an image", f"write `postgres:{found.text.rstrip('.')}`")
-    value = reading.text(found)
-    match = re.fullmatch(_REFERENCE, value) if len(value) <= _LONGEST_REFERENCE else None
-    if match is None:
-        raise Wrong(f"{reading.show(found)} is not the name of an image", _advice_on_name(found.text))
-    number = _number(match["tag"] or "")
-    if number is not None and number < OLDEST and re.fullmatch(_OFFICIAL, match["name"]):
-        raise Wrong(f"{reading.show(found)} is PostgreSQL {number}, which is not supported", _SUPPORTED)
-    return value, major_of(value)
-
-
-_SUPPORTED = f"use a major version from {OLDEST} on"
-
-
-def major(node: Node, reading: Reading) -> int:
-    """Read the major version that the image is said to have.
-
-    Raises:
-        Wrong: it is not supported.
-    """
-    found = scalar(node, "a major version like `17`")
-    value = reading.text(found)
-    if not re.fullmatch(r"[1-9][0-9]?", value) or int(value) < OLDEST:
-        raise Wrong(f"{reading.show(found)} is not a supported major version of PostgreSQL", _SUPPORTED)
-    return int(value)
-
-
-def major_of(reference: str) -> int:
-    """Return the major version that the tag of a reference says, or 0.
-
-    A number below the oldest supported version is the image's own (``paradedb:v0.13.1``), and a digest says nothing.
-    """
-    match = re.fullmatch(_REFERENCE, reference)
-    number = _number(match["tag"] or "") if match is not None and match["name"] != "sha256" else None
-    return number if number is not None and number >= OLDEST else 0
-
-
-def _number(tag: str) -> int | None:
-    for pattern in _MAJOR:
-        if match := re.search(pattern, tag):
-            return int(match["major"])
-    return None
-
-
-def _advice_on_name(text: str) -> str:
-    if re.search(r"\s", text):
-        return "leave out the white space"
-    if text.lower() != text and "$" not in text:
-        return "the name of an image is in lower-case letters"
-    return "write it like `postgres:17`"
 
 
 MEBIBYTE = 1024 * 1024
@@ -378,6 +208,7 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
     return Server(
         image=reference,
         major=number,
+        runtime=values.get("runtime", "auto"),
         container_name=values.get("container_name", environment),
         **several.places(entries, values, reading),
         settings=read_settings(declared, number if reference else MAJORS[-1], reading, _owned(values)),
@@ -392,7 +223,7 @@ def server(node: Node, reading: Reading, environment: str) -> Server:
 
 
 _AS_READ: Final = (
-    *("runtime", "resources", "ready_timeout", "stop_timeout", "sslmode", "sslrootcert", "settings_via"),
+    *("resources", "ready_timeout", "stop_timeout", "sslmode", "sslrootcert", "settings_via"),
     *("direct", "bin_dir", "engine", "initdb", "patroni"),
 )
 """Keys whose values, and what holds without them, are as :class:`Server` has them."""

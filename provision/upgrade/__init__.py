@@ -10,7 +10,7 @@ import importlib
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision import desired as desires
 from provision import observe
@@ -19,15 +19,13 @@ from provision.errors import ProvisionError, RefusedError, command
 from provision.model import CLONE, OWN_DATABASES, SNAPSHOT, Effect, Plan, Progress, Result, Step
 from provision.model.value import dataclass, replace
 from provision.observe import outside
+from provision.observe.outside import World
+from provision.spec.model import Spec
 from provision.spec.parameters import canonical_name, catalogue
 from provision.system.limits import limited
 from provision.system.read_only import ReadOnlyQuery
 from provision.upgrade.copying import DATABASES
 from provision.upgrade.stages import Origin, Source, Upgrader
-
-if TYPE_CHECKING:
-    from provision.observe.outside import World
-    from provision.spec.model import Spec
 
 _STAYING = """
 SELECT count(*) FILTER (WHERE starts_with(datname, %s)), count(*) FILTER (WHERE starts_with(datname, %s))

@@ -24,10 +24,10 @@ from provision.schema import UNREAD
 from provision.schema.readers import is_described, taken_apart
 from provision.schema.sections import SECTIONS, TOP
 from provision.schema.texts import texts
+from provision.spec.connection import EXTERNAL_KEYS
 from provision.spec.load import read
 from provision.spec.modeline import MODELINE
 from provision.spec.parameters import MAJORS, catalogue
-from provision.spec.server import EXTERNAL_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

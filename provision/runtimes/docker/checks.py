@@ -10,9 +10,9 @@ from provision.runtimes import data_directory, ownership
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import MAJOR, Creation
 from provision.runtimes.names import ENVIRONMENT
+from provision.spec.image import OLDEST, major_of
 from provision.spec.model import Ephemeral, Spec, Volume
 from provision.spec.parameters import MAJORS
-from provision.spec.server import OLDEST, major_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.model.value import dataclass
 from provision.runtimes.names import LINK, environment
+from provision.spec.image import OLDEST
 from provision.spec.model import DataPath, Ephemeral, Spec
-from provision.spec.server import OLDEST
 
 if TYPE_CHECKING:
     from provision.model import Effect
