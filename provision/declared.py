@@ -171,6 +171,6 @@ def _worktree(path: Path) -> Worktree | None:
     mark = git_file(path.parent)
     if mark is None:
         return None
-    from provision.system import worktrees
+    from provision.system import git
 
-    return worktrees.of(mark)
+    return git.of(mark)

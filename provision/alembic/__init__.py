@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from provision.alembic.verbs.files import applied_since, check_files
     from provision.alembic.verbs.laws import Law, one_head, try_laws
     from provision.alembic.verbs.lint import Destroying, Finding, Linted, destroying, destroys, judged, lint, statements
-    from provision.alembic.verbs.moving import Decided, downgrade, next_apply, stamp, upgrade
-    from provision.alembic.verbs.sql import Script, between, of_plan
+    from provision.alembic.verbs.moves import Decided, Script, between, downgrade, next_apply, of_plan, stamp, upgrade
     from provision.alembic.verbs.trace import Trace, Traced, consequences, strongest, trace
     from provision.alembic.verbs.writing import advice, after_writing, check, merge, revision
 
@@ -79,8 +78,7 @@ _HOMES = {
     "verbs.files": "applied_since check_files",
     "verbs.laws": "Law one_head try_laws",
     "verbs.lint": "Destroying Finding Linted destroying destroys judged lint statements",
-    "verbs.moving": "Decided downgrade next_apply stamp upgrade",
-    "verbs.sql": "Script between of_plan",
+    "verbs.moves": "Decided Script between downgrade next_apply of_plan stamp upgrade",
     "verbs.trace": "Trace Traced consequences strongest trace",
     "verbs.writing": "advice after_writing check merge revision",
 }

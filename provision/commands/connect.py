@@ -35,15 +35,12 @@ def driver_option(text: str) -> Callable[[F], F]:
     return click.option("--driver", metavar="NAME", callback=known, help=text)
 
 
-def login_options(function: F) -> F:
-    """Add the options that say as whom to log in, and where."""
-    for option in (
-        click.option("--database", metavar="NAME", help="Another declared database."),
-        click.option("--role", metavar="NAME", help="Log in as another declared role."),
-        click.option("--superuser", is_flag=True, help="Log in as the superuser."),
-    ):
-        function = option(function)
-    return function
+LOGIN: Final = (
+    click.option("--superuser", is_flag=True, help="Log in as the superuser."),
+    click.option("--role", metavar="NAME", help="Log in as another declared role."),
+    click.option("--database", metavar="NAME", help="Another declared database."),
+)
+"""The options that say as whom to log in, and where."""
 
 
 direct_option = click.option(
@@ -62,7 +59,7 @@ def login(given: dict[str, Any]) -> dict[str, Any]:
     "url",
     'export DATABASE_URL="$(provision url specs/dev.yml)"',
     driver_option("Write it as a driver reads it: psycopg2, asyncpg, jdbc …; an unknown one lists them all."),
-    login_options,
+    *LOGIN,
     direct_option,
     json=False,
 )
@@ -137,7 +134,7 @@ class _Psql(AfterDashes):
 @subcommand(
     "psql",
     "provision psql specs/dev.yml -- -c 'SELECT version()'",
-    login_options,
+    *LOGIN,
     json=False,
     cls=_Psql,
     options_metavar="[OPTIONS]",
@@ -188,7 +185,7 @@ _ALL = ""
     'DATABASE_URL="$(provision clone specs/dev.yml)" npm test',
     click.option("--name", metavar="NAME", help="Call it provision_clone_NAME; without a name, it is made up."),
     driver_option("Write the URL as a driver reads it: psycopg2, asyncpg, jdbc …"),
-    login_options,
+    *LOGIN,
     click.option("--list", "lists", is_flag=True, help="Show the clones that there are."),
     click.option("--drop", metavar="NAME", is_flag=False, flag_value=_ALL, help="Drop the clone of this name."),
     click.option("--all", "every", is_flag=True, help="With --drop: all clones, and what test runs have kept."),

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from provision.commands.connect import AfterDashes, direct_option, driver_option, login, login_options, remind
+from provision.commands.connect import LOGIN, AfterDashes, direct_option, driver_option, login, remind
 from provision.commands.options import load_environment, subcommand
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from provision.environment import Environment
     from provision.report.console import Console
 
-F = TypeVar("F", bound="Callable[..., Any]")
 _FORMATS = ("shell", "fish", "dotenv", "json", "direnv")
 
 
-def _variables_options(function: F) -> F:
-    """Add the options that say which variables there are."""
-    for option in (
-        click.option(
-            "--variable",
-            "named",
-            multiple=True,
-            metavar="NAME[=DRIVER]",
-            help="Another variable: a URL for a driver, or host, port, user, password, database. Repeatable.",
-        ),
-        driver_option("The driver that DATABASE_URL is for."),
-        direct_option,
-        login_options,
-    ):
-        function = option(function)
-    return function
+_VARIABLES: Final = (
+    *LOGIN,
+    direct_option,
+    driver_option("The driver that DATABASE_URL is for."),
+    click.option(
+        "--variable",
+        "named",
+        multiple=True,
+        metavar="NAME[=DRIVER]",
+        help="Another variable: a URL for a driver, or host, port, user, password, database. Repeatable.",
+    ),
+)
+"""The options that say which variables there are."""
 
 
 def _chosen(console: Console, environment: Environment, given: dict[str, Any], *, lasting: bool) -> dict[str, str]:
@@ -56,7 +52,7 @@ def _chosen(console: Console, environment: Environment, given: dict[str, Any], *
         "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write a file with mode 0600."
     ),
     click.option("--github", is_flag=True, help="Hand them to the next steps of a GitHub workflow, masked in its log."),
-    _variables_options,
+    *_VARIABLES,
     json=False,
 )
 def env(
@@ -104,7 +100,7 @@ def _to_github(console: Console, found: Mapping[str, str]) -> None:
 @subcommand(
     "run",
     "provision run specs/dev.yml -- pytest -x",
-    _variables_options,
+    *_VARIABLES,
     json=False,
     cls=AfterDashes,
     options_metavar="[OPTIONS]",

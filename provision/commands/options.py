@@ -87,56 +87,47 @@ detailed_exitcode_option = click.option(
 )
 
 
-def tenant_options(function: F) -> F:
-    """Add the options that choose some of the tenants of the migrations."""
-    only = click.option(
+TENANTS: Final = (
+    click.option(
         "--tenant",
         "tenants",
         multiple=True,
         metavar="NAME",
         help="Of the tenants of the migrations, only this one. Repeatable.",
-    )
-    without = click.option(
-        "--except", "without", multiple=True, metavar="NAME", help="All tenants but this one. Repeatable."
-    )
-    return only(without(function))
-
-
-def planning_options(function: F) -> F:
-    """Add the options that plan and apply share."""
-    for option in (
-        tenant_options,
-        click.option(
-            "--reset-overrides", is_flag=True, help="Take back what ALTER SYSTEM has set, so that the spec is in force."
-        ),
-        click.option(
-            "--restart-cluster", is_flag=True, help="Have Patroni restart the members that wait for it, standbys first."
-        ),
-        click.option("--no-restart", is_flag=True, help="Leave what restarts or recreates a running server for later."),
-        click.option(
-            "--take-ownership", is_flag=True, help="Give the role of the migrations what earlier ones made as another."
-        ),
-        click.option("--seed", is_flag=True, help="Run seeds also where others run the server, and all `run: always`."),
-        click.option("--data", is_flag=True, help="Also remove what holds data, where the spec says `state: absent`."),
-        click.option(
-            "--allow-downgrade", is_flag=True, help="Undo revisions where the database is ahead of the target."
-        ),
-        click.option(
-            "--runtime",
-            type=click.Choice(["docker", "embedded", "external"]),
-            help="Where a new server lives, whatever the spec says; for this run.",
-        ),
-        click.option(
-            "--golden/--no-golden",
-            default=None,
-            help="Save what was made as a golden, which new data can begin with; or use none (docs/golden.md).",
-        ),
-        detailed_exitcode_option,
-        click.option("--sql", is_flag=True, help="Print the SQL that the migrations would run."),
-        diff_option,
-    ):
-        function = option(function)
-    return function
+    ),
+    click.option("--except", "without", multiple=True, metavar="NAME", help="All tenants but this one. Repeatable."),
+)
+"""The options that choose some of the tenants of the migrations."""
+PLANNING: Final = (
+    diff_option,
+    click.option("--sql", is_flag=True, help="Print the SQL that the migrations would run."),
+    detailed_exitcode_option,
+    click.option(
+        "--golden/--no-golden",
+        default=None,
+        help="Save what was made as a golden, which new data can begin with; or use none (docs/golden.md).",
+    ),
+    click.option(
+        "--runtime",
+        type=click.Choice(["docker", "embedded", "external"]),
+        help="Where a new server lives, whatever the spec says; for this run.",
+    ),
+    click.option("--allow-downgrade", is_flag=True, help="Undo revisions where the database is ahead of the target."),
+    click.option("--data", is_flag=True, help="Also remove what holds data, where the spec says `state: absent`."),
+    click.option("--seed", is_flag=True, help="Run seeds also where others run the server, and all `run: always`."),
+    click.option(
+        "--take-ownership", is_flag=True, help="Give the role of the migrations what earlier ones made as another."
+    ),
+    click.option("--no-restart", is_flag=True, help="Leave what restarts or recreates a running server for later."),
+    click.option(
+        "--restart-cluster", is_flag=True, help="Have Patroni restart the members that wait for it, standbys first."
+    ),
+    click.option(
+        "--reset-overrides", is_flag=True, help="Take back what ALTER SYSTEM has set, so that the spec is in force."
+    ),
+    *TENANTS,
+)
+"""The options that plan and apply share."""
 
 
 def spec_argument(function: F) -> F:

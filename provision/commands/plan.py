@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.commands.options import (
-    format_option,
-    load_environment,
-    no_commands_option,
-    planning_options,
-    subcommand,
-    trusted,
-)
+from provision.commands import options as given
 from provision.commands.several import specs_argument
 from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, UsageError, command
 
@@ -32,12 +25,12 @@ _ASKED_FOR = ("data", "take_ownership", "seed", "restart_cluster")
 """Wishes without which the same plan would be refused, or another one."""
 
 
-@subcommand(
+@given.subcommand(
     "plan",
     "provision plan --diff specs/dev.yml",
-    planning_options,
-    no_commands_option,
-    format_option(),
+    *given.PLANNING,
+    given.no_commands_option,
+    given.format_option(),
     argument=specs_argument(),
 )
 def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
@@ -45,10 +38,10 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
 
     Nothing is changed: the server is asked in read-only transactions, and the engine with GET requests only.
     """
-    return _show(console, load_environment(console, spec), **options)
+    return _show(console, given.load_environment(console, spec), **options)
 
 
-@subcommand(
+@given.subcommand(
     "apply",
     "provision apply specs/dev.yml",
     click.option("--check", is_flag=True, help="Only show what would be done: the same as plan. Changes nothing."),
@@ -73,8 +66,8 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
     ),
     click.option("--adopt", is_flag=True, help="Take over what the same project made in a directory that is gone."),
     click.option("--snapshot", is_flag=True, help="Save a database before revisions that destroy data in it."),
-    planning_options,
-    format_option(),
+    *given.PLANNING,
+    given.format_option(),
     argument=specs_argument(acting=True),
 )
 def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: float, **options: Any) -> int:
@@ -94,12 +87,12 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
         options.pop("snapshot")
         if options.pop("source"):
             raise click.UsageError("--from copies data, and --check changes nothing")
-        return _show(console, load_environment(console, spec), **options)
+        return _show(console, given.load_environment(console, spec), **options)
     if options.pop("detailed_exitcode"):
         raise click.UsageError("--detailed-exitcode goes with --check: an apply leaves no changes pending")
     if options.pop("sql"):
         raise click.UsageError("--sql goes with --check: it shows what would run, and runs nothing")
-    environment = load_environment(console, spec)
+    environment = given.load_environment(console, spec)
     if adopt:
         environment.adopt()
     return _apply(console, environment, lock_timeout=lock_timeout, **options)
@@ -118,7 +111,7 @@ def _say_what_comes(console: Console, seen: Survey, *, diff: bool) -> None:
         console.lines(report.diff(seen.plan, paint), whole=True)
 
 
-@subcommand(
+@given.subcommand(
     "show",
     "provision plan --json > plan.json, and then: provision show plan.json",
     click.argument("file"),
@@ -196,7 +189,7 @@ def _show_text(
     if sql:
         _show_sql(console, environment, seen)
     again = console.line("plan" if seen.plan.unknown else "apply", *asked)
-    next_step = trusted(console, again) if seen.plan.unknown else again
+    next_step = given.trusted(console, again) if seen.plan.unknown else again
     if seen.obstacle is not None:
         next_step = f"{seen.obstacle.next_step}; then: {next_step}"
     console.say(f"{paint('cyan', 'next:')} {next_step}")

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.commands.options import (
-    about_spec,
-    environment_of,
-    format_option,
-    load_environment,
-    no_commands_option,
-    subcommand,
-    teller,
-)
+from provision.commands import options as given
 from provision.commands.specfile import find_spec, shell_word
 from provision.errors import EXIT_DONE, EXIT_SPEC, SpecError
 
@@ -26,7 +18,7 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@subcommand(
+@given.subcommand(
     "init",
     "provision init --image postgres:16",
     click.option("--directory", type=click.Path(path_type=Path), default=Path(), help="Where; the current directory."),
@@ -50,14 +42,14 @@ def init(console: Console, *, directory: Path, name: str | None, image: str | No
     console.show(lambda: report.document(done, directory), lines, talk=True)
 
 
-@subcommand(
+@given.subcommand(
     "validate",
     "provision validate specs/*.yml",
     click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]..."),
-    about_spec,
+    given.about_spec,
     click.option("--effective", is_flag=True, help="Print what a spec says in the end, with the origin of each line."),
-    no_commands_option,
-    format_option(),
+    given.no_commands_option,
+    given.format_option(),
     argument=None,
 )
 def validate(console: Console, specs: tuple[Path, ...], *, effective: bool) -> int:
@@ -97,7 +89,7 @@ def _read(
     waiting = list(paths)
     while waiting:
         path = waiting.pop(0)
-        environment = environment_of(console, path)
+        environment = given.environment_of(console, path)
         try:
             read[path] = environment, environment.validate()
         except SpecError as error:
@@ -132,7 +124,7 @@ def _shown(
     from provision.report.errors import remarks, report
 
     if isinstance(outcome, SpecError):
-        tell = teller(console)
+        tell = given.teller(console)
         if not console.json:
             report(outcome, console, tell)
         elif tell is not None:
@@ -166,11 +158,11 @@ def _effective(console: Console, environment: Environment, *, many: bool) -> dic
     return {"effective": report.document(values)}
 
 
-@subcommand(
+@given.subcommand(
     "render",
     "provision render --stdout specs/dev.yml",
     click.option("--stdout", "to_stdout", is_flag=True, help="Print the files (never a secret) and write nothing."),
-    no_commands_option,
+    given.no_commands_option,
     json=False,
 )
 def render(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
@@ -180,7 +172,7 @@ def render(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
     """
     from provision.report import plan as report
 
-    done = load_environment(console, spec).render(write=not to_stdout)
+    done = given.load_environment(console, spec).render(write=not to_stdout)
     if to_stdout:
         for line in report.contents(done.files):
             console.put(line)

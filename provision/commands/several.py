@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from provision import errors
 from provision.commands.options import about_spec, environment_of, teller
 from provision.commands.specfile import find_spec, shell_word
-from provision.errors import (
-    EXIT_BUG,
-    EXIT_CHANGES_PENDING,
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_LOCKED,
-    EXIT_SPEC,
-    EXIT_UNAVAILABLE,
-    EXIT_USAGE,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +22,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _BAD_TO_WORSE: Final = (
-    *(EXIT_DONE, EXIT_CHANGES_PENDING, EXIT_LOCKED, EXIT_UNAVAILABLE),
-    *(EXIT_FAILED, EXIT_SPEC, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED),
+    *(errors.EXIT_DONE, errors.EXIT_CHANGES_PENDING, errors.EXIT_LOCKED, errors.EXIT_UNAVAILABLE),
+    *(errors.EXIT_FAILED, errors.EXIT_SPEC, errors.EXIT_USAGE, errors.EXIT_BUG, errors.EXIT_INTERRUPTED),
 )
 _SIGNALLED: Final = 128
 
@@ -45,7 +35,7 @@ def worst(codes: Sequence[int]) -> int:
     (2, 1, 1, 0)
     """
     known = {code: rank for rank, code in enumerate(_BAD_TO_WORSE)}
-    return max(codes, key=lambda code: known.get(code, len(known)), default=EXIT_DONE)
+    return max(codes, key=lambda code: known.get(code, len(known)), default=errors.EXIT_DONE)
 
 
 def specs_argument(*, acting: bool = False, lenient: bool = False) -> Callable[[F], F]:
@@ -59,7 +49,7 @@ def specs_argument(*, acting: bool = False, lenient: bool = False) -> Callable[[
         @wraps(function)
         def run(*, specs: tuple[Path, ...], **options: Any) -> int:
             if len(specs) < 2:  # noqa: PLR2004
-                return int(function(spec=specs[0] if specs else None, **options) or EXIT_DONE)
+                return int(function(spec=specs[0] if specs else None, **options) or errors.EXIT_DONE)
             return _each(function, specs, options, acting=acting and not options.get("check"), lenient=lenient)
 
         argument = click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
@@ -108,7 +98,7 @@ def _alone(console: Console, path: Path, function: Callable[..., Any], options: 
 
         code = report(error, console, teller(console))
     console.close()
-    return int(code or EXIT_DONE)
+    return int(code or errors.EXIT_DONE)
 
 
 class _Blocks:
@@ -139,7 +129,7 @@ class _Blocks:
         ended = [self._ended[number] for number in sorted(self._ended)]
         if self._console.json:
             self._documents(ended)
-        elif failed := [each for each in ended if each.code not in (EXIT_DONE, EXIT_CHANGES_PENDING)]:
+        elif failed := [each for each in ended if each.code not in (errors.EXIT_DONE, errors.EXIT_CHANGES_PENDING)]:
             names = ", ".join(shell_word(self._found.paths[each.number]) for each in failed)
             self._console.complain(f"{len(failed)} of {len(ended)} failed: {names}")
         return worst([each.code for each in ended])
@@ -163,7 +153,6 @@ class _Blocks:
     def _documents(self, ended: Sequence[Ended]) -> None:
         import json
 
-        from provision.errors import ProvisionError
         from provision.report.documents import failure
 
         documents = []
@@ -172,7 +161,9 @@ class _Blocks:
                 documents.append(json.loads(each.out))
             except ValueError:
                 path = self._found.paths[each.number]
-                documents.append(failure(ProvisionError(f"{path}: it ended with exit code {each.code}"), each.code))
+                documents.append(
+                    failure(errors.ProvisionError(f"{path}: it ended with exit code {each.code}"), each.code)
+                )
             for line in each.err.splitlines():
                 self._console.complain(line)
         self._console.put(json.dumps(documents, indent=2, ensure_ascii=False))

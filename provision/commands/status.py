@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import (
-    detailed_exitcode_option,
-    diff_option,
-    format_option,
-    load_environment,
-    no_commands_option,
-    subcommand,
-    tenant_options,
-)
+from provision.commands import options as given
 from provision.commands.several import specs_argument
 from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE, with_spec
 
@@ -25,11 +17,11 @@ if TYPE_CHECKING:
     from provision.report.console import Console
 
 
-@subcommand(
+@given.subcommand(
     "status",
     "provision status --json specs/dev.yml",
-    detailed_exitcode_option,
-    no_commands_option,
+    given.detailed_exitcode_option,
+    given.no_commands_option,
     argument=specs_argument(lenient=True),
 )
 def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> int:
@@ -38,7 +30,7 @@ def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> i
     Nothing is changed. Where no plan can be made, the error follows what is known. Exits with 69 when the engine or the
     server cannot be reached.
     """
-    seen = load_environment(console, spec).overview()
+    seen = given.load_environment(console, spec).overview()
     if console.json:
         from provision.report import documents
 
@@ -54,14 +46,14 @@ def status(console: Console, spec: Path | None, *, detailed_exitcode: bool) -> i
     return _exit_code(seen, is_pending=detailed_exitcode and seen.plan.differs)
 
 
-@subcommand(
+@given.subcommand(
     "verify",
     "provision verify --detailed-exitcode specs/dev.yml",
-    diff_option,
-    tenant_options,
+    given.diff_option,
+    *given.TENANTS,
     click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when anything is not as declared."),
-    no_commands_option,
-    format_option(),
+    given.no_commands_option,
+    given.format_option(),
     argument=specs_argument(),
 )
 def verify(
@@ -72,7 +64,7 @@ def verify(
     Whoever changed it: by `docker update`, in a rendered file, with ALTER SYSTEM, or by another checkout's migrations.
     Nothing is changed. Exits with 69 when the engine or the server cannot be reached.
     """
-    found = load_environment(console, spec).verify(**tenants)
+    found = given.load_environment(console, spec).verify(**tenants)
     if console.json:
         from provision.report import documents
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _SAFE: Final = r"[\w@%+=:,./-]+"
@@ -51,32 +51,16 @@ def _dotenv_lines(given: Mapping[str, str]) -> list[str]:
     return [*([f"{_DOLLAR}='$'"] if needs_dollar else []), *lines]
 
 
-def _shell_lines(given: Mapping[str, str]) -> list[str]:
-    return [f"export {name}={shell(value)}" for name, value in given.items()]
-
-
-def _fish_lines(given: Mapping[str, str]) -> list[str]:
-    return [f"set -gx {name} {fish(value)}" for name, value in given.items()]
-
-
-def _json_lines(given: Mapping[str, str]) -> list[str]:
-    return [json.dumps(dict(given), indent=2, ensure_ascii=False)]
-
-
-_LINES: Final[Mapping[str, Callable[[Mapping[str, str]], list[str]]]] = {
-    "shell": _shell_lines,
-    "fish": _fish_lines,
-    "dotenv": _dotenv_lines,
-    "json": _json_lines,
-    "direnv": _shell_lines,
-}
-FORMATS: Final = tuple(_LINES)
-
-
 def lines(form: str, given: Mapping[str, str], watched: Sequence[Path] = ()) -> list[str]:
-    """Return the lines in one of :data:`FORMATS`; ``watched`` are files after whose change direnv asks again."""
+    """Return the lines in a format; ``watched`` are files after whose change direnv asks again."""
+    if form == "json":
+        return [json.dumps(dict(given), indent=2, ensure_ascii=False)]
+    if form == "dotenv":
+        return _dotenv_lines(given)
+    if form == "fish":
+        return [f"set -gx {name} {fish(value)}" for name, value in given.items()]
     watch = [f"watch_file {shell(str(each))}" for each in watched] if form == "direnv" else []
-    return [*watch, *_LINES[form](given)]
+    return [*watch, *(f"export {name}={shell(value)}" for name, value in given.items())]
 
 
 def format_of(name: str) -> str:

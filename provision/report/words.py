@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 _MINUTE = 60
 _EXACT_BELOW = 10
 _BIDI: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_UNSAFE: Final = {
+UNSAFE: Final = {
     code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(0x7F, 0xA0), *_BIDI) if code != ord("\t")
 }
+"""The characters that steer a terminal, or make a text read as it is not, and what is shown for them."""
 
 
 def clean(text: str) -> str:
     """Return one line from elsewhere (a log, a file) without the characters that steer a terminal."""
-    return text.rstrip("\r\n").translate(_UNSAFE)
+    return text.rstrip("\r\n").translate(UNSAFE)
 
 
 def seconds(value: float) -> str:

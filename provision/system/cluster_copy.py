@@ -9,9 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError
-from provision.system import files
+from provision.system import files, packed
 from provision.system.cluster_folder import DATA
-from provision.system.packed import walked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +29,7 @@ def size(data: Path) -> int:
         RefusedError: a part of it is elsewhere, and would not be copied.
     """
     found, elsewhere = 0, []
-    for name, seen in walked(data):
+    for name, seen in packed.walked(data):
         found += seen.st_size if stat.S_ISREG(seen.st_mode) else 0
         if stat.S_ISLNK(seen.st_mode):
             elsewhere.append(f"{name} leads to {(data / name).readlink()}")
@@ -86,7 +85,7 @@ def _copy_tree(source: Path, path: Path) -> None:
     top = source.stat()
     path.mkdir(mode=0o700)
     write: Callable[[int, int], bool] = _clone
-    for name, seen in walked(source):
+    for name, seen in packed.walked(source):
         place = path / name
         if stat.S_ISDIR(seen.st_mode):
             place.mkdir(mode=0o700)
@@ -132,24 +131,12 @@ def _clone(source: int, out: int) -> bool:
 
 def _shared(source: int, out: int) -> bool:
     """Have the system copy; whether it can between these."""
-    if not hasattr(os, "copy_file_range"):
-        return False
-    length, done = os.fstat(source).st_size, 0
-    try:
-        while done < length and (more := os.copy_file_range(source, out, length - done, done, done)):
-            done += more
-    except OSError:
-        if done:
-            raise
-        return False
-    return done == length
+    return hasattr(os, "copy_file_range") and packed.shared(source, out, 0, os.fstat(source).st_size)
 
 
 def _written(source: int, out: int) -> bool:
     os.lseek(source, 0, os.SEEK_SET)
     os.ftruncate(out, 0)
     while block := os.read(source, _BLOCK):
-        view = memoryview(block)
-        while view:
-            view = view[os.write(out, view) :]
+        packed.written(out, memoryview(block))
     return True

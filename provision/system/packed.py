@@ -95,9 +95,9 @@ def unpack(path: Path, index: Index, directory: Path, user: SystemUser | None) -
             try:
                 own(out)
                 if length:
-                    shares = shares and _shared(source.fileno(), out, offset, length)
+                    shares = shares and shared(source.fileno(), out, offset, length)
                     if not shares:
-                        _written(out, text[offset : offset + length])
+                        written(out, text[offset : offset + length])
                 if size > length:
                     _reserved(out, size)
             finally:
@@ -120,24 +120,27 @@ def _mapped(descriptor: int, end: int) -> Iterator[memoryview]:
         yield view
 
 
-def _shared(source: int, out: int, offset: int, length: int) -> bool:
+def shared(source: int, out: int, offset: int, length: int) -> bool:
     """Have the system copy, which shares blocks where it can; tell whether it did all of it."""
     try:
         done = os.copy_file_range(source, out, length, offset)
     except OSError:  # two file systems, or one that cannot
         return False
-    while 0 < done < length:
+    if not done:
+        return not length
+    while done < length:
         more = os.copy_file_range(source, out, length - done, offset + done)
         if not more:
             break
         done += more
     if done != length:
-        message = "the pack cannot be read"
+        message = "it became shorter while it was copied"
         raise OSError(message)
     return True
 
 
-def _written(out: int, text: memoryview) -> None:
+def written(out: int, text: memoryview) -> None:
+    """Write a text, all of it."""
     while text:
         text = text[os.write(out, text) :]
 

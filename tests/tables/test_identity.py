@@ -15,7 +15,8 @@ from provision.errors import SpecError
 from provision.spec.identity import in_worktree
 from provision.spec.load import load, read
 from provision.spec.model import DataPath, Volume, Worktree
-from provision.system import files, worktrees
+from provision.system import files
+from provision.system import git as checkout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ def repository(place: Path, *options: str) -> Path:
 def of(directory: Path) -> Worktree | None:
     """Return the worktree that a directory is in."""
     mark = files.git_file(directory)
-    return None if mark is None else worktrees.of(mark)
+    return None if mark is None else checkout.of(mark)
 
 
 def test_a_main_checkout_is_no_worktree_and_a_linked_one_is(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from provision.alembic import Finding, Law, Linted
 from provision.errors import Problem, ProvisionError, SpecError
 from provision.report.console import Console
 from provision.report.pipelines import documents
-from provision.report.pipelines.github import LIMIT, SUMMARY, Block, command, escaped, rendered, tell
 from provision.report.pipelines.notes import Note, of_error, place_in, relative, root_of
+from provision.report.pipelines.results import LIMIT, SUMMARY, Block, command, escaped, rendered, tell
 
 if TYPE_CHECKING:
     from provision.alembic import Tree

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from provision.alembic.hidden import hidden
-from provision.alembic.state import not_its_own
+from provision.alembic.state import hidden, not_its_own
 from provision.alembic.tree.version_table import owner_of_unwritable, table_name
 from provision.errors import NextStep, RefusedError, command
 from provision.model.sql import identifier

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.alembic.tree.source import read_notes
-from provision.alembic.verbs.sql import between
+from provision.alembic.verbs.moves import between
 from provision.errors import UnavailableError
 from provision.model.value import dataclass
 from provision.system import squawk
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from provision.alembic.tree.source import Notes
     from provision.alembic.trees import Tree
-    from provision.alembic.verbs.sql import Script as Rendering
+    from provision.alembic.verbs.moves import Script as Rendering
     from provision.model import Endpoint
 
 
@@ -45,7 +45,7 @@ class Linted:
 def lint(tree: Tree, span: str, server: Callable[[], Endpoint | None], known: tuple[str, ...] | None = None) -> Linted:
     """Lint ``FROM:TO``, or from where the database is to ``TO``; an empty one is what is pending.
 
-    ``server`` and ``known`` are as in :func:`~provision.alembic.verbs.sql.between`.
+    ``server`` and ``known`` are as in :func:`~provision.alembic.verbs.moves.between`.
 
     Raises:
         ProvisionError: squawk is not installed, or does not do its work.

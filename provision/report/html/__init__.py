@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from provision.observe.outside import shipped
 from provision.report.html.view import Limits, view
+from provision.report.words import UNSAFE
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -20,12 +21,7 @@ if TYPE_CHECKING:
 LARGEST: Final = 200_000
 """Bytes of a page."""
 _PARTS: Final = (1.0, 0.5, 0.2, 0.05)
-_BIDI: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_UNSAFE: Final = {
-    code: "\N{REPLACEMENT CHARACTER}"
-    for code in (*range(32), *range(0x7F, 0xA0), *_BIDI, *range(0xD800, 0xE000))
-    if chr(code) not in "\t\n"
-}
+_UNSAFE: Final = {**UNSAFE, **dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}"), ord("\n"): "\n"}
 
 
 def page(review: Review, *, spec: str = "") -> str:
