@@ -29,7 +29,6 @@ def inside(spec: Spec, runtime: str) -> tuple[Kind, ...]:
     # Each is loaded only where it has something to do: a run with nothing to do is mostly imports.
     from provision.kinds import (
         declared_database,
-        default_privilege,
         membership,
         privilege,
         role,
@@ -41,8 +40,9 @@ def inside(spec: Spec, runtime: str) -> tuple[Kind, ...]:
     # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.
     shared = (role, declared_database, role_setting, schema, membership)
-    rest = (default_privilege, collation, *_ownership(spec), migrations, privilege, unmanaged, *_seed(spec))
-    return (server, settings, *_preflight(spec, runtime), *shared, *_extension(spec), *rest)
+    born: tuple[Kind, ...] = (privilege.FUTURE, collation, *_ownership(spec), migrations)
+    late: tuple[Kind, ...] = (privilege.EXISTING, unmanaged, *_seed(spec))
+    return (server, settings, *_preflight(spec, runtime), *shared, *_extension(spec), *born, *late)
 
 
 def has_preflight(spec: Spec, runtime: str) -> bool:

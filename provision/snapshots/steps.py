@@ -98,7 +98,7 @@ class Planner:
         beside = {each.database: new_name(SNAPSHOT, each.database) for each in kept}
         copies = [self._beside(each, beside[each.database]) for each in kept]
         comments = {each.database: each.comment for each in kept}
-        why = [f"{each.database} as it was saved {each.moment}{_at(each.revisions)}" for each in kept]
+        why = [f"{each.database} as it was saved {each.moment}{at(each.revisions)}" for each in kept]
         return self._plan(*copies, self._swap(beside, comments, "restore", why), *self._older(beside))
 
     def undo(self, names: Sequence[str]) -> Plan:
@@ -116,7 +116,7 @@ class Planner:
         beside = {name: each.place for name, each in kept.items()}
         comments = {name: each.comment for name, each in kept.items()}
         why = [
-            f"{name} as {by(each.name)} has replaced it {each.moment}{_at(each.revisions)}"
+            f"{name} as {by(each.name)} has replaced it {each.moment}{at(each.revisions)}"
             for name, each in kept.items()
         ]
         return self._plan(self._swap(beside, comments, "undo", why), *self._older(beside))
@@ -151,7 +151,7 @@ class Planner:
             UsageError: there is none.
         """
         kept = self._named(names, name)
-        return self._plan(*(self._dropping(each, f"saved {each.moment}{_at(each.revisions)}") for each in kept))
+        return self._plan(*(self._dropping(each, f"saved {each.moment}{at(each.revisions)}") for each in kept))
 
     def _named(self, names: Sequence[str], name: str) -> list[Kept]:
         """Return the snapshots of a name, in the order of their databases.
@@ -178,7 +178,7 @@ class Planner:
         copy = CopyDatabase(there.name, place, self.server.at.user, kept.text())
         return Step(
             _address(kept), Action.CREATE, None, None, (copy,),
-            (f"{size(there.size)}{_at(kept.revisions)}",), _WAITS, clients=there.clients,
+            (f"{size(there.size)}{at(kept.revisions)}",), _WAITS, clients=there.clients,
         )  # fmt: skip
 
     def _fewer(self, there: Sequence[Database]) -> Iterator[Step]:
@@ -291,7 +291,8 @@ def check_name(name: str) -> None:
         )
 
 
-def _at(revisions: Mapping[str, Sequence[str]]) -> str:
+def at(revisions: Mapping[str, Sequence[str]]) -> str:
+    """Return revisions as people read them behind something else."""
     return f", at {found}" if (found := words(revisions)) else ""
 
 

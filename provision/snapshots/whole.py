@@ -16,7 +16,7 @@ from provision.model.words import size
 from provision.observe.outside import World
 from provision.snapshots.kept import FORMAT, by, check_room, moment, now
 from provision.snapshots.requests import Request, Verb
-from provision.snapshots.steps import check_name, near, words
+from provision.snapshots.steps import at, check_name, near
 from provision.spec.model import Ephemeral
 
 _KEY = "provision"
@@ -200,7 +200,7 @@ class _Planner:
         before, while_stopped = self.found.restoring(kept, self._now("restore"))
         copying = (self._step(Address("copy", kept.name), Action.CREATE, before, _what(kept)),) if before else ()
         away = _STOPPED if before else self._copied(kept)
-        why = f"as it was saved {kept.moment}{_at(kept)}"
+        why = f"as it was saved {kept.moment}{at(kept.revisions)}"
         swap = self._step(Address("data", self.world.spec.name), Action.UPDATE, while_stopped, why, _KEPT)
         return (*copying, *self._around((swap,), away))
 
@@ -213,7 +213,7 @@ class _Planner:
             )
         self.found.check()
         effects = self.found.undoing(kept, self._now("undo"))
-        why = f"as {by(kept.name)} has replaced it {kept.moment}{_at(kept)}"
+        why = f"as {by(kept.name)} has replaced it {kept.moment}{at(kept.revisions)}"
         swap = self._step(Address("data", self.world.spec.name), Action.UPDATE, effects, why, _KEPT)
         return self._around((swap,), self._copied(kept) if self.found.copies_twice else _STOPPED)
 
@@ -222,7 +222,7 @@ class _Planner:
         return f"the server is away while {_much(both)} copied: the data to a place beside it, and the other one back"
 
     def remove(self, kept: KeptCluster) -> tuple[Step, ...]:
-        why = f"saved {kept.moment}{_at(kept)}, {size(kept.size)}"
+        why = f"saved {kept.moment}{at(kept.revisions)}, {size(kept.size)}"
         removal = self._step(Address("snapshot", kept.name), Action.REMOVE, self.found.removing(kept), why)
         return (replace(removal, destroys=True),)
 
@@ -278,8 +278,4 @@ def _much(number: int) -> str:
 def _what(kept: KeptCluster) -> str:
     return (
         f"{size(kept.size)} of " if kept.size else ""
-    ) + f"PostgreSQL {kept.major}, all databases and roles{_at(kept)}"
-
-
-def _at(kept: KeptCluster) -> str:
-    return f", at {found}" if (found := words(kept.revisions)) else ""
+    ) + f"PostgreSQL {kept.major}, all databases and roles{at(kept.revisions)}"

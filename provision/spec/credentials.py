@@ -99,8 +99,7 @@ def _password_command(node: Node, reading: Reading) -> PasswordCommand:
 
 
 def _argument(node: Node, reading: Reading) -> str:
-    found = scalar(node, "a text")
-    value = reading.text(found)
+    value = reading.scalar(node, "a text")[1]
     if "\0" in value:
         raise Wrong("an argument cannot have a NUL in it")
     return value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from provision.model import ssh
 from provision.model.words import SSH
-from provision.spec.reading import Reading, Wrong, scalar
+from provision.spec.reading import Reading, Wrong
 
 if TYPE_CHECKING:
     from provision.spec.yaml import Node
@@ -32,8 +32,7 @@ def read_engine(node: Node, reading: Reading) -> str:
     Raises:
         Wrong: it is neither.
     """
-    found = scalar(node, f"one of {FORMS}")
-    value = reading.text(found)
+    found, value = reading.scalar(node, f"one of {FORMS}")
     if not re.fullmatch(PATTERN, value):
         raise Wrong(f"{reading.show(found)} is not the address of an engine", f"write one of {FORMS}")
     if value.startswith(SSH):

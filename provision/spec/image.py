@@ -61,8 +61,7 @@ def major(node: Node, reading: Reading) -> int:
     Raises:
         Wrong: it is not supported.
     """
-    found = scalar(node, "a major version like `17`")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "a major version like `17`")
     if not re.fullmatch(r"[1-9][0-9]?", value) or int(value) < OLDEST:
         raise Wrong(f"{reading.show(found)} is not a supported major version of PostgreSQL", _SUPPORTED)
     return int(value)

@@ -14,7 +14,7 @@ from provision.spec.credentials import password
 from provision.spec.model import Patroni
 from provision.spec.passwords import PasswordGenerated, PasswordMissing, PasswordSource
 from provision.spec.readers import existing, text
-from provision.spec.reading import Key, Reading, Wrong, all_of, mapping, one_or_more, read_table, scalar
+from provision.spec.reading import Key, Reading, Wrong, all_of, mapping, one_or_more, read_table
 from provision.spec.yaml import Mapping, Node, Scalar
 
 _EXAMPLE: Final = "api: [https://db1:8008, https://db2:8008]"
@@ -63,8 +63,7 @@ def _addresses(node: Node, reading: Reading) -> tuple[str, ...]:
 
 
 def _address(node: Node, reading: Reading) -> str:
-    found = scalar(node, "an address like `https://db1:8008`")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "an address like `https://db1:8008`")
     if re.fullmatch(ADDRESS, value):
         return value.rstrip("/")
     shown = reading.show(found)

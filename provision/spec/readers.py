@@ -95,8 +95,7 @@ def choice(*words: str) -> Callable[[Node, Reading], str]:
     """Return a reader of one of ``words``."""
 
     def read(node: Node, reading: Reading) -> str:
-        found = scalar(node, f"one of {listed(words)}")
-        value = reading.text(found)
+        found, value = reading.scalar(node, f"one of {listed(words)}")
         if value not in words:
             meant = nearest(found.text, words)
             raise Wrong(
@@ -137,8 +136,7 @@ def number(what: str, largest: int) -> Callable[[Node, Reading], int]:
     """Return a reader of a number of things, of which there is at least one."""
 
     def read(node: Node, reading: Reading) -> int:
-        found = scalar(node, f"a number of {what}")
-        value = reading.text(found)
+        found, value = reading.scalar(node, f"a number of {what}")
         if not re.fullmatch(r"[1-9][0-9]{0,2}", value) or int(value) > largest:
             raise Wrong(f"{reading.show(found)} is not a number of {what}", f"write a number from 1 to {largest}")
         return int(value)
@@ -150,8 +148,7 @@ def limit(what: str) -> Callable[[Node, Reading], int]:
     """Return a reader of a number that PostgreSQL keeps in 32 bits; ``none`` is no limit, which is -1 there."""
 
     def read(node: Node, reading: Reading) -> int:
-        found = scalar(node, f"a number of {what}, or `none`")
-        value = reading.text(found)
+        found, value = reading.scalar(node, f"a number of {what}, or `none`")
         if value == "none":
             return -1
         if not re.fullmatch(r"0|[1-9][0-9]{0,9}", value) or int(value) >= 1 << 31:
@@ -164,8 +161,7 @@ def limit(what: str) -> Callable[[Node, Reading], int]:
 
 def comment(node: Node, reading: Reading) -> str:
     """Read a comment, which may have several lines; ``none`` is an empty one, which PostgreSQL takes for none."""
-    found = scalar(node, "a text, or `none`")
-    value = reading.text(found)
+    value = reading.scalar(node, "a text, or `none`")[1]
     if "\0" in value:
         raise Wrong("the text has a NUL in it")
     return "" if value == "none" else value
@@ -191,8 +187,7 @@ def list_of(read: Callable[[Node, Reading], T], example: str) -> Callable[[Node,
 
 def port(node: Node, reading: Reading) -> int | None:
     """Read a port of this host; None is ``auto``."""
-    found = scalar(node, "a port number")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "a port number")
     if value == "auto":
         return None
     if value.isascii() and value.isdigit() and len(value) < 10 and 1 <= int(value) <= LARGEST_PORT:  # noqa: PLR2004  # int() of a long text is slow
@@ -235,8 +230,7 @@ def size(smallest: int) -> Callable[[Node, Reading], int]:
 
 def cpus(node: Node, reading: Reading) -> float:
     """Read a number of CPUs, which may have a fraction."""
-    found = scalar(node, "a number of CPUs")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "a number of CPUs")
     if (
         not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}", value)
         or not SMALLEST_CPUS <= float(value) <= LARGEST_CPUS
@@ -313,8 +307,7 @@ def _advice_on_missing(missing: Path, node: Node, reading: Reading, *, directory
 
 def host(node: Node, reading: Reading) -> str:
     """Read an address, or the name of a host."""
-    found = scalar(node, "an address like `127.0.0.1`")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "an address like `127.0.0.1`")
     if is_host(value):
         return value
     if value.startswith("[") and value.endswith("]"):

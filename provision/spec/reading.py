@@ -209,6 +209,15 @@ class Reading:
             return node.text
         return re.sub(_VARIABLE, self._variable, node.text)
 
+    def scalar(self, node: Node, what: str) -> tuple[Scalar, str]:
+        """Return ``node`` where it is a text with a value, and that with its variables put in.
+
+        Raises:
+            Wrong: it is something else, or a variable is not set.
+        """
+        found = scalar(node, what)
+        return found, self.text(found)
+
     def given_text(self, node: Scalar) -> str:
         """Return the text of ``node`` with its variables put in, whose values are masked from then on.
 

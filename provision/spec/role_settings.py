@@ -89,8 +89,7 @@ def _check_name(name: str, key: Scalar, major: int) -> None:
 
 
 def _text(node: Node, reading: Reading, name: str) -> str:
-    found = scalar(node, "a text or a number")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "a text or a number")
     refuse_secret(found, reading, name, value)
     if "\0" in value:
         raise Wrong("the value has a NUL in it", at=node)

@@ -25,7 +25,6 @@ from provision.spec.reading import (
     mapping,
     read_table,
     report_without_meaning,
-    scalar,
 )
 from provision.spec.role_names import declared_role, key_name, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
@@ -60,8 +59,7 @@ def _password(node: Node, reading: Reading) -> PasswordSource | NoPassword:
 def _valid_until(node: Node, reading: Reading) -> str:
     from datetime import UTC, datetime
 
-    found = scalar(node, "an instant like `2027-01-01T00:00:00Z`, or `never`")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "an instant like `2027-01-01T00:00:00Z`, or `never`")
     if value == "never":
         return NEVER
     match = re.fullmatch(_INSTANT, value)

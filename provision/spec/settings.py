@@ -11,7 +11,7 @@ from functools import partial
 
 from provision.spec.masking import is_secret_key, may_hold_secret
 from provision.spec.parameters import canonical_name, check, check_name
-from provision.spec.reading import Reading, Wrong, attempt, failed, scalar, shorten
+from provision.spec.reading import Reading, Wrong, attempt, failed, shorten
 from provision.spec.yaml import Node, Scalar, Sequence
 
 # What provision sets itself, and the key that says it.
@@ -69,8 +69,7 @@ def read_settings(
 def _value(node: Node, reading: Reading, *, name: str, major: int) -> str:
     if isinstance(node, Sequence):
         raise Wrong("this is a list, and must be one text", "write the items with commas between them: `'a, b'`")
-    found = scalar(node, "a text or a number")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "a text or a number")
     refuse_secret(found, reading, name, value)
     if wrong := check(major, name, value, shown=reading.show(found)):
         raise Wrong(wrong.message, wrong.suggestion)

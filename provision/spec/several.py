@@ -10,7 +10,7 @@ from collections.abc import Mapping as MappingType
 from typing import Any, Final
 
 from provision.spec.readers import LARGEST_PORT, is_host, list_of
-from provision.spec.reading import Reading, Wrong, scalar
+from provision.spec.reading import Reading, Wrong
 from provision.spec.yaml import Mapping, Node, Sequence
 
 DEFAULT_PORT: Final = 5432
@@ -19,8 +19,7 @@ _FORMS: Final = r"\[([^\[\]]*)\](?::([^:]*))?|([^:]*):([^:]*)"
 
 def host_and_port(node: Node, reading: Reading) -> tuple[str, int | None]:
     """Read a host, with its port where it has one of its own: ``a``, ``a:5433``, ``::1``, ``[::1]:5433``."""
-    found = scalar(node, "a host like `db1`, or `db1:5433`")
-    value = reading.text(found)
+    found, value = reading.scalar(node, "a host like `db1`, or `db1:5433`")
     match = re.fullmatch(_FORMS, value)
     name, number = (match[1] or match[3], match[2] or match[4]) if match is not None else (value, None)
     is_port = number is None or (re.fullmatch(r"[1-9][0-9]{0,4}", number) and int(number) <= LARGEST_PORT)

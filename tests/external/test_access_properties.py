@@ -17,7 +17,7 @@ from support.random_access import Place, Policy
 
 from provision import plan as planner
 from provision.apply import transactions
-from provision.kinds import Inputs, Look, Scene, catalog, default_privilege, privilege
+from provision.kinds import Inputs, Look, Scene, catalog, privilege
 from provision.model import Endpoint, Plan, Secret, Wishes
 from provision.spec.load import read
 from provision.system.read_only import ReadOnlyQuery
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAJORS = (14, 16, 17, 18)
 EVERY_DAY, LONG = 25, 150
-KINDS: tuple[Any, ...] = (default_privilege, privilege)
+KINDS: tuple[Any, ...] = (privilege.FUTURE, privilege.EXISTING)
 MUTANT_ROUNDS = 5
 MOST_LOOKS = 3
 """Two that find something, and one that finds nothing."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provision.errors import RefusedError
-from provision.kinds import catalog, default_privilege, privilege
+from provision.kinds import catalog, privilege
 from provision.kinds.catalog import Cluster, Contents, Default, Edge, Objects
 from provision.kinds.privileges.access import Access
 from provision.kinds.privileges.judgement import judge
@@ -86,7 +86,7 @@ def plans(database: Database, there: Contents, around: Cluster | None = None, **
     look.once, look.rows = once, lambda *_, **__: [("shop", "a", "c"), ("shop", "a", '"D d"')]
     nothing: Any = None
     parts = []
-    for kind in (default_privilege, privilege):
+    for kind in (privilege.FUTURE, privilege.EXISTING):
         wanted, seen = kind.wanted(spec, nothing, {}), kind.seen(look)
         assert wanted.keys() == seen.keys()
         parts += [kind.steps(address, seen[address], wanted[address], nothing) for address in wanted]

@@ -1,7 +1,6 @@
 """What a grantee may do on a schema or on a target of ``grants``, as a state: as declared, and what differs from that.
 
-:mod:`provision.kinds.privilege` is about objects that exist, :mod:`provision.kinds.default_privilege` about those that
-will be created.
+:mod:`provision.kinds.privilege` is about objects that exist, and about those that will be created.
 """
 
 from __future__ import annotations
@@ -77,12 +76,6 @@ def declared(spec: Spec, *, is_future: bool) -> Iterator[tuple[Database, Pair, D
         for pair, each in () if database.is_absent else pairs(database).items():
             if each.has_future or not is_future:
                 yield database, pair, each
-
-
-def wanted(kind: str, spec: Spec, *, is_future: bool) -> dict[Address, State]:
-    """Return every declared pair of a grantee and a schema or a target, as states of a kind."""
-    found = declared(spec, is_future=is_future)
-    return {address(kind, database, pair): as_declared(pair, said) for database, pair, said in found}
 
 
 def trees(spec: Spec, database: str) -> list[Migrations]:

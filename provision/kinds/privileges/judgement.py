@@ -9,10 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.kinds import Look, catalog, rights, role
-from provision.kinds.privileges.access import Access, address, as_declared, declared, trees
+from provision.kinds.privileges.access import Access, as_declared, trees
 from provision.kinds.privileges.differing import Judge, Makers, crowded
 from provision.kinds.privileges.policy import pairs
-from provision.model import UNKNOWN, Address, Observed, State, Unknown
 from provision.model.value import replace
 
 if TYPE_CHECKING:
@@ -62,18 +61,6 @@ def judge(look: Look, database: str) -> Judged | None:
         first = next(iter(present))
         present[first] = replace(present[first], work=present[first].work._replace(remarks=remarks))
     return Judged(present, future)
-
-
-def seen(kind: str, look: Look, *, is_future: bool) -> Observed:
-    """Return the declared pairs with what differs; UNKNOWN in a database that cannot be entered."""
-    found: dict[Address, State | Unknown] = {}
-    for database, pair, _ in declared(look.spec, is_future=is_future):
-        judged = look.once(judge, database.name)
-        state: State | Unknown = UNKNOWN
-        if judged is not None:
-            state = (judged.future if is_future else judged.present)[pair]
-        found[address(kind, database, pair)] = state
-    return found
 
 
 def _makers(look: Look, database: Database, contents: Contents, schema: str) -> Makers:
