@@ -45,8 +45,8 @@ SELECT {_SEES_LOCK}, (SELECT setting = reset_val FROM pg_settings WHERE name = '
     current_setting('synchronous_commit') = 'on' AND current_setting('fsync') = 'on'
         AND current_setting('synchronous_standby_names') = '',
     pg_backend_pid(), current_database(), CAST(current_user AS text), coalesce(
-    (SELECT CAST(CAST(relnamespace AS regnamespace) AS text) || '.' || quote_ident(relname) FROM pg_class
-     WHERE oid = to_regclass(coalesce(quote_ident(CAST(:schema AS text)) || '.', '') || quote_ident(:name))),
+    (pg_identify_object(CAST('pg_catalog.pg_class' AS regclass),
+        to_regclass(coalesce(quote_ident(CAST(:schema AS text)) || '.', '') || quote_ident(:name)), 0)).identity,
     quote_ident(coalesce(CAST(:schema AS text), CAST(current_schema() AS text))) || '.' || quote_ident(:name))
 """  # noqa: S608  # nothing in it comes from elsewhere
 

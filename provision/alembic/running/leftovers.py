@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What initdb makes has a lower one: FirstNormalObjectId of access/transam.h.
 _RELATIONS = """
-SELECT coalesce(array_agg(oid::bigint), '{}'), pg_current_xact_id()::xid::text FROM pg_class WHERE oid >= 16384
+SELECT ARRAY(SELECT oid::bigint FROM pg_class WHERE oid >= 16384{}), pg_current_xact_id()::xid::text
 """
 _IN_SCHEMA = " AND relnamespace = coalesce((SELECT oid FROM pg_namespace WHERE nspname = %s), relnamespace)"
 
@@ -35,7 +35,7 @@ WHERE relkind IN ('r', 'p', 'v', 'm', 'i') AND relpersistence <> 't' AND nspname
 ORDER BY relkind = 'i' DESC, 2
 """
 
-_ANY_INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+_ANY_INVALID = "SELECT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)"
 _INVALID = """
 SELECT format('%%I.%%I', nspname, relname) FROM pg_index
 JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -65,7 +65,7 @@ def seen_before(query: LockConnection) -> Before:
         provision.errors.UnavailableError: the server cannot be reached.
     """
     schema = query.scope.schema
-    asked = (_RELATIONS, ()) if schema is None else (_RELATIONS + _IN_SCHEMA, (schema,))
+    asked = (_RELATIONS.format(""), ()) if schema is None else (_RELATIONS.format(_IN_SCHEMA), (schema,))
     ((relations, transaction),) = query.rows(*asked)
     return Before(tuple(relations), transaction)
 
@@ -110,6 +110,6 @@ def invalid_indexes(query: LockConnection) -> tuple[str, ...]:
     Raises:
         provision.errors.UnavailableError: the server cannot be reached.
     """
-    if query.rows(_ANY_INVALID) == [(0,)]:
+    if query.rows(_ANY_INVALID) == [(False,)]:
         return ()
     return tuple([str(name) for (name,) in query.rows(_INVALID, (query.scope.schema,))])

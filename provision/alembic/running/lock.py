@@ -53,10 +53,10 @@ WHERE locktype = 'advisory' AND granted AND classid = %s AND objid = %s AND objs
 """
 
 # Another role's session can have that name too; to end it is not ours, and asking for it would be an error. What the
-# view pg_stat_activity selects from takes a new session half as long to plan.
+# view pg_stat_activity selects from takes a new session half as long to plan, and so does no look at pg_database.
 _LEFT_BEHIND = """
 SELECT pid FROM pg_stat_get_activity(NULL)
-WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND application_name = %s
+WHERE datid = (SELECT datid FROM pg_stat_get_activity(pg_backend_pid())) AND application_name = %s
     AND pg_has_role(usesysid, 'USAGE')
 """
 

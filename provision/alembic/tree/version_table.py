@@ -56,8 +56,7 @@ EXISTS (SELECT {_FOUND} AND has_schema_privilege(space.oid, 'USAGE') AND has_tab
                               WHERE attrelid = pg_class.oid AND attname IN {_COLUMNS}))
 """  # noqa: S608  # nothing in it comes from elsewhere
 TABLE_KEY = """
-coalesce((SELECT relnamespace::regnamespace::text || '.' || quote_ident(relname)
-          FROM pg_catalog.pg_class WHERE oid = to_regclass(%(table)s)),
+coalesce((pg_identify_object('pg_catalog.pg_class'::regclass, to_regclass(%(table)s), 0)).identity,
          format('%%I.%%I', coalesce(%(schema)s, current_schema()), %(name)s::text))
 """
 """The version table, by its schema and name, whether it is there or not: trees in one database share ids."""
