@@ -165,7 +165,7 @@ def measure_access(directory: Path, options: argparse.Namespace) -> Rows:
 
 
 def measure_tenants(directory: Path, options: argparse.Namespace) -> Rows:
-    """Measure what a tenant among many costs, in seconds of CPU."""
+    """Measure what a tenant among many costs, in seconds of CPU, and how long nothing to do takes for all."""
     if not ByHand.is_available():
         return {}
     tree = directory / "tenants-tree"
@@ -178,9 +178,17 @@ def measure_tenants(directory: Path, options: argparse.Namespace) -> Rows:
             for name, action in each.actions().items():
                 each.empty()
                 taken[name].append(each.cpu(name, action))
+        for kind in tenants.TENANTS:
+            each.declare(kind)
+            each.apply()
+        nothing = in_turn(dict.fromkeys(tenants.TENANTS, each.apply), options.rounds, each.declare)
     finally:
         each.destroy()
-    return {tenants.LABEL: {name: statistics.median(found) for name, found in taken.items()}}
+    return {
+        tenants.LABEL: {name: statistics.median(found) for name, found in taken.items()},
+        tenants.NOTHING[0]: {OURS: nothing[tenants.DATABASES], tenants.ALLOWED: tenants.SECONDS},
+        tenants.NOTHING[1]: {OURS: nothing[tenants.SCHEMAS], tenants.SCHEMA: nothing[tenants.SCHEMA]},
+    }
 
 
 def measure_suites(directory: Path, options: argparse.Namespace) -> Rows:

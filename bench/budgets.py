@@ -33,6 +33,8 @@ BUDGETS = (
     Budget("nothing to do, 1 revision", _COMPOSE, 8.0),
     Budget(tenants.LABEL, tenants.LOOP, 1 / 1.3),
     Budget(tenants.LABEL, tenants.EACH, 6.0),
+    Budget(tenants.NOTHING[0], tenants.ALLOWED, 1.0),
+    Budget(tenants.NOTHING[1], tenants.SCHEMA, 1 / 1.5),
 )
 
 

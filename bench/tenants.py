@@ -27,9 +27,15 @@ COUNT, REVISIONS = 200, 20
 FEW = 20
 """Of those that get a process each, which takes minutes for all."""
 _SETTINGS = "  settings: {fsync: off, synchronous_commit: off, full_page_writes: off}\n"
-_TENANTS = """
-    databases: {query: "SELECT datname FROM pg_database WHERE datname LIKE 'shop\\\\_%'"}
-"""
+DATABASES, SCHEMAS, SCHEMA = "200 databases", "200 schemas", "1 schema"
+TENANTS = {
+    DATABASES: """databases: {query: "SELECT datname FROM pg_database WHERE datname LIKE 'shop\\\\_%'"}""",
+    SCHEMAS: """schemas: {query: "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'shop\\\\_%'"}""",
+    SCHEMA: "schemas: [shop_000]",
+}
+NOTHING = f"nothing to do, {DATABASES}", f"nothing to do, {SCHEMAS}"
+ALLOWED, SECONDS = "2 s", 2.0
+"""What nothing to do for all databases may take."""
 _IN_ONE_PROCESS = """
 import sys
 from alembic import command
@@ -49,20 +55,29 @@ class Tenants:
     def __init__(self, directory: Path, tree: Path, port: int) -> None:
         self._ours = Embedded(directory, tree, "", port)
         self._tree, self._port, self._directory = tree, port, directory
-        self.destroy = self._ours.destroy
+        self.apply, self.destroy = self._ours.apply, self._ours.destroy
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what is measured, by its name."""
-        return {Provision.name: self._apply, LOOP: self._loop, EACH: self._each}
+        return {Provision.name: self.apply, LOOP: self._loop, EACH: self._each}
 
     def start(self) -> None:
-        """Make the server, and have the spec declare the tenants from now on."""
+        """Make the server with as many schemas, and have the spec declare the databases from now on."""
         spec = self._directory / "spec.yml"
         text = spec.read_text()
         spec.write_text(text.replace("\nserver:\n", f"\nserver:\n{_SETTINGS}", 1))
-        self._ours.apply()
-        text = spec.read_text().replace(f"{{script_location: {self._tree}}}", f"\n  script_location: {self._tree}")
-        spec.write_text(f"{text}  tenants:{_TENANTS}")
+        self.apply()
+        with closing(self._connect("app")) as connection, connection.cursor() as cursor:
+            for name in self._names:
+                cursor.execute(f"CREATE SCHEMA {name}")
+        self._without = spec.read_text().replace(
+            f"{{script_location: {self._tree}}}", f"\n  script_location: {self._tree}"
+        )
+        self.declare(DATABASES)
+
+    def declare(self, tenants: str) -> None:
+        """Have the spec declare other tenants."""
+        (self._directory / "spec.yml").write_text(f"{self._without}  tenants:\n    {TENANTS[tenants]}\n")
 
     def empty(self) -> None:
         """Make the databases again, empty."""
@@ -85,9 +100,6 @@ class Tenants:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return children.ru_utime + children.ru_stime + _of_server(leader)
 
-    def _apply(self) -> None:
-        self._ours.apply()
-
     def _loop(self) -> None:
         self._run(sys.executable, "-c", _IN_ONE_PROCESS, str(self._tree / "alembic.ini"), *map(self._url, self._names))
 
@@ -106,11 +118,11 @@ class Tenants:
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg2://postgres:{PASSWORD}@127.0.0.1:{self._port}/{name}"
 
-    def _connect(self) -> Any:
+    def _connect(self, database: str = "postgres") -> Any:
         import psycopg2
 
         login = {"host": "127.0.0.1", "port": self._port, "user": "postgres", "password": PASSWORD}
-        connection = psycopg2.connect(dbname="postgres", **login)
+        connection = psycopg2.connect(dbname=database, **login)
         connection.autocommit = True
         return connection
 
