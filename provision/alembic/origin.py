@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import join, quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.errors import command
+from provision.errors import UnknownRevisionError, command
 from provision.model.value import dataclass, replace
 from provision.model.words import some_of
 from provision.system.git import NOT_FOUND, OUTSIDE, SECONDS, Git, GitError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
-    from provision.errors import UnknownRevisionError
 
 _MOST_COMMITS, _MOST_REFS = 5, 30
 _LOG = ("log", "--all", "--no-renames", "--no-textconv", "--no-ext-diff", "--no-show-signature", "--pickaxe-regex")

@@ -6,17 +6,14 @@ and reads what others own. It finds a version table without a schema where the t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from provision.model import Endpoint, Query
 from provision.model.sql import identifier
 from provision.model.value import dataclass, replace
+from provision.spec.model import Migrations, Spec
 from provision.system import secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from provision.model import Endpoint, Query
-    from provision.spec.model import Migrations, Spec
 
 # A session's own path comes from its login, in its database or everywhere; `$user` in it is the role that it is set to.
 # What a spec declares counts in place of what is stored: an apply sets it before it migrates.

@@ -7,24 +7,18 @@ version table is gone although its tables are there, or where the sessions of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.alembic.sessions import within
 from provision.alembic.tree import version_table
-from provision.alembic.tree.graph import unread_places
+from provision.alembic.tree.graph import Graph, unread_places
 from provision.alembic.tree.source import refuse_long_ids
 from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import table_name
 from provision.errors import RefusedError, UnknownRevisionError, command
-from provision.model import Address, State
+from provision.model import Address, Query, State
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field, replace
 from provision.model.words import some
-
-if TYPE_CHECKING:
-    from provision.alembic.tree.graph import Graph
-    from provision.model import Query
-    from provision.spec.model import Migrations, Spec
+from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"
 _SHOWN = 10

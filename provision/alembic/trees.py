@@ -11,27 +11,21 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import Location, adds_directories, locate, runs_in_a_loop
-from provision.alembic.tree.source import id_fault, names_version_num, stated_id
+from provision.alembic.tree.source import Fields, NotStaticError, id_fault, names_version_num, stated_id
 from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError, as_word
-from provision.model import MASK
+from provision.model import MASK, Endpoint
 from provision.model.value import dataclass, replace
+from provision.spec.model import Migrations, Spec
 from provision.system import owned
 from provision.system.files import without_waiting, write_atomically
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from provision.alembic.tree.source import Fields, NotStaticError
-    from provision.model import Endpoint
-    from provision.spec.model import Migrations, Spec
 
 _SHORT = 6
 _unwritten: dict[Path, str] = {}

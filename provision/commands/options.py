@@ -9,14 +9,13 @@ import click
 
 from provision.commands.specfile import DEFAULT_NAMES, find_spec, shell_word
 from provision.environ import INSECURE_TCP, NO_COMMANDS
-from provision.errors import CancelledError, RefusedError, UsageError
+from provision.errors import CancelledError, ProvisionError, RefusedError, UsageError
 from provision.report.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.environment import Environment
-    from provision.errors import ProvisionError
     from provision.model import Plan
     from provision.spec.model import Spec
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 DEFAULT_NAMES = ("provision.yml", "provision.yaml")
 _SUFFIXES = {".yml", ".yaml"}

@@ -14,7 +14,7 @@ from provision.alembic.tree import bases
 from provision.alembic.tree.bases import Base, Models
 from provision.errors import RefusedError
 from provision.init import compose, trees
-from provision.init.found import SPECS, Beginning, Finding, NewFile, Tree
+from provision.init.found import SPECS, Beginning, Directory, Finding, Interpreter, NewFile, Options, Tree
 from provision.init.specfile import Draft
 from provision.init.trees import INI
 from provision.rendering import render_template
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Mapping as Texts
 
-    from provision.init.found import Directory, Interpreter, Options
     from provision.system.project import Machine
 
 TEMPLATES = ("alembic.ini.j2", "env.py.j2", "models.py.j2", "provision.yml.j2", "script.py.mako")

@@ -11,17 +11,14 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from provision.init import compose_files, compose_services
-from provision.init.compose_files import assigned, completed, inside, items, mapping, placed, text
+from provision.init.compose_files import Block, assigned, completed, inside, items, mapping, placed, text
 from provision.init.compose_services import PORT, databases, ends_of, image_of, inner_ports, port_pair
-from provision.init.found import Compose, Service
+from provision.init.found import Compose, Directory, Service
 from provision.spec.masking import is_secret_key
 from provision.spec.variables import variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from provision.init.compose_files import Block
-    from provision.init.found import Directory
 
     Ask = Callable[[Sequence[str]], Block | str]
 

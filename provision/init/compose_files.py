@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os.path
 import re
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,12 +18,9 @@ from provision.spec.variables import variables_of
 from provision.spec.yaml import check_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from provision.init.found import Directory
 
-    Block = Mapping[str, Any]
-
+Block = Mapping[str, Any]
 
 # Variables of Compose → those of a spec: docs.docker.com/reference/compose-file/interpolation has the rules.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 from provision.alembic.tree.env import Ways
 from provision.model.value import dataclass, field
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 SPECS = ("provision.yml", "provision.yaml")
 

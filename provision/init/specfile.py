@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from provision.errors import SpecError, UsageError
-from provision.init.found import SPECS, Service
+from provision.errors import Problem, SpecError, UsageError
+from provision.init.found import SPECS, Compose, Directory, Options, Service, Tree
 from provision.model import MAINTENANCE
 from provision.rendering import render_template
 from provision.spec.load import read
@@ -22,8 +22,6 @@ from provision.spec.variables import BESIDE, variables_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from provision.errors import Problem
-    from provision.init.found import Compose, Directory, Options, Tree
     from provision.system.project import Machine
 
 TEMPLATE = "provision.yml.j2"

@@ -14,14 +14,13 @@ from provision.alembic.tree.env import ways
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import locate
 from provision.errors import MigrationsError
-from provision.init.found import Tree
+from provision.init.found import Directory, Tree
 from provision.model.value import replace
 from provision.spec.model import Migrations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.init.found import Directory
     from provision.system.project import Machine
 
 INI = "alembic.ini"

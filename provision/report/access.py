@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from provision.insight.reach import PUBLIC, word
+from provision.insight.reach import PUBLIC, Reach, Right, Thing, word
 from provision.model.value import replace
 from provision.model.words import count
 from provision.report.words import clean, fields, head, seconds
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from provision.insight import Access
     from provision.insight.paths import Path
-    from provision.insight.reach import Reach, Right, Thing
     from provision.report.console import Paint
     from provision.spec.model import Spec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from provision.backups.kept import place, read
+from provision.backups.kept import Backup, place, read
 from provision.backups.making import files, made
 from provision.model.words import shown, size
 from provision.report.documents import Document, ended
@@ -15,7 +15,6 @@ from provision.report.words import head
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from provision.backups.kept import Backup
     from provision.model import Plan, Result, Step
     from provision.report.console import Console, Paint
     from provision.spec.model import Spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provision.model.words import count, size
-from provision.report.documents import address_of
+from provision.report.documents import Document, address_of
 from provision.report.words import fields, head
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from provision.clones import Listed
     from provision.model import Endpoint
     from provision.report.console import Paint
-    from provision.report.documents import Document
     from provision.spec.model import Spec
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from provision.doctor import Level
+from provision.doctor import Finding, Level
 from provision.errors import with_spec
 from provision.model import NOT_KNOWN
 from provision.model.words import count
@@ -13,7 +13,6 @@ from provision.report.words import clean, fields
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.doctor import Finding
     from provision.report.console import Paint
 
 _MARKS: Final = {

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from provision.errors import SpecError, TenantsFailedError
-from provision.model import NOT_KNOWN
+from provision.errors import Problem, ProvisionError, SpecError, TenantsFailedError
+from provision.model import NOT_KNOWN, Begun, Change, Endpoint, Outcome, Plan, Result, Step
 from provision.report.plan import file_lines, written
 from provision.report.words import fields, head, is_foretold
 from provision.reviewed import SCHEMA, made_from, marks, options
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.alembic import Script
-    from provision.errors import Problem, ProvisionError
     from provision.export.tunnels import Open
-    from provision.model import Begun, Change, Endpoint, Outcome, Plan, Result, Step
     from provision.model.cluster import Cluster
     from provision.observe import Survey
     from provision.spec.model import Spec

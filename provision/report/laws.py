@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from provision.model.value import asdict
 from provision.model.words import count
 from provision.report.errors import next_lines
-from provision.report.migrations import of
+from provision.report.migrations import Document, of
 from provision.report.words import clean, seconds
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from provision.alembic import Law, Tree
     from provision.report.console import Paint
-    from provision.report.migrations import Document
 
 _SIGNS: Final = {"passed": ("green", "✓"), "failed": ("red", "✗"), "not checked": ("yellow", "·")}
 _WIDTH: Final = 14

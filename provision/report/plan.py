@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from provision.kinds import file
-from provision.model import INTERRUPTED, NOT_KNOWN, Action, File, Plan, Secret
+from provision.model import INTERRUPTED, NOT_KNOWN, Action, Change, File, Outcome, Plan, Result, Secret, Step
 from provision.model.effects import Migrate, MigrateTenants, WriteFile
 from provision.model.words import count, shown
 from provision.report.words import clean, is_foretold, seconds
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provision.environment import Rendered
-    from provision.model import Change, Outcome, Result, Step
     from provision.report.console import Paint
 
 SIGNS: Final = {Action.CREATE: "+", Action.GRANT: "+", Action.REMOVE: "-", Action.REVOKE: "-", Action.RECREATE: "±"}

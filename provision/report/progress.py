@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from provision.model import Progress
+from provision.model import Outcome, Plan, Progress, Step
 from provision.model.effects import EngineCall, Migrate, MigrateTenants, ServerCall, WaitReady
 from provision.report.plan import WORD_WIDTH, below, finished, is_file, subject
 from provision.report.words import clean, fitting, seconds
@@ -16,7 +16,6 @@ from provision.report.words import clean, fitting, seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from provision.model import Outcome, Plan, Step
     from provision.report.console import Console
 
 PAUSE: Final = 5.0

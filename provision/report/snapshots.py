@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from provision.model.words import size
 from provision.report.documents import Document, ended
 from provision.report.words import fields, head
-from provision.snapshots import Verb
+from provision.snapshots import Listing, Request, Verb
 from provision.snapshots.kept import Kept, by
 from provision.snapshots.steps import words
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from provision.model import Plan, Result
     from provision.report.console import Console, Paint
-    from provision.snapshots import Listing, Request
     from provision.snapshots.whole import KeptCluster
     from provision.spec.model import Spec
 

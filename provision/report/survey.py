@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from provision.alembic import Revisions
 from provision.errors import with_spec
 from provision.kinds import migrations
-from provision.model import NOT_KNOWN, Action, Address
+from provision.model import NOT_KNOWN, Action, Address, Endpoint, Observed, Result, Status
 from provision.model.words import count, socket_address, some_of
 from provision.report.amounts import size
 from provision.report.plan import grouped, left, moved, recap, subject
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from provision.model import Endpoint, Observed, Result, Status
     from provision.model.cluster import Cluster, Member
     from provision.observe import Survey
     from provision.report.console import Console, Paint

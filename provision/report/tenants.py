@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from provision.kinds.tenant_states import position
 from provision.model.words import count, some_of
-from provision.report.migrations import of
+from provision.report.migrations import Document, of
 from provision.report.words import clean
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from provision.alembic import Tree
     from provision.model import TenantGroup
-    from provision.report.migrations import Document
 
 
 def current(tree: Tree, groups: Sequence[TenantGroup], *, verbose: bool) -> Iterator[str]:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from provision.system import lock
-from provision.system.engine_calls import unless_gone
+from provision.system.engine_calls import Engine, unless_gone
 from provision.system.files import make_directory
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from provision.runtimes import Claim
-    from provision.system.engine_calls import Engine
 
 HOLDER = "provision.holder"
 _NOT_FOUND, _CONFLICT = 404, 409

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from provision.errors import ProvisionError, RefusedError, command
-from provision.model import sql
+from provision.model import Endpoint, sql
 from provision.system import files, machine, processes
 from provision.system.libpq import keepalives
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.model import Endpoint
 
 _DUMPING = ("pg_dump", "pg_restore")
 _DEBIAN = "/usr/lib/postgresql"

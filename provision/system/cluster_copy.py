@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.errors import RefusedError
 from provision.system import files, packed
 from provision.system.cluster_folder import DATA
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 _LEFT_OUT = ("postmaster.pid",)
 _FICLONE = 0x40049409  # <linux/fs.h>

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UsageError, command
-from provision.model import MAINTENANCE
+from provision.model import MAINTENANCE, Endpoint
 from provision.model.sql import identifier, literal
 from provision.system import database_properties
 from provision.system.database_properties import asked, execute
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     import psycopg2.extensions
 
-    from provision.model import Endpoint
 
 LONGEST = 63
 """The bytes of a name; the server cuts off what is longer, without an error."""

@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from provision.environ import INSECURE_TCP
@@ -21,9 +21,6 @@ from provision.errors import RefusedError, UnavailableError
 from provision.model.value import dataclass, replace
 from provision.model.words import SSH
 from provision.system import no_commands
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 DOCKER, PODMAN = "docker", "podman"
 CONTEXT = "context:"

@@ -21,7 +21,7 @@ from provision.errors import ProvisionError, StepFailedError, as_word, command, 
 from provision.runtimes.docker import mounts
 from provision.runtimes.names import ENVIRONMENT
 from provision.system import engine, files, register
-from provision.system.engine_address import reaching
+from provision.system.engine_address import EngineAddress, reaching
 from provision.system.engine_client import CALL_TIMEOUT, connect
 from provision.system.waiting import attempts
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from provision.model import Secret
     from provision.model.effects import ChangeDirectory, EngineCall
-    from provision.system.engine_address import EngineAddress
 
 _REMOVAL_TIMEOUT = 30.0
 _FILLING_TIMEOUT = 10.0

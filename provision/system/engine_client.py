@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.system import ssh
-from provision.system.engine_address import reaching
+from provision.system.engine_address import EngineAddress, reaching
 
 if TYPE_CHECKING:
     from docker import APIClient
     from docker.tls import TLSConfig
 
-    from provision.system.engine_address import EngineAddress
 
 _PING_TIMEOUT, CALL_TIMEOUT = 10, 60
 _LOGIN_TIMEOUT = 25

@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from provision.errors import ProvisionError, as_word
 from provision.system.waiting import attempts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _ROOM = "make room, then the same command again: df -h {place}"
 _ADVICE = {

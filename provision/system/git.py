@@ -14,17 +14,14 @@ from __future__ import annotations
 import os.path
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
 from provision.spec.model import Worktree
 from provision.system import files, processes
 from provision.system.variables import without
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SECONDS = 5.0
 _QUIET = ("--no-pager", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "color.ui=false")

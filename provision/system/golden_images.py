@@ -14,20 +14,15 @@ import os
 import secrets
 import shlex
 import tarfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from provision.errors import ProvisionError, RefusedError, StepFailedError, command
+from provision.model import Secret
 from provision.model.value import dataclass
-from provision.system.engine_calls import unless_gone
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from provision.model import Secret
-    from provision.system.engine_calls import Engine
+from provision.system.engine_calls import Engine, unless_gone
 
 _CHUNK = 1 << 20
 _BLOCK = 512

@@ -13,14 +13,12 @@ import select
 import signal
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from provision.errors import Command, NextStep, ProvisionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CPU_SECONDS: Final = 3
 MEMORY: Final = 512 * 1024 * 1024

@@ -9,13 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from provision.errors import ProvisionError, as_word
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 MOST_FILES = 20_000
 _LARGEST = 512 * 1024

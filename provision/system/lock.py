@@ -9,18 +9,16 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from provision.errors import LockedError
 from provision.system.files import explaining, make_directory
 from provision.system.owned import keep, open_own, unfollowed
 from provision.system.waiting import attempts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _POLL = 0.1
 _CLOCKS = 0.1

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO
 
 from provision.system.owned import open_own, unfollowed
 from provision.system.waiting import attempts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _BLOCK = 1 << 16
 _PAUSE = 0.2

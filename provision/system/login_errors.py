@@ -7,14 +7,12 @@ of libpq 12 to 18 and PostgreSQL 14 to 18: fe-connect.c, fe-secure-openssl.c, au
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from provision.errors import NextStep, ProvisionError, UnavailableError, as_word, command
+from provision.model import Endpoint, Query
 from provision.model.sql import identifier
 from provision.system.postgres import Login, LoginError
-
-if TYPE_CHECKING:
-    from provision.model import Endpoint, Query
 
 
 class _Cause(NamedTuple):

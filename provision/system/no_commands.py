@@ -7,14 +7,11 @@ server to log in to) stays untouched, and what is then not known is noted, to be
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 from provision.errors import NotRunError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _notes: ContextVar[dict[str, None] | None] = ContextVar("no_commands", default=None)
 """What was left out so far, in order; None while everything may be run."""

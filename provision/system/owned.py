@@ -9,13 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.errors import RefusedError, as_word
 from provision.system.files import explaining
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _PARTS = ("secrets", "secrets/roles", "cache", "config")
 """The directories in that of an environment in which all files are ours; in others they may be the server's."""

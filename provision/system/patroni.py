@@ -12,21 +12,17 @@ import json
 import re
 import ssl
 from base64 import b64encode
+from collections.abc import Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from provision.errors import ProvisionError, RefusedError, StepFailedError, UnavailableError, command, translated
-from provision.model.cluster import parsed
+from provision.model.cluster import Cluster, Member, parsed
+from provision.spec.model import Patroni
 from provision.system import no_commands
 from provision.system.secrets import Password
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from provision.model.cluster import Cluster, Member
-    from provision.spec.model import Patroni
 
 _TIMEOUT = 10.0  # Patroni asks its store before it answers
 _MOST_BYTES = 16 << 20

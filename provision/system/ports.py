@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import socket
 import zlib
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import UnavailableError
 from provision.system import no_commands
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
 
 _FIRST, _COUNT, _LAST = 20000, 10000, 65535
 """Below the ports that systems give to outgoing connections (32768 on Linux, 49152 elsewhere)."""

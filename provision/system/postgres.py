@@ -13,14 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
-from provision.model import MAINTENANCE
+from provision.model import MAINTENANCE, Endpoint
 from provision.model.value import replace
 from provision.system import libpq
 
 if TYPE_CHECKING:
     import psycopg2.extensions
-
-    from provision.model import Endpoint
 
 
 NAME = "provision"

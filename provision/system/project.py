@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision import runtimes
 from provision.errors import RefusedError, StepFailedError, UnavailableError
@@ -15,9 +16,6 @@ from provision.spec.parameters import MAJORS
 from provision.system import files, git, processes
 from provision.system.look import Look
 from provision.system.variables import environ
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 _ENVIRONMENTS = (".venv", "venv", "env")
 _IMAGE = "postgres:{}"

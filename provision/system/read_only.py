@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, UnavailableError, command, translated
-from provision.model import Proof
+from provision.model import Endpoint, Proof, Secret
 from provision.model.sql import identifier
 from provision.model.value import replace
 from provision.system import libpq
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     import psycopg2.extensions
 
-    from provision.model import Endpoint, Secret
 
 _READING = "SET TRANSACTION READ ONLY; "
 _LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; "

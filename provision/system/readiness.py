@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, StepFailedError, command
-from provision.model import UNREAD
+from provision.model import UNREAD, Endpoint
 from provision.model.value import replace
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect, log_in, rows
@@ -20,7 +20,6 @@ from provision.system.waiting import attempts
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from provision.model import Endpoint
     from provision.runtimes import Watch
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25

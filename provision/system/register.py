@@ -11,17 +11,15 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from provision.errors import ProvisionError
 from provision.runtimes.names import LISTED, MACHINE, USER
 from provision.system import files, owned
 from provision.system.variables import environ
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _MACHINE_ID = "/etc/machine-id"
 """https://www.freedesktop.org/software/systemd/man/latest/machine-id.html: it must not be shown as it is."""

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
-from provision.model import MAINTENANCE
+from provision.model import MAINTENANCE, Endpoint
 from provision.model import SCRATCH as PREFIX
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, replace
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     import psycopg2.extensions
 
-    from provision.model import Endpoint
 
 _NAME = rf"{PREFIX}.*_([0-9a-f]{{8}})"
 _CLASS_ID = 0x73637261  # "scra"; the other half of the key is the random end of the name

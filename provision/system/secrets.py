@@ -5,23 +5,25 @@ from __future__ import annotations
 import codecs
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 from provision.errors import ProvisionError, SpecError, command, translated
 from provision.model import UNREAD, Secret
 from provision.spec.access import NoPassword
 from provision.spec.credentials import making
-from provision.spec.passwords import PasswordCommand, PasswordFile, PasswordGenerated, PasswordMissing, PasswordValue
+from provision.spec.model import Spec
+from provision.spec.passwords import (
+    PasswordCommand,
+    PasswordFile,
+    PasswordGenerated,
+    PasswordMissing,
+    PasswordSource,
+    PasswordValue,
+)
 from provision.system import no_commands, processes
 from provision.system.files import read_bytes
 from provision.system.owned import check, open_own
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from provision.spec.model import Spec
-    from provision.spec.passwords import PasswordSource
 
 _TIMEOUT = 60
 _PATIENCE = 10.0

@@ -11,13 +11,11 @@ import selectors
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from provision.model.value import dataclass, field
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 MOST: Final = max(4, os.cpu_count() or 1)
 """So many copies run at once: most of the time each waits for a server."""

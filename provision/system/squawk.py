@@ -11,15 +11,13 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import ProvisionError, translated
 from provision.system import processes
 from provision.system.variables import environ, without
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PROGRAM = "squawk"
 _TIMEOUT = 120.0

@@ -16,14 +16,12 @@ import select
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from provision.errors import UnavailableError
 from provision.system import processes, ssh, variables
 
 if TYPE_CHECKING:
-    from typing import IO
-
     from provision.model.ssh import Way
 
 HERE = "127.0.0.1"

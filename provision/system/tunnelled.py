@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from provision.errors import UnavailableError, command
 from provision.model import Endpoint
@@ -11,9 +11,6 @@ from provision.model.ssh import Destination, Way
 from provision.model.value import dataclass, fields
 from provision.system import lasting_tunnel, tunnel
 from provision.system.tunnel import HERE
-
-if TYPE_CHECKING:
-    from typing import Self
 
 
 class Leading(NamedTuple):

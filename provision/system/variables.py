@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
 
 _given: ContextVar[Mapping[str, str] | None] = ContextVar("variables", default=None)
 

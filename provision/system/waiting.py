@@ -6,12 +6,10 @@ Also for the server that takes the place of one that went away: a failover takes
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, TypeVar
 
 from provision.errors import AGAIN, UnavailableError, command
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _PART = 1 / 40
 

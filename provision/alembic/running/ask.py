@@ -13,7 +13,7 @@ from provision.alembic.running.lock import lock_connection
 from provision.alembic.running.process import ASKING_NAME, NOWHERE, Child, OutOfTimeError, common, masked
 from provision.alembic.tree.version_table import table_key
 from provision.errors import MigrationsError
-from provision.model import Secret
+from provision.model import Endpoint, Secret
 from provision.model.value import dataclass, replace
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
     from provision.alembic.tree.source import Fields, NotStaticError
-    from provision.model import Endpoint
     from provision.spec.model import Migrations
 
     Files = tuple[Migrations, Graph, Location]

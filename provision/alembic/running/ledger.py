@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from provision.alembic.running.events import MigrationEvent
-from provision.alembic.tree.source import digest
+from provision.alembic.tree.source import Revision, digest
 from provision.alembic.tree.version_table import (
     LEDGER,
     LEDGER_IS_THERE,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from provision.alembic.running.lock import LockConnection
     from provision.alembic.tree.graph import Graph
-    from provision.alembic.tree.source import Revision
     from provision.spec.model import Migrations
 
 _EVERY = 0.5

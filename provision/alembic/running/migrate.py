@@ -19,7 +19,7 @@ from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.ledger import Ledger
 from provision.alembic.running.lock import lock_connection
 from provision.alembic.running.process import Child, OutOfTimeError, common
-from provision.alembic.running.run import Run
+from provision.alembic.running.run import Rehearsal, Run
 from provision.alembic.tree.version_table import rows_of_tables, table_key, table_name
 from provision.errors import MigrationsError, ProvisionError, UnavailableError, UnknownRevisionError
 from provision.model.sql import identifier
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provision.alembic.child import protocol
-    from provision.alembic.running.run import Rehearsal
     from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
     from provision.model import Endpoint

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.running.advice import url_way
 from provision.alembic.running.events import MigrationEvent, Truth
-from provision.alembic.running.leftovers import NOT_SEEN, leftovers
+from provision.alembic.running.leftovers import NOT_SEEN, Before, leftovers
 from provision.alembic.running.process import Child, masked
-from provision.alembic.running.waits import waits_of
-from provision.alembic.tree.graph import unread_places
+from provision.alembic.running.waits import Standstill, Wait, waits_of
+from provision.alembic.tree.graph import Graph, unread_places
 from provision.alembic.tree.version_table import read_rows
 from provision.errors import ProvisionError, StepFailedError, UnavailableError
 from provision.model.value import dataclass, field
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from provision.alembic.child import protocol
-    from provision.alembic.running.leftovers import Before
     from provision.alembic.running.lock import LockConnection
-    from provision.alembic.running.waits import Standstill, Wait
-    from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.location import Location
     from provision.model import Endpoint
     from provision.model.effects import Migrate

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
 
 from provision.alembic.tree.source import last_name
 from provision.errors import ProvisionError
 from provision.model.value import dataclass, field
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-
 
 _HINT = (
     r"DeclarativeBase|declarative_base|as_declarative|generate_base|SQLAlchemy\(|SQLModel|__tablename__|MetaData\("

@@ -7,8 +7,9 @@ revision that another has published, which may have run already.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.source import NotStaticError, Revision, digest, id_fault, read_fields, restore
@@ -16,10 +17,6 @@ from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError
 from provision.model.value import dataclass
 from provision.model.words import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 
 @dataclass(frozen=True)

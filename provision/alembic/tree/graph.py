@@ -7,10 +7,11 @@ database holds one row (one head depends on the other). The rules here are Alemb
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from provision.alembic.tree.location import is_in_repository
 from provision.alembic.tree.source import (
@@ -26,11 +27,6 @@ from provision.alembic.tree.source import (
 )
 from provision.errors import MigrationsError
 from provision.model.value import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from pathlib import Path
-
 
 _ILLEGAL = frozenset("@-+:")  # Alembic's: they have a meaning in a target
 _SHOWN = 5

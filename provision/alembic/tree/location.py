@@ -9,17 +9,13 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import MigrationsError, translated
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from provision.spec.model import Migrations
-
+from provision.spec.model import Migrations
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 _LOGGING = ("logger", "handler", "formatter", "post_write_hooks")

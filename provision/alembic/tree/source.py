@@ -14,16 +14,13 @@ import ast
 import hashlib
 import io
 import re
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
 
 from provision.errors import MigrationsError
 from provision.model.value import dataclass
 from provision.model.words import some
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
 
 Fields = list[Any]
 """What is kept of one file, as JSON: the fields of a :class:`Revision` without its path, in their order."""

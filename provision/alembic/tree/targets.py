@@ -15,14 +15,13 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from provision.alembic.tree.graph import similar
+from provision.alembic.tree.graph import Graph, similar
 from provision.errors import MigrationsError, command
 from provision.model.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from provision.alembic.tree.graph import Graph
     from provision.alembic.tree.source import Revision
 
 

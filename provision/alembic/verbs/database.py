@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from provision.alembic.running.migrate import Manner, migrate
 from provision.alembic.running.run import Rehearsal
 from provision.alembic.sessions import entered, located, session, within
-from provision.alembic.state import observed, refuse_foreign
+from provision.alembic.state import Revisions, observed, refuse_foreign
 from provision.alembic.tree.version_table import read_rows, read_with_ledger, table_name
 from provision.errors import RefusedError, UnavailableError, UnknownRevisionError, UsageError
 from provision.model.effects import Migrate
@@ -21,12 +21,10 @@ from provision.system.read_only import ReadOnlyQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeVar
 
     from provision.alembic.child.protocol import Event
     from provision.alembic.running.events import MigrationEvent
     from provision.alembic.running.process import Child
-    from provision.alembic.state import Revisions
     from provision.alembic.trees import Tree
     from provision.model import Endpoint, Query
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.alembic.tree.checking import Checked, Since, check
 from provision.alembic.tree.source import stated_id
-from provision.alembic.trees import find, stated_sources
+from provision.alembic.trees import Tree, find, stated_sources
 from provision.errors import MigrationsError, UsageError
 from provision.system.git import SECONDS, Git, GitError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.alembic.tree.location import Location
-    from provision.alembic.trees import Tree
     from provision.spec.model import Migrations, Spec
 
 _NO_BASE = "no commit that both have is in this clone"

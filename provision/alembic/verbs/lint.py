@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from provision.alembic.tree.source import read_notes
+from provision.alembic.tree.source import Notes, read_notes
+from provision.alembic.verbs.moves import Script as Rendering
 from provision.alembic.verbs.moves import between
 from provision.errors import UnavailableError
 from provision.model.value import dataclass
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from provision.alembic.tree.source import Notes
     from provision.alembic.trees import Tree
-    from provision.alembic.verbs.moves import Script as Rendering
     from provision.model import Endpoint
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.alembic.running.ask import ask_sql
+from provision.alembic.running.ask import Rendered, Rendering, ask_sql
 from provision.alembic.running.process import NOWHERE
 from provision.alembic.sessions import located, session
 from provision.alembic.state import KIND, Revisions, address, partial, stranded
 from provision.alembic.tree.targets import move_down, move_up, resolve, resolve_typed, rows_after_stamp
-from provision.alembic.trees import Tree
+from provision.alembic.trees import Tree, Trees
 from provision.alembic.verbs.database import look, refuse_rows, refuse_several
 from provision.errors import MigrationsError, NextStep, RefusedError, command
-from provision.model import Action, Plan, Step
+from provision.model import Action, Endpoint, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import dataclass
 from provision.model.words import some_of
@@ -24,15 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from provision.model import Endpoint
-
     Server = Callable[[], Endpoint]
     """Where the server is reached; an error where it does not run."""
     from collections.abc import Callable, Iterator, Mapping
 
-    from provision.alembic.running.ask import Rendered, Rendering
-    from provision.alembic.trees import Trees
-    from provision.model import Endpoint
     from provision.spec.model import Spec
 
 _FRESH = "from base: there is no data yet"

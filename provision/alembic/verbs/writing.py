@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from provision.alembic.running.ask import ask_comparison, ask_revision
+from provision.alembic.running.ask import Comparison, Written, ask_comparison, ask_revision
 from provision.alembic.running.errors import EmptyModelsError
 from provision.alembic.sessions import entered, located, within
 from provision.alembic.state import Revisions, refuse_long
@@ -26,10 +26,8 @@ from provision.system import listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import TypeVar
 
     from provision.alembic.child.protocol import NewRevision
-    from provision.alembic.running.ask import Comparison, Written
     from provision.alembic.trees import Tree
     from provision.model import Endpoint
 

@@ -6,14 +6,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from provision.report.amounts import rows, size
-from provision.report.diagram.layout import Box, Edge, layout
+from provision.report.diagram.layout import Box, Edge, Line, Picture, layout
 from provision.report.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from provision.insight.tables import Column, Reference, Table
-    from provision.report.diagram.layout import Line, Picture
 
     Key = tuple[str, str]
 

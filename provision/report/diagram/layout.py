@@ -9,11 +9,9 @@ https://en.wikipedia.org/wiki/Layered_graph_drawing
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 GAP: Final = 22
 """Between boxes of a layer."""

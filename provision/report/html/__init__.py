@@ -9,13 +9,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from provision.observe.outside import shipped
-from provision.report.html.view import Limits, view
+from provision.report.html.view import Limits, Page, view
 from provision.report.words import UNSAFE
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from provision.report.html.view import Page
     from provision.review import Review
 
 LARGEST: Final = 200_000

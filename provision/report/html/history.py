@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from provision.alembic import history
-from provision.report.diagram.lanes import lanes
-from provision.report.html.words import cut, near
+from provision.alembic import Law, history
+from provision.report.diagram.lanes import Row, lanes
+from provision.report.html.words import Cut, cut, near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.alembic import Law
-    from provision.report.diagram.lanes import Row
-    from provision.report.html.words import Cut
     from provision.review import TreeReview
     from provision.spec.model import Spec
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from provision.alembic import statements
+from provision.alembic import Finding, Rendered, Script, statements
 from provision.errors import MigrationsError, UnknownRevisionError
 from provision.insight.tables import Table
 from provision.report.amounts import amount
-from provision.report.html.words import Word, cut, limited, near, place
-from provision.review import touching
+from provision.report.html.words import Cut, Word, cut, limited, near, place
+from provision.review import Review, TreeReview, touching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provision.alembic import Finding, Rendered, Script
-    from provision.report.html.words import Cut
-    from provision.review import Review, TreeReview
     from provision.review.touching import Touch
 
     Key = tuple[str, str]

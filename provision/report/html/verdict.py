@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 from provision.alembic import destroys, statements
-from provision.model import Action
+from provision.model import Action, Step
 from provision.model.words import count
 from provision.report.html.pending import LOST, worst
 from provision.report.html.words import Word, near
 from provision.report.plan import moved, moved_tenants, total
 from provision.report.words import is_foretold
-from provision.review import touching
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.model import Step
-    from provision.review import Review
+from provision.review import Review, touching
 
 _SERVER: Final = ("container", "process", "server")
 _TYPES: Final = r"(?is)\bALTER\s+(?:COLUMN\s+)?\S+\s+(?:SET\s+DATA\s+)?TYPE\b"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from provision.errors import with_spec
 from provision.insight.tables import Table
-from provision.model import Action
+from provision.model import Action, Change, Step
 from provision.model.words import count, shown
 from provision.report import amounts
-from provision.report.diagram.erd import drawing
+from provision.report.diagram.erd import Drawing, drawing
 from provision.report.html import history, pending
 from provision.report.html.verdict import Verdict, verdict
 from provision.report.html.words import Cut, Word, cut, limited, near
@@ -21,8 +21,6 @@ from provision.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provision.model import Change, Step
-    from provision.report.diagram.erd import Drawing
     from provision.report.html.history import History
     from provision.report.html.pending import Pending
     from provision.review import DatabaseReview, Review

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from provision.model.words import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 _LONGEST: Final = 600
 

@@ -7,14 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from provision.errors import ProvisionError, SpecError
+from provision.errors import Problem, ProvisionError, SpecError
 from provision.model.words import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from provision.alembic import Checked, Finding, Law, Linted, Tree
-    from provision.errors import Problem
     from provision.observe import Survey
     from provision.verification import Verification
 

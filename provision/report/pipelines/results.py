@@ -13,20 +13,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from provision.errors import EXIT_CHANGES_PENDING
-from provision.report.console import PLAIN
+from provision.errors import EXIT_CHANGES_PENDING, Problem, ProvisionError
+from provision.report.console import PLAIN, Console
 from provision.report.pipelines import notes
-from provision.report.pipelines.notes import relative, root_of
+from provision.report.pipelines.notes import Level, Note, relative, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from provision.alembic import Checked, Comparison, Law, Linted, Script, Tree
-    from provision.errors import Problem, ProvisionError
     from provision.model import Result
     from provision.observe import Survey
-    from provision.report.console import Console
-    from provision.report.pipelines.notes import Level, Note
     from provision.verification import Verification
 
 
