@@ -7,9 +7,10 @@ those, and of the ledger nothing but what differs from the files.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from provision.alembic.state import Revisions, observed
+from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.version_table import (
     LEDGER,
     LEDGER_IS_READABLE,
@@ -19,15 +20,10 @@ from provision.alembic.tree.version_table import (
     read_rows,
     table_name,
 )
+from provision.model import Query
 from provision.model.sql import identifier, literal
 from provision.model.value import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.alembic.tree.graph import Graph
-    from provision.model import Query
-    from provision.spec.model import Migrations, Spec
+from provision.spec.model import Migrations, Spec
 
 # The holder is asked for as in version_table._UNWRITABLE: a role that is not there yet has no privilege.
 _TABLES = f"""

@@ -9,20 +9,17 @@ can take it back.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import join, quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from provision.alembic.tree.graph import Graph
+from provision.alembic.tree.location import Location
 from provision.errors import UnknownRevisionError, command
 from provision.model.value import dataclass, replace
 from provision.model.words import some_of
 from provision.system.git import NOT_FOUND, OUTSIDE, SECONDS, Git, GitError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.alembic.tree.graph import Graph
-    from provision.alembic.tree.location import Location
 
 _MOST_COMMITS, _MOST_REFS = 5, 30
 _LOG = ("log", "--all", "--no-renames", "--no-textconv", "--no-ext-diff", "--no-show-signature", "--pickaxe-regex")

@@ -7,8 +7,8 @@ A password is not looked at: what counts is whether a variable or a file holds i
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from provision.init import compose_files, compose_services
 from provision.init.compose_files import Block, assigned, completed, inside, items, mapping, placed, text
@@ -17,10 +17,7 @@ from provision.init.found import Compose, Directory, Service
 from provision.spec.masking import is_secret_key
 from provision.spec.variables import variables_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    Ask = Callable[[Sequence[str]], Block | str]
+Ask = Callable[[Sequence[str]], Block | str]
 
 _OTHER_CONTRACT = r"(?:^|/)bitnami[^/]*/"
 _DATA = "/var/lib/postgresql"

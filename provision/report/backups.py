@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from provision.backups.kept import Backup, place, read
 from provision.backups.making import files, made
+from provision.model import Plan, Result, Step
 from provision.model.words import shown, size
+from provision.report.console import Console, Paint
 from provision.report.documents import Document, ended
 from provision.report.snapshots import age, table
 from provision.report.words import head
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from provision.model import Plan, Result, Step
-    from provision.report.console import Console, Paint
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 _HEADINGS = ("FILE", "DATABASE", "AGE", "SIZE", "REVISION", "BEFORE")
 

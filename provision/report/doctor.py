@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from provision.doctor import Finding, Level
 from provision.errors import with_spec
 from provision.model import NOT_KNOWN
 from provision.model.words import count
+from provision.report.console import Paint
 from provision.report.words import clean, fields
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.report.console import Paint
 
 _MARKS: Final = {
     Level.OK: ("green", "✓", "ok"),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from provision.alembic import Finding, Linted, Trace, Tree, consequences
 from provision.model.value import asdict
 from provision.model.words import count, short, shown
+from provision.report.console import Paint
 from provision.report.migrations import Document, of
 from provision.report.words import clean, seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.report.console import Paint
 
 ADVICE = "correct the revisions; or accept a finding: `# provision: ignore RULE` on a line of the operation"
 _WIDEST = 110

@@ -5,18 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from provision.model import Outcome, Plan, Progress, Step
 from provision.model.effects import EngineCall, Migrate, MigrateTenants, ServerCall, WaitReady
+from provision.report.console import Console
 from provision.report.plan import WORD_WIDTH, below, finished, is_file, subject
 from provision.report.words import clean, fitting, seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from provision.report.console import Console
 
 PAUSE: Final = 5.0
 """So many seconds pass between two details of a step in a pipe."""

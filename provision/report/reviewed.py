@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.model import UNKNOWN, Action, Address, Effect, Plan, Step
 from provision.model.effects import Migrate
 from provision.model.value import dataclass
 from provision.model.words import count
 from provision.report import plan as report
+from provision.report.console import Paint
 from provision.report.words import clean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.report.console import Paint
 
 _FLAGS: Final = {"no_restart", "restart_cluster", "reset_overrides", "data", "take_ownership", "allow_downgrade"}
 

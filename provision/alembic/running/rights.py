@@ -6,19 +6,16 @@ https://www.postgresql.org/docs/current/ddl-priv.html
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from provision.alembic.state import hidden, not_its_own
+from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.version_table import owner_of_unwritable, table_name
 from provision.errors import NextStep, RefusedError, command
+from provision.model import Endpoint, Query
 from provision.model.sql import identifier
+from provision.spec.model import Migrations
 from provision.system.login_errors import of_role
 from provision.system.postgres import LoginError, connect
-
-if TYPE_CHECKING:
-    from provision.alembic.tree.graph import Graph
-    from provision.model import Endpoint, Query
-    from provision.spec.model import Migrations
 
 INSUFFICIENT_PRIVILEGE = "42501"
 

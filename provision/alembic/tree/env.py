@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from provision.alembic.tree.source import last_name, parsed, text_of
 from provision.model.value import dataclass, field
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    Find = Callable[[str], tuple[str, str] | None]
-
-    """The name of a module → its name as a package's or module's, and its text; None where the project has none."""
+Find = Callable[[str], tuple[str, str] | None]
+"""The name of a module → its name as a package's or module's, and its text; None where the project has none."""
 
 
 _MOST_MODULES = 100

@@ -6,20 +6,16 @@ No server is asked and nothing of the project is run, so that it can be done at 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.alembic.tree.checking import Checked, Since, check
+from provision.alembic.tree.location import Location
 from provision.alembic.tree.source import stated_id
 from provision.alembic.trees import Tree, find, stated_sources
 from provision.errors import MigrationsError, UsageError
+from provision.spec.model import Migrations, Spec
 from provision.system.git import SECONDS, Git, GitError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.alembic.tree.location import Location
-    from provision.spec.model import Migrations, Spec
 
 _NO_BASE = "no commit that both have is in this clone"
 _REMOTE = "origin/"

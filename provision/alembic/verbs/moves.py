@@ -5,7 +5,8 @@ Below it ``upgrade``, ``downgrade`` and ``stamp`` are decided, as a plan of one 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from provision.alembic.running.ask import Rendered, Rendering, ask_sql
 from provision.alembic.running.process import NOWHERE
@@ -19,16 +20,10 @@ from provision.model import Action, Endpoint, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import dataclass
 from provision.model.words import some_of
+from provision.spec.model import Spec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    Server = Callable[[], Endpoint]
-    """Where the server is reached; an error where it does not run."""
-    from collections.abc import Callable, Iterator, Mapping
-
-    from provision.spec.model import Spec
+Server = Callable[[], Endpoint]
+"""Where the server is reached; an error where it does not run."""
 
 _FRESH = "from base: there is no data yet"
 
