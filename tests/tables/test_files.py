@@ -1,7 +1,8 @@
-"""Directories that go away while another program still works in them."""
+"""Directories that go away while another program still works in them, or follow one that went away."""
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -32,3 +33,12 @@ def test_a_directory_is_removed_although_a_program_writes_there(tmp_path: Path) 
     files.remove(tmp_path / "data")
     writer.join()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_follows_removed_files_is_made_elsewhere_on_ext4(tmp_path: Path) -> None:
+    with files.beside(tmp_path / "data", spreads=True) as made:
+        (made / "file").touch()
+    assert (tmp_path / "data/file").exists()
+    kind = subprocess.check_output(("stat", "--file-system", "--format=%T", tmp_path), text=True).strip()
+    if kind == "ext2/ext3":  # its name for ext4 as well
+        assert "T" in subprocess.check_output(("lsattr", "-d", tmp_path), text=True).split()[0]
