@@ -477,7 +477,7 @@ class Performer:
 
         tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
         place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
-        at = located(tree, self.endpoint)
+        at = located(tree, self.world.site.directly(self.endpoint))
         self._wait_for_standbys(tree, at)
         session = entered(self.world.spec, tree, at)
         manner = Manner(self._children.pop(effect.name, None), session=session)

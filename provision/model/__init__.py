@@ -423,7 +423,7 @@ class Endpoint:
     are its other parameters that were declared, by name.
     ``is_ours``: provision runs the server, and can change how to log in. ``role`` is what our sessions are set to once
     they have logged in; a URL does not say it. ``hosts`` are all of a cluster, of which one takes writes; empty: there
-    is only ``host``.
+    is only ``host``. ``direct`` is another address of the same server, where there is a quicker one.
     """
 
     host: str
@@ -437,6 +437,7 @@ class Endpoint:
     role: str | None = None
     connection: tuple[tuple[str, str], ...] = ()
     hosts: tuple[tuple[str, int], ...] = ()
+    direct: tuple[str, int] | None = None
 
     @property
     def declared_options(self) -> str:

@@ -97,6 +97,17 @@ class Look:
 
         return Tunnelled.of(at, self._way(at.host, at.port), home)
 
+    def past_proxy(self, at: Endpoint, container: Mapping[str, Any]) -> Endpoint:
+        """Return how a running container is reached, also past the engine's proxy where it is sure to be that one.
+
+        Only what goes to the loopback interface passes through it.
+        """
+        if not self.address.is_local or at.host not in _LOOPBACK:
+            return at
+        from provision.system import bridge
+
+        return replace(at, direct=bridge.place(container))
+
     def approach(self, host: str, port: int, home: Path) -> None:
         """Begin to open the tunnel to an address of the engine's host, unless one stays open."""
         from provision.system.tunnelled import Leading

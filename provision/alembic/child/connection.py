@@ -9,6 +9,7 @@ giving up would leave an INVALID index.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ def set_sessions(request: Request, progress: Progress) -> None:
             is_plain = asked["role"] is None and asked["session"][1] is None
             return None if is_plain else _become(dialect, dialect.connect(*arguments, **given), asked)
         _add_settings(dialect.driver, asked, given)
+        _go_directly(dialect.driver, asked, given)
         return None
 
     if is_first:
@@ -90,6 +92,17 @@ def _add_settings(driver: str, request: Request, given: dict[str, Any]) -> None:
         parts = (_option("search_path", path), given.get("options"), _option("role", role))
         options = " ".join(filter(None, parts))
         given.update({"options": options} if options else {})
+
+
+def _go_directly(driver: str, request: Request, given: dict[str, Any]) -> None:
+    """Lead a connection to our address past the engine's proxy; what ``env.py`` knows of the host stays as it is.
+
+    Only libpq's drivers have a parameter for that. TLS and the password still go by the host's name.
+    """
+    place = given.get("host"), str(given.get("port"))
+    is_plain = driver.startswith("psycopg") and "hostaddr" not in given and "PGHOSTADDR" not in os.environ
+    if request["direct"] and is_plain and place == (request["host"], str(request["port"])):
+        given["hostaddr"], given["port"] = request["direct"]
 
 
 def _given(settings: Mapping[str, str | None]) -> dict[str, str]:

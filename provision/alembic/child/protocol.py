@@ -40,6 +40,8 @@ class Request(Manner):
     """The arguments of an ``alembic`` command line that does the same."""
     host: str
     port: int
+    direct: tuple[str, int] | None
+    """Another address of the same server, which takes less time."""
     user: str
     password: str
     database: str

@@ -212,17 +212,17 @@ def common(
     places: tuple[Path | None, Path | None, Path],
 ) -> Request:
     """Return what every request holds; ``places`` are the script directory, its ``env.py``, and where they run."""
-    password = endpoint.password.reveal()
     return {
         "kind": kind,
         "words": words,
         "host": endpoint.host,
         "port": endpoint.port,
+        "direct": endpoint.direct,
         "user": endpoint.user,
-        "password": password,
+        "password": endpoint.password.reveal(),
         "database": endpoint.database,
         "tenant": tree.tenant,
-        "secrets": [*([password] if endpoint.password is not NOWHERE.password else []), *secrets_of(tree)],
+        "secrets": [*_passwords(endpoint), *secrets_of(tree)],
         "role": endpoint.role,
         "pooled": through_pooler(endpoint),
         "tls": tls(endpoint),
@@ -244,6 +244,10 @@ def common(
         "transaction_per_revision": tree.transaction_per_revision,
         **_ALONE,
     }
+
+
+def _passwords(endpoint: Endpoint) -> list[str]:
+    return [] if endpoint.password is NOWHERE.password else [endpoint.password.reveal()]
 
 
 def _revealed(values: Mapping[str, Secret]) -> dict[str, str]:

@@ -252,6 +252,10 @@ class Inspection(Site):
             return None
         return self._published(self.container["HostConfig"]["PortBindings"] or {}, password)
 
+    def directly(self, at: Endpoint) -> Endpoint:
+        """Return where the running server is reached, also past the engine's proxy."""
+        return self.look.past_proxy(at, self.container) if self.state == "running" and self.container else at
+
     def target(self, password: Secret) -> Endpoint:
         """Return the address that the compose file publishes.
 
