@@ -38,12 +38,7 @@ class Run:
     """One run: the outcomes so far, and what follows its progress."""
 
     def __init__(
-        self,
-        progress: Progress,
-        *,
-        lock_timeout: float = LOCK_TIMEOUT,
-        trial: Trial | None = None,
-        verb: str = "apply",
+        self, progress: Progress, *, lock_timeout: float = LOCK_TIMEOUT, trial: Trial | None = None, verb: str = "apply"
     ) -> None:
         self.progress = progress
         self.trial = trial or Trial(Wishes())

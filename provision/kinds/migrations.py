@@ -26,14 +26,7 @@ from provision.alembic import (
     stranded,
     unread_directories,
 )
-from provision.errors import (
-    MigrationsError,
-    NotRunError,
-    ProvisionError,
-    RefusedError,
-    UnavailableError,
-    command,
-)
+from provision.errors import MigrationsError, NotRunError, ProvisionError, RefusedError, UnavailableError, command
 from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
 from provision.model.effects import Migrate

@@ -145,11 +145,7 @@ def _refusal(survey: Survey) -> Document | None:
 
 def upgrade_plan(spec: Spec, plan: Plan) -> Document:
     """Return the document of an upgrade that was not carried out."""
-    return {
-        **_upgrade(spec, plan.steps, changed=False),
-        "seconds": 0,
-        "steps": [_step(step) for step in plan.steps],
-    }
+    return {**_upgrade(spec, plan.steps, changed=False), "seconds": 0, "steps": [_step(step) for step in plan.steps]}
 
 
 def upgrade_result(spec: Spec, done: Result) -> Document:
@@ -229,10 +225,7 @@ def _golden(begun: Begun | None) -> Document | None:
 
 
 def _notes(plan: Plan) -> Document:
-    return {
-        **fields(plan, "notes overrides remarks"),
-        "unknown": _unknown((*plan.unknown, *plan.partial)),
-    }
+    return {**fields(plan, "notes overrides remarks"), "unknown": _unknown((*plan.unknown, *plan.partial))}
 
 
 def _environment(survey: Survey) -> Document:

@@ -16,16 +16,7 @@ from typing import TYPE_CHECKING, Any
 from provision.environ import OWN_NAME
 from provision.errors import NextStep, RefusedError, command
 from provision.model.value import dataclass
-from provision.runtimes.names import (
-    ADOPTED,
-    DIRECTORY,
-    ENGINE,
-    ENVIRONMENT,
-    MACHINE,
-    SUPERUSER,
-    environment,
-    of_home,
-)
+from provision.runtimes.names import ADOPTED, DIRECTORY, ENGINE, ENVIRONMENT, MACHINE, SUPERUSER, environment, of_home
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

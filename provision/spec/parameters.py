@@ -15,13 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from provision.spec.setting_values import (
-    LARGEST_INT,
-    comparable,
-    normalise_text,
-    parse_real,
-    parse_whole,
-)
+from provision.spec.setting_values import LARGEST_INT, comparable, normalise_text, parse_real, parse_whole
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 MAJORS = tuple(sorted(int(each.stem.rpartition("-")[2]) for each in CATALOGUE.glob("postgresql-*.json")))

@@ -177,13 +177,7 @@ def statement(new: New, source: str, way: Way) -> str:
     return " ".join(words)
 
 
-def copy(
-    endpoint: Endpoint,
-    source: str,
-    new: New,
-    *,
-    patience: float = PATIENCE,
-) -> Copied:
+def copy(endpoint: Endpoint, source: str, new: New, *, patience: float = PATIENCE) -> Copied:
     """Copy a database, and give the copy what a template copy leaves out: settings, privileges, limit and comment.
 
     All but the files is one transaction, so that a missing comment tells a copy that was not completed.

@@ -153,12 +153,7 @@ def environment(config: Any, script: Any, request: Request, steps: Callable[...,
     return EnvironmentContext(config, script, fn=steps, **{**given, **more})
 
 
-def bind(
-    environment: Any,
-    request: Online,
-    progress: Progress,
-    instead: Callable[[Any], None] | None = None,
-) -> None:
+def bind(environment: Any, request: Online, progress: Progress, instead: Callable[[Any], None] | None = None) -> None:
     """Add our defaults to ``context.configure``, and the proof of place to ``context.run_migrations``.
 
     ``instead`` is called with the context in place of running migrations.
