@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
-from click.shell_completion import CompletionItem
 
 from provision.errors import UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _ALIKE: Final = 0.6
 """So alike is a word that was mistyped, by difflib's measure."""
@@ -81,6 +83,8 @@ class Verbs(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a verb from the table."""
+        from click.shell_completion import CompletionItem
+
         found = [CompletionItem(name, help=text) for name, text in self.table.items() if name.startswith(incomplete)]
         return found + [item for item in click.Command.shell_complete(self, ctx, incomplete) if item not in found]
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.server
 
 NOT_USED = {
     *("alembic", "docker", "jinja2", "pydantic", "sqlalchemy"),
-    *("dataclasses", "difflib", "random", "shutil", "ssl", "subprocess", "tempfile"),
+    *("click.shell_completion", "dataclasses", "difflib", "random", "shutil", "ssl", "subprocess", "tempfile"),
     *("provision.apply.effects", "provision.apply.transactions", "provision.rendering", "provision.golden"),
     *("provision.upgrade", "provision.insight", "provision.init", "provision.alembic.verbs"),
 }
