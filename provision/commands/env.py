@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from provision.environment import Environment
     from provision.report.console import Console
 
-_FORMATS = ("shell", "fish", "dotenv", "json", "direnv")
+FORMATS = ("shell", "fish", "dotenv", "json", "direnv")
 
 
 _VARIABLES: Final = (
@@ -46,7 +46,7 @@ def _chosen(console: Console, environment: Environment, given: dict[str, Any], *
     "env",
     'eval "$(provision env specs/dev.yml)"',
     click.option(
-        "--format", "form", type=click.Choice(_FORMATS), help="The default is shell, or what FILE's name says."
+        "--format", "form", type=click.Choice(FORMATS), help="The default is shell, or what FILE's name says."
     ),
     click.option(
         "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write a file with mode 0600."

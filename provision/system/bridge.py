@@ -20,8 +20,8 @@ _TIMEOUT = 0.1
 """In seconds. On a bridge of this machine it takes less than one thousandth; a firewall may let none through."""
 
 
-def place(container: Mapping[str, Any]) -> tuple[str, int] | None:
-    """Return the address at which a running container is reached from here, where it is sure that it is that one.
+def place(container: Mapping[str, Any], published: int) -> tuple[str, int] | None:
+    """Return where a running container has the port that it publishes as another, where it is sure to be that one.
 
     The connection comes from the gateway of the container's network, which is an address of this machine only where the
     network is: not with an engine in a virtual machine, on another host or without root. Another network can have the
@@ -29,8 +29,10 @@ def place(container: Mapping[str, Any]) -> tuple[str, int] | None:
     https://www.kernel.org/doc/Documentation/networking/proc_net_tcp.txt
     """
     seen = Path(f"/proc/{container['State'].get('Pid')}/net/tcp")
-    port = int(next(iter(container["HostConfig"]["PortBindings"] or ()), "0").partition("/")[0])
-    for network in container["NetworkSettings"]["Networks"].values():
+    bindings = (container["HostConfig"]["PortBindings"] or {}).items()
+    ports = [name for name, places in bindings if any(each.get("HostPort") == str(published) for each in places or ())]
+    port = int(ports[0].partition("/")[0]) if ports else 0
+    for network in (container["NetworkSettings"].get("Networks") or {}).values():
         at, gateway = network.get("IPAddress"), network.get("Gateway")
         if not (port and at and gateway):
             continue

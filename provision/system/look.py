@@ -106,7 +106,7 @@ class Look:
             return at
         from provision.system import bridge
 
-        return replace(at, direct=bridge.place(container))
+        return replace(at, direct=bridge.place(container, at.port))
 
     def approach(self, host: str, port: int, home: Path) -> None:
         """Begin to open the tunnel to an address of the engine's host, unless one stays open."""

@@ -62,10 +62,14 @@ def test_what_the_spec_says_of_the_address_counts(environment: Environment) -> N
 def test_another_container_is_never_taken_for_ours(environment: Environment) -> None:
     container = environment.migrations("customers").apply() and environment.container
     at, gateway = addresses(environment)
-    other_port = {"HostConfig": {"PortBindings": {"5433/tcp": [{}]}}}
+    published = {"5432/tcp": [{"HostPort": str(environment.port)}]}
+    other_port = {"HostConfig": {"PortBindings": {"5433/tcp": published["5432/tcp"]}}}
+    not_published = {"HostConfig": {"PortBindings": {"5432/tcp": [{"HostPort": "1"}]}}}
     not_here = {"NetworkSettings": {"Networks": {"bridge": {"IPAddress": at, "Gateway": "192.0.2.1"}}}}
     none = {"NetworkSettings": {"Networks": {"host": {"IPAddress": "", "Gateway": ""}}}}
     assert gateway != "192.0.2.1"
-    assert place(container) == (at, 5432)
-    for change in (other_port, not_here, none, {"State": {"Pid": os.getpid()}}, {"State": {}}):
-        assert place({**container, **change}) is None, change
+    assert place(container, environment.port) == (at, 5432)
+    several = {"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "1"}], **published}}}
+    assert place({**container, **several}, environment.port) == (at, 5432)
+    for change in (other_port, not_published, not_here, none, {"State": {"Pid": os.getpid()}}, {"State": {}}):
+        assert place({**container, **change}, environment.port) is None, change

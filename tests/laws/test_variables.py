@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from dotenv import dotenv_values
 
+from provision.commands.env import FORMATS
 from provision.errors import UsageError
 from provision.export import masks, variables
 from provision.model import Endpoint, Secret
 from provision.model.drivers import DRIVERS
 from provision.model.value import replace
-from provision.report.variables import FORMATS, format_of, github_masks, lines
+from provision.report.variables import format_of, github_masks, lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

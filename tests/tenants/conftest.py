@@ -52,14 +52,17 @@ class Tenants:
 
     def execute(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
         """Run statements in autocommit mode, and return the rows of the last."""
+        with closing(self.connect(database or self._login["dbname"])) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def connect(self, database: str) -> Any:
+        """Open a connection in autocommit mode."""
         login = {key: self._login[key] for key in ("host", "port", "user")}
-        database = database or self._login["dbname"]
-        with closing(psycopg2.connect(**login, password=PASSWORD, dbname=database)) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
+        connection = psycopg2.connect(**login, password=PASSWORD, dbname=database)
+        connection.autocommit = True
+        return connection
 
     def tree(self, revisions: int, *, text: str = _ENV, more: str = "pass", **keys: Any) -> Embedded:
         """Write a tree; ``more`` is a statement of its last revision, ``keys`` are those of ``migrations``."""

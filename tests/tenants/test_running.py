@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,3 +160,73 @@ def test_an_interrupt_ends_what_runs_on_the_server_too(tenants: Tenants) -> None
         each.unlink()
     made.apply()
     assert [tenants.ran(name) for name in names] == [["0001"]] * 3
+
+
+_PLAIN = """
+import sqlalchemy as sa
+from alembic import context
+
+engine = sa.create_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=sa.NullPool)
+with engine.connect() as connection:
+    connection.execute(sa.text("CREATE TABLE IF NOT EXISTS holders (pid int, own bool)"))
+    connection.commit()
+    {within}
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+_NOTES_HOLDER = '''op.execute("""
+    INSERT INTO holders SELECT pid, pid = pg_backend_pid() FROM pg_locks
+    WHERE locktype = 'advisory' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+""")'''
+_UNLOCKS = 'connection.execute(sa.text("SELECT pg_ad" "visory_unlock_all()"))'
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+@pytest.mark.parametrize("within", ["pass", "engine.dispose()", "# DISCARD ALL", _UNLOCKS])
+def test_the_lock_is_held_while_revisions_run(tenants: Tenants, driver: str, within: str) -> None:
+    names = tenants.databases(2, f"held_{driver}_{len(within)}")
+    text = _PLAIN.format(within=within)
+    made = tenants.tree(
+        1, text=text, more=_NOTES_HOLDER, tenants={"databases": names, "workers": 1}, url_driver=f"postgresql+{driver}"
+    )
+    made.apply()
+    assert [tenants.ran(name) for name in names] == [["0001"]] * 2
+    held = [tenants.execute("SELECT count(*), bool_or(own) FROM holders", database=name) for name in names]
+    assert held == [[(1, False)]] * 2
+    made.settled()
+
+
+def test_two_runs_at_once_apply_nothing_twice(tenants: Tenants) -> None:
+    names = tenants.databases(6, "twice")
+    made = tenants.tree(8, tenants={"databases": names, "workers": 2})
+    runs = [made.begin() for _ in range(2)]
+    for run in runs:
+        said, _ = run.communicate(timeout=_PATIENCE)
+        assert run.returncode in (0, 75), said
+    made.apply()
+    assert [tenants.ran(name) for name in names] == [[f"{number:04}" for number in range(1, 9)]] * 6
+
+
+def test_a_tenant_that_gets_no_lock_is_tried_again(tenants: Tenants) -> None:
+    names = tenants.databases(2, "waits")
+    tenants.execute("CREATE TABLE busy (id int)", database=names[0])
+    tenants.execute("CREATE TABLE busy (id int)", database=names[1])
+    made = tenants.tree(
+        2,
+        more='op.execute("ALTER TABLE busy ADD extra int")',
+        tenants={"databases": names, "workers": 1},
+        lock_timeout="300ms",
+    )
+    with closing(tenants.connect(names[0])) as holder:
+        holder.cursor().execute("BEGIN; LOCK TABLE busy")
+        run = made.begin()
+        deadline = time.monotonic() + 30
+        while tenants.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == [(0,)]:
+            assert time.monotonic() < deadline
+        time.sleep(1)
+    said, _ = run.communicate(timeout=_PATIENCE)
+    assert run.returncode == 0, said
+    assert [tenants.ran(name) for name in names] == [["0001", "0002"]] * 2

@@ -57,7 +57,7 @@ class Channel:
         self._stream = stream
         self._masked: list[str] = []
         self._lock = threading.Lock()
-        self._held: list[str] = []  # and not in the stream, which a fork would send once more
+        self._held: list[Event] = []  # and not in the stream, which a fork would send once more
         self.is_holding: threading.Event | None = None
 
     def hide(self, secrets: Iterable[str]) -> None:
@@ -82,11 +82,9 @@ class Channel:
 
         ``in_place``: it replaces the last one that is held back, if one is.
         """
-        masked = {key for key, value in event.items() if isinstance(value, str) and key not in NAMES}
-        shown = {key: self.mask(cast("str", value)) if key in masked else value for key, value in event.items()}
         with self._lock:
             del self._held[len(self._held) - in_place :]
-            self._held.append(json.dumps(shown) + "\n")
+            self._held.append(event)
             if not soon:
                 self._send()
         if soon and self.is_holding is not None:
@@ -98,9 +96,14 @@ class Channel:
         threading.Thread(target=self._send_held, args=(self.is_holding,), daemon=True).start()
 
     def _send(self) -> None:
-        self._stream.write("".join(self._held))
+        self._stream.write("".join(map(self._line, self._held)))
         self._stream.flush()
         self._held.clear()
+
+    def _line(self, event: Event) -> str:
+        masked = {key for key, value in event.items() if isinstance(value, str) and key not in NAMES}
+        shown = {key: self.mask(cast("str", value)) if key in masked else value for key, value in event.items()}
+        return json.dumps(shown) + "\n"
 
     def _send_held(self, is_holding: threading.Event) -> None:
         while is_holding.wait():
