@@ -16,7 +16,7 @@ from provision.model.value import replace
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.docker.containers import IDLE
-from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, EVERY_ADDRESS, MACHINE, USER
+from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, EVERY_ADDRESS, MACHINE, PORT, USER
 from provision.system import files, machine, owned, postmaster, register
 from provision.system.engine import EngineReader
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 16
 _PATIENCE: Final = 1.0
-_PORT: Final = "5432/tcp"
 _FILES = "secrets/postgres_password"
 
 
@@ -152,7 +151,7 @@ def _of_container(container: Json | None, look: Look) -> dict[str, Any]:
     if container is None:
         return {}
     host, config = container["HostConfig"], container["Config"]
-    published = ((host.get("PortBindings") or {}).get(_PORT) or [{}])[0]
+    published = ((host.get("PortBindings") or {}).get(PORT) or [{}])[0]
     where: dict[str, Any] = {}
     if published.get("HostPort"):
         ip = published.get("HostIp") or ""

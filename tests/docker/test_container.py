@@ -94,6 +94,16 @@ def test_a_changed_port_recreates_and_keeps_the_data(running: Environment) -> No
     assert running.port == new
 
 
+@pytest.mark.parametrize("inside", [9187, 10000])
+def test_the_server_is_reached_at_its_own_of_several_ports(running: Environment, inside: int) -> None:
+    other = ports.free_port("127.0.0.1", f"metrics-{inside}")
+    template(running, "")
+    path = running.directory / "templates" / "docker-compose.yml.j2"
+    path.write_text(path.read_text().replace("ports: [", f'ports: ["127.0.0.1:{other}:{inside}", '))
+    recreated(running)
+    assert f"127.0.0.1:{running.port}/" in running.run("url").out
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "shown", "value"),
     [

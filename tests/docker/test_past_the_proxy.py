@@ -18,6 +18,7 @@ NOTED = """
 def note(engine):
     with engine.connect() as connection:
         info = connection.connection.dbapi_connection.info
+        engine.dialect.dbapi.connect(host=info.host, port=info.port, user=info.user, password=info.password).close()
         given = getattr(info, "dsn_parameters", None) or info.get_parameters()
         seen = connection.exec_driver_sql("SELECT host(inet_client_addr())").scalar()
         return {"url": [engine.url.host, engine.url.port], "client": seen, **given, "port": str(info.port)}
@@ -48,9 +49,8 @@ def test_a_connection_to_our_address_is_led_past_it(environment: Environment, dr
     ours, other = apply_and_note(environment, url_driver=driver)
     at, gateway = addresses(environment)
     assert ours["url"] == ["127.0.0.1", environment.port]
-    assert (ours["host"], ours["hostaddr"], ours["port"]) == ("127.0.0.1", at, "5432")
+    assert (ours["host"], ours["port"]) == (at, "5432")
     assert (other["host"], other["port"]) == ("localhost", str(environment.port))
-    assert other.get("hostaddr") != at
     assert ours["client"] == other["client"] == gateway
 
 

@@ -125,7 +125,7 @@ class Environment:
     @property
     def port(self) -> int:
         """The published port."""
-        ((binding,),) = self.container["HostConfig"]["PortBindings"].values()
+        (binding,) = self.container["HostConfig"]["PortBindings"]["5432/tcp"]
         return int(binding["HostPort"])
 
     @property

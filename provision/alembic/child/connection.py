@@ -95,14 +95,15 @@ def _add_settings(driver: str, request: Request, given: dict[str, Any]) -> None:
 
 
 def _go_directly(driver: str, request: Request, given: dict[str, Any]) -> None:
-    """Lead a connection to our address past the engine's proxy; what ``env.py`` knows of the host stays as it is.
+    """Lead a connection to our address past the engine's proxy, unless a certificate or a file goes by the host's name.
 
-    Only libpq's drivers have a parameter for that. TLS and the password still go by the host's name.
+    The driver shows the other host with the other port, so what connects again as it says reaches the same server.
     """
     place = given.get("host"), str(given.get("port"))
     is_plain = driver.startswith("psycopg") and "hostaddr" not in given and "PGHOSTADDR" not in os.environ
-    if request["direct"] and is_plain and place == (request["host"], str(request["port"])):
-        given["hostaddr"], given["port"] = request["direct"]
+    by_name = not given.get("password") or given.get("sslmode", os.environ.get("PGSSLMODE", "")).startswith("verify")
+    if request["direct"] and is_plain and not by_name and place == (request["host"], str(request["port"])):
+        given["host"], given["port"] = request["direct"]
 
 
 def _given(settings: Mapping[str, str | None]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from provision.runtimes.docker import compose, containers, data_location, golden
 from provision.runtimes.docker.containers import IDLE, Container, desired_container, observed_container
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.watch import ContainerWatch
-from provision.runtimes.names import CURRENT_LOGFILES
+from provision.runtimes.names import CURRENT_LOGFILES, PORT
 from provision.spec.model import DataPath, Ephemeral, Spec
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ class Inspection(Site):
         return found
 
     def _published(self, bindings: Json, password: Secret) -> Endpoint | None:
-        published = next(iter(bindings.values()), None)
+        published = bindings.get(PORT) or next(iter(bindings.values()), None)
         if published is None:
             return None
         at = self.at(published[0]["HostIp"], int(published[0]["HostPort"]), password)
