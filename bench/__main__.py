@@ -65,23 +65,27 @@ def measure_tree(
     A row from a golden is left out where data of that kind begins with none.
     """
     plain = next(iter(ours))
-    with ExitStack() as stack:
-        for each in (*ours.values(), *peers, floor):
-            stack.callback(each.finish)
-        floor.prepare()
-        ours = {row: each for row, each in ours.items() if each.prepare()}
-        every: dict[str, Peer] = {**{OURS + row: each for row, each in ours.items()}, **{p.name: p for p in peers}}
-        every[FLOOR] = floor
-        actions = {name: each.apply for name, each in every.items()}
-        cold = in_turn(actions, options.rounds_from_nothing, lambda name: every[name].destroy())
-        others = {name: cold[name] for name in every if not name.startswith(OURS)}
-        rows = {f"from nothing, {label}{row}": {OURS: cold[OURS + row], **others} for row in ours}
-        PARTS.update({f"from nothing, {label}{row}": each.spent() for row, each in ours.items()})
-        floor.destroy()
-        actions = {OURS: ours[plain].apply, **{each.name: each.apply for each in peers}}
-        for action in actions.values():
-            action()
-        return {**rows, f"nothing to do, {label}{plain}": in_turn(actions, options.rounds, lambda _: None)}
+    for forget in [each.forget for each in ours.values()]:
+        options.finish.callback(forget)
+    for each in (*ours.values(), *peers, floor):
+        options.finish.callback(each.finish)
+    floor.prepare()
+    ours = {row: each for row, each in ours.items() if each.prepare()}
+    every: dict[str, Peer] = {**{OURS + row: each for row, each in ours.items()}, **{p.name: p for p in peers}}
+    every[FLOOR] = floor
+    actions = {name: each.apply for name, each in every.items()}
+    cold = in_turn(actions, options.rounds_from_nothing, lambda name: every[name].renew())
+    others = {name: cold[name] for name in every if not name.startswith(OURS)}
+    rows = {f"from nothing, {label}{row}": {OURS: cold[OURS + row], **others} for row in ours}
+    PARTS.update({f"from nothing, {label}{row}": each.spent() for row, each in ours.items()})
+    floor.renew()
+    actions = {OURS: ours[plain].apply, **{each.name: each.apply for each in peers}}
+    for action in actions.values():
+        action()
+    rows[f"nothing to do, {label}{plain}"] = in_turn(actions, options.rounds, lambda _: None)
+    for each in every.values():
+        each.renew()
+    return rows
 
 
 def measure_commands(spec: Path, rounds: int) -> Rows:
@@ -269,7 +273,7 @@ def main() -> None:
     options = parser.parse_args()
     before = os.getloadavg()[0]
     results: Rows = {}
-    with tempfile.TemporaryDirectory(prefix="provision-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="provision-bench-") as name, ExitStack() as options.finish:
         directory = Path(name)
         directory.chmod(0o755)  # as root, the servers without Docker run as another user
         if options.only in {None, "tenants"}:

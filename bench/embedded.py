@@ -39,7 +39,7 @@ class ByHand:
 
     def __init__(self, directory: Path, tree: Path, _image: str, port: int) -> None:
         directory.mkdir()
-        # As ours: new names in such a directory, so that no way pays for the files that were removed before.
+        # As ours: new names in such a directory, so that no way pays for files that others removed before.
         spread(directory)
         self._made = 0
         self._directory, self._tree, self._port = directory, tree, port
@@ -78,15 +78,14 @@ class ByHand:
         if (self._data / "postmaster.pid").exists():
             self._run("pg_ctl", "-D", self._data, "-m", "fast", "-w", "stop")
 
-    def destroy(self) -> None:
-        """Stop the server and remove its data."""
+    def renew(self) -> None:
+        """Stop the server, and name another directory."""
         self.stop()
-        shutil.rmtree(self._data, ignore_errors=True)
         self._made += 1
 
     def finish(self) -> None:
-        """Do the same."""
-        self.destroy()
+        """Stop the server; all that it wrote goes with the directory of the measurement."""
+        self.stop()
 
     @property
     def _data(self) -> Path:

@@ -37,7 +37,7 @@ class FilledVolume:
         """Fill the volume."""
         self.apply()
         run("docker", "stop", self._name)
-        self.destroy()
+        self.renew()
 
     def apply(self) -> None:
         """Start a server on it."""
@@ -45,13 +45,13 @@ class FilledVolume:
             f"--publish=127.0.0.1:{self._port}:5432", f"--volume={self._name}:{self._target}", self._image)  # fmt: skip
         _wait(self._port)
 
-    def destroy(self) -> None:
+    def renew(self) -> None:
         """Remove the container."""
         subprocess.run(("docker", "rm", "--force", self._name), capture_output=True, check=False)
 
     def finish(self) -> None:
         """Remove the container and the volume."""
-        self.destroy()
+        self.renew()
         subprocess.run(("docker", "volume", "rm", "--force", self._name), capture_output=True, check=False)
 
 
@@ -69,13 +69,9 @@ class FilledDirectory(ByHand):
         """Start a server on it."""
         self.start()
 
-    def destroy(self) -> None:
+    def renew(self) -> None:
         """Stop the server."""
         self.stop()
-
-    def finish(self) -> None:
-        """Stop the server and remove its data."""
-        ByHand.destroy(self)
 
 
 def _wait(port: int) -> None:

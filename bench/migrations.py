@@ -19,7 +19,7 @@ class Migrations:
     def __init__(self, directory: Path, tree: Path, image: str, port: int) -> None:
         self._ours = Provision(directory, tree, image, port)
         self._tree, self._port = tree, port
-        self.destroy = self._ours.destroy
+        self.destroy = self._ours.finish
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what is measured, by its name."""

@@ -40,8 +40,12 @@ class Peer(Protocol):
     def apply(self) -> None:
         """Make the server as declared, or find that nothing is to be done."""
 
-    def destroy(self) -> None:
-        """Take away the server and its data."""
+    def renew(self) -> None:
+        """Stop the server, and let the next apply begin with nothing, under another name.
+
+        Its data stays until all is measured: ext4 without a journal reads every inode that was removed in the last
+        minutes before it gives a new file one, which would be most of what is measured.
+        """
 
     def finish(self) -> None:
         """Take away everything."""
@@ -63,17 +67,18 @@ class Provision:
         data: str = "",
         golden: bool = False,
     ) -> None:
-        self._spec, self._golden, self._runtime = directory / "spec.yml", golden, runtime
+        self.spec, self._golden = directory / "spec.yml", golden
         self._parts: list[dict[str, float]] = []
-        self._began_with: object = None
+        self._began_with: dict[str, str] | None = None
+        self._names = [f"bench-{directory.name.lower()}"]
         directory.mkdir()
-        self._spec.write_text(
-            f"name: bench-{directory.name.lower()}\n"
+        self._declared = (
             f"server:\n  runtime: {runtime}\n  image: {image}\n  port: {port}\n{data}"
             "  database: app\n  max_connections: 200\n"
             f"  credentials: {{user: postgres, password: {PASSWORD}}}\n"
             f"migrations: {{script_location: {tree}}}\n"
         )
+        self._declare(self._names[0])
         self._program = Path(sys.executable).with_name("provision")
         # The caches are not those of the user: a golden that is measured is made here.
         self._environment = {"XDG_CACHE_HOME": str(directory.parent / "caches")}
@@ -82,16 +87,15 @@ class Provision:
         """Save a golden where one is wanted; tell whether data begins as wanted."""
         if not self._golden:
             return True
-        self._run("apply", "--golden", self._spec)
-        self.destroy()
+        self._run("apply", "--golden", self.spec)
+        self.renew()
         self.apply()
-        self.destroy()
         return self._began_with is not None
 
     def apply(self) -> None:
         """Apply the spec."""
         words = () if self._golden else ("--no-golden",)
-        done = json.loads(self._run("apply", "--json", *words, self._spec))
+        done = json.loads(self._run("apply", "--json", *words, self.spec))
         self._began_with = done.get("golden")
         parts: dict[str, float] = {}
         for step in done["steps"]:
@@ -107,16 +111,26 @@ class Provision:
             for kind in dict.fromkeys(kind for each in self._parts for kind in each)
         }
 
-    def destroy(self) -> None:
-        """Destroy the environment with its data."""
-        self._run("destroy", "--data", "--yes", self._spec)
+    def renew(self) -> None:
+        """Stop the environment, and declare another."""
+        self._run("stop", self.spec)
+        self._names.append(f"{self._names[0]}-{len(self._names)}")
+        self._declare(self._names[-1])
 
     def finish(self) -> None:
-        """Destroy it, and the goldens that were saved."""
-        self.destroy()
-        for each in json.loads(self._run("golden", "list", "--json"))["goldens"] if self._golden else ():
-            if each["runtime"] == self._runtime:
-                self._run("golden", "rm", each["key"])
+        """Destroy every environment."""
+        for name in self._names:
+            self._declare(name)
+            self._run("destroy", "--data", "--yes", self.spec)
+
+    def forget(self) -> None:
+        """Remove the golden that was saved, where it is still there; the last container made from it must have gone."""
+        saved = {each["key"] for each in json.loads(self._run("golden", "list", "--json"))["goldens"]}
+        if self._began_with is not None and self._began_with["key"] in saved:
+            self._run("golden", "rm", self._began_with["key"])
+
+    def _declare(self, name: str) -> None:
+        self.spec.write_text(f"name: {name}\n{self._declared}")
 
     def _run(self, *words: str | Path) -> str:
         return run(self._program, *words, **self._environment)
@@ -130,8 +144,8 @@ class ComposeAndAlembic:
     def __init__(self, directory: Path, tree: Path, image: str, port: int) -> None:
         directory.mkdir()
         self._file = directory / "docker-compose.yml"
+        self._project, self._made = f"bench-compose-{tree.name}", 0
         self._file.write_text(
-            f"name: bench-compose-{tree.name}\n"
             "services:\n  postgres:\n"
             f"    image: {image}\n"
             "    command: [postgres, -c, max_connections=200]\n"
@@ -156,17 +170,22 @@ class ComposeAndAlembic:
 
     def apply(self) -> None:
         """Bring the container up, wait until it is healthy, migrate."""
-        run("docker", "compose", "--file", self._file, "up", "--detach", "--wait")
+        self._compose(self._made, "up", "--detach", "--wait")
         alembic = Path(sys.executable).with_name("alembic")
         run(alembic, "--config", self._tree / "alembic.ini", "upgrade", "head", DATABASE_URL=self._url)
 
-    def destroy(self) -> None:
-        """Take the project down with its volume."""
-        run("docker", "compose", "--file", self._file, "down", "--volumes")
+    def renew(self) -> None:
+        """Take the project down without its volume, and name another."""
+        self._compose(self._made, "down")
+        self._made += 1
 
     def finish(self) -> None:
-        """Take it down."""
-        self.destroy()
+        """Take all projects down with their volumes."""
+        for number in range(self._made + 1):
+            self._compose(number, "down", "--volumes")
+
+    def _compose(self, number: int, *words: str) -> None:
+        run("docker", "compose", "--project-name", f"{self._project}-{number}", "--file", self._file, *words)
 
 
 class Ansible:
@@ -177,7 +196,7 @@ class Ansible:
     def __init__(self, directory: Path, tree: Path, image: str, port: int) -> None:
         directory.mkdir()
         target = "/var/lib/postgresql" + ("" if image.endswith("18") else "/data")
-        self._name = f"bench-ansible-{tree.name}"
+        self._name, self._made = f"bench-ansible-{tree.name}", 0
         alembic = Path(sys.executable).with_name("alembic")
         url = f"postgresql+psycopg2://postgres:{PASSWORD}@127.0.0.1:{port}/app"
         container = (
@@ -185,14 +204,14 @@ class Ansible:
             "        command: [postgres, -c, max_connections=200]\n"
             f"        env: {{POSTGRES_PASSWORD: {PASSWORD}, POSTGRES_DB: app}}\n"
             f"        published_ports: ['127.0.0.1:{port}:5432']\n"
-            f"        volumes: ['{self._name}:{target}']\n"
+            f"        volumes: ['{{{{ volume }}}}:{target}']\n"
         )
         self._up = directory / "up.yml"
         self._up.write_text(
             "- hosts: localhost\n  connection: local\n  gather_facts: false\n"
             f"  vars: {{ansible_python_interpreter: {sys.executable}}}\n"
             "  tasks:\n    - community.docker.docker_volume:\n"
-            f"        name: {self._name}\n"
+            "        name: '{{ volume }}'\n"
             f"    - community.docker.docker_container:\n{container}"
             "    - ansible.builtin.command: "
             f"docker exec {self._name} pg_isready --host=127.0.0.1\n"
@@ -213,13 +232,16 @@ class Ansible:
 
     def apply(self) -> None:
         """Run the playbook."""
-        run(Path(sys.executable).with_name("ansible-playbook"), self._up)
+        volume = f"--extra-vars=volume={self._name}-{self._made}"
+        run(Path(sys.executable).with_name("ansible-playbook"), volume, self._up)
 
-    def destroy(self) -> None:
-        """Remove the container and its volume."""
-        subprocess.run(("docker", "rm", "--force", "--volumes", self._name), capture_output=True, check=False)
-        subprocess.run(("docker", "volume", "rm", "--force", self._name), capture_output=True, check=False)
+    def renew(self) -> None:
+        """Remove the container, and name another volume."""
+        subprocess.run(("docker", "rm", "--force", self._name), capture_output=True, check=False)
+        self._made += 1
 
     def finish(self) -> None:
-        """Remove both."""
-        self.destroy()
+        """Remove the container and the volumes."""
+        self.renew()
+        volumes = [f"{self._name}-{number}" for number in range(self._made)]
+        subprocess.run(("docker", "volume", "rm", "--force", *volumes), capture_output=True, check=False)

@@ -55,7 +55,7 @@ class Tenants:
     def __init__(self, directory: Path, tree: Path, port: int) -> None:
         self._ours = Embedded(directory, tree, "", port)
         self._tree, self._port, self._directory = tree, port, directory
-        self.apply, self.destroy = self._ours.apply, self._ours.destroy
+        self.apply, self.destroy = self._ours.apply, self._ours.finish
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what is measured, by its name."""
