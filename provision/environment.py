@@ -79,12 +79,13 @@ class Environment(Declared):
 
     def survey_to_apply(self, *, runtime: str | None = None, **wishes: Any) -> Survey:
         """Do the same as :meth:`survey`, and load meanwhile what :meth:`apply` will need."""
-        return self._survey(runtime, acting=True, **wishes)
+        return self._survey(runtime, load=_load_apply, **wishes)
 
     def _survey(
         self,
         runtime: str | None,
         *,
+        load: Callable[[], object] | None = None,
         allow_downgrade: bool = False,
         tenants: Sequence[str] = (),
         without: Sequence[str] = (),
@@ -97,7 +98,7 @@ class Environment(Declared):
             spec = _of_tenants(self.spec, tenants, without)
             spec = _allowing_downgrades(spec) if allow_downgrade else spec
             outside.require_whole(spec)
-            return _backed_up(_offered(survey(spec, runtime=runtime, wishes=wishes)))
+            return _backed_up(_offered(survey(spec, runtime=runtime, wishes=wishes, load=load)))
 
     def plan(self, **options: Any) -> Plan:
         """Say what :meth:`apply` would do, and why; ``options`` and errors are those of :meth:`survey`."""
@@ -738,6 +739,14 @@ class Environment(Declared):
         from provision.backups import before
 
         return before.explained(self.spec)
+
+
+def _load_apply() -> None:
+    """Import what makes new data."""
+    from provision.apply import run
+    from provision.golden import use
+
+    del run, use
 
 
 def _offered(seen: Survey) -> Survey:

@@ -287,9 +287,8 @@ class Wishes:
     ``no_restart``: leave for later what would restart or recreate a server that runs. ``reset_overrides``: take back
     what ``ALTER SYSTEM`` has set. ``data``: remove also what holds data, where the spec says that it is absent.
     ``take_ownership``: give the role of the migrations what earlier ones made as another. ``golden``: save one of what
-    was made; False: use none either. ``acting``: an apply follows, so what it needs may be loaded. ``seed``: run seeds
-    also on a server that others run, and those of ``run: always`` where nothing else changes; ``seeded`` are the names
-    of those that this run has done. ``restart_cluster``: have Patroni restart the members that wait for it.
+    was made; False: use none either. ``seed``: run seeds also on a server that others run, and those of ``run: always``
+    where nothing else changes; ``seeded`` are the names of those that this run has done. ``restart_cluster``: have Patroni restart the members that wait for it.
     """
 
     no_restart: bool = False
@@ -297,7 +296,6 @@ class Wishes:
     data: bool = False
     take_ownership: bool = False
     golden: bool | None = None
-    acting: bool = False
     seed: bool = False
     seeded: frozenset[str] = frozenset()
     restart_cluster: bool = False

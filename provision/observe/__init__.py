@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from provision import desired as desires
 from provision import plan as planner
@@ -81,25 +83,28 @@ def survey(
     refusing: bool = True,
     wishes: Wishes = _AS_DECLARED,
     new: bool = False,
+    load: Callable[[], object] | None = None,
 ) -> Survey:
     """Look at everything, and plan; without ``refusing``, the survey has the refusal in place of a plan.
 
-    ``new``: the server was started a moment ago on data that was made for it.
+    ``new``: the server was started a moment ago on data that was made for it. ``load`` is as in
+    :func:`provision.observe.outside.world`.
 
     Raises:
         UnavailableError: no engine answers.
         RefusedError: the plan would cost data, or disturb what is not ours.
     """
     began = time.time()
+    look = partial(_survey, spec, runtime, refusing=refusing, wishes=wishes, new=new, load=load)
     try:
-        return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
+        return look()
     except ProvisionError as error:
         # What another run was changing meanwhile looks wrong in many ways: a port that is taken by our own container.
         # A server that went away in the middle of the look is one that does not answer.
         is_other = error.server_is_gone or _chooses_again(spec, error)
         if not is_other and not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
             raise
-    return _survey(spec, runtime, refusing=refusing, wishes=wishes, new=new)
+    return look()
 
 
 def _chooses_again(spec: Spec, error: ProvisionError) -> bool:
@@ -112,8 +117,16 @@ def _chooses_again(spec: Spec, error: ProvisionError) -> bool:
     return True
 
 
-def _survey(spec: Spec, runtime: str | None, *, refusing: bool, wishes: Wishes, new: bool) -> Survey:
-    seen = world(spec, runtime=runtime, moving=True, acting=wishes.acting)
+def _survey(
+    spec: Spec,
+    runtime: str | None,
+    *,
+    refusing: bool,
+    wishes: Wishes,
+    new: bool,
+    load: Callable[[], object] | None,
+) -> Survey:
+    seen = world(spec, runtime=runtime, moving=True, load=load)
     # Only the version comes from the world: where the data is now is the runtime's business.
     spec = replace(spec, server=replace(spec.server, major=seen.spec.server.major))
     at = seen.site.endpoint(seen.inputs.password)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +26,7 @@ from provision.system.look import Look
 from provision.system.variables import environ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from provision.model import Endpoint, File
     from provision.spec.model import Spec
@@ -135,11 +135,13 @@ def is_made(spec: Spec) -> bool:
     return runtimes.load("docker").made(spec, Look(environ(), spec.home, spec.server.engine)) is not None
 
 
-def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, acting: bool = False) -> World:
+def world(
+    spec: Spec, *, runtime: str | None = None, moving: bool = False, load: Callable[[], object] | None = None
+) -> World:
     """Read everything that can be known without a connection to the server.
 
     ``runtime`` takes the place of what the spec says; with ``moving``, what the spec says has to be where the
-    environment was made. ``acting``: what is missing is going to be made.
+    environment was made. Given where an apply follows, ``load`` loads what that needs, while templates are rendered.
 
     Raises:
         UnavailableError: no engine answers.
@@ -151,7 +153,7 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, actin
     if moving and name == "docker" and look.address.is_ssh and not no_commands.is_on():
         docker.approach(spec, look)
     try:
-        return _seen(spec, look, name, reason, acting=acting)
+        return _seen(spec, look, name, reason, load)
     except UnavailableError as error:
         if name != (runtime or spec.server.runtime):
             kept = (owned.text(spec.home / ENGINE) or "").strip() if name == "docker" else ""
@@ -160,7 +162,7 @@ def world(spec: Spec, *, runtime: str | None = None, moving: bool = False, actin
         raise
 
 
-def _seen(spec: Spec, look: Look, name: str, reason: str, *, acting: bool) -> World:
+def _seen(spec: Spec, look: Look, name: str, reason: str, load: Callable[[], object] | None) -> World:
     module = runtimes.load(name)
     located = module.located(spec, look)
     _check_settings(spec, located, module, look)
@@ -178,11 +180,19 @@ def _seen(spec: Spec, look: Look, name: str, reason: str, *, acting: bool) -> Wo
     if is_trusted:
         rendered = {each: files.read_text(spec.home / path) or "" for each, (path, _) in module.FILES.items()}
         inputs = replace(inputs, rendered=rendered, memo=owned.text(spec.home / desires.MEMO))
-    written = desires.files(spec, inputs, limited)
-    if acting and name == "docker" and look.address.socket_path is None and not files.exists(spec.home / COMPOSE):
+    written = desires.files(spec, inputs, partial(limited, meanwhile=partial(_load, trees, load)) if load else limited)
+    if load and name == "docker" and look.address.socket_path is None and not files.exists(spec.home / COMPOSE):
         load_soon()  # not earlier: rendering forks, and a copy of this process would wait for the thread for ever
     site = module.examine(spec, written, look)
     return World(spec, name, reason, look, inputs, trees, written, site)
+
+
+def _load(trees: Trees, load: Callable[[], object]) -> None:
+    """Load what an apply needs; what is wrong with a tree is said where it is needed."""
+    load()
+    for name in trees:
+        with suppress(ProvisionError):
+            trees[name]
 
 
 def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, look: Look) -> None:

@@ -28,8 +28,12 @@ _WALL_SECONDS: Final = 120.0
 _LARGEST_ANSWER: Final = 64 * 1024 * 1024
 
 
-def limited(work: Callable[[], Any], *, what: str, next_step: str) -> Any:
+def limited(
+    work: Callable[[], Any], *, what: str, next_step: str, meanwhile: Callable[[], object] = lambda: None
+) -> Any:
     """Return what ``work`` returns, which has to be JSON; ``what`` names it in an error (`the templates`).
+
+    This process does ``meanwhile`` until the copy answers.
 
     Raises:
         ProvisionError: it failed, or it needs too much time or memory.
@@ -43,6 +47,7 @@ def limited(work: Callable[[], Any], *, what: str, next_step: str) -> Any:
         _serve(work, writing)
     os.close(writing)
     try:
+        meanwhile()
         answer = _receive(reading)
     finally:
         os.close(reading)
