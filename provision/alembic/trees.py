@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from provision.system.files import without_waiting, write_atomically
 _SHORT = 6
 _unwritten: dict[Path, str] = {}
 """What this process has learned and no cache holds yet: looking writes nothing, and nothing is asked twice in a run."""
+_loaded: dict[str, tuple[tuple[Any, ...], Graph]] = {}
+"""By the name of a tree, how its files looked before they were read last, and what they state: a run looks often."""
 
 
 class Trees(Mapping[str, "Graph"]):
@@ -153,14 +155,34 @@ def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
     Raises:
         MigrationsError: there is no tree there, or it is not in order.
     """
+    location = find(tree, cache)
+    files = tuple(_files(location))
+    seen = tree, cache, location, {path: _stamp(path) for path in (location.env, *files)}
+    before, graph = _loaded.get(tree.name, (None, None))
+    if graph is None or before != seen:
+        graph = _graph(tree, location, files, cache)
+        _loaded[tree.name] = seen, graph
+    return graph, location
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what differs in a file that has been written since, as Python itself sees it; nothing where none is."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # there can be hundreds
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _graph(tree: Migrations, location: Location, files: Sequence[Path], cache: Path | None) -> Graph:
+    """Read the files of a tree."""
 
     def run(error: NotStaticError) -> Mapping[Path, Fields]:
         from provision.alembic.running.ask import computed_revisions
 
         return computed_revisions(tree, location, error)
 
-    location = find(tree, cache)
-    sources = {path: _read(path) for path in _files(location)}
+    sources = {path: _read(path) for path in files}
     if not sources:
         _refuse_overlooked(location)
     known = _recall(cache)
@@ -172,9 +194,9 @@ def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
         env = _read(location.env)
         graph.runs_in_a_loop = runs_in_a_loop(env)
         graph.added = None if "version_locations" in tree.options else adds_directories(env)
-        files = (env, *sources.values()) if graph.long else ()
-        graph.widens_version_table = any(names_version_num(each) for each in files)
-    return graph, location
+        texts = (env, *sources.values()) if graph.long else ()
+        graph.widens_version_table = any(names_version_num(each) for each in texts)
+    return graph
 
 
 def find(tree: Migrations, cache: Path | None = None, directory: Callable[[str], Path] | None = None) -> Location:

@@ -288,7 +288,8 @@ class Wishes:
     what ``ALTER SYSTEM`` has set. ``data``: remove also what holds data, where the spec says that it is absent.
     ``take_ownership``: give the role of the migrations what earlier ones made as another. ``golden``: save one of what
     was made; False: use none either. ``seed``: run seeds also on a server that others run, and those of ``run: always``
-    where nothing else changes; ``seeded`` are the names of those that this run has done. ``restart_cluster``: have Patroni restart the members that wait for it.
+    where nothing else changes; ``seeded`` are the names of those that this run has done. ``restart_cluster``: have
+    Patroni restart the members that wait for it.
     """
 
     no_restart: bool = False
