@@ -17,7 +17,7 @@ from provision.observe.outside import World, world
 from provision.spec import parameters
 from provision.spec.load import again
 from provision.spec.model import Spec
-from provision.system import catalogue, lock, no_commands, secrets
+from provision.system import no_commands, secrets
 from provision.system.postgres import LoginError
 from provision.system.variables import environ
 
@@ -101,6 +101,8 @@ def survey(
     except ProvisionError as error:
         # What another run was changing meanwhile looks wrong in many ways: a port that is taken by our own container.
         # A server that went away in the middle of the look is one that does not answer.
+        from provision.system import lock
+
         is_other = error.server_is_gone or _chooses_again(spec, error)
         if not is_other and not lock.calm(spec.home / "lock", since=began, timeout=_PATIENCE):
             raise
@@ -166,6 +168,8 @@ def _learn_settings(seen: World, at: Endpoint | None) -> None:
     major = seen.spec.server.major
     if at is None or not major or parameters.is_known(major) or no_commands.is_on():
         return
+    from provision.system import catalogue  # of a major version that is newer than the program
+
     for name in (seen.spec.server.database, MAINTENANCE):
         with suppress(LoginError):
             catalogue.ask(at, major, name)
@@ -182,6 +186,8 @@ def checked(spec: Spec) -> bool:
     major = spec.server.major
     if parameters.is_known(major):
         return True
+    from provision.system import catalogue
+
     if no_commands.is_on() or not catalogue.recall(spec, ""):
         return False
     again(spec, environ(), major=major or catalogue.kept_major(spec))

@@ -19,7 +19,7 @@ from provision.runtimes.names import COMPOSE, COPYING, ENGINE, LISTED
 from provision.spec import parameters
 from provision.spec.load import again
 from provision.spec.passwords import PasswordGenerated
-from provision.system import catalogue, files, no_commands, owned, secrets
+from provision.system import files, no_commands, owned, secrets
 from provision.system.engine import load_soon
 from provision.system.limits import limited
 from provision.system.look import Look
@@ -62,8 +62,11 @@ class World:
         """Whether others may write to our files, or the next run is quicker if what was rendered and read is kept."""
         if owned.is_wide(self.spec.home) or self._is_unlisted:
             return True
-        if self.spec.server.major not in parameters.MAJORS and not catalogue.kept_major(self.spec):
-            return True
+        if self.spec.server.major not in parameters.MAJORS:
+            from provision.system import catalogue
+
+            if not catalogue.kept_major(self.spec):
+                return True
         memo = desires.memo(self.spec, self.inputs, self.inputs.rendered)
         return memo != self.inputs.memo or not self.trees.are_remembered
 
@@ -203,6 +206,8 @@ def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, look: Look)
     """
     major = spec.server.major
     if major not in parameters.MAJORS and not parameters.is_known(major) and not no_commands.is_on():
+        from provision.system import catalogue
+
         catalogue.recall(spec, module.identity(spec, look))
     if parameters.is_known(major) and (major != before.server.major or major not in parameters.MAJORS):
         again(spec, environ(), major=major)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from provision.errors import UnavailableError
 from provision.model.value import replace
 from provision.runtimes.names import COMPOSE, ENGINE, EVERY_ADDRESS
-from provision.system import files, owned, ports, register
+from provision.system import files, owned, ports
 from provision.system.engine import EngineReader
 from provision.system.engine_address import EngineAddress, address_to_keep, locate
 from provision.system.waiting import attempts
@@ -150,6 +150,8 @@ class Look:
 
     def knows(self, machine: str) -> bool:
         """Whether what the label ``machine`` names is this machine, whose directories we can look at."""
+        from provision.system import register
+
         return self.address.is_local or register.is_here(machine)
 
     def there(self, path: Path) -> bool:

@@ -21,7 +21,7 @@ from provision.spec.passwords import (
     PasswordSource,
     PasswordValue,
 )
-from provision.system import no_commands, processes
+from provision.system import no_commands
 from provision.system.files import read_bytes
 from provision.system.owned import check, open_own
 
@@ -224,6 +224,8 @@ def _first_line(text: str, where: str) -> Secret:
 
 def _output(source: PasswordCommand, key: str) -> bytes:
     shown, by_hand = source.argv[0], f"run the program of `{key}.command` yourself"  # what follows it may be a secret
+    from provision.system import processes
+
     failed = ProvisionError(f"the password program {shown!r} cannot be run", next_step=by_hand)
     with translated(OSError, processes.TimeoutExpired, into=failed):
         done = processes.run(source.argv, cwd=source.cwd, capture_output=True, timeout=_TIMEOUT)
