@@ -219,7 +219,8 @@ def copy_path(first: Path, major: int) -> Path:
 
 def find_generations(first: Path, machine: Machine) -> Generations:
     """Look for the directories beside the first one."""
-    copies = [copy_path(first, major) for major in _MAJORS]
+    beside = machine.entries(first.parent)  # one look; None where we may not
+    copies = [each for major in _MAJORS if (each := copy_path(first, major)).name in (beside or (each.name,))]
     counting = [each for each in copies if machine.note(each, ORIGIN) is not None]
     if not counting:
         return Generations(first, first)
