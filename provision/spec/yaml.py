@@ -11,12 +11,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-import yaml
-
 from provision.model.value import dataclass, field
+
+
+class _Pattern:
+    """A pattern that is compiled when it is used."""
+
+    def __init__(self, *asked: Any) -> None:
+        self._asked = asked
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(re.compile(*self._asked), name)
+
+
+@contextmanager
+def _patterns_when_used() -> Iterator[None]:
+    compiled, re.compile = re.compile, _Pattern  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        re.compile = compiled
+
+
+with _patterns_when_used():  # one of all of Unicode, which libyaml does not need, takes a twentieth of a run
+    import yaml
 
 MAXIMUM_DEPTH = 20
 MAXIMUM_BYTES = 1024 * 1024
