@@ -40,7 +40,10 @@ class _Shape:
 
     def __init__(self, found: dict[str, _Field], *, is_finished: bool) -> None:
         self.fields, self.is_finished = found, is_finished
-        options = {name: each.options for name, each in found.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        """Arrange them for the first one who asks: a run makes values of few classes."""
+        options = {name: each.options for name, each in self.fields.items()}
         self.names = tuple([name for name, each in options.items() if each.get("init", True)])
         self.defaults = {name: each["default"] for name, each in options.items() if "default" in each}
         self.factories = [(n, each["default_factory"]) for n, each in options.items() if "default_factory" in each]
@@ -49,6 +52,7 @@ class _Shape:
         self.compared = _getter(compared)
         self.hashed = _getter([name for name in compared if options[name].get("hash", True)])
         self.shown = [name for name, each in options.items() if each.get("repr", True)]
+        return object.__getattribute__(self, name)
 
 
 def _getter(names: list[str]) -> Callable[[Any], Any]:
