@@ -13,17 +13,22 @@ from provision.runtimes.names import ADOPTED, ENGINE, SUPERUSER
 from provision.spec.model import Spec
 from provision.spec.parameters import MAJORS
 from provision.system import files as filesystem
-from provision.system import owned
+from provision.system import lock, owned
 
 GOOD = "cache/postgresql.conf"
 """The last configuration that the server was proved to run with, below the environment's directory."""
 
 
 def freshen(world: World) -> None:
-    """Narrow directories and keep the caches after a run that had nothing else to do; where it may write that."""
+    """Narrow directories, keep the caches and tidy up after a run that was killed; where it may write that."""
     with suppress(ProvisionError):
         owned.keep(world.spec.home)
         remember(world)
+        with lock.hold(world.spec.home / "lock", timeout=0, waiting=lambda _: None):
+            claim = world.site.claim(creating=False)
+            for path in filter(None, map(lock.beside, claim.paths if claim else ())):
+                with lock.hold_data(path, "", lock.Wait(0, lambda _: None)):
+                    pass  # that of a run that was killed is removed
 
 
 def remember(world: World, *, proved: bool = False) -> None:

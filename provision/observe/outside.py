@@ -59,8 +59,8 @@ class World:
 
     @property
     def needs_upkeep(self) -> bool:
-        """Whether others may write to our files, or the next run is quicker if what was rendered and read is kept."""
-        if owned.is_wide(self.spec.home) or self._is_unlisted:
+        """Whether others may write to our files, a run was killed, or the next one is quicker with what was read."""
+        if owned.is_wide(self.spec.home) or self._is_unlisted or self._was_killed:
             return True
         if self.spec.server.major not in parameters.MAJORS:
             from provision.system import catalogue
@@ -69,6 +69,13 @@ class World:
                 return True
         memo = desires.memo(self.spec, self.inputs, self.inputs.rendered)
         return memo != self.inputs.memo or not self.trees.are_remembered
+
+    @property
+    def _was_killed(self) -> bool:
+        """Whether the last run did not come to its end, at which its lock is empty; or another one is under way."""
+        with suppress(OSError):
+            return (self.spec.home / "lock").stat().st_size > 0
+        return False
 
     @property
     def _is_unlisted(self) -> bool:

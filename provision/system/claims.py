@@ -10,7 +10,6 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from provision.system.files import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from docker import APIClient
 
@@ -47,17 +45,10 @@ def hold(claim: Claim, engine: Callable[[], Engine], timeout: float, waiting: Ca
         for each in claim.paths:
             if claim.place is None or each == claim.paths[0]:
                 make_directory(each.parent, 0o755)
-            if (path := _beside(each)) is not None:
+            if (path := lock.beside(each)) is not None:
                 stack.enter_context(lock.hold_data(path, claim.holder, wait))
         return stack.pop_all()
     raise AssertionError  # no context of the stack suppresses an error
-
-
-def _beside(data: Path) -> Path | None:
-    """Return the lock file of a data directory: in its parent, or in itself where the parent takes no file of ours."""
-    if os.access(data.parent, os.W_OK | os.X_OK):
-        return data.parent / f".{data.name}.provision-lock"
-    return data / ".provision-lock" if os.access(data, os.W_OK | os.X_OK) else None
 
 
 def name_of(place: str) -> str:

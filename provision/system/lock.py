@@ -82,6 +82,13 @@ def hold(path: Path, *, timeout: float, waiting: Callable[[str], None], since: f
         os.close(descriptor)
 
 
+def beside(data: Path) -> Path | None:
+    """Return the lock file of a data directory: in its parent, or in itself where the parent takes no file of ours."""
+    if os.access(data.parent, os.W_OK | os.X_OK):
+        return data.parent / f".{data.name}.provision-lock"
+    return data / ".provision-lock" if os.access(data, os.W_OK | os.X_OK) else None
+
+
 @contextmanager
 def hold_data(path: Path, holder: str, wait: Wait) -> Iterator[None]:
     """Hold a lock file beside data for the length of the block, and remove it afterwards.

@@ -140,6 +140,16 @@ def test_a_run_killed_during_initdb_leaves_nothing_that_looks_initialised(enviro
     assert not list(environment.directory.parent.glob(parts))
 
 
+def test_what_a_run_left_that_was_killed_is_removed_where_nothing_else_is_to_do(environment: Embedded) -> None:
+    environment.apply()
+    held = environment.data.with_name(".data.provision-lock")
+    held.touch()
+    (environment.home / "lock").write_text("{}")
+    environment.apply()
+    assert not held.exists()
+    assert (environment.home / "lock").read_text() == ""
+
+
 def test_a_generated_password_that_was_lost_is_not_made_up(environment: Embedded) -> None:
     environment.server(credentials={"password": {"generate": True}}).migrations("customer").apply()
     secret = environment.home / "secrets" / "postgres_password"
