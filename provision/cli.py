@@ -74,7 +74,7 @@ _MODULES: Final = _by_name(
     {
         "plan": "plan apply show",
         "server": "list start stop restart destroy",
-        "looking": "access doctor erd history import report",
+        "contents": "access erd history import",
         "status": "status verify",
         "connect": "url psql logs clone tunnel",
         "env": "env run",

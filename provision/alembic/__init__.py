@@ -46,10 +46,12 @@ if TYPE_CHECKING:
     from provision.alembic.tree.version_table import Edit, edit_remarks, read_rows
     from provision.alembic.trees import Tree, Trees, check_trees, choose
     from provision.alembic.verbs.database import applied_rows, applied_with_times, asking, scratch_server
+    from provision.alembic.verbs.destroying import Destroying, destroying, destroys
     from provision.alembic.verbs.files import applied_since, check_files
     from provision.alembic.verbs.laws import Law, one_head, try_laws
-    from provision.alembic.verbs.lint import Destroying, Finding, Linted, destroying, destroys, judged, lint, statements
-    from provision.alembic.verbs.moves import Decided, Script, between, downgrade, next_apply, of_plan, stamp, upgrade
+    from provision.alembic.verbs.lint import Finding, Linted, judged, lint
+    from provision.alembic.verbs.moves import Decided, downgrade, next_apply, stamp, upgrade
+    from provision.alembic.verbs.sql import Script, between, of_plan, statements
     from provision.alembic.verbs.trace import Trace, Traced, consequences, strongest, trace
     from provision.alembic.verbs.writing import advice, after_writing, check, merge, revision
 
@@ -75,10 +77,12 @@ _HOMES = {
     "tree.version_table": "Edit edit_remarks read_rows",
     "trees": "Tree Trees check_trees choose",
     "verbs.database": "applied_rows applied_with_times asking scratch_server",
+    "verbs.destroying": "Destroying destroying destroys",
     "verbs.files": "applied_since check_files",
     "verbs.laws": "Law one_head try_laws",
-    "verbs.lint": "Destroying Finding Linted destroying destroys judged lint statements",
-    "verbs.moves": "Decided Script between downgrade next_apply of_plan stamp upgrade",
+    "verbs.lint": "Finding Linted judged lint",
+    "verbs.moves": "Decided downgrade next_apply stamp upgrade",
+    "verbs.sql": "Script between of_plan statements",
     "verbs.trace": "Trace Traced consequences strongest trace",
     "verbs.writing": "advice after_writing check merge revision",
 }

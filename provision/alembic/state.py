@@ -12,7 +12,6 @@ from provision.alembic.tree import version_table
 from provision.alembic.tree.graph import Graph, unread_places
 from provision.alembic.tree.source import refuse_long_ids
 from provision.alembic.tree.targets import resolve
-from provision.alembic.tree.version_table import table_name
 from provision.errors import RefusedError, UnknownRevisionError, command
 from provision.model import Address, Query, State
 from provision.model.sql import identifier
@@ -67,6 +66,8 @@ def observed(
         seen = replace(seen, holder=version_table.owner_of_unwritable(tree, query))
     if seen.rows or not len(graph):
         return seen
+    from provision.alembic.hidden import hidden
+
     seen = replace(seen, hidden=hidden(tree, graph, query, by_path=True))
     collisions = version_table.existing_tables(graph.creates, query)
     if not collisions:
@@ -175,46 +176,3 @@ def not_its_own(tree: Migrations, holder: str, *, taken: bool = True) -> Refused
 def _named(tree: Migrations) -> str:
     """Return the option that says which tree is meant, where it has a name of its own."""
     return "" if tree.name == _UNNAMED else f"--tree {tree.name} "
-
-
-# A table of a superuser was made before the migrations had a role; one of yet another role is another tree's.
-_HIDDEN = """
-SELECT nspname::text, has_schema_privilege(o.oid, n.oid, 'USAGE'), array_to_string(current_schemas(false), ', '),
-    has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
-FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace JOIN pg_roles AS r ON r.oid = relowner,
-    pg_roles AS o
-WHERE relname = %(name)s AND relkind IN ('r', 'p') AND nspname !~ '^pg_' AND (r.rolname = %(owner)s OR r.rolsuper)
-    AND to_regclass(%(table)s) IS NULL AND o.rolname = %(owner)s
-ORDER BY 1
-"""
-
-
-def hidden(tree: Migrations, graph: Graph, query: Query, *, by_path: bool = False) -> RefusedError | None:
-    """Return the refusal where there is one, with revisions of this tree.
-
-    With ``by_path``, only where the search path is the reason: rights may be given before the tree is migrated.
-    """
-    if tree.owner is None or tree.version_table_schema is not None:
-        return None
-    asked = {"name": tree.version_table, "owner": tree.owner, "table": table_name(tree)}
-    for schema, may_use, path, is_readable in query.rows(_HIDDEN, asked):
-        if by_path and not may_use:
-            continue
-        table = identifier(schema, tree.version_table)
-        found = query.rows(f"SELECT version_num::text FROM {table}") if is_readable else []  # noqa: S608  # quoted
-        rows = tuple([str(row) for (row,) in found])
-        if is_readable and (not rows or graph.unknown(rows)):
-            continue
-        lacks = f"{tree.owner!r} lacks USAGE on the schema {schema}"
-        return RefusedError(
-            f"the version table is in the schema {schema}, where the migrations of {tree.owner!r} do not find it",
-            evidence=[
-                f"{table} holds {', '.join(rows) or 'rows that this login may not read'}",
-                f"the search path of the migrations is {path or 'empty'}" if may_use else lacks,
-                "nothing was migrated: all revisions would run once more",
-            ],
-            next_step=f"write `version_table_schema: {schema}` into `migrations`, or add the schema to `search_path`"
-            if may_use
-            else f"as an administrator: GRANT USAGE, CREATE ON SCHEMA {identifier(schema)} TO {identifier(tree.owner)}",
-        )
-    return None

@@ -39,7 +39,7 @@ def test_another_name_is_not() -> None:
 def test_a_name_loads_its_module_and_no_driver() -> None:
     program = (
         "import sys; from provision.alembic import Trees, Revisions\n"
-        "ours = ('provision.alembic.running.ask', 'provision.alembic.verbs.moves')\n"
+        "ours = ('provision.alembic.running.ask', 'provision.alembic.verbs.sql')\n"
         "heavy = ('psycopg2', 'sqlalchemy', 'alembic', *ours)\n"
         "assert not [each for each in heavy if each in sys.modules]\n"
         "assert 'provision.alembic.trees' in sys.modules"

@@ -12,7 +12,8 @@ from provision.alembic.child.catalogue import differences
 from provision.alembic.child.rehearse import shared
 from provision.alembic.tree.source import read_notes
 from provision.alembic.verbs.laws import sentences
-from provision.alembic.verbs.lint import COMMIT, Finding, Script, Statement, findings, statements
+from provision.alembic.verbs.lint import Finding, SquawkInput, findings
+from provision.alembic.verbs.sql import COMMIT, Statement, statements
 from provision.alembic.verbs.trace import Lock, Table, Traced, consequences
 
 FILE = Path("versions/b.py")
@@ -89,16 +90,20 @@ def reported(line: int, rule: str, text: str = "Bad.", advice: str | None = None
 
 def test_rendered_sql_becomes_statements_with_their_operations() -> None:
     assert statements(PIECES) == (Statement("BEGIN"), Statement("ALTER TABLE t\nDROP COLUMN a", 6), COMMIT)
-    script = Script(statements(PIECES), (5.0, 900.0))
+    script = SquawkInput(statements(PIECES), (5.0, 900.0))
     assert script.text.splitlines() == [
         "SET lock_timeout = '5s';", "SET statement_timeout = '900s';", "BEGIN;", "ALTER TABLE t", "DROP COLUMN a;",
         "COMMIT;",
     ]  # fmt: skip
-    assert Script((Statement("SELECT 1", 3),), (5.0, 9.0)).text.splitlines()[2:] == ["BEGIN;", "SELECT 1;", "COMMIT;"]
+    assert SquawkInput((Statement("SELECT 1", 3),), (5.0, 9.0)).text.splitlines()[2:] == [
+        "BEGIN;",
+        "SELECT 1;",
+        "COMMIT;",
+    ]
 
 
 def test_what_squawk_reports_is_brought_back_to_the_operation() -> None:
-    script = Script(statements(PIECES), (5.0, 900.0))
+    script = SquawkInput(statements(PIECES), (5.0, 900.0))
     said = {"b": read_notes(b"def upgrade():\n  x = 1\n")}
     told = [
         reported(4, "ban-drop-column", "Dropping a column may break clients.", "Wait."),
@@ -121,10 +126,10 @@ def test_what_squawk_reports_is_brought_back_to_the_operation() -> None:
 
 def test_what_squawk_cannot_read_is_left_out_of_a_second_text() -> None:
     wrong = Statement("ALTER TABLE t FLY", 8)
-    script = Script((Statement("DROP TABLE t", 7), wrong), (5.0, 900.0))
+    script = SquawkInput((Statement("DROP TABLE t", 7), wrong), (5.0, 900.0))
     unread = script.unread([reported(4, "syntax-error"), reported(4, "syntax-error")])
     assert unread == (wrong,)
-    again = Script(script.statements, script.limits, without=unread)
+    again = SquawkInput(script.statements, script.limits, without=unread)
     assert "FLY" not in again.text
     assert "DROP TABLE t;" in again.text
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from provision.alembic.state import hidden, not_its_own
+from provision.alembic.hidden import hidden
+from provision.alembic.state import not_its_own
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.version_table import owner_of_unwritable, table_name
 from provision.errors import NextStep, RefusedError, command

@@ -1,4 +1,4 @@
-"""What is dangerous in the SQL of revisions: rendered without a database, and checked by squawk; what destroys data.
+"""What is dangerous in the SQL of revisions: rendered without a database, and checked by squawk.
 
 Each revision is linted as one text, because squawk judges a statement by those before it: an index on a table that was
 made a moment ago blocks no session. What provision does by itself around each statement is written into that text, so
@@ -7,18 +7,16 @@ that squawk does not ask for it.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from provision.alembic.tree.source import Notes, read_notes
-from provision.alembic.verbs.moves import Script as Rendering
-from provision.alembic.verbs.moves import between
+from provision.alembic.verbs.sql import BEGIN, COMMIT, Script, Statement, between, statements
 from provision.errors import UnavailableError
 from provision.model.value import dataclass
 from provision.system import squawk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from provision.alembic.trees import Tree
@@ -44,7 +42,7 @@ class Linted:
 def lint(tree: Tree, span: str, server: Callable[[], Endpoint | None], known: tuple[str, ...] | None = None) -> Linted:
     """Lint ``FROM:TO``, or from where the database is to ``TO``; an empty one is what is pending.
 
-    ``server`` and ``known`` are as in :func:`~provision.alembic.verbs.moves.between`.
+    ``server`` and ``known`` are as in :func:`~provision.alembic.verbs.sql.between`.
 
     Raises:
         ProvisionError: squawk is not installed, or does not do its work.
@@ -60,7 +58,7 @@ def lint(tree: Tree, span: str, server: Callable[[], Endpoint | None], known: tu
     return judged(tree, script)
 
 
-def judged(tree: Tree, script: Rendering) -> Linted:
+def judged(tree: Tree, script: Script) -> Linted:
     """Lint SQL that was rendered before.
 
     Raises:
@@ -83,16 +81,14 @@ def judged(tree: Tree, script: Rendering) -> Linted:
     )
 
 
-def _looked_at(
-    program: str, tree: Tree, script: Rendering, said: Mapping[str, Notes]
-) -> tuple[tuple[Finding, ...], int]:
+def _looked_at(program: str, tree: Tree, script: Script, said: Mapping[str, Notes]) -> tuple[tuple[Finding, ...], int]:
     limits = (tree.declared.lock_timeout, tree.declared.timeout)
     rendered = script.rendering.revisions if script.rendering else ()
-    scripts = {each.revision: Script(statements(each.pieces), limits) for each in rendered if not each.reason}
+    scripts = {each.revision: SquawkInput(statements(each.pieces), limits) for each in rendered if not each.reason}
     major, directory = tree.spec.server.major, tree.location.cwd
     reported = squawk.run(program, {name: each.text for name, each in scripts.items()}, major, directory)
     again = {
-        name: Script(each.statements, limits, without=unread)
+        name: SquawkInput(each.statements, limits, without=unread)
         for name, each in scripts.items()
         if (unread := each.unread([one for one in reported if one["file"] == name]))
     }
@@ -103,7 +99,7 @@ def _looked_at(
     return (*found, *rest), ignored + ignored_too
 
 
-def _missing(tree: Tree, script: Rendering) -> list[Finding]:
+def _missing(tree: Tree, script: Script) -> list[Finding]:
     """Return a finding for each revision of which the SQL is not known."""
     found = []
     for each in script.missing:
@@ -114,14 +110,6 @@ def _missing(tree: Tree, script: Rendering) -> list[Finding]:
         advice = f"try it with --trace, and write `# provision: ignore {NOT_RENDERED}` at the top of the file"
         found.append(Finding(each.revision, path, at, NOT_RENDERED, "error", message, advice, ""))
     return found
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One statement of a revision, without its semicolon; ``line`` is that of the operation, where it is known."""
-
-    text: str
-    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,20 +134,13 @@ class Finding:
         return f"{self.path}:{self.line}" if self.line is not None else str(self.path)
 
 
-BEGIN, COMMIT = Statement("BEGIN"), Statement("COMMIT")
 SYNTAX = "syntax-error"
 NOT_RENDERED = "not-rendered"
 """Our own rule: a revision that cannot be written down as SQL is not clean, it is unknown."""
 
 
-def statements(pieces: Sequence[tuple[str, int | None]]) -> tuple[Statement, ...]:
-    """Return the statements of a revision; what Alembic writes by itself is left out, but for its transactions."""
-    found = [Statement(text.strip().rstrip(";"), line) for text, line in pieces]
-    return tuple([each for each in found if each.text and (each.line is not None or each in (BEGIN, COMMIT))])
-
-
-class Script:
-    """The statements of one revision as one text, and which of its lines belong to which statement.
+class SquawkInput:
+    """The statements of one revision as one text for squawk, and which of its lines belong to which statement.
 
     ``without`` are statements that squawk cannot read: it would look at nothing else in the text.
     """
@@ -191,7 +172,7 @@ class Script:
 
 def findings(
     reported: Sequence[Mapping[str, Any]],
-    scripts: Mapping[str, Script],
+    scripts: Mapping[str, SquawkInput],
     paths: Mapping[str, Path],
     notes: Mapping[str, Notes],
 ) -> tuple[tuple[Finding, ...], int]:
@@ -223,48 +204,3 @@ def findings(
         )
         found[finding] = None
     return tuple(found), ignored
-
-
-_DESTROYS = (
-    r"DROP\s+(?:TABLE|SCHEMA|TYPE|DOMAIN|EXTENSION|SEQUENCE|OWNED|DATABASE)\b|TRUNCATE\b|DELETE\s+FROM\b"
-    r"|(?:WITH\b.*?\s)?UPDATE\b|ALTER\s+TABLE\b.*?\b(?:DROP\s+COLUMN|DROP\s+EXPRESSION|DETACH\s+PARTITION"
-    r"|ALTER\s+(?:COLUMN\s+)?\S+\s+(?:SET\s+DATA\s+)?TYPE)\b|ALTER\s+TABLE\b.*?\bDROP\s+(?!CONSTRAINT|NOT|DEFAULT|IDENTITY)"
-)
-"""Of one statement, from its beginning; case does not count. A comment may come before it."""
-_COMMENTS = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-
-
-class Destroying(NamedTuple):
-    """A revision that destroys data, the ``tree`` that it is of, and why: a statement, or that it is not known."""
-
-    tree: str
-    database: str
-    revision: str
-    why: str
-
-
-def destroying(scripts: Iterable[Rendering]) -> Iterator[Destroying]:
-    """Yield the revisions of rendered migrations that destroy data, in their order."""
-    for script in scripts:
-        tree, database = script.tree.name, script.tree.spec.database_of(script.tree.declared)
-        if script.rendering is None:
-            if script.tree.declared.command:
-                yield Destroying(tree, database, script.tree.declared.target, script.unknown)
-            continue
-        for each in script.rendering.revisions:
-            why = each.reason or next((one.text for one in statements(each.pieces) if destroys(one.text)), None)
-            if why is not None or not script.upgrade:
-                yield Destroying(tree, database, each.revision, why or "it is undone")
-
-
-def destroys(statement: str) -> bool:
-    r"""Whether a statement destroys data.
-
-    >>> [destroys(each) for each in ("ALTER TABLE a DROP COLUMN b", "drop table a", "-- old\n DELETE FROM a")]
-    [True, True, True]
-    >>> [destroys(each) for each in ("ALTER TABLE a ALTER b TYPE text", "ALTER TABLE a DROP b")]
-    [True, True]
-    >>> [destroys(each) for each in ("ALTER TABLE a DROP CONSTRAINT b", "CREATE TABLE a (b text)", "DROP INDEX a")]
-    [False, False, False]
-    """
-    return re.match(f"{_COMMENTS}(?:{_DESTROYS})", statement, re.IGNORECASE | re.DOTALL) is not None

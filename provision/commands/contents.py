@@ -1,95 +1,20 @@
-"""What only looks: ``provision report``, ``access``, ``erd``, ``history``, ``import`` and ``doctor``."""
+"""``provision access``, ``erd``, ``history`` and ``import``: what is inside a server, which is only read."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import (
-    load_environment,
-    no_commands_option,
-    subcommand,
-)
-from provision.commands.specfile import DEFAULT_NAMES
+from provision.commands.options import load_environment, subcommand
 from provision.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from provision.environment import Environment
     from provision.report.console import Console
-    from provision.review import Review
-
-_SLOW = ("trace", "laws")
-_STDOUT = Path("-")
-
-
-def _several(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple([name for each in value for name in each.split(",") if name])
-    if unknown := [each for each in names if each not in _SLOW]:
-        raise click.UsageError(f"--with takes {' and '.join(_SLOW)}, separated by a comma, and not {unknown[0]}")
-    return names
-
-
-@subcommand(
-    "report",
-    "provision report -o report.html --with trace,laws specs/dev.yml",
-    click.option(
-        "-o",
-        "--output",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="The file to write, - for standard output; NAME-report.html without it.",
-    ),
-    click.option("--open", "opens", is_flag=True, help="Open it in the browser."),
-    click.option(
-        "--with",
-        "asked",
-        multiple=True,
-        callback=_several,
-        metavar="trace,laws",
-        help="Also run what is pending on a copy (trace), or try the laws of the tree (laws); this takes seconds.",
-    ),
-)
-def report(console: Console, spec: Path | None, *, output: Path | None, opens: bool, asked: tuple[str, ...]) -> int:
-    """Write one HTML page about an environment: what apply would do, pending SQL, differences, revisions, tables.
-
-    It is one file without scripts, network and passwords. The declared databases are only read; --with uses scratch
-    databases on the same server. With --json, standard output has the same facts, and no page is written without -o.
-    """
-    if opens and output == _STDOUT:
-        raise click.UsageError("--open needs a file, and -o - writes none")
-    environment = load_environment(console, spec)
-    if output == _STDOUT:
-        console.prints_data = True
-    found = environment.review(asked=asked, tell=console.say)
-    if not console.json or output is not None:
-        path = output or Path(f"{environment.made.name}-report.html")
-        _write(console, found, path, opens=opens)
-    if console.json:
-        from provision.report.html.document import document
-
-        console.document(document(found, console.elapsed()))
-    return EXIT_DONE
-
-
-def _write(console: Console, found: Review, path: Path, *, opens: bool) -> None:
-    from provision.report import html
-    from provision.report.html.verdict import verdict
-    from provision.review import saving
-
-    text = html.page(found, spec=console.spec)
-    if path == _STDOUT:
-        console.put(text)
-        return
-    saving.save(path, text)
-    name = console.paint(console.talk)("bold", found.survey.spec.name)
-    console.say(f"{name}: {verdict(found).headline}")
-    console.say(f"  {path} ({len(text.encode()) / 1000:.0f} kB)")
-    if opens and not saving.show(path):
-        console.say(f"  no browser was found: {path.absolute().as_uri()}")
 
 
 @subcommand(
@@ -198,26 +123,3 @@ def import_(console: Console, spec: Path | None) -> None:
         console.put(line)
     for line in report.advice(found, environment.spec, console):
         console.complain(line)
-
-
-@subcommand("doctor", "provision doctor specs/dev.yml", no_commands_option)
-def doctor(console: Console, spec: Path | None) -> int:
-    """Check what an apply needs: engine, image, port, room, psql, Alembic, env.py's imports, secrets. Changes nothing.
-
-    Each line is ok, a warning or a problem, with the next command. What env.py imports is tried by the interpreter that
-    migrates. In a directory without a spec it is about this machine. Exits with 1 where there is a problem.
-    """
-    from provision.api import examine
-    from provision.report import doctor as report
-
-    is_here = spec is not None or any(Path(name).is_file() for name in DEFAULT_NAMES)
-    environment = load_environment(console, spec) if is_here else None
-    found = examine(environment)
-    paint = console.paint(console.out)
-    console.show(
-        lambda: report.document(found, str(environment.path) if environment else None, console.spec),
-        report.lines(found, console.spec, paint),
-        prose=True,
-        recap=report.recap(found, environment.path.name if environment else "this machine", paint),
-    )
-    return EXIT_FAILED if any(each.level == "problem" for each in found) else EXIT_DONE
