@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.commands.options import load_environment, no_commands_option, subcommand
 from provision.commands.specfile import DEFAULT_NAMES
 from provision.errors import EXIT_DONE, EXIT_FAILED
-
-if TYPE_CHECKING:
-    from provision.report.console import Console
+from provision.report.console import Console
 
 
 @subcommand("doctor", "provision doctor specs/dev.yml", no_commands_option)

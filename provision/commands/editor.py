@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.commands.options import subcommand
+from provision.report.console import Console
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from provision.report.console import Console
 
 
 @subcommand(

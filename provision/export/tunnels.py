@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from provision.model import Endpoint
 from provision.observe import outside
+from provision.spec.model import Spec
 from provision.system import lasting_tunnel
-
-if TYPE_CHECKING:
-    from provision.model import Endpoint
-    from provision.spec.model import Spec
 
 
 class Open(NamedTuple):

@@ -11,7 +11,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import ProvisionError
 from provision.golden import keyed
@@ -20,10 +20,8 @@ from provision.golden.trees import of_trees
 from provision.kinds import configuration
 from provision.model import Secret
 from provision.model.value import fields, is_dataclass
+from provision.observe.outside import World
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from provision.observe.outside import World
 
 _SUPERUSER = "superuser"
 _UNSEEN = (

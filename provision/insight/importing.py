@@ -7,26 +7,22 @@ https://www.postgresql.org/docs/current/catalogs.html
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import SpecError, UnavailableError
 from provision.insight import privileges
 from provision.kinds import Look, catalog, rights
+from provision.kinds.catalog import Cluster, Contents
 from provision.kinds.role import FLAGS
 from provision.model import MAINTENANCE
 from provision.model.value import dataclass, field, replace
 from provision.spec import load, writing
-from provision.spec.access import NEVER, NO_LIMIT, Database, Extension, Grant, Member, Role, Schema
+from provision.spec.access import NEVER, NO_LIMIT, Database, Extension, Grant, Grantee, Member, Role, Schema, Values
 from provision.spec.role_settings import OURS, ROLE
 from provision.spec.setting_values import is_list, list_items
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from provision.kinds.catalog import Cluster, Contents
-    from provision.spec.access import Grantee, Values
 
 _INVALID = -2
 """The limit of connections of a database that is half dropped: DATCONNLIMIT_INVALID_DB."""

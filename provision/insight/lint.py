@@ -7,22 +7,19 @@ https://www.postgresql.org/docs/current/predefined-roles.html
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from provision.errors import UsageError
 from provision.insight.paths import ways
 from provision.insight.reach import Thing, things, word
 from provision.kinds import Look, catalog, providers
+from provision.kinds.catalog import Cluster, Contents
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model.value import dataclass
 from provision.model.words import count, some_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from provision.kinds.catalog import Cluster, Contents
-
-    Operators = Mapping[str, frozenset[str]]
+Operators = Mapping[str, frozenset[str]]
 
 _DOZEN, _MOST_GRANTEES, _SHOWN = 12, 50, 5
 _DATA = {

@@ -7,27 +7,22 @@ and future objects; what differs from it on single objects is a grant beside it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from provision.insight.reach import word
 from provision.kinds import catalog
+from provision.kinds.catalog import Acl, Cluster, Contents, Default
 from provision.kinds.privileges import words
 from provision.kinds.privileges.differing import BUILT_IN, Judge, Makers, Part, held
-from provision.kinds.privileges.words import LETTERS
+from provision.kinds.privileges.words import LETTERS, Rights
 from provision.model.value import dataclass, replace
 from provision.spec.access import PUBLIC, AccessWord, Database, Grant, Grantee, ObjectKind, PublicWord, Schema, Target
+from provision.spec.model import Spec
 from provision.spec.object_names import quote
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from provision.kinds.catalog import Acl, Cluster, Contents, Default
-    from provision.kinds.privileges.words import Rights
-    from provision.spec.model import Spec
-
-    Base = Callable[[str], Rights | None]
-    """What all objects of a keyword give to a grantee; None: that is not declared."""
+Base = Callable[[str], Rights | None]
+"""What all objects of a keyword give to a grantee; None: that is not declared."""
 
 _WORDS: tuple[AccessWord, ...] = ("maintain", "write", "read", "usage")
 _PUBLIC_WORDS: tuple[PublicWord, ...] = ("create", "usage", "none")

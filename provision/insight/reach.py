@@ -7,23 +7,20 @@ https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-ACCES
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from provision.insight.paths import Groups, Path
 from provision.kinds import Look, catalog
+from provision.kinds.catalog import Acl, Cluster, Contents
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model.value import dataclass, field, replace
 from provision.spec.object_names import quote
 from provision.spec.parameters import MAJORS
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from provision.kinds.catalog import Acl, Cluster, Contents
-
-    Columns = Mapping[str, Acl]
-    Held = Mapping[tuple[int, str | None], frozenset[tuple[str, str | None]]]
-    """For a thing's number and a role: each privilege, and the column where it is only on that."""
+Columns = Mapping[str, Acl]
+Held = Mapping[tuple[int, str | None], frozenset[tuple[str, str | None]]]
+"""For a thing's number and a role: each privilege, and the column where it is only on that."""
 
 PUBLIC = "PUBLIC"
 """Everybody, where one role is asked for."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator
 
+from provision.kinds.catalog import Cluster, Database, Edge
 from provision.kinds.pieces import Piece
 from provision.model import Change, Stage
 from provision.model.sql import identifier
 from provision.model.value import dataclass
+from provision.spec import access
 from provision.spec.access import PUBLIC, Grantee
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
-
-    from provision.kinds.catalog import Cluster, Database, Edge
-    from provision.spec import access
 
 CONNECT, TEMPORARY = "CONNECT", "TEMPORARY"
 _EVERYBODY = "public"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from provision.errors import RefusedError, command
 from provision.kinds import Look, Scene, rights
@@ -11,11 +11,7 @@ from provision.model.effects import RunSql
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass
 from provision.model.words import count, some
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.spec.access import Database
+from provision.spec.access import Database
 
 _SHOWN = 10
 _HOLDING = ("table", "materialized view", "foreign table")

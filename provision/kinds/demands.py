@@ -6,7 +6,8 @@ server gives it to who makes one. https://www.postgresql.org/docs/16/release-16.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
 
 from provision.kinds import Scene, extension, providers, rights
 from provision.kinds.catalog import PARAMETERS_SINCE, Cluster
@@ -15,12 +16,8 @@ from provision.kinds.role import Role
 from provision.model import Action, Change, Effect, Stage, Step
 from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier
+from provision.spec import access
 from provision.spec.parameters import catalogue
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from provision.spec import access
 
 _PUBLIC, _PUBLIC_IS_OURS_SINCE = "public", 15
 _OF_SUPERUSERS = ("superuser", "replication", "bypassrls")

@@ -5,7 +5,8 @@ https://www.postgresql.org/docs/current/extend-extensions.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from provision.errors import RefusedError, command
 from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, rights
@@ -16,13 +17,9 @@ from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
 from provision.model.words import some
+from provision.spec import access
+from provision.spec.model import Spec
 from provision.spec.setting_values import list_items
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from provision.spec import access
-    from provision.spec.model import Spec
 
 KIND = "extension"
 LATEST = "latest"

@@ -7,21 +7,17 @@ https://www.postgresql.org/docs/current/role-membership.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, role
+from provision.kinds.catalog import Cluster
 from provision.kinds.rights import OWN_ROLES_SINCE
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, Stage, State, Step, changes
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.kinds.catalog import Cluster
-    from provision.spec import access
-    from provision.spec.model import Spec
+from provision.spec import access
+from provision.spec.model import Spec
 
 KIND = "membership"
 _OPTIONS = ("admin", "inherit", "set")

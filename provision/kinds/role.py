@@ -6,7 +6,7 @@ comes before all others. https://www.postgresql.org/docs/current/role-attributes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from provision.errors import RefusedError, command
 from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, rights, role_password, stored_settings
@@ -16,13 +16,9 @@ from provision.model.effects import VERIFIER, MovePath, RemovePath, RunInTransac
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
 from provision.model.words import count
+from provision.spec import access
 from provision.spec.access import NEVER, NO_LIMIT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from provision.spec import access
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = "role"
 _NONE, _NEVER = "none", "never"

@@ -8,7 +8,8 @@ CASCADE. https://www.postgresql.org/docs/current/role-removal.html
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from provision.errors import RefusedError, command
 from provision.kinds import Before, Look, Scene, catalog, rights, stored_settings
@@ -18,11 +19,7 @@ from provision.model.effects import RemovePath, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
 from provision.model.words import count, some_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from provision.spec import access
+from provision.spec import access
 
 _DATA = frozenset({"table", "materialized view", "sequence", "large object", "extension"})
 """What is data, or may have some in it, of what ``DROP OWNED`` drops."""

@@ -5,19 +5,15 @@ https://www.postgresql.org/docs/current/sql-alterrole.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, role, stored_settings
 from provision.model import MAINTENANCE, Action, Address, Change, Plan, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.sql import identifier
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.spec import access
-    from provision.spec.model import Spec
+from provision.spec import access
+from provision.spec.model import Spec
 
 KIND = "role_setting"
 

@@ -5,7 +5,7 @@ Who may do what in one is for the privileges.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from provision.errors import RefusedError, command
 from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, rights, role
@@ -16,12 +16,8 @@ from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field
 from provision.model.words import some
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.spec import access
-    from provision.spec.model import Spec
+from provision.spec import access
+from provision.spec.model import Spec
 
 KIND = "schema"
 PUBLIC = "public"

@@ -6,19 +6,15 @@ https://www.postgresql.org/docs/current/catalog-pg-db-role-setting.html
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
+from provision.kinds.catalog import Cluster
 from provision.kinds.pg_settings import is_same
 from provision.model.sql import identifier, literal
+from provision.spec.access import Values
+from provision.spec.model import Spec
 from provision.spec.parameters import canonical_name
 from provision.spec.setting_values import is_list
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from provision.kinds.catalog import Cluster
-    from provision.spec.access import Values
-    from provision.spec.model import Spec
 
 _EMPTY = ("", '""')
 """How an empty list is stored: the second where the server quotes the elements of a list (GUC_LIST_QUOTE)."""

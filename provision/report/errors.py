@@ -11,8 +11,9 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -21,6 +22,7 @@ from provision.errors import (
     EXIT_INTERRUPTED,
     EXIT_SPEC,
     EXIT_USAGE,
+    Problem,
     ProvisionError,
     SpecError,
     UsageError,
@@ -28,14 +30,9 @@ from provision.errors import (
     with_spec,
 )
 from provision.model.words import count, shown
+from provision.report.console import Console, Paint
 from provision.report.words import cells, clean
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from provision.errors import Problem
-    from provision.report.console import Console, Paint
 
 WIDEST: Final = 120
 NARROWEST: Final = 20

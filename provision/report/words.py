@@ -5,11 +5,10 @@ from __future__ import annotations
 import unicodedata
 from enum import StrEnum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from provision.model import Step
-    from provision.spec.model import Spec
+from provision.model import Step
+from provision.spec.model import Spec
 
 _MINUTE = 60
 _EXACT_BELOW = 10

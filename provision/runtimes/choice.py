@@ -5,14 +5,10 @@ An environment never moves by itself: its data would stay behind, and an empty s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.errors import NextStep, ProvisionError, RefusedError, UnavailableError, command
 from provision.runtimes import load
-
-if TYPE_CHECKING:
-    from provision.spec.model import Spec
-    from provision.system.look import Look
+from provision.spec.model import Spec
+from provision.system.look import Look
 
 HOMES = ("docker", "embedded")
 """Runtimes in which a server of ours lives, the preferred first."""

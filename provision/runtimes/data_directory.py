@@ -7,17 +7,13 @@ then initdb says that the directory is not empty.
 from __future__ import annotations
 
 import os.path
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, as_word, command
 from provision.model import Action, Address, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from provision.model.effects import ReadSettings
-    from provision.spec.model import Spec
+from provision.model.effects import ReadSettings
+from provision.spec.model import Spec
 
 _VERSION = "PG_VERSION"
 _LOST_AND_FOUND = "lost+found"

@@ -6,23 +6,20 @@ It is configured and migrated from outside, and never started, stopped or restar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
 from provision.errors import ProvisionError, RefusedError
 from provision.kinds import Ground
 from provision.model import Endpoint, File, Secret, Status, Step
+from provision.model.effects import RunLocalSql
 from provision.model.sql import identifier
 from provision.model.value import dataclass, field, replace
 from provision.model.words import socket_address
 from provision.runtimes import Site, removing_home
+from provision.spec.model import Spec
 from provision.spec.passwords import PasswordGenerated
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.model.effects import RunLocalSql
-    from provision.spec.model import Spec
-    from provision.system.look import Look
+from provision.system.look import Look
 
 TEMPLATES: tuple[str, ...] = ()
 FILES: Mapping[str, tuple[str, int]] = {}

@@ -10,19 +10,16 @@ from __future__ import annotations
 import os.path
 import re
 import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.environ import OWN_NAME
 from provision.errors import NextStep, RefusedError, command
 from provision.model.value import dataclass
 from provision.runtimes.names import ADOPTED, DIRECTORY, ENGINE, ENVIRONMENT, MACHINE, SUPERUSER, environment, of_home
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from provision.spec.model import Spec
-    from provision.system.look import Look
+from provision.spec.model import Spec
+from provision.system.look import Look
 
 _SERVERS = ("postgres", "postmaster")
 STARTED_FIRST = "it started first, so the server of this environment was killed"

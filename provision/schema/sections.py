@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 from provision.spec.backup import BACKUP_KEYS
 from provision.spec.connection import DIRECT_KEYS
@@ -11,16 +12,12 @@ from provision.spec.databases import EXTENSION_KEYS, SCHEMA_KEYS, database_keys
 from provision.spec.grants import grant_keys, on_keys
 from provision.spec.migrations import MIGRATIONS_KEYS
 from provision.spec.patroni import PATRONI_KEYS
+from provision.spec.reading import Key
 from provision.spec.roles import MEMBER_KEYS, role_keys
 from provision.spec.sections import SPEC_KEYS
 from provision.spec.seeds import SEED_KEYS
 from provision.spec.server import DATA_KEYS, RESOURCES_KEYS, SERVER_KEYS
 from provision.spec.tenants import TENANTS_KEYS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.spec.reading import Key
 
 TOP: Final = "The top of the file"
 SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 _SUFFIXES: Final = (".yml", ".yaml")
 _SPEC: Final = rb"(?m)\A(?=[\s\S]*^(?:name|extends)[ \t]*:)(?=[\s\S]*^(?:server|extends)[ \t]*:)"

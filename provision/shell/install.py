@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from provision.system import files
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _ZSH: Final = ".zfunc"
 

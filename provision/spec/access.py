@@ -6,17 +6,14 @@ means "not managed": what is not written is neither compared nor changed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 from provision.model.value import dataclass, field
+from provision.spec.passwords import PasswordSource
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.spec.passwords import PasswordSource
-
-    Values = Mapping[str, tuple[str, ...] | None]
-    """Settings by name: the elements of the value (one where it is no list), None for ``default`` (RESET)."""
+Values = Mapping[str, tuple[str, ...] | None]
+"""Settings by name: the elements of the value (one where it is no list), None for ``default`` (RESET)."""
 
 PUBLIC = None
 """The grantee of a privilege that everybody has. A role can be called "PUBLIC", so it is no name."""

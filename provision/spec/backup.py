@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.spec.access import Backup
 from provision.spec.readers import choice, list_of, number
 from provision.spec.reading import Key, Reading, mapping, read_table
-
-if TYPE_CHECKING:
-    from provision.spec.yaml import Node
+from provision.spec.yaml import Node
 
 _KINDS = ("downgrade", "destructive", "upgrade")
 

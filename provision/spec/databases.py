@@ -6,8 +6,10 @@ https://www.postgresql.org/docs/current/sql-createdatabase.html
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from collections.abc import Mapping as MappingType
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from provision.model import MAINTENANCE
 from provision.model.value import replace
@@ -15,6 +17,7 @@ from provision.spec.access import Database, Extension, Schema
 from provision.spec.backup import backup
 from provision.spec.grants import grants, is_system
 from provision.spec.migrations import migrations
+from provision.spec.model import Migrations, Seed, Server
 from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of, refuse_own, text
 from provision.spec.reading import (
     ONLY_ABSENT,
@@ -39,12 +42,6 @@ from provision.spec.role_names import key_name, mentioned_grantee, mentioned_rol
 from provision.spec.role_settings import settings
 from provision.spec.seeds import seeds
 from provision.spec.yaml import Mapping, Node, Scalar, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Mapping as MappingType
-
-    from provision.spec.model import Migrations, Seed, Server
 
 ACCESS: Final = ("none", "usage", "read", "write", "maintain")
 TEMPLATES: Final = ("template0", "template1")

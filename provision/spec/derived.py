@@ -5,18 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from provision.errors import UsageError
 from provision.model import CLONE, Endpoint, Secret
 from provision.model.value import replace
+from provision.spec.access import Database, Grant, Role
 from provision.spec.model import Ephemeral, Migrations, Spec
 from provision.spec.passwords import PasswordValue
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.spec.access import Database, Grant, Role
 
 _ROOM = 34
 """So much of a name is kept: an environment's has 48 characters at most."""

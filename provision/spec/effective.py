@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from provision.model import MASK
 from provision.spec import writing
 from provision.spec.masking import is_public_key, is_secret_key, mask_text
+from provision.spec.reading import Reading
 from provision.spec.sections import SPEC_KEYS
 from provision.spec.yaml import Mapping, Mark, Node, Scalar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from provision.spec.reading import Reading
-
-    Key = tuple[str | int, ...]
+Key = tuple[str | int, ...]
 
 _VARIABLES: Final = r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+"
 _NULL: Final = "null"

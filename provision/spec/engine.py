@@ -6,14 +6,12 @@ https://docs.docker.com/reference/cli/dockerd/#daemon-socket-option
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from provision.model import ssh
 from provision.model.words import SSH
 from provision.spec.reading import Reading, Wrong
-
-if TYPE_CHECKING:
-    from provision.spec.yaml import Node
+from provision.spec.yaml import Node
 
 FORMS: Final = "`ssh://host`, `tcp://host:2376`, `unix:///path/of/docker.sock` or `context:NAME`"
 _PORT: Final = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"

@@ -10,16 +10,13 @@ import os.path
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.environ import OWN_NAME
 from provision.model.value import replace
 from provision.spec.model import DataPath, Server, Spec, Volume, Worktree
 from provision.spec.readers import LONGEST_NAME, NAME, NAME_RULE
+from provision.spec.reading import Reading
 from provision.spec.yaml import Mapping, Mark, Node
-
-if TYPE_CHECKING:
-    from provision.spec.reading import Reading
 
 _BETWEEN = "--"
 _LAST_PORT = 65535

@@ -9,12 +9,9 @@ several versions follow the habits of the images that exist: ``17.2-bookworm``, 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from provision.spec.reading import Reading, Wrong, scalar
-
-if TYPE_CHECKING:
-    from provision.spec.yaml import Node
+from provision.spec.yaml import Node
 
 OLDEST = 14
 

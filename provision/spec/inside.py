@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingType
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.model.value import replace
+from provision.spec.access import Role
 from provision.spec.databases import Databases, databases
+from provision.spec.model import Migrations, Server
 from provision.spec.reading import Reading, attempt, failed, listed, shorten
 from provision.spec.role_checks import check
 from provision.spec.roles import roles
 from provision.spec.yaml import Mapping, Scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as MappingType
-
-    from provision.spec.access import Role
-    from provision.spec.model import Migrations, Server
-
 
 _MOST_SHOWN = 4
 

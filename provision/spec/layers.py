@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Sequence_
+from pathlib import Path
+from typing import Final
 
 from provision.errors import UsageError
 from provision.model import MASK
 from provision.spec.masking import ShownLines, is_public_key, is_secret_key, may_hold_secret
+from provision.spec.model import Spec
 from provision.spec.readers import existing
 from provision.spec.reading import BASE, GIVEN, Reading, Source, Wrong, attempt, failed, shorten
 from provision.spec.yaml import Document, Mapping, Mark, Node, Scalar, Sequence, parse
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from collections.abc import Sequence as Sequence_
-    from pathlib import Path
-
-    from provision.spec.model import Spec
-
-    Place = tuple[str, ...]
+Place = tuple[str, ...]
 
 _SET: Final = 2
 _OPTION: Final = "--set "

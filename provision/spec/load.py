@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from provision.errors import SpecError, UsageError, as_word
 from provision.model.value import replace
+from provision.spec.model import Spec, Worktree
 from provision.spec.reading import BASE, Reading, nearest
 from provision.spec.sections import env_files, homes, spec
 from provision.spec.variables import Variables
 from provision.spec.yaml import MAXIMUM_BYTES, parse
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from provision.spec.model import Spec, Worktree
 
 
 class Circumstances(TypedDict, total=False):

@@ -9,17 +9,13 @@ its words alone: rather too much is masked than too little.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 from provision.alembic.child.fill import PLACE
 from provision.model import MASK
+from provision.spec.model import Migrations
 from provision.spec.yaml import Document, Mapping, Mark, Node, Scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.spec.model import Migrations
 
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "credential", "conninfo", "apikey", "api_key", "private_key")
 _PUBLIC_KEYS = frozenset(

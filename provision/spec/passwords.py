@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from provision.errors import Problem
+from provision.model import Secret
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provision.errors import Problem
-    from provision.model import Secret
 
 
 @dataclass(frozen=True)

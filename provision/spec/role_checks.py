@@ -5,23 +5,18 @@ Each problem is reported where it can be corrected, once both sections are read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as MappingType
 
 from provision.model import MAINTENANCE
 from provision.model.value import dataclass
 from provision.spec.access import PUBLIC, Database, Grantee, Member, NoPassword, Role
+from provision.spec.model import Server
 from provision.spec.reading import Mention, Reading, nearest, shorten
 from provision.spec.role_names import complaint
 from provision.spec.role_settings import ROLE
 from provision.spec.roles import OPTIONS_SINCE
 from provision.spec.yaml import Mapping, Mark, Node, Scalar, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from collections.abc import Mapping as MappingType
-
-    from provision.spec.model import Server
-
 
 _LONGEST_CIRCLE = 6
 

@@ -6,8 +6,8 @@ https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-SQL
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 from provision.spec.masking import is_secret_word
 from provision.spec.parameters import canonical_name, catalogue, check, check_name
@@ -16,10 +16,7 @@ from provision.spec.setting_values import is_list, list_items
 from provision.spec.settings import refuse_secret
 from provision.spec.yaml import Node, Scalar, Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    Value = tuple[str, ...] | None
+Value = tuple[str, ...] | None
 
 ROLE = "role"
 """What sessions are set to. It is no row of ``pg_settings``."""

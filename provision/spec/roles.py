@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.spec.access import NEVER, Member, NoPassword, Role
 from provision.spec.credentials import password
+from provision.spec.model import Server
 from provision.spec.passwords import PasswordGenerated, PasswordMissing, PasswordSource
 from provision.spec.readers import boolean, choice, comment, identifier, limit, list_of
 from provision.spec.reading import (
@@ -29,9 +30,6 @@ from provision.spec.reading import (
 from provision.spec.role_names import declared_role, key_name, mentioned_role, remark_twins
 from provision.spec.role_settings import settings
 from provision.spec.yaml import Mapping, Node, Scalar
-
-if TYPE_CHECKING:
-    from provision.spec.model import Server
 
 OPTIONS_SINCE = 16
 """The major version from which on a membership has the options ``inherit`` and ``set``."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from provision.errors import NextStep, UsageError, command
 from provision.model.value import replace
 from provision.model.words import shown
+from provision.spec.model import Migrations, Spec
 from provision.spec.reading import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.spec.model import Migrations, Spec
 
 
 def chosen(spec: Spec, only: Sequence[str], without: Sequence[str]) -> Spec:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any
 
 _TIMEOUT = 0.1
 """In seconds. On a bridge of this machine it takes less than one thousandth; a firewall may let none through."""

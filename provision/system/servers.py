@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.errors import StepFailedError, as_word, command, translated
+from provision.model import Secret
+from provision.model.effects import RunLocalSql, ServerCall
 from provision.system import libpq, logfile, postmaster, processes
 from provision.system.files import make_directory
 from provision.system.machine import as_user, give, lookup, owner
@@ -19,12 +21,6 @@ from provision.system.owned import check_there, open_own
 from provision.system.postgres import UNLOGGED
 from provision.system.variables import environ
 from provision.system.waiting import attempts
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provision.model import Secret
-    from provision.model.effects import RunLocalSql, ServerCall
 
 _POLL = 0.005
 _LOG_LINES = 15

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from provision.model import Endpoint
+from provision.model import Endpoint
 
 
 class Url(str):  # noqa: SLOT000  # a text that knows how it is shown

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.targets import resolve_typed
 from provision.errors import MigrationsError
 from provision.model.value import dataclass, replace
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
-
-    from provision.alembic.tree.graph import Graph
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,13 @@ keeps what does not follow its target, and a stamp keeps the rows of other branc
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from provision.alembic.tree.graph import Graph, similar
+from provision.alembic.tree.source import Revision
 from provision.errors import MigrationsError, command
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from provision.alembic.tree.source import Revision
-
 
 RELATIVE = r"(?:(?P<branch>.+?)@)?(?P<start>\w+)?(?P<steps>[+-]\d+)"
 """A target that is so many steps from ``start``; without a start, from where the database is."""

@@ -8,21 +8,17 @@ applied in another way has no row there, and nothing is claimed about it.
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import is_in_repository
+from provision.alembic.tree.source import Revision
+from provision.model import Query
 from provision.model.sql import identifier, literal, owned
 from provision.model.value import dataclass
 from provision.model.words import some
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from provision.alembic.tree.graph import Graph
-    from provision.alembic.tree.source import Revision
-    from provision.model import Query
-    from provision.spec.model import Migrations
-
+from provision.spec.model import Migrations
 
 _SCHEMA = "provision"
 _NAME = "applied_revisions"

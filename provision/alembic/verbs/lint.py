@@ -7,20 +7,17 @@ that squawk does not ask for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from provision.alembic.tree.source import Notes, read_notes
+from provision.alembic.trees import Tree
 from provision.alembic.verbs.sql import BEGIN, COMMIT, Script, Statement, between, statements
 from provision.errors import UnavailableError
+from provision.model import Endpoint
 from provision.model.value import dataclass
 from provision.system import squawk
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-    from pathlib import Path
-
-    from provision.alembic.trees import Tree
-    from provision.model import Endpoint
 
 
 @dataclass(frozen=True)

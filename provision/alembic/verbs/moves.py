@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.alembic.state import Revisions, address, partial, stranded
 from provision.alembic.tree.targets import move_down, move_up, resolve, rows_after_stamp
+from provision.alembic.trees import Tree
 from provision.alembic.verbs.database import look, refuse_rows
 from provision.errors import MigrationsError, NextStep, RefusedError, command
 from provision.model import Action, Endpoint, Plan, Step
 from provision.model.effects import Migrate
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from provision.alembic.trees import Tree
 
 Server = Callable[[], Endpoint]
 """Where the server is reached; an error where it does not run."""

@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from provision.kinds.privileges.policy import pairs
+from provision.errors import RefusedError
+from provision.kinds import Before
+from provision.kinds.privileges.policy import Declared, Pair, pairs
 from provision.model import MAINTENANCE, Action, Address, Plan, Stage, State, Step
 from provision.model.effects import RunInTransaction
 from provision.model.value import dataclass, field
+from provision.spec.access import Database, Grantee
+from provision.spec.model import Migrations, Spec
 from provision.spec.role_names import EVERYBODY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.errors import RefusedError
-    from provision.kinds import Before
-    from provision.kinds.privileges.policy import Declared, Pair
-    from provision.spec.access import Database, Grantee
-    from provision.spec.model import Migrations, Spec
 
 
 class Change(NamedTuple):

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from provision.alembic import Revisions, address
 from provision.errors import NotRunError, RefusedError
 from provision.kinds import Look, catalog, migrations
+from provision.kinds.catalog import Contents
 from provision.kinds.privileges import granting, unmet, wording
 from provision.kinds.privileges.access import Access, Change, Work, grant_title, to_whom, trees
 from provision.kinds.privileges.differing import Absent, Difference, Future, Verdict
-from provision.kinds.privileges.policy import on_words
+from provision.kinds.privileges.policy import Declared, Pair, on_words
 from provision.model.value import replace
 from provision.model.words import count, some_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from provision.kinds.catalog import Contents
-    from provision.kinds.privileges.policy import Declared, Pair
-    from provision.spec.access import Database, Grant, Grantee
+from provision.spec.access import Database, Grant, Grantee
 
 _SHARED = ("database", "parameter")
 _LISTED = 5

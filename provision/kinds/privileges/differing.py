@@ -8,22 +8,18 @@ it is never taken.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from provision.kinds.catalog import FIRST_SUPERUSER, Acl, Cluster, Contents
 from provision.kinds.privileges import policy
-from provision.kinds.privileges.words import KEYWORDS, LETTERS
+from provision.kinds.privileges.policy import Pair, Scope, Wish
+from provision.kinds.privileges.words import KEYWORDS, LETTERS, Rights
 from provision.model.sql import identifier
 from provision.spec.access import PUBLIC, Database, Grant, Grantee, Target
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from provision.kinds.privileges.policy import Pair, Scope, Wish
-    from provision.kinds.privileges.words import Rights
-
-    Names = tuple[str, ...]
+Names = tuple[str, ...]
 
 _NOTHING: Mapping[str, bool] = {}
 BUILT_IN: Mapping[str, Rights] = {"ROUTINE": {"EXECUTE": False}, "TYPE": {"USAGE": False}}

@@ -8,25 +8,21 @@ https://www.postgresql.org/docs/current/sql-revoke.html
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
+from provision.kinds.catalog import Acl, Cluster, Contents
 from provision.kinds.privileges.differing import Difference, Future, Part, is_table
 from provision.kinds.privileges.words import ordered
 from provision.kinds.rights import OWN_ROLES_SINCE, inherited
 from provision.model.sql import identifier, literal
+from provision.spec.access import Grantee
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from provision.kinds.catalog import Acl, Cluster, Contents
-    from provision.spec.access import Grantee
-
-    Object = tuple[str, str | None, str, str | None]
-    """Keyword, schema, name, and column of an object."""
-    Template = tuple[str, str | None]
-    """A statement before and behind the names of objects; None: it has them."""
-    Filling = Mapping[tuple[Template, ...], list[str]]
-    """The names for statements that follow each other."""
+Object = tuple[str, str | None, str, str | None]
+"""Keyword, schema, name, and column of an object."""
+Template = tuple[str, str | None]
+"""A statement before and behind the names of objects; None: it has them."""
+Filling = Mapping[tuple[Template, ...], list[str]]
+"""The names for statements that follow each other."""
 
 _LONGEST = 2_000
 _OPTION, _NO_OPTION = " WITH GRANT OPTION", "GRANT OPTION FOR "

@@ -5,21 +5,17 @@ What is only needed where something differs is in :mod:`provision.kinds.privileg
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from provision.kinds import Look, catalog, rights, role
+from provision.kinds.catalog import Contents
 from provision.kinds.privileges.access import Access, as_declared, trees
 from provision.kinds.privileges.differing import Judge, Makers, crowded
-from provision.kinds.privileges.policy import pairs
+from provision.kinds.privileges.policy import Pair, pairs
 from provision.model.value import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.kinds.catalog import Contents
-    from provision.kinds.privileges.policy import Pair
-    from provision.spec.access import Database
+from provision.spec.access import Database
 
 _OWNER_OF_DATABASE = "pg_database_owner"
 MANY = 50

@@ -7,21 +7,17 @@ declared for one grantee in one schema adds up, and is a scope.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from provision.kinds.privileges import words
-from provision.kinds.privileges.words import KEYWORDS, joined
+from provision.kinds.privileges.words import KEYWORDS, Rights, joined
 from provision.model.sql import identifier
 from provision.spec.access import PUBLIC, Database, Grant, Grantee, Target
 from provision.spec.object_names import parse, split
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.kinds.privileges.words import Rights
-
-    Pair = tuple[str, Grantee]
-    """What ``on`` names, in words, and the grantee."""
+Pair = tuple[str, Grantee]
+"""What ``on`` names, in words, and the grantee."""
 
 _IN_SCHEMA = ("table", "sequence", "routine", "type", "domain")
 _ALL_OF = {"table": "tables", "sequence": "sequences", "routine": "routines"}

@@ -6,17 +6,14 @@ https://www.postgresql.org/docs/current/ddl-priv.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
+from provision.spec.access import Grant
 from provision.spec.grants import ALL, OF_COLUMNS, PRIVILEGES
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from provision.spec.access import Grant
-
-    Rights = Mapping[str, bool]
-    """Privileges, and whether each has the grant option."""
+Rights = Mapping[str, bool]
+"""Privileges, and whether each has the grant option."""
 
 MAINTAIN, MAINTAIN_SINCE = "MAINTAIN", 17
 

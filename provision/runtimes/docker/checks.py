@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from provision.errors import RefusedError
 from provision.runtimes import data_directory, ownership
 from provision.runtimes.docker import data_location
 from provision.runtimes.docker.compose import MAJOR, Creation
+from provision.runtimes.docker.inspection import Inspection
 from provision.runtimes.names import ENVIRONMENT
 from provision.spec.image import OLDEST, major_of
 from provision.spec.model import Ephemeral, Spec, Volume
 from provision.spec.parameters import MAJORS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.runtimes.docker.inspection import Inspection
-    from provision.system.look import Look
+from provision.system.look import Look
 
 
 def check_image(spec: Spec, image: Mapping[str, Any] | None) -> None:

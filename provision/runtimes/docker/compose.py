@@ -10,25 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from provision.errors import ProvisionError, command
+from provision.model import File, Secret
 from provision.model.value import dataclass, field, replace
 from provision.runtimes.docker import scripts
 from provision.runtimes.docker.mounts import mount
 from provision.runtimes.docker.service import TRANSLATIONS
 from provision.runtimes.names import DECLARED
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from provision.model import File, Secret
-
-    Json = Mapping[str, Any]
-    Uploads = Mapping[str, tuple[str | Secret, int]]
-    """What is copied into a container: path → content and mode."""
+Json = Mapping[str, Any]
+Uploads = Mapping[str, tuple[str | Secret, int]]
+"""What is copied into a container: path → content and mode."""
 
 FINGERPRINT = "provision.fingerprint"
 FINGERPRINT_PLACEHOLDER = "@fingerprint@"

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import signal
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from provision.model import Effect, Size, State, changes
 from provision.model.effects import EngineCall
@@ -20,11 +21,7 @@ from provision.runtimes.docker.compose import FINGERPRINT, Creation, Named, Netw
 from provision.runtimes.docker.data_location import is_anonymous, variables
 from provision.runtimes.docker.scripts import DATABASE
 from provision.runtimes.names import DECLARED, MACHINE, USER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from provision.system.look import Look
+from provision.system.look import Look
 
 _SUMS = (FINGERPRINT, DECLARED, USER, MACHINE)
 

@@ -9,8 +9,10 @@ rows then that the copy has not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from provision.model import Step
 from provision.model.effects import EngineCall
 from provision.model.value import dataclass, replace
 from provision.runtimes import removal
@@ -19,12 +21,7 @@ from provision.runtimes.docker.compose import MAJOR
 from provision.runtimes.names import ENVIRONMENT
 from provision.runtimes.ownership import is_ours
 from provision.spec.model import Spec, Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.model import Step
-    from provision.system.look import Look
+from provision.system.look import Look
 
 BASE = "provision.base"
 FROM_VOLUME = "provision.from-volume"

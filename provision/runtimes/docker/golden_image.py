@@ -7,15 +7,12 @@ container of an ephemeral environment runs from it as it is. What the image is a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from provision.model.value import replace
 from provision.spec.model import Ephemeral, Spec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.system.look import Look
+from provision.system.look import Look
 
 PLACE = "/provision-golden"
 """Where the data is in the image: what would be the root of a volume."""

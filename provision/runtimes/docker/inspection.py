@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError
 from provision.model import Address, Effect, Endpoint, Secret, State, Status, Unknown
@@ -14,18 +14,14 @@ from provision.model.value import dataclass, field, replace
 from provision.runtimes import Existing, Site, Trouble, collected, server_log
 from provision.runtimes.data_directory import with_kept
 from provision.runtimes.docker import compose, containers, data_location, golden_image, spec_label
+from provision.runtimes.docker.compose import Creation, Json, Uploads
 from provision.runtimes.docker.containers import IDLE, Container, desired_container, observed_container
+from provision.runtimes.docker.data_location import Place
 from provision.runtimes.docker.generations import Generations
 from provision.runtimes.docker.watch import ContainerWatch
 from provision.runtimes.names import CURRENT_LOGFILES, PORT
 from provision.spec.model import DataPath, Ephemeral, Spec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.runtimes.docker.compose import Creation, Json, Uploads
-    from provision.runtimes.docker.data_location import Place
-    from provision.system.look import Look
+from provision.system.look import Look
 
 _EXPORTED = (
     "the image's entrypoint gives the server the password in its environment, where SQL can read it; write"

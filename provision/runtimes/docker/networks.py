@@ -7,16 +7,13 @@ own only where its template asks for it. https://docs.docker.com/reference/compo
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from provision.model import Effect
 from provision.model.effects import EngineCall
 from provision.runtimes.docker.compose import BRIDGE, PROJECT
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.model import Effect
-    from provision.runtimes.docker.inspection import Inspection
+from provision.runtimes.docker.inspection import Inspection
 
 
 def unused(seen: Inspection) -> tuple[str, ...]:

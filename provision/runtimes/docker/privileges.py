@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os.path
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from provision.errors import RefusedError
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from provision.runtimes.docker.compose import Json
-    from provision.runtimes.docker.inspection import Inspection
+from provision.runtimes.docker.compose import Json
+from provision.runtimes.docker.inspection import Inspection
 
 ROOT: Final = "root"
 SOCKET: Final = "engine_socket"

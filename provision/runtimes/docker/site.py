@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from provision.errors import RefusedError, command
 from provision.kinds import Ground
@@ -25,15 +25,11 @@ from provision.runtimes.docker import (
     steps,
     unmounted_data,
 )
+from provision.runtimes.docker.compose import Json, Uploads
 from provision.runtimes.docker.containers import IDLE
 from provision.runtimes.docker.inspection import Inspection
 from provision.spec.model import Ephemeral, Spec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.runtimes.docker.compose import Json, Uploads
-    from provision.system.look import Look
+from provision.system.look import Look
 
 
 def examine(spec: Spec, files: Mapping[str, File], look: Look) -> DockerSite:

@@ -9,22 +9,19 @@ replaces it again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from provision.model import Action, Address, Effect, Step
 from provision.model.effects import EngineCall
 from provision.model.value import dataclass
 from provision.runtimes import removal
 from provision.runtimes.docker import generations
+from provision.runtimes.docker.data_location import Place
+from provision.runtimes.docker.inspection import Inspection
 from provision.runtimes.names import DIRECTORY, ENVIRONMENT
 from provision.runtimes.ownership import is_ours
 from provision.spec.model import DataPath, Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.runtimes.docker.data_location import Place
-    from provision.runtimes.docker.inspection import Inspection
 
 KIND = "provision.snapshot"
 """The label with what a volume is: one of the words below."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.model import Action, Address, Change, Effect, Step, changes
 from provision.model.effects import EngineCall, ReadSettings
@@ -20,14 +22,9 @@ from provision.runtimes.docker import (
     spec_label,
 )
 from provision.runtimes.docker.containers import IDLE, Container, labels_of, update_in_place
+from provision.runtimes.docker.inspection import Inspection
 from provision.spec.model import DataPath, Ephemeral
 from provision.spec.parameters import is_known
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from provision.runtimes.docker.inspection import Inspection
 
 _KEEPING_VOLUMES = MappingProxyType({"volumes": False})
 _DISCARDED = 3

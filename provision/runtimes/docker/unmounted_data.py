@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from provision.errors import RefusedError, command
 from provision.runtimes.docker import data_location
+from provision.runtimes.docker.data_location import Place
+from provision.runtimes.docker.inspection import Inspection
 from provision.runtimes.docker.scripts import ANEW
 from provision.spec.model import Ephemeral, Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.runtimes.docker.data_location import Place
-    from provision.runtimes.docker.inspection import Inspection
 
 _VERSION = "PG_VERSION"
 _CONTROL = "/global/pg_control"

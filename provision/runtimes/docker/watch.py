@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.runtimes import Trouble, Watch, server_log
 from provision.runtimes.docker import containers, scripts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from provision.system.look import Look
+from provision.system.look import Look
 
 _LOG_LINES = 40
 _SHOWN = 12

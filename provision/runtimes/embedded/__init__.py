@@ -7,22 +7,18 @@ The server keeps running after the command that started it, as a container does.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
+from provision.model import File
 from provision.model.value import replace
 from provision.runtimes.embedded import checks
 from provision.runtimes.embedded.command_line import option
 from provision.runtimes.embedded.directories import CONFIG, running, settle
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.runtimes.names import environment
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from provision.model import File
-    from provision.spec.model import Spec
-    from provision.system.look import Look
+from provision.spec.model import Spec
+from provision.system.look import Look
 
 FILES = {"configuration": (CONFIG, 0o644)}
 MOUNTS_PASSWORD = False
