@@ -13,6 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from provision import alembic
 from provision.api import examine, schema
 from provision.declared import Declared
 from provision.errors import UsageError, command
@@ -463,10 +464,8 @@ class Environment(Declared):
         Raises:
             UsageError: there is no such tree, or it is not clear which one is meant.
         """
-        from provision.alembic import choose
-
         with self.context():
-            found = choose(self.spec, name, tenant)
+            found = alembic.choose(self.spec, name, tenant)
             if tenant is None:
                 return found
             from provision.tenants.asking import refuse_stranger
@@ -482,8 +481,6 @@ class Environment(Declared):
         Raises:
             UsageError: there is no such tree, or Git does not have ``since``.
         """
-        from provision import alembic
-
         with self.context():
             return alembic.check_files(self.made, tree, since)
 
@@ -505,8 +502,6 @@ class Environment(Declared):
             MigrationsError: the target is not one of the tree's.
             ProvisionError: a revision failed, or no server runs.
         """
-        from provision import alembic
-
         with self.context():
             chosen = self.tree(tree, tenant=tenant)
             move = alembic.downgrade if downgrade else alembic.upgrade
@@ -531,15 +526,13 @@ class Environment(Declared):
             LockedError: another run holds the environment, or another migration the database.
             ProvisionError: it failed, or another run has migrated in between.
         """
-        from provision.alembic import Migrated
-
         done = None
         if not decided.plan.is_empty:
             from provision.apply import carry
 
             with self.context(), self._saying_how_to_go_back():
                 done = carry(decided.tree.spec, decided.plan, progress=progress or Progress())
-        return done or Migrated(decided.rows, decided.rows)
+        return done or alembic.Migrated(decided.rows, decided.rows)
 
     def endpoint_unless_new(self, *evidence: str) -> Endpoint | None:
         """Return where the server is reached; None where there is no data yet.
@@ -554,11 +547,11 @@ class Environment(Declared):
 
     def sql(self, survey: Survey) -> list[Script]:
         """Return the SQL of the migrations that a survey plans, a script for each tree; nothing is run."""
-        from provision.alembic import of_plan
-
         seen = survey.world
         with self.context():
-            return list(of_plan(survey.spec, seen.trees, survey.plan, survey.endpoint, is_fresh=seen.site.is_fresh))
+            return list(
+                alembic.of_plan(survey.spec, seen.trees, survey.plan, survey.endpoint, is_fresh=seen.site.is_fresh)
+            )
 
     def render(self, *, write: bool = True) -> Rendered:
         """Render the files of the spec, and write those that differ; nothing else is touched."""
@@ -727,10 +720,9 @@ class Environment(Declared):
         return for_tests(self.spec, slot_of(database))
 
     def _saved(self, seen: Survey, progress: Progress) -> Result:
-        from provision.alembic import destroying
         from provision.snapshots import save_before
 
-        return save_before(seen, tuple(destroying(self.sql(seen))), progress=progress)
+        return save_before(seen, tuple(alembic.destroying(self.sql(seen))), progress=progress)
 
     def _saying_how_to_go_back(self) -> AbstractContextManager[None]:
         """Return what says in an error which backups were made before."""

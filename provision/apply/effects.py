@@ -8,6 +8,7 @@ from functools import partial, singledispatchmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provision import alembic
 from provision.apply.starting import TIMEOUT, Starting
 from provision.errors import (
     ProvisionError,
@@ -18,7 +19,7 @@ from provision.errors import (
     command,
 )
 from provision.kinds import login
-from provision.model import MAINTENANCE, Action, Effect, Endpoint, Plan, Progress, Step, effects
+from provision.model import MAINTENANCE, Effect, Endpoint, Plan, Progress, Step, effects, starts_server
 from provision.model.value import replace
 from provision.runtimes import server_log
 from provision.system import driver_errors, files, statements
@@ -27,7 +28,7 @@ from provision.system.postgres import UNLOGGED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from provision.alembic import Child, Migrated, MigrationEvent, Read
+    from provision.alembic import Child, Graph, Location, Migrated, MigrationEvent, Read
     from provision.apply.cluster import Acting
     from provision.observe.outside import World
     from provision.spec.model import Migrations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 # As one program: to enter a container takes as long as all of this.
 _AND_SYNC = ("sh", "-c", '"$@" && { sync -f "$PGDATA" || sync; }', "sh")
 _SYNC = "COPY (SELECT) TO PROGRAM 'cat >/dev/null; sync -f . || sync'"
+_PSQL = ("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={MAINTENANCE}")
 _NO_ROOM = "No space left on device"
 
 
@@ -74,23 +76,18 @@ class Performer:
 
     def prepare(self, plan: Plan) -> None:
         """Get ready for the steps of a round."""
-        self._starts = any(
-            step.effects and step.address.kind in ("container", "process") and step.action is not Action.UPDATE
-            for step in plan.steps
-        )
+        self._starts = starts_server(step for step in plan.steps if step.effects)
         self.start_children(plan)
 
     def start_children(self, plan: Plan) -> None:
         """Start what takes long to load and will be needed: while the server comes up, Alembic is imported."""
-        from provision.alembic import Child
-
         for step in plan.steps:
             for effect in step.effects:
                 if isinstance(effect, effects.Migrate) and effect.name not in self._children:
-                    tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
+                    tree = self._declared(effect.name)
                     if not tree.command:
-                        cwd = self.world.trees.location(effect.name).cwd
-                        self._children[effect.name] = Child.start(tree, cwd)
+                        _, location = self._place(effect.name)
+                        self._children[effect.name] = alembic.Child.start(tree, location.cwd)
 
     def begin(self, step: Step) -> None:
         """Before a step that starts the server, keep other runs off its data.
@@ -288,11 +285,9 @@ class Performer:
 
         if self._fence is None:
             self._fence = Fence(self._reached)
+        hold = self._fence.hold_large_objects if effect.large_objects else self._fence.hold
         for each in effect.databases:
-            if effect.large_objects:
-                self._fence.hold_large_objects(each)
-            else:
-                self._fence.hold(each)
+            hold(each)
 
     @perform.register
     def _(self, effect: effects.EndSessions) -> None:
@@ -345,16 +340,15 @@ class Performer:
         Raises:
             StepFailedError: a tree is at other revisions.
         """
-        from provision.alembic import Tree, applied_rows
-
         for tree in self.world.spec.migrations:
             if tree.name in wanted:
-                there = replace(tree, database=database)
-                found = Tree(self.world.spec, there, self.world.trees[tree.name], self.world.trees.location(tree.name))
-                if (rows := applied_rows(found, at)) != wanted[tree.name] and set(rows) != set(wanted[tree.name]):
+                graph, location = self._place(tree.name)
+                there = alembic.Tree(self.world.spec, replace(tree, database=database), graph, location)
+                rows, due = alembic.applied_rows(there, at), wanted[tree.name]
+                if set(rows) != set(due):
                     raise StepFailedError(
                         f"{tree.name} is at another revision than it should be in {database!r}",
-                        evidence=[f"{' '.join(rows) or 'none'}, and not {' '.join(wanted[tree.name]) or 'none'}"],
+                        evidence=[f"{' '.join(rows) or 'none'}, and not {' '.join(due) or 'none'}"],
                         next_step=command("status"),
                     )
 
@@ -401,14 +395,7 @@ class Performer:
                 return
         said: list[str] = []
         for user in (effect.user, *effect.others):
-            psql = (
-                "psql",
-                "--no-psqlrc",
-                "--quiet",
-                "--set=ON_ERROR_STOP=1",
-                f"--username={user}",
-                "--dbname=postgres",
-            )
+            psql = (*_PSQL, f"--username={user}")
             argv = ("env", f"PGOPTIONS={UNLOGGED}", *(_AND_SYNC if effect.sync else ()), *psql)
             code, output = self.engine.execute(effect.container, argv, script)
             if code == 0:
@@ -473,17 +460,14 @@ class Performer:
 
     @perform.register
     def _(self, effect: effects.Migrate) -> None:
-        from provision.alembic import Manner, entered, located, migrate
-
-        tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
-        place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
-        at = located(tree, self.world.site.directly(self.endpoint))
+        tree, place = self._declared(effect.name), self._place(effect.name)
+        at = alembic.located(tree, self.world.site.directly(self.endpoint))
         self._wait_for_standbys(tree, at)
-        session = entered(self.world.spec, tree, at)
-        manner = Manner(self._children.pop(effect.name, None), session=session)
+        session = alembic.entered(self.world.spec, tree, at)
+        manner = alembic.Manner(self._children.pop(effect.name, None), session=session)
         self._progress.detail("running the program" if tree.command else "loading env.py")
         try:
-            self.migrated = migrate(tree, place, at, effect, partial(self._tell, effect.name), manner)
+            self.migrated = alembic.migrate(tree, place, at, effect, partial(self._tell, effect.name), manner)
             self.failovers += self.migrated.failovers
             self.reads[tree.name] = None if tree.name in self.reads else self.migrated.read
         except UnknownRevisionError as error:
@@ -494,8 +478,7 @@ class Performer:
     def _(self, effect: effects.MigrateTenants) -> None:
         from provision.tenants.following import Following
 
-        tree = next(each for each in self.world.spec.migrations if each.name == effect.name)
-        place = (self.world.trees[effect.name], self.world.trees.location(effect.name))
+        tree, place = self._declared(effect.name), self._place(effect.name)
         self._wait_for_standbys(tree, self.endpoint)
         followed, self.reads[tree.name] = Following(tree, self._progress), None
         try:
@@ -503,6 +486,12 @@ class Performer:
         finally:
             self.ran += followed.revisions
             self.tenants.append(followed.summary)
+
+    def _declared(self, name: str) -> Migrations:
+        return next(each for each in self.world.spec.migrations if each.name == name)
+
+    def _place(self, name: str) -> tuple[Graph, Location]:
+        return self.world.trees[name], self.world.trees.location(name)
 
     def _wait_for_standbys(self, tree: Migrations, at: Endpoint) -> None:
         if (tree.max_replica_lag is not None or tree.require_synchronous) and not self.world.site.is_ours:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from provision import alembic
 from provision.commands.migrate import again, none, one, server_unless_new, verb
 from provision.commands.options import format_option
 from provision.errors import EXIT_DONE, EXIT_FAILED
@@ -55,7 +56,6 @@ def check(
     """
     if tree is None:
         return _check_files(console, environment, since)
-    from provision import alembic
     from provision.report import migrations
     from provision.report.pipelines import results
 
@@ -113,7 +113,6 @@ def lint(
     FROM:TO, --since and --all need no server. Exits with 1 when something is found; `# provision: ignore RULE` in the
     revision file, on the line of the operation or at the top, says that it is meant.
     """
-    from provision import alembic
     from provision.report import lint as report
     from provision.report.pipelines import results
 
@@ -124,8 +123,7 @@ def lint(
     found = alembic.lint(tree, target, server_unless_new(environment), known)
     is_text = not console.json and not _print_document(console, found)
     if is_text:  # first: a revision that fails on the copy ends this
-        for line in report.lines(found, paint, every=console.verbose):
-            console.put(line, prose=True)
+        console.put(*report.lines(found, paint, every=console.verbose), prose=True)
     results.linted(console, tree, found)
     seen = _traced(environment, tree, found, span) if trace else None
     if console.json:
@@ -141,8 +139,7 @@ def _conclude(console: Console, tree: Tree, found: Linted, seen: Trace | None) -
 
     paint = console.paint(console.out)
     if seen is not None and found.revisions:
-        for line in report.traced(tree, seen, paint, every=console.verbose):
-            console.say(line)
+        console.lines(report.traced(tree, seen, paint, every=console.verbose))
     console.say(report.recap(tree, found, console.elapsed(), paint))
     if found.findings:
         console.say(f"{paint('cyan', 'next:')} {report.ADVICE}")
@@ -166,8 +163,6 @@ def _print_document(console: Console, found: Linted) -> bool:
 
 
 def _traced(environment: Environment, tree: Tree, found: Linted, span: str) -> Trace:
-    from provision import alembic
-
     if not found.revisions:
         return alembic.Trace((), {}, is_clone=False, why="nothing is pending")
     target = alembic.resolve(tree.graph, span or tree.declared.target, found.rows)
@@ -181,13 +176,12 @@ def test(console: Console, environment: Environment, tree: Tree, _: None) -> int
 
     The declared database is only read. The scratch databases are dropped at the end. Exits with 1 when a law is broken.
     """
-    from provision.alembic import scratch_server, try_laws
     from provision.errors import with_spec
     from provision.report import laws as report
     from provision.report.pipelines import results
 
     _refuse_two_documents(console)
-    endpoint = scratch_server(tree, lambda: environment.superuser)
+    endpoint = alembic.scratch_server(tree, lambda: environment.superuser)
     paint = console.paint(console.talk)
     console.say(report.heading(tree, endpoint.address, paint))
 
@@ -197,7 +191,7 @@ def test(console: Console, environment: Environment, tree: Tree, _: None) -> int
         for line in report.lines(law, step, paint, every=console.verbose):
             put(line)
 
-    found = try_laws(tree, endpoint, show)
+    found = alembic.try_laws(tree, endpoint, show)
     if console.json:
         console.document(report.document(tree, found, console.elapsed()))
     elif console.format == "junit":

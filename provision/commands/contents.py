@@ -119,7 +119,5 @@ def import_(console: Console, spec: Path | None) -> None:
 
     environment = load_environment(console, spec)
     found = environment.imported()
-    for line in report.lines(found, environment.spec):
-        console.put(line)
-    for line in report.advice(found, environment.spec, console):
-        console.complain(line)
+    console.put(*report.lines(found, environment.spec))
+    console.complain(*report.advice(found, environment.spec, console))

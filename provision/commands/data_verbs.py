@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from provision.commands.migrate import split
 from provision.commands.options import about_spec, load_environment, subcommand, switches
+from provision.commands.specfile import split
 from provision.commands.table import Verbs
 from provision.errors import EXIT_DONE
 

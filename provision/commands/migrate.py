@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from provision import alembic
 from provision.commands.options import about_spec, load_environment, subcommand, switches
+from provision.commands.specfile import split
 from provision.commands.table import Verbs
 from provision.errors import EXIT_DONE, EXIT_FAILED, RefusedError
 from provision.errors import command as written
@@ -115,22 +116,13 @@ class MigrateCommand(click.Command):
         return ["[OPTIONS]", "[SPEC]", *([self._arguments] if self._arguments else [])]
 
 
-def split(words: Words, *, with_paths: bool = True) -> tuple[Path | None, Words]:
-    """Tell the spec from what is Alembic's: it ends in ``.yml`` or ``.yaml``, or has a slash in it (``with_paths``).
-
-    Raises:
-        click.UsageError: there are two specs.
-    """
-    plain = [word.removeprefix(_MARK) for word in words]
-    specs = [word for word in plain if word.endswith((".yml", ".yaml")) or (with_paths and "/" in word)]
-    if len(specs) > 1:
-        raise click.UsageError(f"one spec at a time: {specs[0]} and {specs[1]} were named")
-    return (Path(specs[0]) if specs else None), tuple([word for word in plain if word not in specs])
+def _unmarked(_ctx: click.Context, _parameter: click.Parameter, value: Words) -> Words:
+    return tuple([word.removeprefix(_MARK) for word in value])
 
 
 def on_a_tree(function: Any) -> Any:
     """Add what every verb takes: its words, and which tree they are about."""
-    words = click.argument("words", nargs=-1, metavar="[SPEC] [ARGUMENTS]...")
+    words = click.argument("words", nargs=-1, callback=_unmarked, metavar="[SPEC] [ARGUMENTS]...")
     tree = click.option("--tree", metavar="NAME", help="Which of several trees is meant: its name in the spec.")
     tenant = click.option("--tenant", metavar="NAME", help="Of a tree with tenants, which one is meant.")
     return about_spec(words(tree(tenant(function))))
@@ -199,7 +191,6 @@ def server_unless_new(environment: Environment) -> Callable[[], Endpoint | None]
 @verb("specs/dev.yml")
 def current(console: Console, environment: Environment, tree: Tree, _: None) -> None:
     """Show the rows of the version table, as `alembic current` does. Changes nothing."""
-    from provision.alembic import applied_rows, entries
     from provision.report import migrations
 
     if tree.declared.tenants is not None:
@@ -210,20 +201,18 @@ def current(console: Console, environment: Environment, tree: Tree, _: None) -> 
         lines = tenants.current(tree, found, verbose=console.verbose)
         console.show(lambda: tenants.document(tree, found), lines, prose=True)
         return
-    rows = applied_rows(tree, environment.superuser)
-    _list(console, tree, entries(tree.graph, rows, rows), migrations.current)
+    rows = alembic.applied_rows(tree, environment.superuser)
+    _list(console, tree, alembic.entries(tree.graph, rows, rows), migrations.current)
 
 
 def _tenants(environment: Environment, tree: Tree) -> tuple[TenantGroup, ...]:
     """Return the tenants of a tree in groups; an error where they are not known."""
-    from provision.alembic import asking
-
     seen = environment.overview()
     if tree.name in seen.status.tenants:
         return seen.status.tenants[tree.name]
     if seen.refusal is not None:
         raise seen.refusal
-    with asking(environment.superuser) as query:
+    with alembic.asking(environment.superuser) as query:
         query.rows("SELECT")  # an error that says why it does not answer
         raise RefusedError("which tenants there are is not known yet", next_step=written("plan") + "   (says why)")
 
@@ -248,7 +237,6 @@ def history(
     FROM:TO lists a part of them, both ends included: base:0004, 0002:, :head. An end that counts from where the
     database is (current, -2, +1) asks the server.
     """
-    from provision import alembic
     from provision.report import migrations
 
     rows, times = None, dict[str, str]()
@@ -259,8 +247,7 @@ def history(
     names = alembic.history(tree.graph, between, rows or ())
     listed = alembic.entries(tree.graph, names, rows if indicate_current else None, times)
     if graph and not console.json:
-        for line in migrations.graph(tree, listed, console.paint(console.out)):
-            console.put(line)
+        console.put(*migrations.graph(tree, listed, console.paint(console.out)))
         return
     _list(console, tree, listed, migrations.history)
 
@@ -268,10 +255,9 @@ def history(
 @verb("specs/dev.yml")
 def heads(console: Console, _environment: Environment, tree: Tree, _: None) -> None:
     """List the revisions that nothing follows, as `alembic heads` does. The files are read, and nothing is run."""
-    from provision.alembic import entries
     from provision.report import migrations
 
-    _list(console, tree, entries(tree.graph, tree.graph.heads), migrations.head)
+    _list(console, tree, alembic.entries(tree.graph, tree.graph.heads), migrations.head)
 
 
 def _list(console: Console, tree: Tree, found: Sequence[Entry], line: Callable[[Entry, Paint], str]) -> None:
@@ -288,8 +274,6 @@ def upgrade(console: Console, environment: Environment, tree: Tree, target: str)
     TARGET is a revision or the beginning of one, head, heads, branch@head, or steps like +1; without it, the target of
     the spec. What is beyond it stays.
     """
-    from provision import alembic
-
     return _carry_out(
         console,
         environment,
@@ -310,7 +294,6 @@ def downgrade(console: Console, environment: Environment, tree: Tree, target: st
     TARGET is a revision that is applied, steps like -1 or branch@-1, or base. Shows the revisions first, and asks for
     the environment's name.
     """
-    from provision import alembic
     from provision.commands.options import confirm
 
     decided = environment.backed_up(alembic.downgrade(tree, lambda: environment.superuser, target))
@@ -331,8 +314,6 @@ def stamp(console: Console, environment: Environment, tree: Tree, targets: Words
 
     Several targets are several heads. Rows on other branches stay, unless --purge takes them away.
     """
-    from provision import alembic
-
     return _carry_out(
         console, environment, alembic.stamp(tree, lambda: environment.superuser, targets, purge=purge), "stamp"
     )
@@ -340,7 +321,6 @@ def stamp(console: Console, environment: Environment, tree: Tree, targets: Words
 
 def _carry_out(console: Console, environment: Environment, decided: Decided, verb: str) -> int:
     """Make a move that was decided, and say what became of it, and where the next apply goes."""
-    from provision.alembic import next_apply
     from provision.errors import with_spec
     from provision.report import migrations
     from provision.report.progress import followed
@@ -360,7 +340,7 @@ def _carry_out(console: Console, environment: Environment, decided: Decided, ver
         from provision.report.survey import suggestions
 
         console.lines(suggestions(going_back(decided.plan.steps, console), console.paint(console.out)))
-    if remark := next_apply(tree, done.after):
+    if remark := alembic.next_apply(tree, done.after):
         console.say(f"  {with_spec(remark, console.spec, console.tree)}")
     return EXIT_DONE
 
@@ -372,11 +352,10 @@ def sql(console: Console, environment: Environment, tree: Tree, span: str) -> in
     FROM:TO needs no server. A revision that reads from the database cannot be rendered: it is named, with the reason,
     and the exit code is 1 then.
     """
-    from provision.alembic import between
     from provision.report import migrations
     from provision.report import sql as report
 
-    script = between(tree, span, server_unless_new(environment))
+    script = alembic.between(tree, span, server_unless_new(environment))
     console.show(lambda: {**migrations.of(tree, "migration-sql"), **report.document(script)}, report.lines(script))
     return EXIT_FAILED if script.missing else EXIT_DONE
 
@@ -418,8 +397,6 @@ def revision(
     With --autogenerate it holds what differs between the models of env.py and the database, which has to be at head;
     that needs the server. When nothing differs, no file is written.
     """
-    from provision import alembic
-
     given |= {"head": given["head"] or "head", "depends_on": list(given["depends_on"]) or None}
     _show_written(console, tree, alembic.revision(tree, given, lambda: environment.superuser, allow_empty=allow_empty))
 
@@ -434,13 +411,10 @@ def revision(
 )
 def merge(console: Console, environment: Environment, tree: Tree, names: Words, **given: Any) -> None:
     """Write a revision that follows several heads: those that are named, or all of them."""
-    from provision import alembic
-
     _show_written(console, tree, alembic.merge(tree, given, names, lambda: environment.superuser))
 
 
 def _show_written(console: Console, tree: Tree, done: Written) -> None:
-    from provision import alembic
     from provision.report import migrations
 
     is_next = tree.declared.target in ("head", "heads")

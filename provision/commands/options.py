@@ -267,8 +267,7 @@ def confirm(console: Console, name: str, plan: Plan, *, what: str, again: str, w
 
     paint = console.paint(console.err)
     console.complain(f"{paint('bold', name)}: this would be done")
-    for line in lines(plan, paint, verbose=console.verbose):
-        console.complain(line)
+    console.complain(*lines(plan, paint, verbose=console.verbose))
     if not (sys.stdin.isatty() and console.err.isatty()):
         raise UsageError(f"{what}, and there is no terminal to confirm it on; nothing was done", next_step=again)
     asking = " ".join(word for word in again.split(" ") if word != "--yes")

@@ -201,8 +201,7 @@ def _show_sql(console: Console, environment: Environment, seen: Survey) -> None:
     for number, script in enumerate(environment.sql(seen)):
         if number or not console.quiet:  # alone, it is a file for psql, which begins with its first line
             console.put("")
-        for line in lines(script):
-            console.put(line)
+        console.put(*lines(script))
     if not console.quiet:
         console.put("")
 

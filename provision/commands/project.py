@@ -153,8 +153,7 @@ def _effective(console: Console, environment: Environment, *, many: bool) -> dic
     if not console.json:
         if many:
             console.put(f"---  # {shell_word(environment.path)}")
-        for line in report.lines(values, environment.path):
-            console.put(line)
+        console.put(*report.lines(values, environment.path))
     return {"effective": report.document(values)}
 
 
@@ -174,8 +173,7 @@ def render(console: Console, spec: Path | None, *, to_stdout: bool) -> None:
 
     done = given.load_environment(console, spec).render(write=not to_stdout)
     if to_stdout:
-        for line in report.contents(done.files):
-            console.put(line)
+        console.put(*report.contents(done.files))
         for line in done.unknown:
             console.put(f"# ? {line}")
         return

@@ -138,15 +138,13 @@ class _Blocks:
         console = self._console
         if self._shown and not console.quiet and (block.out.count("\n") > 1 or block.err):
             console.put("")
-        for line in block.out.splitlines():
-            console.put(line)
+        console.put(*block.out.splitlines())
         path = shell_word(self._found.paths[block.number])
         if block.err or block.code >= _SIGNALLED:
             if self._shown:
                 console.complain("")
             console.complain(console.paint(console.err)("bold", f"{path}:"))
-        for line in block.err.splitlines():
-            console.complain(line)
+        console.complain(*block.err.splitlines())
         if block.code >= _SIGNALLED and not block.err:
             console.complain(f"error: it was ended by signal {block.code - _SIGNALLED}")
 
@@ -164,6 +162,5 @@ class _Blocks:
                 documents.append(
                     failure(errors.ProvisionError(f"{path}: it ended with exit code {each.code}"), each.code)
                 )
-            for line in each.err.splitlines():
-                self._console.complain(line)
+            self._console.complain(*each.err.splitlines())
         self._console.put(json.dumps(documents, indent=2, ensure_ascii=False))

@@ -39,6 +39,18 @@ def find_spec(given: Path | None, directory: Path) -> Path:
     return Path()
 
 
+def split(words: Sequence[str], *, with_paths: bool = True) -> tuple[Path | None, tuple[str, ...]]:
+    """Tell the spec from other words: it ends in ``.yml`` or ``.yaml``, or has a slash in it (``with_paths``).
+
+    Raises:
+        click.UsageError: there are two specs.
+    """
+    specs = [word for word in words if word.endswith((".yml", ".yaml")) or (with_paths and "/" in word)]
+    if len(specs) > 1:
+        raise click.UsageError(f"one spec at a time: {specs[0]} and {specs[1]} were named")
+    return (Path(specs[0]) if specs else None), tuple([word for word in words if word not in specs])
+
+
 def refuse_passwords(words: Sequence[str]) -> None:
     """Refuse a command line that has the address of a server with a password in it; it is not repeated.
 
@@ -113,7 +125,7 @@ def _refuse(given: Path) -> None:
 
 def _others(ctx: click.Context | None) -> list[str]:
     """Return the words of a command line beside the spec, such as the name of a snapshot."""
-    words = [word.lstrip("\0") for word in (ctx.params.get("words") if ctx else None) or ()]
+    words = (ctx.params.get("words") if ctx else None) or ()
     return [shell_word(Path(word)) for word in words if Path(word).suffix not in _SUFFIXES and "/" not in word]
 
 

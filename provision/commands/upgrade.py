@@ -91,8 +91,7 @@ def _say_upgraded(console: Console, found: Survey) -> None:
         console.line("upgrade --finish"): "remove the old data",
         console.line("upgrade --rollback"): "go back to it",
     }
-    for line in suggestions(commands, console.paint(console.out)):
-        console.say(line)
+    console.lines(suggestions(commands, console.paint(console.out)))
 
 
 def _confirm(console: Console, spec: Spec, plan: Plan, verb: Verb) -> None:
@@ -115,8 +114,7 @@ def _show(console: Console, spec: Spec, plan: Plan) -> int:
 
     paint = console.paint(console.out)
     console.say(f"{paint('bold', spec.name)}: this would be done")
-    for line in report.lines(plan, paint, verbose=console.verbose):
-        console.say(line)
+    console.lines(report.lines(plan, paint, verbose=console.verbose))
     return 0
 
 
@@ -132,8 +130,7 @@ def _carry_out(console: Console, spec: Spec, verb: Verb) -> None:
 
         console.document(upgrade_result(spec, done))
         return
-    for line in recap(spec.name, done, console.paint(console.out)):
-        console.say(line)
+    console.lines(recap(spec.name, done, console.paint(console.out)))
 
 
 def _nothing(console: Console, spec: Spec, what: str) -> int:

@@ -75,9 +75,7 @@ class Console:
         self.outcomes: list[Outcome] = []  # of the steps of this run, for the error that may end it
         self.planned: Sequence[Step] = ()  # the newest plan's steps, for the same
         self.reader_gone = False
-        self.is_part = (
-            False  # one of several runs, whose output is kept until it is whole, and then shown on a terminal
-        )
+        self.is_part = False  # one of several runs, whose output is kept until it is whole, and then shown
         self._colours: bool | None = None  # of a part, and so is its width
         self._width: int | None = None
         for stream in (self.out, self.err):
@@ -128,9 +126,10 @@ class Console:
         """Return the seconds since the program began."""
         return time.monotonic() - self.began
 
-    def put(self, text: str, *, prose: bool = False) -> None:
-        """Write one line of data; ``prose`` is wrapped on a terminal."""
-        self._put(self.out, self.wrapped(self.out, text) if prose else text)
+    def put(self, *texts: str, prose: bool = False) -> None:
+        """Write lines of data; ``prose`` is wrapped on a terminal."""
+        for text in texts:
+            self._put(self.out, self.wrapped(self.out, text) if prose else text)
 
     def say(self, text: str, *, whole: bool = False) -> None:
         """Write one line of talk; a ``whole`` one, such as a line of a file, is never wrapped."""
@@ -142,9 +141,10 @@ class Console:
         is_data = self.json or self.prints_data or self.quiet or self.fills_a_file
         self._write(self.err if is_data else self.out, f"{command}\n")
 
-    def complain(self, text: str) -> None:
-        """Write one line of an error."""
-        self._put(self.err, self.wrapped(self.err, text))
+    def complain(self, *texts: str) -> None:
+        """Write lines of an error."""
+        for text in texts:
+            self._put(self.err, self.wrapped(self.err, text))
 
     def _put(self, stream: TextIO, text: str) -> None:
         """Write lines of text; what a server or a file has put there is no command for the runner of a pipeline."""
@@ -183,11 +183,10 @@ class Console:
         if self.json:
             self.document(document())
             return
-        for text in texts:
-            if talk:
-                self.say(text)
-            else:
-                self.put(text, prose=prose)
+        if talk:
+            self.lines(texts)
+        else:
+            self.put(*texts, prose=prose)
         if recap:
             self.say(recap)
 

@@ -71,11 +71,9 @@ def report(
         if console.planned:
             from provision.report.plan import unfinished
 
-            for text in unfinished(console.planned, console.outcomes, shown_error.undone):
-                console.complain(text)
+            console.complain(*unfinished(console.planned, console.outcomes, shown_error.undone))
         width = max(NARROWEST, min(WIDEST, console.columns(console.err) or WIDEST))
-        for text in render(shown_error, paint, width=width, every=console.verbose):
-            console.complain(text)
+        console.complain(*render(shown_error, paint, width=width, every=console.verbose))
     if tell is not None:
         tell(console, shown_error)
     if console.verbose and code not in {EXIT_USAGE, EXIT_SPEC, EXIT_INTERRUPTED}:
